@@ -1,0 +1,53 @@
+# `make demo` and `make test` do all the set-up themselves; Python 3.11 or newer is all they need.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test test-fast lint format lock setup ui clean
+
+help:  ## Say what can be made.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY)  ## Make .venv with everything of requirements.lock, each file checked against its hash.
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with its venv module is needed; install it, then run make again"; exit 2; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+demo: $(READY)  ## Build Danbooru2021 and Danbooru2022 from an embedded booru, and verify both.
+	$(BIN)/danbooru-pipeline demo
+
+test: lint  ## Lint, types and all tests.
+	$(BIN)/python -m pytest
+
+test-fast: $(READY)  ## Only the tests that take no builds.
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(READY)  ## Ruff, formatting, mypy, and Dagster's own validation.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/dagster definitions validate -w workspace.yaml
+
+format: $(READY)  ## Let ruff mend what it can.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+ui: $(READY)  ## Open the Dagster UI on http://127.0.0.1:3000.
+	mkdir -p $${DAGSTER_HOME:-data/dagster}
+	test -e $${DAGSTER_HOME:-data/dagster}/dagster.yaml || cp dagster.yaml $${DAGSTER_HOME:-data/dagster}/
+	DAGSTER_HOME=$$(realpath $${DAGSTER_HOME:-data/dagster}) $(BIN)/dagster dev -w workspace.yaml
+
+lock: $(READY)  ## Resolve the dependencies anew into requirements.lock.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \
+		--custom-compile-command "make lock" --no-emit-index-url --no-annotate pyproject.toml -o requirements.lock
+
+clean:  ## Remove the environment and the demo.
+	rm -rf $(VENV) data/demo
