@@ -1,0 +1,134 @@
+"""The one way bytes reach the store or a release.
+
+A file is written beside its target under a hidden ``.part`` name, flushed to disk and renamed. So every reader sees the
+old file or the new one, whole; and a file that releases share by hard link is never written through, since the
+rename always brings a new inode. Model: borgbackup's SaveFile.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from danbooru_pipeline.layout import PART_SUFFIX
+
+
+def part_path(path: Path) -> Path:
+    """A new hidden name beside `path`, for bytes that are on their way to it."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART_SUFFIX}")
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears at `path` only when the block ends without an error. Makes missing folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = part_path(path)
+    try:
+        with part.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        commit_part(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def commit_part(part: Path, path: Path) -> None:
+    """Give a file that is already whole and flushed its final name, durably."""
+    part.replace(path)
+    fsync_folder(path.parent)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write all of `data` to `path`, or nothing."""
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Fill a new folder that takes the place of `path` as a whole when the block ends without an error.
+
+    Killed between the two renames, the old folder is gone and the new one still hidden: callers make it again.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_parts(path.parent)
+    part = part_path(path)
+    part.mkdir()
+    try:
+        yield part
+        for file in part.iterdir():
+            fsync_file(file)
+        fsync_folder(part)
+        if path.exists():
+            path.rename(part_path(path))
+        commit_part(part, path)
+    finally:
+        remove_parts(path.parent)
+
+
+def fsync_file(path: Path) -> None:
+    """Make the bytes of a file that is already written survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+#: The file system has no hard links, the other name is on another one, or the file has as many names as it may have.
+_CANNOT_LINK = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP})
+
+
+def link_or_copy(source: Path, target: Path) -> bool:
+    """Give a whole file a second name, which must be free; copy it where linking is impossible.
+
+    The caller makes the folder, and flushes it when all names are in place. Returns whether it is a link.
+    """
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        with source.open("rb") as original, atomic_file(target) as copy:
+            shutil.copyfileobj(original, copy, 2**20)
+        return False
+    return True
+
+
+def symlink_atomic(link: Path, target: str) -> None:
+    """Let `link` point to `target`; whoever looks sees the old target or the new one."""
+    part = part_path(link)
+    try:
+        part.symlink_to(target)
+        commit_part(part, link)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_parts(folder: Path) -> int:
+    """Remove what killed writers left in a folder that the caller has for itself. Returns how many things went."""
+    if not folder.is_dir():
+        return 0
+    left = [path for path in folder.iterdir() if path.name.startswith(".") and path.name.endswith(PART_SUFFIX)]
+    for path in left:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return len(left)

@@ -1,0 +1,71 @@
+"""Errors that stop a run. What happens to a single post is never an error but an outcome (see `outcomes`).
+
+::
+
+    DanbooruPipelineError
+    ├── SettingsError        a setting is missing or wrong                        exit code 2
+    ├── StoreError           the root cannot be used: permissions, space, a lock  exit code 2
+    ├── SourceError          the source cannot be used                            exit code 2
+    │   ├── SourceUnreachable    no answer at all
+    │   ├── SourceBlocked        it answers, and refuses us as a client
+    │   └── SourceUnusable       it answers with something that is not a booru's answer
+    └── ReleaseError
+        ├── ReleaseRefused   metadata and files do not reconcile                  exit code 1
+        └── NotARelease      a folder given as a release is none                  exit code 2
+
+Every message is one line and ends by saying what to do.
+"""
+
+from collections.abc import Sequence
+
+
+class DanbooruPipelineError(Exception):
+    """Base of everything this project raises on purpose."""
+
+    exit_code = 2
+
+
+class SettingsError(DanbooruPipelineError):
+    """A setting is missing or wrong."""
+
+
+class StoreError(DanbooruPipelineError):
+    """The root cannot be used as it is."""
+
+
+class SourceError(DanbooruPipelineError):
+    """The source of posts or files cannot be used."""
+
+
+class SourceUnreachable(SourceError):  # noqa: N818 - the family name is the suffix
+    """The source gives no answer."""
+
+
+class SourceBlocked(SourceError):  # noqa: N818
+    """The source refuses us as a client: nothing it says about posts can be believed until that is settled."""
+
+
+class SourceUnusable(SourceError):  # noqa: N818
+    """The source answers with something that is not a booru's answer."""
+
+
+class ReleaseError(DanbooruPipelineError):
+    """A release cannot be made or read."""
+
+
+class ReleaseRefused(ReleaseError):  # noqa: N818
+    """Metadata and files do not reconcile.
+
+    Attributes:
+        rows: one line for each row that does not, ``"<id>: <what is wrong>"``.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, rows: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.rows = tuple(rows)
+
+
+class NotARelease(ReleaseError):  # noqa: N818
+    """A folder that was given as a release has no RELEASE.json."""

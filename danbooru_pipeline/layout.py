@@ -1,0 +1,177 @@
+"""Every path of the store, the metadata and the releases. Nothing else builds a path.
+
+A path is made from an id (an int), an extension from a closed set and a year; never from a URL, a tag or a header.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+BUCKET_COUNT = 1000
+BUCKETS: tuple[str, ...] = tuple(f"{n:04d}" for n in range(BUCKET_COUNT))
+
+#: Every extension seen in nine years of releases, and the two that came since. Source: the original's own list.
+EXTENSIONS = frozenset(
+    "avi avif bmp gif html jpeg jpg mp3 mp4 mpg pdf png rar swf webm webp wmv zip".split()  # noqa: SIM905 - one line
+)
+
+#: Suffix of files that are still being written; readers and rsync skip them.
+PART_SUFFIX = ".part"
+
+
+def bucket_of(post_id: int) -> str:
+    """The bucket of a post: ``id % 1000`` with four digits."""
+    if post_id <= 0:
+        raise ValueError(f"post ids are positive, not {post_id}")
+    return f"{post_id % BUCKET_COUNT:04d}"
+
+
+def original_path(post_id: int, ext: str) -> str:
+    """``original/BUCKET/ID.EXT``, relative to the store or to a release."""
+    if ext not in EXTENSIONS:
+        raise ValueError(f"unknown extension {ext!r}")
+    return f"original/{bucket_of(post_id)}/{post_id}.{ext}"
+
+
+def px512_path(post_id: int) -> str:
+    """``512px/BUCKET/ID.jpg``, relative to the store or to a release."""
+    return f"512px/{bucket_of(post_id)}/{post_id}.jpg"
+
+
+def metadata_path(year: int, table: str, shard: int) -> str:
+    """``metadata/YEAR/TABLE000000000000.json``, relative to a release: the wildcard form of BigQuery's extracts."""
+    return f"metadata/{year}/{table}{shard:012d}.json"
+
+
+def parquet_path(table: str, shard: int, *, of: int) -> str:
+    """``parquet/TABLE-00000-of-00003.parquet``, relative to a release."""
+    return f"parquet/{table}-{shard:05d}-of-{of:05d}.parquet"
+
+
+def manifest_path(shard: int, *, of: int) -> str:
+    """``manifest/files-00000-of-00003.parquet``, relative to a release."""
+    return f"manifest/files-{shard:05d}-of-{of:05d}.parquet"
+
+
+def checksums_path(tree: str, bucket: str) -> str:
+    """``checksums/TREE/BUCKET.sha256``, relative to a release; `tree` is ``original`` or ``512px``."""
+    return f"checksums/{tree}/{bucket}.sha256"
+
+
+def release_name(year: int) -> str:
+    """Name of a release and of its folder."""
+    return f"danbooru{year}"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths below one root folder."""
+
+    root: Path
+
+    @property
+    def store(self) -> Path:
+        """The append-only pool of files that all releases hard-link from."""
+        return self.root / "store"
+
+    def original(self, post_id: int, ext: str) -> Path:
+        """An original in the store."""
+        return self.store / original_path(post_id, ext)
+
+    def px512(self, post_id: int) -> Path:
+        """A 512px image in the store."""
+        return self.store / px512_path(post_id)
+
+    def original_bucket(self, bucket: str) -> Path:
+        """Folder of one bucket's originals."""
+        return self.store / "original" / bucket
+
+    def px512_bucket(self, bucket: str) -> Path:
+        """Folder of one bucket's 512px images."""
+        return self.store / "512px" / bucket
+
+    def ledger(self, bucket: str) -> Path:
+        """Ledger of one bucket."""
+        return self.store / "ledger" / f"{bucket}.parquet"
+
+    def bucket_lock(self, bucket: str) -> Path:
+        """Lock that one process at a time holds while it works on a bucket."""
+        return self.store / "ledger" / f".{bucket}.lock"
+
+    def metadata(self, year: int) -> Path:
+        """Everything known about the posts of a release."""
+        return self.root / "metadata" / str(year)
+
+    def year_lock(self, year: int) -> Path:
+        """Lock that one process at a time holds while it writes the metadata of a release."""
+        return self.metadata(year) / ".lock"
+
+    def sweep(self, year: int, table: str) -> Path:
+        """Pages of a sweep that is not finished, kept so that it can resume."""
+        return self.metadata(year) / "sweep" / table
+
+    def posts(self, year: int) -> Path:
+        """All posts of a release, sorted by id."""
+        return self.metadata(year) / "posts.parquet"
+
+    def posts_report(self, year: int) -> Path:
+        """What the sweep of posts saw: counts, rejected rows, last id, digest."""
+        return self.metadata(year) / "posts.json"
+
+    def posts_by_bucket(self, year: int) -> Path:
+        """Folder of the posts of a release, one file a bucket."""
+        return self.metadata(year) / "posts_by_bucket"
+
+    def posts_bucket(self, year: int, bucket: str) -> Path:
+        """One bucket's posts of a release, sorted by id; absent when the bucket has none."""
+        return self.posts_by_bucket(year) / f"{bucket}.parquet"
+
+    def rejected(self, year: int) -> Path:
+        """Records of the source that cannot be placed in a release, one JSON object a line."""
+        return self.metadata(year) / "rejected.jsonl"
+
+    def side_table(self, year: int, table: str) -> Path:
+        """One side table of a release, JSON lines in the dialect of 2021."""
+        return self.metadata(year) / "tables" / f"{table}.json"
+
+    def side_tables_report(self, year: int) -> Path:
+        """Which side tables the source has, and how many rows each."""
+        return self.metadata(year) / "tables.json"
+
+    def manifest(self, year: int) -> Path:
+        """The frozen ledgers of a release."""
+        return self.metadata(year) / "manifest.parquet"
+
+    def unreconciled(self, year: int) -> Path:
+        """The rows because of which a release was refused."""
+        return self.metadata(year) / "unreconciled.txt"
+
+    @property
+    def releases(self) -> Path:
+        """Folder of all releases."""
+        return self.root / "releases"
+
+    def release(self, year: int) -> Path:
+        """A published release."""
+        return self.releases / release_name(year)
+
+    def staging(self, year: int) -> Path:
+        """A release that is still being made; hidden, and never served."""
+        return self.releases / f".{release_name(year)}.staging"
+
+    def retired(self, year: int) -> Path:
+        """A release that a newer version of the same year is taking the place of; gone when that is done."""
+        return self.releases / f".{release_name(year)}.retired"
+
+    def release_lock(self, year: int) -> Path:
+        """Lock that one process at a time holds while it makes a release."""
+        return self.releases / f".{release_name(year)}.lock"
+
+    @property
+    def current(self) -> Path:
+        """Symbolic link to the newest release."""
+        return self.releases / "current"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Where Dagster keeps its runs when DAGSTER_HOME is not set."""
+        return self.root / "dagster"

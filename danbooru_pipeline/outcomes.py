@@ -1,0 +1,98 @@
+"""What became of a post's file: a status, and a reason from one closed list.
+
+The ledger, the manifest, the counters in Dagster and the docs all use these two enums and nothing else.
+"""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """State of a post's original, or of its 512px image."""
+
+    OK = "ok"
+    MISSING = "missing"
+    WITHHELD = "withheld"
+    REMOVED = "removed"
+    QUARANTINED = "quarantined"
+    PENDING = "pending"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why a row has the status it has. Each reason belongs to one status; `status_of` says which."""
+
+    # originals
+    MD5_DIFFERS = "md5_differs"
+    GONE = "gone"
+    RESTRICTED = "restricted"
+    BANNED = "banned"
+    EXCLUDED_TAG = "excluded_tag"
+    EXPUNGED = "expunged"
+    BAD_ROW = "bad_row"
+    TOO_LARGE = "too_large"
+    MD5_MISMATCH = "md5_mismatch"
+    TRUNCATED = "truncated"
+    HTML_INSTEAD = "html_instead"
+    EMPTY = "empty"
+    REFUSED = "refused"
+    REDIRECTED = "redirected"
+    RETRY_EXHAUSTED = "retry_exhausted"
+    # 512px images
+    RATING = "rating"
+    NO_ORIGINAL = "no_original"
+    NOT_AN_IMAGE = "not_an_image"
+    UNSUPPORTED_TYPE = "unsupported_type"
+    ANIMATED = "animated"
+    DAMAGED = "damaged"
+    UNDECODABLE = "undecodable"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    WORKER_CRASHED = "worker_crashed"
+    WORKER_TIMEOUT = "worker_timeout"
+
+
+#: reason -> (status, what it says). The docs are rendered from here.
+REASONS: dict[Reason, tuple[Status, str]] = {
+    Reason.MD5_DIFFERS: (
+        Status.OK,
+        "Whole, and served the same way twice, but its MD5 is not the one in the metadata; kept and marked.",
+    ),
+    Reason.GONE: (Status.MISSING, "The server says that there is no such file (404 or 410)."),
+    Reason.RESTRICTED: (Status.WITHHELD, "The source shows this post without MD5 and file address."),
+    Reason.BANNED: (Status.WITHHELD, "The post is banned upstream; its file is not part of new releases."),
+    Reason.EXCLUDED_TAG: (Status.WITHHELD, "The post carries a tag of the operator's EXCLUDE_TAGS."),
+    Reason.EXPUNGED: (Status.REMOVED, "The post was in an earlier release and is no longer in the source."),
+    Reason.BAD_ROW: (Status.QUARANTINED, "The metadata row has an MD5, extension or size that cannot name a file."),
+    Reason.TOO_LARGE: (Status.QUARANTINED, "The server sends more bytes than the metadata announce."),
+    Reason.MD5_MISMATCH: (Status.PENDING, "The bytes do not match the MD5, and are damaged or differ from try to try."),
+    Reason.TRUNCATED: (
+        Status.PENDING,
+        "The server stops before the end of the file, or sends it too slowly.",
+    ),
+    Reason.HTML_INSTEAD: (Status.PENDING, "The server answers with a web page instead of the file."),
+    Reason.EMPTY: (Status.PENDING, "The server answers with no bytes at all."),
+    Reason.REFUSED: (Status.PENDING, "The server refuses this file (401, 403 or 451), though not others."),
+    Reason.REDIRECTED: (
+        Status.PENDING,
+        "The server sends us to a host that is not one of ours, or in a circle.",
+    ),
+    Reason.RETRY_EXHAUSTED: (Status.PENDING, "Errors of the server or the network, through all attempts."),
+    Reason.RATING: (Status.SKIPPED, "The post's rating is not one of the release's SFW ratings."),
+    Reason.NO_ORIGINAL: (Status.SKIPPED, "There is no original to make a 512px image from."),
+    Reason.NOT_AN_IMAGE: (Status.SKIPPED, "The file is a video, an archive, a Flash film or a document."),
+    Reason.UNSUPPORTED_TYPE: (Status.SKIPPED, "An image of a type that is not decoded here."),
+    Reason.ANIMATED: (Status.SKIPPED, "The image has more than one frame."),
+    Reason.DAMAGED: (
+        Status.FAILED,
+        "The image is cut off or its data are broken; a 512px image would show it wrongly.",
+    ),
+    Reason.UNDECODABLE: (Status.FAILED, "The decoder refuses the file."),
+    Reason.TOO_MANY_PIXELS: (Status.FAILED, "Width times height is over the pixel limit; it was not decoded."),
+    Reason.WORKER_CRASHED: (Status.FAILED, "The worker process died on this image, twice."),
+    Reason.WORKER_TIMEOUT: (Status.FAILED, "The worker process took longer than the time limit, twice."),
+}
+
+
+def status_of(reason: Reason | None) -> Status:
+    """The status that a reason stands for; no reason means ok."""
+    return Status.OK if reason is None else REASONS[reason][0]

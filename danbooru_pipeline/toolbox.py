@@ -1,0 +1,125 @@
+"""What work on a release needs at hand, opened once and shared by all buckets of a process.
+
+Nothing is opened before it is used: a plan needs no connection, a status no workers.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from danbooru_pipeline.errors import DanbooruPipelineError, SettingsError
+from danbooru_pipeline.fetch import BooruClient
+from danbooru_pipeline.images import ImagePool, ImageSettings
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.sources import ApiSource, Source
+
+T = TypeVar("T")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Toolbox:
+    """Settings, paths, the client, the downloads and the image workers. Use it as a context manager.
+
+    Args:
+        settings: the operator's choices.
+        now: the clock of the whole project; tests pass their own.
+
+    Attributes:
+        worked_seconds: CPU time that the threads of runs spent in the work itself, and not in orchestrating it.
+        stopped_by: the error that ended the last piece of work, if one did.
+    """
+
+    def __init__(self, settings: Settings, *, now: Callable[[], datetime] = _now) -> None:
+        self.settings = settings
+        self.layout = Layout(settings.root)
+        self.now = now
+        self.worked_seconds = 0.0
+        self.stopped_by: DanbooruPipelineError | None = None
+        self._stack = contextlib.ExitStack()
+        self._opened: dict[str, Any] = {}
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if "client" in self._opened:
+            self.client.pacer.close()  # nobody who waits for the pace may hold up the end
+        self._stack.__exit__(kind, error, trace)
+
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` makes, the first time; threads of several buckets may ask at once."""
+        with self._lock:
+            if name not in self._opened:
+                self._opened[name] = make()
+            made: T = self._opened[name]
+            return made
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Count the time of the work itself, and keep the error that ended it for whoever started the run."""
+        began = time.thread_time()
+        try:
+            yield
+        except DanbooruPipelineError as error:
+            self.stopped_by = error
+            raise
+        finally:
+            spent = time.thread_time() - began
+            with self._lock:
+                self.worked_seconds += spent
+
+    @property
+    def client(self) -> BooruClient:
+        """Paced requests to the booru."""
+        return self._once("client", lambda: self._stack.enter_context(BooruClient(self.settings)))
+
+    @property
+    def source(self) -> Source:
+        """Where posts come from.
+
+        Raises:
+            SettingsError: a source that is not built yet.
+        """
+        if self.settings.posts_source != "api":
+            raise SettingsError(
+                f"posts cannot come from {self.settings.posts_source!r} in this version; set DANBOORU_POSTS_SOURCE=api",
+            )
+        return ApiSource(self.client)
+
+    @property
+    def downloads(self) -> ThreadPoolExecutor:
+        """Threads that download; their number is the number of parallel downloads."""
+        return self._once("downloads", self._start_downloads)
+
+    def _start_downloads(self) -> ThreadPoolExecutor:
+        threads = ThreadPoolExecutor(self.settings.downloads, thread_name_prefix="download")
+        self._stack.callback(threads.shutdown, cancel_futures=True)
+        return threads
+
+    @property
+    def images(self) -> ImagePool:
+        """Killable image workers."""
+        return self._once("images", lambda: self._stack.enter_context(ImagePool(self.settings.workers)))
+
+    @cached_property
+    def image_settings(self) -> ImageSettings:
+        """Everything that decides what image bytes look like."""
+        return ImageSettings(png_level=self.settings.png_level, px512_quality=self.settings.px512_quality)
+
+    @cached_property
+    def exclude_tags(self) -> frozenset[str]:
+        """Tags whose posts get no file."""
+        return frozenset(self.settings.exclude_tags)
