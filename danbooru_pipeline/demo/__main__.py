@@ -1,0 +1,74 @@
+"""Run the demo booru: ``python -m danbooru_pipeline.demo --posts 40 --year 2021 --files FOLDER``.
+
+Prints one JSON line with both addresses when it is ready, and ends on SIGTERM, or, with ``--exit-with-stdin``, when its
+standard input closes, so that it never outlives the process that started it.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pyvips
+
+from danbooru_pipeline.demo.api import ApiHandler
+from danbooru_pipeline.demo.booru import Booru
+from danbooru_pipeline.demo.cdn import CdnHandler
+from danbooru_pipeline.demo.http import BooruServer
+from danbooru_pipeline.demo.world import FIRST_YEAR, World
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m danbooru_pipeline.demo", description="Run the demo booru.")
+    parser.add_argument("--posts", type=int, default=3200, help="posts that 2021 ends with (default: 3200)")
+    parser.add_argument("--year", type=int, default=FIRST_YEAR, help="show the site as of this year (default: 2021)")
+    parser.add_argument("--files", type=Path, required=True, help="folder for the files; used again next time")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, another world (default: 0)")
+    parser.add_argument("--api-port", type=int, default=0, help="port of the API (default: any free one)")
+    parser.add_argument("--cdn-port", type=int, default=0, help="port of the CDN (default: any free one)")
+    parser.add_argument("--no-rate-limit", action="store_true", help="take any number of requests a second")
+    parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input closes")
+    return parser.parse_args()
+
+
+def _watch_stdin(end: threading.Event) -> None:
+    # Not through sys.stdin: a lock held by this thread would abort the interpreter's own end.
+    while os.read(0, 4096):
+        pass
+    end.set()
+
+
+def _wait_for_end(*, with_stdin: bool) -> None:
+    end = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: end.set())
+    signal.signal(signal.SIGINT, lambda *_: end.set())
+    if with_stdin:
+        threading.Thread(target=_watch_stdin, args=(end,), daemon=True).start()
+    end.wait()
+
+
+def main() -> int:
+    """Serve until told to end."""
+    options = _parse_arguments()
+    if options.posts < 1:
+        raise SystemExit("--posts must be at least 1; give a positive number")
+    # Each picture is drawn once, so nothing is gained by keeping it.
+    pyvips.cache_set_max(0)
+    api, cdn = BooruServer(options.api_port, ApiHandler), BooruServer(options.cdn_port, CdnHandler)
+    world = World(options.posts, seed=options.seed)
+    booru = Booru(world, options.files, cdn_url=cdn.url, rate_limit=not options.no_rate_limit)
+    booru.set_year(options.year)
+    for server in (api, cdn):
+        server.booru = booru
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    sys.stdout.write(json.dumps({"api_url": api.url, "cdn_url": cdn.url}) + "\n")
+    sys.stdout.flush()
+    _wait_for_end(with_stdin=options.exit_with_stdin)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
