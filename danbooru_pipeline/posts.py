@@ -1,0 +1,236 @@
+"""The post: one Arrow schema, and the dialects that parse into it.
+
+A record that has no usable id or creation time cannot be placed in a release; it is rejected with a reason and counted.
+Everything else is kept: a column that is unknown, or whose value has an unexpected type, goes to `extra` as JSON, so
+drift of the source is visible and nothing is lost. No network, no clock.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from danbooru_pipeline.layout import EXTENSIONS
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+#: Columns in the order in which the site writes them (JSON API, 2022 to today). `extra` is ours.
+POST_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.int64(), nullable=False),
+        pa.field("created_at", TIMESTAMP, nullable=False),
+        ("uploader_id", pa.int64()),
+        ("score", pa.int64()),
+        ("source", pa.string()),
+        ("md5", pa.string()),
+        ("last_comment_bumped_at", TIMESTAMP),
+        ("rating", pa.string()),
+        ("image_width", pa.int64()),
+        ("image_height", pa.int64()),
+        ("tag_string", pa.string()),
+        ("fav_count", pa.int64()),
+        ("file_ext", pa.string()),
+        ("last_noted_at", TIMESTAMP),
+        ("parent_id", pa.int64()),
+        ("has_children", pa.bool_()),
+        ("approver_id", pa.int64()),
+        ("tag_count_general", pa.int64()),
+        ("tag_count_artist", pa.int64()),
+        ("tag_count_character", pa.int64()),
+        ("tag_count_copyright", pa.int64()),
+        ("file_size", pa.int64()),
+        ("up_score", pa.int64()),
+        ("down_score", pa.int64()),
+        ("is_pending", pa.bool_()),
+        ("is_flagged", pa.bool_()),
+        ("is_deleted", pa.bool_()),
+        ("tag_count", pa.int64()),
+        ("updated_at", TIMESTAMP),
+        ("is_banned", pa.bool_()),
+        ("pixiv_id", pa.int64()),
+        ("last_commented_at", TIMESTAMP),
+        ("has_active_children", pa.bool_()),
+        ("bit_flags", pa.int64()),
+        ("tag_count_meta", pa.int64()),
+        ("has_large", pa.bool_()),
+        ("has_visible_children", pa.bool_()),
+        ("tag_string_general", pa.string()),
+        ("tag_string_character", pa.string()),
+        ("tag_string_copyright", pa.string()),
+        ("tag_string_artist", pa.string()),
+        ("tag_string_meta", pa.string()),
+        ("file_url", pa.string()),
+        ("large_file_url", pa.string()),
+        ("preview_file_url", pa.string()),
+        ("extra", pa.string()),
+    ],
+    metadata={"danbooru_pipeline.schema": "1"},
+)
+
+#: Few distinct values, so a dictionary is small; on the others it only costs time.
+DICTIONARY_COLUMNS = ["rating", "file_ext"]
+
+INTEGER = re.compile(r"-?[0-9]{1,19}")
+MD5 = re.compile(r"[0-9a-f]{32}")
+MAX_FILE_BYTES = 2**40
+INT64_MAX = 2**63 - 1
+
+PostRow = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """A record that cannot be placed in a release, and why."""
+
+    reason: str
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What the image chain needs to know of a post."""
+
+    id: int
+    md5: str | None
+    ext: str | None
+    file_size: int | None
+    rating: str | None
+    file_url: str | None
+    is_banned: bool
+    tags: str
+
+    @property
+    def visible(self) -> bool:
+        """Whether the source shows us the file: hidden posts come without MD5 and file address."""
+        return self.md5 is not None and self.file_url is not None
+
+    @property
+    def names_a_file(self) -> bool:
+        """Whether MD5, extension and size are of the kind that a path and a check can be made from."""
+        return (
+            self.md5 is not None
+            and MD5.fullmatch(self.md5) is not None
+            and self.ext in EXTENSIONS
+            and (self.file_size is None or 0 < self.file_size <= MAX_FILE_BYTES)
+        )
+
+
+#: The columns a `Post` is made from, so that a bucket does not read the rest.
+POST_COLUMNS = ["id", "md5", "file_ext", "file_size", "rating", "file_url", "is_banned", "tag_string"]
+
+
+def _to_int(value: object) -> int:
+    if isinstance(value, str) and INTEGER.fullmatch(value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("not an integer")
+    number = value
+    if not -INT64_MAX <= number <= INT64_MAX:
+        raise ValueError("out of range")
+    return number
+
+
+def _to_bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("not a boolean")
+    return value
+
+
+def _to_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not a string")
+    return value
+
+
+def parse_timestamp(value: object) -> datetime:
+    """An instant from the API's ISO form with an offset, or from the mirror's ``YYYY-MM-DD HH:MM:SS.ffffff UTC``.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not isinstance(value, str):
+        raise ValueError("not a timestamp")
+    instant = datetime.fromisoformat(value.removesuffix(" UTC") + ("+00:00" if value.endswith(" UTC") else ""))
+    if instant.tzinfo is None:
+        raise ValueError("a timestamp without its offset")
+    return instant.astimezone(UTC)
+
+
+def _converter(kind: pa.DataType) -> Any:
+    if pa.types.is_integer(kind):
+        return _to_int
+    if pa.types.is_boolean(kind):
+        return _to_bool
+    if pa.types.is_timestamp(kind):
+        return parse_timestamp
+    return _to_text
+
+
+_CONVERTERS = {f.name: _converter(f.type) for f in POST_SCHEMA if f.name != "extra"}
+
+
+def parse_api_record(record: Mapping[str, Any]) -> PostRow | RejectedRow:
+    """One object of ``/posts.json`` as a row of `POST_SCHEMA`."""
+    row: PostRow = {}
+    extra: dict[str, Any] = {}
+    for name, value in record.items():
+        convert = _CONVERTERS.get(name)
+        if convert is None:
+            extra[name] = value
+        elif value is not None:
+            try:
+                row[name] = convert(value)
+            except (ValueError, OverflowError):
+                extra[name] = value
+    post_id = row.get("id")
+    if post_id is None or post_id <= 0:
+        return RejectedRow("no usable id", record)
+    if "created_at" not in row:
+        return RejectedRow("no usable created_at", record)
+    row["extra"] = msgspec.json.encode(extra).decode() if extra else None
+    return row
+
+
+def posts_table(rows: Iterable[PostRow]) -> pa.Table:
+    """Rows as an Arrow table of `POST_SCHEMA`, sorted by id."""
+    return pa.Table.from_pylist(sorted(rows, key=lambda row: row["id"]), schema=POST_SCHEMA)
+
+
+def posts_writer(file: Any) -> pq.ParquetWriter:
+    """A Parquet writer of posts into a binary file (zstd 3: a third less than snappy for 0.2 CPU s in 100,000 rows)."""
+    return pq.ParquetWriter(
+        file, POST_SCHEMA, compression="zstd", compression_level=3, use_dictionary=DICTIONARY_COLUMNS
+    )
+
+
+def write_posts(table: pa.Table, file: Any) -> None:
+    """Write a table of posts as Parquet into a binary file."""
+    with posts_writer(file) as writer:
+        writer.write_table(table)
+
+
+def read_posts(path: Path) -> list[Post]:
+    """The posts of one bucket, by id, with what the image chain needs."""
+    # Not read_table: for a file this small its dataset machinery costs more than the reading.
+    columns = pq.ParquetFile(path).read(columns=POST_COLUMNS).to_pydict()
+    return [
+        Post(
+            id=id_,
+            md5=md5,
+            ext=ext,
+            file_size=size,
+            rating=rating,
+            file_url=url,
+            is_banned=bool(banned),
+            tags=tags or "",
+        )
+        for id_, md5, ext, size, rating, url, banned, tags in zip(
+            *(columns[name] for name in POST_COLUMNS), strict=True
+        )
+    ]

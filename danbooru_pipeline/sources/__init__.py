@@ -1,0 +1,22 @@
+"""Where metadata comes from.
+
+A source answers one question, page by page: which records come after this id? Today the JSON API does; the sweep, the
+typing and the split behind it are the same for every source.
+"""
+
+from danbooru_pipeline.sources.api import ApiSource
+from danbooru_pipeline.sources.source import Page, Source
+from danbooru_pipeline.sources.split import split_by_bucket
+from danbooru_pipeline.sources.sweep import SweepReport, sweep_posts
+from danbooru_pipeline.sources.tables import SIDE_TABLES, export_side_tables
+
+__all__ = [
+    "SIDE_TABLES",
+    "ApiSource",
+    "Page",
+    "Source",
+    "SweepReport",
+    "export_side_tables",
+    "split_by_bucket",
+    "sweep_posts",
+]

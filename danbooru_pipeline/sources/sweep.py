@@ -1,0 +1,210 @@
+"""The sweep: all posts of a source up to a release's cutoff, by id, into one Parquet file. It can be killed anywhere.
+
+Pages are kept in parts of some thousand rows; the name of a part says which ids it covers, so a sweep that was cut off
+goes on after its last part. Records created after the cutoff are left out; the sweep ends after some hundred of them in
+a row, since ids and creation times run together but for moments.
+"""
+
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from danbooru_pipeline.atomic import atomic_file, remove_parts, write_atomic
+from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.posts import (
+    POST_SCHEMA,
+    PostRow,
+    RejectedRow,
+    parse_api_record,
+    posts_table,
+    posts_writer,
+    write_posts,
+)
+from danbooru_pipeline.sources.digest import RowDigest
+from danbooru_pipeline.sources.source import Page, Source
+from danbooru_pipeline.years import cutoff
+
+PAGES_PER_PART: Final = 50
+#: An unfinished sweep older than this starts anew: its rows would be from another time than the rest.
+RESUME_SECONDS: Final = 7 * 24 * 3600
+#: Posts in a row created after the cutoff that end a sweep: a full page of the API, however small its pages are.
+POSTS_BEYOND_CUTOFF: Final = 200
+#: Pages of rejected records alone that are believed to be an oddity and not the end of all sense.
+MAX_BARREN_PAGES: Final = 100
+#: Rows of one row group of the posts; fixed, so that the file does not show where a sweep was cut off.
+ROWS_PER_GROUP: Final = 50_000
+PART_NAME = re.compile(r"(\d{19})-(\d{19})\.parquet")
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepReport:
+    """What a sweep saw.
+
+    Attributes:
+        sha256: digest of the rows alone, so that an unchanged source gives an unchanged digest.
+        requests: pages asked for in this run.
+        drifted: how many rows hold columns that the schema does not know.
+    """
+
+    name: str
+    taken_at: datetime
+    rows: int
+    rejected: int
+    max_id: int
+    max_created_at: datetime | None
+    sha256: str
+    requests: int
+    drifted: int
+
+
+def sweep_posts(source: Source, layout: Layout, year: int, *, now: datetime, progress: Progress) -> SweepReport:
+    """Bring all posts of a release to ``metadata/YEAR/posts.parquet``, resuming where an earlier sweep stopped.
+
+    Raises:
+        SourceError: the source cannot be used; the pages that came are kept.
+    """
+    folder = layout.sweep(year, "posts")
+    sweep = _Sweep(folder, cutoff(year), cursor=_resume(folder))
+    sweep.run(source, progress)
+    report = _merge(source.name, folder, layout.posts(year), now=now, requests=sweep.requests)
+    _write_rejected(folder, layout.rejected(year))
+    write_atomic(layout.posts_report(year), msgspec.json.format(msgspec.json.encode({"source": report})))
+    shutil.rmtree(folder)
+    return report
+
+
+def _resume(folder: Path) -> int:
+    """The id after which to go on; throws away what is too old, and what a killed sweep left unfinished."""
+    if folder.is_dir() and time.time() - folder.stat().st_mtime > RESUME_SECONDS:
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_parts(folder)
+    for rejected in folder.glob("*.rejected.jsonl"):
+        if not folder.joinpath(rejected.name.replace(".rejected.jsonl", ".parquet")).exists():
+            rejected.unlink()
+    ends = [int(match[2]) for path in folder.iterdir() if (match := PART_NAME.fullmatch(path.name))]
+    return max(ends, default=0)
+
+
+class _Sweep:
+    """A sweep at work: what came since the last part was written."""
+
+    def __init__(self, folder: Path, limit: datetime, *, cursor: int) -> None:
+        self.folder = folder
+        self.limit = limit
+        self.start = self.cursor = cursor
+        self.pages = self.requests = self.beyond = 0
+        self.rows: dict[int, PostRow] = {}
+        self.rejected: dict[bytes, None] = {}  # lines, in the order in which they came
+
+    def run(self, source: Source, progress: Progress) -> None:
+        """Ask for page after page until the source or the year ends, and write parts."""
+        finished = False
+        barren = 0  # pages in a row without a single post that can be placed
+        while not finished:
+            page = source.posts_after(self.cursor)
+            self.requests += 1
+            self.pages += 1
+            barren = 0 if self._take(page) else barren + 1
+            if barren > MAX_BARREN_PAGES:
+                raise SourceUnusable(
+                    f"{barren} pages in a row, up to id {self.cursor}, hold no post with an id and a creation time; "
+                    "look at the answers of the source, then run again",
+                )
+            finished = page.last_id is None or self.beyond >= POSTS_BEYOND_CUTOFF
+            if finished or self.pages == PAGES_PER_PART:
+                self._write_part()
+                progress(f"posts: up to id {self.cursor:,}, {self.requests:,} requests")
+
+    def _take(self, page: Page) -> int:
+        """Sort the records of a page in. Returns how many have an id and a time."""
+        placed = 0
+        for record in page.records:
+            row = parse_api_record(record)
+            if isinstance(row, RejectedRow):
+                # By their bytes: one without id comes again when the next page cannot start behind it.
+                line = msgspec.json.encode({"reason": row.reason, "record": row.record})
+                self.rejected[line] = None
+                continue
+            placed += 1
+            if row["created_at"] <= self.limit:
+                self.rows[row["id"]] = row
+                self.beyond = 0
+            else:
+                self.beyond += 1
+        self.cursor = page.last_id or self.cursor
+        return placed
+
+    def _write_part(self) -> None:
+        """Keep what came; the part is last, so that rejected rows without one are known to be unfinished."""
+        stem = f"{self.start:019d}-{self.cursor:019d}"
+        if self.rejected:
+            write_atomic(self.folder / f"{stem}.rejected.jsonl", b"".join(line + b"\n" for line in self.rejected))
+        with atomic_file(self.folder / f"{stem}.parquet") as file:
+            write_posts(posts_table(self.rows.values()), file)
+        self.start, self.pages, self.rows, self.rejected = self.cursor, 0, {}, {}
+
+
+def _merge(name: str, folder: Path, target: Path, *, now: datetime, requests: int) -> SweepReport:
+    """Write the parts one after the other; they cover rising ids, so the whole is sorted."""
+    digest = RowDigest(POST_SCHEMA)
+    rows = drifted = max_id = 0
+    newest: datetime | None = None
+    with atomic_file(target) as file, posts_writer(file) as writer:
+        for table in _groups(sorted(folder.glob("*.parquet"))):
+            writer.write_table(table)
+            digest.update(table)
+            rows += table.num_rows
+            drifted += table.num_rows - table["extra"].null_count
+            max_id = table["id"][-1].as_py()
+            last = pc.max(table["created_at"]).as_py()
+            newest = last if newest is None else max(newest, last)
+    return SweepReport(
+        name=name,
+        taken_at=now.astimezone(UTC),
+        rows=rows,
+        rejected=sum(path.read_bytes().count(b"\n") for path in folder.glob("*.rejected.jsonl")),
+        max_id=max_id,
+        max_created_at=newest,
+        sha256=digest.hexdigest(),
+        requests=requests,
+        drifted=drifted,
+    )
+
+
+def _groups(parts: list[Path]) -> Iterator[pa.Table]:
+    """The rows of all parts in tables of `ROWS_PER_GROUP`, the last one of what is left."""
+    held: list[pa.Table] = []
+    count = 0
+    for part in parts:
+        held.append(pq.read_table(part, schema=POST_SCHEMA))
+        count += held[-1].num_rows
+        while count >= ROWS_PER_GROUP:
+            whole = pa.concat_tables(held)
+            yield whole.slice(0, ROWS_PER_GROUP).combine_chunks()
+            held, count = [whole.slice(ROWS_PER_GROUP)], count - ROWS_PER_GROUP
+    if count:
+        yield pa.concat_tables(held).combine_chunks()
+
+
+def _write_rejected(folder: Path, target: Path) -> None:
+    parts = sorted(folder.glob("*.rejected.jsonl"))
+    if not parts:
+        target.unlink(missing_ok=True)
+        return
+    with atomic_file(target) as file:
+        for part in parts:
+            file.write(part.read_bytes())
