@@ -1,0 +1,240 @@
+"""One download, one outcome: the file is whole under its final name, or there is a reason and nothing at all.
+
+Bytes go to a hidden file beside the target and are measured on the way: length, MD5 and first bytes. Only then are they
+flushed and renamed. What can go wrong with one file is a value, not an exception; only a host that blocks us, or a disk
+that is full, raises.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from danbooru_pipeline.atomic import commit_part, part_path
+from danbooru_pipeline.errors import StoreError
+from danbooru_pipeline.fetch.client import REDIRECTS, THROTTLING, BooruClient, retry_after_seconds
+from danbooru_pipeline.images.signature import sniff_type
+from danbooru_pipeline.outcomes import Reason
+from danbooru_pipeline.posts import Post
+
+#: Sizes in the metadata are sometimes a little wrong; a body may be this much longer before it is cut off.
+SIZE_SLACK_BYTES: Final = 64 * 2**10
+#: The site accepts uploads of up to 100 MB; used only when the metadata give no size.
+MAX_BYTES_WITHOUT_SIZE: Final = 512 * 2**20
+#: A download may take this long whatever its size, and longer in proportion to it. A drip feed never trips a
+#: read timeout, so the whole has a deadline.
+BASE_DEADLINE_SECONDS: Final = 30.0
+MIN_BYTES_PER_SECOND: Final = 16 * 2**10
+MAX_REDIRECTS: Final = 3
+HEAD_BYTES: Final = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Downloaded:
+    """What came of asking for one file.
+
+    Attributes:
+        reason: None when the file is in place with the MD5 of the metadata.
+        in_place: whether the file is under its final name.
+        size: bytes of it.
+        requests: how many requests it took.
+        http_status: of the last answer, None without one.
+    """
+
+    reason: Reason | None
+    in_place: bool = False
+    size: int | None = None
+    md5: str | None = None
+    requests: int = 0
+    http_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Try:
+    """One request for a file: how it ended, and what the retry policy needs to know."""
+
+    reason: Reason | None
+    http_status: int | None = None
+    size: int = 0
+    md5: str | None = None
+    retry: bool = False
+    throttled: bool = False
+    retry_after: float | None = None
+    location: str | None = None
+
+
+def download_file(
+    client: BooruClient, post: Post, target: Path, *, base_seconds: float = BASE_DEADLINE_SECONDS
+) -> Downloaded:
+    """Bring a post's file to `target`.
+
+    Args:
+        client: asks for it.
+        post: whose file; it names one (`Post.names_a_file`).
+        target: where to.
+        base_seconds: deadline of a body of no length.
+
+    Raises:
+        SourceError: the host as a whole cannot be used: it blocks us, is down, or knows no file at all.
+        StoreError: the disk is full.
+    """
+    part = part_path(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _require_space(target.parent, post.file_size or 0, client.settings.min_free_bytes)
+        return _Download(client, post, part, base_seconds).run(target)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StoreError(f"the disk of {target.parent} is full; free some space, then run again") from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _require_space(folder: Path, size: int, min_free_bytes: int) -> None:
+    if shutil.disk_usage(folder).free < size + min_free_bytes:
+        raise StoreError(
+            f"less than {min_free_bytes / 2**20:.0f} MiB are free at {folder} (DANBOORU_MIN_FREE_BYTES); "
+            "free some space, then run again",
+        )
+
+
+class _Download:
+    """The tries for one file. Remembers the MD5 of whole bodies: bytes that come twice are what the source has."""
+
+    def __init__(self, client: BooruClient, post: Post, part: Path, base_seconds: float) -> None:
+        self.client = client
+        self.post = post
+        self.part = part
+        self.base_seconds = base_seconds
+        self.url = self._first_url()
+        self.whole_md5s: set[str] = set()
+        self.redirects = 0
+
+    def run(self, target: Path) -> Downloaded:
+        last, tries = self.client.policy.run(self._try, pause=self.client.pacer.pause)
+        in_place = last.reason in {None, Reason.MD5_DIFFERS}
+        if in_place:
+            commit_part(self.part, target)
+        return Downloaded(
+            reason=last.reason,
+            in_place=in_place,
+            size=last.size if in_place else None,
+            md5=last.md5 if in_place else None,
+            requests=tries + self.redirects,
+            http_status=last.http_status,
+        )
+
+    def _first_url(self) -> str:
+        """The row's own address when it is on one of our hosts, else the one that the site derives from the MD5."""
+        settings, post = self.client.settings, self.post
+        assert post.md5 is not None, "hidden posts are not fetched"
+        given = self.client.resolve(post.file_url, base=settings.cdn_url) if post.file_url else None
+        return given or f"{settings.cdn_url}/original/{post.md5[:2]}/{post.md5[2:4]}/{post.md5}.{post.ext}"
+
+    def _try(self) -> _Try:
+        result, url = self._request(self.url), self.url
+        for _ in range(MAX_REDIRECTS):
+            location = result.location and self.client.resolve(result.location, base=url)
+            if not location:
+                break
+            self.redirects += 1
+            result, url = self._request(location), location
+        return result
+
+    def _request(self, url: str) -> _Try:
+        # A second try asks caches on the way to fetch the file anew.
+        headers = {"Cache-Control": "no-cache"} if self.whole_md5s else {}
+        try:
+            with self.client.stream(url, headers=headers) as response:
+                return self._receive(response) if response.status_code == 200 else _judge_status(response)
+        except httpx.HTTPError:
+            return _Try(reason=Reason.RETRY_EXHAUSTED, retry=True)
+
+    def _receive(self, response: httpx.Response) -> _Try:
+        """Write a body to the part file, up to its end, its limit or its deadline."""
+        expected = self.post.file_size
+        cap = MAX_BYTES_WITHOUT_SIZE if expected is None else expected + SIZE_SLACK_BYTES
+        deadline = time.monotonic() + self.base_seconds + (expected or 0) / MIN_BYTES_PER_SECOND
+        digest = hashlib.md5(usedforsecurity=False)
+        size, head = 0, b""
+        try:
+            with self.part.open("wb") as file:
+                for chunk in response.iter_raw():
+                    size += len(chunk)
+                    head += chunk[: HEAD_BYTES - len(head)]
+                    if size > cap:
+                        return self._judge_overlong(size, head)
+                    if time.monotonic() > deadline:
+                        # Not tried again now: five deadlines of a large file would be hours.
+                        return _Try(reason=Reason.TRUNCATED, http_status=200)
+                    digest.update(chunk)
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+        except httpx.HTTPError:
+            return _Try(reason=Reason.TRUNCATED, http_status=200, retry=True)
+        return self._judge_body(size, digest.hexdigest(), head, has_end=_tells_its_end(response))
+
+    def _is_web_page(self, head: bytes) -> bool:
+        return self.post.ext != "html" and sniff_type(head) == "html"
+
+    def _judge_overlong(self, size: int, head: bytes) -> _Try:
+        """Decide on a body that is longer than it may be; an error page can be, when the file is small."""
+        if self._is_web_page(head):
+            return _Try(reason=Reason.HTML_INSTEAD, http_status=200, retry=True)
+        return _Try(reason=Reason.TOO_LARGE, http_status=200, size=size)
+
+    def _judge_body(self, size: int, md5: str, head: bytes, *, has_end: bool) -> _Try:
+        """Decide on a body that was received to its end.
+
+        Args:
+            size: bytes of it.
+            md5: of it.
+            head: its first bytes.
+            has_end: whether the server said where the end is; without that, a lost connection looks like one.
+        """
+        if md5 == self.post.md5 and size:
+            return _Try(reason=None, http_status=200, size=size, md5=md5)
+        if size == 0:
+            reason = Reason.EMPTY
+        elif self._is_web_page(head):
+            reason = Reason.HTML_INSTEAD
+        elif not has_end and (self.post.file_size is None or size < self.post.file_size):
+            reason = Reason.TRUNCATED
+        elif md5 in self.whole_md5s and sniff_type(head) is not None:
+            return _Try(reason=Reason.MD5_DIFFERS, http_status=200, size=size, md5=md5)
+        else:
+            self.whole_md5s.add(md5)
+            reason = Reason.MD5_MISMATCH
+        return _Try(reason=reason, http_status=200, size=size, md5=md5, retry=True)
+
+
+def _tells_its_end(response: httpx.Response) -> bool:
+    """Whether the length of a body is announced, so that the library notices when something is missing."""
+    return "content-length" in response.headers or "chunked" in response.headers.get("transfer-encoding", "").lower()
+
+
+def _judge_status(response: httpx.Response) -> _Try:
+    """Decide on an answer that is not a file."""
+    status = response.status_code
+    if status in {404, 410}:
+        return _Try(reason=Reason.GONE, http_status=status)
+    if status in REDIRECTS:
+        return _Try(reason=Reason.REDIRECTED, http_status=status, location=response.headers.get("location"))
+    if status in {401, 403, 451}:
+        # Asking again at once changes no mind; a later run asks again.
+        return _Try(reason=Reason.REFUSED, http_status=status)
+    return _Try(
+        reason=Reason.RETRY_EXHAUSTED,
+        http_status=status,
+        retry=status in THROTTLING or status >= 500,
+        throttled=status in THROTTLING,
+        retry_after=retry_after_seconds(response.headers),
+    )

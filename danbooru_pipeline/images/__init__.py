@@ -1,0 +1,31 @@
+"""Images: look at a file, optimise it without loss, make its 512px image; in worker processes that may die.
+
+`inspect_image`, `optimize_image` and `downscale_image` are pure: bytes in, a value out. `run_image_job` reads and
+writes files around them, and `ImagePool` runs that in processes. No network, no clock, no Dagster.
+"""
+
+from danbooru_pipeline.images.background import Background
+from danbooru_pipeline.images.downscale import Downscaled, downscale_image
+from danbooru_pipeline.images.inspect import Flag, ImageFacts, inspect_image
+from danbooru_pipeline.images.optimize import Kept, Optimized, optimize_image
+from danbooru_pipeline.images.pool import ImagePool
+from danbooru_pipeline.images.signature import sniff_type
+from danbooru_pipeline.images.step import ImageJob, ImageResult, ImageSettings, run_image_job
+
+__all__ = [
+    "Background",
+    "Downscaled",
+    "Flag",
+    "ImageFacts",
+    "ImageJob",
+    "ImagePool",
+    "ImageResult",
+    "ImageSettings",
+    "Kept",
+    "Optimized",
+    "downscale_image",
+    "inspect_image",
+    "optimize_image",
+    "run_image_job",
+    "sniff_type",
+]

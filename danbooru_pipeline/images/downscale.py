@@ -1,0 +1,108 @@
+"""The 512px image of a picture: exactly square, the whole picture in the middle, never enlarged.
+
+Always upright, sRGB and opaque, as a baseline JPEG without metadata: that is what trainers decode fastest and without
+surprise (baseline 4:4:4 1.16 ms, progressive 2.72 ms). A picture that cannot be shown rightly gives a `Reason`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyvips
+
+from danbooru_pipeline.images.background import Background, choose_background
+from danbooru_pipeline.images.inspect import DECODED_TYPES, Flag, ImageFacts
+from danbooru_pipeline.images.jpeg import is_intact
+from danbooru_pipeline.images.signature import IMAGE_TYPES
+from danbooru_pipeline.outcomes import Reason
+
+#: The worst case takes 3.3 bytes a pixel (progressive and interlaced pictures), so this fits a worker's 2 GiB.
+MAX_PIXELS = 200_000_000
+
+_DAMAGE = frozenset({Flag.TRUNCATED, Flag.CORRUPT})
+
+
+@dataclass(frozen=True, slots=True)
+class Downscaled:
+    """A 512px image.
+
+    Attributes:
+        data: the JPEG.
+        background: what is behind it: ``white`` or ``black``.
+    """
+
+    data: bytes
+    background: str
+
+
+def downscale_image(
+    data: bytes,
+    facts: ImageFacts,
+    *,
+    size: int = 512,
+    quality: int = 90,
+    background: Background = "white",
+    max_pixels: int = MAX_PIXELS,
+    known_intact: bool = False,
+) -> Downscaled | Reason:
+    """Make the 512px image, or say why there is none. `known_intact` saves the strict decode of a JPEG."""
+    refusal = refuse(facts, max_pixels=max_pixels)
+    if refusal is not None:
+        return refusal
+    # libvips does not see bits that rotted near the end of a JPEG; the strict decoder does not know unusual ones.
+    strict = facts.file_type == "jpg" and Flag.UNUSUAL_JPEG not in facts.flags and not known_intact
+    if strict and not is_intact(data):
+        return Reason.DAMAGED
+    try:
+        image = _shrink(data, facts, size=size)
+        chosen, color = choose_background(image, background)
+        return Downscaled(_encode(_place(image, color, size=size), quality=quality), background=chosen)
+    except pyvips.Error as error:
+        if "out of memory" in str(error):
+            raise MemoryError(str(error)) from error  # says nothing about the picture
+        return Reason.DAMAGED
+
+
+def refuse(facts: ImageFacts, *, max_pixels: int = MAX_PIXELS) -> Reason | None:
+    """Why there can be no 512px image, as far as the facts tell before anything is decoded."""
+    if facts.file_type not in IMAGE_TYPES:
+        return Reason.NOT_AN_IMAGE
+    if facts.file_type not in DECODED_TYPES:
+        return Reason.UNSUPPORTED_TYPE
+    if facts.pages is not None and facts.pages > 1:
+        return Reason.ANIMATED
+    if facts.pixels > max_pixels:
+        return Reason.TOO_MANY_PIXELS
+    if not _DAMAGE.isdisjoint(facts.flags):
+        return Reason.DAMAGED
+    return Reason.UNDECODABLE if facts.pixels == 0 else None
+
+
+def _shrink(data: bytes, facts: ImageFacts, *, size: int) -> Any:
+    """The picture inside size × size: upright, 8-bit sRGB, perhaps with alpha, held in memory."""
+    # Converting costs 3.5x when there is nothing to convert from (measured; the pixels are the same).
+    profile = {"output_profile": "srgb"} if facts.has_profile else {}
+    image = pyvips.Image.thumbnail_buffer(
+        data,
+        size,
+        height=size,
+        size="down",
+        # As an argument, fail_on is ignored by thumbnail_buffer (libvips issue 5195): half a JPEG would pass.
+        option_string="[fail_on=truncated]",
+        **profile,
+    )
+    return image.colourspace("srgb").cast("uchar").copy_memory()
+
+
+def _place(image: Any, color: list[int], *, size: int) -> Any:
+    """Flatten onto the background and centre on a square of it."""
+    if image.hasalpha():
+        image = image.flatten(background=color)
+    return image.gravity("centre", size, size, extend="background", background=color)
+
+
+def _encode(image: Any, *, quality: int) -> bytes:
+    """Baseline, 4:4:4, optimal Huffman tables, no metadata."""
+    encoded: bytes = image.jpegsave_buffer(
+        Q=quality, subsample_mode="off", optimize_coding=True, interlace=False, keep="none"
+    )
+    return encoded

@@ -1,0 +1,133 @@
+"""Facts of a file that its header and its markers or chunks tell; no pixel is decoded.
+
+Works for every file of a release: a film or an archive has a type and nothing else. Never raises on any bytes.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import pyvips
+
+from danbooru_pipeline.images.avif import walk_avif
+from danbooru_pipeline.images.jpeg import walk_jpeg
+from danbooru_pipeline.images.png import walk_png
+from danbooru_pipeline.images.signature import sniff_type
+
+#: Types that are decoded here. The decoder is built without BMP, and every further one is a way in for attackers.
+DECODED_TYPES = frozenset({"jpg", "png", "gif", "webp", "avif"})
+
+
+class Flag(StrEnum):
+    """Something about a file that the steps after must know."""
+
+    TRUNCATED = "truncated"
+    TRAILING_DATA = "trailing_data"
+    CORRUPT = "corrupt"
+    APNG = "apng"
+    UNUSUAL_JPEG = "unusual_jpeg"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What a file is.
+
+    Attributes:
+        file_type: by its first bytes; None when unknown.
+        width: pixels as stored, before the orientation is applied.
+        height: the same.
+        pages: frames of an animation, 1 for a still picture, None for anything else.
+        alpha: whether there is transparency (a channel, or a transparent colour).
+        color_space: as libvips names it: srgb, b-w, cmyk, rgb16, grey16, …
+        has_profile: whether an ICC profile is embedded.
+        orientation: EXIF orientation 1-8, None when not given.
+        flags: values of `Flag`, in the order of its definition.
+    """
+
+    file_type: str | None
+    width: int | None = None
+    height: int | None = None
+    pages: int | None = None
+    alpha: bool | None = None
+    color_space: str | None = None
+    has_profile: bool = False
+    orientation: int | None = None
+    flags: tuple[str, ...] = ()
+
+    @property
+    def pixels(self) -> int:
+        """Width times height; 0 when unknown."""
+        return (self.width or 0) * (self.height or 0)
+
+
+def inspect_image(data: bytes) -> ImageFacts:
+    """Look at a file without decoding it."""
+    file_type = sniff_type(data)
+    if file_type == "bmp":
+        return _inspect_bmp(data)
+    if file_type not in DECODED_TYPES:
+        return ImageFacts(file_type)
+    found, frames = _structure(data, file_type)
+    flags = tuple(flag.value for flag in Flag if flag in found)
+    try:
+        image = pyvips.Image.new_from_buffer(data, "", access="sequential")
+    except pyvips.Error:
+        return ImageFacts(file_type, pages=frames, flags=flags)
+    return ImageFacts(
+        file_type=file_type,
+        width=image.width,
+        height=image.height,
+        pages=frames or _header_int(image, "n-pages") or 1,
+        alpha=bool(image.hasalpha()),
+        color_space=str(image.interpretation),
+        has_profile=image.get_typeof("icc-profile-data") != 0,
+        orientation=_header_int(image, "orientation"),
+        flags=flags,
+    )
+
+
+def _structure(data: bytes, file_type: str) -> tuple[set[Flag], int | None]:
+    """Flags of the file's structure, and its frames where the decoder would not tell."""
+    if file_type == "jpg":
+        jpeg = walk_jpeg(data)
+        return _end_flags(data, jpeg.end) | (set() if jpeg.usual else {Flag.UNUSUAL_JPEG}), None
+    if file_type == "png":
+        png = walk_png(data)
+        found = _end_flags(data, png.end)
+        found |= {Flag.CORRUPT} if png.corrupt else set()
+        return found | ({Flag.APNG} if png.frames is not None else set()), png.frames
+    if file_type == "webp":
+        return _end_flags(data, _webp_end(data)), None
+    if file_type == "avif":
+        avif = walk_avif(data)
+        return {Flag.TRUNCATED} if avif.truncated else set(), avif.frames
+    return set(), None
+
+
+def _end_flags(data: bytes, end: int | None) -> set[Flag]:
+    """Whether the file stops before its end, or goes on after it."""
+    if end is None:
+        return {Flag.TRUNCATED}
+    return {Flag.TRAILING_DATA} if end < len(data) else set()
+
+
+def _webp_end(data: bytes) -> int | None:
+    """Offset after the RIFF chunk, None when the file is shorter than it says."""
+    end = 8 + int.from_bytes(data[4:8], "little")
+    return end if end <= len(data) else None
+
+
+def _inspect_bmp(data: bytes) -> ImageFacts:
+    """Size from the bitmap header; the picture itself is not decoded here."""
+    layout, at = ("<HH", 18) if data[14:18] == b"\x0c\0\0\0" else ("<ii", 18)
+    if len(data) < at + struct.calcsize(layout):
+        return ImageFacts("bmp", flags=(Flag.TRUNCATED.value,))
+    width, height = struct.unpack_from(layout, data, at)
+    flags = (Flag.TRUNCATED.value,) if int.from_bytes(data[2:6], "little") > len(data) else ()
+    return ImageFacts("bmp", width=width, height=abs(height), pages=1, flags=flags)  # a negative height: top row first
+
+
+def _header_int(image: Any, field: str) -> int | None:
+    """A number of the header, None when it is not there."""
+    return int(image.get(field)) if image.get_typeof(field) else None

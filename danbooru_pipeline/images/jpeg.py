@@ -1,0 +1,115 @@
+"""The markers of a JPEG: its frame type, what metadata it carries, and where it really ends; and a strict decode.
+
+Decoders draw half a JPEG without a word, and optimisers drop what comes after its end; both show in the markers.
+Bits that rotted show only in a strict decode. Nothing here raises, whatever the bytes are.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+
+#: A marker inside entropy-coded data: 0xFF that is not a stuffed byte, a restart marker or a fill byte.
+_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
+
+_FILL = re.compile(rb"\xff+")
+
+_SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
+_NOT_A_FRAME = frozenset({0xC4, 0xC8, 0xCC})  # DHT, JPG and DAC sit between the frame markers
+_FRAMES = frozenset(range(0xC0, 0xD0)) - _NOT_A_FRAME
+_USUAL_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended and progressive, all of them Huffman
+#: EXIF, ICC, XMP, Photoshop, comments. JFIF (E0) and Adobe (EE) are written anew by every encoder, as the pixels need.
+_CARRIED = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
+
+
+class Segment(NamedTuple):
+    """One marker with its content; a named tuple, since there are many."""
+
+    marker: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class JpegWalk:
+    """What the markers say.
+
+    Attributes:
+        frame: the second byte of the SOF marker, None when there is none.
+        precision: bits of a sample, None without a frame.
+        end: offset after the EOI marker, None when the file stops before it.
+    """
+
+    frame: int | None
+    precision: int | None
+    end: int | None
+
+    @property
+    def usual(self) -> bool:
+        """Whether every decoder and the optimiser know this kind: 8 bit, Huffman, lossy."""
+        return self.frame in _USUAL_FRAMES and self.precision == 8
+
+
+def segments_of(data: bytes) -> Iterator[Segment]:
+    """All markers from the one after SOI up to EOI; entropy-coded data are skipped."""
+    at = 2
+    while at + 2 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:
+            fill = _FILL.match(data, at)
+            at = fill.end() - 1 if fill else at + 1
+            continue
+        if marker == _EOI:
+            yield Segment(marker, at + 2, at + 2)
+        if marker in (_EOI, _SOI, _TEM) or 0xD0 <= marker <= 0xD7:  # but for the end, out of place here
+            return
+        end = at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+        if end > len(data):
+            return
+        yield Segment(marker, at + 4, end)
+        at = end
+        if marker == _SOS:
+            found = _MARKER_IN_SCAN.search(data, at)
+            if found is None:
+                return
+            at = found.start()
+
+
+def walk_jpeg(data: bytes) -> JpegWalk:
+    """Follow the markers from SOI to EOI."""
+    frame = precision = end = None
+    for segment in segments_of(data):
+        if frame is None and segment.marker in _FRAMES and segment.end > segment.start:
+            frame, precision = segment.marker, data[segment.start]
+        elif segment.marker == _EOI:
+            end = segment.end
+    return JpegWalk(frame, precision, end)
+
+
+def carried_segments(data: bytes) -> list[tuple[int, bytes]]:
+    """Marker and content of all metadata, sorted, so that two files can be compared."""
+    return sorted((s.marker, data[s.start : s.end]) for s in segments_of(data) if s.marker in _CARRIED)
+
+
+def decode_strictly(data: bytes) -> npt.NDArray[np.uint8] | None:
+    """All pixels in the file's own colours, or None when the decoder finds anything amiss (cut off, rotten)."""
+    return _decode(data)
+
+
+def is_intact(data: bytes) -> bool:
+    """Whether a strict decode succeeds: all entropy-coded data are read, but only an eighth of the size is drawn."""
+    return _decode(data, min_height=1, min_width=1, min_factor=8) is not None
+
+
+def _decode(data: bytes, **options: Any) -> npt.NDArray[np.uint8] | None:
+    try:
+        space = simplejpeg.decode_jpeg_header(data)[2]
+        target = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}.get(space, "RGB")
+        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace=target, strict=True, **options)
+    except ValueError:
+        return None
+    return pixels

@@ -1,0 +1,156 @@
+"""Make a PNG or JPG smaller without changing it: what every decoder sees is proven equal before new bytes are taken.
+
+Gates before (whole, usual, nothing after the end), the optimiser, proof after; in any doubt the original bytes stay.
+PNG: oxipng 9 level 2 saves 3 points more than ``optipng -o2`` at a third of its CPU. JPG: mozjpeg saves twice what
+jpegoptim does, and reading the file strictly before and after costs less than a third of it.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import mozjpeg_lossless_optimization as mozjpeg
+import numpy as np
+import oxipng
+import pyvips
+
+from danbooru_pipeline.images.inspect import Flag, ImageFacts
+from danbooru_pipeline.images.jpeg import carried_segments, decode_strictly
+from danbooru_pipeline.images.png import carried_chunks, is_colored
+
+#: Above this a picture is left as it is. oxipng holds three rasters and aborts the process when it gets no memory:
+#: 16-bit RGBA of this size takes 1.2 GB of a worker's 2. At 0.7 s/MP it is also a third of the time limit.
+MAX_OPTIMIZED_PIXELS = 50_000_000
+
+_SIXTEEN_BIT_SPACES = frozenset({"rgb16", "grey16"})
+
+
+class Kept(StrEnum):
+    """Why the original bytes stayed."""
+
+    WRONG_TYPE = "wrong_type"
+    TRUNCATED = "truncated"
+    TRAILING_DATA = "trailing_data"
+    CORRUPT = "corrupt"
+    UNUSUAL = "unusual"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    REFUSED = "refused"
+    LARGER = "larger"
+    NOT_IDENTICAL = "not_identical"
+
+
+#: What a flag means for the optimiser. APNG: the decoder shows one frame, so the others could not be proven equal.
+_GATES = {
+    Flag.TRUNCATED: Kept.TRUNCATED,
+    Flag.CORRUPT: Kept.CORRUPT,
+    Flag.TRAILING_DATA: Kept.TRAILING_DATA,
+    Flag.APNG: Kept.UNUSUAL,
+    Flag.UNUSUAL_JPEG: Kept.UNUSUAL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Optimized:
+    """Bytes to keep.
+
+    Attributes:
+        data: smaller bytes, or the very bytes that were given.
+        tool: what made them; None when they are the given ones.
+        kept: a value of `Kept` when they are the given ones.
+        intact: a JPEG was decoded strictly on the way, so that nobody needs to do it again.
+    """
+
+    data: bytes
+    tool: str | None = None
+    kept: str | None = None
+    intact: bool = False
+
+
+def optimize_image(
+    data: bytes, facts: ImageFacts, *, png_level: int = 2, max_pixels: int = MAX_OPTIMIZED_PIXELS
+) -> Optimized:
+    """Optimise a PNG or JPG losslessly, or say why its bytes stay."""
+    if facts.file_type not in {"png", "jpg"}:
+        return Optimized(data, kept=Kept.WRONG_TYPE)
+    for flag, kept in _GATES.items():
+        if flag in facts.flags:
+            return Optimized(data, kept=kept)
+    if facts.pixels == 0:
+        return Optimized(data, kept=Kept.CORRUPT)
+    if facts.pixels > max_pixels:
+        return Optimized(data, kept=Kept.TOO_MANY_PIXELS)
+    if facts.file_type == "jpg":
+        return _optimize_jpeg(data)
+    return _optimize_png(data, facts, level=png_level)
+
+
+def _optimize_jpeg(data: bytes) -> Optimized:
+    before = decode_strictly(data)
+    if before is None:
+        return Optimized(data, kept=Kept.CORRUPT)
+    try:
+        # The default strips all metadata, ICC profile and orientation with it: visible damage.
+        smaller = mozjpeg.optimize(data, copy=mozjpeg.COPY_MARKERS.ALL)
+    except ValueError:
+        return Optimized(data, kept=Kept.REFUSED, intact=True)
+    if len(smaller) >= len(data):
+        return Optimized(data, kept=Kept.LARGER, intact=True)
+    after = decode_strictly(smaller)
+    same = after is not None and np.array_equal(before, after) and carried_segments(data) == carried_segments(smaller)
+    if not same:
+        return Optimized(data, kept=Kept.NOT_IDENTICAL, intact=True)
+    return Optimized(smaller, tool="mozjpeg", intact=True)
+
+
+def _optimize_png(data: bytes, facts: ImageFacts, *, level: int) -> Optimized:
+    smaller = _run_oxipng(data, level=level, keep_depth=facts.color_space in _SIXTEEN_BIT_SPACES)
+    if smaller is None:
+        return Optimized(data, kept=Kept.REFUSED)
+    if len(smaller) >= len(data):
+        return Optimized(data, kept=Kept.LARGER)
+    # bKGD goes when the colour type changes (2 of 59 files); a profile only fits its own kind of picture.
+    carried = carried_chunks(data) == carried_chunks(smaller)
+    fits = not facts.has_profile or is_colored(data) == is_colored(smaller)
+    if not (carried and fits and _same_pixels(data, smaller)):
+        return Optimized(data, kept=Kept.NOT_IDENTICAL)
+    return Optimized(smaller, tool=f"oxipng -o{level}")
+
+
+def _run_oxipng(data: bytes, *, level: int, keep_depth: bool) -> bytes | None:
+    """The optimiser's bytes, None when it refuses; ``interlace=None`` keeps an interlaced picture so."""
+    try:
+        smaller: bytes = oxipng.optimize_from_memory(
+            data, level=level, interlace=None, bit_depth_reduction=not keep_depth
+        )
+    except oxipng.PngError:
+        return None
+    except BaseException as error:
+        # A panic in Rust arrives as pyo3's PanicException, which is no Exception and cannot be imported.
+        if type(error).__name__ != "PanicException":
+            raise
+        return None
+    return smaller
+
+
+def _same_pixels(first: bytes, second: bytes) -> bool:
+    """Whether two PNGs show the same, colour under full transparency included. Both are streamed, none is held."""
+    a, b = _open(first), _open(second)
+    if (a.width, a.height, a.format) != (b.width, b.height, b.format):
+        return False
+    if (a.bands, a.interpretation) != (b.bands, b.interpretation):
+        a, b = _as_rgba(a), _as_rgba(b)
+    try:
+        return bool((a != b).max() == 0)
+    except pyvips.Error:
+        return False
+
+
+def _open(data: bytes) -> Any:
+    return pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="error")
+
+
+def _as_rgba(image: Any) -> Any:
+    """Four bands of the same depth: grey becomes three equal bands, no alpha becomes full alpha; both exact."""
+    deep = image.format == "ushort"
+    image = image.colourspace("rgb16" if deep else "srgb")
+    return image if image.hasalpha() else image.bandjoin(65535 if deep else 255)

@@ -1,0 +1,90 @@
+"""What kind of file some bytes are, by their first bytes alone; names and servers' headers are not believed.
+
+The answer is one of the extensions of a release, in one spelling (never ``jpeg``), or None.
+"""
+
+from collections.abc import Callable
+
+#: Types that are pictures; everything else never gets a 512px image.
+IMAGE_TYPES = frozenset({"jpg", "png", "gif", "webp", "avif", "bmp"})
+
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+#: Pictures in the same container that releases do not know.
+_OTHER_STILL_BRANDS = frozenset(
+    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"jxl ", b"crx "}
+)
+_HTML_STARTS = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script", b"<title")
+
+_PREFIXES: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xd8\xff", "jpg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"GIF87a", "gif"),
+    (b"GIF89a", "gif"),
+    (b"\x1aE\xdf\xa3", "webm"),
+    (b"FWS", "swf"),
+    (b"CWS", "swf"),
+    (b"ZWS", "swf"),
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),
+    (b"Rar!\x1a\x07", "rar"),
+    (b"%PDF-", "pdf"),
+    (b"0&\xb2u\x8ef\xcf\x11", "wmv"),
+    (b"\x00\x00\x01\xba", "mpg"),
+    (b"\x00\x00\x01\xb3", "mpg"),
+    (b"ID3", "mp3"),
+)
+
+
+def sniff_type(data: bytes) -> str | None:
+    """The type of `data`, or None when nothing is recognised."""
+    for prefix, file_type in _PREFIXES:
+        if data.startswith(prefix):
+            return file_type
+    for recognise in _RECOGNISERS:
+        found = recognise(data)
+        if found is not None:
+            return found
+    return None
+
+
+def _riff(data: bytes) -> str | None:
+    """RIFF names its content in bytes 8 to 11."""
+    if data[:4] != b"RIFF":
+        return None
+    return {b"WEBP": "webp", b"AVI ": "avi"}.get(data[8:12])
+
+
+def _iso_media(data: bytes) -> str | None:
+    """MP4 and AVIF share a container; the brands of its first box tell them apart."""
+    if data[4:8] != b"ftyp":
+        return None
+    brands = iso_brands(data)
+    if not _AVIF_BRANDS.isdisjoint(brands):
+        return "avif"
+    return None if brands[0] in _OTHER_STILL_BRANDS else "mp4"
+
+
+def iso_brands(data: bytes) -> tuple[bytes, ...]:
+    """The brands of an ISO media file, the major one first."""
+    end = min(int.from_bytes(data[:4], "big"), len(data), 256)
+    return (data[8:12], *(data[at : at + 4] for at in range(16, end - 3, 4)))
+
+
+def _bmp(data: bytes) -> str | None:
+    """Two letters are too little to go by, so the size of the second header must be a known one as well."""
+    return (
+        "bmp" if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in {12, 40, 52, 56, 64, 108, 124} else None
+    )
+
+
+def _mpeg_audio(data: bytes) -> str | None:
+    """An MP3 without tags starts with the sync word of MPEG layer III."""
+    return "mp3" if len(data) > 1 and data[0] == 0xFF and data[1] in {0xFA, 0xFB, 0xF2, 0xF3, 0xE2, 0xE3} else None
+
+
+def _html(data: bytes) -> str | None:
+    """Error pages that were saved as files."""
+    return "html" if data[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_HTML_STARTS) else None
+
+
+_RECOGNISERS: tuple[Callable[[bytes], str | None], ...] = (_riff, _iso_media, _bmp, _mpeg_audio, _html)

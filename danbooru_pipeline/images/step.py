@@ -1,0 +1,152 @@
+"""One image, one read: look at it, optimise it, make its 512px image; then write what is new.
+
+Everything is computed before anything is written, and the original is written last: a worker that dies half-way leaves
+the store as it was, or with a 512px image that the next attempt replaces.
+"""
+
+import hashlib
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from danbooru_pipeline.atomic import write_atomic
+from danbooru_pipeline.images.background import Background
+from danbooru_pipeline.images.downscale import MAX_PIXELS, Downscaled, downscale_image
+from danbooru_pipeline.images.inspect import Flag, ImageFacts, inspect_image
+from danbooru_pipeline.images.optimize import MAX_OPTIMIZED_PIXELS, Kept, Optimized, optimize_image
+from danbooru_pipeline.outcomes import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSettings:
+    """Everything that decides what the bytes of a release look like.
+
+    Attributes:
+        png_level: oxipng's level, 0-6.
+        px512_quality: JPEG quality of the 512px images.
+        px512_size: their side in pixels.
+        max_pixels: larger pictures are not decoded.
+        background: what is behind transparent pictures.
+    """
+
+    png_level: int = 2
+    px512_quality: int = 90
+    px512_size: int = 512
+    max_pixels: int = MAX_PIXELS
+    background: Background = "white"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For RELEASE.json."""
+        return asdict(self)
+
+    def fingerprint(self) -> str:
+        """A short string that changes exactly when a setting does."""
+        text = ",".join(f"{name}={value}" for name, value in sorted(self.as_dict().items()))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageJob:
+    """What to do with one file.
+
+    Attributes:
+        source: the file as it is.
+        original: where optimised bytes go, usually `source` itself; None leaves the original alone.
+            When optimising gains nothing, nothing is written.
+        px512: where the 512px image goes; None when it is not wanted.
+        settings: what the results look like.
+    """
+
+    source: Path
+    original: Path | None = None
+    px512: Path | None = None
+    settings: ImageSettings = field(default_factory=ImageSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageResult:
+    """What became of one file.
+
+    Attributes:
+        facts: of the source; None when every attempt at it ended its worker.
+        sha256: of the original as it now is.
+        size: the same, bytes.
+        optimized: whether smaller bytes were written to the job's `original`.
+        saved_bytes: how many fewer they are.
+        kept: why the original bytes stayed, a value of `Kept`; None when optimised or not asked to.
+        px512_reason: why there is no 512px image; None when it was made, or not wanted.
+        px512_sha256: of the 512px image, None when there is none.
+        px512_size: the same, bytes.
+        background: of the 512px image.
+        cpu_seconds: user and system time of the whole job.
+    """
+
+    facts: ImageFacts | None
+    sha256: str
+    size: int
+    optimized: bool = False
+    saved_bytes: int = 0
+    kept: str | None = None
+    px512_reason: Reason | None = None
+    px512_sha256: str | None = None
+    px512_size: int | None = None
+    background: str | None = None
+    cpu_seconds: float = 0.0
+
+
+def run_image_job(job: ImageJob) -> ImageResult:
+    """Do the job in this process. Only trouble with reading and writing raises."""
+    started = time.process_time()
+    data = job.source.read_bytes()
+    facts = inspect_image(data)
+    optimized = _optimize(data, facts, job)
+    if optimized is not None and optimized.kept == Kept.CORRUPT and Flag.CORRUPT not in facts.flags:
+        facts = replace(facts, flags=(*facts.flags, Flag.CORRUPT.value))  # only the decoder saw it
+    px512 = _downscale(data, facts, job, known_intact=optimized is not None and optimized.intact)
+    result = ImageResult(facts=facts, **_write(job, data, optimized, px512))
+    return replace(result, cpu_seconds=time.process_time() - started)
+
+
+def _optimize(data: bytes, facts: ImageFacts, job: ImageJob) -> Optimized | None:
+    if job.original is None:
+        return None
+    limit = min(job.settings.max_pixels, MAX_OPTIMIZED_PIXELS)
+    return optimize_image(data, facts, png_level=job.settings.png_level, max_pixels=limit)
+
+
+def _downscale(data: bytes, facts: ImageFacts, job: ImageJob, *, known_intact: bool) -> Downscaled | Reason | None:
+    if job.px512 is None:
+        return None
+    return downscale_image(
+        data,  # the bytes as they came: optimised JPEGs are progressive, and decode 1.7x slower
+        facts,
+        size=job.settings.px512_size,
+        quality=job.settings.px512_quality,
+        background=job.settings.background,
+        max_pixels=job.settings.max_pixels,
+        known_intact=known_intact,
+    )
+
+
+def _write(
+    job: ImageJob, data: bytes, optimized: Optimized | None, px512: Downscaled | Reason | None
+) -> dict[str, Any]:
+    """Write what is new, and say so in the fields of an `ImageResult`."""
+    fields: dict[str, Any] = {}
+    if isinstance(px512, Reason):
+        fields["px512_reason"] = px512
+    elif px512 is not None and job.px512 is not None:
+        write_atomic(job.px512, px512.data)
+        fields |= {
+            "px512_sha256": hashlib.sha256(px512.data).hexdigest(),
+            "px512_size": len(px512.data),
+            "background": px512.background,
+        }
+    final = data
+    if optimized is not None and optimized.tool is not None and job.original is not None:
+        final = optimized.data
+        write_atomic(job.original, final)
+        fields |= {"optimized": True, "saved_bytes": len(data) - len(final)}
+    fields["kept"] = None if optimized is None else optimized.kept
+    return fields | {"sha256": hashlib.sha256(final).hexdigest(), "size": len(final)}

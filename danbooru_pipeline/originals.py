@@ -1,0 +1,280 @@
+"""A bucket's originals: ask for what is new or changed, check it, optimise it, and write down what became of it.
+
+Order on disk, so that a kill at any moment leaves no lie: the file under its final name first, its ledger row after.
+A file that has no row is looked at again and taken over when it is what the metadata say.
+"""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from danbooru_pipeline.atomic import remove_parts
+from danbooru_pipeline.errors import SourceError
+from danbooru_pipeline.fetch import Downloaded, download_file
+from danbooru_pipeline.images import ImageJob, ImageResult
+from danbooru_pipeline.layout import EXTENSIONS
+from danbooru_pipeline.ledger import BucketPlan, LedgerRow, list_files, plan_bucket, read_ledger, write_ledger
+from danbooru_pipeline.locks import exclusive
+from danbooru_pipeline.outcomes import Reason, Status
+from danbooru_pipeline.posts import Post, read_posts
+from danbooru_pipeline.progress import Meter
+from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline.years import sfw_ratings
+
+#: Work that a kill may cost to look at again, in seconds.
+CHECKPOINT_SECONDS: Final = 10.0
+#: What the decoder says of a file that is broken.
+DAMAGE: Final = frozenset({"truncated", "corrupt"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OriginalsReport:
+    """What work on a bucket's originals came to. Sizes in bytes.
+
+    Attributes:
+        posts: of the release in this bucket.
+        files: originals in the store for them.
+        requests: how often the file host was asked.
+        fetched: files that came; `changed` of the planned ones replace another file.
+        adopted: files that were there already and only lacked their row.
+        reasons: of all rows of this release's posts that have one.
+    """
+
+    posts: int
+    files: int
+    requests: int
+    fetched: int
+    changed: int
+    adopted: int
+    bytes_fetched: int
+    bytes_stored: int
+    bytes_saved: int
+    px512_made: int
+    reasons: Mapping[str, int]
+    pending: int
+    seconds: float
+
+
+def build_originals(tools: Toolbox, bucket: str, year: int, *, meter: Meter | None = None) -> OriginalsReport:
+    """Complete a bucket's originals up to the cutoff of a release; `meter` counts the files as they come.
+
+    Raises:
+        SourceBlocked: the file host refuses us.
+        StoreError: the disk is full.
+    """
+    with exclusive(tools.layout.bucket_lock(bucket)):  # runs of two years may meet in one bucket
+        return _OriginalsOfBucket(tools, bucket, year, meter or Meter()).run()
+
+
+def read_bucket_posts(tools: Toolbox, bucket: str, year: int) -> list[Post]:
+    """The posts of a bucket; none when the split made no file for it."""
+    path = tools.layout.posts_bucket(year, bucket)
+    return read_posts(path) if path.exists() else []
+
+
+def plan_originals(tools: Toolbox, bucket: str, year: int) -> BucketPlan:
+    """What `build_originals` would do. Touches nothing."""
+    return _plan(tools, bucket, year, read_ledger(tools.layout.ledger(bucket)))
+
+
+def _plan(tools: Toolbox, bucket: str, year: int, ledger: Mapping[int, LedgerRow]) -> BucketPlan:
+    return plan_bucket(
+        read_bucket_posts(tools, bucket, year),
+        ledger,
+        list_files(tools.layout.original_bucket(bucket)),
+        exclude_tags=tools.exclude_tags,
+        release=year,
+    )
+
+
+class _OriginalsOfBucket:
+    """One bucket in work, its lock held."""
+
+    def __init__(self, tools: Toolbox, bucket: str, year: int, meter: Meter) -> None:
+        self.tools, self.bucket, self.year, self.meter = tools, bucket, year, meter
+        self.folder = tools.layout.original_bucket(bucket)
+        self.old = read_ledger(tools.layout.ledger(bucket))
+        self.rows = dict(self.old)
+        self.count: Counter[str] = Counter()
+        self.saved_at = self.began = time.monotonic()
+
+    def run(self) -> OriginalsReport:
+        remove_parts(self.folder)
+        remove_parts(self.tools.layout.px512_bucket(self.bucket))
+        plan = _plan(self.tools, self.bucket, self.year, self.old)
+        self.rows |= {row.id: row for row in (*plan.keep, *plan.settle)}
+        try:
+            self._fetch_all(plan.fetch)
+        except SourceError:
+            self._write_ledger()  # what was learned before the source gave out stays known
+            raise
+        self._write_ledger()
+        self._remove_superseded()
+        return self._report(plan)
+
+    def _fetch_all(self, posts: tuple[Post, ...]) -> None:
+        """Keep downloads and image workers busy; write the ledger now and then."""
+        downloads = {self.tools.downloads.submit(self._obtain, post): post for post in posts}
+        images: dict[Future[ImageResult], tuple[Post, Downloaded]] = {}
+        try:
+            while downloads or images:
+                running: list[Future[Any]] = [*downloads, *images]
+                wait(running, return_when=FIRST_COMPLETED)
+                for download in [future for future in downloads if future.done()]:
+                    self._take_download(downloads.pop(download), download.result(), images)
+                for image in [future for future in images if future.done()]:
+                    self._take_image(*images.pop(image), image.result())
+                self._checkpoint()
+        finally:
+            # After an error nothing may go on writing once the bucket's lock is gone.
+            left: list[Future[Any]] = [*downloads, *images]
+            wait([future for future in left if not future.cancel()])
+
+    def _obtain(self, post: Post) -> Downloaded:
+        """The file that is there already, when it is the right one; else a download."""
+        assert post.ext is not None, "planned posts name a file"
+        target = self.tools.layout.original(post.id, post.ext)
+        return self._adopt(post, target) or download_file(self.tools.client, post, target)
+
+    def _adopt(self, post: Post, target: Path) -> Downloaded | None:
+        try:
+            data = target.read_bytes()
+        except FileNotFoundError:
+            return None
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        row = self.old.get(post.id)
+        if data and md5 == post.md5:
+            return Downloaded(reason=None, in_place=True, size=len(data), md5=md5)
+        if row is not None and row.md5 == post.md5 and row.sha256 == hashlib.sha256(data).hexdigest():
+            # Optimised earlier, then withheld, and shown again by the source now.
+            return Downloaded(reason=None, in_place=True, size=row.source_size, md5=row.fetched_md5)
+        return None
+
+    def _take_download(
+        self, post: Post, got: Downloaded, images: dict[Future[ImageResult], tuple[Post, Downloaded]]
+    ) -> None:
+        self.count["requests"] += got.requests
+        self.meter.count_file(got.size or 0, got.reason)
+        if not got.in_place:
+            self._record(post, got, reason=got.reason)
+            return
+        self.count["fetched" if got.requests else "adopted"] += 1
+        self.count["bytes_fetched"] += (got.size or 0) if got.requests else 0
+        images[self.tools.images.submit(self._job(post))] = (post, got)
+
+    def _job(self, post: Post) -> ImageJob:
+        assert post.ext is not None, "planned posts name a file"
+        path = self.tools.layout.original(post.id, post.ext)
+        wanted = post.rating in sfw_ratings(self.year)
+        return ImageJob(
+            source=path,
+            original=path,
+            px512=self.tools.layout.px512(post.id) if wanted else None,
+            settings=self.tools.image_settings,
+        )
+
+    def _take_image(self, post: Post, got: Downloaded, result: ImageResult) -> None:
+        reason = Reason.MD5_DIFFERS if got.md5 != post.md5 else None
+        flags = result.facts.flags if result.facts else ()
+        wanted = post.rating in sfw_ratings(self.year)
+        made = wanted and result.px512_reason is None
+        if not made:
+            self.tools.layout.px512(post.id).unlink(missing_ok=True)  # that of an earlier file, if any
+        if reason is Reason.MD5_DIFFERS and not DAMAGE.isdisjoint(flags):
+            assert post.ext is not None, "planned posts name a file"
+            self.tools.layout.original(post.id, post.ext).unlink()
+            self._record(post, replace(got, in_place=False), reason=Reason.MD5_MISMATCH)
+            return
+        self.count["px512_made"] += made
+        self._record(post, got, reason=reason, result=result, px512_wanted=wanted)
+
+    def _record(
+        self,
+        post: Post,
+        got: Downloaded,
+        *,
+        reason: Reason | None,
+        result: ImageResult | None = None,
+        px512_wanted: bool = False,
+    ) -> None:
+        old = self.old.get(post.id)
+        first = self.year if old is None or old.first_release is None else min(old.first_release, self.year)
+        tries = got.requests + (old.attempts if old is not None and old.md5 == post.md5 else 0)
+        row = LedgerRow(
+            id=post.id,
+            md5=post.md5,
+            ext=post.ext,
+            reason=reason,
+            attempts=tries,
+            http_status=got.http_status,
+            fetched_at=self.tools.now(),
+            first_release=first,
+        )
+        self.rows[post.id] = (
+            row if result is None else _with_result(row, got, result, px512_wanted=px512_wanted, tools=self.tools)
+        )
+
+    def _checkpoint(self) -> None:
+        if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
+            self._write_ledger()
+            self.saved_at = time.monotonic()
+
+    def _write_ledger(self) -> None:
+        if self.rows != self.old:
+            write_ledger(self.tools.layout.ledger(self.bucket), self.rows.values())
+
+    def _remove_superseded(self) -> None:
+        """Remove files of posts that have another extension now; releases that hold them keep their own link."""
+        for name in list_files(self.folder):
+            stem, _, ext = name.partition(".")
+            row = self.rows.get(int(stem)) if stem.isdigit() else None
+            if row is not None and row.status is Status.OK and ext in EXTENSIONS and ext != row.ext:
+                (self.folder / name).unlink(missing_ok=True)
+
+    def _report(self, plan: BucketPlan) -> OriginalsReport:
+        ids = {post.id for post in plan.fetch} | {row.id for row in (*plan.keep, *plan.settle)}
+        rows = [row for row in self.rows.values() if row.id in ids and row.reason is not Reason.EXPUNGED]
+        stored = [row for row in rows if row.status is Status.OK]
+        return OriginalsReport(
+            posts=len(rows),
+            files=len(stored),
+            requests=self.count["requests"],
+            fetched=self.count["fetched"],
+            changed=plan.changed,
+            adopted=self.count["adopted"],
+            bytes_fetched=self.count["bytes_fetched"],
+            bytes_stored=sum(row.size or 0 for row in stored),
+            bytes_saved=sum((row.source_size or 0) - (row.size or 0) for row in stored),
+            px512_made=self.count["px512_made"],
+            reasons=dict(Counter(str(row.reason) for row in rows if row.reason is not None)),
+            pending=sum(row.status is Status.PENDING for row in rows),
+            seconds=time.monotonic() - self.began,
+        )
+
+
+def _with_result(
+    row: LedgerRow, got: Downloaded, result: ImageResult, *, px512_wanted: bool, tools: Toolbox
+) -> LedgerRow:
+    facts = result.facts
+    return replace(
+        row,
+        size=result.size,
+        sha256=result.sha256,
+        source_size=got.size,
+        fetched_md5=got.md5,
+        file_type=facts.file_type if facts else None,
+        width=facts.width if facts else None,
+        height=facts.height if facts else None,
+        pages=facts.pages if facts else None,
+        flags=facts.flags if facts else (),
+        optimized=result.optimized or result.size != got.size,
+        px512_reason=result.px512_reason,
+        px512_size=result.px512_size,
+        px512_sha256=result.px512_sha256,
+        px512_settings=tools.image_settings.fingerprint() if px512_wanted else None,
+    )
