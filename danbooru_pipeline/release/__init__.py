@@ -1,0 +1,41 @@
+"""Releases: the manifest that reconciles posts with files, the snapshot that ships them, and verification.
+
+A release is planned and made by `write_manifest`, `plan_snapshot`, `apply_snapshot` and `flip_current`, in this order;
+`verify_release` needs nothing but its folder. No network, and no clock: the time of making is an argument.
+"""
+
+from danbooru_pipeline.release.findings import Finding, Kind, VerifyReport
+from danbooru_pipeline.release.jsonl import encode_record, to_2021_dialect, write_posts_jsonl
+from danbooru_pipeline.release.manifest import MANIFEST_SCHEMA, read_summary, write_manifest
+from danbooru_pipeline.release.publish import flip_current
+from danbooru_pipeline.release.reconcile import ManifestRow, reconcile_bucket
+from danbooru_pipeline.release.record import Release, ReleaseRef, published, read_release
+from danbooru_pipeline.release.snapshot import Action, SnapshotPlan, apply_snapshot, plan_snapshot
+from danbooru_pipeline.release.summary import ManifestSummary, summary
+from danbooru_pipeline.release.verify import verify_release
+
+__all__ = [
+    "MANIFEST_SCHEMA",
+    "Action",
+    "Finding",
+    "Kind",
+    "ManifestRow",
+    "ManifestSummary",
+    "Release",
+    "ReleaseRef",
+    "SnapshotPlan",
+    "VerifyReport",
+    "apply_snapshot",
+    "encode_record",
+    "flip_current",
+    "plan_snapshot",
+    "published",
+    "read_release",
+    "read_summary",
+    "reconcile_bucket",
+    "summary",
+    "to_2021_dialect",
+    "verify_release",
+    "write_manifest",
+    "write_posts_jsonl",
+]

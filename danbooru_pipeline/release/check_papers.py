@@ -1,0 +1,129 @@
+"""Verification of SHA256SUMS: every paper is listed, is there, and has the content that is listed."""
+
+import hashlib
+import lzma
+import stat
+import tarfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+import msgspec
+import pyarrow as pa
+
+from danbooru_pipeline.layout import PART_SUFFIX, checksums_path
+from danbooru_pipeline.release.findings import Findings, Kind
+from danbooru_pipeline.release.papers import TREES, hash_file, paper_files, parse_sums
+from danbooru_pipeline.release.progress import Progress
+from danbooru_pipeline.release.record import SHA256SUMS, Release
+
+#: What readers of damaged files raise.
+READ_ERRORS = (
+    OSError,
+    ValueError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    pa.ArrowException,
+    lzma.LZMAError,
+    tarfile.TarError,
+    msgspec.MsgspecError,
+)
+
+
+def is_safe(path: str) -> bool:
+    """Whether a path that a release names stays inside it, however it is read."""
+    parts = path.split("/")
+    return (
+        path.isprintable()
+        and "\\" not in path
+        and not PurePosixPath(path).is_absolute()
+        and not {"", ".", ".."} & set(parts)
+    )
+
+
+def is_plain_file(path: Path) -> bool:
+    """Whether there is a file of its own, and neither a link nor a pipe."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def check_sums(
+    folder: Path,
+    release: Release | None,
+    found: Findings,
+    *,
+    bucket: str | None,
+    threads: int,
+    progress: Progress,
+) -> frozenset[str]:
+    """Check SHA256SUMS and all papers, or those that one bucket needs.
+
+    Returns:
+        Papers that are altered: binary formats among them must not be read.
+    """
+    path = folder / SHA256SUMS
+    if not is_plain_file(path):
+        found.add(Kind.SUMS_MISSING, SHA256SUMS, "is not there")
+        return frozenset()
+    data = path.read_bytes()
+    if release is not None and hashlib.sha256(data).hexdigest() != release.sha256sums_sha256:
+        found.add(Kind.SUMS_DIFFER, SHA256SUMS, "is not the one that RELEASE.json names")
+    sums, wrong = parse_sums(data)
+    for line in wrong:
+        found.add(Kind.SUMS_LINE, SHA256SUMS, f"a line that is damaged or a repetition: {line}")
+    for name in [name for name in sums if not is_safe(name)]:
+        found.add(Kind.UNSAFE_PATH, SHA256SUMS, f"names {name}, which is not inside the release")
+        del sums[name]
+    on_disk = _present(folder, found)
+    if bucket is not None:
+        sums = {name: sums[name] for name in sums if _concerns(name, bucket)}
+        on_disk = [name for name in on_disk if _concerns(name, bucket)]
+    for name in sorted(sums.keys() - set(on_disk)):
+        found.add(Kind.PAPER_MISSING, name, "is listed in SHA256SUMS, and not there")
+    for name in sorted(set(on_disk) - sums.keys()):
+        found.add(Kind.PAPER_UNLISTED, name, "is there, and not listed in SHA256SUMS")
+    return _altered(folder, {name: sums[name] for name in on_disk if name in sums}, found, threads, progress)
+
+
+def _concerns(name: str, bucket: str) -> bool:
+    return name.startswith("manifest/") or name in {checksums_path(tree.name, bucket) for tree in TREES}
+
+
+def _present(folder: Path, found: Findings) -> list[str]:
+    """Papers that are there and may be read."""
+    present = []
+    for name in paper_files(folder):
+        if not is_plain_file(folder / name):
+            found.add(Kind.NOT_A_FILE, name, "is a link or a special file")
+        elif name.endswith(PART_SUFFIX):
+            found.add(Kind.PART_FILE, name, "is a file that was never finished")
+        else:
+            present.append(name)
+    return present
+
+
+def _altered(folder: Path, sums: dict[str, str], found: Findings, threads: int, progress: Progress) -> frozenset[str]:
+    altered = set()
+    for done, (name, digest) in enumerate(zip(sums, hash_files(folder, sums, threads), strict=True)):
+        if digest != sums[name]:
+            altered.add(name)
+            found.add(Kind.PAPER_ALTERED, name, "its SHA-256 is not the one in SHA256SUMS")
+        progress("papers", done + 1, len(sums))
+    return frozenset(altered)
+
+
+def hash_files(folder: Path, names: Iterable[str], threads: int) -> list[str | None]:
+    """SHA-256 of each file; None where it cannot be read."""
+
+    def digest(name: str) -> str | None:
+        try:
+            return hash_file(folder / name)
+        except OSError:
+            return None
+
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        return list(pool.map(digest, names))

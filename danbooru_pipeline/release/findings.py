@@ -1,0 +1,123 @@
+"""What verification can find, as one closed list, and the report that it makes."""
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+#: Findings of one kind that are kept; all are counted. A tree without images would otherwise fill the memory.
+KEPT_PER_KIND = 1000
+
+
+class Kind(StrEnum):
+    """What is wrong."""
+
+    RELEASE_UNREADABLE = "release_unreadable"
+    RELEASE_NUMBERS = "release_numbers"
+    SUMS_MISSING = "sums_missing"
+    SUMS_LINE = "sums_line"
+    SUMS_DIFFER = "sums_differ"
+    PAPER_MISSING = "paper_missing"
+    PAPER_ALTERED = "paper_altered"
+    PAPER_UNLISTED = "paper_unlisted"
+    PAPER_UNREADABLE = "paper_unreadable"
+    PART_FILE = "part_file"
+    NOT_A_FILE = "not_a_file"
+    UNSAFE_PATH = "unsafe_path"
+    MANIFEST_UNREADABLE = "manifest_unreadable"
+    MANIFEST_ROW = "manifest_row"
+    IMAGE_MISSING = "image_missing"
+    IMAGE_EXTRA = "image_extra"
+    IMAGE_SIZE = "image_size"
+    IMAGE_ALTERED = "image_altered"
+    WRONG_BUCKET = "wrong_bucket"
+    NOT_SFW = "not_sfw"
+    CHECKSUMS_DIFFER = "checksums_differ"
+    FILELIST_DIFFERS = "filelist_differs"
+    NSFW_IDS_DIFFER = "nsfw_ids_differ"
+    POSTS_DIFFER = "posts_differ"
+    METADATA_DIFFERS = "metadata_differs"
+    METADATA_TRUNCATED = "metadata_truncated"
+    METADATA_UNREADABLE = "metadata_unreadable"
+    PARQUET_UNREADABLE = "parquet_unreadable"
+    ARCHIVE_DIFFERS = "archive_differs"
+    ARCHIVE_UNREADABLE = "archive_unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong: what, where (a path in the release, or a post's id), and in words."""
+
+    kind: Kind
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}  {self.where}: {self.message}"
+
+
+class Findings:
+    """Collects findings, and counts those it does not keep."""
+
+    def __init__(self) -> None:
+        self.kept: list[Finding] = []
+        self.counts: Counter[Kind] = Counter()
+
+    def add(self, kind: Kind, where: str, message: str) -> None:
+        """Note one."""
+        self.counts[kind] += 1
+        if self.counts[kind] <= KEPT_PER_KIND:
+            # What stands in a damaged file may hold anything; one finding stays one line.
+            self.kept.append(Finding(kind, _one_line(where), _one_line(message)))
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)[:500]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """What verification found.
+
+    Attributes:
+        findings: in the order in which they were found, at most `KEPT_PER_KIND` of a kind.
+        counts: kind -> how many there are.
+        files: images whose size or content was checked.
+        hashed: images whose content was checked.
+    """
+
+    folder: Path
+    version: str | None
+    findings: tuple[Finding, ...]
+    counts: dict[str, int]
+    posts: int
+    files: int
+    hashed: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.counts
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON."""
+        return {
+            "release": str(self.folder),
+            "version": self.version,
+            "ok": self.ok,
+            "posts": self.posts,
+            "files": self.files,
+            "hashed": self.hashed,
+            "counts": self.counts,
+            "findings": [{"kind": f.kind.value, "where": f.where, "message": f.message} for f in self.findings],
+        }
+
+    def lines(self) -> list[str]:
+        """The report for people."""
+        lines = [str(finding) for finding in self.findings]
+        if hidden := sum(self.counts.values()) - len(self.findings):
+            lines.append(f"… and {hidden} more of these kinds")
+        checked = f"{self.posts} posts, {self.files} images, {self.hashed} of them by content"
+        found = ", ".join(f"{count} {kind}" for kind, count in self.counts.items()) or "all is well"
+        return [*lines, f"{self.folder.name} {self.version or ''}: {checked}: {found}"]

@@ -1,0 +1,137 @@
+"""RELEASE.json: what a release is, in numbers. It is written last; a tree without it is not a release."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from danbooru_pipeline.atomic import write_atomic
+from danbooru_pipeline.errors import NotARelease, ReleaseError
+from danbooru_pipeline.layout import Layout, release_name
+
+RELEASE_JSON = "RELEASE.json"
+SHA256SUMS = "SHA256SUMS"
+SIGNATURE = "SHA256SUMS.sig"
+
+_FOLDER = re.compile(re.escape(release_name(0)[:-1]) + "[0-9]{4}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseRef:
+    """One exact release, named by another."""
+
+    name: str
+    version: str
+    sha256sums_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """What made a release."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many there are. `rejected` records of the source are not posts of the release."""
+
+    posts: int
+    originals: int
+    px512: int
+    tags: int
+    tag_instances: int
+    pending: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bytes:
+    """Bytes of the files as shipped, and what optimisation took off the originals."""
+
+    originals: int
+    px512: int
+    saved: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """Digests of what a release was made from; equal ones make an equal release."""
+
+    manifest: str
+    posts: str
+    side_tables: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """RELEASE.json.
+
+    Attributes:
+        version: ``2021.0`` first, ``2021.1`` when the release of the year is made again from other inputs.
+        previous: the newest release of an earlier year.
+        replaces: the version of the same year that this one took the place of.
+    """
+
+    name: str
+    year: int
+    version: str
+    cutoff: str
+    last_id: int
+    sfw_ratings: list[str]
+    counts: Counts
+    bytes: Bytes
+    reasons: dict[str, dict[str, int]]
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    image_settings: dict[str, Any] = field(default_factory=dict)
+    inputs: Inputs
+    previous: ReleaseRef | None = None
+    replaces: ReleaseRef | None = None
+    sha256sums_sha256: str
+    created_at: str
+    tool: Tool
+
+    @property
+    def ref(self) -> ReleaseRef:
+        """How others name this release."""
+        return ReleaseRef(name=self.name, version=self.version, sha256sums_sha256=self.sha256sums_sha256)
+
+
+def instant_text(instant: datetime) -> str:
+    """An instant as RELEASE.json writes it: ``2021-12-31T23:59:59.999Z``."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def write_release(folder: Path, release: Release) -> None:
+    """Write RELEASE.json, read-only."""
+    path = folder / RELEASE_JSON
+    write_atomic(path, msgspec.json.format(msgspec.json.encode(release), indent=2) + b"\n")
+    path.chmod(0o444)
+
+
+def read_release(folder: Path) -> Release:
+    """Read RELEASE.json.
+
+    Raises:
+        NotARelease: the folder has none.
+        ReleaseError: it cannot be read.
+    """
+    path = folder / RELEASE_JSON
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Release)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotARelease(f"{folder} has no {RELEASE_JSON}; give the folder of a finished release") from None
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"{path} cannot be read ({error}); take it from another copy of the release") from error
+
+
+def published(layout: Layout) -> dict[int, Path]:
+    """Year -> folder of every release that is published, oldest first."""
+    if not layout.releases.is_dir():
+        return {}
+    years = sorted(int(entry.name[-4:]) for entry in layout.releases.iterdir() if _FOLDER.fullmatch(entry.name))
+    return {year: layout.release(year) for year in years if (layout.release(year) / RELEASE_JSON).is_file()}
