@@ -1,0 +1,86 @@
+"""One build from the command line: check, build through Dagster, and say what was made and what is left."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from danbooru_pipeline.errors import SettingsError
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.preflight import check_build
+from danbooru_pipeline.progress import human_bytes, human_seconds
+from danbooru_pipeline.release import Release, read_release
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.toolbox import Toolbox
+
+Say = Callable[[str], None]
+SHOWN = 10
+
+
+def dagster_home(layout: Layout) -> Path:
+    """The folder of DAGSTER_HOME, or one in the root."""
+    return Path(os.environ.get("DAGSTER_HOME") or layout.dagster_home)
+
+
+def run_build(settings: Settings, year: int, *, buckets: str, say: Say, tell: Say) -> int:
+    """Build a release and return the exit code. `say` takes progress, `tell` what was made.
+
+    Raises:
+        DanbooruPipelineError: settings, root or source do not allow it.
+    """
+    with Toolbox(settings) as tools:
+        return build_year(tools, year, buckets=buckets, say=say, tell=tell)
+
+
+def build_year(tools: Toolbox, year: int, *, buckets: str = "0000-0999", say: Say, tell: Say) -> int:
+    """Build a release with a toolbox that is open; see `run_build`."""
+    check_build(tools, year)
+    # Dagster takes seconds to import; a wrong setting is told before that.
+    from danbooru_pipeline.defs.headless import build_release, open_instance, parse_buckets
+
+    try:
+        chosen = parse_buckets(buckets)
+    except ValueError:
+        raise SettingsError(f"{buckets!r} are not buckets; give a range like 0000-0009, or 0123") from None
+    with open_instance(dagster_home(tools.layout)) as instance:
+        result = build_release(tools, instance, year, buckets=chosen, say=say)
+    images = result.stages.get("original_images")
+    if images is not None:
+        sums = images.numbers
+        tell(
+            f"files {year}: {int(sums.get('requests', 0)):,} requests, {int(sums.get('fetched', 0)):,} fetched "
+            f"({human_bytes(sums.get('bytes_fetched', 0))}), of them {int(sums.get('changed', 0)):,} changed"
+        )
+    for line in result.failed[:SHOWN]:
+        tell(f"left: {line}")
+    release_json = tools.layout.release(year) / "RELEASE.json"
+    released = "release" in result.stages and release_json.exists()
+    if released:
+        release = read_release(tools.layout.release(year))
+        for line in release_lines(release, tools.layout.release(year)):
+            tell(line)
+    tell(
+        f"took {human_seconds(result.seconds)}; Dagster itself cost {result.dagster_cpu_seconds:.0f} CPU seconds "
+        f"for {len(result.reports)} runs and {result.partitions:,} partitions"
+    )
+    return 1 if result.failed else 0
+
+
+def release_lines(release: Release, folder: Path) -> list[str]:
+    """What a release holds, for people."""
+    counts, size = release.counts, release.bytes
+    reasons = [
+        f"  {what}: " + ", ".join(f"{name} {count:,}" for name, count in sorted(by_reason.items()))
+        for what, by_reason in release.reasons.items()
+        if by_reason
+    ]
+    headline = (
+        f"{release.name} {release.version}: {counts.posts:,} posts up to id {release.last_id:,}, "
+        f"{counts.originals:,} originals ({human_bytes(size.originals)}, {human_bytes(size.saved)} saved), "
+        f"{counts.px512:,} 512px images ({human_bytes(size.px512)}), "
+        f"{counts.tags:,} tags in {counts.tag_instances:,} instances"
+    )
+    return [
+        headline,
+        *reasons,
+        f"  at {folder}",
+    ]

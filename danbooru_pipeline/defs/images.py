@@ -1,0 +1,75 @@
+"""Assets of the image chain, partitioned by bucket and release.
+
+The two stages take different numbers of buckets a run. With the same number Dagster would put both into one run, and
+one bad bucket would hold its neighbours downstream.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import dagster as dg
+
+from danbooru_pipeline.defs.metadata import posts_by_bucket
+from danbooru_pipeline.defs.partitions import bucket_releases
+from danbooru_pipeline.defs.runs import materialize_buckets
+from danbooru_pipeline.originals import OriginalsReport, build_originals
+from danbooru_pipeline.px512 import Px512Report, build_px512
+from danbooru_pipeline.toolbox import Toolbox
+
+GROUP = "images"
+ORIGINALS_PER_RUN = 100
+PX512_PER_RUN = 200
+
+
+def _numbers(report: OriginalsReport | Px512Report) -> dict[str, Any]:
+    """A report as Dagster metadata: every number, and a table of reasons when there are any."""
+    numbers = asdict(report)
+    reasons = numbers.pop("reasons")
+    if reasons:
+        rows = "\n".join(f"| {name} | {count} |" for name, count in sorted(reasons.items()))
+        numbers["reasons"] = dg.MetadataValue.md(f"| reason | posts |\n|---|---:|\n{rows}")
+    return numbers
+
+
+@dg.asset(
+    partitions_def=bucket_releases,
+    group_name=GROUP,
+    kinds={"file"},
+    deps=[posts_by_bucket],
+    backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=ORIGINALS_PER_RUN),
+    pool="booru",
+)
+def original_images(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+    """The uploaded files of a bucket, checked against their MD5 and losslessly optimised, up to a release's cutoff.
+
+    Fails when a post is left pending; running it again asks only for those.
+    """
+    return materialize_buckets(
+        context,
+        toolbox,
+        lambda bucket, year, meter: build_originals(toolbox, bucket, year, meter=meter),
+        numbers=_numbers,
+        pending=lambda report: report.pending,
+    )
+
+
+@dg.asset(
+    partitions_def=bucket_releases,
+    group_name=GROUP,
+    kinds={"jpeg"},
+    deps=[original_images],
+    backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=PX512_PER_RUN),
+    pool="image_cpu",
+)
+def images_512px(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+    """A 512×512 JPEG on white for every single-frame image with an SFW rating of the release.
+
+    Most come from the same read as the original; this makes what a new rating, new settings or a lost file leave over.
+    """
+    return materialize_buckets(
+        context,
+        toolbox,
+        lambda bucket, year, meter: build_px512(toolbox, bucket, year),  # noqa: ARG005 - it counts buckets alone
+        numbers=_numbers,
+        pending=lambda _report: 0,
+    )

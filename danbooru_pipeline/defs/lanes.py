@@ -1,0 +1,176 @@
+"""Where the runs of a headless build execute: this process, and processes beside it for stages of many runs.
+
+Dagster runs cannot share a process (two at once deadlock in its logging), and a process a run would cost its start-up
+each time. So a lane is a process that lives as long as the build and executes one run after the other. The pace, the
+downloads and the workers of the settings are divided among the lanes, so that all together stay within them.
+"""
+
+import dataclasses
+import multiprocessing
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.util import Finalize
+from typing import Any, Final
+
+import dagster as dg
+
+from danbooru_pipeline.definitions import build_defs
+from danbooru_pipeline.errors import DanbooruPipelineError
+from danbooru_pipeline.processes import die_with, leave_signals_to_parent
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.toolbox import Toolbox
+
+#: Names the process of a run, so that runs of killed builds can be told from living ones.
+OWNER_TAG: Final = "danbooru/process"
+QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+LANES: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOrder:
+    """A run to execute: some assets, for the partitions that the tags name."""
+
+    assets: tuple[str, ...]
+    tags: dict[str, str]
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """What came of a run.
+
+    Attributes:
+        failed: one line for each step that failed.
+        numbers: sums of the numbers that the materialisations carry.
+        dagster_cpu_seconds: what Dagster itself cost, without the work.
+        stopped_by: the error of ours that ended it, if one did.
+    """
+
+    order: RunOrder
+    success: bool
+    failed: list[str] = field(default_factory=list)
+    numbers: dict[str, int | float] = field(default_factory=dict)
+    dagster_cpu_seconds: float = 0.0
+    stopped_by: DanbooruPipelineError | None = None
+
+
+class Lane:
+    """Executes runs in this process, all with one toolbox."""
+
+    def __init__(self, tools: Toolbox, instance: dg.DagsterInstance) -> None:
+        self.tools, self.instance = tools, instance
+        self.job = build_defs(resources={"toolbox": tools}).resolve_implicit_global_asset_job_def()
+
+    def run(self, order: RunOrder) -> RunReport:
+        """Execute one run and record it in the instance."""
+        self.tools.stopped_by = None
+        cpu, worked = time.thread_time(), self.tools.worked_seconds
+        result = self.job.execute_in_process(
+            instance=self.instance,
+            asset_selection=[dg.AssetKey(asset) for asset in order.assets],
+            tags={**order.tags, OWNER_TAG: f"{socket.gethostname()}:{os.getpid()}"},
+            run_config=QUIET,
+            raise_on_error=False,
+        )
+        numbers: dict[str, int | float] = {}
+        for event in result.all_events:
+            if event.is_step_materialization:
+                _add_numbers(numbers, event.materialization.metadata)
+        return RunReport(
+            order=order,
+            success=result.success,
+            failed=[_failure_text(event) for event in result.all_events if event.is_step_failure],
+            numbers=numbers,
+            dagster_cpu_seconds=time.thread_time() - cpu - (self.tools.worked_seconds - worked),
+            stopped_by=self.tools.stopped_by,
+        )
+
+
+class LaneProcesses:
+    """Lanes beside this process; they start with the first run and end with the block of `open_lanes`."""
+
+    def __init__(self, settings: Settings) -> None:
+        share = dataclasses.replace(
+            settings,
+            requests_per_second=settings.pace / LANES,
+            downloads_parallel=max(1, settings.downloads // LANES),
+            workers=max(1, settings.workers // LANES),
+        )
+        self._executor = ProcessPoolExecutor(
+            LANES,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_open_lane,
+            initargs=(share, os.getpid()),
+        )
+
+    def run_all(self, orders: Sequence[RunOrder]) -> Iterator[RunReport]:
+        """Execute runs, as many at once as there are lanes; stops giving out more when the caller stops listening."""
+        yield from self._executor.map(_run_in_lane, orders)
+
+    def close(self) -> None:
+        """Let the lanes end by themselves."""
+        self._executor.shutdown()
+
+    def kill(self) -> None:
+        """End the lanes now; what they were doing resumes with the next build."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+
+
+@contextmanager
+def open_lanes(settings: Settings) -> Iterator[LaneProcesses]:
+    """Lane processes for the length of a block, killed when it ends with an error."""
+    lanes = LaneProcesses(settings)
+    try:
+        yield lanes
+    except BaseException:
+        lanes.kill()
+        raise
+    lanes.close()
+
+
+_lane: Lane | None = None
+
+
+def _open_lane(settings: Settings, parent: int) -> None:
+    """Prepare a lane process: a toolbox of its own on the shared root, and the shared instance."""
+    global _lane  # noqa: PLW0603 - a process has one lane, and a pool offers no other place for it
+    die_with(parent)
+    leave_signals_to_parent()
+    tools = Toolbox(settings)
+    # Image workers must be gone before the process waits for its children.
+    Finalize(None, tools.__exit__, args=(None, None, None), exitpriority=100)
+    _lane = Lane(tools, dg.DagsterInstance.get())
+
+
+def _run_in_lane(order: RunOrder) -> RunReport:
+    assert _lane is not None, "lanes are opened by their pool"
+    return _lane.run(order)
+
+
+def sum_numbers(all_numbers: Iterable[dict[str, int | float]]) -> dict[str, int | float]:
+    """Add up what runs counted."""
+    sums: dict[str, int | float] = {}
+    for numbers in all_numbers:
+        for name, value in numbers.items():
+            sums[name] = sums.get(name, 0) + value
+    return sums
+
+
+def _add_numbers(sums: dict[str, int | float], metadata: Any) -> None:
+    for name, value in metadata.items():
+        if isinstance(value, dg.IntMetadataValue | dg.FloatMetadataValue) and value.value is not None:
+            sums[name] = sums.get(name, 0) + value.value
+
+
+def _failure_text(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    return f"{event.step_key}: {data.error.message.strip().splitlines()[-1] if data.error else 'failed'}"

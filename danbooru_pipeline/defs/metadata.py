@@ -1,0 +1,65 @@
+"""Assets of the metadata: the posts of a release, their split into buckets, and the side tables."""
+
+import dagster as dg
+import msgspec
+
+from danbooru_pipeline.defs.partitions import releases
+from danbooru_pipeline.defs.runs import clear_failures
+from danbooru_pipeline.locks import exclusive
+from danbooru_pipeline.sources import export_side_tables, split_by_bucket, sweep_posts
+from danbooru_pipeline.toolbox import Toolbox
+
+GROUP = "metadata"
+BUSY = "another run is bringing the posts of {year}; wait for it to end, then run again"
+
+
+@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"parquet"})
+def posts(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+    """All posts of a release, up to its cutoff, as one typed Parquet file sorted by id."""
+    year = int(context.partition_key)
+    with clear_failures(toolbox), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
+        report = sweep_posts(toolbox.source, toolbox.layout, year, now=toolbox.now(), progress=context.log.info)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": report.rows,
+            "rejected_rows": report.rejected,
+            "rows_with_unknown_columns": report.drifted,
+            "last_id": report.max_id,
+            "newest_post": str(report.max_created_at),
+            "requests": report.requests,
+            "path": dg.MetadataValue.path(toolbox.layout.posts(year)),
+        },
+        data_version=dg.DataVersion(report.sha256),
+    )
+
+
+@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"parquet"}, deps=[posts])
+def posts_by_bucket(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+    """The posts of a release as one small file a bucket, so that a bucket reads its own rows in milliseconds."""
+    year = int(context.partition_key)
+    with clear_failures(toolbox), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
+        written = split_by_bucket(toolbox.layout, year)
+    report = msgspec.json.decode(toolbox.layout.posts_report(year).read_bytes())
+    return dg.MaterializeResult(
+        metadata={
+            "buckets_with_posts": written,
+            "path": dg.MetadataValue.path(toolbox.layout.posts_by_bucket(year)),
+        },
+        data_version=dg.DataVersion(report["source"]["sha256"]),
+    )
+
+
+@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"json"})
+def side_tables(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+    """Tags, aliases, implications, artists, pools and notes, as far as the source offers them."""
+    year = int(context.partition_key)
+    with clear_failures(toolbox):
+        reports = export_side_tables(toolbox.source, toolbox.layout, year, progress=context.log.info)
+    rows = "\n".join(f"| {name} | {report.status} | {report.rows:,} |" for name, report in reports.items())
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": sum(report.rows for report in reports.values()),
+            "tables": sum(report.status == "ok" for report in reports.values()),
+            "what_came": dg.MetadataValue.md(f"| table | status | rows |\n|---|---|---:|\n{rows}"),
+        }
+    )

@@ -1,0 +1,91 @@
+"""Assets of the release: the manifest that reconciles, the snapshot, and its publication."""
+
+from typing import Any
+
+import dagster as dg
+
+from danbooru_pipeline.defs.images import images_512px, original_images
+from danbooru_pipeline.defs.metadata import posts, side_tables
+from danbooru_pipeline.defs.partitions import releases
+from danbooru_pipeline.defs.runs import clear_failures
+from danbooru_pipeline.release import apply_snapshot, flip_current, plan_snapshot, write_manifest
+from danbooru_pipeline.release.record import Release
+from danbooru_pipeline.toolbox import Toolbox
+
+GROUP = "release"
+
+_EVERY_BUCKET = dg.MultiToSingleDimensionPartitionMapping("release")
+
+
+def _counts(title: str, counts: dict[str, int]) -> dg.MarkdownMetadataValue:
+    rows = "\n".join(f"| {name} | {count:,} |" for name, count in counts.items())
+    return dg.MetadataValue.md(f"| {title} | posts |\n|---|---:|\n{rows}")
+
+
+@dg.asset(
+    partitions_def=releases,
+    group_name=GROUP,
+    kinds={"parquet"},
+    deps=[
+        posts,
+        dg.AssetDep(original_images, partition_mapping=_EVERY_BUCKET),
+        dg.AssetDep(images_512px, partition_mapping=_EVERY_BUCKET),
+    ],
+)
+def release_manifest(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+    """One row per post that says what became of its file. Refused, with the rows named, when anything disagrees."""
+    year = int(context.partition_key)
+    with clear_failures(toolbox):
+        summary = write_manifest(toolbox.layout, year, px512_settings=toolbox.image_settings.fingerprint())
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": summary.posts,
+            "originals": summary.originals,
+            "images_512px": summary.px512,
+            "pending": summary.pending,
+            "bytes_originals": summary.originals_bytes,
+            "bytes_512px": summary.px512_bytes,
+            "bytes_saved": summary.saved_bytes,
+            "statuses": _counts("status", summary.statuses),
+            "reasons_originals": _counts("reason", summary.reasons["original"]),
+            "reasons_512px": _counts("reason", summary.reasons["px512"]),
+            "path": dg.MetadataValue.path(toolbox.layout.manifest(year)),
+        },
+        data_version=dg.DataVersion(summary.digest),
+    )
+
+
+@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"file"}, deps=[release_manifest, side_tables])
+def release_snapshot(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+    """The tree of a release: hard links, metadata, checksums; verified in full before it gets its name."""
+    year = int(context.partition_key)
+    with clear_failures(toolbox):
+        plan = plan_snapshot(toolbox.layout, year, image_settings=toolbox.image_settings.as_dict())
+        for line in plan.lines():
+            context.log.info(line)
+        release = apply_snapshot(plan, created_at=toolbox.now())
+    return dg.MaterializeResult(
+        metadata=_numbers(release, action=str(plan.action), path=str(toolbox.layout.release(year)))
+    )
+
+
+def _numbers(release: Release, *, action: str, path: str) -> dict[str, Any]:
+    return {
+        "version": release.version,
+        "action": action,
+        "posts": release.counts.posts,
+        "originals": release.counts.originals,
+        "images_512px": release.counts.px512,
+        "tags": release.counts.tags,
+        "tag_instances": release.counts.tag_instances,
+        "path": dg.MetadataValue.path(path),
+    }
+
+
+@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"rsync"}, deps=[release_snapshot])
+def publication(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+    """`releases/current` points to the newest release."""
+    with clear_failures(toolbox):
+        current = flip_current(toolbox.layout)
+    context.log.info("releases/current is %s", current.name)
+    return dg.MaterializeResult(metadata={"current": current.name, "path": dg.MetadataValue.path(str(current))})
