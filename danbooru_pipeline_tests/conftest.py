@@ -1,0 +1,67 @@
+"""What tests of several rooms share: an embedded booru and a toolbox on a temporary root."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from danbooru_pipeline.demo.process import BooruProcess, start_booru
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.sources import split_by_bucket, sweep_posts
+from danbooru_pipeline.toolbox import Toolbox
+
+# Examples may be slow on a busy machine; how long one takes is no behaviour.
+hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("house")
+
+#: Few enough to draw in a moment, and still one of every kind.
+SMALL_WORLD = 40
+
+
+@pytest.fixture(scope="session")
+def booru_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of the embedded booru, drawn once."""
+    return tmp_path_factory.mktemp("booru")
+
+
+@pytest.fixture(scope="session")
+def running_booru(booru_files: Path) -> Iterator[BooruProcess]:
+    """One booru for all tests."""
+    with start_booru(posts=SMALL_WORLD, year=2021, files=booru_files, rate_limit=False) as booru:
+        yield booru
+
+
+@pytest.fixture
+def booru(running_booru: BooruProcess) -> BooruProcess:
+    """The booru as of 2021, without faults, its counters at zero."""
+    running_booru.clear_faults()
+    running_booru.set_year(2021)
+    running_booru.reset_requests()
+    return running_booru
+
+
+@pytest.fixture
+def settings(booru: BooruProcess, tmp_path: Path) -> Settings:
+    """Settings for that booru and a root of the test's own. Retries are short, since waiting proves nothing."""
+    return Settings(
+        root=tmp_path / "root", api_url=booru.api_url, cdn_url=booru.cdn_url, workers=2, png_level=0, retry_seconds=3
+    )
+
+
+@pytest.fixture
+def tools(settings: Settings) -> Iterator[Toolbox]:
+    """An open toolbox."""
+    with Toolbox(settings) as tools:
+        yield tools
+
+
+@pytest.fixture
+def bring_posts(tools: Toolbox) -> Callable[[int], None]:
+    """Sweeps and splits the posts of a year."""
+
+    def bring(year: int) -> None:
+        sweep_posts(tools.source, tools.layout, year, now=tools.now(), progress=lambda _line: None)
+        split_by_bucket(tools.layout, year)
+
+    return bring

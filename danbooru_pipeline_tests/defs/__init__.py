@@ -1,0 +1,1 @@
+"""Dagster's view, on real instances."""

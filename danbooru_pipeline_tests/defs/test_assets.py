@@ -1,0 +1,184 @@
+"""Assets on an ephemeral Dagster instance, against the embedded booru."""
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from danbooru_pipeline.definitions import build_defs
+from danbooru_pipeline.defs.partitions import bucket_releases, releases
+from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.layout import bucket_of
+from danbooru_pipeline.ledger import read_ledger
+from danbooru_pipeline.release import verify_release
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.toolbox import Toolbox
+
+METADATA = ["posts", "posts_by_bucket", "side_tables"]
+RELEASE = ["release_manifest", "release_snapshot", "publication"]
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance that lives as long as the test."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def run(
+    tools: Toolbox, instance: dg.DagsterInstance, assets: list[str], tags: dict[str, str]
+) -> dg.ExecuteInProcessResult:
+    """Execute assets as one run, as the UI would."""
+    job = build_defs(resources={"toolbox": tools}).resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey(asset) for asset in assets],
+        tags=tags,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        raise_on_error=False,
+    )
+
+
+def run_year(tools: Toolbox, instance: dg.DagsterInstance, assets: list[str], year: int) -> dg.ExecuteInProcessResult:
+    """Execute assets that are partitioned by release."""
+    return run(tools, instance, assets, {"dagster/partition": str(year)})
+
+
+def run_buckets(
+    tools: Toolbox, instance: dg.DagsterInstance, asset: str, year: int, first: str, last: str
+) -> dg.ExecuteInProcessResult:
+    """Execute a range of buckets in one run."""
+    tags = {
+        "dagster/asset_partition_range_start": f"{first}|{year}",
+        "dagster/asset_partition_range_end": f"{last}|{year}",
+    }
+    return run(tools, instance, [asset], tags)
+
+
+def states(instance: dg.DagsterInstance, asset: str, year: int, buckets: list[str]) -> list[str | None]:
+    """What the UI shows for these buckets."""
+    keys = [f"{bucket}|{year}" for bucket in buckets]
+    found = instance.get_status_by_partition(dg.AssetKey(asset), keys, bucket_releases) or {}
+    return [None if (state := found.get(key)) is None else state.name for key in keys]
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> Any:
+    """What the UI shows of a failed step: a description and metadata."""
+    return next(event for event in result.all_events if event.is_step_failure).step_failure_data.user_failure_data
+
+
+def test_graph_is_the_one_of_the_design() -> None:
+    """Every asset is there, image assets have 1000 buckets a release, and the edges lead from posts to publication."""
+    graph = build_defs().resolve_asset_graph()
+    edges = {
+        key.to_user_string(): {p.to_user_string() for p in graph.get(key).parent_keys}
+        for key in graph.get_all_asset_keys()
+    }
+    assert edges == {
+        "posts": set(),
+        "posts_by_bucket": {"posts"},
+        "side_tables": set(),
+        "original_images": {"posts_by_bucket"},
+        "images_512px": {"original_images"},
+        "release_manifest": {"posts", "original_images", "images_512px"},
+        "release_snapshot": {"release_manifest", "side_tables"},
+        "publication": {"release_snapshot"},
+    }
+    assert len(bucket_releases.get_multipartition_keys_with_dimension_value("release", "2021")) == 1000
+    assert all(graph.get(key).description for key in graph.get_all_asset_keys())
+
+
+def test_a_release_exists_when_its_year_is_over() -> None:
+    """The newest partition is last year's."""
+    assert releases.get_partition_keys(current_time=datetime(2022, 12, 31, 23, 59, tzinfo=UTC))[-1] == "2021"
+    assert releases.get_partition_keys(current_time=datetime(2023, 1, 1, 0, 1, tzinfo=UTC))[-1] == "2022"
+
+
+def test_small_booru_becomes_a_release(tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance) -> None:
+    """Metadata, images, manifest, snapshot and publication succeed, carry numbers, and the release verifies."""
+    assert run_year(tools, instance, METADATA, 2021).success
+    for asset in ("original_images", "images_512px"):
+        result = run_buckets(tools, instance, asset, 2021, "0000", "0049")
+        assert result.success
+    result = run_year(tools, instance, RELEASE, 2021)
+    assert result.success
+    numbers: Any = result.asset_materializations_for_node("release_manifest")[0].metadata
+    assert numbers["originals"].value > 20
+    assert tools.layout.current.resolve() == tools.layout.release(2021).resolve()
+    assert verify_release(tools.layout.release(2021), full=True).ok
+
+
+def test_finished_buckets_survive_a_failing_neighbour(
+    tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance
+) -> None:
+    """In one run, the bucket with a pending post is red, the others are green; a backfill asks for that post alone."""
+    run_year(tools, instance, METADATA, 2021)
+    post = next(p for p in booru.truth(2021) if p.get("md5") and p["file_ext"] == "jpg")
+    booru.set_fault(post["md5"], "error")
+    bad = bucket_of(post["id"])
+    buckets = [f"{n:04d}" for n in range(10)]
+    result = run_buckets(tools, instance, "original_images", 2021, "0000", "0009")
+    assert not result.success
+    expected = ["FAILED" if bucket == bad else "MATERIALIZED" for bucket in buckets]
+    assert states(instance, "original_images", 2021, buckets) == expected
+    assert read_ledger(tools.layout.ledger(bad))[post["id"]].reason == "retry_exhausted"
+    booru.clear_faults()
+    booru.reset_requests()
+    assert run_buckets(tools, instance, "original_images", 2021, bad, bad).success
+    assert len(booru.requested_files()) == 1
+    assert states(instance, "original_images", 2021, buckets) == ["MATERIALIZED"] * 10
+
+
+def test_failure_says_what_is_left(tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance) -> None:
+    """The failure of a run names the partitions and counts the reasons, in its description and a table."""
+    run_year(tools, instance, METADATA, 2021)
+    post = next(p for p in booru.truth(2021) if p.get("md5") and p["file_ext"] == "jpg")
+    booru.set_fault(post["md5"], "html")
+    bad = bucket_of(post["id"])
+    result = run_buckets(tools, instance, "original_images", 2021, bad, bad)
+    failure = failure_of(result)
+    assert f"{bad}|2021" in failure.description
+    assert "html_instead 1" in failure.metadata["what_is_left"].value
+
+
+def test_unfinished_buckets_refuse_the_release(
+    tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance
+) -> None:
+    """A manifest over buckets that no run has reached is refused with the rows named, and nothing is published."""
+    run_year(tools, instance, METADATA, 2021)
+    result = run_year(tools, instance, RELEASE, 2021)
+    assert not result.success
+    failure = failure_of(result)
+    assert failure.metadata["rows"].value.count("\n") > 5
+    assert not tools.layout.releases.exists() or not list(tools.layout.releases.glob("danbooru*"))
+
+
+def test_unreachable_source_fails_in_one_line(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """A source that is down makes a failure that says what to check, not a traceback of a library."""
+    down = dataclasses.replace(settings, api_url="http://127.0.0.1:9", retry_seconds=0.1)
+    with Toolbox(down) as tools:
+        result = run_year(tools, instance, ["posts"], 2021)
+    failure = failure_of(result)
+    assert "gives no answer" in failure.description
+    assert "DANBOORU_API_URL" in failure.description
+
+
+def test_posts_carry_a_data_version_of_their_rows(
+    tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance
+) -> None:
+    """A new export of unchanged rows has the same data version, so that nothing downstream becomes stale."""
+
+    def version() -> str | None:
+        run_year(tools, instance, ["posts"], 2021)
+        event = instance.get_latest_data_version_record(dg.AssetKey("posts"), partition_key="2021")
+        assert event is not None
+        assert event.asset_materialization is not None
+        return (event.asset_materialization.tags or {})["dagster/data_version"]
+
+    first = version()
+    assert version() == first
+    booru.set_year(2022)
+    assert version() != first

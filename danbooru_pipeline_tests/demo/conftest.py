@@ -1,0 +1,35 @@
+"""One small booru for all tests of this folder; it is given back as it was found."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from danbooru_pipeline.demo.process import BooruProcess, start_booru
+
+AGENT = {"User-Agent": "danbooru-pipeline-tests/1 (tests@example.org)"}
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BooruProcess]:
+    """A booru of 40 posts that takes any number of requests."""
+    with start_booru(posts=40, year=2021, files=Path(tmp_path_factory.mktemp("files")), rate_limit=False) as booru:
+        yield booru
+
+
+@pytest.fixture
+def booru(running: BooruProcess) -> Iterator[BooruProcess]:
+    """The booru of 40 posts as of 2021, without faults and with nothing counted."""
+    running.set_year(2021)
+    running.clear_faults()
+    running.reset_requests()
+    yield running
+    running.clear_faults()
+
+
+@pytest.fixture
+def client() -> Iterator[httpx.Client]:
+    """A client with a proper name."""
+    with httpx.Client(headers=AGENT, trust_env=False, timeout=10) as client:
+        yield client

@@ -1,0 +1,1 @@
+"""Requests, downloads, pacing and retries, against real servers."""

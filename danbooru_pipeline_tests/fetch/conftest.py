@@ -1,0 +1,34 @@
+"""Clients for the tests of this room, and a server that answers with anything."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from danbooru_pipeline.fetch import BooruClient
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline_tests.fetch.raw_server import Answer, RawServer, serving
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Answer], RawServer]]:
+    """Starts servers that are stopped after the test."""
+    with ExitStack() as stack:
+        yield lambda answer: stack.enter_context(serving(answer))
+
+
+@pytest.fixture
+def connect(tmp_path: Path) -> Iterator[Callable[..., BooruClient]]:
+    """Opens clients for any two addresses; they retry for a second at most."""
+    with ExitStack() as stack:
+
+        def open_client(
+            api_url: str, cdn_url: str | None = None, *, json_seconds: float = 120, **more: Any
+        ) -> BooruClient:
+            values = {"root": tmp_path / "root", "retry_seconds": 1.0, **more}
+            settings = Settings(api_url=api_url, cdn_url=cdn_url or api_url, **values)
+            return stack.enter_context(BooruClient(settings, json_seconds=json_seconds))
+
+        yield open_client

@@ -1,0 +1,183 @@
+"""Facts come from headers, markers and chunks, for any bytes."""
+
+import time
+
+import pytest
+import pyvips
+from hypothesis import given
+from hypothesis import strategies as st
+
+from danbooru_pipeline.images import Flag, ImageFacts, inspect_image
+from danbooru_pipeline.images.avif import walk_avif
+from danbooru_pipeline.images.jpeg import carried_segments, walk_jpeg
+from danbooru_pipeline.images.png import carried_chunks, walk_png
+from danbooru_pipeline_tests.images import pictures
+from danbooru_pipeline_tests.images.pictures import illustration, jpeg, png
+
+JPEG = jpeg(illustration())
+PROGRESSIVE = jpeg(illustration(), interlace=True)
+PNG = png(illustration())
+
+
+@pytest.mark.parametrize("data", [JPEG, PROGRESSIVE, jpeg(illustration(), restart_interval=4)])
+def test_whole_jpeg(data: bytes) -> None:
+    """A whole JPEG, restart markers or not, ends where its last marker says and has no flags."""
+    facts = inspect_image(data)
+    assert (facts.file_type, facts.width, facts.height, facts.pages, facts.flags) == ("jpg", 300, 200, 1, ())
+    assert walk_jpeg(data).end == len(data)
+
+
+def test_whole_png() -> None:
+    """A whole PNG has its size, no alpha and no flags."""
+    assert inspect_image(PNG) == ImageFacts("png", 300, 200, 1, alpha=False, color_space="srgb")
+
+
+@pytest.mark.parametrize("data", [JPEG[:-2], JPEG[: len(JPEG) // 2], PROGRESSIVE[: len(JPEG) // 2], JPEG[:3]])
+def test_truncated_jpeg(data: bytes) -> None:
+    """A JPEG without its end is flagged, wherever it stops."""
+    assert Flag.TRUNCATED in inspect_image(data).flags
+
+
+@pytest.mark.parametrize("cut", [1, 12, 500])
+def test_truncated_png(cut: int) -> None:
+    """A PNG without its end is flagged, a missing IEND included."""
+    assert inspect_image(PNG[:-cut]).flags == (Flag.TRUNCATED,)
+
+
+def test_truncated_webp() -> None:
+    """A WebP shorter than its header says is flagged."""
+    data = illustration().webpsave_buffer()
+    assert inspect_image(data).flags == ()
+    assert inspect_image(data[:-10]).flags == (Flag.TRUNCATED,)
+
+
+@pytest.mark.parametrize("cut", [1, 100, 1000])
+def test_truncated_avif(cut: int) -> None:
+    """An AVIF that stops inside a box is flagged."""
+    data = illustration().heifsave_buffer(compression="av1", effort=0)
+    assert inspect_image(data).flags == ()
+    assert inspect_image(data[:-cut]).flags == (Flag.TRUNCATED,)
+
+
+@pytest.mark.parametrize("data", [JPEG, PNG, illustration().webpsave_buffer()])
+@pytest.mark.parametrize("more", [b"\0", b"PK\3\4 an archive", JPEG])
+def test_trailing_data(data: bytes, more: bytes) -> None:
+    """Bytes after the end are flagged; even one, even when they are a picture themselves."""
+    assert inspect_image(data + more).flags == (Flag.TRAILING_DATA,)
+
+
+def test_rotten_png() -> None:
+    """A chunk that fails its checksum makes a PNG corrupt; one that the picture does not need does not."""
+    assert inspect_image(pictures.rot(PNG, 0.5)).flags == (Flag.CORRUPT,)
+    text = pictures.with_chunk(PNG, b"tEXt", b"Comment\0Hello")
+    assert inspect_image(text.replace(b"Hello", b"Jello")).flags == ()
+
+
+@pytest.mark.parametrize("marker", [0xC3, 0xC5, 0xC9, 0xCA])
+def test_unusual_jpeg(marker: int) -> None:
+    """Lossless, hierarchical and arithmetic JPEGs are flagged by their frame marker."""
+    assert Flag.UNUSUAL_JPEG in inspect_image(JPEG.replace(b"\xff\xc0", bytes([0xFF, marker]), 1)).flags
+
+
+def test_twelve_bit_jpeg() -> None:
+    """A JPEG of 12 bits a sample is unusual, since optimisers take it and decoders do not."""
+    at = JPEG.index(b"\xff\xc0") + 4
+    assert Flag.UNUSUAL_JPEG in inspect_image(JPEG[:at] + b"\x0c" + JPEG[at + 1 :]).flags
+
+
+@pytest.mark.parametrize(("frames", "pages"), [(1, 1), (3, 3)])
+def test_apng(frames: int, pages: int) -> None:
+    """The frames of an APNG are counted, which the decoder does not do."""
+    facts = inspect_image(pictures.apng(frames))
+    assert (facts.pages, facts.flags) == (pages, (Flag.APNG,))
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_animations(suffix: str) -> None:
+    """Frames of GIF and WebP are counted, and the size is that of one frame."""
+    facts = inspect_image(pictures.animated(suffix))
+    assert (facts.pages, facts.width, facts.height) == (3, 64, 64)
+
+
+def test_avif_sequence() -> None:
+    """A sequence in an AVIF counts its samples; a still AVIF is one page."""
+    still = illustration(64, 64).heifsave_buffer(compression="av1", effort=0)
+    assert inspect_image(still).pages == 1
+    sequence = still.replace(b"ftypavif", b"ftypavis") + b"\0\0\0\x14stsz" + bytes(8) + b"\0\0\0\x07"
+    assert inspect_image(sequence).pages == 7
+
+
+def test_alpha_and_spaces() -> None:
+    """Alpha, depth, grey, CMYK and profiles show in the facts."""
+    assert inspect_image(png(pictures.solid((1, 2, 3, 4)))).alpha is True
+    assert inspect_image(pictures.palette_png(transparent=True)).alpha is True
+    assert inspect_image(pictures.palette_png(transparent=False)).alpha is False
+    assert inspect_image(jpeg(illustration(bands=1))).color_space == "b-w"
+    deep = illustration().cast("ushort").copy(interpretation="rgb16")
+    assert inspect_image(png(deep, bitdepth=16)).color_space == "rgb16"
+    cmyk = jpeg(illustration().icc_transform("cmyk", input_profile="srgb"), keep="icc")
+    assert (inspect_image(cmyk).color_space, inspect_image(cmyk).has_profile) == ("cmyk", True)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation(orientation: int) -> None:
+    """The EXIF orientation is read, and the size stays the stored one."""
+    image = pictures.corners().copy()
+    image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    facts = inspect_image(jpeg(image, keep="exif"))
+    assert (facts.orientation, facts.width, facts.height) == (orientation, 200, 120)
+
+
+def test_bmp() -> None:
+    """A bitmap's size is read from its header, though it is not decoded."""
+    assert inspect_image(pictures.bmp(8, 4)) == ImageFacts("bmp", 8, 4, 1)
+    assert inspect_image(pictures.bmp(8, -4)).height == 4
+    assert inspect_image(pictures.bmp()[:40]).flags == (Flag.TRUNCATED,)
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>", b"PK\3\4", b"FWS\1", b"\xff\xd8\xff", PNG[:8], b"GIF89a"])
+def test_no_picture(data: bytes) -> None:
+    """Things that are not pictures, or only their first bytes, have no size."""
+    assert inspect_image(data).pixels == 0
+
+
+def test_bomb_costs_nothing() -> None:
+    """The size of a bomb is known without decoding it."""
+    started = time.process_time()
+    assert inspect_image(pictures.bomb_png()).pixels == 900_000_000
+    assert time.process_time() - started < 0.5
+
+
+@given(
+    st.sampled_from([b"", b"\xff\xd8\xff", PNG[:33], JPEG[:200], PROGRESSIVE[:700], b"GIF89a", b"RIFF\xff\0\0\0WEBP"]),
+    st.binary(max_size=400),
+)
+def test_any_bytes(start: bytes, rest: bytes) -> None:
+    """Nothing raises on any bytes, also behind the start of a real file."""
+    data = start + rest
+    facts = inspect_image(data)
+    assert set(facts.flags) <= set(Flag)
+    for walk in (walk_jpeg, walk_png, walk_avif, carried_segments, carried_chunks):
+        walk(data)
+
+
+@given(
+    changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=8), as_png=st.booleans()
+)
+def test_any_change(changes: list[tuple[float, int]], *, as_png: bool) -> None:
+    """Nothing raises on real files with changed bytes."""
+    data = bytearray(PNG if as_png else JPEG)
+    for where, value in changes:
+        data[int(where * len(data))] = value
+    assert inspect_image(bytes(data)).flags is not None
+
+
+@pytest.mark.parametrize("data", [b"\xff" * 10, b"\xff\xd8", b"\xff\xda\0\2" + b"\xff\x01\xff\0", b"\xff\xe1\0\0"])
+def test_walks_are_linear(data: bytes) -> None:
+    """Megabytes of the worst that the walks can meet take no time to speak of."""
+    long = data * (2_000_000 // len(data))
+    started = time.process_time()
+    walk_jpeg(b"\xff\xd8\xff\xda\0\2" + long)
+    walk_jpeg(long)
+    walk_png(PNG[:8] + pictures.chunk(b"teSt", b"") * 100_000)
+    assert time.process_time() - started < 3

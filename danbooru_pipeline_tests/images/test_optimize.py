@@ -1,0 +1,225 @@
+"""Optimised files show exactly what the given ones did, or are the given ones."""
+
+import struct
+from collections.abc import Callable
+
+import numpy as np
+import oxipng
+import pytest
+import pyvips
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from danbooru_pipeline.images import Kept, Optimized, inspect_image, optimize_image
+from danbooru_pipeline.images.jpeg import carried_segments, walk_jpeg
+from danbooru_pipeline.images.png import carried_chunks
+from danbooru_pipeline_tests.images import pictures
+from danbooru_pipeline_tests.images.pictures import chunk, illustration, jpeg, pixels_of, png
+from danbooru_pipeline_tests.images.strategies import any_pixels
+
+JPEG = jpeg(illustration())
+PNG = png(illustration())
+
+
+def optimize(data: bytes) -> Optimized:
+    """Inspect and optimise, as a job does."""
+    return optimize_image(data, inspect_image(data))
+
+
+def rgba(data: bytes) -> np.ndarray:
+    """All pixels with alpha and in 16 bits, so that any two kinds of PNG can be compared; not the code under test."""
+    pixels = pixels_of(data)
+    wide = pixels.astype(np.uint16) * (257 if pixels.dtype == np.uint8 else 1)
+    color, alpha = (wide[..., :-1], wide[..., -1:]) if wide.shape[2] in (2, 4) else (wide, None)
+    color = np.repeat(color, 3, axis=2) if color.shape[2] == 1 else color
+    return np.concatenate([color, np.full_like(color[..., :1], 65535) if alpha is None else alpha], axis=2)
+
+
+def with_exif(image: pyvips.Image, orientation: int = 6) -> pyvips.Image:
+    """The image with an EXIF orientation and a profile."""
+    image = image.icc_transform("p3", input_profile="srgb").copy()
+    image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    return image
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: JPEG,
+        lambda: jpeg(illustration(bands=1)),
+        lambda: jpeg(illustration(), subsample_mode="off"),
+        lambda: jpeg(illustration(), restart_interval=8),
+        lambda: jpeg(with_exif(illustration()), keep="all"),
+        lambda: jpeg(illustration().icc_transform("cmyk", input_profile="srgb"), keep="all"),
+        lambda: jpeg(illustration().icc_transform("cmyk", input_profile="srgb")),
+    ],
+    ids=["plain", "grey", "444", "restarts", "p3+exif", "cmyk+profile", "cmyk"],
+)
+def test_jpeg_is_smaller_and_the_same(make: Callable[[], bytes]) -> None:
+    """A JPEG gets smaller, with every pixel and all metadata as they were."""
+    data = make()
+    result = optimize(data)
+    assert (result.tool, result.kept, result.intact) == ("mozjpeg", None, True)
+    assert len(result.data) < len(data)
+    assert np.array_equal(pixels_of(result.data), pixels_of(data))
+    assert carried_segments(result.data) == carried_segments(data)
+    assert walk_jpeg(result.data).end == len(result.data)
+
+
+def deep_image() -> pyvips.Image:
+    """16 bits a sample, all of them multiples of 257, which an optimiser could take for 8 bits."""
+    return (illustration().cast("ushort") * 257).cast("ushort").copy(interpretation="rgb16")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: PNG,
+        lambda: png(illustration(bands=1)),
+        lambda: png(illustration(bands=2)),
+        lambda: png(illustration().bandjoin(illustration(bands=1))),
+        lambda: png(illustration(bands=1).bandjoin([illustration(bands=1)] * 2)),
+        lambda: png(deep_image()),
+        lambda: png(with_exif(illustration()), keep="all"),
+        lambda: pictures.palette_png(transparent=True),
+        lambda: pictures.palette_png(transparent=False),
+    ],
+    ids=["rgb", "grey", "grey+alpha", "rgba", "grey as rgb", "16 bit", "p3+exif", "palette+trns", "palette"],
+)
+def test_png_is_smaller_and_the_same(make: Callable[[], bytes]) -> None:
+    """A PNG gets smaller, with every pixel, its depth and all metadata as they were."""
+    data = make()
+    result = optimize(data)
+    assert (result.tool, result.kept) == ("oxipng -o2", None)
+    assert len(result.data) < len(data)
+    assert np.array_equal(rgba(result.data), rgba(data))
+    assert pixels_of(result.data).dtype == pixels_of(data).dtype
+    assert carried_chunks(result.data) == carried_chunks(data)
+
+
+def test_png_keeps_hidden_colour() -> None:
+    """Colour below full transparency stays."""
+    pixels = np.random.default_rng(1).integers(0, 4, (64, 64, 4), np.uint8) * 60
+    pixels[..., 3] = 0
+    pixels[:8, :8, 3] = 255
+    result = optimize(png(pictures.from_array(pixels)))
+    assert result.tool is not None
+    assert np.array_equal(rgba(result.data)[..., :3], pixels[..., :3].astype(np.uint16) * 257)
+
+
+def test_png_keeps_every_chunk() -> None:
+    """Gamma, size, time, text and private chunks survive."""
+    data = PNG
+    for name, body in {
+        b"gAMA": struct.pack(">I", 45455),
+        b"pHYs": struct.pack(">IIB", 2835, 2835, 1),
+        b"tEXt": b"Title\0A picture",
+        b"prVt": b"anything",
+        b"tIME": b"\x07\xe6\1\2\3\4\5",
+    }.items():
+        data = pictures.with_chunk(data, name, body)
+    result = optimize(data)
+    assert result.tool is not None
+    assert carried_chunks(result.data) == carried_chunks(data)
+
+
+def test_png_stays_interlaced() -> None:
+    """An interlaced PNG stays one."""
+    data = png(illustration(), interlace=True)
+    result = optimize(data)
+    assert result.tool is not None
+    assert (data[28], result.data[28]) == (1, 1)
+
+
+def test_lost_background_chunk_is_noticed() -> None:
+    """When a background colour would be lost or changed, the original bytes stay."""
+    grey = png(illustration(bands=1).bandjoin([illustration(bands=1)] * 2))
+    data = grey[:33] + chunk(b"bKGD", struct.pack(">HHH", 1, 2, 3)) + grey[33:]
+    bare = oxipng.optimize_from_memory(data, level=2, interlace=None)
+    assert carried_chunks(bare) != carried_chunks(data), "the optimiser keeps it now: this guard may go"
+    assert optimize(data) == Optimized(data, kept=Kept.NOT_IDENTICAL)
+
+
+@pytest.mark.parametrize(
+    ("data", "kept"),
+    [
+        (JPEG[:-2], Kept.TRUNCATED),
+        (JPEG[: len(JPEG) // 2], Kept.TRUNCATED),
+        (PNG[:-12], Kept.TRUNCATED),
+        (JPEG + b"PK\3\4 archive", Kept.TRAILING_DATA),
+        (PNG + b"PK\3\4 archive", Kept.TRAILING_DATA),
+        (pictures.rot(JPEG, 0.5, length=200), Kept.CORRUPT),
+        (pictures.rot(PNG, 0.5), Kept.CORRUPT),
+        (JPEG.replace(b"\xff\xc0", b"\xff\xc9", 1), Kept.UNUSUAL),
+        (pictures.apng(3), Kept.UNUSUAL),
+        (pictures.bomb_png(), Kept.TOO_MANY_PIXELS),
+        (pictures.animated(".gif"), Kept.WRONG_TYPE),
+        (pictures.bmp(), Kept.WRONG_TYPE),
+        (b"", Kept.WRONG_TYPE),
+    ],
+)
+def test_kept(data: bytes, kept: Kept) -> None:
+    """In any doubt the original bytes stay, and the result says why."""
+    result = optimize(data)
+    assert (result.data, result.tool, result.kept) == (data, None, kept)
+
+
+@pytest.mark.parametrize("data", [JPEG, PNG])
+def test_second_time_gains_nothing(data: bytes) -> None:
+    """What was optimised once is left alone the next time."""
+    once = optimize(data).data
+    assert optimize(once) == Optimized(once, kept=Kept.LARGER, intact=data is JPEG)
+
+
+def test_panic_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A panic inside the optimiser keeps the original; Ctrl-C is not taken for one."""
+
+    class PanicException(BaseException):
+        """Not an Exception, as in pyo3."""
+
+    def fail(*_args: object, **_options: object) -> bytes:
+        raise error
+
+    monkeypatch.setattr(oxipng, "optimize_from_memory", fail)
+    error: BaseException = PanicException("assertion failed")
+    assert optimize(PNG).kept == Kept.REFUSED
+    error = oxipng.PngError("no")
+    assert optimize(PNG).kept == Kept.REFUSED
+    error = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        optimize(PNG)
+
+
+@pytest.mark.parametrize("changed", [png(illustration().invert()), png(illustration(299)), PNG[:-30]])
+def test_different_pixels_are_noticed(monkeypatch: pytest.MonkeyPatch, changed: bytes) -> None:
+    """An optimiser that gives back another picture is not believed."""
+    monkeypatch.setattr(oxipng, "optimize_from_memory", lambda *_args, **_options: changed)
+    data = pictures.with_chunk(png(illustration(), compression=0), b"tEXt", b"a\0" + bytes(50_000))
+    changed = pictures.with_chunk(changed, b"tEXt", b"a\0" + bytes(20_000))
+    assert optimize(data) == Optimized(data, kept=Kept.NOT_IDENTICAL)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    pixels=any_pixels(24),
+    interlaced=st.booleans(),
+)
+def test_any_png_stays_itself(pixels: np.ndarray, *, interlaced: bool) -> None:
+    """Whatever the picture, the optimiser's output decodes to the very same pixels."""
+    data = png(pictures.from_array(pixels), interlace=interlaced, bitdepth=pixels.dtype.itemsize * 8)
+    result = optimize(data)
+    assert np.array_equal(rgba(result.data), rgba(data))
+    assert len(result.data) <= len(data)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    pixels=hnp.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3]))),
+    quality=st.integers(20, 100),
+    progressive=st.booleans(),
+)
+def test_any_jpeg_stays_itself(pixels: np.ndarray, quality: int, *, progressive: bool) -> None:
+    """The same for JPEGs."""
+    data = jpeg(pictures.from_array(pixels), Q=quality, interlace=progressive)
+    assert np.array_equal(pixels_of(optimize(data).data), pixels_of(data))

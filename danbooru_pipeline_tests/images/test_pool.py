@@ -1,0 +1,206 @@
+"""Workers may die, hang or be killed with their parent; no job is lost by it, and no process is left."""
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from danbooru_pipeline.errors import StoreError
+from danbooru_pipeline.images import ImageJob, ImagePool, ImageResult
+from danbooru_pipeline.outcomes import Reason
+from danbooru_pipeline_tests.images.mishaps import DATA, attempts, make_job, report_limits, run_by_name
+from danbooru_pipeline_tests.images.pictures import png, solid
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+
+ROOT = Path(__file__).parents[2]
+SUM = hashlib.sha256(DATA).hexdigest()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until_gone(pids: list[int], seconds: float = 5) -> list[int]:
+    """The processes that are still there after a while."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and any(is_alive(pid) for pid in pids):
+        time.sleep(0.02)
+    return [pid for pid in pids if is_alive(pid)]
+
+
+def test_mishaps_cost_only_their_own_job(tmp_path: Path) -> None:
+    """Among jobs that abort, leave, raise or eat all memory, all others are done; those are told twice."""
+    good = [make_job(tmp_path, f"good-{n}") for n in range(6)]
+    bad = [make_job(tmp_path, name) for name in ("abort", "raises", "memory", "leaves")]
+    with ImagePool(2, run=run_by_name, timeout_seconds=1) as pool:
+        told = [(job, pool.submit(job)) for job in bad]
+        done = [pool.submit(job) for job in good]
+    for future in done:
+        assert future.result(timeout=0).optimized
+        assert future.result(timeout=0).px512_reason is None
+    for job, future in told:
+        result = future.result(timeout=0)
+        # Pebble takes a worker that leaves politely for one that is still busy, until the time is up.
+        expected = Reason.WORKER_TIMEOUT if job.source.stem == "leaves" else Reason.WORKER_CRASHED
+        assert (result.px512_reason, result.optimized, result.facts) == (expected, False, None), job.source.stem
+        assert (result.sha256, result.size, job.source.read_bytes()) == (SUM, len(DATA), DATA)
+        assert len(set(attempts(job))) == len(attempts(job)) == 2, "the second attempt is in a new process"
+
+
+def test_optimizer_that_gets_no_memory(tmp_path: Path) -> None:
+    """A PNG for which the optimiser gets no memory, which aborts the process, is told as a crash and left alone."""
+    data = png(solid((1, 2, 3, 4), 7000, 7000))
+    (tmp_path / "1.png").write_bytes(data)
+    with ImagePool(1, memory_limit_bytes=500 * 2**20) as pool:
+        job = ImageJob(source=tmp_path / "1.png", original=tmp_path / "1.png", px512=tmp_path / "1.jpg")
+        assert pool.submit(job).result(timeout=60).px512_reason == Reason.WORKER_CRASHED
+        assert pool.submit(make_job(tmp_path, "good")).result(timeout=30).optimized
+    assert (tmp_path / "1.png").read_bytes() == data
+
+
+def test_too_slow(tmp_path: Path) -> None:
+    """A job over the time limit is ended, tried once more, and told."""
+    job = make_job(tmp_path, "sleeps")
+    with ImagePool(1, run=run_by_name, timeout_seconds=0.3) as pool:
+        result = pool.submit(job).result(timeout=30)
+    assert (result.px512_reason, result.sha256) == (Reason.WORKER_TIMEOUT, SUM)
+    assert len(attempts(job)) == 2
+    assert wait_until_gone(attempts(job)) == []
+
+
+def test_second_attempt_counts(tmp_path: Path) -> None:
+    """A job that failed once for whatever reason is done by its second attempt."""
+    with ImagePool(1, run=run_by_name) as pool:
+        result = pool.submit(make_job(tmp_path, "once")).result(timeout=30)
+    assert (result.optimized, result.px512_reason) == (True, None)
+
+
+def test_trouble_with_files_is_raised(tmp_path: Path) -> None:
+    """A full disk, or a source that is gone, is not called the picture's fault, and is not tried again."""
+    with ImagePool(1, run=run_by_name) as pool:
+        full, gone = make_job(tmp_path, "space"), make_job(tmp_path, "gone")
+        gone.source.unlink()
+        first, second = pool.submit(full), pool.submit(gone)
+        with pytest.raises(OSError, match="No space left"):
+            first.result(timeout=30)
+        with pytest.raises(FileNotFoundError):
+            second.result(timeout=30)
+    assert len(attempts(full)) == 1
+
+
+def test_killed_while_idle(tmp_path: Path) -> None:
+    """A worker that is killed between jobs is replaced, and no job pays for it."""
+    with ImagePool(1, run=run_by_name) as pool:
+        first = make_job(tmp_path, "good-1")
+        pool.submit(first).result(timeout=30)
+        os.kill(attempts(first)[0], signal.SIGKILL)
+        jobs = [make_job(tmp_path, f"good-{n}") for n in range(2, 6)]
+        assert all(f.result(timeout=60).optimized for f in [pool.submit(job) for job in jobs])
+
+
+def test_leaving_early_ends_everything(tmp_path: Path) -> None:
+    """An error in the block ends what runs at once, and no future is left waiting."""
+    jobs = [make_job(tmp_path, f"sleeps-{n}") for n in range(4)]
+    futures: list[Future[ImageResult]] = []
+
+    def leave_early() -> None:
+        with ImagePool(2, run=run_by_name) as pool:
+            futures.extend(pool.submit(job) for job in jobs)
+            while not (attempts(jobs[0]) and attempts(jobs[1])):
+                time.sleep(0.02)
+            raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        leave_early()
+    assert time.monotonic() - started < 10
+    assert all(future.done() for future in futures)
+    assert wait_until_gone(attempts(jobs[0]) + attempts(jobs[1])) == []
+
+
+def test_unused_pool_starts_nothing() -> None:
+    """Without a job no process is started."""
+    with ImagePool(4):
+        assert not [t for t in threading.enumerate() if t.name.startswith("image-worker")]
+        assert not multiprocessing.active_children()
+
+
+def test_workers_that_cannot_start(tmp_path: Path) -> None:
+    """When no worker can start at all, that is said, instead of blaming picture after picture."""
+    with ImagePool(1, memory_limit_bytes=2**80) as pool, pytest.raises(StoreError, match="do not start"):
+        pool.submit(make_job(tmp_path, "good")).result(timeout=60)
+
+
+def test_workers_are_bounded(tmp_path: Path) -> None:
+    """A worker has its memory limit, one thread of each library, and none but our decoders."""
+    job = make_job(tmp_path, "good")
+    with ImagePool(1, memory_limit_bytes=2**30, run=report_limits) as pool:
+        pool.submit(job).result(timeout=30)
+    assert job.source.with_suffix(".limits").read_text().split() == [str(2**30), "1", "1", "refused", "decoded"]
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from danbooru_pipeline.images import ImageJob, ImagePool, ImageResult
+from danbooru_pipeline_tests.images.mishaps import make_job, run_by_name
+
+def main():
+    with ImagePool(2, run=run_by_name) as pool:
+        futures = [pool.submit(make_job(Path(sys.argv[1]), name)) for name in sys.argv[2:]]
+        for future in futures:
+            print(future.result().px512_reason)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize("as_module", [False, True])
+def test_other_parents(tmp_path: Path, *, as_module: bool) -> None:
+    """The pool works below a script and below ``python -m``, and warns of nothing."""
+    (tmp_path / "parent.py").write_text(PARENT)
+    how = ["-m", "parent"] if as_module else [str(tmp_path / "parent.py")]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *how, str(tmp_path), "good-1", "good-2"],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "None\nNone\n", "")
+
+
+def test_killed_parent_leaves_no_orphans(tmp_path: Path) -> None:
+    """When the parent is killed, its workers go with it, busy ones too."""
+    (tmp_path / "parent.py").write_text(PARENT)
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "parent.py"), str(tmp_path), "good-1", "sleeps-1", "sleeps-2"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+    ) as parent:
+        notes = [tmp_path / "sleeps-1.attempts", tmp_path / "sleeps-2.attempts"]
+        deadline = time.monotonic() + 30
+        while not all(note.exists() and note.read_text() for note in notes) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        workers = [int(note.read_text()) for note in notes]
+        assert all(is_alive(pid) for pid in workers)
+        parent.kill()
+    assert wait_until_gone(workers) == []

@@ -1,0 +1,69 @@
+"""The archive: plain tar.xz for everyone, the same bytes every time."""
+
+import io
+import lzma
+import random
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from danbooru_pipeline.release import archive
+from danbooru_pipeline.release.archive import Member, text_segments, write_tar_xz, write_xz
+
+
+@pytest.fixture
+def members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Member]:
+    """Files of awkward sizes around a segment of 4 KiB."""
+    monkeypatch.setattr(archive, "SEGMENT_BYTES", 4096)
+    found = []
+    for number, size in enumerate([0, 1, 511, 512, 513, 3583, 3584, 3585, 4096, 20_000]):
+        path = tmp_path / f"{number}.json"
+        path.write_bytes(random.Random(number).randbytes(size))
+        found.append(Member(f"metadata/2021/{number}.json", path))
+    return found
+
+
+def packed(members: list[Member], *, threads: int = 3) -> bytes:
+    """The archive's bytes."""
+    file = io.BytesIO()
+    write_tar_xz(file, members, mtime=1_640_995_199, threads=threads, preset=1)
+    return file.getvalue()
+
+
+def test_python_reads_every_member(members: list[Member]) -> None:
+    """Names, contents and owners are as promised, sorted."""
+    with tarfile.open(fileobj=io.BytesIO(packed(members[::-1])), mode="r:xz") as tar:
+        infos = tar.getmembers()
+        contents = [tar.extractfile(info).read() for info in infos]  # type: ignore[union-attr]
+    assert [info.name for info in infos] == [member.name for member in members]
+    assert contents == [member.path.read_bytes() for member in members]
+    assert {(info.uid, info.gid, info.mtime, info.mode) for info in infos} == {(0, 0, 1_640_995_199, 0o644)}
+
+
+def test_rebuild_is_identical_with_any_number_of_threads(members: list[Member]) -> None:
+    """Threads change the time and not the bytes; the tar inside is whole records."""
+    assert packed(members) == packed(members[::-1], threads=1)
+    assert len(lzma.decompress(packed(members))) % 10_240 == 0
+
+
+@pytest.mark.skipif(not (shutil.which("xz") and shutil.which("tar")), reason="xz and tar are not installed")
+def test_common_tools_read_it(members: list[Member], tmp_path: Path) -> None:
+    """``xz -t`` and ``tar -tJ`` accept it without a word."""
+    path = tmp_path / "metadata.json.tar.xz"
+    path.write_bytes(packed(members))
+    assert subprocess.run(["xz", "-t", path], check=True, capture_output=True).stderr == b""
+    listed = subprocess.run(["tar", "-tJf", path], check=True, capture_output=True, text=True)
+    assert listed.stderr == ""
+    assert listed.stdout.splitlines() == [member.name for member in members]
+
+
+def test_text_is_compressed_in_segments() -> None:
+    """A list of lines survives being cut, and no lines at all are an empty file."""
+    lines = [f"./original/{number}\n".encode() for number in range(1000)]
+    for pieces in (lines, []):
+        file = io.BytesIO()
+        write_xz(file, text_segments(pieces, size=100), threads=2, preset=0)
+        assert lzma.decompress(file.getvalue()) == b"".join(pieces)

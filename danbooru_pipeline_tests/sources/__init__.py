@@ -1,0 +1,1 @@
+"""Sweeps, splits and side tables, against real servers."""

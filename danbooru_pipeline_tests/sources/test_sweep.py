@@ -1,0 +1,356 @@
+"""The sweep: every post up to the cutoff, once, whatever the source does and whenever it is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+
+from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.errors import SourceError, SourceUnusable
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.sources import ApiSource, Page, SweepReport, sweep_posts
+from danbooru_pipeline.sources.sweep import PAGES_PER_PART
+from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline.years import cutoff
+from danbooru_pipeline_tests.fetch.raw_server import RawServer
+from danbooru_pipeline_tests.sources.conftest import Give, give_posts
+
+Site = Callable[[Give], tuple[ApiSource, RawServer]]
+Record = dict[str, Any]
+NOW = datetime(2022, 1, 12, tzinfo=UTC)
+SOON = "2021-06-01T00:00:00.000-04:00"
+LATE = "2022-01-01T00:00:00.000Z"
+
+
+def record_of(post_id: int, *, created_at: str = SOON, **more: Any) -> Record:
+    """A small record."""
+    return {"id": post_id, "created_at": created_at, "score": post_id % 7, "rating": "s", **more}
+
+
+def sweep(source: Any, layout: Layout, year: int = 2021) -> SweepReport:
+    """Sweep without a word."""
+    return sweep_posts(source, layout, year, now=NOW, progress=lambda _line: None)
+
+
+def rows_of(layout: Layout, year: int = 2021) -> list[Record]:
+    """What a sweep wrote."""
+    rows: list[Record] = pq.read_table(layout.posts(year)).to_pylist()
+    return rows
+
+
+def ids_of(layout: Layout) -> list[int]:
+    """Ids in the order of the file."""
+    return [row["id"] for row in rows_of(layout)]
+
+
+class Killed(Exception):  # noqa: N818 - not an error of ours
+    """Ends a sweep from within its source."""
+
+
+class Paged:
+    """A source of pages that are in memory; dies at one of them when asked to."""
+
+    name = "paged"
+
+    def __init__(self, records: list[Record], *, size: int = 1, dies_at: int = 0) -> None:
+        self.records = sorted(records, key=lambda record: record["id"])
+        self.size = size
+        self.left = dies_at
+
+    def probe(self) -> None:
+        """Always fine."""
+
+    def posts_after(self, cursor: int) -> Page:
+        """The next few."""
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+        found = [record for record in self.records if record["id"] > cursor][: self.size]
+        return Page(records=tuple(found), last_id=found[-1]["id"] if found else None)
+
+    def table_after(self, table: str, cursor: int) -> Page | None:  # noqa: ARG002 - the protocol names them
+        """None at all."""
+        return None
+
+
+@pytest.mark.parametrize("year", [2021, 2022])
+def test_every_post_up_to_the_cutoff_is_there_once(tools: Toolbox, booru: BooruProcess, year: int) -> None:
+    """All that the site shows, hidden posts and the last moment of the year included, and nothing after it."""
+    booru.set_year(year)
+    truth = booru.truth(year)
+    wanted = {r["id"]: r for r in truth if datetime.fromisoformat(r["created_at"]) <= cutoff(year)}
+    report = sweep(tools.source, tools.layout, year)
+    rows = {row["id"]: row for row in rows_of(tools.layout, year)}
+    assert list(rows) == sorted(wanted)
+    assert (report.rows, report.rejected, report.max_id) == (len(wanted), 0, max(wanted))
+    assert len(truth) > len(wanted), "the site shows posts of January"
+    assert report.max_created_at == max(row["created_at"] for row in rows.values())
+    assert cutoff(year) - report.max_created_at < timedelta(seconds=1)
+    # Half an hour after midnight in UTC it is still the old year on the site's clock.
+    border = [r for r in truth if r["created_at"].startswith(f"{year}-12-31") and r["id"] not in wanted]
+    assert border
+    hidden = [post_id for post_id, record in wanted.items() if "md5" not in record]
+    assert hidden
+    assert all(rows[post_id]["md5"] is None and rows[post_id]["file_url"] is None for post_id in hidden)
+    gone = {r["id"] for r in booru.truth(year, expunged=True)} - {r["id"] for r in truth}
+    assert gone.isdisjoint(rows)
+    assert bool(gone) == (year > 2021)
+
+
+def test_values_arrive_as_they_are(tools: Toolbox, booru: BooruProcess) -> None:
+    """Each column holds what the site said, times as instants."""
+    sweep(tools.source, tools.layout)
+    truth = {record["id"]: record for record in booru.truth(2021)}
+    for row in rows_of(tools.layout):
+        for name, value in truth[row["id"]].items():
+            told = row[name]
+            assert (told == datetime.fromisoformat(value)) if isinstance(told, datetime) else (told == value)
+
+
+def test_cutoff_is_an_instant_not_a_date(site: Site, layout: Layout) -> None:
+    """The last millisecond belongs to the year, in whatever time zone it is told."""
+    times = ["2021-12-31T23:59:59.999Z", "2021-12-31T18:59:59.999-05:00", "2022-01-01T04:59:59.999+05:00"]
+    late = ["2022-01-01T00:00:00.000Z", "2021-12-31T19:00:00.000-05:00", "2022-01-01T05:00:00.000+05:00"]
+    records = [record_of(i, created_at=time) for i, time in enumerate([*times, *late], start=1)]
+    source, _ = site(give_posts(records))
+    sweep(source, layout)
+    assert ids_of(layout) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("most", [200, 20, 1])
+@pytest.mark.parametrize("ascending", [False, True])
+def test_size_and_order_of_pages_do_not_matter(site: Site, layout: Layout, most: int, *, ascending: bool) -> None:
+    """A server may give fewer records than asked for, in either order; late posts between early ones end nothing."""
+    records = [record_of(i, created_at=LATE if i in {30, 31, 40} else SOON) for i in range(1, 60)]
+    source, _ = site(give_posts(records, most=most, ascending=ascending))
+    sweep(source, layout)
+    assert ids_of(layout) == [i for i in range(1, 60) if i not in {30, 31, 40}]
+
+
+def test_sweep_ends_soon_after_the_cutoff(site: Site, layout: Layout) -> None:
+    """Years of later posts are not read: a page of them is enough."""
+    records = [record_of(i, created_at=SOON if i <= 100 else LATE) for i in range(1, 2001)]
+    source, server = site(give_posts(records))
+    report = sweep(source, layout)
+    assert (report.rows, report.requests) == (100, 2)
+    assert len(server.requests) == 3, "and one that makes sure that the first page is the first"
+
+
+def test_resumed_sweep_is_the_same_to_the_byte(layout: Layout, tmp_path: Path) -> None:
+    """Cut off at any page and started again, a sweep writes the very same file and report, and nothing else."""
+    records = [record_of(i, new_column=i) if i % 9 else {"id": i} for i in range(1, PAGES_PER_PART + 11)]
+    whole = sweep(Paged(records), layout)
+    names = {path.name for path in layout.metadata(2021).rglob("*")}
+    for page in range(1, whole.requests + 1):
+        again = Layout(tmp_path / str(page))
+        with pytest.raises(Killed):
+            sweep(Paged(records, dies_at=page), again)
+        assert not again.posts(2021).exists()
+        report = sweep(Paged(records), again)
+        assert again.posts(2021).read_bytes() == layout.posts(2021).read_bytes()
+        assert again.rejected(2021).read_bytes() == layout.rejected(2021).read_bytes()
+        assert replace(report, requests=whole.requests) == whole
+        assert (report.requests < whole.requests) == (page > PAGES_PER_PART)
+        assert {path.name for path in again.metadata(2021).rglob("*")} == names
+
+
+CHILD = """
+import sys, time
+from datetime import UTC, datetime
+from pathlib import Path
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.sources import sweep_posts
+from danbooru_pipeline_tests.sources.test_sweep import Paged, record_of
+source = Paged([record_of(i) for i in range(1, 121)])
+def progress(line):
+    print(line, flush=True)
+    time.sleep(60)
+sweep_posts(source, Layout(Path(sys.argv[1])), 2021, now=datetime.now(UTC), progress=progress)
+"""
+
+
+def test_sweep_survives_sigkill(layout: Layout, tmp_path: Path) -> None:
+    """A process that is killed after its first part leaves what the next one goes on from."""
+    records = [record_of(i) for i in range(1, 121)]
+    whole = sweep(Paged(records), layout)
+    again = Layout(tmp_path / "again")
+    command = [sys.executable, "-c", CHILD, str(again.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as child:
+        assert child.stdout is not None
+        assert b"up to id 50" in child.stdout.readline()
+        os.kill(child.pid, signal.SIGKILL)
+    again.sweep(2021, "posts").joinpath(".half.parquet.0123.part").write_bytes(b"half")
+    again.sweep(2021, "posts").joinpath("x.rejected.jsonl").write_bytes(b"{}\n")
+    report = sweep(Paged(records), again)
+    assert report.requests == whole.requests - 50
+    assert (report.sha256, report.rejected) == (whole.sha256, 0)
+    assert again.posts(2021).read_bytes() == layout.posts(2021).read_bytes()
+
+
+def test_old_unfinished_sweep_starts_anew(layout: Layout) -> None:
+    """Rows of a sweep that was cut off long ago would be from another time than the rest."""
+    with pytest.raises(Killed):
+        sweep(Paged([record_of(i, score=1) for i in range(1, 80)], dies_at=60), layout)
+    folder = layout.sweep(2021, "posts")
+    old = folder.stat().st_mtime - 8 * 24 * 3600
+    os.utime(folder, (old, old))
+    sweep(Paged([record_of(i, score=2) for i in range(1, 80)]), layout)
+    assert {row["score"] for row in rows_of(layout)} == {2}
+
+
+def test_rows_that_cannot_be_placed_are_counted_and_kept(site: Site, layout: Layout) -> None:
+    """Without a usable id or time a record is in no release, but in a file with the reason."""
+    records = [
+        record_of(1),
+        {"_id": 2, "created_at": SOON},
+        record_of(3) | {"_id": 3, "id": "3"},
+        record_of(-4) | {"_id": 4},
+        {"id": 5},
+        record_of(6, created_at="yesterday"),
+        record_of(7) | {"_id": 7, "id": 10**30},
+        record_of(8) | {"_id": 8, "id": True},
+        record_of(9),
+    ]
+    source, _ = site(give_posts(records))
+    report = sweep(source, layout)
+    assert ids_of(layout) == [1, 3, 9]
+    assert (report.rows, report.rejected) == (3, 6)
+    lines = [msgspec.json.decode(line) for line in layout.rejected(2021).read_bytes().splitlines()]
+    assert sorted(line["reason"] for line in lines) == ["no usable created_at"] * 2 + ["no usable id"] * 4
+    source, _ = site(give_posts([record_of(1)]))
+    sweep(source, layout)
+    assert not layout.rejected(2021).exists(), "the next sweep had none"
+
+
+@pytest.mark.parametrize("hidden", [{59, 60}, {21, 22, 23, 24, 29}, set(range(20, 41))])
+def test_pages_of_posts_without_ids_are_passed(site: Site, layout: Layout, hidden: set[int]) -> None:
+    """Hidden posts came without id for two years; a page of nothing else neither ends a sweep nor skips a post."""
+    records = [{"_id": i, "created_at": SOON, "n": i} if i in hidden else record_of(i) for i in range(1, 61)]
+    source, _ = site(give_posts(records, most=2))
+    report = sweep(source, layout)
+    assert ids_of(layout) == [i for i in range(1, 61) if i not in hidden]
+    assert report.rejected == len(hidden)
+
+
+def test_source_without_any_ids_is_unusable(site: Site, layout: Layout) -> None:
+    """Records that nothing can be made of end the sweep with an error, at the start and later."""
+    source, _ = site(lambda _path, _params: [{"name": "x"}])
+    with pytest.raises(SourceUnusable, match="no ids"):
+        sweep(source, layout)
+    source, _ = site(lambda _path, params: [record_of(1)] if params["page"] == "a0" else [{"name": "x"}])
+    with pytest.raises(SourceUnusable, match="in a row"):
+        sweep(source, layout)
+
+
+@pytest.mark.parametrize("first", [1, 500])
+def test_source_that_ignores_the_cursor_is_unusable(site: Site, layout: Layout, first: int) -> None:
+    """A server that gives the same page whatever is asked for ends the sweep, not the operator's patience."""
+    source, server = site(lambda _path, _params: [record_of(i) for i in range(first, first + 20)])
+    with pytest.raises(SourceUnusable, match="check that DANBOORU_API_URL"):
+        sweep(source, layout)
+    assert len(server.requests) < 5
+    assert not layout.posts(2021).exists()
+
+
+def test_source_that_starts_with_the_newest_is_unusable(site: Site, layout: Layout) -> None:
+    """A server that takes "above 0" for its newest page would leave out nearly everything; that is noticed."""
+    records = [record_of(i) for i in range(1, 60)]
+    give = give_posts(records, most=20)
+
+    def newest(path: str, params: dict[str, str]) -> Any:
+        return give(path, params | {"page": "b99999"}) if params["page"] == "a0" else give(path, params)
+
+    source, _ = site(newest)
+    with pytest.raises(SourceUnusable, match="leaves out posts, 39 among them"):
+        sweep(source, layout)
+
+
+def test_overlapping_pages_leave_no_duplicates(site: Site, layout: Layout) -> None:
+    """A server that repeats the last record, or one of a page, is read as if it did not."""
+    give = give_posts([record_of(i) for i in range(1, 50)], most=7)
+
+    def inclusive(path: str, params: dict[str, str]) -> Any:
+        page = params["page"]
+        records = give(path, params | ({"page": f"a{int(page[1:]) - 1}"} if page[0] == "a" and page != "a0" else {}))
+        return [] if page == "a49" else [*records, *records[:1]]
+
+    source, _ = site(inclusive)
+    sweep(source, layout)
+    assert ids_of(layout) == list(range(1, 50))
+
+
+def test_unknown_and_odd_values_go_to_extra(site: Site, layout: Layout) -> None:
+    """A new column, and a known one whose value has another type, are kept as JSON and counted."""
+    odd = {"media_asset": {"id": 1, "x": [None, 1.5]}, "score": "many", "is_banned": 1, "image_width": 2**70}
+    source, _ = site(give_posts([record_of(1) | odd, record_of(2)]))
+    report = sweep(source, layout)
+    first, second = rows_of(layout)
+    assert msgspec.json.decode(first["extra"]) == odd
+    assert (first["score"], first["is_banned"], first["image_width"], second["extra"]) == (None, None, None, None)
+    assert report.drifted == 1
+
+
+def test_digest_follows_the_rows_alone(layout: Layout, tmp_path: Path) -> None:
+    """The same rows have the same digest however they came in pages and parts; any other row changes it."""
+    records = [record_of(i, source=f"s{i}" if i % 3 else None, tag_string="") for i in range(1, 400)]
+    same = {sweep(Paged(records, size=size), Layout(tmp_path / str(size))).sha256 for size in (1, 7, 400)}
+    assert same == {sweep(Paged(records, size=3), layout).sha256}
+    assert len({Layout(tmp_path / str(size)).posts(2021).read_bytes() for size in (1, 7, 400)}) == 1
+    others = set()
+    changes: list[Record] = [{"source": text} for text in ("other", "", None)]
+    changes += [{"score": None}, {"score": -1}, {"x": 1}, {"has_large": False}]
+    changes += [{"created_at": "2021-06-01T00:00:00.001-04:00"}]
+    for change in changes:
+        changed = [*records[:201], records[201] | change, *records[202:]]
+        others.add(sweep(Paged(changed, size=50), layout).sha256)
+    assert len(others - same) == len(changes)
+    assert sweep(Paged(records[:-1], size=50), layout).sha256 not in same
+
+
+def test_source_without_posts_gives_an_empty_file(site: Site, layout: Layout) -> None:
+    """No posts are no error."""
+    source, _ = site(give_posts([]))
+    report = sweep(source, layout)
+    assert (report.rows, report.max_id, report.max_created_at) == (0, 0, None)
+    assert rows_of(layout) == []
+
+
+def test_report_is_written_beside_the_posts(tools: Toolbox) -> None:
+    """Status and papers read the report from disk."""
+    report = sweep(tools.source, tools.layout)
+    written = msgspec.json.decode(tools.layout.posts_report(2021).read_bytes())["source"]
+    assert (written["rows"], written["sha256"], written["name"]) == (report.rows, report.sha256, "api")
+    assert not tools.layout.sweep(2021, "posts").exists()
+
+
+@pytest.mark.parametrize("value", [{"success": False}, [1, 2], "x", 7])
+def test_answer_of_another_shape_is_unusable(site: Site, value: object) -> None:
+    """Whatever is no list of records is not taken for one, and the probe tells."""
+    source, _ = site(lambda _path, _params: value)
+    with pytest.raises(SourceUnusable, match="without a list of records"):
+        source.probe()
+
+
+def test_probe_of_a_booru_is_fine(tools: Toolbox) -> None:
+    """The embedded booru answers as a booru does."""
+    tools.source.probe()
+
+
+def test_passing_errors_do_not_show(tools: Toolbox, booru: BooruProcess) -> None:
+    """A sweep through a flaky API is the sweep."""
+    booru.set_fault("posts", "flaky:1")
+    report = sweep(tools.source, tools.layout)
+    assert report.rows == len([r for r in booru.truth(2021) if datetime.fromisoformat(r["created_at"]) <= cutoff(2021)])
+    booru.set_fault("posts", "html")
+    with pytest.raises(SourceError):
+        sweep(tools.source, tools.layout)
+    assert len(rows_of(tools.layout)) == report.rows, "what was there stays"

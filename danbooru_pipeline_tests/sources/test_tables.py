@@ -1,0 +1,108 @@
+"""Side tables: all that the source has, in the dialect of 2021; what it has not is told apart from what failed."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.sources import SIDE_TABLES, ApiSource, export_side_tables
+from danbooru_pipeline.sources.tables import TableReport
+from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline_tests.fetch.raw_server import RawServer
+from danbooru_pipeline_tests.sources.conftest import Give
+
+Site = Callable[[Give], tuple[ApiSource, RawServer]]
+
+
+def export(source: Any, layout: Layout) -> dict[str, TableReport]:
+    """Export without a word."""
+    return export_side_tables(source, layout, 2021, progress=lambda _line: None)
+
+
+def lines_of(layout: Layout, table: str) -> list[dict[str, Any]]:
+    """The records of a table's file."""
+    return [msgspec.json.decode(line) for line in layout.side_table(2021, table).read_bytes().splitlines()]
+
+
+def test_tags_and_pools_come_in_the_dialect_of_2021(tools: Toolbox, booru: BooruProcess) -> None:
+    """By id, integers as strings, times as the mirror wrote them, nulls left out."""
+    reports = export(tools.source, tools.layout)
+    assert list(reports) == list(SIDE_TABLES)
+    headers = {"User-Agent": "tests/1 (me@example.org)"}
+    for table in ("tags", "pools"):
+        answer = httpx.get(f"{booru.api_url}/{table}.json?limit=1000", headers=headers, trust_env=False)
+        truth = sorted(answer.json(), key=lambda record: int(record["id"]))
+        lines = lines_of(tools.layout, table)
+        assert reports[table] == TableReport("ok", rows=len(truth))
+        assert [line["id"] for line in lines] == [str(record["id"]) for record in truth]
+        for line, record in zip(lines, truth, strict=True):
+            assert None not in line.values()
+            assert line["name"] == record["name"]
+            assert set(line) == {name for name, value in record.items() if value is not None}
+            assert datetime.fromisoformat(line["created_at"].replace(" UTC", "+00:00")) == datetime.fromisoformat(
+                record["created_at"]
+            )
+    assert all(isinstance(i, str) for line in lines_of(tools.layout, "pools") for i in line["post_ids"])
+
+
+def test_table_that_is_not_offered_is_absent(tools: Toolbox) -> None:
+    """It is reported, and a file of an earlier export goes, since it would be from another time."""
+    old = tools.layout.side_table(2021, "artists")
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"{}\n")
+    reports = export(tools.source, tools.layout)
+    assert reports["artists"] == TableReport("absent")
+    assert not old.exists()
+    written = msgspec.json.decode(tools.layout.side_tables_report(2021).read_bytes())["tables"]
+    assert {name: table["status"] for name, table in written.items()} == {n: r.status for n, r in reports.items()}
+
+
+@pytest.mark.parametrize("step", [-1, 1])
+def test_pages_are_put_in_the_order_of_ids(site: Site, layout: Layout, step: int) -> None:
+    """Whether a server answers in rising or in falling order, the file rises; ids may be text."""
+
+    def give(_path: str, params: dict[str, str]) -> Any:
+        first = int(params["page"][1:]) + 1
+        return [{"id": str(i), "n": None} for i in range(first, min(first + 7, 51))][::step]
+
+    source, _ = site(give)
+    export(source, layout)
+    assert lines_of(layout, "tags") == [{"id": str(i)} for i in range(1, 51)]
+
+
+def test_table_that_breaks_off_is_an_error_and_leaves_no_half(site: Site, layout: Layout) -> None:
+    """A table that is offered and cannot be read to its end fails the export; the others are written first."""
+
+    def give(path: str, params: dict[str, str]) -> Any:
+        if path == "/tags.json" and params["page"] != "a0":
+            return {"success": False}
+        return [{"id": 1}] if params["page"] == "a0" else []
+
+    source, _ = site(give)
+    with pytest.raises(SourceUnusable, match="tags"):
+        export(source, layout)
+    assert not layout.side_table(2021, "tags").exists()
+    assert lines_of(layout, "notes") == [{"id": "1"}]
+    written = msgspec.json.decode(layout.side_tables_report(2021).read_bytes())["tables"]
+    assert (written["tags"]["status"], written["notes"]["status"]) == ("failed", "ok")
+
+
+def test_table_that_ignores_the_cursor_is_an_error(site: Site, layout: Layout) -> None:
+    """The same page for ever is no table, and no endless loop."""
+    source, server = site(lambda _path, _params: [{"id": 1}])
+    with pytest.raises(SourceUnusable, match="no ids above 1"):
+        export(source, layout)
+    assert len(server.requests) == 2 * len(SIDE_TABLES)
+
+
+def test_empty_table_is_a_table(site: Site, layout: Layout) -> None:
+    """A table without records is there, with no lines."""
+    source, _ = site(lambda _path, _params: [])
+    assert export(source, layout)["pools"] == TableReport("ok")
+    assert layout.side_table(2021, "pools").read_bytes() == b""

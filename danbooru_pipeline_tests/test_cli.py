@@ -1,0 +1,194 @@
+"""The command line as a user calls it: a process of its own, its settings from the environment."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.release import verify_release
+
+#: Hosts of nobody: the port of the discard service on loopback.
+NOWHERE = "http://127.0.0.1:9"
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """The environment of the process, with these settings and no others."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DANBOORU_", "DAGSTER_"))}
+    return kept | {f"DANBOORU_{name.upper()}": value for name, value in settings.items()}
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line of this project."""
+    return [sys.executable, "-m", "danbooru_pipeline", *arguments]
+
+
+def call(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Call it and wait."""
+    return subprocess.run(command(*arguments), env=env, capture_output=True, text=True, check=False, timeout=300)
+
+
+def settings_of(booru: BooruProcess, root: Path) -> dict[str, str]:
+    """An environment for the embedded booru."""
+    return environment(root=str(root), api_url=booru.api_url, cdn_url=booru.cdn_url, png_level="0", retry_seconds="3")
+
+
+def unwritable(tmp_path: Path) -> str:
+    """A root that nobody can make, not even an administrator: below a file."""
+    (tmp_path / "file").touch()
+    return str(tmp_path / "file" / "root")
+
+
+BAD_SETTINGS = {
+    "no contact for a public host": ({"api_url": "https://danbooru.donmai.us"}, "DANBOORU_CONTACT"),
+    "unreachable source": ({"api_url": NOWHERE, "cdn_url": NOWHERE, "retry_seconds": "0.5"}, "gives no answer"),
+    "root without space": (
+        {"api_url": NOWHERE, "cdn_url": NOWHERE, "min_free_bytes": str(2**62)},
+        "free some space",
+    ),
+    "no number": ({"api_url": NOWHERE, "cdn_url": NOWHERE, "workers": "two"}, "DANBOORU_WORKERS"),
+    "source that is not built": ({"api_url": NOWHERE, "cdn_url": NOWHERE, "posts_source": "dump"}, "POSTS_SOURCE"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SETTINGS)
+def test_bad_settings_end_in_one_line(tmp_path: Path, case: str) -> None:
+    """A build that cannot work says so in one line, exits with 2 and leaves nothing behind."""
+    values, expected = BAD_SETTINGS[case]
+    root = tmp_path / "root"
+    result = call("build", "2021", env=environment(root=str(root), **values))
+    assert result.returncode == 2
+    assert expected in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not root.exists()
+
+
+def test_unwritable_root_ends_in_one_line(tmp_path: Path) -> None:
+    """A root that cannot be made is refused before anything is asked."""
+    env = environment(root=unwritable(tmp_path), api_url=NOWHERE, cdn_url=NOWHERE)
+    result = call("build", "2021", env=env)
+    assert result.returncode == 2
+    assert "DANBOORU_ROOT" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("year", "expected"), [("1999", "FIRST_YEAR"), ("2999", "when its year is over"), ("x", "x")])
+def test_unknown_year_is_refused(tmp_path: Path, year: str, expected: str) -> None:
+    """Years before the first, not over yet, or that are no number, are usage errors."""
+    root = tmp_path / "root"
+    result = call("build", year, env=environment(root=str(root), api_url=NOWHERE, cdn_url=NOWHERE))
+    assert result.returncode == 2
+    assert expected in result.stderr
+    assert not root.exists()
+
+
+def test_wrong_buckets_are_refused(tmp_path: Path, booru: BooruProcess) -> None:
+    """Buckets outside 0000-0999 are a usage error that leaves nothing behind."""
+    root = tmp_path / "root"
+    result = call("build", "2021", "--buckets", "0990-1000", env=settings_of(booru, root))
+    assert result.returncode == 2
+    assert "buckets" in result.stderr
+    assert not root.exists()
+
+
+def test_source_that_is_no_booru_is_refused(tmp_path: Path, booru: BooruProcess) -> None:
+    """An address that answers with something else is told apart from one that does not answer."""
+    root = tmp_path / "root"
+    env = settings_of(booru, root) | {"DANBOORU_API_URL": booru.cdn_url}
+    result = call("build", "2021", env=env)
+    assert result.returncode == 2
+    assert "DANBOORU_API_URL" in result.stderr
+    assert not root.exists()
+
+
+def test_misspelt_setting_is_told(tmp_path: Path) -> None:
+    """A variable that is no setting is named, since it would silently do nothing."""
+    result = call("status", env=environment(api_url=NOWHERE, cdn_url=NOWHERE, rooot="x"))
+    assert "DANBOORU_ROOOT" in result.stderr
+
+
+def test_verify_needs_no_settings(tmp_path: Path) -> None:
+    """Verification runs without any setting, and a folder that is no release is a usage error."""
+    result = call("verify", str(tmp_path), env=environment())
+    assert result.returncode == 2
+    assert "RELEASE.json" in result.stderr
+
+
+def test_status_of_nothing(tmp_path: Path) -> None:
+    """An empty root has a status too."""
+    env = environment(root=str(tmp_path))  # it asks nobody, so it needs no contact
+    assert "build" in call("status", env=env).stdout
+    assert json.loads(call("status", "--json", env=env).stdout)["years"] == []
+
+
+def test_build_of_some_buckets_makes_the_release_when_they_are_all(tmp_path: Path, booru: BooruProcess) -> None:
+    """Buckets that hold every post are enough for a release; fewer are not, and say so. A rerun requests no file."""
+    env = settings_of(booru, tmp_path)
+    some = call("build", "2021", "--buckets", "0000-0009", env=env)
+    assert some.returncode == 0
+    assert "no release yet" in some.stderr
+    assert not (tmp_path / "releases/danbooru2021").exists()
+    whole = call("build", "2021", "--buckets", "0000-0059", env=env)
+    assert whole.returncode == 0, whole.stdout + whole.stderr
+    assert verify_release(tmp_path / "releases/danbooru2021", full=True).ok
+    booru.reset_requests()
+    again = call("build", "2021", "--buckets", "0000-0059", env=env)
+    assert again.returncode == 0
+    assert booru.requests().get("files", 0) == 0
+    status = json.loads(call("status", "2021", "--json", env=env).stdout)["years"][0]
+    assert status["version"] == "2021.0"
+    assert status["buckets_with_work"] == 0
+    assert status["is_current"]
+    verified = call("verify", str(tmp_path / "releases/current"), "--full", "--json", env=environment())
+    assert verified.returncode == 0
+    assert json.loads(verified.stdout)["ok"]
+
+
+def test_pending_posts_are_told_by_the_exit_code(tmp_path: Path, booru: BooruProcess) -> None:
+    """A file that cannot be had now leaves exit code 1 and a release that names it; a later build completes it."""
+    env = settings_of(booru, tmp_path)
+    post = next(p for p in booru.truth(2021) if p.get("md5") and p["file_ext"] == "jpg")
+    booru.set_fault(post["md5"], "error")
+    left = call("build", "2021", "--buckets", "0000-0059", env=env)
+    assert left.returncode == 1
+    assert "retry_exhausted" in left.stdout
+    assert call("verify", str(tmp_path / "releases/danbooru2021"), "--full", env=environment()).returncode == 0
+    booru.clear_faults()
+    booru.reset_requests()
+    done = call("build", "2021", "--buckets", "0000-0059", env=env)
+    assert done.returncode == 0
+    assert len(booru.requested_files()) == 1
+    assert json.loads((tmp_path / "releases/danbooru2021/RELEASE.json").read_text())["version"] == "2021.1"
+
+
+@pytest.mark.slow
+def test_killed_builds_end_as_an_undisturbed_one(tmp_path: Path, booru: BooruProcess) -> None:
+    """Builds killed at several moments, then run to the end, give the files and the manifest of a build left alone."""
+    for name, moments in {"calm": [], "killed": [4.0, 5.0, 6.0, 7.5, 9.0]}.items():
+        env = settings_of(booru, tmp_path / name)
+        for moment in moments:
+            with subprocess.Popen(
+                command("build", "2021", "--buckets", "0000-0059"),
+                env=env,
+                start_new_session=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            ) as process:
+                deadline = time.monotonic() + moment
+                while process.poll() is None and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                os.killpg(process.pid, signal.SIGKILL)
+        result = call("build", "2021", "--buckets", "0000-0059", env=env)
+        assert result.returncode == 0, result.stderr
+        assert verify_release(tmp_path / name / "releases/danbooru2021", full=True).ok
+    calm, killed = tmp_path / "calm/releases/danbooru2021", tmp_path / "killed/releases/danbooru2021"
+    for tree in ("original", "512px", "checksums"):
+        files = {path.relative_to(calm) for path in calm.glob(f"{tree}/*/*")}
+        assert files == {path.relative_to(killed) for path in killed.glob(f"{tree}/*/*")}
+        assert all((calm / name).read_bytes() == (killed / name).read_bytes() for name in files)

@@ -1,0 +1,281 @@
+"""A bucket's originals against the embedded booru: fetched, checked, optimised, accounted for."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.errors import SourceBlocked
+from danbooru_pipeline.layout import bucket_of
+from danbooru_pipeline.ledger import LedgerRow, list_files, read_ledger, write_ledger
+from danbooru_pipeline.originals import OriginalsReport, build_originals
+from danbooru_pipeline.outcomes import Reason, Status
+from danbooru_pipeline.posts import write_posts
+from danbooru_pipeline.px512 import build_px512
+from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline.years import sfw_ratings
+
+BringPosts = Callable[[int], None]
+
+
+def buckets_of(tools: Toolbox, year: int) -> list[str]:
+    """The buckets that have posts."""
+    return sorted(path.stem for path in tools.layout.posts_by_bucket(year).iterdir())
+
+
+def build_all(tools: Toolbox, year: int) -> dict[str, OriginalsReport]:
+    """Work on every bucket that has posts."""
+    return {bucket: build_originals(tools, bucket, year) for bucket in buckets_of(tools, year)}
+
+
+def ledger_of(tools: Toolbox, post_id: int) -> LedgerRow:
+    """The row of a post."""
+    return read_ledger(tools.layout.ledger(bucket_of(post_id)))[post_id]
+
+
+def md5_of(path: Path) -> str:
+    """MD5 of a file."""
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def first_of(booru: BooruProcess, kind: str = "jpg") -> dict[str, object]:
+    """The record of the first visible post with files of an extension."""
+    return next(p for p in booru.truth(2021) if p.get("md5") and p["file_ext"] == kind)
+
+
+def test_every_post_is_accounted_for(tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts) -> None:
+    """Each post of the source has a row; ok rows have their file, hidden posts were never asked for."""
+    bring_posts(2021)
+    build_all(tools, 2021)
+    cutoff_ids = {p["id"] for p in booru.truth(2021) if p["created_at"] < "2021-12-31T19"}
+    wrong = set(booru.kinds(2021)["wrong_md5"])
+    for post_id in cutoff_ids:
+        row = ledger_of(tools, post_id)
+        if row.status is Status.OK:
+            path = tools.layout.original(row.id, row.ext or "")
+            assert path.stat().st_size == row.size
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == row.sha256
+            assert row.source_md5_matches == (post_id not in wrong)
+            assert (row.reason is Reason.MD5_DIFFERS) == (post_id in wrong)
+        else:
+            assert row.reason in {Reason.RESTRICTED, Reason.BANNED}
+            assert row.size is None
+    hidden = {p["id"] for p in booru.truth(2021) if not p.get("md5")}
+    assert hidden <= {i for i in cutoff_ids if ledger_of(tools, i).status is Status.WITHHELD}
+
+
+def test_second_run_asks_for_nothing(tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts) -> None:
+    """On an unchanged source no file is requested and no ledger is written."""
+    bring_posts(2021)
+    build_all(tools, 2021)
+    before = {path: path.stat().st_mtime_ns for path in tools.layout.store.rglob("*.parquet")}
+    booru.reset_requests()
+    reports = build_all(tools, 2021)
+    assert booru.requests().get("files", 0) == 0
+    assert sum(report.requests for report in reports.values()) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in tools.layout.store.rglob("*.parquet")}
+
+
+def test_next_year_asks_for_new_and_changed_files_only(
+    tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts
+) -> None:
+    """A second release costs one request for each post that is new, or whose file was replaced or is shown again."""
+    bring_posts(2021)
+    build_all(tools, 2021)
+    before = {p["id"]: p.get("md5") for p in booru.truth(2021)}
+    booru.set_year(2022)
+    booru.reset_requests()
+    bring_posts(2022)
+    build_all(tools, 2022)
+    in_release = {p["id"] for p in booru.truth(2021) if p["created_at"] < "2021-12-31T19"}
+    wanted = {
+        p["md5"]
+        for p in booru.truth(2022)
+        if p.get("md5") and p["created_at"] < "2022-12-31T19"
+        if p["id"] not in in_release or before[p["id"]] != p["md5"]
+    }
+    assert {Path(name).stem for name in booru.requested_files()} == wanted
+
+
+def test_expunged_post_is_removed(tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts) -> None:
+    """A post that left the source is removed; its file stays for the releases that have it."""
+    bring_posts(2021)
+    build_all(tools, 2021)
+    booru.set_year(2022)
+    bring_posts(2022)
+    build_all(tools, 2022)
+    now = {p["id"] for p in booru.truth(2022)}
+    gone = [p["id"] for p in booru.truth(2021) if p["id"] not in now]
+    assert gone
+    for post_id in gone:
+        if bucket_of(post_id) in buckets_of(tools, 2022):
+            assert ledger_of(tools, post_id).reason is Reason.EXPUNGED
+
+
+def test_replaced_file_is_a_new_inode(tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts) -> None:
+    """A release that linked the earlier file keeps its bytes; the superseded extension leaves the store."""
+    bring_posts(2021)
+    build_all(tools, 2021)
+    truth = {p["id"]: p for p in booru.truth(2022)}
+    replaced = [
+        p for p in booru.truth(2021) if p.get("md5") and truth.get(p["id"], {}).get("md5", p["md5"]) != p["md5"]
+    ]
+    assert replaced
+    links = {}
+    for old in replaced:
+        path = tools.layout.original(old["id"], old["file_ext"])
+        links[path] = (path.with_suffix(".linked"), path.read_bytes())
+        os.link(path, links[path][0])
+    booru.set_year(2022)
+    bring_posts(2022)
+    build_all(tools, 2022)
+    for old in replaced:
+        path = tools.layout.original(old["id"], old["file_ext"])
+        link, data = links[path]
+        assert link.read_bytes() == data
+        row = ledger_of(tools, old["id"])
+        assert row.md5 == truth[old["id"]]["md5"]
+        assert path.exists() == (row.ext == old["file_ext"])
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("gone", Reason.GONE),
+        ("error", Reason.RETRY_EXHAUSTED),
+        ("truncate", Reason.TRUNCATED),
+        ("html", Reason.HTML_INSTEAD),
+        ("corrupt_random", Reason.MD5_MISMATCH),
+        ("empty", Reason.EMPTY),
+        ("redirect", Reason.REDIRECTED),
+        ("reset", Reason.TRUNCATED),
+    ],
+)
+def test_bad_file_costs_one_reason(
+    tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts, fault: str, reason: Reason
+) -> None:
+    """One file's trouble is one row with a reason, nothing is left of it on disk, and the next run gets it."""
+    bring_posts(2021)
+    post = first_of(booru)
+    booru.set_fault(str(post["md5"]), fault)
+    bucket = bucket_of(int(str(post["id"])))
+    report = build_originals(tools, bucket, 2021)
+    row = ledger_of(tools, int(str(post["id"])))
+    assert row.reason in {reason, Reason.RETRY_EXHAUSTED} if fault == "reset" else row.reason is reason
+    assert f"{post['id']}.jpg" not in list_files(tools.layout.original_bucket(bucket))
+    assert not list(tools.layout.store.rglob("*.part"))
+    assert report.pending == (row.status is Status.PENDING)
+    booru.clear_faults()
+    report = build_originals(tools, bucket, 2021)
+    assert report.pending == 0
+    assert (ledger_of(tools, row.id).status is Status.OK) == (reason is not Reason.GONE)
+
+
+@pytest.mark.parametrize("fault", ["error_once", "flaky:3", "truncate_once", "html_once", "throttle:2"])
+def test_passing_trouble_is_retried(tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts, fault: str) -> None:
+    """Trouble that passes costs requests and nothing else."""
+    bring_posts(2021)
+    post = first_of(booru)
+    booru.set_fault(str(post["md5"]), fault)
+    report = build_originals(tools, bucket_of(int(str(post["id"]))), 2021)
+    assert report.pending == 0
+    assert ledger_of(tools, int(str(post["id"]))).attempts > 1
+
+
+def test_rows_lost_in_a_kill_are_found_again(tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts) -> None:
+    """A file that is on disk without a row, as a kill leaves it, is taken over without a request."""
+    bring_posts(2021)
+    post = first_of(booru, "gif")
+    bucket = bucket_of(int(str(post["id"])))
+    build_originals(tools, bucket, 2021)
+    tools.layout.ledger(bucket).unlink()
+    booru.reset_requests()
+    report = build_originals(tools, bucket, 2021)
+    assert report.adopted == report.files
+    assert booru.requests().get("files", 0) == 0
+
+
+def test_foreign_file_under_the_name_is_not_believed(
+    tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts
+) -> None:
+    """Other bytes under a post's name, or none, are replaced by the real file."""
+    bring_posts(2021)
+    post = first_of(booru)
+    path = tools.layout.original(int(str(post["id"])), "jpg")
+    for content in (b"", b"not this one"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_bytes(content)
+        tools.layout.ledger(path.parent.name).unlink(missing_ok=True)
+        report = build_originals(tools, path.parent.name, 2021)
+        assert report.fetched == report.files
+        assert ledger_of(tools, int(str(post["id"]))).status is Status.OK
+        assert path.stat().st_size > len(content)
+
+
+def test_withheld_post_that_comes_back_needs_no_request(
+    tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts
+) -> None:
+    """A file that is still here, optimised, is taken back when the source shows its post again."""
+    bring_posts(2021)
+    post = first_of(booru)
+    bucket = bucket_of(int(str(post["id"])))
+    build_originals(tools, bucket, 2021)
+    rows = read_ledger(tools.layout.ledger(bucket))
+    known = rows[int(str(post["id"]))]
+    hidden = LedgerRow(**{name: getattr(known, name) for name in known.__slots__} | {"reason": Reason.RESTRICTED})
+    write_ledger(tools.layout.ledger(bucket), [*(r for r in rows.values() if r.id != known.id), hidden])
+    booru.reset_requests()
+    assert build_originals(tools, bucket, 2021).adopted == 1
+    assert booru.requests().get("files", 0) == 0
+    again = ledger_of(tools, known.id)
+    assert (again.reason, again.sha256, again.fetched_md5) == (None, known.sha256, known.md5)
+
+
+def test_a_block_stops_the_run(tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts) -> None:
+    """A host that challenges us is no news about posts: the run stops and no row says gone."""
+    bring_posts(2021)
+    tools.client._http.headers["User-Agent"] = "Mozilla/5.0"  # what the site blocks  # noqa: SLF001
+    bucket = bucket_of(int(str(first_of(booru)["id"])))
+    with pytest.raises(SourceBlocked, match="blocks us"):
+        build_originals(tools, bucket, 2021)
+    assert not any(row.status is Status.MISSING for row in read_ledger(tools.layout.ledger(bucket)).values())
+
+
+def test_512px_images_follow_the_ratings(tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts) -> None:
+    """They exist for SFW ratings of the release only, and a new rating is enough to make one, without a request."""
+    bring_posts(2021)
+    build_all(tools, 2021)
+    for post in booru.truth(2021):
+        if post.get("md5") and post["rating"] not in sfw_ratings(2021):
+            assert not tools.layout.px512(post["id"]).exists()
+    post = next(p for p in booru.truth(2021) if p["id"] in booru.kinds(2021)["jpg"] and p["rating"] == "q")
+    path = tools.layout.posts_bucket(2021, bucket_of(post["id"]))
+    table = pq.read_table(path)
+    ratings = [
+        "s" if i == post["id"] else r for i, r in zip(table["id"].to_pylist(), table["rating"].to_pylist(), strict=True)
+    ]
+    write_posts(table.set_column(table.schema.get_field_index("rating"), "rating", pa.array(ratings)), path)
+    booru.reset_requests()
+    assert build_px512(tools, bucket_of(post["id"]), 2021).made == 1
+    assert tools.layout.px512(post["id"]).exists()
+    assert booru.requests().get("files", 0) == 0
+
+
+def test_lost_512px_image_is_made_again(tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts) -> None:
+    """A 512px image that disappeared, or lost bytes, is made from the original, the same as before."""
+    bring_posts(2021)
+    reports = build_all(tools, 2021)
+    bucket = next(bucket for bucket, report in reports.items() if report.px512_made)
+    path = next(tools.layout.px512_bucket(bucket).iterdir())
+    before = md5_of(path)
+    path.unlink()
+    report = build_px512(tools, bucket, 2021)
+    assert report.made == 1
+    assert md5_of(path) == before
+    assert build_px512(tools, bucket, 2021).made == 0
