@@ -24,10 +24,10 @@ demo: $(READY)  ## Build Danbooru2021 and Danbooru2022 from an embedded booru, a
 	$(BIN)/danbooru-pipeline demo
 
 test: lint  ## Lint, types and all tests.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
 test-fast: $(READY)  ## Only the tests that take no builds.
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -m "not slow"
 
 lint: $(READY)  ## Ruff, formatting, mypy, and Dagster's own validation.
 	$(BIN)/ruff check .

@@ -1,5 +1,7 @@
 """What tests of several rooms share: an embedded booru and a toolbox on a temporary root."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +19,15 @@ hypothesis.settings.load_profile("house")
 
 #: Few enough to draw in a moment, and still one of every kind.
 SMALL_WORLD = 40
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose program is not installed; in CI that is a failure, since nothing would have been shown."""
+    for mark in item.iter_markers("needs"):
+        for program in mark.args:
+            if shutil.which(program) is None:
+                complain = pytest.fail if os.environ.get("CI") else pytest.skip
+                complain(f"{program} is not installed; see .ci/apt-packages")
 
 
 @pytest.fixture(scope="session")
