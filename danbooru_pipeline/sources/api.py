@@ -1,7 +1,9 @@
 """The booru's JSON API as a source.
 
 ``page=a<ID>`` gives the lowest ids above ID, without the limit on page numbers; an empty answer is the end. In which
-order they come does not matter. Facts: danbooru app/logical/pagination_extension.rb.
+order they come does not matter. Facts: danbooru app/logical/pagination_extension.rb. Other boorus give the newest
+records above ID instead; that shows in what stands below the first page, and from then on the same records are had by
+``page=b<ID>``, which can mean one thing only.
 """
 
 from collections.abc import Mapping
@@ -25,6 +27,7 @@ class ApiSource:
 
     def __init__(self, client: BooruClient) -> None:
         self._client = client
+        self._walks: dict[str, _Walk] = {}
 
     def probe(self) -> None:
         """Ask for one post.
@@ -32,50 +35,113 @@ class ApiSource:
         Raises:
             SourceError: the source does not answer as a booru does.
         """
-        self._records("/posts.json", {"limit": 1})
+        _checked(self._client, "/posts.json", self._client.get_json("/posts.json", {"limit": 1}))
 
     def posts_after(self, cursor: int) -> Page:
-        """Up to 200 posts with the lowest ids above `cursor`."""
-        records = self._records("/posts.json", {"limit": POSTS_PER_PAGE, "page": f"a{cursor}"})
-        if cursor and records and all(_id_of(record) is None for record in records):
+        """Some hundred posts with the lowest ids above `cursor`."""
+        return self._walk("/posts.json", POSTS_PER_PAGE).after(cursor)
+
+    def table_after(self, table: str, cursor: int) -> Page | None:
+        """Some hundred records of a side table; None when the API does not offer it."""
+        path = f"/{table}.json"
+        if cursor == 0 and not _is_list(self._client.get_json(path, {"limit": 1, "page": "a0"})):
+            return None
+        return self._walk(path, RECORDS_PER_PAGE).after(cursor)
+
+    def _walk(self, path: str, limit: int) -> "_Walk":
+        return self._walks.setdefault(path, _Walk(self._client, path, limit))
+
+
+class _Walk:
+    """All records of one address, upwards by id."""
+
+    def __init__(self, client: BooruClient, path: str, limit: int) -> None:
+        self._client, self._path, self._limit = client, path, limit
+        self._upwards: bool | None = None  # whether page=a gives the lowest ids; not known before the first page
+        self._newest = 0
+        self._width = limit
+
+    def after(self, cursor: int) -> Page:
+        """The records that follow an id, none left out between."""
+        if self._upwards is None:
+            return self._first_page(cursor)
+        return self._page_above(cursor) if self._upwards else self._window_above(cursor)
+
+    def _first_page(self, cursor: int) -> Page:
+        page = self._page_above(cursor)
+        ids = [i for i in map(id_of, page.records) if i is not None]
+        self._upwards = not ids or not self._stands_between(cursor, min(ids))
+        return page if self._upwards else self._window_above(cursor)
+
+    def _stands_between(self, cursor: int, lowest: int) -> bool:
+        """Whether there is a record below the lowest one of a page that should begin just above the cursor."""
+        if lowest <= cursor + 1:
+            return False
+        answer = self._client.get_json(self._path, {"limit": 1, "page": f"b{lowest}"})
+        below = (id_of(record) for record in answer.value) if _is_list(answer) else ()
+        return any(i is not None and cursor < i < lowest for i in below)
+
+    def _page_above(self, cursor: int) -> Page:
+        records = self._records(f"a{cursor}")
+        ids = [(id_of(record), record) for record in records]
+        if cursor and records and all(i is None for i, _ in ids):
             # Hidden posts came without id in 2021 and 2022. These are the lowest ids above the cursor, whatever they
             # are, so nothing is skipped by a step as wide as there are of them.
             return Page(records=tuple(records), last_id=cursor + len(records))
-        page = _page("/posts.json", records, cursor)
-        if cursor == 0 and page.last_id is not None:
-            self._require_nothing_below(page)
-        return page
-
-    def table_after(self, table: str, cursor: int) -> Page | None:
-        """Up to 1000 records of a side table; None when the API does not offer it."""
-        path = f"/{table}.json"
-        answer = self._client.get_json(path, {"limit": RECORDS_PER_PAGE, "page": f"a{cursor}"})
-        if cursor == 0 and not _is_list(answer):
-            return None
-        return _page(path, self._checked(path, answer), cursor)
-
-    def _require_nothing_below(self, first: Page) -> None:
-        """Refuse a site that answers ``page=a0`` with its newest posts: a sweep would find just these, and end."""
-        lowest = min(i for i in map(_id_of, first.records) if i is not None)
-        answer = self._client.get_json("/posts.json", {"limit": 1, "page": f"b{lowest}"})
-        below = [i for i in map(_id_of, answer.value) if i is not None and i < lowest] if _is_list(answer) else []
-        if below:
+        # What was had before is left out.
+        above = sorted(((i, record) for i, record in ids if i is None or i > cursor), key=lambda pair: pair[0] or 0)
+        last_id = above[-1][0] if above else None
+        if records and last_id is None:
             raise SourceUnusable(
-                f"{self._client.settings.api_url}/posts.json?page=a0 leaves out posts, {max(below)} among them; check "
-                "that DANBOORU_API_URL is the address of a Danbooru",
-            )
-
-    def _records(self, path: str, params: Mapping[str, str | int]) -> list[dict[str, Any]]:
-        return self._checked(path, self._client.get_json(path, params))
-
-    def _checked(self, path: str, answer: JsonAnswer) -> list[dict[str, Any]]:
-        if not _is_list(answer):
-            raise SourceUnusable(
-                f"{self._client.settings.api_url}{path} answers HTTP {answer.status} without a list of records; "
+                f"{self._path}?page=a{cursor} gives no ids above {cursor}, so this source cannot be read to its end; "
                 "check that DANBOORU_API_URL is the address of a Danbooru",
             )
-        records: list[dict[str, Any]] = answer.value
-        return records
+        return Page(records=tuple(record for _, record in above), last_id=last_id)
+
+    def _window_above(self, cursor: int) -> Page:
+        """The same by ``page=b``: a range of ids from its upper end down to the cursor, as wide as ids are sparse."""
+        if cursor >= self._newest:
+            self._newest = max((i for i in map(id_of, self._records("1")) if i is not None), default=0)
+        start = cursor
+        while start < self._newest:
+            end = min(start + self._width, self._newest)
+            found, nameless = self._between(start, end + 1)
+            if len(found) < self._limit // 2:
+                self._width *= 2
+            elif len(found) > 4 * self._limit:
+                self._width = max(self._limit, self._width // 2)
+            if found or nameless:
+                ordered = [found[i] for i in sorted(found)]
+                return Page(records=(*nameless, *ordered), last_id=max(found, default=end))
+            start = end
+        return Page(records=(), last_id=None)
+
+    def _between(self, low: int, high: int) -> tuple[dict[int, Mapping[str, Any]], list[Mapping[str, Any]]]:
+        """All records with ids above `low` and below `high`, and those among them that show no id."""
+        found: dict[int, Mapping[str, Any]] = {}
+        nameless: list[Mapping[str, Any]] = []
+        while high > low + 1:
+            records = self._records(f"b{high}")
+            page = {i: record for record in records if (i := id_of(record)) is not None and i < high}
+            found |= {i: record for i, record in page.items() if i > low}
+            nameless += [record for record in records if id_of(record) is None]
+            # Records without id are the highest below as well, so there is none above a step as wide as their number.
+            high = min(page) if page else high - len(records) if records else low
+        return found, nameless
+
+    def _records(self, page: str) -> list[dict[str, Any]]:
+        answer = self._client.get_json(self._path, {"limit": self._limit, "page": page})
+        return _checked(self._client, self._path, answer)
+
+
+def _checked(client: BooruClient, path: str, answer: JsonAnswer) -> list[dict[str, Any]]:
+    if not _is_list(answer):
+        raise SourceUnusable(
+            f"{client.settings.api_url}{path} answers HTTP {answer.status} without a list of records; "
+            "check that DANBOORU_API_URL is the address of a Danbooru",
+        )
+    records: list[dict[str, Any]] = answer.value
+    return records
 
 
 def _is_list(answer: JsonAnswer) -> bool:
@@ -83,20 +149,7 @@ def _is_list(answer: JsonAnswer) -> bool:
     return answer.status == 200 and isinstance(value, list) and all(isinstance(record, dict) for record in value)
 
 
-def _page(path: str, records: list[dict[str, Any]], cursor: int) -> Page:
-    """The records above a cursor, lowest id first; what was had before is left out."""
-    ids = [(_id_of(record), record) for record in records]
-    above = sorted(((i, record) for i, record in ids if i is None or i > cursor), key=lambda pair: pair[0] or 0)
-    last_id = above[-1][0] if above else None
-    if records and last_id is None:
-        raise SourceUnusable(
-            f"{path}?page=a{cursor} gives no ids above {cursor}, so this source cannot be read to its end; check that "
-            "DANBOORU_API_URL is the address of a Danbooru",
-        )
-    return Page(records=tuple(record for _, record in above), last_id=last_id)
-
-
-def _id_of(record: Mapping[str, Any]) -> int | None:
+def id_of(record: Mapping[str, Any]) -> int | None:
     """The id of a record, as a number or as text; None without one that can be an id."""
     value = record.get("id")
     if isinstance(value, bool) or not isinstance(value, int | str):

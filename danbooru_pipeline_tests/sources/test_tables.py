@@ -98,7 +98,7 @@ def test_table_that_ignores_the_cursor_is_an_error(site: Site, layout: Layout) -
     source, server = site(lambda _path, _params: [{"id": 1}])
     with pytest.raises(SourceUnusable, match="no ids above 1"):
         export(source, layout)
-    assert len(server.requests) == 2 * len(SIDE_TABLES)
+    assert len(server.requests) == 3 * len(SIDE_TABLES)
 
 
 def test_empty_table_is_a_table(site: Site, layout: Layout) -> None:
