@@ -5,8 +5,10 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+VALIDATORS := .venv-validators
+VALIDATORS_READY := $(VALIDATORS)/.ready
 
-.PHONY: help demo test test-fast lint format lock setup ui clean
+.PHONY: help validators demo test test-fast lint format lock setup ui clean
 
 help:  ## Say what can be made.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,10 +22,23 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
+# The real readers of a release's papers, apart from the project (see requirements-validators.in). Two of them are
+# source distributions that are built with the pinned setuptools, which therefore comes first.
+$(VALIDATORS_READY): requirements-validators.lock
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with its venv module is needed; install it, then run make again"; exit 2; }
+	$(PYTHON) -m venv --clear $(VALIDATORS)
+	awk '/^[a-z]/ {wanted = /^(setuptools|wheel)==/} wanted' requirements-validators.lock > $(VALIDATORS)/build.txt
+	$(VALIDATORS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(VALIDATORS)/build.txt
+	$(VALIDATORS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --require-hashes \
+		-r requirements-validators.lock
+	@touch $@
+
+validators: $(VALIDATORS_READY)  ## Make .venv-validators: the real readers that the tests hold releases against.
+
 demo: $(READY)  ## Build Danbooru2021 and Danbooru2022 from an embedded booru, and verify both.
 	$(BIN)/danbooru-pipeline demo
 
-test: lint  ## Lint, types and all tests.
+test: lint $(VALIDATORS_READY)  ## Lint, types and all tests.
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
 test-fast: $(READY)  ## Only the tests that take no builds.
@@ -48,6 +63,9 @@ lock: $(READY)  ## Resolve the dependencies anew into requirements.lock.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \
 		--custom-compile-command "make lock" --no-emit-index-url --no-annotate pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command "make lock" --no-emit-index-url --no-annotate requirements-validators.in \
+		-o requirements-validators.lock
 
 clean:  ## Remove the environment and the demo.
-	rm -rf $(VENV) data/demo
+	rm -rf $(VENV) $(VALIDATORS) data/demo
