@@ -57,6 +57,11 @@ def checksums_path(tree: str, bucket: str) -> str:
     return f"checksums/{tree}/{bucket}.sha256"
 
 
+def changes_path(label: str, kind: str) -> str:
+    """``changes/2022-from-2021.parquet``, relative to a release; `kind` is the part after the label."""
+    return f"changes/{label}.{kind}"
+
+
 def release_name(year: int) -> str:
     """Name of a release and of its folder."""
     return f"danbooru{year}"

@@ -7,6 +7,7 @@ A release is planned and made by `write_manifest`, `plan_snapshot`, `apply_snaps
 from danbooru_pipeline.release.findings import Finding, Kind, VerifyReport
 from danbooru_pipeline.release.jsonl import encode_record, to_2021_dialect, write_posts_jsonl
 from danbooru_pipeline.release.manifest import MANIFEST_SCHEMA, read_summary, write_manifest
+from danbooru_pipeline.release.options import PaperOptions
 from danbooru_pipeline.release.publish import flip_current
 from danbooru_pipeline.release.reconcile import ManifestRow, reconcile_bucket
 from danbooru_pipeline.release.record import Release, ReleaseRef, published, read_release
@@ -21,6 +22,7 @@ __all__ = [
     "Kind",
     "ManifestRow",
     "ManifestSummary",
+    "PaperOptions",
     "Release",
     "ReleaseRef",
     "SnapshotPlan",

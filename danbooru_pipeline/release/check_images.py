@@ -46,6 +46,7 @@ class ImageChecks:
         found: Findings,
         *,
         sfw: Sequence[str] | None,
+        known: Sequence[Path] = (),
         full: bool,
         threads: int,
         progress: Progress,
@@ -55,6 +56,7 @@ class ImageChecks:
         self._folder = folder
         self._found = found
         self._sfw = sfw
+        self._known = known
         self._full = full
         self._threads = threads
         self._progress = progress
@@ -128,7 +130,7 @@ class ImageChecks:
                 self._found.add(Kind.IMAGE_SIZE, path, said)
             self.files += len(expected)
             if self._full and same:
-                self._hash(same)
+                self._hash(self._unknown(tree, bucket, same))
             self._check_sums(tree, bucket, expected.values())
 
     def _sizes(self, tree: Tree, bucket: str) -> dict[str, int]:
@@ -158,6 +160,20 @@ class ImageChecks:
             self._found.add(Kind.NOT_SFW, path, "is a 512px image of a post whose rating is not SFW")
         else:
             self._found.add(Kind.IMAGE_EXTRA, path, "is there, and not in the manifest")
+
+    def _unknown(self, tree: Tree, bucket: str, files: list[ImageFile]) -> list[ImageFile]:
+        """The files that are not also, under the same name and sum, those of a known release."""
+        for release in self._known:
+            sums = release / checksums_path(tree.name, bucket)
+            if files and is_plain_file(sums):
+                listed, _ = parse_sums(sums.read_bytes())
+                files = [
+                    file
+                    for file in files
+                    if listed.get(file.path) != file.sha256
+                    or not _one_file(f"{self._folder}/{file.path}", f"{release}/{file.path}")
+                ]
+        return files
 
     def _hash(self, files: Sequence[ImageFile]) -> None:
         digests = hash_files(self._folder, [file.path for file in files], self._threads)
@@ -205,6 +221,14 @@ class ImageChecks:
         for tree in TREES:
             for _, table in self._by_bucket.groups():
                 yield from filelist_lines(tree_files(table, tree)).splitlines(keepends=True)
+
+
+def _one_file(path: str, other: str) -> bool:
+    """Whether two names are one file."""
+    try:
+        return os.path.samefile(path, other)  # noqa: PTH121 - strings, for speed
+    except OSError:
+        return False
 
 
 def _unpaired(expected: Iterator[bytes], listed: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:

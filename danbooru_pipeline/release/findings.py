@@ -18,6 +18,7 @@ class Kind(StrEnum):
     SUMS_MISSING = "sums_missing"
     SUMS_LINE = "sums_line"
     SUMS_DIFFER = "sums_differ"
+    SIGNATURE = "signature"
     PAPER_MISSING = "paper_missing"
     PAPER_ALTERED = "paper_altered"
     PAPER_UNLISTED = "paper_unlisted"
@@ -85,6 +86,7 @@ class VerifyReport:
         counts: kind -> how many there are.
         files: images whose size or content was checked.
         hashed: images whose content was checked.
+        signature: ``good``, ``bad``, ``none``, or ``unchecked`` where ssh-keygen is not installed.
     """
 
     folder: Path
@@ -94,6 +96,7 @@ class VerifyReport:
     posts: int
     files: int
     hashed: int
+    signature: str = "none"
 
     @property
     def ok(self) -> bool:
@@ -109,6 +112,7 @@ class VerifyReport:
             "posts": self.posts,
             "files": self.files,
             "hashed": self.hashed,
+            "signature": self.signature,
             "counts": self.counts,
             "findings": [{"kind": f.kind.value, "where": f.where, "message": f.message} for f in self.findings],
         }

@@ -143,11 +143,16 @@ def hash_file(path: Path) -> str:
         return digest.hexdigest()
 
 
-def write_sha256sums(folder: Path, *, threads: int) -> str:
-    """Write SHA256SUMS over all papers, read-only. Returns its own SHA-256."""
+def hash_papers(folder: Path, *, threads: int) -> dict[str, str]:
+    """Path -> SHA-256 of every paper, sorted by path."""
     papers = paper_files(folder)
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        data = sums_lines(zip(pool.map(lambda name: hash_file(folder / name), papers), papers, strict=True))
+        return dict(zip(papers, pool.map(lambda name: hash_file(folder / name), papers), strict=True))
+
+
+def write_sha256sums(folder: Path, *, threads: int) -> str:
+    """Write SHA256SUMS over all papers, read-only. Returns its own SHA-256."""
+    data = sums_lines((sha256, path) for path, sha256 in hash_papers(folder, threads=threads).items())
     write_atomic(folder / SHA256SUMS, data)
     (folder / SHA256SUMS).chmod(0o444)
     return hashlib.sha256(data).hexdigest()

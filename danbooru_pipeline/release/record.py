@@ -68,6 +68,26 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One release that was made, as later ones remember it.
+
+    Attributes:
+        removed: posts that were taken down up to then.
+    """
+
+    name: str
+    version: str
+    created_at: str
+    posts: int
+    originals: int
+    bytes: int
+    tags: int
+    tag_instances: int
+    last_id: int
+    removed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """RELEASE.json.
 
@@ -75,6 +95,9 @@ class Release:
         version: ``2021.0`` first, ``2021.1`` when the release of the year is made again from other inputs.
         previous: the newest release of an earlier year.
         replaces: the version of the same year that this one took the place of.
+        options: what the operator chose about the papers.
+        history: all releases before this one that its folder's makers knew of, oldest first.
+        taken_down: posts that are in no release any more, up to the last id; ``removed.txt`` names them.
     """
 
     name: str
@@ -91,6 +114,9 @@ class Release:
     inputs: Inputs
     previous: ReleaseRef | None = None
     replaces: ReleaseRef | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    history: list[Event] = field(default_factory=list)
+    taken_down: int = 0
     sha256sums_sha256: str
     created_at: str
     tool: Tool
@@ -99,6 +125,22 @@ class Release:
     def ref(self) -> ReleaseRef:
         """How others name this release."""
         return ReleaseRef(name=self.name, version=self.version, sha256sums_sha256=self.sha256sums_sha256)
+
+    @property
+    def event(self) -> Event:
+        """How later releases remember this one."""
+        return Event(
+            name=self.name,
+            version=self.version,
+            created_at=self.created_at,
+            posts=self.counts.posts,
+            originals=self.counts.originals,
+            bytes=self.bytes.originals + self.bytes.px512,
+            tags=self.counts.tags,
+            tag_instances=self.counts.tag_instances,
+            last_id=self.last_id,
+            removed=self.taken_down,
+        )
 
 
 def instant_text(instant: datetime) -> str:

@@ -7,7 +7,7 @@ or finished, and running it again completes what was begun. A release of the sam
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -20,14 +20,17 @@ from danbooru_pipeline.atomic import commit_part, fsync_folder
 from danbooru_pipeline.errors import NotARelease, ReleaseError, ReleaseRefused, StoreError
 from danbooru_pipeline.layout import Layout, release_name
 from danbooru_pipeline.locks import exclusive
+from danbooru_pipeline.release.content import Content, store_content
 from danbooru_pipeline.release.inputs import read_posts_report, side_tables, table_digests
 from danbooru_pipeline.release.manifest import read_summary
+from danbooru_pipeline.release.options import PaperOptions
 from danbooru_pipeline.release.papers import write_sha256sums
 from danbooru_pipeline.release.progress import Progress, silent
 from danbooru_pipeline.release.record import (
     RELEASE_JSON,
     Bytes,
     Counts,
+    Event,
     Inputs,
     Release,
     ReleaseRef,
@@ -37,9 +40,12 @@ from danbooru_pipeline.release.record import (
     read_release,
     write_release,
 )
+from danbooru_pipeline.release.signing import sign_sums
 from danbooru_pipeline.release.staging import Staging
 from danbooru_pipeline.release.summary import ManifestSummary
+from danbooru_pipeline.release.takedowns import Takedowns, read_takedowns
 from danbooru_pipeline.release.verify import verify_tree
+from danbooru_pipeline.release.write_papers import PaperJob, write_papers
 from danbooru_pipeline.years import cutoff, sfw_ratings
 
 #: Writes more papers into a staged tree before it is summed up; gets the folder and the release so far.
@@ -61,7 +67,11 @@ class SnapshotPlan:
     Attributes:
         version: of the release after it.
         standing: the release of this year that is published, if any.
-        earlier: folder of the release whose metadata of earlier years are carried along.
+        earlier: folder of the newest release of an earlier year.
+        content: the files that become the release.
+        options: what the operator chose about the papers.
+        takedowns: posts that are in no release any more.
+        history: the releases before it.
     """
 
     layout: Layout
@@ -78,6 +88,10 @@ class SnapshotPlan:
     standing: Release | None
     previous: ReleaseRef | None
     earlier: Path | None
+    content: Content
+    options: PaperOptions
+    takedowns: Takedowns
+    history: tuple[Event, ...]
 
     def lines(self) -> list[str]:
         """The plan for people."""
@@ -93,21 +107,28 @@ class SnapshotPlan:
         return lines
 
 
-def plan_snapshot(layout: Layout, year: int, *, image_settings: Mapping[str, Any]) -> SnapshotPlan:
+def plan_snapshot(
+    layout: Layout, year: int, *, image_settings: Mapping[str, Any], options: PaperOptions | None = None
+) -> SnapshotPlan:
     """Compare what there is with what is published. Changes nothing.
 
     Raises:
         ReleaseError: manifest or posts of the year are not there.
+        ReleaseRefused: a takedown is not finished.
     """
+    options = options or PaperOptions()
+    takedowns = read_takedowns(layout)
+    if takedowns.unfinished:
+        raise ReleaseRefused("a takedown was not finished; run danbooru-pipeline takedown --resume, then build again")
     summary = read_summary(layout, year)
     report = read_posts_report(layout, year)
     digests = table_digests(side_tables(layout, year))
     inputs = Inputs(manifest=summary.digest, posts=report.digest, side_tables=digests)
     standing = _standing(layout, year)
-    earlier = [folder for other, folder in published(layout).items() if other < year]
+    earlier = newest_before(layout, year)
     # As RELEASE.json will give them back, so that a tuple is no difference.
     settings = msgspec.json.decode(msgspec.json.encode(dict(image_settings)))
-    same = standing is not None and standing.inputs == inputs and standing.image_settings == settings
+    same = standing is not None and _made_of(standing) == (inputs, settings, options.as_dict())
     action = Action.NEW if standing is None else Action.UNCHANGED if same else Action.NEW_VERSION
     return SnapshotPlan(
         layout=layout,
@@ -122,9 +143,29 @@ def plan_snapshot(layout: Layout, year: int, *, image_settings: Mapping[str, Any
         inputs=inputs,
         image_settings=settings,
         standing=standing,
-        previous=read_release(earlier[-1]).ref if earlier else None,
-        earlier=earlier[-1] if earlier else None,
+        previous=read_release(earlier).ref if earlier else None,
+        earlier=earlier,
+        content=store_content(layout, year, earlier=earlier),
+        options=options,
+        takedowns=takedowns,
+        history=history_of(earlier, standing),
     )
+
+
+def newest_before(layout: Layout, year: int) -> Path | None:
+    """Folder of the newest release of an earlier year."""
+    return next((folder for other, folder in reversed(published(layout).items()) if other < year), None)
+
+
+def history_of(earlier: Path | None, standing: Release | None) -> tuple[Event, ...]:
+    """The releases before one, as the release of an earlier year and the version it replaces remember them."""
+    known = [release for release in (read_release(earlier) if earlier else None, standing) if release is not None]
+    events = {(event.name, event.version): event for release in known for event in (*release.history, release.event)}
+    return tuple(events[key] for key in sorted(events, key=lambda key: (key[0], int(key[1].rpartition(".")[2]))))
+
+
+def _made_of(release: Release) -> tuple[Inputs, dict[str, Any], dict[str, Any]]:
+    return release.inputs, release.image_settings, release.options
 
 
 def _version(year: int, standing: Release | None, *, same: bool) -> str:
@@ -158,6 +199,7 @@ def apply_snapshot(
     created_at: datetime,
     threads: int | None = None,
     progress: Progress = silent,
+    signing_key: Path | None = None,
     more_papers: MorePapers | None = None,
 ) -> Release:
     """Make the release that a plan describes, and publish it under its year's name.
@@ -180,8 +222,8 @@ def apply_snapshot(
         if release is None:
             if staging.exists():
                 shutil.rmtree(staging)
-            work = Staging(plan.layout, year, threads=threads or os.cpu_count() or 1, progress=progress)
-            release = _make(plan, work, created_at=created_at, more_papers=more_papers)
+            work = Staging(staging, plan.content, year=year, threads=threads or os.cpu_count() or 1, progress=progress)
+            release = _make(plan, work, created_at=created_at, signing_key=signing_key, more_papers=more_papers)
         _swap_in(layout, year)
         return release
 
@@ -192,22 +234,44 @@ def _finished(staging: Path, plan: SnapshotPlan) -> Release | None:
         release = read_release(staging)
     except ReleaseError:
         return None
-    same = release.inputs == plan.inputs and release.image_settings == plan.image_settings
+    same = _made_of(release) == (plan.inputs, plan.image_settings, plan.options.as_dict())
     return release if same and (release.version, release.previous) == (plan.version, plan.previous) else None
 
 
-def _make(plan: SnapshotPlan, work: Staging, *, created_at: datetime, more_papers: MorePapers | None) -> Release:
+def _make(
+    plan: SnapshotPlan,
+    work: Staging,
+    *,
+    created_at: datetime,
+    signing_key: Path | None,
+    more_papers: MorePapers | None,
+) -> Release:
     tags = work.write_tables(plan.summary.posts)
     work.link_images()
-    work.carry_metadata(plan.earlier, side_tables(plan.layout, plan.year))
+    work.carry_metadata()
     work.write_archive()
     draft = _release(plan, tags=tags.tags, instances=tags.instances, created_at=created_at, sums="")
     if more_papers is not None:
         more_papers(work.folder, draft)
+    standing = plan.layout.release(plan.year) if plan.standing else None
+    write_papers(
+        PaperJob(
+            folder=work.folder,
+            release=draft,
+            options=plan.options,
+            takedowns=plan.takedowns,
+            earlier=plan.earlier,
+            standing=standing,
+            threads=work.threads,
+        )
+    )
     work.seal()
     sums = write_sha256sums(work.folder, threads=work.threads)
-    release = _release(plan, tags=tags.tags, instances=tags.instances, created_at=created_at, sums=sums)
-    report = verify_tree(work.folder, release, full=True, threads=work.threads, progress=work.progress)
+    if signing_key is not None:
+        sign_sums(work.folder, signing_key)
+    release = replace(draft, sha256sums_sha256=sums)
+    known = tuple(folder for folder in (standing, plan.earlier) if folder is not None)
+    report = verify_tree(work.folder, release, full=True, known=known, threads=work.threads, progress=work.progress)
     if not report.ok:
         found = report.lines()
         raise ReleaseRefused(
@@ -244,6 +308,9 @@ def _release(plan: SnapshotPlan, *, tags: int, instances: int, created_at: datet
         inputs=plan.inputs,
         previous=plan.previous,
         replaces=plan.standing.ref if plan.standing else None,
+        options=plan.options.as_dict(),
+        history=list(plan.history),
+        taken_down=len(plan.takedowns.posts),
         sha256sums_sha256=sums,
         created_at=instant_text(created_at),
         tool=Tool(name="danbooru-pipeline", version=__version__),

@@ -5,7 +5,9 @@ frozen manifest and posts of its year and from nothing that may move meanwhile.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from danbooru_pipeline.atomic import atomic_file, fsync_folder, link_or_copy, write_atomic
@@ -13,7 +15,6 @@ from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.layout import (
     BUCKET_COUNT,
     BUCKETS,
-    Layout,
     checksums_path,
     manifest_path,
     metadata_path,
@@ -21,6 +22,7 @@ from danbooru_pipeline.layout import (
 )
 from danbooru_pipeline.posts import DICTIONARY_COLUMNS, POST_SCHEMA
 from danbooru_pipeline.release.archive import Member, text_segments, write_tar_xz, write_xz
+from danbooru_pipeline.release.content import Content
 from danbooru_pipeline.release.jsonl import write_posts_jsonl
 from danbooru_pipeline.release.manifest import MANIFEST_DICTIONARY, MANIFEST_SCHEMA
 from danbooru_pipeline.release.papers import (
@@ -45,23 +47,26 @@ from danbooru_pipeline.release.tables import TagCounter, read_batches, row_count
 from danbooru_pipeline.years import cutoff, sfw_ratings
 
 _READ_ONLY = 0o444
+_AHEAD = 8  # buckets that are linked before the list of the first is written
 
 
 class Staging:
     """A release in the making."""
 
-    def __init__(self, layout: Layout, year: int, *, threads: int = 1, progress: Progress = silent) -> None:
-        self.folder = layout.staging(year)
+    def __init__(
+        self, folder: Path, content: Content, *, year: int, threads: int = 1, progress: Progress = silent
+    ) -> None:
+        self.folder = folder
         self.threads = threads
         self.progress = progress
-        self._layout = layout
+        self._content = content
         self._year = year
         self.folder.mkdir(parents=True)
 
     def write_tables(self, rows: int) -> TagCounter:
         """Write posts as JSON lines and as Parquet, and the manifest. Returns the tags that were counted on the way."""
         tags = TagCounter()
-        posts, manifest = self._layout.posts(self._year), self._layout.manifest(self._year)
+        posts, manifest = self._content.posts, self._content.manifest
         if row_count(posts) != rows:
             raise ReleaseRefused(
                 f"there are {row_count(posts)} posts, the manifest has {rows}; build the manifest again"
@@ -91,7 +96,7 @@ class Staging:
 
     def link_images(self) -> None:
         """Link both trees, and write the lists of their files."""
-        manifest = self._layout.manifest(self._year)
+        manifest = self._content.manifest
         with atomic_file(self.folder / NSFW_IDS) as file:
             batches = read_batches(manifest, columns=("id", "rating"))
             file.writelines(nsfw_id_lines(batches, sfw=sfw_ratings(self._year)))
@@ -102,41 +107,34 @@ class Staging:
                 write_xz(file, text_segments(self._link_trees(by_bucket)), threads=self.threads)
 
     def _link_trees(self, by_bucket: Regrouper) -> Iterator[bytes]:
-        for tree in TREES:
-            (self.folder / tree.name).mkdir()
-            for number, table in by_bucket.groups():
-                files = tree_files(table, tree)
-                self._link_bucket(tree, BUCKETS[number], files)
-                yield filelist_lines(files)
-                self.progress(tree.name, number + 1, BUCKET_COUNT)
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="link") as pool:
+            for tree in TREES:
+                (self.folder / tree.name).mkdir()
+                buckets = ((number, tree_files(table, tree)) for number, table in by_bucket.groups())
+                for number, files in _ahead(pool, self._link_bucket, tree, buckets):
+                    yield filelist_lines(files)
+                    self.progress(tree.name, number + 1, BUCKET_COUNT)
 
     def _link_bucket(self, tree: Tree, bucket: str, files: list[ImageFile]) -> None:
         if not files:
             return
         (self.folder / tree.name / bucket).mkdir()
+        images, folder = os.fspath(self._content.images), os.fspath(self.folder)
         for file in files:
-            source = self._layout.store / file.path
+            source = f"{images}/{file.path}"
             try:
-                _link_read_only(source, self.folder / file.path)
+                _link_read_only(source, f"{folder}/{file.path}")
             except FileNotFoundError:
                 raise ReleaseRefused(f"{source} is gone since the manifest; build the manifest again") from None
         sums = sums_lines((file.sha256, file.path) for file in files)
         write_atomic(self.folder / checksums_path(tree.name, bucket), sums)
 
-    def carry_metadata(self, earlier: Path | None, tables: Mapping[str, Path]) -> None:
-        """Link the side tables of this year, and all metadata of earlier years as the last release has them."""
-        for name, source in tables.items():
-            link_or_copy(source, self.folder / metadata_path(self._year, name, 0))
-        if earlier is None:
-            return
-        # `earlier` is read-only and verified; what it carried itself is carried on.
-        for parent, _, names in os.walk(earlier / "metadata"):
-            target = self.folder / Path(parent).relative_to(earlier)
-            if target == self.folder / "metadata" / str(self._year):
-                continue
-            target.mkdir(exist_ok=True)
-            for name in names:
-                link_or_copy(Path(parent) / name, target / name)
+    def carry_metadata(self) -> None:
+        """Link the side tables of this year, and all metadata of earlier years."""
+        tables = {metadata_path(self._year, name, 0): path for name, path in self._content.tables.items()}
+        for name, source in sorted({**self._content.metadata, **tables}.items()):
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(source, self.folder / name)
 
     def write_archive(self) -> None:
         """Pack the metadata of all years."""
@@ -152,7 +150,7 @@ class Staging:
         for parent, folders, names in os.walk(self.folder):
             folders[:] = [name for name in folders if Path(parent) / name not in trees]
             for name in names:
-                _make_read_only(Path(parent) / name)
+                make_read_only(Path(parent) / name)
 
     def flush(self) -> None:
         """Make all names survive a power cut; the bytes do since they were written."""
@@ -160,12 +158,38 @@ class Staging:
             fsync_folder(Path(parent))
 
 
-def _link_read_only(source: Path, target: Path) -> None:
-    link_or_copy(source, target)
-    _make_read_only(target)
+def _ahead(
+    pool: ThreadPoolExecutor,
+    link: Callable[[Tree, str, list[ImageFile]], None],
+    tree: Tree,
+    buckets: Iterable[tuple[int, list[ImageFile]]],
+) -> Iterator[tuple[int, list[ImageFile]]]:
+    """The same buckets in the same order, each when it is linked; some are linked ahead."""
+    waiting: deque[tuple[int, list[ImageFile], Future[None]]] = deque()
+    for number, files in buckets:
+        waiting.append((number, files, pool.submit(link, tree, BUCKETS[number], files)))
+        if len(waiting) > _AHEAD:
+            done, its_files, future = waiting.popleft()
+            future.result()
+            yield done, its_files
+    for number, files, future in waiting:
+        future.result()
+        yield number, files
 
 
-def _make_read_only(path: Path) -> None:
-    # Of a linked file this changes the mode under all its names, which is meant: writers always bring a new file.
+def _link_read_only(source: str, target: str) -> None:
+    # Plain strings and one `stat`: with paths as objects this loop is slower than `cp -al` (benchmarks/release.py).
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        link_or_copy(Path(source), Path(target))
+    if os.stat(target).st_mode & 0o777 != _READ_ONLY:  # noqa: PTH116 - see above
+        Path(target).chmod(_READ_ONLY)
+
+
+def make_read_only(path: Path) -> None:
+    """Take the right to write away. Of a linked file this changes the mode under all its names, which is meant."""
     if path.stat().st_mode & 0o777 != _READ_ONLY:
         path.chmod(_READ_ONLY)

@@ -4,7 +4,9 @@ Whatever is damaged becomes a finding and the rest is still checked. Paths that 
 are used; symbolic links are not followed. By default images are checked by name and size, and all papers by content.
 """
 
+import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from danbooru_pipeline.errors import NotARelease, ReleaseError
@@ -15,7 +17,8 @@ from danbooru_pipeline.release.check_metadata import check_archive, check_jsonl,
 from danbooru_pipeline.release.check_papers import check_sums
 from danbooru_pipeline.release.findings import Findings, Kind, VerifyReport
 from danbooru_pipeline.release.progress import Progress, silent
-from danbooru_pipeline.release.record import RELEASE_JSON, Release, read_release
+from danbooru_pipeline.release.record import RELEASE_JSON, SIGNATURE, Release, read_release
+from danbooru_pipeline.release.signing import Signature, check_signature
 from danbooru_pipeline.release.summary import ManifestSummary, Tally
 
 __all__ = ["verify_release", "verify_tree"]
@@ -26,6 +29,7 @@ def verify_release(
     *,
     full: bool = False,
     bucket: str | None = None,
+    signers: Path | None = None,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> VerifyReport:
@@ -35,6 +39,7 @@ def verify_release(
         folder: the release, under any name.
         full: hash every image, and not only look at its size.
         bucket: check this bucket's images, by content, and nothing else but what that needs.
+        signers: keys that may have signed it, as ``ssh-keygen -Y`` reads them; default those in the release itself.
         threads: that hash; default one a core.
         progress: told about papers and buckets.
 
@@ -53,7 +58,13 @@ def verify_release(
             findings.add(Kind.RELEASE_UNREADABLE, RELEASE_JSON, str(error))
     else:
         raise NotARelease(f"{folder} has no {RELEASE_JSON}; give the folder of a finished release")
-    return verify_tree(folder, release, full=full, bucket=bucket, threads=threads, progress=progress, findings=findings)
+    signature = check_signature(folder, signers)
+    if signature is Signature.BAD or (signers is not None and signature is not Signature.GOOD):
+        findings.add(Kind.SIGNATURE, SIGNATURE, f"the signature is {signature}, and not good by a key that may sign")
+    report = verify_tree(
+        folder, release, full=full, bucket=bucket, threads=threads, progress=progress, findings=findings
+    )
+    return dataclasses.replace(report, signature=signature.value)
 
 
 def verify_tree(
@@ -62,17 +73,22 @@ def verify_tree(
     *,
     full: bool = False,
     bucket: str | None = None,
+    known: Sequence[Path] = (),
     threads: int | None = None,
     progress: Progress = silent,
     findings: Findings | None = None,
 ) -> VerifyReport:
-    """Verify a tree against a RELEASE.json that is, or is not yet, in it."""
+    """Verify a tree against a RELEASE.json that is, or is not yet, in it.
+
+    `known` are published releases: a file that is one of theirs, under the same sum, was hashed when they were made.
+    """
     found = Findings() if findings is None else findings
     threads = threads or os.cpu_count() or 1
     altered = check_sums(folder, release, found, bucket=bucket, threads=threads, progress=progress)
     images = ImageChecks(
         folder,
         found,
+        known=known,
         sfw=release.sfw_ratings if release else None,
         full=full or bucket is not None,
         threads=threads,

@@ -1,0 +1,179 @@
+"""What changed from one release to the next: for people, for machines, and for rsync.
+
+``changes/2022-from-2021.parquet`` has a row for each change of a post or of a file; ``.files.txt`` names every file
+that a copy of the old release lacks, for ``rsync --files-from``; ``.remove.txt`` those that it has too many. Together
+they turn one tree into the other. Nothing is said of posts that were taken down but their ids and paths.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from danbooru_pipeline.atomic import atomic_file, write_atomic
+from danbooru_pipeline.layout import changes_path
+from danbooru_pipeline.release.papers import hash_papers, parse_sums
+from danbooru_pipeline.release.record import RELEASE_JSON, SHA256SUMS, SIGNATURE, Release, read_release
+from danbooru_pipeline.release.signing import ALLOWED_SIGNERS
+from danbooru_pipeline.release.sql import database, tables, view
+from danbooru_pipeline.release.tables import write_parquet
+from danbooru_pipeline.release.text import render
+
+
+class Change(StrEnum):
+    """What can change."""
+
+    POST_ADDED = "post_added"
+    POST_REMOVED = "post_removed"
+    RATING_CHANGED = "rating_changed"
+    METADATA_CHANGED = "metadata_changed"
+    FILE_ADDED = "file_added"
+    FILE_REMOVED = "file_removed"
+    FILE_REPLACED = "file_replaced"
+
+
+CHANGES_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.int64(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        ("path", pa.string()),
+        ("old_path", pa.string()),
+        ("old_sha256", pa.string()),
+        ("new_sha256", pa.string()),
+        ("old_rating", pa.string()),
+        ("new_rating", pa.string()),
+    ],
+    metadata={"danbooru_pipeline.schema": "1"},
+)
+
+#: The files of one list.
+KINDS = ("parquet", "md", "files.txt", "remove.txt")
+
+#: Columns of a post whose change is one of its metadata. Scores, counters and times move with every look.
+_TELLING = (
+    *("md5", "file_ext", "source", "parent_id", "pixiv_id", "is_deleted", "is_banned", "is_flagged"),
+    *("tag_string_general", "tag_string_artist", "tag_string_copyright", "tag_string_character", "tag_string_meta"),
+)
+
+_ROWS = """
+WITH pairs AS (
+    SELECT coalesce(n.id, o.id) AS id, o.id AS oid, n.id AS nid, o.rating AS o_rating, n.rating AS n_rating,
+           o.path AS o_path, n.path AS n_path, o.sha256 AS o_sha, n.sha256 AS n_sha,
+           o.px512_path AS o_small, n.px512_path AS n_small,
+           o.px512_sha256 AS o_small_sha, n.px512_sha256 AS n_small_sha
+    FROM old_files o FULL OUTER JOIN new_files n ON o.id = n.id
+), files AS (
+    SELECT id, o_path, n_path, o_sha, n_sha FROM pairs
+    UNION ALL SELECT id, o_small, n_small, o_small_sha, n_small_sha FROM pairs
+)
+SELECT id, 'post_added' AS kind, NULL AS path, NULL AS old_path, NULL AS old_sha256, NULL AS new_sha256,
+       NULL AS old_rating, n_rating AS new_rating FROM pairs WHERE oid IS NULL
+UNION ALL SELECT id, 'post_removed', NULL, NULL, NULL, NULL,
+       CASE WHEN id IN (SELECT id FROM gone) THEN NULL ELSE o_rating END, NULL FROM pairs WHERE nid IS NULL
+UNION ALL SELECT id, 'rating_changed', NULL, NULL, NULL, NULL, o_rating, n_rating FROM pairs
+    WHERE oid IS NOT NULL AND nid IS NOT NULL AND o_rating IS DISTINCT FROM n_rating
+UNION ALL SELECT o.id, 'metadata_changed', NULL, NULL, NULL, NULL, NULL, NULL
+    FROM old_posts o JOIN new_posts n ON o.id = n.id WHERE {telling}
+UNION ALL SELECT id, 'file_added', n_path, NULL, NULL, n_sha, NULL, NULL FROM files
+    WHERE n_path IS NOT NULL AND o_path IS NULL
+UNION ALL SELECT id, 'file_removed', o_path, o_path, CASE WHEN id IN (SELECT id FROM gone) THEN NULL ELSE o_sha END,
+       NULL, NULL, NULL FROM files WHERE n_path IS NULL AND o_path IS NOT NULL
+UNION ALL SELECT id, 'file_replaced', n_path, o_path, o_sha, n_sha, NULL, NULL FROM files
+    WHERE n_path IS NOT NULL AND o_path IS NOT NULL AND (n_path <> o_path OR n_sha <> o_sha)
+ORDER BY id, kind, path
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What changed, in numbers."""
+
+    old: Release
+    counts: Mapping[str, int]
+
+
+def write_changes(
+    folder: Path,
+    old_folder: Path,
+    release: Release,
+    *,
+    label: str,
+    labels: Collection[str],
+    taken_down: Collection[int],
+    removed_paths: Collection[str],
+    threads: int,
+) -> Changes:
+    """Write the list of changes from a published release to one whose other papers are all there.
+
+    Args:
+        folder: the new tree.
+        old_folder: the published release.
+        release: the new one, as far as it is known.
+        label: what the files are called, like ``2022-from-2021``.
+        labels: all lists that are written in this release, this one among them.
+        taken_down: ids of posts of which nothing may be said.
+        removed_paths: paths that copies of older releases may still have.
+        threads: for hashing and joining.
+    """
+    old = read_release(old_folder)
+    counts: Counter[str] = Counter()
+    files: set[str] = set()
+    removed: set[str] = set(removed_paths)
+
+    def noted(rows: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        for table in rows:
+            for kind, path, old_path in zip(*(table[c].to_pylist() for c in ("kind", "path", "old_path")), strict=True):
+                counts[kind] += 1
+                if kind in {Change.FILE_ADDED, Change.FILE_REPLACED}:
+                    files.add(path)
+                if old_path is not None and (kind == Change.FILE_REMOVED or path != old_path):
+                    removed.add(old_path)
+            yield table
+
+    with database(threads=threads, spill=folder) as connection:
+        _views(connection, old_folder, folder, taken_down)
+        rows = noted(tables(connection, _query(connection), CHANGES_SCHEMA))
+        dictionary = ("kind", "old_rating", "new_rating")
+        write_parquet(folder / changes_path(label, "parquet"), rows, schema=CHANGES_SCHEMA, dictionary=dictionary)
+    report = render("changes.md", release=release, old=old, label=label, counts=counts, kinds=list(Change))
+    write_atomic(folder / changes_path(label, "md"), report)
+    papers = _paper_changes(folder, old_folder, labels, threads=threads)
+    for kind, paths in (("files.txt", files | papers[0]), ("remove.txt", (removed | papers[1]) - files)):
+        with atomic_file(folder / changes_path(label, kind)) as file:
+            file.writelines(f"{path}\n".encode() for path in sorted(paths))
+    return Changes(old=old, counts=dict(counts))
+
+
+def _views(connection: duckdb.DuckDBPyConnection, old: Path, new: Path, taken_down: Collection[int]) -> None:
+    for name, folder in (("old", old), ("new", new)):
+        view(connection, f"{name}_files", folder, "manifest/files-*.parquet")
+        view(connection, f"{name}_posts", folder, "parquet/posts-*.parquet")
+    gone = pa.table({"id": pa.array(sorted(taken_down), pa.int64())})
+    connection.register("gone", gone)
+
+
+def _query(connection: duckdb.DuckDBPyConnection) -> str:
+    """The query for the columns that both releases have; an older release may lack some."""
+    known = [{row[0] for row in connection.execute(f"DESCRIBE {side}_posts").fetchall()} for side in ("old", "new")]
+    telling = [f"o.{name} IS DISTINCT FROM n.{name}" for name in _TELLING if all(name in names for names in known)]
+    return _ROWS.replace("{telling}", " OR ".join(telling) or "false")
+
+
+def _paper_changes(
+    folder: Path, old_folder: Path, labels: Collection[str], *, threads: int
+) -> tuple[set[str], set[str]]:
+    """Papers that are new or have other bytes, and papers that are gone. Those still to be written are new."""
+    before, _ = parse_sums((old_folder / SHA256SUMS).read_bytes())
+    now = hash_papers(folder, threads=threads)
+    to_come = {changes_path(each, kind) for each in labels for kind in KINDS}
+    names = now.keys() | to_come
+    last = to_come | {RELEASE_JSON, SHA256SUMS} | ({SIGNATURE} if (folder / ALLOWED_SIGNERS).exists() else set())
+    changed = {name for name in names if before.get(name) != now.get(name)} | last
+    gone = before.keys() - names
+    if (old_folder / SIGNATURE).exists() and SIGNATURE not in last:
+        gone = gone | {SIGNATURE}
+    return changed, set(gone)

@@ -1,0 +1,51 @@
+"""What a tree is filled from: tables, images and metadata of the store, or those of a release that is made again."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.release.inputs import side_tables
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """Files that become a release. They are read, linked and never written to.
+
+    Attributes:
+        posts, manifest: tables of the release's year, sorted by id.
+        images: folder that holds ``original/`` and ``512px/``.
+        tables: side table -> file of JSON lines.
+        metadata: path in the release -> file, for the metadata of earlier years.
+    """
+
+    posts: Path
+    manifest: Path
+    images: Path
+    tables: Mapping[str, Path] = field(default_factory=dict)
+    metadata: Mapping[str, Path] = field(default_factory=dict)
+
+
+def store_content(layout: Layout, year: int, *, earlier: Path | None) -> Content:
+    """The content of a year as the store has it, with the metadata that the release before carries along.
+
+    Raises:
+        ReleaseError: the report of the side tables is damaged.
+    """
+    return Content(
+        posts=layout.posts(year),
+        manifest=layout.manifest(year),
+        images=layout.store,
+        tables=side_tables(layout, year),
+        metadata={} if earlier is None else carried_metadata(earlier, without=year),
+    )
+
+
+def carried_metadata(folder: Path, *, without: int) -> dict[str, Path]:
+    """Path -> file of all metadata of a release but those of one year. Empty folders are not carried."""
+    found: dict[str, Path] = {}
+    for parent, folders, names in os.walk(folder / "metadata"):
+        folders[:] = [name for name in folders if Path(parent, name) != folder / "metadata" / str(without)]
+        found |= {Path(parent, name).relative_to(folder).as_posix(): Path(parent, name) for name in names}
+    return dict(sorted(found.items()))

@@ -1,0 +1,31 @@
+"""What an operator chooses about the papers of a release. Nothing secret: it is part of RELEASE.json."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperOptions:
+    """Choices that show in a release.
+
+    Attributes:
+        maker: who publishes it, as it is cited.
+        contact: where to ask for a removal.
+        url: address below which releases are served, without a slash at its end; empty when there is none yet.
+        webdataset: whether 512px images are also shipped as one tar a bucket.
+        torrent: whether a torrent of the metadata archive is made.
+        signer: public half of the key that signs, as ``ssh-ed25519 AAAA…``; empty when nothing is signed.
+    """
+
+    maker: str = "Anonymous"
+    contact: str = ""
+    url: str = ""
+    webdataset: bool = False
+    torrent: bool = False
+    signer: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As RELEASE.json has it."""
+        return dict(msgspec.to_builtins(self))

@@ -1,0 +1,100 @@
+"""Signatures over SHA256SUMS by ``ssh-keygen -Y``: nothing to install on either side.
+
+SHA256SUMS reaches every file of a release, so its signature does too. ``allowed_signers`` in the release says which key
+signed it; whoever wants more than integrity compares that key with one got elsewhere.
+"""
+
+import subprocess
+from enum import StrEnum
+from pathlib import Path
+
+from danbooru_pipeline.atomic import write_atomic
+from danbooru_pipeline.errors import SettingsError, StoreError
+from danbooru_pipeline.release.record import SHA256SUMS, SIGNATURE
+
+NAMESPACE = "danbooru-release"
+IDENTITY = "danbooru-release"
+ALLOWED_SIGNERS = "allowed_signers"
+_SECONDS = 60
+
+
+class Signature(StrEnum):
+    """What is known of a release's signature."""
+
+    NONE = "none"
+    GOOD = "good"
+    BAD = "bad"
+    UNCHECKED = "unchecked"
+
+
+def public_key(key: Path) -> str:
+    """The public half of a private key, as ``ssh-ed25519 AAAA…``.
+
+    Raises:
+        SettingsError: there is no such key, it asks for a passphrase, or ssh-keygen is not installed.
+    """
+    try:
+        command = ["ssh-keygen", "-y", "-P", "", "-f", str(key)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)  # noqa: S603
+    except FileNotFoundError:
+        raise SettingsError(
+            "ssh-keygen is not installed; install the OpenSSH client, or unset DANBOORU_SIGNING_KEY"
+        ) from None
+    if done.returncode:
+        raise SettingsError(
+            f"DANBOORU_SIGNING_KEY {key} is no private key without a passphrase; make one with "
+            "ssh-keygen -t ed25519 -N '' -f FILE"
+        )
+    return " ".join(done.stdout.split()[:2])
+
+
+def allowed_signers(signer: str) -> bytes:
+    """The file that names the key that may sign."""
+    return f'{IDENTITY} namespaces="{NAMESPACE}" {signer}\n'.encode()
+
+
+def sign_sums(folder: Path, key: Path) -> None:
+    """Write SHA256SUMS.sig, read-only.
+
+    Raises:
+        StoreError: ssh-keygen cannot sign.
+    """
+    # `-q` and no terminal: a key with a passphrase fails instead of asking.
+    data = (folder / SHA256SUMS).read_bytes()
+    command = ["ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", NAMESPACE]
+    done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603
+    if done.returncode:
+        raise StoreError(
+            f"ssh-keygen cannot sign ({done.stderr.decode(errors='replace').strip()}); see DANBOORU_SIGNING_KEY"
+        )
+    write_atomic(folder / SIGNATURE, done.stdout)
+    (folder / SIGNATURE).chmod(0o444)
+
+
+def check_signature(folder: Path, signers: Path | None = None) -> Signature:
+    """Check SHA256SUMS.sig with the keys of a file; default those that the release names itself."""
+    signature, allowed = folder / SIGNATURE, signers or folder / ALLOWED_SIGNERS
+    if not signature.is_file():
+        return Signature.BAD if allowed.is_file() else Signature.NONE
+    command = [
+        "ssh-keygen",
+        "-q",
+        "-Y",
+        "verify",
+        "-f",
+        str(allowed),
+        "-I",
+        IDENTITY,
+        "-n",
+        NAMESPACE,
+        "-s",
+        str(signature),
+    ]
+    try:
+        with (folder / SHA256SUMS).open("rb") as data:
+            done = subprocess.run(command, stdin=data, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603
+    except FileNotFoundError:
+        return Signature.UNCHECKED
+    except (OSError, subprocess.TimeoutExpired):
+        return Signature.BAD
+    return Signature.BAD if done.returncode else Signature.GOOD

@@ -1,0 +1,55 @@
+"""Two releases of the embedded booru, made as real ones are but without Dagster: what readers and validators get."""
+
+from pathlib import Path
+
+from danbooru_pipeline.demo.process import start_booru
+from danbooru_pipeline.layout import BUCKETS, Layout
+from danbooru_pipeline.originals import build_originals
+from danbooru_pipeline.px512 import build_px512
+from danbooru_pipeline.release import PaperOptions, apply_snapshot, flip_current, plan_snapshot, write_manifest
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.sources import export_side_tables, split_by_bucket, sweep_posts
+from danbooru_pipeline.toolbox import Toolbox
+
+OPTIONS = PaperOptions(
+    maker="Example & Archive",
+    contact="removals@example.org",
+    url="https://data.example.org/releases",
+    webdataset=True,
+    torrent=True,
+)
+YEARS = (2021, 2022)
+
+
+def silent(_line: str) -> None:
+    """Say nothing."""
+
+
+def make_releases(root: Path, *, posts: int = 90, options: PaperOptions = OPTIONS) -> Layout:
+    """Build both years below a folder."""
+    with start_booru(posts=posts, year=YEARS[0], files=root / "booru", rate_limit=False) as booru:
+        settings = Settings(
+            root=root / "root", api_url=booru.api_url, cdn_url=booru.cdn_url, workers=2, png_level=0, retry_seconds=3
+        )
+        for year in YEARS:
+            booru.set_year(year)
+            with Toolbox(settings) as tools:
+                make_release(tools, year, options=options)
+    flip_current(Layout(settings.root))
+    return Layout(settings.root)
+
+
+def make_release(tools: Toolbox, year: int, *, options: PaperOptions) -> None:
+    """Build one year with a toolbox that is open."""
+    layout = tools.layout
+    sweep_posts(tools.source, layout, year, now=tools.now(), progress=silent)
+    split_by_bucket(layout, year)
+    export_side_tables(tools.source, layout, year, progress=silent)
+    for bucket in BUCKETS:
+        # A bucket without posts may still have rows of posts that are gone.
+        if layout.posts_bucket(year, bucket).exists() or layout.ledger(bucket).exists():
+            build_originals(tools, bucket, year)
+            build_px512(tools, bucket, year)
+    write_manifest(layout, year, px512_settings=tools.image_settings.fingerprint())
+    plan = plan_snapshot(layout, year, image_settings=tools.image_settings.as_dict(), options=options)
+    apply_snapshot(plan, created_at=tools.now(), threads=2)
