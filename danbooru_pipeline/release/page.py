@@ -53,7 +53,10 @@ def _plots(numbers: Statistics, release: Any) -> Iterator[Plot]:
 
     names = _RATINGS | ({"s": "safe"} if release.year < _SAFE_BEFORE else {})
     yield plot("Posts by year of upload", columns("Posts by year of upload", numbers.years))
-    ratings = [Bar(names.get(bar.name, bar.name), bar.count) for bar in numbers.ratings]
+    counts = {bar.name: bar.count for bar in numbers.ratings}
+    ratings = [
+        Bar(names.get(name, name), counts[name]) for name in sorted(counts, key=lambda name: (*names, name).index(name))
+    ]
     yield plot("Ratings", rows("Ratings", ratings))
     yield plot("File types", rows("File types", numbers.types))
     yield plot("Tags per post", columns("Tags per post", numbers.tags_per_post))

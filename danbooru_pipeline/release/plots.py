@@ -8,7 +8,8 @@ from html import escape
 
 from danbooru_pipeline.release.statistics import Bar
 
-_ROW, _LABEL, _VALUE, _WIDTH = 22, 150, 70, 480
+# Narrow enough that 12px text stays readable when a phone shows the whole width.
+_ROW, _LABEL, _VALUE, _WIDTH = 22, 150, 66, 380
 _COLUMN_HEIGHT = 180
 
 
@@ -27,7 +28,7 @@ def rows(title: str, bars: Sequence[Bar], *, note: Sequence[str] = ()) -> str:
         width = max(1.0, bar.count / most * room) if bar.count else 0
         said = note[number] if note else f"{bar.count:,}"
         parts.append(
-            f'<text x="{_LABEL - 8}" y="{y + 15}" text-anchor="end">{escape(_short(bar.name, 22))}</text>'
+            f'<text x="{_LABEL - 8}" y="{y + 15}" text-anchor="end">{escape(_short(bar.name, 20))}</text>'
             f'<rect x="{_LABEL}" y="{y + 3}" width="{width:.1f}" height="{_ROW - 7}" rx="2">'
             f"<title>{escape(bar.name)}: {bar.count:,}</title></rect>"
             f'<text class="value" x="{_LABEL + width + 6:.1f}" y="{y + 15}">{escape(said)}</text>'
