@@ -78,6 +78,15 @@ class Layout:
         """The append-only pool of files that all releases hard-link from."""
         return self.root / "store"
 
+    @property
+    def pace(self) -> Path:
+        """Record of the pace that all processes on this store keep."""
+        return self.store / ".pace"
+
+    def download_slot(self, number: int) -> Path:
+        """Lock that a download holds, so that all processes on this store together have only so many at once."""
+        return self.store / f".slot-{number:03d}"
+
     def original(self, post_id: int, ext: str) -> Path:
         """An original in the store."""
         return self.store / original_path(post_id, ext)

@@ -1,8 +1,8 @@
 """Where the runs of a headless build execute: this process, and processes beside it for stages of many runs.
 
 Dagster runs cannot share a process (two at once deadlock in its logging), and a process a run would cost its start-up
-each time. So a lane is a process that lives as long as the build and executes one run after the other. The pace, the
-downloads and the workers of the settings are divided among the lanes, so that all together stay within them.
+each time. So a lane is a process that lives as long as the build and executes one run after the other. Image workers
+are divided among the lanes; pace and downloads need not be, since all processes on a store share them.
 """
 
 import dataclasses
@@ -95,12 +95,7 @@ class LaneProcesses:
     """Lanes beside this process; they start with the first run and end with the block of `open_lanes`."""
 
     def __init__(self, settings: Settings) -> None:
-        share = dataclasses.replace(
-            settings,
-            requests_per_second=settings.pace / LANES,
-            downloads_parallel=max(1, settings.downloads // LANES),
-            workers=max(1, settings.workers // LANES),
-        )
+        share = dataclasses.replace(settings, workers=max(1, settings.workers // LANES))
         self._executor = ProcessPoolExecutor(
             LANES,
             mp_context=multiprocessing.get_context("spawn"),
@@ -120,7 +115,7 @@ class LaneProcesses:
         """End the lanes now; what they were doing resumes with the next build."""
         self._executor.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
-            process.terminate()
+            process.kill()  # a run that executes takes SIGTERM for a wish, and forgets it
 
 
 @contextmanager

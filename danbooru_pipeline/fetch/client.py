@@ -19,6 +19,8 @@ from danbooru_pipeline.errors import SourceBlocked, SourceUnreachable, SourceUnu
 from danbooru_pipeline.fetch.breaker import NO_ANSWER, Breaker, blocked
 from danbooru_pipeline.fetch.pacing import Pacer
 from danbooru_pipeline.fetch.retry import RetryPolicy
+from danbooru_pipeline.fetch.slots import DownloadSlots
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 
 TIMEOUT: Final = httpx.Timeout(30.0, connect=15.0)
@@ -26,7 +28,6 @@ TIMEOUT: Final = httpx.Timeout(30.0, connect=15.0)
 MAX_JSON_BYTES: Final = 50 * 2**20
 #: A body that drips never trips a read timeout, so the whole has a deadline.
 JSON_DEADLINE_SECONDS: Final = 120.0
-THROTTLING: Final = frozenset({429, 503})
 #: Every redirect there is; 300 and 304 name no other address.
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
@@ -60,6 +61,12 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
         return None
 
 
+def is_throttled(response: httpx.Response) -> bool:
+    """Whether a server asks for fewer requests. A 503 that names no time is an error like any other of its kind."""
+    status = response.status_code
+    return status == 429 or (status == 503 and "retry-after" in response.headers)
+
+
 class BooruClient:
     """Requests to the hosts of the settings, paced and retried. Safe for threads; use it as a context manager.
 
@@ -71,7 +78,9 @@ class BooruClient:
     def __init__(self, settings: Settings, *, json_seconds: float = JSON_DEADLINE_SECONDS) -> None:
         settings.require_contact()
         self.settings = settings
-        self.pacer = Pacer(settings.pace)
+        layout = Layout(settings.root)
+        self.pacer = Pacer(settings.pace, record=layout.pace)
+        self.slots = DownloadSlots([layout.download_slot(n) for n in range(settings.downloads)], pacer=self.pacer)
         self.policy = RetryPolicy(max_seconds=settings.retry_seconds)
         self._json_seconds = json_seconds
         self._breaker = Breaker()
@@ -119,11 +128,13 @@ class BooruClient:
         request = self._http.build_request("GET", url, headers=dict(headers or {}))
         auth = self._auth if origin == self._api_origin else None
         sent = self.pacer.wait(origin)
+        began = time.monotonic()
         try:
             response = self._http.send(request, stream=True, auth=auth)
         except httpx.HTTPError:
             self._breaker.note(origin, NO_ANSWER)
             raise
+        self.pacer.note_answer(origin, time.monotonic() - began)
         try:
             self._note_answer(origin, response, sent)
             yield response
@@ -161,12 +172,12 @@ class BooruClient:
             # A sweep is tens of gigabytes of JSON, a fifth of that when packed.
             with self.stream(url, headers={"Accept-Encoding": "gzip"}) as response:
                 status = response.status_code
-                if status in THROTTLING or (status >= 500 and status != 501):
+                if status == 429 or (status >= 500 and status != 501):
                     return JsonAnswer(
                         status=status,
                         problem=f"HTTP {status}",
                         retry=True,
-                        throttled=status in THROTTLING,
+                        throttled=is_throttled(response),
                         retry_after=retry_after_seconds(response.headers),
                     )
                 if status in {401, 403}:
@@ -181,7 +192,7 @@ class BooruClient:
     def _note_answer(self, origin: str, response: httpx.Response, sent: float) -> None:
         """Let the pace and the whole run learn from an answer."""
         status = response.status_code
-        if status in THROTTLING:
+        if is_throttled(response):
             self.pacer.slow_down(origin, retry_after_seconds(response.headers), sent=sent)
         self._breaker.note(origin, status)
         if status in {401, 403} and "cf-mitigated" in response.headers:

@@ -18,7 +18,7 @@ import httpx
 
 from danbooru_pipeline.atomic import commit_part, part_path
 from danbooru_pipeline.errors import StoreError
-from danbooru_pipeline.fetch.client import REDIRECTS, THROTTLING, BooruClient, retry_after_seconds
+from danbooru_pipeline.fetch.client import REDIRECTS, BooruClient, is_throttled, retry_after_seconds
 from danbooru_pipeline.images.signature import sniff_type
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Post
@@ -152,7 +152,7 @@ class _Download:
         # A second try asks caches on the way to fetch the file anew.
         headers = {"Cache-Control": "no-cache"} if self.whole_md5s else {}
         try:
-            with self.client.stream(url, headers=headers) as response:
+            with self.client.slots.hold(), self.client.stream(url, headers=headers) as response:
                 return self._receive(response) if response.status_code == 200 else _judge_status(response)
         except httpx.HTTPError:
             return _Try(reason=Reason.RETRY_EXHAUSTED, retry=True)
@@ -234,7 +234,7 @@ def _judge_status(response: httpx.Response) -> _Try:
     return _Try(
         reason=Reason.RETRY_EXHAUSTED,
         http_status=status,
-        retry=status in THROTTLING or status >= 500,
-        throttled=status in THROTTLING,
+        retry=status == 429 or status >= 500,
+        throttled=is_throttled(response),
         retry_after=retry_after_seconds(response.headers),
     )

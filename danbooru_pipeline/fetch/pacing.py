@@ -1,145 +1,134 @@
-"""When the next request may go out.
+"""Waits until the next request may go out. The only module, with `retry`, that waits.
 
-One budget bounds all requests together. Beside it each host has a rate of its own that falls at once when the host
-asks for less (429, 503) and climbs back slowly: quickly to just below the rate that was refused, very slowly beyond.
-The only module, with `retry`, that waits.
+All processes that work on one store keep to one pace: its state is a small record in the store, read and written under
+a lock that the kernel frees when its holder dies. The arithmetic is in `pace`. Wall-clock time is used, since machines
+that share a store share no other clock; a clock that is off costs at most one long pause.
 """
 
+import contextlib
+import fcntl
+import os
 import threading
 import time
-from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
-#: A server may ask for a pause; it is honoured up to this long.
-MAX_PAUSE_SECONDS = 300.0
-#: Pause after a refusal that names none.
-DEFAULT_PAUSE_SECONDS = 1.0
-#: Rates never fall below one request in ten seconds.
-MIN_RATE = 0.1
-#: Seconds over which the achieved rate of a host is measured, and the requests in them that make it a measure.
-WINDOW_SECONDS, WINDOW_REQUESTS = 5.0, 5
-#: A rate grows this much in a second while it is well below the refused one, and this much from there on.
-QUICK_GROWTH, SLOW_GROWTH = 0.1, 0.002
-#: Where growth turns slow, as a share of the refused rate.
-SAFE_SHARE = 0.9
+import msgspec
 
+from danbooru_pipeline.fetch.pace import Pace, grow
 
-@dataclass(slots=True)
-class _HostPace:
-    rate: float
-    refused_rate: float | None = None  # the rate at which the host last refused
-    refused_at: float = 0.0
-    paused_until: float = 0.0
-    next_slot: float = 0.0
-    grown_at: float = 0.0
-    recent: deque[float] = field(default_factory=lambda: deque(maxlen=512))  # the latest slots
+#: The record is written in one piece of this size, so that a kill leaves the old one or the new one.
+RECORD_BYTES: Final = 4096
+#: An answer that takes this many times the usual, and this many seconds, is a sign that the host has too much to do.
+SLOW_FACTOR, SLOW_SECONDS = 4.0, 2.0
+#: How fast the usual follows what is measured.
+USUAL_WEIGHT: Final = 0.05
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Pace)
 
 
 class Pacer:
-    """Hands out the moments at which requests may be sent. Safe for threads.
+    """Hands out the moments at which requests may be sent. Safe for threads, and for processes with the same record.
 
     Args:
-        rate: most requests a second, all hosts together.
+        rate: most requests a second, all hosts and all processes together.
+        record: file that the processes share; without one, or without its folder, the pace is this object's own.
     """
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, *, record: Path | None = None) -> None:
         self.rate = rate
-        self._next_slot = 0.0
-        self._hosts: dict[str, _HostPace] = {}
+        self._record = record
+        self._own = Pace()
+        self._usual: dict[str, float] = {}  # host -> seconds until an answer begins
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
     def wait(self, host: str) -> float:
-        """Return when a request to `host` may go out: the moment, on the clock of `time.monotonic`.
+        """Return when a request to `host` may go out: the moment, on the clock of `time.time`.
 
         Raises:
             RuntimeError: the pacer is closed.
         """
         while True:
-            seconds, is_slot = self._reserve(host)
+            with self._shared() as pace:
+                seconds, is_slot = pace.reserve(host, time.time(), most=self.rate)
             self.pause(seconds)
-            if self._closed.is_set():
-                raise RuntimeError("no request is sent any more, since the client is closed")
-            if is_slot and not self._is_paused(host):
-                return time.monotonic()
+            if is_slot and (seconds <= 0 or not self._is_paused(host)):
+                return time.time()
 
     def pause(self, seconds: float) -> None:
-        """Wait; returns early when the pacer is closed."""
-        if seconds > 0:
-            self._closed.wait(seconds)
+        """Wait.
+
+        Raises:
+            RuntimeError: the pacer is closed, before or meanwhile.
+        """
+        if self._closed.wait(seconds) if seconds > 0 else self._closed.is_set():
+            raise RuntimeError("no request is sent any more, since the client is closed")
 
     def slow_down(self, host: str, retry_after: float | None = None, *, sent: float | None = None) -> None:
-        """Take note that `host` asked for fewer requests.
+        """Take note that `host` asked for fewer requests, with one that went out at `sent`; see `Pace.refuse`."""
+        now = time.time()
+        with self._shared() as pace:
+            pace.refuse(host, now, most=self.rate, sent=now if sent is None else sent, retry_after=retry_after)
 
-        Args:
-            host: who asked.
-            retry_after: how long it wants none at all, in seconds.
-            sent: when the refused request went out. Requests that were on their way together are refused together,
-                and lower the rate once.
-        """
-        with self._lock:
-            now = time.monotonic()
-            pace = self._pace(host)
-            pause = DEFAULT_PAUSE_SECONDS if retry_after is None else min(retry_after, MAX_PAUSE_SECONDS)
-            is_same_burst = (now if sent is None else sent) < max(pace.refused_at, pace.paused_until)
-            if not is_same_burst:
-                pace.refused_rate = min(pace.rate, _achieved_rate(pace, now if sent is None else sent))
-                pace.rate = max(MIN_RATE, pace.refused_rate / 2)
-                pace.refused_at = now
-            if not is_same_burst or retry_after is not None:
-                pace.paused_until = max(pace.paused_until, now + pause)
-            pace.grown_at = pace.paused_until
+    def note_answer(self, host: str, seconds: float) -> None:
+        """Take note of how many seconds `host` took to begin an answer; only a slow one concerns other processes."""
+        usual = self._usual.get(host, seconds)
+        self._usual[host] = usual + USUAL_WEIGHT * (min(seconds, 2 * usual) - usual)
+        if seconds > max(SLOW_SECONDS, SLOW_FACTOR * usual):
+            with self._shared() as pace:
+                pace.strain(host, time.time(), most=self.rate, seconds=seconds)
 
     def rate_of(self, host: str) -> float:
         """Requests a second that `host` is asked at most, at present."""
-        with self._lock:
-            pace = self._pace(host)
-            _grow(pace, time.monotonic(), most=self.rate)
-            return min(self.rate, pace.rate)
+        with self._shared() as pace:
+            known = pace.host(host, self.rate)
+            grow(known, time.time(), most=self.rate)
+            return min(self.rate, known.rate)
 
     def close(self) -> None:
         """Wake everybody who waits, and let nobody send any more."""
         self._closed.set()
 
-    def _reserve(self, host: str) -> tuple[float, bool]:
-        """Seconds to wait, and whether a request may go out then; else it is time to ask again.
-
-        A slot of the common budget is taken only when the host is ready, so a host that is paused holds up nobody.
-        """
-        with self._lock:
-            now = time.monotonic()
-            pace = self._pace(host)
-            _grow(pace, now, most=self.rate)
-            ready = max(pace.next_slot, pace.paused_until)
-            if ready > now:
-                return ready - now, False
-            slot = max(now, self._next_slot)
-            self._next_slot = slot + 1 / self.rate
-            if pace.refused_rate is not None:
-                pace.next_slot = slot + 1 / pace.rate
-            pace.recent.append(slot)
-            return slot - now, True
-
     def _is_paused(self, host: str) -> bool:
+        with self._shared() as pace:
+            return pace.host(host, self.rate).paused_until > time.time()
+
+    @contextlib.contextmanager
+    def _shared(self) -> Iterator[Pace]:
+        """The state, for one step of arithmetic."""
         with self._lock:
-            return self._pace(host).paused_until > time.monotonic()
+            descriptor = self._open()
+            if descriptor is None:
+                yield self._own
+                return
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                pace = _read(descriptor)
+                yield pace
+                _write(descriptor, pace)
+            finally:
+                os.close(descriptor)
 
-    def _pace(self, host: str) -> _HostPace:
-        return self._hosts.setdefault(host, _HostPace(rate=self.rate))
+    def _open(self) -> int | None:
+        if self._record is None:
+            return None
+        try:
+            return os.open(self._record, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:  # nothing is made in a root before it has passed its checks
+            return None
 
 
-def _achieved_rate(pace: _HostPace, at: float) -> float:
-    """Requests a second that really went out in the seconds up to a moment; too few of them say nothing."""
-    recent = [slot for slot in pace.recent if at - WINDOW_SECONDS <= slot <= at]
-    return len(recent) / max(at - recent[0], 1.0) if len(recent) >= WINDOW_REQUESTS else pace.rate
+def _read(descriptor: int) -> Pace:
+    try:
+        return _decoder.decode(os.pread(descriptor, RECORD_BYTES, 0))
+    except msgspec.DecodeError:  # new, or from another version
+        return Pace()
 
 
-def _grow(pace: _HostPace, now: float, *, most: float) -> None:
-    if pace.refused_rate is None or now <= pace.grown_at:
-        return
-    seconds, pace.grown_at = now - pace.grown_at, now
-    safe = SAFE_SHARE * pace.refused_rate
-    if pace.rate < safe:
-        pace.rate = min(pace.rate * (1 + QUICK_GROWTH * seconds), safe)
-    else:
-        pace.rate = min(pace.rate * (1 + SLOW_GROWTH * seconds), most)
+def _write(descriptor: int, pace: Pace) -> None:
+    data = _encoder.encode(pace)
+    if len(data) > RECORD_BYTES:  # the addresses of many demos; those that are asked now come again
+        data = _encoder.encode(Pace(next_slot=pace.next_slot))
+    os.pwrite(descriptor, data.ljust(RECORD_BYTES), 0)
