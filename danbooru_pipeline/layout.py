@@ -139,6 +139,14 @@ class Layout:
         """One bucket's posts of a release, sorted by id; absent when the bucket has none."""
         return self.posts_by_bucket(year) / f"{bucket}.parquet"
 
+    def refreshed(self, year: int, bucket: str) -> Path:
+        """What was learned of a bucket's posts since the sweep, when files of theirs could not be had."""
+        return self.refreshed_folder(year) / f"{bucket}.parquet"
+
+    def refreshed_folder(self, year: int) -> Path:
+        """Folder of what was learned since the sweep, one file a bucket that something was learned of."""
+        return self.metadata(year) / "refreshed"
+
     def rejected(self, year: int) -> Path:
         """Records of the source that cannot be placed in a release, one JSON object a line."""
         return self.metadata(year) / "rejected.jsonl"

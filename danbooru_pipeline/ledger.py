@@ -174,7 +174,8 @@ def plan_bucket(
             wanted = _settled(post, reason, row, release=release)
             (keep if wanted == row else settle).append(wanted)
         elif row is not None and row.md5 == post.md5 and row.ext == post.ext and _holds(row, files):
-            keep.append(row)
+            wanted = _marked(row, post)
+            (keep if wanted == row else settle).append(wanted)
         else:
             changed += row is not None and row.status is Status.OK and row.md5 != post.md5
             fetch.append(post)
@@ -191,6 +192,8 @@ def plan_bucket(
 
 def reason_without_request(post: Post, exclude_tags: frozenset[str]) -> Reason | None:
     """Why a post's file is not to be asked for at all; None when it is."""
+    if post.is_expunged:
+        return Reason.EXPUNGED
     if post.is_banned:
         return Reason.BANNED
     if not post.visible:
@@ -207,6 +210,13 @@ def _settled(post: Post, reason: Reason, row: LedgerRow | None, *, release: int)
     if row is None:
         return LedgerRow(id=post.id, md5=post.md5, ext=post.ext, reason=reason, first_release=release)
     return dataclasses.replace(row, reason=reason)
+
+
+def _marked(row: LedgerRow, post: Post) -> LedgerRow:
+    """The row of a file that is there, marked while the post's file is another one than in the sweep."""
+    if row.reason not in {None, Reason.REPLACED}:
+        return row
+    return dataclasses.replace(row, reason=Reason.REPLACED if post.replaced else None)
 
 
 def _holds(row: LedgerRow, files: Mapping[str, int]) -> bool:

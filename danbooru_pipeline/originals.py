@@ -20,14 +20,21 @@ from danbooru_pipeline.images import ImageJob, ImageResult
 from danbooru_pipeline.layout import EXTENSIONS
 from danbooru_pipeline.ledger import BucketPlan, LedgerRow, list_files, plan_bucket, read_ledger, write_ledger
 from danbooru_pipeline.locks import exclusive
-from danbooru_pipeline.outcomes import Reason, Status
+from danbooru_pipeline.outcomes import REASONS, Reason, Status
 from danbooru_pipeline.posts import Post, read_posts
 from danbooru_pipeline.progress import Meter
+from danbooru_pipeline.sources import News, keep_news
 from danbooru_pipeline.toolbox import Toolbox
 from danbooru_pipeline.years import sfw_ratings
 
 #: Work that a kill may cost to look at again, in seconds.
 CHECKPOINT_SECONDS: Final = 10.0
+#: Outcomes that may have a cause upstream: the post was replaced, hidden or expunged since the sweep.
+DOUBTFUL: Final = frozenset(
+    reason
+    for reason, (status, _) in REASONS.items()
+    if status is Status.PENDING or reason in {Reason.GONE, Reason.TOO_LARGE}
+)
 #: What the decoder says of a file that is broken.
 DAMAGE: Final = frozenset({"truncated", "corrupt"})
 
@@ -72,9 +79,9 @@ def build_originals(tools: Toolbox, bucket: str, year: int, *, meter: Meter | No
 
 
 def read_bucket_posts(tools: Toolbox, bucket: str, year: int) -> list[Post]:
-    """The posts of a bucket; none when the split made no file for it."""
-    path = tools.layout.posts_bucket(year, bucket)
-    return read_posts(path) if path.exists() else []
+    """The posts of a bucket, with what was learned since the sweep; none when the split made no file for it."""
+    layout = tools.layout
+    return read_posts(layout.posts_bucket(year, bucket), refreshed=layout.refreshed(year, bucket))
 
 
 def plan_originals(tools: Toolbox, bucket: str, year: int) -> BucketPlan:
@@ -110,6 +117,7 @@ class _OriginalsOfBucket:
         self.rows |= {row.id: row for row in (*plan.keep, *plan.settle)}
         try:
             self._fetch_all(plan.fetch)
+            self._fetch_all(self._ask_again(plan.fetch))
         except SourceError:
             self._write_ledger()  # what was learned before the source gave out stays known
             raise
@@ -134,6 +142,21 @@ class _OriginalsOfBucket:
             # After an error nothing may go on writing once the bucket's lock is gone.
             left: list[Future[Any]] = [*downloads, *images]
             wait([future for future in left if not future.cancel()])
+
+    def _ask_again(self, posts: tuple[Post, ...]) -> tuple[Post, ...]:
+        """Ask the source about posts whose file could not be had. Returns those that have another file now."""
+        doubtful = [post.id for post in posts if self.rows[post.id].reason in DOUBTFUL]
+        others = (post.id for post in self._posts() if post.id not in doubtful and post.visible)
+        news = self.tools.ask_again(doubtful, witness=next(others, None), year=self.year) if doubtful else News()
+        if not news.rows and not news.expunged:
+            return ()
+        keep_news(self.tools.layout, self.year, self.bucket, news)
+        plan = _plan(self.tools, self.bucket, self.year, self.rows)
+        self.rows |= {row.id: row for row in plan.settle}
+        return tuple(post for post in plan.fetch if post.id in news.rows and self.rows[post.id].md5 != post.md5)
+
+    def _posts(self) -> list[Post]:
+        return read_bucket_posts(self.tools, self.bucket, self.year)
 
     def _obtain(self, post: Post) -> Downloaded:
         """The file that is there already, when it is the right one; else a download."""
@@ -179,7 +202,7 @@ class _OriginalsOfBucket:
         )
 
     def _take_image(self, post: Post, got: Downloaded, result: ImageResult) -> None:
-        reason = Reason.MD5_DIFFERS if got.md5 != post.md5 else None
+        reason = Reason.MD5_DIFFERS if got.md5 != post.md5 else Reason.REPLACED if post.replaced else None
         flags = result.facts.flags if result.facts else ()
         wanted = post.rating in sfw_ratings(self.year)
         made = wanted and result.px512_reason is None

@@ -24,6 +24,7 @@ class Reason(StrEnum):
 
     # originals
     MD5_DIFFERS = "md5_differs"
+    REPLACED = "replaced"
     GONE = "gone"
     RESTRICTED = "restricted"
     BANNED = "banned"
@@ -57,11 +58,18 @@ REASONS: dict[Reason, tuple[Status, str]] = {
         Status.OK,
         "Whole, and served the same way twice, but its MD5 is not the one in the metadata; kept and marked.",
     ),
+    Reason.REPLACED: (
+        Status.OK,
+        "The file was replaced upstream after the metadata were taken; file and metadata row are the new ones.",
+    ),
     Reason.GONE: (Status.MISSING, "The server says that there is no such file (404 or 410)."),
     Reason.RESTRICTED: (Status.WITHHELD, "The source shows this post without MD5 and file address."),
     Reason.BANNED: (Status.WITHHELD, "The post is banned upstream; its file is not part of new releases."),
     Reason.EXCLUDED_TAG: (Status.WITHHELD, "The post carries a tag of the operator's EXCLUDE_TAGS."),
-    Reason.EXPUNGED: (Status.REMOVED, "The post was in an earlier release and is no longer in the source."),
+    Reason.EXPUNGED: (
+        Status.REMOVED,
+        "The source had this post, in an earlier release or in the sweep, and does not know it any more.",
+    ),
     Reason.BAD_ROW: (Status.QUARANTINED, "The metadata row has an MD5, extension or size that cannot name a file."),
     Reason.TOO_LARGE: (Status.QUARANTINED, "The server sends more bytes than the metadata announce."),
     Reason.MD5_MISMATCH: (Status.PENDING, "The bytes do not match the MD5, and are damaged or differ from try to try."),

@@ -7,7 +7,7 @@ drift of the source is visible and nothing is lost. No network, no clock.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,9 @@ POST_SCHEMA = pa.schema(
     metadata={"danbooru_pipeline.schema": "1"},
 )
 
+#: Posts that were asked for again since the sweep; expunged ones are as they were when last seen.
+REFRESHED_SCHEMA = POST_SCHEMA.append(pa.field("is_expunged", pa.bool_(), nullable=False))
+
 #: Few distinct values, so a dictionary is small; on the others it only costs time.
 DICTIONARY_COLUMNS = ["rating", "file_ext"]
 
@@ -94,7 +97,12 @@ class RejectedRow:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """What the image chain needs to know of a post."""
+    """What the image chain needs to know of a post.
+
+    Attributes:
+        is_expunged: the source had it in the sweep, and does not know it any more.
+        replaced: its file is another one than in the sweep.
+    """
 
     id: int
     md5: str | None
@@ -104,6 +112,8 @@ class Post:
     file_url: str | None
     is_banned: bool
     tags: str
+    is_expunged: bool = False
+    replaced: bool = False
 
     @property
     def visible(self) -> bool:
@@ -215,10 +225,27 @@ def write_posts(table: pa.Table, file: Any) -> None:
         writer.write_table(table)
 
 
-def read_posts(path: Path) -> list[Post]:
-    """The posts of one bucket, by id, with what the image chain needs."""
+def read_posts(path: Path, *, refreshed: Path | None = None) -> list[Post]:
+    """The posts of one bucket, by id, with what the image chain needs.
+
+    Args:
+        path: the bucket's slice of the sweep; no posts when it is not there.
+        refreshed: what was learned of some of them since, if anything was.
+    """
+    posts = _read_columns(path, POST_COLUMNS) if path.exists() else []
+    if refreshed is None or not refreshed.exists():
+        return posts
+    news = {post.id: post for post in _read_columns(refreshed, [*POST_COLUMNS, "is_expunged"])}
+    return [_with_news(post, news[post.id]) if post.id in news else post for post in posts]
+
+
+def _with_news(old: Post, new: Post) -> Post:
+    return replace(new, replaced=new.visible and (old.md5, old.ext) != (new.md5, new.ext))
+
+
+def _read_columns(path: Path, names: list[str]) -> list[Post]:
     # Not read_table: for a file this small its dataset machinery costs more than the reading.
-    columns = pq.ParquetFile(path).read(columns=POST_COLUMNS).to_pydict()
+    columns = pq.ParquetFile(path).read(columns=names).to_pydict()
     return [
         Post(
             id=id_,
@@ -229,8 +256,9 @@ def read_posts(path: Path) -> list[Post]:
             file_url=url,
             is_banned=bool(banned),
             tags=tags or "",
+            is_expunged=bool(more and more[0]),
         )
-        for id_, md5, ext, size, rating, url, banned, tags in zip(
-            *(columns[name] for name in POST_COLUMNS), strict=True
+        for id_, md5, ext, size, rating, url, banned, tags, *more in zip(
+            *(columns[name] for name in names), strict=True
         )
     ]

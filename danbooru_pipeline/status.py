@@ -93,7 +93,7 @@ def _living(layout: Layout, year: int, exclude_tags: frozenset[str]) -> _Count:
         path = layout.posts_bucket(year, bucket)
         if not path.exists():
             continue
-        posts = read_posts(path)
+        posts = read_posts(path, refreshed=layout.refreshed(year, bucket))
         ledger = read_ledger(layout.ledger(bucket))
         files = list_files(layout.original_bucket(bucket))
         plan = plan_bucket(posts, ledger, files, exclude_tags=exclude_tags, release=year)

@@ -6,19 +6,21 @@ Nothing is opened before it is used: a plan needs no connection, a status no wor
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from danbooru_pipeline.errors import DanbooruPipelineError, SettingsError
+import msgspec
+
+from danbooru_pipeline.errors import DanbooruPipelineError, SettingsError, SourceBlocked, SourceError
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.images import ImagePool, ImageSettings
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.sources import ApiSource, Source
+from danbooru_pipeline.sources import ApiSource, News, Source, ask_again
 
 T = TypeVar("T")
 
@@ -45,6 +47,7 @@ class Toolbox:
         self.now = now
         self.worked_seconds = 0.0
         self.stopped_by: DanbooruPipelineError | None = None
+        self._api_is_silent = False
         self._stack = contextlib.ExitStack()
         self._opened: dict[str, Any] = {}
         self._lock = threading.RLock()
@@ -98,6 +101,32 @@ class Toolbox:
                 f"posts cannot come from {self.settings.posts_source!r} in this version; set DANBOORU_POSTS_SOURCE=api",
             )
         return ApiSource(self.client)
+
+    def ask_again(self, ids: Sequence[int], *, witness: int | None, year: int) -> News:
+        """What the booru says of posts now; no news from one whose API does not answer, which is asked once only.
+
+        Args:
+            ids: of posts whose files could not be had.
+            witness: another post of theirs that the booru should know; without one the last of the year is.
+            year: of the release.
+
+        Raises:
+            SourceBlocked: the booru refuses us as a client.
+        """
+        if self._api_is_silent:
+            return News()
+        try:
+            return ask_again(self.client, ids, witness=witness or self._last_id(year))
+        except SourceBlocked:
+            raise
+        except SourceError:
+            self._api_is_silent = True
+            return News()
+
+    def _last_id(self, year: int) -> int | None:
+        report = msgspec.json.decode(self.layout.posts_report(year).read_bytes())
+        last: int | None = report["source"].get("max_id")
+        return last
 
     @property
     def downloads(self) -> ThreadPoolExecutor:

@@ -17,6 +17,7 @@ from danbooru_pipeline.originals import OriginalsReport, build_originals
 from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import write_posts
 from danbooru_pipeline.px512 import build_px512
+from danbooru_pipeline.sources import merge_news
 from danbooru_pipeline.toolbox import Toolbox
 from danbooru_pipeline.years import sfw_ratings
 
@@ -115,6 +116,39 @@ def test_expunged_post_is_removed(tools: Toolbox, booru: BooruProcess, bring_pos
     for post_id in gone:
         if bucket_of(post_id) in buckets_of(tools, 2022):
             assert ledger_of(tools, post_id).reason is Reason.EXPUNGED
+
+
+def test_posts_that_changed_since_the_sweep_are_asked_for_again(
+    tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts
+) -> None:
+    """A file replaced since the sweep comes with its new row; hidden and expunged posts end with their own reason."""
+    bring_posts(2021)
+    swept = {p["id"]: p for p in booru.truth(2021) if p["created_at"] < "2021-12-31T19"}
+    booru.set_year(2022)
+    build_all(tools, 2021)
+    now = {p["id"]: p for p in booru.truth(2022)}
+    reasons = {post_id: ledger_of(tools, post_id).reason for post_id in swept}
+    for post_id, old in swept.items():
+        new = now.get(post_id)
+        if not old.get("md5"):
+            continue
+        if new is None:
+            assert reasons[post_id] in {Reason.EXPUNGED, None}, "its file may still be served"
+        elif new.get("md5") and (new["md5"], new["file_ext"]) != (old["md5"], old["file_ext"]):
+            row = ledger_of(tools, post_id)
+            assert (row.reason, row.md5) == (Reason.REPLACED, new["md5"])
+            assert tools.layout.original(post_id, new["file_ext"]).exists()
+    assert Reason.REPLACED in reasons.values()
+    assert merge_news(tools.layout, 2021) >= sum(reason is Reason.REPLACED for reason in reasons.values())
+    released = {row["id"]: row["md5"] for row in pq.read_table(tools.layout.posts(2021)).to_pylist()}
+    assert released.keys() == swept.keys()
+    for post_id, reason in reasons.items():
+        if reason is Reason.REPLACED:
+            assert released[post_id] == now[post_id]["md5"]
+    assert merge_news(tools.layout, 2021) == 0
+    booru.reset_requests()
+    build_all(tools, 2021)
+    assert not booru.requested_files()
 
 
 def test_replaced_file_is_a_new_inode(tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts) -> None:

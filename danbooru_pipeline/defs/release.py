@@ -5,11 +5,13 @@ from typing import Any
 import dagster as dg
 
 from danbooru_pipeline.defs.images import images_512px, original_images
-from danbooru_pipeline.defs.metadata import posts, side_tables
+from danbooru_pipeline.defs.metadata import BUSY, posts, side_tables
 from danbooru_pipeline.defs.partitions import releases
 from danbooru_pipeline.defs.runs import clear_failures
+from danbooru_pipeline.locks import exclusive
 from danbooru_pipeline.release import apply_snapshot, flip_current, plan_snapshot, write_manifest
 from danbooru_pipeline.release.record import Release
+from danbooru_pipeline.sources import merge_news
 from danbooru_pipeline.toolbox import Toolbox
 
 GROUP = "release"
@@ -36,6 +38,8 @@ def release_manifest(context: dg.AssetExecutionContext, toolbox: dg.ResourcePara
     """One row per post that says what became of its file. Refused, with the rows named, when anything disagrees."""
     year = int(context.partition_key)
     with clear_failures(toolbox):
+        with exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
+            changed = merge_news(toolbox.layout, year)
         summary = write_manifest(toolbox.layout, year, px512_settings=toolbox.image_settings.fingerprint())
     return dg.MaterializeResult(
         metadata={
@@ -43,6 +47,7 @@ def release_manifest(context: dg.AssetExecutionContext, toolbox: dg.ResourcePara
             "originals": summary.originals,
             "images_512px": summary.px512,
             "pending": summary.pending,
+            "rows_changed_since_the_sweep": changed,
             "bytes_originals": summary.originals_bytes,
             "bytes_512px": summary.px512_bytes,
             "bytes_saved": summary.saved_bytes,

@@ -105,9 +105,8 @@ def _id_range(ids: Ids) -> Ids:
 
 
 def _reconcile(layout: Layout, year: int, bucket: str, *, px512_settings: str) -> tuple[list[ManifestRow], list[str]]:
-    slice_ = layout.posts_bucket(year, bucket)
     return reconcile_bucket(
-        read_posts(slice_) if slice_.exists() else [],
+        read_posts(layout.posts_bucket(year, bucket), refreshed=layout.refreshed(year, bucket)),
         read_ledger(layout.ledger(bucket)),
         list_files(layout.original_bucket(bucket)),
         list_files(layout.px512_bucket(bucket)),

@@ -5,6 +5,7 @@ typing and the split behind it are the same for every source.
 """
 
 from danbooru_pipeline.sources.api import ApiSource
+from danbooru_pipeline.sources.refreshed import News, ask_again, forget_news, keep_news, merge_news
 from danbooru_pipeline.sources.source import Page, Source
 from danbooru_pipeline.sources.split import split_by_bucket
 from danbooru_pipeline.sources.sweep import SweepReport, sweep_posts
@@ -13,10 +14,15 @@ from danbooru_pipeline.sources.tables import SIDE_TABLES, export_side_tables
 __all__ = [
     "SIDE_TABLES",
     "ApiSource",
+    "News",
     "Page",
     "Source",
     "SweepReport",
+    "ask_again",
     "export_side_tables",
+    "forget_news",
+    "keep_news",
+    "merge_news",
     "split_by_bucket",
     "sweep_posts",
 ]

@@ -32,6 +32,7 @@ from danbooru_pipeline.posts import (
     write_posts,
 )
 from danbooru_pipeline.sources.digest import RowDigest
+from danbooru_pipeline.sources.refreshed import forget_news
 from danbooru_pipeline.sources.source import Page, Source
 from danbooru_pipeline.years import cutoff
 
@@ -79,6 +80,7 @@ def sweep_posts(source: Source, layout: Layout, year: int, *, now: datetime, pro
     folder = layout.sweep(year, "posts")
     sweep = _Sweep(folder, cutoff(year), cursor=_resume(folder))
     sweep.run(source, progress)
+    forget_news(layout, year)
     report = _merge(source.name, folder, layout.posts(year), now=now, requests=sweep.requests)
     _write_rejected(folder, layout.rejected(year))
     write_atomic(layout.posts_report(year), msgspec.json.format(msgspec.json.encode({"source": report})))

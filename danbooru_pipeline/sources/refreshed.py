@@ -1,0 +1,130 @@
+"""Posts that are asked for again before they are given up, since a sweep takes days and the site goes on meanwhile.
+
+A file that cannot be had may have been replaced, hidden or expunged since the sweep. The answer is kept beside the
+sweep, one file a bucket, and read together with it; a release is made from both. Silence is believed only from a site
+that answers, in the same breath, for a post that is known to be there.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from danbooru_pipeline.atomic import atomic_file, write_atomic
+from danbooru_pipeline.fetch import BooruClient
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.posts import (
+    POST_SCHEMA,
+    REFRESHED_SCHEMA,
+    PostRow,
+    parse_api_record,
+    posts_writer,
+)
+from danbooru_pipeline.sources.digest import RowDigest
+
+#: The API gives 200 posts at most; one of them is the witness.
+IDS_PER_REQUEST = 199
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a source says of posts now: their rows, and which of them it does not know any more."""
+
+    rows: Mapping[int, PostRow] = field(default_factory=dict)
+    expunged: frozenset[int] = frozenset()
+
+
+def ask_again(client: BooruClient, ids: Sequence[int], *, witness: int | None) -> News:
+    """Ask the API about posts, 199 a request.
+
+    Args:
+        client: of the booru.
+        ids: of the posts.
+        witness: a post that the source should know; when it does not answer for it, nothing is concluded from silence.
+
+    Raises:
+        SourceError: the API cannot be used.
+    """
+    rows: dict[int, PostRow] = {}
+    expunged: set[int] = set()
+    for start in range(0, len(ids), IDS_PER_REQUEST):
+        asked = set(ids[start : start + IDS_PER_REQUEST])
+        found = _rows_of(client, asked | ({witness} if witness else set()))
+        rows |= {id_: row for id_, row in found.items() if id_ in asked}
+        if witness in found:
+            expunged |= asked - found.keys()
+    return News(rows, frozenset(expunged))
+
+
+def _rows_of(client: BooruClient, ids: set[int]) -> dict[int, PostRow]:
+    wanted = ",".join(map(str, sorted(ids)))
+    answer = client.get_json("/posts.json", {"limit": len(ids), "tags": f"id:{wanted}"})
+    records = answer.value if answer.status == 200 and isinstance(answer.value, list) else []
+    parsed = (parse_api_record(record) for record in records if isinstance(record, Mapping))
+    return {row["id"]: row for row in parsed if isinstance(row, dict)}
+
+
+def keep_news(layout: Layout, year: int, bucket: str, news: News) -> None:
+    """Add what was learned to what is kept of a bucket; the caller has the bucket for itself."""
+    path = layout.refreshed(year, bucket)
+    known = {row["id"]: row for row in pq.ParquetFile(path).read().to_pylist()} if path.exists() else {}
+    known |= {id_: {**row, "is_expunged": False} for id_, row in news.rows.items()}
+    gone = pq.ParquetFile(layout.posts_bucket(year, bucket)).read()
+    for row in gone.filter(pc.is_in(gone["id"], pa.array(sorted(news.expunged), pa.int64()))).to_pylist():
+        known[row["id"]] = {**known.get(row["id"], row), "is_expunged": True}
+    if known:
+        rows = [known[id_] for id_ in sorted(known)]
+        with atomic_file(path) as file:
+            pq.write_table(pa.Table.from_pylist(rows, schema=REFRESHED_SCHEMA), file, compression="zstd")
+
+
+def forget_news(layout: Layout, year: int) -> None:
+    """Drop what was learned since a sweep that is about to be taken anew."""
+    shutil.rmtree(layout.refreshed_folder(year), ignore_errors=True)
+
+
+def merge_news(layout: Layout, year: int) -> int:
+    """Let the posts of a release say what was learned since the sweep. Returns how many rows changed.
+
+    The number of rows stays: an expunged post keeps its row, and the manifest says what became of it. The report of the
+    sweep gets the digest of the new rows, so that a release made from them is another one.
+    """
+    news = pa.concat_tables([REFRESHED_SCHEMA.empty_table(), *_all_news(layout, year)])
+    news = news.filter(pc.invert(news["is_expunged"])).select(POST_SCHEMA.names).cast(POST_SCHEMA).sort_by("id")
+    with pq.ParquetFile(layout.posts(year)) as posts:
+        changed = sum(count for _, count in _merged(posts, news)) if news.num_rows else 0
+        if not changed:
+            return 0
+        digest = RowDigest(POST_SCHEMA)
+        with atomic_file(layout.posts(year)) as file, posts_writer(file) as writer:
+            for table, _ in _merged(posts, news):
+                writer.write_table(table)
+                digest.update(table)
+    report = msgspec.json.decode(layout.posts_report(year).read_bytes())
+    report["source"]["sha256"] = digest.hexdigest()
+    write_atomic(layout.posts_report(year), msgspec.json.format(msgspec.json.encode(report)))
+    return changed
+
+
+def _all_news(layout: Layout, year: int) -> Iterable[pa.Table]:
+    folder = layout.refreshed_folder(year)
+    names = sorted(folder.glob("[0-9]*.parquet")) if folder.is_dir() else []
+    return [pq.ParquetFile(path).read().cast(REFRESHED_SCHEMA) for path in names]
+
+
+def _merged(posts: pq.ParquetFile, news: pa.Table) -> Iterator[tuple[pa.Table, int]]:
+    """The row groups of the posts with the news in them, and how many rows of each are other ones."""
+    for number in range(posts.num_row_groups):
+        table = posts.read_row_group(number).replace_schema_metadata(POST_SCHEMA.metadata)
+        hits = news.filter(pc.is_in(news["id"], table["id"].combine_chunks()))
+        old = table.filter(pc.is_in(table["id"], hits["id"].combine_chunks()))
+        if not hits.num_rows or old.equals(hits):
+            yield table, 0
+            continue
+        rest = table.filter(pc.invert(pc.is_in(table["id"], hits["id"].combine_chunks())))
+        differing = sum(a != b for a, b in zip(old.to_pylist(), hits.to_pylist(), strict=True))
+        yield pa.concat_tables([rest, hits]).sort_by("id").combine_chunks(), differing

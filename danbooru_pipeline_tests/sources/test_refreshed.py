@@ -1,0 +1,71 @@
+"""Asking again: what a site says of posts is believed, its silence only beside a witness."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from danbooru_pipeline.fetch import BooruClient
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.sources import News, ask_again
+from danbooru_pipeline_tests.fetch.raw_server import RawServer, json_by, serving
+
+CREATED = "2021-06-01T00:00:00.000-04:00"
+Answering = Callable[[dict[str, str]], Any]
+
+
+def ask(give: Answering, ids: list[int], *, witness: int | None) -> tuple[News, RawServer]:
+    """Ask a site that answers so."""
+    with serving(json_by(lambda _path, params: give(params))) as server:
+        settings = Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.1)
+        with BooruClient(settings) as client:
+            return ask_again(client, ids, witness=witness), server
+
+
+def by_id(*known: int) -> Answering:
+    """A site that knows these posts and honours a list of ids."""
+
+    def give(params: dict[str, str]) -> Any:
+        wanted = {int(part) for part in params["tags"].removeprefix("id:").split(",")}
+        found = sorted(wanted & set(known), reverse=True)[: min(200, int(params["limit"]))]
+        return [{"id": i, "created_at": CREATED, "md5": f"{i:032x}"} for i in found]
+
+    return give
+
+
+def test_answers_and_silence_beside_a_witness() -> None:
+    """Posts that are there come with their rows; those that are not are expunged, since the witness is there."""
+    news, _ = ask(by_id(1, 2, 9), [1, 2, 3], witness=9)
+    assert sorted(news.rows) == [1, 2]
+    assert news.rows[2]["md5"] == f"{2:032x}"
+    assert news.expunged == {3}
+
+
+@pytest.mark.parametrize("witness", [9, None])
+def test_silence_without_a_witness_says_nothing(witness: int | None) -> None:
+    """When the witness is not answered for either, the site may not know such questions at all."""
+    news, _ = ask(by_id(1), [1, 3], witness=witness)
+    assert sorted(news.rows) == [1]
+    assert news.expunged == frozenset()
+
+
+def test_site_that_ignores_the_question_is_not_believed() -> None:
+    """A site that gives its newest posts whatever is asked does not have everything else expunged."""
+    news, _ = ask(lambda _params: [{"id": i, "created_at": CREATED} for i in range(50, 40, -1)], [1, 45], witness=9)
+    assert sorted(news.rows) == [45]
+    assert news.expunged == frozenset()
+
+
+@pytest.mark.parametrize("answer", [[], {"success": False}, ["x"], [{"name": "x"}]])
+def test_odd_answers_are_no_news(answer: Any) -> None:
+    """Nothing is learned from an answer that holds no posts."""
+    news, _ = ask(lambda _params: answer, [1, 2], witness=9)
+    assert news == News()
+
+
+def test_many_posts_take_few_requests() -> None:
+    """199 posts and their witness go into one request."""
+    ids = list(range(1, 500))
+    news, server = ask(by_id(*range(1, 600)), ids, witness=599)
+    assert sorted(news.rows) == ids
+    assert len(server.requests) == 3
