@@ -1,11 +1,12 @@
 """One build from the command line: check, build through Dagster, and say what was made and what is left."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.outcomes import REASONS, Reason, Status, status_of
 from danbooru_pipeline.preflight import check_build
 from danbooru_pipeline.progress import human_bytes, human_seconds
 from danbooru_pipeline.release import Release, read_release
@@ -50,8 +51,12 @@ def build_year(tools: Toolbox, year: int, *, buckets: str = "0000-0999", say: Sa
             f"files {year}: {int(sums.get('requests', 0)):,} requests, {int(sums.get('fetched', 0)):,} fetched "
             f"({human_bytes(sums.get('bytes_fetched', 0))}), of them {int(sums.get('changed', 0)):,} changed"
         )
+        for line in _pending_table(sums):
+            tell(line)
     for line in result.failed[:SHOWN]:
         tell(f"left: {line}")
+    if result.pending_elsewhere:
+        tell(f"left: {result.pending_elsewhere:,} posts are pending in buckets that were not worked on")
     release_json = tools.layout.release(year) / "RELEASE.json"
     released = "release" in result.stages and release_json.exists()
     if released:
@@ -62,7 +67,14 @@ def build_year(tools: Toolbox, year: int, *, buckets: str = "0000-0999", say: Sa
         f"took {human_seconds(result.seconds)}; Dagster itself cost {result.dagster_cpu_seconds:.0f} CPU seconds "
         f"for {len(result.reports)} runs and {result.partitions:,} partitions"
     )
-    return 1 if result.failed else 0
+    return 1 if result.failed or result.pending_elsewhere else 0
+
+
+def _pending_table(sums: Mapping[str, int]) -> list[str]:
+    """Posts that are pending by reason, for people; no lines when there are none."""
+    counts = {reason: sums[f"reason:{reason}"] for reason in Reason if status_of(reason) is Status.PENDING}
+    rows = [f"  {count:>7,}  {reason:<16} {REASONS[reason][1]}" for reason, count in counts.items() if count]
+    return [f"{sum(counts.values()):,} posts are pending; the next build asks for them again:", *rows] if rows else []
 
 
 def release_lines(release: Release, folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from danbooru_pipeline import __version__
-from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused
+from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused, is_disk_full
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 
@@ -32,6 +32,11 @@ class _Group(click.Group):
                 for row in error.rows[:20]:
                     click.echo(f"  {row}", err=True)
             sys.exit(error.exit_code)
+        except Exception as error:
+            if not is_disk_full(error):
+                raise
+            _complain("the disk of DANBOORU_ROOT or DAGSTER_HOME is full; free some space, then run again")
+            sys.exit(2)
 
 
 def _complain(text: str) -> None:

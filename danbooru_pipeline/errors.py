@@ -16,6 +16,7 @@
 Every message is one line and ends by saying what to do.
 """
 
+import errno
 from collections.abc import Sequence
 
 
@@ -69,3 +70,19 @@ class ReleaseRefused(ReleaseError):  # noqa: N818
 
 class NotARelease(ReleaseError):  # noqa: N818
     """A folder that was given as a release has no RELEASE.json."""
+
+
+_DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+#: What SQLite, in which Dagster keeps its runs, says of a full disk.
+_SQLITE_ON_A_FULL_DISK = ("database or disk is full", "disk I/O error")
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised from, is about a disk without space or inodes."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:
+            return True
+        if "sqlite3" in type(error).__module__ and any(text in str(error) for text in _SQLITE_ON_A_FULL_DISK):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

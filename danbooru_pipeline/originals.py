@@ -16,7 +16,7 @@ from typing import Any, Final
 from danbooru_pipeline.atomic import remove_parts
 from danbooru_pipeline.errors import SourceError
 from danbooru_pipeline.fetch import Downloaded, download_file
-from danbooru_pipeline.images import ImageJob, ImageResult
+from danbooru_pipeline.images import DECODED_TYPES, ImageJob, ImageResult
 from danbooru_pipeline.layout import EXTENSIONS
 from danbooru_pipeline.ledger import BucketPlan, LedgerRow, list_files, plan_bucket, read_ledger, write_ledger
 from danbooru_pipeline.locks import exclusive
@@ -208,7 +208,7 @@ class _OriginalsOfBucket:
         made = wanted and result.px512_reason is None
         if not made:
             self.tools.layout.px512(post.id).unlink(missing_ok=True)  # that of an earlier file, if any
-        if reason is Reason.MD5_DIFFERS and not DAMAGE.isdisjoint(flags):
+        if reason is Reason.MD5_DIFFERS and (not DAMAGE.isdisjoint(flags) or _looks_cut_off(post, got, result)):
             assert post.ext is not None, "planned posts name a file"
             self.tools.layout.original(post.id, post.ext).unlink()
             self._record(post, replace(got, in_place=False), reason=Reason.MD5_MISMATCH)
@@ -278,6 +278,12 @@ class _OriginalsOfBucket:
             pending=sum(row.status is Status.PENDING for row in rows),
             seconds=time.monotonic() - self.began,
         )
+
+
+def _looks_cut_off(post: Post, got: Downloaded, result: ImageResult) -> bool:
+    """Whether a file that no decoder can vouch for has another length than the metadata announce."""
+    decoded = result.facts is not None and result.facts.file_type in DECODED_TYPES
+    return (not decoded and post.file_size not in {None, got.size}) or result.px512_reason is Reason.UNDECODABLE
 
 
 def _with_result(

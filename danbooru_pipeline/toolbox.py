@@ -6,6 +6,7 @@ Nothing is opened before it is used: a plan needs no connection, a status no wor
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -39,6 +40,7 @@ class Toolbox:
     Attributes:
         worked_seconds: CPU time that the threads of runs spent in the work itself, and not in orchestrating it.
         stopped_by: the error that ended the last piece of work, if one did.
+        counted: sums over all buckets that were worked on, those that failed as well.
     """
 
     def __init__(self, settings: Settings, *, now: Callable[[], datetime] = _now) -> None:
@@ -47,6 +49,7 @@ class Toolbox:
         self.now = now
         self.worked_seconds = 0.0
         self.stopped_by: DanbooruPipelineError | None = None
+        self.counted: Counter[str] = Counter()
         self._api_is_silent = False
         self._stack = contextlib.ExitStack()
         self._opened: dict[str, Any] = {}

@@ -210,7 +210,9 @@ def test_bad_file_costs_one_reason(
     assert (ledger_of(tools, row.id).status is Status.OK) == (reason is not Reason.GONE)
 
 
-@pytest.mark.parametrize("fault", ["error_once", "flaky:3", "truncate_once", "html_once", "throttle:2"])
+@pytest.mark.parametrize(
+    "fault", ["error_once", "flaky:3", "truncate_once", "html_once", "throttle:2", "too_long_once"]
+)
 def test_passing_trouble_is_retried(tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts, fault: str) -> None:
     """Trouble that passes costs requests and nothing else."""
     bring_posts(2021)
@@ -219,6 +221,20 @@ def test_passing_trouble_is_retried(tools: Toolbox, booru: BooruProcess, bring_p
     report = build_originals(tools, bucket_of(int(str(post["id"]))), 2021)
     assert report.pending == 0
     assert ledger_of(tools, int(str(post["id"]))).attempts > 1
+
+
+@pytest.mark.parametrize("ext", ["jpg", "png", "gif", "webp", "zip", "mp4", "webm", "swf"])
+def test_cut_file_is_never_taken_for_whole(
+    tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts, ext: str
+) -> None:
+    """A file that the host serves cut off, time after time and as if it were all, stays pending, whatever its type."""
+    bring_posts(2021)
+    post = first_of(booru, ext)
+    booru.set_fault(str(post["md5"]), "half")
+    report = build_originals(tools, bucket_of(int(str(post["id"]))), 2021)
+    assert report.pending == 1
+    assert ledger_of(tools, int(str(post["id"]))).status is Status.PENDING
+    assert not tools.layout.original(int(str(post["id"])), ext).exists()
 
 
 def test_rows_lost_in_a_kill_are_found_again(tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts) -> None:

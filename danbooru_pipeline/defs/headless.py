@@ -9,20 +9,24 @@ import os
 import shutil
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import dagster as dg
 from dagster._core.storage.dagster_run import RunsFilter
 
 from danbooru_pipeline.defs.images import ORIGINALS_PER_RUN, PX512_PER_RUN
-from danbooru_pipeline.defs.lanes import OWNER_TAG, Lane, LaneProcesses, RunOrder, RunReport, open_lanes, sum_numbers
+from danbooru_pipeline.defs.lanes import OWNER_TAG, Lane, LaneProcesses, RunOrder, RunReport, open_lanes
 from danbooru_pipeline.defs.partitions import bucket_releases
 from danbooru_pipeline.errors import DanbooruPipelineError, SourceBlocked
 from danbooru_pipeline.layout import BUCKETS
+from danbooru_pipeline.ledger import LedgerRow, read_ledger
 from danbooru_pipeline.originals import plan_originals
-from danbooru_pipeline.preflight import check_space
+from danbooru_pipeline.outcomes import Status
+from danbooru_pipeline.posts import Post
+from danbooru_pipeline.preflight import check_root, check_space
 from danbooru_pipeline.toolbox import Toolbox
 
 Say = Callable[[str], None]
@@ -42,17 +46,24 @@ class StageResult:
         return sum(report.order.partitions for report in self.reports)
 
     @property
-    def numbers(self) -> dict[str, int | float]:
-        """Sums of what the materialisations say."""
-        return sum_numbers(report.numbers for report in self.reports)
+    def numbers(self) -> Counter[str]:
+        """Sums of what the buckets counted, and posts by reason as ``reason:NAME``."""
+        return sum((Counter(report.numbers) for report in self.reports), Counter())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
-    """A whole build: its stages by name, and how long it took (wall seconds)."""
+    """A whole build.
+
+    Attributes:
+        stages: by name.
+        seconds: wall time.
+        pending_elsewhere: posts left pending in buckets that were not worked on.
+    """
 
     stages: dict[str, StageResult]
     seconds: float
+    pending_elsewhere: int = 0
 
     @property
     def reports(self) -> list[RunReport]:
@@ -162,21 +173,41 @@ def build_release(
     if build.run_metadata():
         check_space(tools, year)
         build.run_images(buckets)
+        check_root(tools.layout.root, min_free_bytes=tools.settings.min_free_bytes)
+    others = _Others(0, 0)
     if build.stopped_by is None:
-        untouched = _untouched_buckets(tools, year, buckets)
-        if untouched:
-            say(f"no release yet: {untouched:,} other buckets have posts that were not worked on")
+        others = _look_at_others(tools, year, buckets)
+        if others.untouched:
+            say(f"no release yet: {others.untouched:,} other buckets have posts that were not worked on")
         else:
             build.run_release()
     if build.stopped_by is not None:
         raise build.stopped_by
-    return build.result()
+    return replace(build.result(), pending_elsewhere=others.pending)
 
 
-def _untouched_buckets(tools: Toolbox, year: int, buckets: Sequence[str]) -> int:
-    """How many buckets outside the chosen ones still have work, so that no release can be made."""
+@dataclass(frozen=True, slots=True)
+class _Others:
+    """The buckets that were not chosen: how many have posts without a row, and posts that are pending in the rest."""
+
+    untouched: int
+    pending: int
+
+
+def _look_at_others(tools: Toolbox, year: int, buckets: Sequence[str]) -> _Others:
     chosen = set(buckets)
-    return sum(plan_originals(tools, bucket, year).changes_ledger for bucket in BUCKETS if bucket not in chosen)
+    untouched = pending = 0
+    for bucket in (bucket for bucket in BUCKETS if bucket not in chosen):
+        plan = plan_originals(tools, bucket, year)
+        known = plan.changes_ledger and read_ledger(tools.layout.ledger(bucket))
+        left = [post for post in plan.fetch if known and _is_pending(known.get(post.id), post)]
+        pending += len(left)
+        untouched += len(left) < len(plan.fetch) or bool(plan.settle)
+    return _Others(untouched, pending)
+
+
+def _is_pending(row: LedgerRow | None, post: Post) -> bool:
+    return row is not None and row.status is Status.PENDING and (row.md5, row.ext) == (post.md5, post.ext)
 
 
 def open_instance(home: Path) -> contextlib.AbstractContextManager[dg.DagsterInstance]:

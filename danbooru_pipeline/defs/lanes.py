@@ -10,12 +10,12 @@ import multiprocessing
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.util import Finalize
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
 
@@ -46,7 +46,7 @@ class RunReport:
 
     Attributes:
         failed: one line for each step that failed.
-        numbers: sums of the numbers that the materialisations carry.
+        numbers: sums of what the core counted, over buckets that failed as well.
         dagster_cpu_seconds: what Dagster itself cost, without the work.
         stopped_by: the error of ours that ended it, if one did.
     """
@@ -54,7 +54,7 @@ class RunReport:
     order: RunOrder
     success: bool
     failed: list[str] = field(default_factory=list)
-    numbers: dict[str, int | float] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
     dagster_cpu_seconds: float = 0.0
     stopped_by: DanbooruPipelineError | None = None
 
@@ -69,6 +69,7 @@ class Lane:
     def run(self, order: RunOrder) -> RunReport:
         """Execute one run and record it in the instance."""
         self.tools.stopped_by = None
+        self.tools.counted.clear()
         cpu, worked = time.thread_time(), self.tools.worked_seconds
         result = self.job.execute_in_process(
             instance=self.instance,
@@ -77,15 +78,11 @@ class Lane:
             run_config=QUIET,
             raise_on_error=False,
         )
-        numbers: dict[str, int | float] = {}
-        for event in result.all_events:
-            if event.is_step_materialization:
-                _add_numbers(numbers, event.materialization.metadata)
         return RunReport(
             order=order,
             success=result.success,
             failed=[_failure_text(event) for event in result.all_events if event.is_step_failure],
-            numbers=numbers,
+            numbers=dict(self.tools.counted),
             dagster_cpu_seconds=time.thread_time() - cpu - (self.tools.worked_seconds - worked),
             stopped_by=self.tools.stopped_by,
         )
@@ -105,7 +102,10 @@ class LaneProcesses:
 
     def run_all(self, orders: Sequence[RunOrder]) -> Iterator[RunReport]:
         """Execute runs, as many at once as there are lanes; stops giving out more when the caller stops listening."""
-        yield from self._executor.map(_run_in_lane, orders)
+        # Not `map`: it cancels what is left, and a pool whose processes were killed trips over that.
+        futures = [self._executor.submit(_run_in_lane, order) for order in orders]
+        for future in futures:
+            yield future.result()
 
     def close(self) -> None:
         """Let the lanes end by themselves."""
@@ -113,9 +113,9 @@ class LaneProcesses:
 
     def kill(self) -> None:
         """End the lanes now; what they were doing resumes with the next build."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             process.kill()  # a run that executes takes SIGTERM for a wish, and forgets it
+        self._executor.shutdown(wait=False)
 
 
 @contextmanager
@@ -147,21 +147,6 @@ def _open_lane(settings: Settings, parent: int) -> None:
 def _run_in_lane(order: RunOrder) -> RunReport:
     assert _lane is not None, "lanes are opened by their pool"
     return _lane.run(order)
-
-
-def sum_numbers(all_numbers: Iterable[dict[str, int | float]]) -> dict[str, int | float]:
-    """Add up what runs counted."""
-    sums: dict[str, int | float] = {}
-    for numbers in all_numbers:
-        for name, value in numbers.items():
-            sums[name] = sums.get(name, 0) + value
-    return sums
-
-
-def _add_numbers(sums: dict[str, int | float], metadata: Any) -> None:
-    for name, value in metadata.items():
-        if isinstance(value, dg.IntMetadataValue | dg.FloatMetadataValue) and value.value is not None:
-            sums[name] = sums.get(name, 0) + value.value
 
 
 def _failure_text(event: dg.DagsterEvent) -> str:

@@ -9,7 +9,7 @@ import dagster as dg
 
 from danbooru_pipeline.buckets import for_each_bucket
 from danbooru_pipeline.defs.partitions import bucket_releases
-from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused
+from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused, StoreError, is_disk_full
 from danbooru_pipeline.progress import Meter
 from danbooru_pipeline.toolbox import Toolbox
 
@@ -40,13 +40,24 @@ class BucketWork(Protocol[R_co]):
 def clear_failures(tools: Toolbox) -> Iterator[None]:
     """Turn an error of ours into a failure that the UI shows as one line. Running it again by itself would not help."""
     try:
-        with tools.working():
+        with tools.working(), _full_disk_named(tools):
             yield
     except DanbooruPipelineError as error:
         metadata = {}
         if isinstance(error, ReleaseRefused) and error.rows:
             metadata["rows"] = dg.MetadataValue.md("\n".join(f"- {row}" for row in error.rows[:SHOWN]))
         raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from error
+
+
+@contextmanager
+def _full_disk_named(tools: Toolbox) -> Iterator[None]:
+    """A full disk is told in one line, wherever it is met."""
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error):
+            raise StoreError(f"the disk of {tools.layout.root} is full; free some space, then run again") from error
+        raise
 
 
 def materialize_buckets(
@@ -82,6 +93,8 @@ def materialize_buckets(
                         failed[key] = _reasons_text(finished.report.reasons)
                     else:
                         done[key] = numbers(finished.report)
+                    if finished.report is not None:
+                        _count(tools, numbers(finished.report), finished.report.reasons)
         if failed:
             raise _buckets_failed(failed)
         complete = True
@@ -92,6 +105,12 @@ def materialize_buckets(
     for key, metadata in done.items():
         context.add_asset_metadata(metadata, partition_key=key)
     return dg.MaterializeResult()
+
+
+def _count(tools: Toolbox, numbers: Mapping[str, Any], reasons: Mapping[str, int]) -> None:
+    """Add a bucket to the sums of the run, which whoever started it reports; Dagster drops those of a failed step."""
+    tools.counted.update({name: value for name, value in numbers.items() if isinstance(value, int)})
+    tools.counted.update({f"reason:{name}": count for name, count in reasons.items()})
 
 
 def _partitions(context: dg.AssetExecutionContext) -> dict[str, tuple[str, int]]:
@@ -105,7 +124,8 @@ def _partitions(context: dg.AssetExecutionContext) -> dict[str, tuple[str, int]]
 
 def _stop_if_hopeless(error: Exception | None) -> None:
     """An error about the source or the store concerns every bucket: go no further."""
-    if isinstance(error, DanbooruPipelineError):
+    if isinstance(error, DanbooruPipelineError) or is_disk_full(error):
+        assert error is not None
         raise error
 
 

@@ -12,7 +12,9 @@
 ``html_once``             the same, once
 ``corrupt``               same length, other bytes, the same ones each time
 ``corrupt_random``        same length, other bytes each time
-``too_long``              more bytes than the metadata say
+``too_long``              more bytes than the metadata say, always
+``too_long_once``         the same, once
+``half``                  the first half, announced as if it were all; always
 ``empty``                 200 with no bytes
 ``reset``                 the connection is reset without an answer; always
 ``slow``                  the bytes drip, over about two seconds
@@ -37,6 +39,7 @@ class Effect(StrEnum):
     CORRUPT = "corrupt"
     CORRUPT_RANDOM = "corrupt_random"
     TOO_LONG = "too_long"
+    HALF = "half"
     EMPTY = "empty"
     RESET = "reset"
     SLOW = "slow"
@@ -44,7 +47,7 @@ class Effect(StrEnum):
 
 
 ALWAYS = frozenset(Effect) - {Effect.UNAVAILABLE, Effect.THROTTLE}
-ONCE = frozenset({Effect.ERROR, Effect.TRUNCATE, Effect.HTML})
+ONCE = frozenset({Effect.ERROR, Effect.TRUNCATE, Effect.HTML, Effect.TOO_LONG})
 #: The key that stands for the list of posts.
 POSTS_KEY = "posts"
 

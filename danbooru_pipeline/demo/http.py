@@ -156,10 +156,12 @@ class BooruHandler(BaseHTTPRequestHandler):
 
 def spoil_body(body: bytes, effect: Effect | None) -> bytes:
     """What a fault that lies in the bytes makes of them."""
+    if effect is Effect.HALF:
+        return body[: len(body) // 2]
     if effect is Effect.EMPTY:
         return b""
     if effect is Effect.TOO_LONG:
-        return body + bytes(4096)
+        return body + bytes(100_000)
     if effect not in {Effect.CORRUPT, Effect.CORRUPT_RANDOM} or not body:
         return body
     # The first bytes stay, so that only a check of all of them can tell.

@@ -141,8 +141,13 @@ class BooruClient:
         finally:
             response.close()
 
-    def get_json(self, path: str, params: Mapping[str, str | int]) -> JsonAnswer:
+    def get_json(self, path: str, params: Mapping[str, str | int], *, may_be_refused: bool = False) -> JsonAnswer:
         """GET a path of the API host, retried by the policy.
+
+        Args:
+            path: on the API host.
+            params: of the query.
+            may_be_refused: whether a 401 or 403 may concern this path alone, and says nothing of us.
 
         Returns:
             An answer whose status the caller has to judge: a 404 may be what it wants to know.
@@ -153,7 +158,9 @@ class BooruClient:
             SourceUnusable: answers, but none that can be used.
         """
         url = f"{self.settings.api_url}{path}?{httpx.QueryParams(dict(params))}"
-        answer, tries = self.policy.run(lambda: self._try_json(url), pause=self.pacer.pause)
+        answer, tries = self.policy.run(
+            lambda: self._try_json(url, may_be_refused=may_be_refused), pause=self.pacer.pause
+        )
         if not answer.problem:
             return answer
         if answer.status is None:
@@ -166,7 +173,7 @@ class BooruClient:
             "again later: what was done so far is kept",
         )
 
-    def _try_json(self, url: str) -> JsonAnswer:
+    def _try_json(self, url: str, *, may_be_refused: bool) -> JsonAnswer:
         deadline = time.monotonic() + self._json_seconds
         try:
             # A sweep is tens of gigabytes of JSON, a fifth of that when packed.
@@ -180,6 +187,8 @@ class BooruClient:
                         throttled=is_throttled(response),
                         retry_after=retry_after_seconds(response.headers),
                     )
+                if status in {401, 403} and may_be_refused:
+                    return JsonAnswer(status=status, problem=f"HTTP {status}")
                 if status in {401, 403}:
                     raise SourceBlocked(
                         f"{self.settings.api_url} refuses us (HTTP {status}); check DANBOORU_LOGIN, DANBOORU_API_KEY "

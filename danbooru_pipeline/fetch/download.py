@@ -5,7 +5,6 @@ flushed and renamed. What can go wrong with one file is a value, not an exceptio
 that is full, raises.
 """
 
-import errno
 import hashlib
 import os
 import shutil
@@ -17,7 +16,7 @@ from typing import Final
 import httpx
 
 from danbooru_pipeline.atomic import commit_part, part_path
-from danbooru_pipeline.errors import StoreError
+from danbooru_pipeline.errors import StoreError, is_disk_full
 from danbooru_pipeline.fetch.client import REDIRECTS, BooruClient, is_throttled, retry_after_seconds
 from danbooru_pipeline.images.signature import sniff_type
 from danbooru_pipeline.outcomes import Reason
@@ -90,7 +89,7 @@ def download_file(
         _require_space(target.parent, post.file_size or 0, client.settings.min_free_bytes)
         return _Download(client, post, part, base_seconds).run(target)
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if is_disk_full(error):
             raise StoreError(f"the disk of {target.parent} is full; free some space, then run again") from error
         raise
     finally:
@@ -189,7 +188,7 @@ class _Download:
         """Decide on a body that is longer than it may be; an error page can be, when the file is small."""
         if self._is_web_page(head):
             return _Try(reason=Reason.HTML_INSTEAD, http_status=200, retry=True)
-        return _Try(reason=Reason.TOO_LARGE, http_status=200, size=size)
+        return _Try(reason=Reason.TOO_LARGE, http_status=200, size=size, retry=True)
 
     def _judge_body(self, size: int, md5: str, head: bytes, *, has_end: bool) -> _Try:
         """Decide on a body that was received to its end.

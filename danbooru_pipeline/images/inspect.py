@@ -11,6 +11,7 @@ from typing import Any
 import pyvips
 
 from danbooru_pipeline.images.avif import walk_avif
+from danbooru_pipeline.images.gif import gif_end
 from danbooru_pipeline.images.jpeg import walk_jpeg
 from danbooru_pipeline.images.png import walk_png
 from danbooru_pipeline.images.signature import sniff_type
@@ -99,6 +100,8 @@ def _structure(data: bytes, file_type: str) -> tuple[set[Flag], int | None]:
         return found | ({Flag.APNG} if png.frames is not None else set()), png.frames
     if file_type == "webp":
         return _end_flags(data, _webp_end(data)), None
+    if file_type == "gif":
+        return _end_flags(data, gif_end(data)), None
     if file_type == "avif":
         avif = walk_avif(data)
         return {Flag.TRUNCATED} if avif.truncated else set(), avif.frames

@@ -124,4 +124,4 @@ class VerifyReport:
             lines.append(f"… and {hidden} more of these kinds")
         checked = f"{self.posts} posts, {self.files} images, {self.hashed} of them by content"
         found = ", ".join(f"{count} {kind}" for kind, count in self.counts.items()) or "all is well"
-        return [*lines, f"{self.folder.name} {self.version or ''}: {checked}: {found}"]
+        return [*lines, f"{self.folder.resolve().name} {self.version or ''}: {checked}: {found}"]

@@ -18,6 +18,8 @@ from danbooru_pipeline.sources.source import Page
 #: The most that /posts.json gives at once; other tables give up to 1000.
 POSTS_PER_PAGE = 200
 RECORDS_PER_PAGE = 1000
+#: How often a page may come empty where something should be.
+EMPTY_PAGES = 3
 
 
 class ApiSource:
@@ -44,7 +46,8 @@ class ApiSource:
     def table_after(self, table: str, cursor: int) -> Page | None:
         """Some hundred records of a side table; None when the API does not offer it."""
         path = f"/{table}.json"
-        if cursor == 0 and not _is_list(self._client.get_json(path, {"limit": 1, "page": "a0"})):
+        first: dict[str, str | int] = {"limit": 1, "page": "a0"}
+        if cursor == 0 and not _is_list(self._client.get_json(path, first, may_be_refused=True)):
             return None
         return self._walk(path, RECORDS_PER_PAGE).after(cursor)
 
@@ -64,8 +67,30 @@ class _Walk:
     def after(self, cursor: int) -> Page:
         """The records that follow an id, none left out between."""
         if self._upwards is None:
-            return self._first_page(cursor)
-        return self._page_above(cursor) if self._upwards else self._window_above(cursor)
+            page = self._first_page(cursor)
+        else:
+            page = self._page_above(cursor) if self._upwards else self._window_above(cursor)
+        return page if page.last_id is not None else self._page_after_all(cursor)
+
+    def _page_after_all(self, cursor: int) -> Page:
+        """What follows when a page came empty: nothing, if the newest record is no newer than the cursor.
+
+        An empty page in the middle, from a server in trouble, would end a sweep and make a release of half the posts.
+        """
+        newest = None
+        for _ in range(EMPTY_PAGES):
+            records = self._records("1")
+            newest = max((i for i in map(id_of, records) if i is not None), default=None)
+            is_end = newest <= cursor if newest else bool(records) or not cursor  # the newest may show no ids
+            if is_end:
+                return Page(records=(), last_id=None)
+            page = self._page_above(cursor) if self._upwards else self._window_above(cursor)
+            if page.last_id is not None:
+                return page
+        raise SourceUnusable(
+            f"{self._client.settings.api_url}{self._path} gives nothing above id {cursor}, and {newest or 'nothing'} "
+            "as its newest id; run again later: what was read so far is kept",
+        )
 
     def _first_page(self, cursor: int) -> Page:
         page = self._page_above(cursor)

@@ -45,6 +45,7 @@ POSTS_BEYOND_CUTOFF: Final = 200
 MAX_BARREN_PAGES: Final = 100
 #: Rows of one row group of the posts; fixed, so that the file does not show where a sweep was cut off.
 ROWS_PER_GROUP: Final = 50_000
+FIRST_POSSIBLE_YEAR: Final = 2004  # the site began in 2005
 PART_NAME = re.compile(r"(\d{19})-(\d{19})\.parquet")
 
 Progress = Callable[[str], None]
@@ -80,12 +81,27 @@ def sweep_posts(source: Source, layout: Layout, year: int, *, now: datetime, pro
     folder = layout.sweep(year, "posts")
     sweep = _Sweep(folder, cutoff(year), cursor=_resume(folder))
     sweep.run(source, progress)
+    _require_no_step_back(layout, year, sweep.cursor)
     forget_news(layout, year)
     report = _merge(source.name, folder, layout.posts(year), now=now, requests=sweep.requests)
     _write_rejected(folder, layout.rejected(year))
     write_atomic(layout.posts_report(year), msgspec.json.format(msgspec.json.encode({"source": report})))
     shutil.rmtree(folder)
     return report
+
+
+def _require_no_step_back(layout: Layout, year: int, last_id: int) -> None:
+    """Refuse a source that ends before an earlier year did: it is another one, or has lost its posts."""
+    for earlier in range(year - 1, FIRST_POSSIBLE_YEAR, -1):
+        report = layout.posts_report(earlier)
+        if report.exists():
+            before = msgspec.json.decode(report.read_bytes())["source"]["max_id"]
+            if last_id < before:
+                raise SourceUnusable(
+                    f"the source ends at id {last_id}, and the posts of {earlier} went up to {before}; check the "
+                    "source, then run again: what was read so far is kept",
+                )
+            return
 
 
 def _resume(folder: Path) -> int:

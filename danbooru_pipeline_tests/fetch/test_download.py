@@ -173,10 +173,10 @@ def test_early_end_without_announced_length_is_noticed(
 def test_body_longer_than_the_metadata_say_is_cut_off(
     serve: Serve, connect: Connect, target: Path, length: int | None
 ) -> None:
-    """Some slack is allowed; far more bytes than announced in the metadata are not taken in."""
+    """Some slack is allowed; far more bytes than announced in the metadata are not taken in, time after time."""
     server = serve(always(make_answer(PNG + bytes(10**6), length=length)))
     got = download_file(connect(server.url), post_of(), target)
-    assert (got.reason, got.requests) == (Reason.TOO_LARGE, 1)
+    assert (got.reason, got.requests > 1) == (Reason.TOO_LARGE, True)
     assert_nothing_left(target)
 
 

@@ -181,3 +181,13 @@ def test_walks_are_linear(data: bytes) -> None:
     walk_jpeg(long)
     walk_png(PNG[:8] + pictures.chunk(b"teSt", b"") * 100_000)
     assert time.process_time() - started < 3
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_gif_ends_at_its_trailer(frames: int) -> None:
+    """A GIF that stops anywhere before its end is cut off, and one that goes on after it has trailing data."""
+    whole = pictures.animated(".gif") if frames > 1 else illustration(64, 64).gifsave_buffer()
+    assert inspect_image(whole).flags == ()
+    assert inspect_image(whole + b"\0").flags == (Flag.TRAILING_DATA,)
+    for end in range(20, len(whole), max(1, len(whole) // 60)):
+        assert Flag.TRUNCATED in inspect_image(whole[:end]).flags

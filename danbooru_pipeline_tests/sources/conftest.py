@@ -49,6 +49,7 @@ def give_posts(records: list[dict[str, Any]], *, most: int = 200, ascending: boo
             return None
         ordered = sorted(records, key=true_id)
         page, size = params.get("page", "b999999999999"), min(int(params["limit"]), most)
+        page = "b999999999999" if page.isdigit() else page
         if page[0] == "a":
             chosen = [record for record in ordered if true_id(record) > int(page[1:])][:size]
         else:

@@ -320,6 +320,41 @@ def test_posts_without_id_are_counted_where_the_newest_come_first(site: Site, la
     assert report.rejected == len(hidden)
 
 
+@pytest.mark.parametrize("empty", [1, 2])
+def test_empty_page_in_the_middle_is_not_the_end(site: Site, layout: Layout, empty: int) -> None:
+    """A page that comes empty while the newest post is further on is asked for again."""
+    give = give_posts([record_of(i) for i in range(1, 60)], most=20)
+    left = {"a40": empty}
+
+    def hiccup(path: str, params: dict[str, str]) -> Any:
+        left[params["page"]] = left.get(params["page"], 0) - 1
+        return [] if left[params["page"]] >= 0 else give(path, params)
+
+    source, _ = site(hiccup)
+    sweep(source, layout)
+    assert ids_of(layout) == list(range(1, 60))
+
+
+def test_source_that_stays_empty_in_the_middle_is_unusable(site: Site, layout: Layout) -> None:
+    """A sweep that cannot reach the newest post ends with an error, keeps its pages, and goes on another day."""
+    give = give_posts([record_of(i) for i in range(1, 60)], most=20)
+    source, _ = site(lambda path, params: [] if params["page"] == "a40" else give(path, params))
+    with pytest.raises(SourceUnusable, match="nothing above id 40, and 59 as its newest"):
+        sweep(source, layout)
+    assert not layout.posts(2021).exists()
+
+
+def test_source_that_lost_its_posts_is_refused(site: Site, layout: Layout) -> None:
+    """A source that ends before an earlier year's posts did makes no release: it is another one, or in trouble."""
+    source, _ = site(give_posts([record_of(i) for i in range(1, 60)]))
+    sweep(source, layout)
+    for records in ([], [record_of(i) for i in range(1, 50)]):
+        source, _ = site(give_posts(records))
+        with pytest.raises(SourceUnusable, match="went up to 59"):
+            sweep(source, layout, 2022)
+        assert not layout.posts(2022).exists()
+
+
 def test_overlapping_pages_leave_no_duplicates(site: Site, layout: Layout) -> None:
     """A server that repeats the last record, or one of a page, is read as if it did not."""
     give = give_posts([record_of(i) for i in range(1, 50)], most=7)

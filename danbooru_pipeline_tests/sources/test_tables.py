@@ -1,5 +1,6 @@
 """Side tables: all that the source has, in the dialect of 2021; what it has not is told apart from what failed."""
 
+import socket
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -10,11 +11,13 @@ import pytest
 
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import SIDE_TABLES, ApiSource, export_side_tables
 from danbooru_pipeline.sources.tables import TableReport
 from danbooru_pipeline.toolbox import Toolbox
-from danbooru_pipeline_tests.fetch.raw_server import RawServer
+from danbooru_pipeline_tests.fetch.raw_server import RawServer, json_by, make_answer, serving
 from danbooru_pipeline_tests.sources.conftest import Give
 
 Site = Callable[[Give], tuple[ApiSource, RawServer]]
@@ -68,7 +71,7 @@ def test_pages_are_put_in_the_order_of_ids(site: Site, layout: Layout, step: int
     """Whether a server answers in rising or in falling order, the file rises; ids may be text."""
 
     def give(_path: str, params: dict[str, str]) -> Any:
-        first = int(params["page"][1:]) + 1
+        first = int(params["page"][1:] or 49) + 1
         return [{"id": str(i), "n": None} for i in range(first, min(first + 7, 51))][::step]
 
     source, _ = site(give)
@@ -82,7 +85,7 @@ def test_table_that_breaks_off_is_an_error_and_leaves_no_half(site: Site, layout
     def give(path: str, params: dict[str, str]) -> Any:
         if path == "/tags.json" and params["page"] != "a0":
             return {"success": False}
-        return [{"id": 1}] if params["page"] == "a0" else []
+        return [] if params["page"] == "a1" else [{"id": 1}]
 
     source, _ = site(give)
     with pytest.raises(SourceUnusable, match="tags"):
@@ -106,3 +109,20 @@ def test_empty_table_is_a_table(site: Site, layout: Layout) -> None:
     source, _ = site(lambda _path, _params: [])
     assert export(source, layout)["pools"] == TableReport("ok")
     assert layout.side_table(2021, "pools").read_bytes() == b""
+
+
+def test_refused_table_is_named_and_the_others_come(site: Site, layout: Layout) -> None:
+    """A 403 for one table concerns that table; it is no block of us, and the rest is written."""
+
+    def answer(server: RawServer, connection: socket.socket, target: str, headers: dict[str, str]) -> None:
+        if target.startswith("/tags.json"):
+            connection.sendall(make_answer(status=403))
+        else:
+            json_by(lambda _path, _params: [])(server, connection, target, headers)
+
+    with serving(answer) as server:
+        settings = Settings(root=layout.root, api_url=server.url, cdn_url=server.url, retry_seconds=0.1)
+        with BooruClient(settings) as client, pytest.raises(SourceUnusable, match=r"tags\.json answers HTTP 403"):
+            export(ApiSource(client), layout)
+    written = msgspec.json.decode(layout.side_tables_report(2021).read_bytes())["tables"]
+    assert (written["tags"]["status"], written["pools"]["status"]) == ("failed", "ok")

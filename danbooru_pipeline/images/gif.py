@@ -1,0 +1,46 @@
+"""Walk the blocks of a GIF: where it really ends. Never raises, whatever the bytes are.
+
+Decoders draw the part of a GIF that is there and say nothing of the rest.
+"""
+
+_EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
+_HEADER_BYTES = 13
+_MAX_BLOCKS = 1_000_000
+
+
+def gif_end(data: bytes) -> int | None:
+    """Offset after the trailer, None when the file stops before it."""
+    if len(data) < _HEADER_BYTES:
+        return None
+    at = _HEADER_BYTES + _table_bytes(data[10])
+    for _ in range(_MAX_BLOCKS):
+        if at >= len(data):
+            return None
+        kind = data[at]
+        if kind == _TRAILER:
+            return at + 1
+        if kind == _EXTENSION:
+            start = at + 2
+        elif kind == _IMAGE and at + 9 < len(data):
+            start = at + 11 + _table_bytes(data[at + 9])  # the descriptor, its colours, the width of the first code
+        else:
+            return None
+        end = _end_of_pieces(data, start)
+        if end is None:
+            return None
+        at = end
+    return None
+
+
+def _table_bytes(flags: int) -> int:
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _end_of_pieces(data: bytes, at: int) -> int | None:
+    """Offset after a chain of pieces, each with its length before it, that ends with an empty one."""
+    while at < len(data):
+        length = data[at]
+        at += 1 + length
+        if length == 0:
+            return at
+    return None
