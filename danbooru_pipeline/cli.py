@@ -129,3 +129,19 @@ def verify(release_dir: Path, bucket: str | None, *, full: bool, as_json: bool) 
         for line in report.lines():
             click.echo(line)
     sys.exit(0 if report.ok else 1)
+
+
+@main.command()
+@JSON
+def doctor(*, as_json: bool) -> None:
+    """Examine this machine, the settings and the source; exits with 1 when something is an error."""
+    from danbooru_pipeline.doctor import Health, examine
+
+    findings = []
+    for finding in examine(_settings(offline=True)):
+        findings.append(finding)
+        if not as_json:
+            click.echo(finding.line())
+    if as_json:
+        _print_json({"findings": [finding.as_dict() for finding in findings]})
+    sys.exit(1 if any(finding.health is Health.ERROR for finding in findings) else 0)

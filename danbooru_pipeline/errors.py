@@ -9,6 +9,7 @@
     │   ├── SourceUnreachable    no answer at all
     │   ├── SourceBlocked        it answers, and refuses us as a client
     │   └── SourceUnusable       it answers with something that is not a booru's answer
+    ├── NotifyError          a message could not be delivered                     exit code 2
     └── ReleaseError
         ├── ReleaseRefused   metadata and files do not reconcile                  exit code 1
         └── NotARelease      a folder given as a release is none                  exit code 2
@@ -48,6 +49,10 @@ class SourceBlocked(SourceError):  # noqa: N818
 
 class SourceUnusable(SourceError):  # noqa: N818
     """The source answers with something that is not a booru's answer."""
+
+
+class NotifyError(DanbooruPipelineError):
+    """A message could not be delivered."""
 
 
 class ReleaseError(DanbooruPipelineError):

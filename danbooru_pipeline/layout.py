@@ -103,6 +103,10 @@ class Layout:
         """Folder of one bucket's 512px images."""
         return self.store / "512px" / bucket
 
+    def quarantine_bucket(self, tree: str, bucket: str) -> Path:
+        """Where a bucket's files go that are not what the ledger says they are; `tree` is ``original`` or ``512px``."""
+        return self.store / "quarantine" / tree / bucket
+
     def ledger(self, bucket: str) -> Path:
         """Ledger of one bucket."""
         return self.store / "ledger" / f"{bucket}.parquet"

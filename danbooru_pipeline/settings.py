@@ -79,6 +79,26 @@ def _parse_png_level(text: str) -> int:
     return level
 
 
+def _parse_switch(text: str) -> bool:
+    if text.lower() not in {"on", "off"}:
+        raise ValueError("on or off")
+    return text.lower() == "on"
+
+
+def _parse_smtp(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme not in {"smtp", "smtps"} or not url.hostname:
+        raise ValueError("an address like smtp://user:password@mail.example.org:587")
+    return text
+
+
+def _parse_web(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme not in {"http", "https"} or not url.hostname:
+        raise ValueError("an address like https://hooks.example.org/T0/B0")
+    return text
+
+
 def _parse_quality(text: str) -> int:
     quality = int(text)
     if not 1 <= quality <= 100:
@@ -149,6 +169,36 @@ class Settings:
         parse=_parse_png_level,
     )
     px512_quality: int = _setting(90, "JPEG quality of 512px images", unit="1-100", parse=_parse_quality)
+    automation: bool = _setting(
+        False,  # noqa: FBT003 - the default of a setting
+        "whether sensors and schedules are on before anyone switches them in the UI; on or off",
+        parse=_parse_switch,
+    )
+    settling_days: float = _setting(
+        21.0,
+        "how long after New Year the yearly rebuild waits for recent metadata to stabilise",
+        unit="days",
+        parse=_number(float, above=-1),
+    )
+    look_seconds: float = _setting(
+        21_600.0,
+        "how often the yearly sensor looks at the source; it wants the same answer three times in a row",
+        unit="seconds",
+        parse=_number(float, above=0),
+    )
+    ui_url: str = _setting(
+        "http://127.0.0.1:3000", "address of the Dagster UI, for links in messages", parse=_parse_web
+    )
+    notify_to: tuple[str, ...] = _setting(
+        (), "mail addresses, separated by spaces or commas, that hear of failures and releases", parse=_parse_tags
+    )
+    notify_from: str = _setting("", "sender of those mails; default the first of DANBOORU_NOTIFY_TO")
+    smtp_url: str = _setting(
+        "", "mail server, like `smtp://user:password@mail.example.org:587`", parse=_parse_smtp, secret=True
+    )
+    webhook_url: str = _setting(
+        "", 'address that gets failures and releases as JSON, `{"text": …}`', parse=_parse_web, secret=True
+    )
 
     @property
     def on_loopback(self) -> bool:

@@ -10,3 +10,5 @@ import dagster as dg
 # Backfill policies and multi-dimensional mappings are marked beta in 1.13. The version is pinned below 1.14, and a
 # warning for each of them at every load would hide the ones that matter.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
+# The same of checks that are partitioned by release.
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from danbooru_pipeline.defs.automation import FOLLOW_NEWEST_RELEASE, OWNERS
 from danbooru_pipeline.defs.metadata import posts_by_bucket
 from danbooru_pipeline.defs.partitions import bucket_releases
 from danbooru_pipeline.defs.runs import materialize_buckets
@@ -25,6 +26,9 @@ def _numbers(report: OriginalsReport | Px512Report) -> dict[str, Any]:
     """A report as Dagster metadata: every number, and a table of reasons when there are any."""
     numbers = asdict(report)
     reasons = numbers.pop("reasons")
+    if isinstance(report, OriginalsReport) and report.fetched and report.seconds:
+        numbers["files_per_second"] = report.fetched / report.seconds
+        numbers["bytes_per_second"] = report.bytes_fetched / report.seconds
     if reasons:
         rows = "\n".join(f"| {name} | {count} |" for name, count in sorted(reasons.items()))
         numbers["reasons"] = dg.MetadataValue.md(f"| reason | posts |\n|---|---:|\n{rows}")
@@ -34,6 +38,8 @@ def _numbers(report: OriginalsReport | Px512Report) -> dict[str, Any]:
 @dg.asset(
     partitions_def=bucket_releases,
     group_name=GROUP,
+    owners=OWNERS,
+    automation_condition=FOLLOW_NEWEST_RELEASE,
     kinds={"file"},
     deps=[posts_by_bucket],
     backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=ORIGINALS_PER_RUN),
@@ -56,6 +62,8 @@ def original_images(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam
 @dg.asset(
     partitions_def=bucket_releases,
     group_name=GROUP,
+    owners=OWNERS,
+    automation_condition=FOLLOW_NEWEST_RELEASE,
     kinds={"jpeg"},
     deps=[original_images],
     backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=PX512_PER_RUN),

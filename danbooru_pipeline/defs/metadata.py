@@ -3,6 +3,7 @@
 import dagster as dg
 import msgspec
 
+from danbooru_pipeline.defs.automation import FOLLOW_NEWEST_RELEASE, OWNERS
 from danbooru_pipeline.defs.partitions import releases
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.locks import exclusive
@@ -13,7 +14,7 @@ GROUP = "metadata"
 BUSY = "another run is bringing the posts of {year}; wait for it to end, then run again"
 
 
-@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"parquet"})
+@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"parquet"}, owners=OWNERS)
 def posts(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
     """All posts of a release, up to its cutoff, as one typed Parquet file sorted by id."""
     year = int(context.partition_key)
@@ -33,7 +34,14 @@ def posts(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox])
     )
 
 
-@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"parquet"}, deps=[posts])
+@dg.asset(
+    partitions_def=releases,
+    group_name=GROUP,
+    kinds={"parquet"},
+    owners=OWNERS,
+    deps=[posts],
+    automation_condition=FOLLOW_NEWEST_RELEASE,
+)
 def posts_by_bucket(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
     """The posts of a release as one small file a bucket, so that a bucket reads its own rows in milliseconds."""
     year = int(context.partition_key)
@@ -49,7 +57,7 @@ def posts_by_bucket(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam
     )
 
 
-@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"json"})
+@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"json"}, owners=OWNERS)
 def side_tables(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
     """Tags, aliases, implications, artists, pools and notes, as far as the source offers them."""
     year = int(context.partition_key)

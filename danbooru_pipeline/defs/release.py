@@ -4,9 +4,16 @@ from typing import Any
 
 import dagster as dg
 
+from danbooru_pipeline.defs.automation import (
+    FOLLOW_CHECKED_RELEASE,
+    FOLLOW_NEWEST_RELEASE,
+    OWNERS,
+    RELEASE_DEADLINE,
+)
 from danbooru_pipeline.defs.images import images_512px, original_images
 from danbooru_pipeline.defs.metadata import BUSY, posts, side_tables
 from danbooru_pipeline.defs.partitions import releases
+from danbooru_pipeline.defs.plots import plot
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.locks import exclusive
 from danbooru_pipeline.release import apply_snapshot, flip_current, plan_snapshot, write_manifest
@@ -28,6 +35,8 @@ def _counts(title: str, counts: dict[str, int]) -> dg.MarkdownMetadataValue:
     partitions_def=releases,
     group_name=GROUP,
     kinds={"parquet"},
+    owners=OWNERS,
+    automation_condition=FOLLOW_NEWEST_RELEASE,
     deps=[
         posts,
         dg.AssetDep(original_images, partition_mapping=_EVERY_BUCKET),
@@ -54,13 +63,21 @@ def release_manifest(context: dg.AssetExecutionContext, toolbox: dg.ResourcePara
             "statuses": _counts("status", summary.statuses),
             "reasons_originals": _counts("reason", summary.reasons["original"]),
             "reasons_512px": _counts("reason", summary.reasons["px512"]),
+            "plot": plot("What became of the posts", summary.statuses),
             "path": dg.MetadataValue.path(toolbox.layout.manifest(year)),
         },
         data_version=dg.DataVersion(summary.digest),
     )
 
 
-@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"file"}, deps=[release_manifest, side_tables])
+@dg.asset(
+    partitions_def=releases,
+    group_name=GROUP,
+    kinds={"file"},
+    owners=OWNERS,
+    deps=[release_manifest, side_tables],
+    automation_condition=FOLLOW_CHECKED_RELEASE,
+)
 def release_snapshot(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
     """The tree of a release: hard links, metadata, checksums; verified in full before it gets its name."""
     year = int(context.partition_key)
@@ -83,11 +100,20 @@ def _numbers(release: Release, *, action: str, path: str) -> dict[str, Any]:
         "images_512px": release.counts.px512,
         "tags": release.counts.tags,
         "tag_instances": release.counts.tag_instances,
+        "page": dg.MetadataValue.path(f"{path}/index.html"),
         "path": dg.MetadataValue.path(path),
     }
 
 
-@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"rsync"}, deps=[release_snapshot])
+@dg.asset(
+    partitions_def=releases,
+    group_name=GROUP,
+    kinds={"rsync"},
+    owners=OWNERS,
+    deps=[release_snapshot],
+    automation_condition=FOLLOW_CHECKED_RELEASE,
+    freshness_policy=RELEASE_DEADLINE,
+)
 def publication(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
     """`releases/current` points to the newest release."""
     with clear_failures(toolbox):

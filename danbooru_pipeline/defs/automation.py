@@ -1,0 +1,45 @@
+"""What follows by itself once the posts of a year are there, and whether sensors ship switched on. No sensors here.
+
+After the yearly job brought posts and tables, each asset of the newest release is requested once, when its inputs are
+complete. What failed is not requested again: that is the operator's decision, or that of run retries. This is not
+`eager()`, which requests nothing when it is switched on after the posts came.
+"""
+
+import os
+from datetime import timedelta
+
+import dagster as dg
+
+from danbooru_pipeline.settings import PREFIX
+
+_Is = dg.AutomationCondition
+
+FOLLOW_NEWEST_RELEASE = (
+    _Is.in_latest_time_window()
+    & (_Is.newly_missing() | _Is.any_deps_updated()).since(_Is.newly_requested() | _Is.newly_updated())
+    & ~_Is.any_deps_missing()
+    & ~_Is.any_deps_in_progress()
+    & ~_Is.in_progress()
+).with_label("newest release, once its inputs are complete")
+
+#: The same, and no check that blocks may have failed upstream.
+FOLLOW_CHECKED_RELEASE = (FOLLOW_NEWEST_RELEASE & _Is.all_deps_blocking_checks_passed()).with_label(
+    "newest release, once its inputs are complete and checked"
+)
+
+#: Releases are made in January and February; from March on the newest one is late.
+RELEASE_DEADLINE = dg.FreshnessPolicy.cron(
+    deadline_cron="0 0 1 3 *", lower_bound_delta=timedelta(days=59), timezone="UTC"
+)
+
+#: Who is asked about an asset.
+OWNERS = ["team:dataset"]
+
+
+def ships_on() -> bool:
+    """Whether sensors are on by default, read alone: a code location must load even when settings are wrong."""
+    return os.environ.get(f"{PREFIX}AUTOMATION", "").strip().lower() == "on"
+
+
+SENSOR_STATUS = dg.DefaultSensorStatus.RUNNING if ships_on() else dg.DefaultSensorStatus.STOPPED
+SCHEDULE_STATUS = dg.DefaultScheduleStatus.RUNNING if ships_on() else dg.DefaultScheduleStatus.STOPPED

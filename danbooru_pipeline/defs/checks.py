@@ -1,0 +1,166 @@
+"""Checks of images and release: each with numbers over time and the worst rows as a table.
+
+A check that blocks keeps a release from being published; one that warns is for the operator to look at.
+"""
+
+import dagster as dg
+import pyarrow.parquet as pq
+
+from danbooru_pipeline.defs.images import images_512px, original_images
+from danbooru_pipeline.defs.partitions import bucket_releases, releases
+from danbooru_pipeline.defs.release import release_manifest, release_snapshot
+from danbooru_pipeline.defs.runs import SHOWN
+from danbooru_pipeline.layout import BUCKETS
+from danbooru_pipeline.quality import (
+    MAX_MISSING_SHARE,
+    composition,
+    drift,
+    missing_shares,
+    px512_balance,
+)
+from danbooru_pipeline.release import read_summary, verify_release
+from danbooru_pipeline.toolbox import Toolbox
+
+_WARN = dg.AssetCheckSeverity.WARN
+
+
+def _table(head: str, rows: list[str]) -> dg.MarkdownMetadataValue:
+    columns = head.count("|") - 1
+    return dg.MetadataValue.md("\n".join([head, "|" + "---|" * columns, *(rows[:SHOWN] or ["| none |"])]))
+
+
+@dg.asset_check(asset=release_manifest, blocking=True, partitions_def=releases)
+def every_post_has_its_row(
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]
+) -> dg.AssetCheckResult:
+    """Posts and manifest have the same number of rows, each status is counted, and the pending ones are named."""
+    year = int(context.partition_key)
+    summary = read_summary(toolbox.layout, year)
+    posts = pq.read_metadata(toolbox.layout.posts(year)).num_rows
+    rows = [f"| {name} | {count:,} |" for name, count in summary.statuses.items()]
+    return dg.AssetCheckResult(
+        passed=posts == summary.posts == sum(summary.statuses.values()),
+        metadata={
+            "posts": posts,
+            "manifest_rows": summary.posts,
+            "pending": summary.pending,
+            "statuses": _table("| status | posts |", rows),
+        },
+    )
+
+
+@dg.asset_check(asset=release_manifest, blocking=True, partitions_def=releases)
+def every_sfw_row_has_its_512px_image(
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]
+) -> dg.AssetCheckResult:
+    """512px images = rows with an SFW rating, less those with a reason; and each image is in the store."""
+    year = int(context.partition_key)
+    balance = px512_balance(toolbox.layout, year)
+    reasons = read_summary(toolbox.layout, year).reasons["px512"]
+    rows = [f"| {name} | {count:,} |" for name, count in sorted(reasons.items(), key=lambda item: -item[1])]
+    return dg.AssetCheckResult(
+        passed=balance.balances,
+        metadata={
+            "sfw_rows": balance.sfw_rows,
+            "images": balance.images,
+            "with_a_reason": balance.explained,
+            "files": balance.files,
+            "reasons": _table("| reason | posts |", rows),
+        },
+    )
+
+
+@dg.asset_check(asset=release_manifest, partitions_def=releases)
+def few_files_are_missing(
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]
+) -> dg.AssetCheckResult:
+    """No single reason keeps the files of more than 0.1 % of all posts away."""
+    summary = read_summary(toolbox.layout, int(context.partition_key))
+    shares = missing_shares(summary.reasons["original"], summary.posts)
+    rows = [f"| {name} | {share:.3%} |" for name, share in shares.items()]
+    return dg.AssetCheckResult(
+        passed=all(share <= MAX_MISSING_SHARE for share in shares.values()),
+        severity=_WARN,
+        metadata={
+            **{f"share_{name}": share for name, share in shares.items()},
+            "share_of_all": sum(shares.values()),
+            "worst": _table("| reason | share of posts |", rows),
+        },
+    )
+
+
+@dg.asset_check(asset=release_manifest, partitions_def=releases)
+def year_is_like_the_last(
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]
+) -> dg.AssetCheckResult:
+    """Ratings and types moved by less than 2 points, and tags per post by less than a tenth, since last year."""
+    year = int(context.partition_key)
+    before, now = composition(toolbox.layout, year - 1), composition(toolbox.layout, year)
+    if before is None or now is None:
+        return dg.AssetCheckResult(passed=True, severity=_WARN, description=f"there is no {year - 1} to compare with")
+    found = drift(before, now)
+    rows = [f"| {d.name} | {d.before:.4g} | {d.now:.4g} | {'look' if d.moved else ''} |" for d in found]
+    return dg.AssetCheckResult(
+        passed=not any(each.moved for each in found),
+        severity=_WARN,
+        metadata={
+            "tags_per_post": now.tags_per_post,
+            "moved": sum(each.moved for each in found),
+            "drift": _table(f"| what | {year - 1} | {year} | |", rows),
+        },
+    )
+
+
+@dg.asset_check(asset=release_snapshot, blocking=True, partitions_def=releases)
+def release_verifies(context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.AssetCheckResult:
+    """The release verifies from its folder alone, as anyone would do it."""
+    report = verify_release(toolbox.layout.release(int(context.partition_key)))
+    lines = [f"- {line}" for line in report.lines()[:SHOWN]]
+    return dg.AssetCheckResult(passed=report.ok, metadata={"report": dg.MetadataValue.md("\n".join(lines))})
+
+
+def _buckets_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+    name = asset.key.to_user_string()
+
+    @dg.asset_check(
+        asset=asset,
+        name="every_bucket_is_finished",
+        partitions_def=None,
+        description=f"No bucket of the newest release that was begun is missing or failed in {name}.",
+    )
+    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        done = {str(key) for key in context.instance.get_materialized_partitions(asset.key)}
+        years = {key.partition("|")[2] for key in done}
+        if not years:
+            return dg.AssetCheckResult(passed=True, severity=_WARN, description="no release was begun")
+        year = max(years)
+        keys = [f"{bucket}|{year}" for bucket in BUCKETS]
+        states = context.instance.get_status_by_partition(asset.key, keys, bucket_releases) or {}
+        unfinished = {key: s.name.lower() if (s := states.get(key)) else "missing" for key in keys}
+        rows = [f"| {key} | {state} |" for key, state in unfinished.items() if state != "materialized"]
+        return dg.AssetCheckResult(
+            passed=not rows,
+            severity=_WARN,
+            metadata={"release": year, "unfinished": len(rows), "buckets": _table("| partition | state |", rows)},
+        )
+
+    return check
+
+
+every_original_is_finished, every_px512_is_finished = map(_buckets_check, (original_images, images_512px))
+
+audit_buckets = dg.define_asset_job(
+    "audit_buckets",
+    selection=dg.AssetSelection.checks(every_original_is_finished, every_px512_is_finished),
+    description="Lists the buckets that are missing or failed.",
+)
+
+CHECKS = [
+    every_post_has_its_row,
+    every_sfw_row_has_its_512px_image,
+    few_files_are_missing,
+    year_is_like_the_last,
+    release_verifies,
+    every_original_is_finished,
+    every_px512_is_finished,
+]

@@ -1,0 +1,61 @@
+"""The weekly scrub as an asset, so that what it finds is plotted over the years."""
+
+from functools import partial
+
+import dagster as dg
+
+from danbooru_pipeline.buckets import for_each_bucket
+from danbooru_pipeline.defs.automation import OWNERS, SCHEDULE_STATUS
+from danbooru_pipeline.defs.runs import SHOWN, clear_failures
+from danbooru_pipeline.scrub import buckets_of_week, scrub_bucket
+from danbooru_pipeline.toolbox import Toolbox
+
+
+@dg.asset(group_name="store", kinds={"file"}, owners=OWNERS, pool="booru")
+def scrubbed_store(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+    """A 52nd of the buckets, every file hashed; what is damaged goes to the quarantine and is brought again."""
+    buckets = buckets_of_week(toolbox.now().date())
+    reports, errors = [], []
+    with clear_failures(toolbox):
+        for finished in for_each_bucket(partial(scrub_bucket, toolbox), buckets):
+            if finished.error is not None:
+                errors.append(f"{finished.bucket}: {finished.error}")
+            elif finished.report is not None:
+                reports.append(finished.report)
+    left = sorted([*errors, *(line for report in reports for line in report.left)])
+    context.log.info("scrubbed %s to %s", buckets[0], buckets[-1])
+    return dg.MaterializeResult(
+        metadata={
+            "buckets": len(reports),
+            "files": sum(report.files for report in reports),
+            "bytes": sum(report.bytes for report in reports),
+            "damaged": sum(report.damaged for report in reports),
+            "repaired": sum(report.repaired for report in reports),
+            "left": len(left),
+            "worst": dg.MetadataValue.md("\n".join(f"- {line}" for line in left[:SHOWN]) or "nothing"),
+        }
+    )
+
+
+@dg.asset_check(asset=scrubbed_store)
+def nothing_is_left_damaged(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Everything that the last scrub found damaged is repaired, in the store and in every release."""
+    event = context.instance.get_latest_materialization_event(scrubbed_store.key)
+    metadata = event.asset_materialization.metadata if event and event.asset_materialization else {}
+    counts = {name: metadata[name].value for name in ("damaged", "repaired", "left") if name in metadata}
+    return dg.AssetCheckResult(passed=not counts.get("left"), metadata=counts)
+
+
+scrub_store = dg.define_asset_job(
+    "scrub_store",
+    selection=dg.AssetSelection.assets(scrubbed_store),
+    description="Hashes a 52nd of the store and repairs what it finds.",
+)
+
+weekly_scrub = dg.ScheduleDefinition(
+    job=scrub_store,
+    cron_schedule="30 3 * * 0",
+    execution_timezone="UTC",
+    default_status=SCHEDULE_STATUS,
+    description="Every Sunday night.",
+)

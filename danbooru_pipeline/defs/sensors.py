@@ -1,0 +1,141 @@
+"""What starts the yearly release, and who hears of failures and releases. `yearly` decides, `notify` delivers."""
+
+import os
+from datetime import datetime
+from typing import Final
+
+import dagster as dg
+from dagster._core.storage.dagster_run import RunsFilter
+
+from danbooru_pipeline.build import release_lines
+from danbooru_pipeline.defs.automation import SENSOR_STATUS
+from danbooru_pipeline.defs.metadata import posts, posts_by_bucket, side_tables
+from danbooru_pipeline.layout import release_name
+from danbooru_pipeline.notify import deliver
+from danbooru_pipeline.release import published, read_release
+from danbooru_pipeline.settings import PREFIX, Settings
+from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline.yearly import decide, look_at, read_memory, write_memory
+
+#: Says of a run which release it began, so that sensor and schedule never begin one twice.
+BEGAN_TAG: Final = "danbooru/begins_release"
+NOBODY: Final = "nobody is to be told; set DANBOORU_WEBHOOK_URL, or DANBOORU_SMTP_URL and DANBOORU_NOTIFY_TO"
+
+
+def _look_seconds() -> int:
+    """Read alone, as all that is needed to load the code location."""
+    text = os.environ.get(f"{PREFIX}LOOK_SECONDS", "").strip()
+    return max(1, int(float(text))) if text.replace(".", "", 1).isdigit() else int(Settings(contact="-").look_seconds)
+
+
+begin_release = dg.define_asset_job(
+    "begin_release",
+    selection=dg.AssetSelection.assets(posts, posts_by_bucket, side_tables),
+    description="Brings posts and tables of a release. Automation follows with images, manifest and snapshot.",
+)
+
+
+def _began_already(instance: dg.DagsterInstance, year: int) -> bool:
+    """Whether a run began this release; one that failed is re-executed by hand, a cancelled one does not count."""
+    begun = instance.get_runs(RunsFilter(tags={BEGAN_TAG: str(year)}))
+    return any(run.status is not dg.DagsterRunStatus.CANCELED for run in begun)
+
+
+def _request(year: int) -> dg.RunRequest:
+    return dg.RunRequest(run_key=release_name(year), partition_key=str(year), tags={BEGAN_TAG: str(year)})
+
+
+@dg.sensor(job=begin_release, minimum_interval_seconds=_look_seconds(), default_status=SENSOR_STATUS)
+def yearly_release(
+    context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[Toolbox]
+) -> dg.SensorResult | dg.SkipReason:
+    """Begins the release of a year once: when the year is over, its metadata settled and the source covers it."""
+    decision = decide(
+        read_memory(context.cursor),
+        now=toolbox.now(),
+        first_year=toolbox.settings.first_year,
+        settling_days=toolbox.settings.settling_days,
+        look=lambda year: look_at(toolbox.source, year),
+    )
+    cursor = write_memory(decision.memory)
+    if not decision.begin or decision.year is None:
+        return dg.SensorResult(skip_reason=decision.why, cursor=cursor)
+    done = _reason_not_to_begin(context.instance, toolbox, decision.year)
+    if done is not None:
+        return dg.SensorResult(skip_reason=done, cursor=cursor)
+    context.log.info(decision.why)
+    return dg.SensorResult(run_requests=[_request(decision.year)], cursor=cursor)
+
+
+def _reason_not_to_begin(instance: dg.DagsterInstance, tools: Toolbox, year: int) -> str | None:
+    if year in published(tools.layout):
+        return f"{release_name(year)} is published already"
+    if _began_already(instance, year):
+        return f"a run of begin_release began {release_name(year)} already; re-execute that one if it failed"
+    return None
+
+
+@dg.schedule(
+    job=begin_release,
+    cron_schedule="0 6 25 1 *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+)
+def yearly_release_on_a_date(
+    context: dg.ScheduleEvaluationContext, toolbox: dg.ResourceParam[Toolbox]
+) -> dg.RunRequest | dg.SkipReason:
+    """For those who prefer a date to the sensor: 25 January, last year's release, whatever the source looks like."""
+    when: datetime = context.scheduled_execution_time
+    year = when.year - 1
+    done = _reason_not_to_begin(context.instance, toolbox, year)
+    return dg.SkipReason(done) if done else _request(year)
+
+
+@dg.run_failure_sensor(minimum_interval_seconds=30, default_status=SENSOR_STATUS)
+def tell_of_failures(context: dg.RunFailureSensorContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.SkipReason | None:
+    """Sends a message for every run that failed and will not be tried again."""
+    run = context.dagster_run
+    if run.tags.get("dagster/will_retry") == "true":
+        return dg.SkipReason(f"run {run.run_id} is tried again")
+    what = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ())) or run.job_name
+    began, ended = (run.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
+    where = f"{began} to {ended}" if began else run.tags.get("dagster/partition", "")
+    steps = [event.step_failure_data for event in context.get_step_failure_events()]
+    reasons = [s.user_failure_data.description for s in steps if s.user_failure_data is not None]
+    link = f"{toolbox.settings.ui_url}/runs/{run.run_id}"
+    body = "\n".join([*(reason for reason in reasons if reason), context.failure_event.message or "", link])
+    subject = f"danbooru-pipeline: {what} {where}".rstrip() + " failed"
+    sent = deliver(toolbox.settings, subject=subject, body=body)
+    return None if sent else dg.SkipReason(NOBODY)
+
+
+@dg.sensor(minimum_interval_seconds=60, default_status=SENSOR_STATUS)
+def tell_of_releases(
+    context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[Toolbox]
+) -> dg.SensorResult | dg.SkipReason:
+    """Sends a message once for every release, and every new version of one, that becomes current."""
+    folder = toolbox.layout.current
+    if not (folder / "RELEASE.json").exists():
+        return dg.SkipReason("nothing is published yet")
+    release = read_release(folder)
+    name = f"{release.name} {release.version}"
+    if context.cursor == name:
+        return dg.SkipReason(f"{name} was told of")
+    announcement = folder / "ANNOUNCEMENT.txt"
+    lines = release_lines(release, toolbox.layout.release(release.year))
+    body = announcement.read_text() if announcement.exists() else "\n".join(lines)
+    sent = deliver(toolbox.settings, subject=f"{name} is published", body=body)
+    why = f"told of {name} by {', '.join(sent)}" if sent else NOBODY
+    return dg.SensorResult(skip_reason=why, cursor=name if sent else context.cursor)
+
+
+follow_newest_release = dg.AutomationConditionSensorDefinition(
+    "follow_newest_release",
+    target=dg.AssetSelection.groups("metadata", "images", "release"),
+    minimum_interval_seconds=30,
+    default_status=SENSOR_STATUS,
+    description="Requests each asset of the newest release once, when its inputs are complete and checked.",
+)
+
+SENSORS = [yearly_release, follow_newest_release, tell_of_failures, tell_of_releases]
+SCHEDULES = [yearly_release_on_a_date]

@@ -1,0 +1,90 @@
+"""Messages to the operator: by mail, by webhook, or both, as the settings say. What they say is the caller's business.
+
+A message that a channel does not take is an error, so that the sensor which sends it shows red and tries again.
+"""
+
+import smtplib
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import httpx
+
+from danbooru_pipeline.errors import NotifyError
+from danbooru_pipeline.settings import Settings, is_loopback
+
+TIMEOUT_SECONDS: Final = 20.0
+
+
+def channels(settings: Settings) -> tuple[str, ...]:
+    """Where messages would go; none when nothing is configured."""
+    mail = ("mail",) if settings.smtp_url and settings.notify_to else ()
+    return (*mail, "webhook") if settings.webhook_url else mail
+
+
+def deliver(settings: Settings, *, subject: str, body: str) -> tuple[str, ...]:
+    """Send a message through every channel that is configured. Returns the channels that took it.
+
+    Raises:
+        NotifyError: one did not take it; the others were tried nevertheless.
+    """
+    senders = {"mail": _send_mail, "webhook": _call_webhook}
+    problems: list[str] = []
+    for name in channels(settings):
+        try:
+            senders[name](settings, subject, body)
+        except (OSError, smtplib.SMTPException, httpx.HTTPError) as error:
+            # Not the error's own words: a webhook's address is a secret, and httpx quotes it.
+            status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else ""
+            problems.append(f"{name} ({type(error).__name__}{f' {status}' if status else ''})")
+    if problems:
+        raise NotifyError(
+            f"{subject!r} was not delivered by {', '.join(problems)}; check DANBOORU_SMTP_URL, DANBOORU_NOTIFY_TO and "
+            "DANBOORU_WEBHOOK_URL",
+        )
+    return channels(settings)
+
+
+def mail_of(settings: Settings, subject: str, body: str) -> EmailMessage:
+    """The message as a mail."""
+    message = EmailMessage()
+    message["Subject"] = " ".join(subject.split())  # a line break would begin another header
+    message["From"] = settings.notify_from or settings.notify_to[0]
+    message["To"] = ", ".join(settings.notify_to)
+    message["Date"] = formatdate()
+    message["Message-ID"] = make_msgid(domain="danbooru-pipeline.invalid")
+    message.set_content(body)
+    return message
+
+
+def _send_mail(settings: Settings, subject: str, body: str) -> None:
+    with _mail_server(settings.smtp_url) as server:
+        server.send_message(mail_of(settings, subject, body))
+
+
+@contextmanager
+def _mail_server(address: str) -> Iterator[smtplib.SMTP]:
+    """A connection to the mail server: encrypted, unless it is this machine."""
+    url = urlsplit(address)
+    host, context = url.hostname or "", ssl.create_default_context()
+    if url.scheme == "smtps":
+        server: smtplib.SMTP = smtplib.SMTP_SSL(host, url.port or 465, timeout=TIMEOUT_SECONDS, context=context)
+    else:
+        server = smtplib.SMTP(host, url.port or 25, timeout=TIMEOUT_SECONDS)
+    with server:
+        if url.scheme == "smtp" and not is_loopback(address):
+            server.starttls(context=context)
+        if url.username:
+            server.login(unquote(url.username), unquote(url.password or ""))
+        yield server
+
+
+def _call_webhook(settings: Settings, subject: str, body: str) -> None:
+    """The form that Slack, Mattermost and Discord's Slack address take."""
+    text = f"*{subject}*\n{body}"
+    with httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=not is_loopback(settings.webhook_url)) as client:
+        client.post(settings.webhook_url, json={"text": text}).raise_for_status()

@@ -1,0 +1,151 @@
+"""Sensors, checks and staleness on an ephemeral Dagster instance."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
+from dagster._core.utils import make_new_run_id
+
+from danbooru_pipeline.definitions import build_defs
+from danbooru_pipeline.defs.sensors import BEGAN_TAG, tell_of_releases, yearly_release, yearly_release_on_a_date
+from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline_tests.defs.test_assets import METADATA, RELEASE, run_buckets, run_year
+
+JANUARY = datetime(2022, 1, 25, tzinfo=UTC)
+MANIFEST_CHECKS = {
+    "every_post_has_its_row",
+    "every_sfw_row_has_its_512px_image",
+    "few_files_are_missing",
+    "year_is_like_the_last",
+}
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance that lives as long as the test."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def in_january(settings: Settings) -> Iterator[Toolbox]:
+    """A toolbox whose clock stands at 25 January 2022."""
+    with Toolbox(settings, now=lambda: JANUARY) as tools:
+        yield tools
+
+
+def tick(tools: Toolbox, instance: dg.DagsterInstance, cursor: str | None) -> dg.SensorResult:
+    """One tick of the yearly sensor."""
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"toolbox": tools})
+    result = yearly_release(context)
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+def test_sensor_begins_a_release_once(in_january: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance) -> None:
+    """The third equal look requests one run with a run key and the year; later ticks say that it was begun."""
+    cursor: str | None = None
+    requests: list[dg.RunRequest] = []
+    reasons = []
+    for _ in range(4):
+        result = tick(in_january, instance, cursor)
+        cursor = result.cursor
+        requests += result.run_requests or []
+        reasons.append(str(result.skip_reason))
+    assert [(r.run_key, r.partition_key) for r in requests] == [("danbooru2021", "2021")]
+    assert "seen 1 of 3" in reasons[0]
+    assert "begun already" in reasons[3]
+
+
+def test_lost_cursor_begins_nothing_twice(
+    in_january: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance
+) -> None:
+    """A sensor whose cursor was reset, and the schedule, see the run that began the release, and leave it at that."""
+    instance.add_run(dg.DagsterRun(job_name="begin_release", run_id=make_new_run_id(), tags={BEGAN_TAG: "2021"}))
+    cursor = None
+    for _ in range(3):
+        result = tick(in_january, instance, cursor)
+        cursor = result.cursor
+        assert not result.run_requests
+    assert "already" in str(result.skip_reason)
+    context = dg.build_schedule_context(
+        instance=instance, scheduled_execution_time=JANUARY, resources={"toolbox": in_january}
+    )
+    scheduled: Any = yearly_release_on_a_date(context)
+    assert isinstance(scheduled, dg.SkipReason)
+
+
+def test_whole_release_passes_its_checks(tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance) -> None:
+    """Every check of the release runs with it and carries numbers; those that block, pass; the release is told of."""
+    run_year(tools, instance, METADATA, 2021)
+    run_buckets(tools, instance, "original_images", 2021, "0000", "0049")
+    run_buckets(tools, instance, "images_512px", 2021, "0000", "0049")
+    result = run_year(tools, instance, RELEASE, 2021)
+    assert result.success
+    found = {each.check_name: each for each in result.get_asset_check_evaluations()}
+    assert found.keys() >= MANIFEST_CHECKS | {"release_verifies"}
+    assert all(each.passed for each in found.values() if each.severity is dg.AssetCheckSeverity.ERROR)
+    assert found["every_sfw_row_has_its_512px_image"].metadata["sfw_rows"].value
+    context = dg.build_sensor_context(instance=instance, resources={"toolbox": tools})
+    told: Any = tell_of_releases(context)
+    assert "nobody is to be told" in str(told.skip_reason)
+
+
+def test_lost_512px_image_fails_the_check_that_blocks(
+    tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance
+) -> None:
+    """A 512px image that goes after the manifest was made fails the check which the snapshot waits for."""
+    run_year(tools, instance, METADATA, 2021)
+    run_buckets(tools, instance, "original_images", 2021, "0000", "0049")
+    run_buckets(tools, instance, "images_512px", 2021, "0000", "0049")
+    assert run_year(tools, instance, ["release_manifest"], 2021).success
+    next(tools.layout.store.glob("512px/*/*.jpg")).unlink()
+    with dg.DagsterInstance.ephemeral() as other:
+        job = build_defs(resources={"toolbox": tools}).resolve_implicit_global_asset_job_def()
+        check = dg.AssetCheckKey(dg.AssetKey("release_manifest"), "every_sfw_row_has_its_512px_image")
+        subset = job.get_subset(asset_selection=set(), asset_check_selection={check})
+        result = subset.execute_in_process(instance=other, tags={"dagster/partition": "2021"}, raise_on_error=False)
+    assert [each.passed for each in result.get_asset_check_evaluations()] == [False]
+
+
+def stale(instance: dg.DagsterInstance, tools: Toolbox, year: int) -> set[StaleStatus]:
+    """What the UI shows of some originals of a year."""
+    graph = build_defs(resources={"toolbox": tools}).resolve_asset_graph()
+    resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+    return {resolver.get_status(dg.AssetKey("original_images"), f"{n:04d}|{year}") for n in range(3)}
+
+
+def test_new_posts_make_their_year_stale_alone(
+    tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance
+) -> None:
+    """An export with other rows makes that year's buckets stale and no other year's; unchanged rows make none stale."""
+    for year in (2021, 2022):
+        booru.set_year(year)
+        run_year(tools, instance, ["posts", "posts_by_bucket"], year)
+        run_buckets(tools, instance, "original_images", year, "0000", "0002")
+    run_year(tools, instance, ["posts", "posts_by_bucket"], 2022)
+    assert stale(instance, tools, 2021) == stale(instance, tools, 2022) == {StaleStatus.FRESH}
+    booru.set_year(2023)  # what was changed since is part of an export now
+    run_year(tools, instance, ["posts", "posts_by_bucket"], 2022)
+    assert stale(instance, tools, 2022) == {StaleStatus.STALE}
+    assert stale(instance, tools, 2021) == {StaleStatus.FRESH}
+
+
+def test_unchanged_bucket_is_fresh_again_in_milliseconds(
+    tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance
+) -> None:
+    """200 buckets whose rows did not change ask for nothing, and cost some milliseconds each, bookkeeping included."""
+    run_year(tools, instance, ["posts", "posts_by_bucket"], 2021)
+    run_buckets(tools, instance, "original_images", 2021, "0000", "0199")
+    booru.reset_requests()
+    began = time.process_time()
+    assert run_buckets(tools, instance, "original_images", 2021, "0000", "0199").success
+    assert time.process_time() - began < 200 * 0.1
+    assert booru.requests().get("files", 0) == 0

@@ -1,0 +1,94 @@
+"""When the release of a year is begun."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.errors import SourceUnreachable
+from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline.yearly import LOOKS, Decision, Look, Memory, decide, look_at, read_memory, write_memory
+from danbooru_pipeline.years import cutoff
+
+SETTLED = datetime(2022, 1, 22, tzinfo=UTC)
+WHOLE = Look(final_id=5_020_995, covers=True)
+
+
+def ask(memory: Memory, now: datetime = SETTLED, look: Look = WHOLE) -> Decision:
+    """One tick of the sensor, which a restarted daemon would make with the text it finds."""
+    memory = read_memory(write_memory(memory))
+    return decide(memory, now=now, first_year=2021, settling_days=21, look=lambda _year: look)
+
+
+def test_third_equal_look_begins_once() -> None:
+    """Three equal answers begin the release, and no later tick begins it again."""
+    memory, begun = Memory(), []
+    for _ in range(6):
+        decision = ask(memory)
+        memory = decision.memory
+        begun.append(decision.begin)
+    assert begun == [False, False, True, False, False, False]
+
+
+def test_next_year_begins_too() -> None:
+    """A year later the next release is begun, after its own three looks."""
+    decision = ask(Memory(year=2021, final_id=5_020_995, looks=LOOKS, requested=2021), SETTLED + timedelta(days=365))
+    assert (decision.year, decision.begin) == (2022, False)
+
+
+@pytest.mark.parametrize(
+    ("now", "look", "why"),
+    [
+        (SETTLED - timedelta(seconds=1), WHOLE, "2022-01-22"),
+        (datetime(2021, 12, 31, 23, 59, tzinfo=UTC), WHOLE, "is not over"),
+        (SETTLED, Look(final_id=None, covers=False), "has no post up to"),
+        (SETTLED, Look(final_id=7, covers=False), "wait for it to catch up"),
+    ],
+)
+def test_waiting_has_a_readable_reason(now: datetime, look: Look, why: str) -> None:
+    """What is missing is said, and nothing is begun."""
+    decision = ask(Memory(year=2021, final_id=7, looks=LOOKS), now, look)
+    assert not decision.begin
+    assert why in decision.why
+
+
+def test_source_that_is_down_is_no_crash() -> None:
+    """A source that gives no answer is a reason to wait, and the looks begin anew."""
+
+    def look(_year: int) -> Look:
+        raise SourceUnreachable("no answer; check it")
+
+    memory = Memory(year=2021, final_id=5_020_995, looks=2)
+    decision = decide(memory, now=SETTLED, first_year=2021, settling_days=21, look=look)
+    assert "no answer" in decision.why
+    assert decision.memory.looks == 0
+
+
+def test_garbage_is_an_empty_memory() -> None:
+    """A cursor that somebody edited badly does not stop the sensor."""
+    assert read_memory("{nonsense") == read_memory(None) == Memory()
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.booleans()), max_size=40))
+def test_a_year_never_begins_twice(answers: list[tuple[int, bool]]) -> None:
+    """Whatever the source says and in which order, a year begins at most once, and on a source that covers it."""
+    memory, begun = Memory(), 0
+    for final_id, covers in answers:
+        decision = ask(memory, look=Look(final_id=final_id, covers=covers))
+        memory = decision.memory
+        begun += decision.begin
+        assert covers or not decision.begin
+    assert begun <= 1
+
+
+def test_final_id_is_found_in_a_source(tools: Toolbox, booru: BooruProcess) -> None:
+    """The last post up to the cutoff is found by bisection, in a source that goes on after it and one that does not."""
+    booru.set_year(2022)
+    for year in (2021, 2022):
+        ids = [p["id"] for p in booru.truth(2022) if datetime.fromisoformat(p["created_at"]) <= cutoff(year)]
+        look = look_at(tools.source, year)
+        assert look.final_id == max(ids)
+        assert look.covers
+    assert not look_at(tools.source, 2030).covers
