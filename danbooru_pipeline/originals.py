@@ -16,6 +16,7 @@ from typing import Any, Final
 from danbooru_pipeline.atomic import remove_parts
 from danbooru_pipeline.errors import SourceError
 from danbooru_pipeline.fetch import Downloaded, download_file
+from danbooru_pipeline.fetch.partial import remove_strays
 from danbooru_pipeline.images import DECODED_TYPES, ImageJob, ImageResult
 from danbooru_pipeline.layout import EXTENSIONS
 from danbooru_pipeline.ledger import BucketPlan, LedgerRow, list_files, plan_bucket, read_ledger, write_ledger
@@ -114,6 +115,7 @@ class _OriginalsOfBucket:
         remove_parts(self.folder)
         remove_parts(self.tools.layout.px512_bucket(self.bucket))
         plan = _plan(self.tools, self.bucket, self.year, self.old)
+        remove_strays(self.folder, {(post.id, post.md5) for post in plan.fetch})
         self.rows |= {row.id: row for row in (*plan.keep, *plan.settle)}
         try:
             self._fetch_all(plan.fetch)

@@ -11,13 +11,14 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
 from danbooru_pipeline.atomic import commit_part, part_path
 from danbooru_pipeline.errors import StoreError, is_disk_full
 from danbooru_pipeline.fetch.client import REDIRECTS, BooruClient, is_throttled, retry_after_seconds
+from danbooru_pipeline.fetch.partial import Partial
 from danbooru_pipeline.images.signature import sniff_type
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Post
@@ -87,7 +88,7 @@ def download_file(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _require_space(target.parent, post.file_size or 0, client.settings.min_free_bytes)
-        return _Download(client, post, part, base_seconds).run(target)
+        return _Download(client, post, part, Partial(target, post), base_seconds).run(target)
     except OSError as error:
         if is_disk_full(error):
             raise StoreError(f"the disk of {target.parent} is full; free some space, then run again") from error
@@ -107,10 +108,11 @@ def _require_space(folder: Path, size: int, min_free_bytes: int) -> None:
 class _Download:
     """The tries for one file. Remembers the MD5 of whole bodies: bytes that come twice are what the source has."""
 
-    def __init__(self, client: BooruClient, post: Post, part: Path, base_seconds: float) -> None:
+    def __init__(self, client: BooruClient, post: Post, part: Path, partial: Partial, base_seconds: float) -> None:
         self.client = client
         self.post = post
         self.part = part
+        self.partial = partial
         self.base_seconds = base_seconds
         self.url = self._first_url()
         self.whole_md5s: set[str] = set()
@@ -121,6 +123,7 @@ class _Download:
         in_place = last.reason in {None, Reason.MD5_DIFFERS}
         if in_place:
             commit_part(self.part, target)
+            self.partial.drop()
         return Downloaded(
             reason=last.reason,
             in_place=in_place,
@@ -150,34 +153,49 @@ class _Download:
     def _request(self, url: str) -> _Try:
         # A second try asks caches on the way to fetch the file anew.
         headers = {"Cache-Control": "no-cache"} if self.whole_md5s else {}
+        kept = self.partial.size()
+        if kept:
+            headers["Range"] = f"bytes={kept}-"
         try:
             with self.client.slots.hold(), self.client.stream(url, headers=headers) as response:
-                return self._receive(response) if response.status_code == 200 else _judge_status(response)
+                if response.status_code == 200:
+                    return self._receive(response)
+                if kept and response.status_code in {206, 416}:
+                    return self._go_on(response)
+                return _judge_status(response)
         except httpx.HTTPError:
             return _Try(reason=Reason.RETRY_EXHAUSTED, retry=True)
 
-    def _receive(self, response: httpx.Response) -> _Try:
-        """Write a body to the part file, up to its end, its limit or its deadline."""
+    def _go_on(self, response: httpx.Response) -> _Try:
+        """Add the rest to what was kept of a file; start over when the server speaks of another one."""
+        if self.partial.take_up(self.part, response):
+            return self._receive(response, begun=True)
+        return _Try(reason=Reason.TRUNCATED, http_status=response.status_code, retry=True)
+
+    def _receive(self, response: httpx.Response, *, begun: bool = False) -> _Try:
+        """Write a body to the part file, or to the end of it, up to the body's end, its limit or its deadline."""
         expected = self.post.file_size
         cap = MAX_BYTES_WITHOUT_SIZE if expected is None else expected + SIZE_SLACK_BYTES
         deadline = time.monotonic() + self.base_seconds + (expected or 0) / MIN_BYTES_PER_SECOND
-        digest = hashlib.md5(usedforsecurity=False)
-        size, head = 0, b""
+        size, head, digest = _state_of(self.part) if begun else (0, b"", hashlib.md5(usedforsecurity=False))
         try:
-            with self.part.open("wb") as file:
+            with self.part.open("ab" if begun else "wb") as file:
                 for chunk in response.iter_raw():
                     size += len(chunk)
                     head += chunk[: HEAD_BYTES - len(head)]
                     if size > cap:
                         return self._judge_overlong(size, head)
                     if time.monotonic() > deadline:
-                        # Not tried again now: five deadlines of a large file would be hours.
+                        # Not tried again now: five deadlines of a large file would be hours. The next run goes on.
+                        file.flush()
+                        self.partial.keep(self.part, response)
                         return _Try(reason=Reason.TRUNCATED, http_status=200)
                     digest.update(chunk)
                     file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
         except httpx.HTTPError:
+            self.partial.keep(self.part, response)
             return _Try(reason=Reason.TRUNCATED, http_status=200, retry=True)
         return self._judge_body(size, digest.hexdigest(), head, has_end=_tells_its_end(response))
 
@@ -213,6 +231,15 @@ class _Download:
             self.whole_md5s.add(md5)
             reason = Reason.MD5_MISMATCH
         return _Try(reason=reason, http_status=200, size=size, md5=md5, retry=True)
+
+
+def _state_of(part: Path) -> tuple[int, bytes, Any]:
+    """Length, first bytes and MD5 so far of a file that is begun."""
+    with part.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        file.seek(0)
+        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+        return file.tell(), head, digest
 
 
 def _tells_its_end(response: httpx.Response) -> bool:

@@ -394,3 +394,76 @@ def test_api_key_goes_to_the_api_alone(
     assert [("authorization" in headers) for _, headers in cdn.requests] == [False, False]
     seen = [*api.targets, *cdn.targets, caplog.text, repr(client), repr(client.settings), repr(caught.value)]
     assert "hunter2secret" not in "\n".join(seen)
+
+
+BIG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 2000
+HALF = len(BIG) // 2
+
+
+def ranged(*, etag: str = '"one"', later_etag: str | None = None, shift: int = 0, honours: bool = True) -> Answer:
+    """A server whose first answer breaks off half-way, and which gives the rest when it is asked for."""
+    asked = 0
+
+    def answer(_server: RawServer, connection: socket.socket, _target: str, headers: dict[str, str]) -> None:
+        nonlocal asked
+        asked += 1
+        name = {"ETag": etag if asked == 1 else later_etag or etag} if etag else {}
+        wanted = headers.get("range")
+        if asked == 1:
+            connection.sendall(make_answer(BIG[:HALF], length=len(BIG), headers=name))
+        elif wanted is None or not honours:
+            connection.sendall(make_answer(BIG, headers=name))
+        else:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-")) + shift
+            span = {"Content-Range": f"bytes {start}-{len(BIG) - 1}/{len(BIG)}"}
+            connection.sendall(make_answer(BIG[start:], status=206, headers=name | span))
+
+    return answer
+
+
+def ranges_asked(server: RawServer) -> list[str | None]:
+    """The Range header of each request."""
+    return [headers.get("range") for _, headers in server.requests]
+
+
+def test_transfer_that_broke_off_goes_on(serve: Serve, connect: Connect, target: Path) -> None:
+    """Only the rest is asked for, and the whole is what the metadata say."""
+    server = serve(ranged())
+    got = download_file(connect(server.url), post_of(BIG), target)
+    assert (got.reason, got.size) == (None, len(BIG))
+    assert target.read_bytes() == BIG
+    assert ranges_asked(server) == [None, f"bytes={HALF}-"]
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+def test_transfer_goes_on_in_the_next_run(serve: Serve, connect: Connect, target: Path) -> None:
+    """What a run that gave up had received is kept for the next one, even in another process."""
+    server = serve(ranged())
+    first = download_file(connect(server.url, retry_seconds=0.001), post_of(BIG), target)
+    assert (first.reason, first.requests) == (Reason.TRUNCATED, 1)
+    assert not target.exists()
+    assert download_file(connect(server.url), post_of(BIG), target).reason is None
+    assert ranges_asked(server) == [None, f"bytes={HALF}-"]
+    assert target.read_bytes() == BIG
+
+
+@pytest.mark.parametrize(
+    ("server_is", "asked"),
+    [
+        (ranged(later_etag='"two"'), 3),
+        (ranged(shift=10), 3),
+        (ranged(honours=False), 2),
+        (ranged(etag=""), 2),
+        (ranged(etag='W/"weak"'), 2),
+    ],
+    ids=["another file", "another place", "no ranges", "no name", "weak name"],
+)
+def test_rest_of_another_file_is_not_added(
+    serve: Serve, connect: Connect, target: Path, server_is: Answer, asked: int
+) -> None:
+    """Without the server's word that it is the same file from the right place on, the transfer starts over."""
+    server = serve(server_is)
+    assert download_file(connect(server.url, retry_seconds=20), post_of(BIG), target).reason is None
+    assert target.read_bytes() == BIG
+    assert len(server.requests) == asked
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
