@@ -22,17 +22,21 @@ def dagster_home(layout: Layout) -> Path:
     return Path(os.environ.get("DAGSTER_HOME") or layout.dagster_home)
 
 
-def run_build(settings: Settings, year: int, *, buckets: str, say: Say, tell: Say) -> int:
+def run_build(settings: Settings, year: int, *, buckets: str, retry: bool, say: Say, tell: Say) -> int:
     """Build a release and return the exit code. `say` takes progress, `tell` what was made.
+
+    With `retry` the posts are taken as they were swept, and only what is pending is asked for.
 
     Raises:
         DanbooruPipelineError: settings, root or source do not allow it.
     """
     with Toolbox(settings) as tools:
-        return build_year(tools, year, buckets=buckets, say=say, tell=tell)
+        return build_year(tools, year, buckets=buckets, retry=retry, say=say, tell=tell)
 
 
-def build_year(tools: Toolbox, year: int, *, buckets: str = "0000-0999", say: Say, tell: Say) -> int:
+def build_year(
+    tools: Toolbox, year: int, *, buckets: str = "0000-0999", retry: bool = False, say: Say, tell: Say
+) -> int:
     """Build a release with a toolbox that is open; see `run_build`."""
     check_build(tools, year)
     # Dagster takes seconds to import; a wrong setting is told before that.
@@ -43,7 +47,7 @@ def build_year(tools: Toolbox, year: int, *, buckets: str = "0000-0999", say: Sa
     except ValueError:
         raise SettingsError(f"{buckets!r} are not buckets; give a range like 0000-0009, or 0123") from None
     with open_instance(dagster_home(tools.layout)) as instance:
-        result = build_release(tools, instance, year, buckets=chosen, say=say)
+        result = build_release(tools, instance, year, buckets=chosen, retry=retry, say=say)
     images = result.stages.get("original_images")
     if images is not None:
         sums = images.numbers

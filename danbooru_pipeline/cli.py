@@ -84,11 +84,29 @@ def demo(root: Path, posts: int) -> None:
 @click.option(
     "--buckets", default="0000-0999", show_default=True, help="Buckets to work on, like 0000-0009 or 0123,0456."
 )
-def build(year: int, buckets: str) -> None:
+@click.option("--retry", is_flag=True, help="Only ask again for what an earlier build left pending.")
+def build(year: int, buckets: str, *, retry: bool) -> None:
     """Build the release of YEAR: metadata, images, manifest, snapshot. Resumes where an earlier build stopped."""
     from danbooru_pipeline.build import run_build
 
-    sys.exit(run_build(_settings(), year, buckets=buckets, say=_say, tell=click.echo))
+    sys.exit(run_build(_settings(), year, buckets=buckets, retry=retry, say=_say, tell=click.echo))
+
+
+@main.command()
+@YEAR
+@JSON
+def plan(year: int, *, as_json: bool) -> None:
+    """Say what a build of YEAR would cost: requests, bytes, disk and days. Downloads and writes nothing."""
+    from danbooru_pipeline.forecast import forecast_year
+    from danbooru_pipeline.toolbox import Toolbox
+
+    with Toolbox(_settings()) as tools:
+        forecast = forecast_year(tools, year)
+    if as_json:
+        _print_json(forecast.as_dict())
+    else:
+        for line in forecast.lines():
+            click.echo(line)
 
 
 @main.command()

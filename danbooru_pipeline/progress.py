@@ -6,7 +6,9 @@ Printed where the work runs: a line on a terminal, a log line every 30 seconds i
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Self
 
 Report = Callable[[str], None]
 
@@ -29,25 +31,61 @@ def human_seconds(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
 
 
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """Where one piece of work stands: what a meter counted so far."""
+
+    title: str
+    steps: int
+    total: int
+    files: int
+    bytes: int
+    reasons: Mapping[str, int]
+    is_over: bool = False
+
+
+Watch = Callable[[Gauge], None]
+#: How often a gauge is shown to whoever watches, in seconds.
+WATCH_SECONDS = 0.5
+
+
 class Meter:
-    """Files, bytes and reasons of one piece of work of `total` steps. Safe for threads.
+    """Files, bytes and reasons of one piece of work of `total` steps. Safe for threads; use it as a context manager.
 
     Args:
         title: of the work.
         total: how many steps it has.
         report: told a line every so often; without it the meter only counts.
         every_seconds: how often.
+        watch: shown the counts twice a second, and at the end.
     """
 
     def __init__(
-        self, title: str = "", *, total: int = 0, report: Report | None = None, every_seconds: float = 30.0
+        self,
+        title: str = "",
+        *,
+        total: int = 0,
+        report: Report | None = None,
+        every_seconds: float = 30.0,
+        watch: Watch | None = None,
     ) -> None:
         self.title, self.total, self.steps = title, total, 0
+        self._watch, self._shown = watch, 0.0
         self.files = self.bytes = 0
         self.reasons: Counter[str] = Counter()
         self._report, self._every = report, every_seconds
         self._began = self._said = time.monotonic()
         self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._watch is not None:
+            self._watch(self._gauge(is_over=True))
+
+    def _gauge(self, *, is_over: bool = False) -> Gauge:
+        return Gauge(self.title, self.steps, self.total, self.files, self.bytes, dict(self.reasons), is_over)
 
     def count_file(self, size: int, reason: str | None) -> None:
         """Note one file that was asked for."""
@@ -66,21 +104,30 @@ class Meter:
 
     def line(self) -> str:
         """How far the work is, how fast, how long it will take, and what went wrong."""
-        seconds = max(time.monotonic() - self._began, 1e-9)
-        parts = [f"{self.title}: {self.steps:,}/{self.total:,}"]
-        if self.files:
-            parts.append(f"{self.files:,} files, {human_bytes(self.bytes)}, {self.files / seconds:.1f} files/s")
-        if 0 < self.steps < self.total:
-            parts.append(f"{human_seconds(seconds / self.steps * (self.total - self.steps))} left")
-        if self.reasons:
-            parts.append(", ".join(f"{name} {n:,}" for name, n in self.reasons.most_common()))
-        return " · ".join(parts)
+        return progress_line(self._gauge(), time.monotonic() - self._began)
 
     def _say(self) -> None:
         with self._lock:
             now = time.monotonic()
+            if self._watch is not None and now - self._shown >= WATCH_SECONDS:
+                self._shown = now
+                self._watch(self._gauge())
             if self._report is None or now - self._said < self._every:
                 return
             self._said = now
             text, report = self.line(), self._report
         report(text)
+
+
+def progress_line(gauge: Gauge, seconds: float) -> str:
+    """A gauge for people, after so many seconds of work."""
+    seconds = max(seconds, 1e-9)
+    parts = [f"{gauge.title}: {gauge.steps:,}/{gauge.total:,}"]
+    if gauge.files:
+        parts.append(f"{gauge.files:,} files, {human_bytes(gauge.bytes)}, {gauge.files / seconds:.1f} files/s")
+    if 0 < gauge.steps < gauge.total:
+        parts.append(f"{human_seconds(seconds / gauge.steps * (gauge.total - gauge.steps))} left")
+    if gauge.reasons:
+        ordered = sorted(gauge.reasons.items(), key=lambda item: -item[1])
+        parts.append(", ".join(f"{name} {count:,}" for name, count in ordered))
+    return " · ".join(parts)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 
@@ -22,6 +22,9 @@ from danbooru_pipeline.images import ImagePool, ImageSettings
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import ApiSource, News, Source, ask_again
+
+if TYPE_CHECKING:
+    from danbooru_pipeline.progress import Watch
 
 T = TypeVar("T")
 
@@ -41,6 +44,7 @@ class Toolbox:
         worked_seconds: CPU time that the threads of runs spent in the work itself, and not in orchestrating it.
         stopped_by: the error that ended the last piece of work, if one did.
         counted: sums over all buckets that were worked on, those that failed as well.
+        watch: is shown how work on buckets goes on; None when nobody looks.
     """
 
     def __init__(self, settings: Settings, *, now: Callable[[], datetime] = _now) -> None:
@@ -50,6 +54,7 @@ class Toolbox:
         self.worked_seconds = 0.0
         self.stopped_by: DanbooruPipelineError | None = None
         self.counted: Counter[str] = Counter()
+        self.watch: Watch | None = None
         self._api_is_silent = False
         self._stack = contextlib.ExitStack()
         self._opened: dict[str, Any] = {}

@@ -160,11 +160,13 @@ def test_pending_posts_are_told_by_the_exit_code(tmp_path: Path, booru: BooruPro
     assert left.returncode == 1
     assert "retry_exhausted" in left.stdout
     assert call("verify", str(tmp_path / "releases/danbooru2021"), "--full", env=environment()).returncode == 0
+    assert "1 posts are pending" in left.stdout
     booru.clear_faults()
     booru.reset_requests()
-    done = call("build", "2021", "--buckets", "0000-0059", env=env)
+    done = call("build", "2021", "--retry", env=env)
     assert done.returncode == 0
     assert len(booru.requested_files()) == 1
+    assert booru.requests()["posts"] == 1, "the posts are not swept again; one request makes sure of the source"
     assert json.loads((tmp_path / "releases/danbooru2021/RELEASE.json").read_text())["version"] == "2021.1"
 
 
@@ -197,6 +199,26 @@ def kill_at(moment: Callable[[Path], bool], root: Path, env: Mapping[str, str]) 
             time.sleep(0.002)
         with contextlib.suppress(ProcessLookupError):  # it came to its end just then
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_retry_of_nothing_is_refused(tmp_path: Path, booru: BooruProcess) -> None:
+    """Without an earlier build there is nothing to retry."""
+    result = call("build", "2021", "--retry", env=settings_of(booru, tmp_path))
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "nothing to retry" in result.stderr
+
+
+def test_plan_downloads_and_writes_nothing(tmp_path: Path, booru: BooruProcess) -> None:
+    """The plan of a year is told in lines or as JSON, with exit code 0 and an untouched root."""
+    env = settings_of(booru, tmp_path / "root")
+    shown = call("plan", "2021", env=env)
+    assert shown.returncode == 0
+    assert "would download" in shown.stdout
+    told = json.loads(call("plan", "2021", "--json", env=env).stdout)
+    assert told["files"] > 20
+    assert not (tmp_path / "root").exists()
+    assert booru.requests().get("files", 0) == 0
 
 
 @pytest.mark.slow

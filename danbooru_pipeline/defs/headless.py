@@ -20,13 +20,14 @@ from dagster._core.storage.dagster_run import RunsFilter
 from danbooru_pipeline.defs.images import ORIGINALS_PER_RUN, PX512_PER_RUN
 from danbooru_pipeline.defs.lanes import OWNER_TAG, Lane, LaneProcesses, RunOrder, RunReport, open_lanes
 from danbooru_pipeline.defs.partitions import bucket_releases
-from danbooru_pipeline.errors import DanbooruPipelineError, SourceBlocked
+from danbooru_pipeline.errors import DanbooruPipelineError, SettingsError, SourceBlocked
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.ledger import LedgerRow, read_ledger
 from danbooru_pipeline.originals import plan_originals
 from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.posts import Post
 from danbooru_pipeline.preflight import check_root, check_space
+from danbooru_pipeline.terminal import TerminalLine
 from danbooru_pipeline.toolbox import Toolbox
 
 Say = Callable[[str], None]
@@ -90,7 +91,12 @@ class HeadlessBuild:
     """Runs the assets of one release on an instance."""
 
     def __init__(self, tools: Toolbox, instance: dg.DagsterInstance, year: int, *, say: Say) -> None:
-        self.tools, self.year, self.say = tools, year, say
+        self.tools, self.year = tools, year
+        self.line = TerminalLine()
+        # Where there is no terminal, whole lines go to whoever asked for them.
+        self.say = self.line.write if self.line.is_live else say
+        if self.line.is_live:
+            tools.watch = lambda gauge: self.line.show("", gauge)
         self.lane = Lane(tools, instance)
         self.stages: dict[str, StageResult] = {}
         self.stopped_by: DanbooruPipelineError | None = None
@@ -107,6 +113,8 @@ class HeadlessBuild:
 
     def run_images(self, buckets: Sequence[str]) -> None:
         """Work on buckets: originals, then 512px images."""
+        if not buckets:
+            return
         stages = {
             "original_images": self._orders("original_images", buckets, ORIGINALS_PER_RUN),
             "images_512px": self._orders("images_512px", buckets, PX512_PER_RUN),
@@ -115,7 +123,7 @@ class HeadlessBuild:
             for name, orders in stages.items():
                 self._collect(name, (self.lane.run(order) for order in orders), len(buckets))
             return
-        with open_lanes(self.tools.settings) as lanes:
+        with open_lanes(self.tools.settings, show=self.line.show if self.line.is_live else None) as lanes:
             self._run_beside(lanes, stages, len(buckets))
 
     def run_release(self) -> bool:
@@ -149,6 +157,7 @@ class HeadlessBuild:
                 raise self.stopped_by  # ends the lanes, which would go on with what they were given
 
     def _collect(self, name: str, reports: Iterator[RunReport], buckets: int) -> None:
+        self.line.begin(f"{name} {self.year}", buckets)
         for report in reports:
             self._take(name, report)
             if self.stopped_by is not None:
@@ -161,16 +170,27 @@ class HeadlessBuild:
 
 
 def build_release(
-    tools: Toolbox, instance: dg.DagsterInstance, year: int, *, buckets: Sequence[str] = BUCKETS, say: Say
+    tools: Toolbox,
+    instance: dg.DagsterInstance,
+    year: int,
+    *,
+    buckets: Sequence[str] = BUCKETS,
+    retry: bool = False,
+    say: Say,
 ) -> BuildResult:
     """Build a release, or as much of it as these buckets allow; `preflight.check_build` comes before.
+
+    With `retry` the posts are those of the last sweep, and only buckets with something left are worked on.
 
     Raises:
         DanbooruPipelineError: the build was stopped; what was done so far is kept, and a rerun goes on from there.
     """
     end_orphaned_runs(instance)
     build = HeadlessBuild(tools, instance, year, say=say)
-    if build.run_metadata():
+    if retry:
+        buckets = buckets_left(tools, year, buckets)
+        say(f"looking at {len(buckets):,} buckets, those with something left among them")
+    if retry or build.run_metadata():
         check_space(tools, year)
         build.run_images(buckets)
         check_root(tools.layout.root, min_free_bytes=tools.settings.min_free_bytes)
@@ -184,6 +204,20 @@ def build_release(
     if build.stopped_by is not None:
         raise build.stopped_by
     return replace(build.result(), pending_elsewhere=others.pending)
+
+
+def buckets_left(tools: Toolbox, year: int, buckets: Sequence[str]) -> list[str]:
+    """Those of the buckets that a build would still work on, and their neighbours, so that few runs cover them.
+
+    A neighbour with nothing left costs milliseconds and no request.
+
+    Raises:
+        SettingsError: the posts of the year were never swept.
+    """
+    if not tools.layout.posts_report(year).exists():
+        raise SettingsError(f"there is nothing to retry of {year}; run danbooru-pipeline build {year}")
+    hundreds = {bucket[:2] for bucket in buckets if plan_originals(tools, bucket, year).changes_ledger}
+    return [bucket for bucket in buckets if bucket[:2] in hundreds]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,19 +9,21 @@ import dataclasses
 import multiprocessing
 import os
 import socket
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.util import Finalize
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 
 from danbooru_pipeline.definitions import build_defs
 from danbooru_pipeline.errors import DanbooruPipelineError
 from danbooru_pipeline.processes import die_with, leave_signals_to_parent
+from danbooru_pipeline.progress import Gauge
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.toolbox import Toolbox
 
@@ -29,6 +31,9 @@ from danbooru_pipeline.toolbox import Toolbox
 OWNER_TAG: Final = "danbooru/process"
 QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 LANES: Final = 2
+
+#: Is told by whom, and where that one stands.
+Show = Callable[[str, Gauge], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +96,17 @@ class Lane:
 class LaneProcesses:
     """Lanes beside this process; they start with the first run and end with the block of `open_lanes`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, show: Show | None) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._gauges = context.SimpleQueue() if show else None
+        if self._gauges is not None:
+            threading.Thread(target=_pass_on, args=(self._gauges, show), daemon=True).start()
         share = dataclasses.replace(settings, workers=max(1, settings.workers // LANES))
         self._executor = ProcessPoolExecutor(
             LANES,
-            mp_context=multiprocessing.get_context("spawn"),
+            mp_context=context,
             initializer=_open_lane,
-            initargs=(share, os.getpid()),
+            initargs=(share, os.getpid(), self._gauges),
         )
 
     def run_all(self, orders: Sequence[RunOrder]) -> Iterator[RunReport]:
@@ -119,9 +128,9 @@ class LaneProcesses:
 
 
 @contextmanager
-def open_lanes(settings: Settings) -> Iterator[LaneProcesses]:
-    """Lane processes for the length of a block, killed when it ends with an error."""
-    lanes = LaneProcesses(settings)
+def open_lanes(settings: Settings, *, show: Show | None = None) -> Iterator[LaneProcesses]:
+    """Lane processes for the length of a block, killed when it ends with an error; `show` is told how they go on."""
+    lanes = LaneProcesses(settings, show)
     try:
         yield lanes
     except BaseException:
@@ -133,12 +142,20 @@ def open_lanes(settings: Settings) -> Iterator[LaneProcesses]:
 _lane: Lane | None = None
 
 
-def _open_lane(settings: Settings, parent: int) -> None:
+def _pass_on(gauges: Any, show: Show) -> None:
+    """Show what the lanes send, as long as this process lives."""
+    while True:
+        show(*gauges.get())
+
+
+def _open_lane(settings: Settings, parent: int, gauges: Any) -> None:
     """Prepare a lane process: a toolbox of its own on the shared root, and the shared instance."""
     global _lane  # noqa: PLW0603 - a process has one lane, and a pool offers no other place for it
     die_with(parent)
     leave_signals_to_parent()
     tools = Toolbox(settings)
+    if gauges is not None:
+        tools.watch = lambda gauge: gauges.put((str(os.getpid()), gauge))
     # Image workers must be gone before the process waits for its children.
     Finalize(None, tools.__exit__, args=(None, None, None), exitpriority=100)
     _lane = Lane(tools, dg.DagsterInstance.get())

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 import dagster as dg
 
-from danbooru_pipeline.buckets import for_each_bucket
+from danbooru_pipeline.buckets import Finished, for_each_bucket
 from danbooru_pipeline.defs.partitions import bucket_releases
 from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused, StoreError, is_disk_full
 from danbooru_pipeline.progress import Meter
@@ -82,8 +82,8 @@ def materialize_buckets(
             for year in sorted({year for _, year in keys.values()}):
                 of_bucket = {bucket: key for key, (bucket, its_year) in keys.items() if its_year == year}
                 title = f"{context.asset_key.to_user_string()} {year}"
-                meter = Meter(title, total=len(of_bucket), report=context.log.info)
-                for finished in for_each_bucket(partial(work, year=year, meter=meter), list(of_bucket)):
+                meter = Meter(title, total=len(of_bucket), report=context.log.info, watch=tools.watch)
+                for finished in _work_on(work, list(of_bucket), year, meter):
                     meter.count_step()
                     key = of_bucket[finished.bucket]
                     if finished.report is None:
@@ -105,6 +105,11 @@ def materialize_buckets(
     for key, metadata in done.items():
         context.add_asset_metadata(metadata, partition_key=key)
     return dg.MaterializeResult()
+
+
+def _work_on(work: BucketWork[R], buckets: list[str], year: int, meter: Meter) -> Iterator[Finished[R]]:
+    with meter:
+        yield from for_each_bucket(partial(work, year=year, meter=meter), buckets)
 
 
 def _count(tools: Toolbox, numbers: Mapping[str, Any], reasons: Mapping[str, int]) -> None:
