@@ -118,7 +118,7 @@ def status(year: int | None, *, as_json: bool) -> None:
 
     settings = _settings(offline=True)
     layout = Layout(settings.root)
-    excluded = frozenset(settings.exclude_tags)
+    excluded = settings.excluded
     years = [year] if year is not None else known_years(layout)
     found = [year_status(layout, each, exclude_tags=excluded) for each in years]
     if as_json:

@@ -188,6 +188,10 @@ class Layout:
         """A release that a newer version of the same year is taking the place of; gone when that is done."""
         return self.releases / f".{release_name(year)}.retired"
 
+    def takedown(self, year: int) -> Path:
+        """Tables of a release that is being made again without some posts; hidden, and gone when that is done."""
+        return self.releases / f".{release_name(year)}.takedown"
+
     def release_lock(self, year: int) -> Path:
         """Lock that one process at a time holds while it makes a release."""
         return self.releases / f".{release_name(year)}.lock"

@@ -26,9 +26,16 @@ LOOPBACK_DOWNLOADS_PARALLEL = 8
 
 
 def _setting(
-    default: Any, help_: str, *, unit: str = "", parse: Callable[[str], Any] = str, secret: bool = False
+    default: Any,
+    help_: str,
+    *,
+    unit: str = "",
+    parse: Callable[[str], Any] = str,
+    secret: bool = False,
+    empty_says: bool = False,
 ) -> Any:
-    metadata = {"help": help_, "unit": unit, "parse": parse, "secret": secret}
+    """Declare one; `empty_says`: that the variable is set is an answer, even when it is empty."""
+    metadata = {"help": help_, "unit": unit, "parse": parse, "secret": secret, "empty_says": empty_says}
     if callable(default):
         return field(default_factory=default, metadata=metadata, repr=not secret)
     return field(default=default, metadata=metadata, repr=not secret)
@@ -46,7 +53,28 @@ def _parse_url(text: str) -> str:
 
 
 def _parse_tags(text: str) -> tuple[str, ...]:
-    return tuple(text.replace(",", " ").split())
+    """Tags; ``none`` and nothing at all both say that no tag is excluded."""
+    tags = tuple(text.replace(",", " ").split())
+    return () if tags == ("none",) else tags
+
+
+def _parse_switch(text: str) -> bool:
+    if text.lower() not in {"0", "1", "no", "yes", "false", "true", "off", "on"}:
+        raise ValueError("yes or no")
+    return text.lower() in {"1", "yes", "true", "on"}
+
+
+def _parse_public_url(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme not in {"http", "https"} or not url.hostname or url.username or any(c in text for c in "\"'<>{} "):
+        raise ValueError("the address of the folder of releases, like https://data.example.org/releases")
+    return text.rstrip("/")
+
+
+def _parse_one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("one line of text")
+    return text
 
 
 def _number(kind: type[int] | type[float], *, above: float) -> Callable[[str], Any]:
@@ -149,9 +177,26 @@ class Settings:
         unit="processes",
         parse=_number(int, above=0),
     )
-    exclude_tags: tuple[str, ...] = _setting(
-        (), "tags, separated by spaces or commas, whose posts get no file in any release", parse=_parse_tags
+    exclude_tags: tuple[str, ...] | None = _setting(
+        None,
+        "tags, separated by spaces or commas, whose posts get no file in any release; `none` for no tags; "
+        "nothing is published from public hosts until it is set",
+        parse=_parse_tags,
+        empty_says=True,
     )
+    hash_blocklist: Path | None = _setting(
+        None, "private file of MD5 and SHA-256, one a line; posts with such a file are taken down", parse=Path
+    )
+    maker: str = _setting("Anonymous", "who publishes the releases, as they are cited", parse=_parse_one_line)
+    removal_contact: str = _setting("", "where to ask for a removal; default the contact", parse=_parse_one_line)
+    public_url: str = _setting("", "address below which the releases are served", parse=_parse_public_url)
+    webdataset: bool = _setting(
+        default=False, help_="also ship the 512px images as one tar a bucket: yes or no", parse=_parse_switch
+    )
+    torrent: bool = _setting(
+        default=False, help_="make a torrent of metadata.json.tar.xz: yes or no", parse=_parse_switch
+    )
+    signing_key: Path | None = _setting(None, "SSH private key without a passphrase that signs SHA256SUMS", parse=Path)
     first_year: int = _setting(2021, "first release year", unit="year", parse=_parse_year)
     min_free_bytes: int = _setting(
         256 * 2**20,
@@ -201,6 +246,11 @@ class Settings:
     )
 
     @property
+    def excluded(self) -> frozenset[str]:
+        """Tags whose posts get no file; none before there is a decision."""
+        return frozenset(self.exclude_tags or ())
+
+    @property
     def on_loopback(self) -> bool:
         """Whether both hosts are this machine, as in the demo and the tests."""
         return is_loopback(self.api_url) and is_loopback(self.cdn_url)
@@ -235,7 +285,7 @@ class Settings:
         values: dict[str, Any] = {}
         for name, setting in known.items():
             text = environ.get(name, "").strip()
-            if not text:
+            if not text and not (setting.metadata["empty_says"] and name in environ):
                 continue
             try:
                 values[setting.name] = setting.metadata["parse"](text)

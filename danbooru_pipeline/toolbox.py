@@ -20,8 +20,16 @@ from danbooru_pipeline.errors import DanbooruPipelineError, SettingsError, Sourc
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.images import ImagePool, ImageSettings
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.release.options import PaperOptions
+from danbooru_pipeline.release.signing import public_key
+from danbooru_pipeline.release.takedowns import read_takedowns
 from danbooru_pipeline.settings import Settings
+<<<<<<< HEAD
 from danbooru_pipeline.sources import ApiSource, News, Source, ask_again
+=======
+from danbooru_pipeline.sources import ApiSource, Source
+from danbooru_pipeline.sources.leave_out import SourceWithout
+>>>>>>> e8fceb4 (Take posts down everywhere, reconstruct earlier years, and ask for a decision before publishing)
 
 if TYPE_CHECKING:
     from danbooru_pipeline.progress import Watch
@@ -108,7 +116,7 @@ class Toolbox:
             raise SettingsError(
                 f"posts cannot come from {self.settings.posts_source!r} in this version; set DANBOORU_POSTS_SOURCE=api",
             )
-        return ApiSource(self.client)
+        return SourceWithout(ApiSource(self.client), read_takedowns(self.layout).ids)
 
     def ask_again(self, ids: Sequence[int], *, witness: int | None, year: int) -> News:
         """What the booru says of posts now; no news from one whose API does not answer, which is asked once only.
@@ -157,6 +165,23 @@ class Toolbox:
         return ImageSettings(png_level=self.settings.png_level, px512_quality=self.settings.px512_quality)
 
     @cached_property
+    def paper_options(self) -> PaperOptions:
+        """What the operator chose about the papers of releases.
+
+        Raises:
+            SettingsError: the signing key cannot sign.
+        """
+        settings = self.settings
+        return PaperOptions(
+            maker=settings.maker,
+            contact=settings.removal_contact or settings.contact,
+            url=settings.public_url,
+            webdataset=settings.webdataset,
+            torrent=settings.torrent,
+            signer=public_key(settings.signing_key) if settings.signing_key else "",
+        )
+
+    @cached_property
     def exclude_tags(self) -> frozenset[str]:
         """Tags whose posts get no file."""
-        return frozenset(self.settings.exclude_tags)
+        return self.settings.excluded

@@ -16,8 +16,9 @@ from danbooru_pipeline.defs.partitions import releases
 from danbooru_pipeline.defs.plots import plot
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.locks import exclusive
-from danbooru_pipeline.release import apply_snapshot, flip_current, plan_snapshot, write_manifest
+from danbooru_pipeline.release import apply_snapshot, flip_current, plan_snapshot, require_decision
 from danbooru_pipeline.release.record import Release
+from danbooru_pipeline.removal import manifest_without_blocked
 from danbooru_pipeline.sources import merge_news
 from danbooru_pipeline.toolbox import Toolbox
 
@@ -49,7 +50,7 @@ def release_manifest(context: dg.AssetExecutionContext, toolbox: dg.ResourcePara
     with clear_failures(toolbox):
         with exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
             changed = merge_news(toolbox.layout, year)
-        summary = write_manifest(toolbox.layout, year, px512_settings=toolbox.image_settings.fingerprint())
+        summary = manifest_without_blocked(toolbox, year)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": summary.posts,
@@ -82,10 +83,12 @@ def release_snapshot(context: dg.AssetExecutionContext, toolbox: dg.ResourcePara
     """The tree of a release: hard links, metadata, checksums; verified in full before it gets its name."""
     year = int(context.partition_key)
     with clear_failures(toolbox):
-        plan = plan_snapshot(toolbox.layout, year, image_settings=toolbox.image_settings.as_dict())
+        plan = plan_snapshot(
+            toolbox.layout, year, image_settings=toolbox.image_settings.as_dict(), options=toolbox.paper_options
+        )
         for line in plan.lines():
             context.log.info(line)
-        release = apply_snapshot(plan, created_at=toolbox.now())
+        release = apply_snapshot(plan, created_at=toolbox.now(), signing_key=toolbox.settings.signing_key)
     return dg.MaterializeResult(
         metadata=_numbers(release, action=str(plan.action), path=str(toolbox.layout.release(year)))
     )
@@ -117,6 +120,7 @@ def _numbers(release: Release, *, action: str, path: str) -> dict[str, Any]:
 def publication(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
     """`releases/current` points to the newest release."""
     with clear_failures(toolbox):
+        require_decision(toolbox.layout, toolbox.settings)
         current = flip_current(toolbox.layout)
     context.log.info("releases/current is %s", current.name)
     return dg.MaterializeResult(metadata={"current": current.name, "path": dg.MetadataValue.path(str(current))})

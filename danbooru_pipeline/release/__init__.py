@@ -8,11 +8,12 @@ from danbooru_pipeline.release.findings import Finding, Kind, VerifyReport
 from danbooru_pipeline.release.jsonl import encode_record, to_2021_dialect, write_posts_jsonl
 from danbooru_pipeline.release.manifest import MANIFEST_SCHEMA, read_summary, write_manifest
 from danbooru_pipeline.release.options import PaperOptions
-from danbooru_pipeline.release.publish import flip_current
+from danbooru_pipeline.release.publish import flip_current, require_decision
 from danbooru_pipeline.release.reconcile import ManifestRow, reconcile_bucket
 from danbooru_pipeline.release.record import Release, ReleaseRef, published, read_release
 from danbooru_pipeline.release.snapshot import Action, SnapshotPlan, apply_snapshot, plan_snapshot
 from danbooru_pipeline.release.summary import ManifestSummary, summary
+from danbooru_pipeline.release.takedown import TakedownPlan, apply_takedown, plan_takedown
 from danbooru_pipeline.release.verify import verify_release
 
 __all__ = [
@@ -26,15 +27,19 @@ __all__ = [
     "Release",
     "ReleaseRef",
     "SnapshotPlan",
+    "TakedownPlan",
     "VerifyReport",
     "apply_snapshot",
+    "apply_takedown",
     "encode_record",
     "flip_current",
     "plan_snapshot",
+    "plan_takedown",
     "published",
     "read_release",
     "read_summary",
     "reconcile_bucket",
+    "require_decision",
     "summary",
     "to_2021_dialect",
     "verify_release",

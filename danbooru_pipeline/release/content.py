@@ -7,6 +7,7 @@ from pathlib import Path
 
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release.inputs import side_tables
+from danbooru_pipeline.release.record import read_release
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +18,7 @@ class Content:
         posts, manifest: tables of the release's year, sorted by id.
         images: folder that holds ``original/`` and ``512px/``.
         tables: side table -> file of JSON lines.
-        metadata: path in the release -> file, for the metadata of earlier years.
+        metadata: path in the release -> file, for the metadata and the manifests of earlier years.
     """
 
     posts: Path
@@ -38,14 +39,26 @@ def store_content(layout: Layout, year: int, *, earlier: Path | None) -> Content
         manifest=layout.manifest(year),
         images=layout.store,
         tables=side_tables(layout, year),
-        metadata={} if earlier is None else carried_metadata(earlier, without=year),
+        metadata={} if earlier is None else carried_metadata(earlier, without=year) | manifest_to_carry(earlier),
     )
 
 
 def carried_metadata(folder: Path, *, without: int) -> dict[str, Path]:
-    """Path -> file of all metadata of a release but those of one year. Empty folders are not carried."""
+    """Path -> file of what a release says of other years than one: metadata, and manifests that it carries itself."""
     found: dict[str, Path] = {}
-    for parent, folders, names in os.walk(folder / "metadata"):
-        folders[:] = [name for name in folders if Path(parent, name) != folder / "metadata" / str(without)]
-        found |= {Path(parent, name).relative_to(folder).as_posix(): Path(parent, name) for name in names}
+    for part in ("metadata", "manifest"):
+        for parent, folders, names in os.walk(folder / part):
+            folders[:] = [name for name in folders if Path(parent, name) != folder / part / str(without)]
+            inside = part == "metadata" or Path(parent) != folder / part
+            found |= {_relative(folder, Path(parent, name)): Path(parent, name) for name in names if inside}
     return dict(sorted(found.items()))
+
+
+def manifest_to_carry(folder: Path) -> dict[str, Path]:
+    """The manifest of a release under the name that later ones carry it by: ``manifest/2021/files-…``."""
+    year = read_release(folder).year
+    return {f"manifest/{year}/{path.name}": path for path in sorted((folder / "manifest").glob("files-*.parquet"))}
+
+
+def _relative(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()

@@ -96,7 +96,7 @@ def write_manifest(layout: Layout, year: int, *, px512_settings: str, progress: 
         problems = problems or list(_against_posts(layout.posts(year), (table for _, table in by_range.groups())))
         summary = tally.summary(digest.hexdigest())
         _refuse(layout, year, problems, summary)
-        _write(layout.manifest(year), (table for _, table in by_range.groups()), summary)
+        write_manifest_table(layout.manifest(year), (table for _, table in by_range.groups()), summary)
     return summary
 
 
@@ -170,8 +170,8 @@ def _refuse(layout: Layout, year: int, problems: Sequence[str], summary: Manifes
         )
 
 
-def _write(path: Path, tables: Iterable[pa.Table], summary: ManifestSummary) -> None:
-    """The summary travels in the file, so that nobody can take the numbers of another manifest for its own."""
+def write_manifest_table(path: Path, tables: Iterable[pa.Table], summary: ManifestSummary) -> None:
+    """Write rows sorted by id. The summary travels in the file, so that nobody takes it for another manifest's."""
     metadata = {**MANIFEST_SCHEMA.metadata, _SUMMARY_KEY: msgspec.json.encode(summary)}
     schema = MANIFEST_SCHEMA.with_metadata(metadata)
     write_parquet(path, rechunk(tables, ROW_GROUP_ROWS), schema=schema, dictionary=MANIFEST_DICTIONARY)

@@ -3,9 +3,23 @@
 from pathlib import Path
 
 from danbooru_pipeline.atomic import symlink_atomic
-from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release.record import published
+from danbooru_pipeline.settings import Settings
+
+
+def require_decision(layout: Layout, settings: Settings) -> None:
+    """Refuse to publish what comes from public hosts before somebody decided what must not be in it.
+
+    Raises:
+        ReleaseRefused: EXCLUDE_TAGS is not set.
+    """
+    if settings.exclude_tags is None and not settings.on_loopback:
+        raise ReleaseRefused(
+            f"the release is made in {layout.releases} and not published: DANBOORU_EXCLUDE_TAGS is not set; set it to "
+            "the tags that must not be hosted where you are, or to none, and build again"
+        )
 
 
 def flip_current(layout: Layout) -> Path:

@@ -5,6 +5,7 @@ or finished, and running it again completes what was begun. A release of the sam
 """
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -333,6 +334,15 @@ def _heal(layout: Layout, year: int) -> None:
         for folder in _healing(layout, year)[:1]:
             commit_part(folder, target)
     _drop_retired(layout, year)
+
+
+def heal_releases(layout: Layout) -> None:
+    """Finish all swaps that were killed half-way; a release that hangs between its names is not published."""
+    pattern = layout.retired(0).name.replace("0", "[0-9]" * 4)
+    for folder in sorted(layout.releases.glob(pattern)):
+        year = int(re.sub(r"\D", "", folder.name))
+        with exclusive(layout.release_lock(year)):
+            _heal(layout, year)
 
 
 def _drop_retired(layout: Layout, year: int) -> None:

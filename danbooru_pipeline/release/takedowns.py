@@ -14,15 +14,27 @@ from danbooru_pipeline.layout import Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Takedowns:
-    """All posts that were ever taken down.
+class TakenDown:
+    """What must be known of a post that was taken down.
 
     Attributes:
-        posts: id -> paths, relative to a release, that its files had in any release.
+        paths: that its files had in any release, relative to it.
+        first_year: of the first release that held it; None when none did.
+    """
+
+    paths: tuple[str, ...] = ()
+    first_year: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Takedowns:
+    """All posts that were ever taken down, by id.
+
+    Attributes:
         unfinished: whether some release may still hold them.
     """
 
-    posts: dict[int, tuple[str, ...]]
+    posts: dict[int, TakenDown]
     unfinished: bool = False
 
     @property
@@ -33,7 +45,7 @@ class Takedowns:
     @property
     def paths(self) -> list[str]:
         """The paths their files had, sorted."""
-        return sorted({path for paths in self.posts.values() for path in paths})
+        return sorted({path for post in self.posts.values() for path in post.paths})
 
     @property
     def tombstones(self) -> bytes:

@@ -21,7 +21,9 @@ class Page:
 class Source(Protocol):
     """A place that metadata can be read from in the order of ids."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in RELEASE.json."""
 
     def probe(self) -> None:
         """Make sure that the source answers; raises a `SourceError` that says what to do when it does not."""

@@ -1,0 +1,215 @@
+"""An earlier release, taken out of a later one: which of its files are still here, which were replaced, which are gone.
+
+A release carries the manifests of the releases before it, and by their SHA-256 the answer is exact. For years that have
+none, those of the original's own releases, it follows from that year's metadata or, at the least, from its last id.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from danbooru_pipeline.atomic import link_or_copy
+from danbooru_pipeline.errors import ReleaseError, SettingsError
+from danbooru_pipeline.layout import EXTENSIONS, original_path, px512_path, release_name
+from danbooru_pipeline.release.history import original
+from danbooru_pipeline.release.image_rows import release_shards
+from danbooru_pipeline.release.record import Release, read_release
+from danbooru_pipeline.release.tables import read_batches
+from danbooru_pipeline.years import sfw_ratings
+
+_COLUMNS = ("id", "path", "sha256", "source_md5", "px512_path", "px512_sha256")
+_POSTS = re.compile(r"(posts|20\d\d)\d{12}\.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconstruction:
+    """What is left of an earlier release. All paths are relative to a release and sorted.
+
+    Attributes:
+        last_id: of the earlier release.
+        exact: whether its own manifest said so; else its metadata, or its last id alone.
+        posts: how many it had, as far as that is known.
+        files: that are here with the same bytes.
+        replaced: that are here with other bytes, or under another extension.
+        gone: that are not here any more.
+        metadata: its metadata in the later release.
+    """
+
+    year: int
+    folder: Path
+    last_id: int
+    exact: bool
+    posts: int
+    files: tuple[str, ...]
+    replaced: tuple[str, ...]
+    gone: tuple[str, ...]
+    metadata: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """The result for people; the files themselves are a list of their own."""
+        how = "by its manifest" if self.exact else "by its metadata and last id, since its manifest is not here"
+        headline = (
+            f"{release_name(self.year)} in {self.folder.name}, {how}: {self.posts:,} posts up to id {self.last_id:,}, "
+            f"{len(self.files):,} files as they were, {len(self.replaced):,} replaced since, {len(self.gone):,} gone"
+        )
+        return [
+            headline,
+            *(f"replaced since: {path}" for path in self.replaced),
+            *(f"gone since: {path}" for path in self.gone),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file of the earlier release, and what it was known by: a SHA-256, an MD5 of the source, or nothing."""
+
+    path: str
+    sha256: str | None = None
+    md5: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Files that the later release holds for a post."""
+
+    original: str | None
+    sha256: str | None
+    md5: str | None
+    px512: str | None
+    px512_sha256: str | None
+
+
+def reconstruct(year: int, folder: Path) -> Reconstruction:
+    """Find an earlier release in a later one. Changes nothing.
+
+    Raises:
+        ReleaseError: the folder is no release, or its manifest cannot be read.
+        SettingsError: the release is not a later one, or nothing is known of the year.
+    """
+    release = read_release(folder)
+    if year > release.year:
+        raise SettingsError(f"{release.name} is not later than {year}; give a release of {year} or after")
+    held = {
+        row["id"]: _Held(*(row[name] for name in _COLUMNS[1:]))
+        for row in _rows(folder, release_shards(folder, "manifest/files"))
+    }
+    shards = release_shards(folder, f"manifest/{year}/files")
+    shards = release_shards(folder, "manifest/files") if year == release.year else shards
+    metadata = sorted(path for path in (folder / "metadata" / str(year)).glob("*") if path.is_file())
+    exact = bool(shards)
+    if exact:
+        posts = dict(_from_manifest(folder, shards))
+    else:
+        posts = dict(_from_metadata(metadata, year)) or dict(_from_last_id(year, release, held))
+    if not posts:
+        raise SettingsError(
+            f"{release.name} carries nothing of {year}, whose last id is not known; give a release with metadata/{year}/"
+        )
+    kept, replaced, gone = _compare(posts, held)
+    return Reconstruction(
+        year=year,
+        folder=folder,
+        last_id=max(posts),
+        exact=exact,
+        posts=len(posts),
+        files=tuple(sorted(kept)),
+        replaced=tuple(sorted(replaced)),
+        gone=tuple(sorted(gone)),
+        metadata=tuple(path.relative_to(folder).as_posix() for path in metadata),
+    )
+
+
+def _rows(folder: Path, shards: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    for path in shards:
+        try:
+            for table in read_batches(path, columns=_COLUMNS):
+                yield from table.to_pylist()
+        except (OSError, ValueError) as error:
+            raise ReleaseError(f"{path} cannot be read ({error}); verify {folder} first") from error
+
+
+def _from_manifest(folder: Path, shards: Iterable[Path]) -> Iterator[tuple[int, list[_File]]]:
+    for row in _rows(folder, shards):
+        pairs = ((row["path"], row["sha256"]), (row["px512_path"], row["px512_sha256"]))
+        yield row["id"], [_File(path, sha256) for path, sha256 in pairs if path]
+
+
+class _Post(msgspec.Struct, gc=False):
+    """What is read of a line of either dialect."""
+
+    id: int
+    md5: str | None = None
+    file_ext: str | None = None
+    rating: str | None = None
+
+
+_decoder = msgspec.json.Decoder(_Post, strict=False)
+
+
+def _from_metadata(files: Iterable[Path], year: int) -> Iterator[tuple[int, list[_File]]]:
+    """Files that the metadata of a year speak of; whether the release held each of them they do not say."""
+    for path in files:
+        if not _POSTS.fullmatch(path.name):
+            continue
+        with path.open("rb") as lines:
+            for line in lines:
+                try:
+                    post = _decoder.decode(line)
+                except ValueError:
+                    continue  # rows without an id were banned or restricted, and had no file
+                if post.id > 0 and post.md5 and post.file_ext in EXTENSIONS:
+                    small = [_File(px512_path(post.id), md5=post.md5)] if post.rating in sfw_ratings(year) else []
+                    yield post.id, [_File(original_path(post.id, post.file_ext), md5=post.md5), *small]
+
+
+def _from_last_id(year: int, release: Release, held: Mapping[int, _Held]) -> Iterator[tuple[int, list[_File]]]:
+    """Everything up to the last id of a year, which is what the original's users did."""
+    event = next((event for event in release.history if event.name == release_name(year)), None)
+    known = original(year)
+    last_id = event.last_id if event else (known.last_id if known else None) or 0
+    for id_, files in held.items():
+        if id_ <= last_id:
+            yield id_, [_File(path) for path in (files.original, files.px512) if path]
+
+
+def _compare(posts: Mapping[int, list[_File]], held: Mapping[int, _Held]) -> tuple[list[str], list[str], list[str]]:
+    kept: list[str] = []
+    replaced: list[str] = []
+    gone: list[str] = []
+    for id_, files in posts.items():
+        now = held.get(id_)
+        for file in files:
+            small = file.path.startswith("512px/")
+            path = (now.px512 if small else now.original) if now else None
+            if now is None or path is None:
+                # Metadata alone do not say that the release had the file; only its manifest does.
+                gone.append(file.path)
+            elif path == file.path and _is_same(file, now, small=small):
+                kept.append(path)
+            else:
+                replaced.append(path)
+    return kept, replaced, gone
+
+
+def _is_same(file: _File, now: _Held, *, small: bool) -> bool:
+    if file.sha256 is not None:
+        return file.sha256 == (now.px512_sha256 if small else now.sha256)
+    return file.md5 in {None, now.md5}
+
+
+def write_reconstruction(found: Reconstruction, target: Path) -> int:
+    """Link the files that are as they were, and the year's metadata, into a new folder. Returns how many.
+
+    Raises:
+        SettingsError: the folder is there already.
+    """
+    if target.exists():
+        raise SettingsError(f"{target} is there already; give a folder that is not")
+    for path in (*found.metadata, *found.files):
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(found.folder / path, target / path)
+    return len(found.files)
