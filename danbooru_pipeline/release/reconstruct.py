@@ -107,7 +107,7 @@ def reconstruct(year: int, folder: Path) -> Reconstruction:
         posts = dict(_from_metadata(metadata, year)) or dict(_from_last_id(year, release, held))
     if not posts:
         raise SettingsError(
-            f"{release.name} carries nothing of {year}, whose last id is not known; give a release with metadata/{year}/"
+            f"{release.name} carries nothing of {year}, whose last id is unknown; give a release with metadata/{year}/"
         )
     kept, replaced, gone = _compare(posts, held)
     return Reconstruction(
