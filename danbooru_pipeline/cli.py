@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from danbooru_pipeline import __version__
+from danbooru_pipeline.commands.releases import reconstruct, takedown
 from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused, is_disk_full
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
@@ -163,3 +164,7 @@ def doctor(*, as_json: bool) -> None:
     if as_json:
         _print_json({"findings": [finding.as_dict() for finding in findings]})
     sys.exit(1 if any(finding.health is Health.ERROR for finding in findings) else 0)
+
+
+for command in (reconstruct, takedown):
+    main.add_command(command)

@@ -24,12 +24,8 @@ from danbooru_pipeline.release.options import PaperOptions
 from danbooru_pipeline.release.signing import public_key
 from danbooru_pipeline.release.takedowns import read_takedowns
 from danbooru_pipeline.settings import Settings
-<<<<<<< HEAD
 from danbooru_pipeline.sources import ApiSource, News, Source, ask_again
-=======
-from danbooru_pipeline.sources import ApiSource, Source
 from danbooru_pipeline.sources.leave_out import SourceWithout
->>>>>>> e8fceb4 (Take posts down everywhere, reconstruct earlier years, and ask for a decision before publishing)
 
 if TYPE_CHECKING:
     from danbooru_pipeline.progress import Watch

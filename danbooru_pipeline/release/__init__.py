@@ -10,6 +10,7 @@ from danbooru_pipeline.release.manifest import MANIFEST_SCHEMA, read_summary, wr
 from danbooru_pipeline.release.options import PaperOptions
 from danbooru_pipeline.release.publish import flip_current, require_decision
 from danbooru_pipeline.release.reconcile import ManifestRow, reconcile_bucket
+from danbooru_pipeline.release.reconstruct import Reconstruction, reconstruct, write_reconstruction
 from danbooru_pipeline.release.record import Release, ReleaseRef, published, read_release
 from danbooru_pipeline.release.snapshot import Action, SnapshotPlan, apply_snapshot, plan_snapshot
 from danbooru_pipeline.release.summary import ManifestSummary, summary
@@ -24,6 +25,7 @@ __all__ = [
     "ManifestRow",
     "ManifestSummary",
     "PaperOptions",
+    "Reconstruction",
     "Release",
     "ReleaseRef",
     "SnapshotPlan",
@@ -39,10 +41,12 @@ __all__ = [
     "read_release",
     "read_summary",
     "reconcile_bucket",
+    "reconstruct",
     "require_decision",
     "summary",
     "to_2021_dialect",
     "verify_release",
     "write_manifest",
     "write_posts_jsonl",
+    "write_reconstruction",
 ]

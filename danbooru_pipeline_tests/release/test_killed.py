@@ -1,0 +1,45 @@
+"""Work on releases that is killed anywhere ends, when it is run again, as if nobody had touched it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from danbooru_pipeline_tests.release import killer
+from danbooru_pipeline_tests.release.test_snapshot import next_year
+from danbooru_pipeline_tests.release.yard import Yard
+
+
+def digests(yard: Yard, work: str, points: int) -> tuple[str, list[str]]:
+    """The digest of an undisturbed run, and those of reruns after SIGKILL at random points."""
+    command = [sys.executable, killer.__file__, str(yard.layout.root), work, str(points)]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    calm, *killed = [json.loads(line)[1] for line in done.stdout.splitlines()]
+    return calm, killed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["new", "new version"])
+def test_release_is_the_same_after_sigkill_at_random_points(yard: Yard, version: str) -> None:
+    """Fifteen kills of a first release and fifteen of a new version: what is published is whole, and ends the same."""
+    if version == "new version":
+        yard.release()
+        yard.post(1002, rating="e")
+    yard.manifest()
+    calm, killed = digests(yard, "snapshot", 15)
+    assert set(killed) == {calm}
+    assert len(killed) == 15
+
+
+@pytest.mark.slow
+def test_takedown_is_the_same_after_sigkill_at_random_points(yard: Yard) -> None:
+    """Killed anywhere, a takedown from two releases is finished by running it again, to the same bytes."""
+    yard.release()
+    next_year(yard).release()
+    calm, killed = digests(yard, "takedown", 6)
+    assert set(killed) == {calm}
+    assert len(killed) == 6
