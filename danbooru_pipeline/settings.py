@@ -58,12 +58,6 @@ def _parse_tags(text: str) -> tuple[str, ...]:
     return () if tags == ("none",) else tags
 
 
-def _parse_switch(text: str) -> bool:
-    if text.lower() not in {"0", "1", "no", "yes", "false", "true", "off", "on"}:
-        raise ValueError("yes or no")
-    return text.lower() in {"1", "yes", "true", "on"}
-
-
 def _parse_public_url(text: str) -> str:
     url = urlsplit(text)
     if url.scheme not in {"http", "https"} or not url.hostname or url.username or any(c in text for c in "\"'<>{} "):
