@@ -10,7 +10,7 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -121,11 +121,17 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove_parts(folder: Path) -> int:
-    """Remove what killed writers left in a folder that the caller has for itself. Returns how many things went."""
+def remove_parts(folder: Path, *, keep: Collection[str] = ()) -> int:
+    """Remove what killed writers left in a folder that the caller has for itself. Returns how many things went.
+
+    Args:
+        folder: of the caller.
+        keep: names of parts that somebody will go on with.
+    """
     if not folder.is_dir():
         return 0
-    left = [path for path in folder.iterdir() if path.name.startswith(".") and path.name.endswith(PART_SUFFIX)]
+    parts = (path for path in folder.iterdir() if path.name.startswith(".") and path.name.endswith(PART_SUFFIX))
+    left = [path for path in parts if path.name not in keep]
     for path in left:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -4,19 +4,20 @@ Order on disk, so that a kill at any moment leaves no lie: the file under its fi
 A file that has no row is looked at again and taken over when it is what the metadata say.
 """
 
+import contextlib
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from danbooru_pipeline.atomic import remove_parts
-from danbooru_pipeline.errors import SourceError
-from danbooru_pipeline.fetch import Downloaded, download_file
-from danbooru_pipeline.fetch.partial import remove_strays
+from danbooru_pipeline.errors import SourceError, StoreError
+from danbooru_pipeline.fetch import Downloaded, download_file, part_names
 from danbooru_pipeline.images import DECODED_TYPES, ImageJob, ImageResult
 from danbooru_pipeline.layout import EXTENSIONS
 from danbooru_pipeline.ledger import BucketPlan, LedgerRow, list_files, plan_bucket, read_ledger, write_ledger
@@ -30,6 +31,9 @@ from danbooru_pipeline.years import sfw_ratings
 
 #: Work that a kill may cost to look at again, in seconds.
 CHECKPOINT_SECONDS: Final = 10.0
+#: Posts of a bucket in work at once, for each parallel download: enough to keep the image workers busy as well. All of
+#: a large bucket at once cost 5 ms a post in waiting alone.
+WINDOW_PER_DOWNLOAD: Final = 4
 #: Outcomes that may have a cause upstream: the post was replaced, hidden or expunged since the sweep.
 DOUBTFUL: Final = frozenset(
     reason
@@ -112,27 +116,33 @@ class _OriginalsOfBucket:
         self.saved_at = self.began = time.monotonic()
 
     def run(self) -> OriginalsReport:
-        remove_parts(self.folder)
-        remove_parts(self.tools.layout.px512_bucket(self.bucket))
         plan = _plan(self.tools, self.bucket, self.year, self.old)
-        remove_strays(self.folder, {(post.id, post.md5) for post in plan.fetch})
+        remove_parts(self.folder, keep=_parts_of(plan.fetch))
+        remove_parts(self.tools.layout.px512_bucket(self.bucket))
         self.rows |= {row.id: row for row in (*plan.keep, *plan.settle)}
         try:
             self._fetch_all(plan.fetch)
             self._fetch_all(self._ask_again(plan.fetch))
-        except SourceError:
-            self._write_ledger()  # what was learned before the source gave out stays known
+        except (SourceError, StoreError):
+            with contextlib.suppress(OSError):  # a full disk may not take even this
+                self._write_ledger()  # what was learned before the source or the disk gave out stays known
             raise
         self._write_ledger()
         self._remove_superseded()
         return self._report(plan)
 
     def _fetch_all(self, posts: tuple[Post, ...]) -> None:
-        """Keep downloads and image workers busy; write the ledger now and then."""
-        downloads = {self.tools.downloads.submit(self._obtain, post): post for post in posts}
+        """Keep downloads and image workers busy, some posts at a time; write the ledger now and then."""
+        left = iter(posts)
+        downloads: dict[Future[Downloaded], Post] = {}
         images: dict[Future[ImageResult], tuple[Post, Downloaded]] = {}
+        window = WINDOW_PER_DOWNLOAD * self.tools.settings.downloads
         try:
-            while downloads or images:
+            while True:
+                for post in islice(left, max(0, window - len(downloads) - len(images))):
+                    downloads[self.tools.downloads.submit(self._obtain, post)] = post
+                if not downloads and not images:
+                    return
                 running: list[Future[Any]] = [*downloads, *images]
                 wait(running, return_when=FIRST_COMPLETED)
                 for download in [future for future in downloads if future.done()]:
@@ -142,8 +152,8 @@ class _OriginalsOfBucket:
                 self._checkpoint()
         finally:
             # After an error nothing may go on writing once the bucket's lock is gone.
-            left: list[Future[Any]] = [*downloads, *images]
-            wait([future for future in left if not future.cancel()])
+            unfinished: list[Future[Any]] = [*downloads, *images]
+            wait([future for future in unfinished if not future.cancel()])
 
     def _ask_again(self, posts: tuple[Post, ...]) -> tuple[Post, ...]:
         """Ask the source about posts whose file could not be had. Returns those that have another file now."""
@@ -280,6 +290,11 @@ class _OriginalsOfBucket:
             pending=sum(row.status is Status.PENDING for row in rows),
             seconds=time.monotonic() - self.began,
         )
+
+
+def _parts_of(posts: Iterable[Post]) -> frozenset[str]:
+    """Names of the parts that downloads of these posts can go on with."""
+    return frozenset(name for post in posts for name in part_names(f"{post.id}.{post.ext}", str(post.md5)))
 
 
 def _looks_cut_off(post: Post, got: Downloaded, result: ImageResult) -> bool:

@@ -1,24 +1,24 @@
 """One download, one outcome: the file is whole under its final name, or there is a reason and nothing at all.
 
 Bytes go to a hidden file beside the target and are measured on the way: length, MD5 and first bytes. Only then are they
-flushed and renamed. What can go wrong with one file is a value, not an exception; only a host that blocks us, or a disk
+flushed and renamed. A body that breaks off is gone on with, also by the next process, when the server confirms that it
+still has the same. What can go wrong with one file is a value, not an exception; only a host that blocks us, or a disk
 that is full, raises.
 """
 
 import hashlib
 import os
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
-from danbooru_pipeline.atomic import commit_part, part_path
-from danbooru_pipeline.errors import StoreError, is_disk_full
+from danbooru_pipeline.atomic import commit_part
+from danbooru_pipeline.errors import SourceError, StoreError, is_disk_full
 from danbooru_pipeline.fetch.client import REDIRECTS, BooruClient, is_throttled, retry_after_seconds
-from danbooru_pipeline.fetch.partial import Partial
+from danbooru_pipeline.fetch.part import WORTH_NOTING_BYTES, PartFile
 from danbooru_pipeline.images.signature import sniff_type
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Post
@@ -84,35 +84,46 @@ def download_file(
         SourceError: the host as a whole cannot be used: it blocks us, is down, or knows no file at all.
         StoreError: the disk is full.
     """
-    part = part_path(target)
+    assert post.md5 is not None, "hidden posts are not fetched"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _require_space(target.parent, post.file_size or 0, client.settings.min_free_bytes)
-        return _Download(client, post, part, Partial(target, post), base_seconds).run(target)
+        part = PartFile(target, post.md5)
+        try:
+            _require_space(target.parent, (post.file_size or 0) - part.size, client.settings.min_free_bytes)
+            return _Download(client, post, part, base_seconds).run(target)
+        except OSError:
+            part.discard()
+            raise
+        except (SourceError, RuntimeError):  # the run ends
+            part.put_by()
+            raise
     except OSError as error:
         if is_disk_full(error):
             raise StoreError(f"the disk of {target.parent} is full; free some space, then run again") from error
         raise
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _require_space(folder: Path, size: int, min_free_bytes: int) -> None:
-    if shutil.disk_usage(folder).free < size + min_free_bytes:
+    disk = os.statvfs(folder)
+    if disk.f_bavail * disk.f_frsize < size + min_free_bytes:
         raise StoreError(
             f"less than {min_free_bytes / 2**20:.0f} MiB are free at {folder} (DANBOORU_MIN_FREE_BYTES); "
             "free some space, then run again",
+        )
+    if disk.f_files and not disk.f_favail:  # some file systems count none
+        raise StoreError(
+            f"the file system of {folder} has no inodes left for another file; remove files there, or set "
+            "DANBOORU_ROOT to another disk, then run again",
         )
 
 
 class _Download:
     """The tries for one file. Remembers the MD5 of whole bodies: bytes that come twice are what the source has."""
 
-    def __init__(self, client: BooruClient, post: Post, part: Path, partial: Partial, base_seconds: float) -> None:
+    def __init__(self, client: BooruClient, post: Post, part: PartFile, base_seconds: float) -> None:
         self.client = client
         self.post = post
         self.part = part
-        self.partial = partial
         self.base_seconds = base_seconds
         self.url = self._first_url()
         self.whole_md5s: set[str] = set()
@@ -122,8 +133,12 @@ class _Download:
         last, tries = self.client.policy.run(self._try, pause=self.client.pacer.pause)
         in_place = last.reason in {None, Reason.MD5_DIFFERS}
         if in_place:
-            commit_part(self.part, target)
-            self.partial.drop()
+            commit_part(self.part.path, target)
+            self.part.close()
+        elif last.reason is Reason.TRUNCATED:
+            self.part.put_by()  # a large file on a slow host comes in several runs
+        else:
+            self.part.discard()
         return Downloaded(
             reason=last.reason,
             in_place=in_place,
@@ -152,94 +167,108 @@ class _Download:
 
     def _request(self, url: str) -> _Try:
         # A second try asks caches on the way to fetch the file anew.
-        headers = {"Cache-Control": "no-cache"} if self.whole_md5s else {}
-        kept = self.partial.size()
-        if kept:
-            headers["Range"] = f"bytes={kept}-"
+        headers = {"Cache-Control": "no-cache"} if self.whole_md5s else self.part.headers()
         try:
             with self.client.slots.hold(), self.client.stream(url, headers=headers) as response:
                 if response.status_code == 200:
-                    return self._receive(response)
-                if kept and response.status_code in {206, 416}:
-                    return self._go_on(response)
+                    self.part.begin(response)
+                    return self._receive(response, had=0)
+                if response.status_code in {206, 416} and headers:
+                    return self._receive_rest(response)
                 return _judge_status(response)
         except httpx.HTTPError:
             return _Try(reason=Reason.RETRY_EXHAUSTED, retry=True)
 
-    def _go_on(self, response: httpx.Response) -> _Try:
-        """Add the rest to what was kept of a file; start over when the server speaks of another one."""
-        if self.partial.take_up(self.part, response):
-            return self._receive(response, begun=True)
+    def _receive_rest(self, response: httpx.Response) -> _Try:
+        """Take the rest of what came before; what is not surely the rest is asked for from its start."""
+        if self.part.continues(response):
+            return self._receive(response, had=self.part.size)
+        self.part.discard()
         return _Try(reason=Reason.TRUNCATED, http_status=response.status_code, retry=True)
 
-    def _receive(self, response: httpx.Response, *, begun: bool = False) -> _Try:
-        """Write a body to the part file, or to the end of it, up to the body's end, its limit or its deadline."""
-        expected = self.post.file_size
+    def _receive(self, response: httpx.Response, *, had: int) -> _Try:
+        """Write a body to the part file, behind the bytes that it had, up to its end, its limit or its deadline."""
+        expected, status = self.post.file_size, response.status_code
         cap = MAX_BYTES_WITHOUT_SIZE if expected is None else expected + SIZE_SLACK_BYTES
         deadline = time.monotonic() + self.base_seconds + (expected or 0) / MIN_BYTES_PER_SECOND
-        size, head, digest = _state_of(self.part) if begun else (0, b"", hashlib.md5(usedforsecurity=False))
+        body = _Body()
         try:
-            with self.part.open("ab" if begun else "wb") as file:
+            with self.part.path.open("r+b" if had else "wb") as file:
+                while had > body.size and (data := file.read(min(2**20, had - body.size))):
+                    body.add(data)
                 for chunk in response.iter_raw():
-                    size += len(chunk)
-                    head += chunk[: HEAD_BYTES - len(head)]
-                    if size > cap:
-                        return self._judge_overlong(size, head)
+                    body.add(chunk)
+                    if body.size > cap:
+                        return self._judge_overlong(body)
                     if time.monotonic() > deadline:
-                        # Not tried again now: five deadlines of a large file would be hours. The next run goes on.
-                        file.flush()
-                        self.partial.keep(self.part, response)
-                        return _Try(reason=Reason.TRUNCATED, http_status=200)
-                    digest.update(chunk)
+                        # Not tried again now: five deadlines of a large file would be hours.
+                        return _Try(reason=Reason.TRUNCATED, http_status=status)
                     file.write(chunk)
+                    if body.size - len(chunk) < WORTH_NOTING_BYTES <= body.size:
+                        self.part.keep_note()
                 file.flush()
                 os.fsync(file.fileno())
         except httpx.HTTPError:
-            self.partial.keep(self.part, response)
-            return _Try(reason=Reason.TRUNCATED, http_status=200, retry=True)
-        return self._judge_body(size, digest.hexdigest(), head, has_end=_tells_its_end(response))
+            return _Try(reason=Reason.TRUNCATED, http_status=status, retry=True)
+        result = self._judge_body(body, has_end=_tells_its_end(response), is_spliced=had > 0)
+        if result.reason not in {None, Reason.MD5_DIFFERS}:
+            self.part.discard()  # all of it came, and it is not the file: nothing to go on with
+        return result
 
     def _is_web_page(self, head: bytes) -> bool:
         return self.post.ext != "html" and sniff_type(head) == "html"
 
-    def _judge_overlong(self, size: int, head: bytes) -> _Try:
+    def _judge_overlong(self, body: "_Body") -> _Try:
         """Decide on a body that is longer than it may be; an error page can be, when the file is small."""
-        if self._is_web_page(head):
+        self.part.discard()
+        if self._is_web_page(body.head):
             return _Try(reason=Reason.HTML_INSTEAD, http_status=200, retry=True)
-        return _Try(reason=Reason.TOO_LARGE, http_status=200, size=size, retry=True)
+        return _Try(reason=Reason.TOO_LARGE, http_status=200, size=body.size, retry=True)
 
-    def _judge_body(self, size: int, md5: str, head: bytes, *, has_end: bool) -> _Try:
+    def _judge_body(self, body: "_Body", *, has_end: bool, is_spliced: bool) -> _Try:
         """Decide on a body that was received to its end.
 
         Args:
-            size: bytes of it.
-            md5: of it.
-            head: its first bytes.
+            body: what came.
             has_end: whether the server said where the end is; without that, a lost connection looks like one.
+            is_spliced: whether it came in pieces; those prove a file right, and nothing about one that is not.
         """
+        md5, size = body.md5, body.size
         if md5 == self.post.md5 and size:
             return _Try(reason=None, http_status=200, size=size, md5=md5)
         if size == 0:
             reason = Reason.EMPTY
-        elif self._is_web_page(head):
+        elif self._is_web_page(body.head):
             reason = Reason.HTML_INSTEAD
         elif not has_end and (self.post.file_size is None or size < self.post.file_size):
             reason = Reason.TRUNCATED
-        elif md5 in self.whole_md5s and sniff_type(head) is not None:
+        elif md5 in self.whole_md5s and not is_spliced and sniff_type(body.head) is not None:
             return _Try(reason=Reason.MD5_DIFFERS, http_status=200, size=size, md5=md5)
         else:
-            self.whole_md5s.add(md5)
+            if not is_spliced:
+                self.whole_md5s.add(md5)
             reason = Reason.MD5_MISMATCH
         return _Try(reason=reason, http_status=200, size=size, md5=md5, retry=True)
 
 
-def _state_of(part: Path) -> tuple[int, bytes, Any]:
-    """Length, first bytes and MD5 so far of a file that is begun."""
-    with part.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-        file.seek(0)
-        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-        return file.tell(), head, digest
+class _Body:
+    """What came of a body so far: its length, its first bytes, and its MD5."""
+
+    def __init__(self) -> None:
+        self.size, self.head = 0, b""
+        self._digest = hashlib.md5(usedforsecurity=False)
+
+    def add(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self.size += len(data)
+        if len(self.head) < HEAD_BYTES:
+            self.head += data[: HEAD_BYTES - len(self.head)]
+        self._digest.update(data)
+
+    @property
+    def md5(self) -> str:
+        """MD5 of all of it."""
+        return self._digest.hexdigest()
 
 
 def _tells_its_end(response: httpx.Response) -> bool:

@@ -27,7 +27,10 @@ A = TypeVar("A", bound=Attempt)
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Bounds on retrying one request; delays double from `base_seconds` to `cap_seconds`, with jitter.
+    """Bounds on retrying one request.
+
+    A delay is anything up to a bound that doubles from `base_seconds` to `cap_seconds`: full jitter, so that requests
+    that failed together do not come back together.
 
     Attributes:
         max_failures: tries that may fail.
@@ -46,7 +49,7 @@ class RetryPolicy:
             return retry_after
         # Beyond 2**32 times the base every cap is reached, and no power gets too large for a float.
         longest = min(self.cap_seconds, self.base_seconds * 2 ** min(tries, 32))
-        return random.uniform(longest / 4, longest)  # noqa: S311 - jitter, not a secret
+        return random.uniform(0, longest)  # noqa: S311 - jitter, not a secret
 
     def run(self, attempt: Callable[[], A], *, pause: Callable[[float], None]) -> tuple[A, int]:
         """Try until it ends well, can only fail, or a bound is reached: the last try, and how many there were."""

@@ -55,10 +55,10 @@ def test_what_cannot_end_better_is_not_tried_again(policy: RetryPolicy, tries: l
 
 
 @given(POLICIES, st.integers(1, 10_000))
-def test_delays_stay_between_a_quarter_and_the_whole(policy: RetryPolicy, tries: int) -> None:
-    """Jitter takes at most three quarters of a delay, which doubles up to its cap."""
+def test_delays_stay_below_a_bound(policy: RetryPolicy, tries: int) -> None:
+    """A delay is anything up to a bound, which doubles up to its cap."""
     longest = min(policy.cap_seconds, policy.base_seconds * 2 ** min(tries, 32))
-    assert longest / 4 <= policy.delay(tries, None) <= longest
+    assert 0 <= policy.delay(tries, None) <= longest
 
 
 def test_servers_wish_is_kept_to_the_letter() -> None:
