@@ -133,8 +133,13 @@ def remove_parts(folder: Path, *, keep: Collection[str] = ()) -> int:
     parts = (path for path in folder.iterdir() if path.name.startswith(".") and path.name.endswith(PART_SUFFIX))
     left = [path for path in parts if path.name not in keep]
     for path in left:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove_part(path)
     return len(left)
+
+
+def remove_part(part: Path) -> None:
+    """Remove a file or folder that was not finished."""
+    if part.is_dir() and not part.is_symlink():
+        shutil.rmtree(part)
+    else:
+        part.unlink(missing_ok=True)

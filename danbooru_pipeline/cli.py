@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from danbooru_pipeline import __version__
+from danbooru_pipeline.commands.consumers import export, select
 from danbooru_pipeline.commands.releases import reconstruct, takedown
 from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused, is_disk_full
 from danbooru_pipeline.layout import Layout
@@ -166,5 +167,5 @@ def doctor(*, as_json: bool) -> None:
     sys.exit(1 if any(finding.health is Health.ERROR for finding in findings) else 0)
 
 
-for command in (reconstruct, takedown):
+for command in (reconstruct, takedown, select, export):
     main.add_command(command)

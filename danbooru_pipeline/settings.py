@@ -185,10 +185,10 @@ class Settings:
     removal_contact: str = _setting("", "where to ask for a removal; default the contact", parse=_parse_one_line)
     public_url: str = _setting("", "address below which the releases are served", parse=_parse_public_url)
     webdataset: bool = _setting(
-        default=False, help_="also ship the 512px images as one tar a bucket: yes or no", parse=_parse_switch
+        default=False, help_="also ship the 512px images as one tar a bucket: on or off", parse=_parse_switch
     )
     torrent: bool = _setting(
-        default=False, help_="make a torrent of metadata.json.tar.xz: yes or no", parse=_parse_switch
+        default=False, help_="make a torrent of metadata.json.tar.xz: on or off", parse=_parse_switch
     )
     signing_key: Path | None = _setting(None, "SSH private key without a passphrase that signs SHA256SUMS", parse=Path)
     first_year: int = _setting(2021, "first release year", unit="year", parse=_parse_year)

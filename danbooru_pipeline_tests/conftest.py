@@ -9,9 +9,11 @@ import hypothesis
 import pytest
 
 from danbooru_pipeline.demo.process import BooruProcess, start_booru
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import split_by_bucket, sweep_posts
 from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline_tests.release.releases import shared_releases
 
 # Examples may be slow on a busy machine; how long one takes is no behaviour.
 hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
@@ -76,3 +78,10 @@ def bring_posts(tools: Toolbox) -> Callable[[int], None]:
         split_by_bucket(tools.layout, year)
 
     return bring
+
+
+@pytest.fixture(scope="session")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """Danbooru2021 and Danbooru2022 of a small world, made once for all processes of a run, and only read."""
+    base = tmp_path_factory.getbasetemp()
+    return shared_releases(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)

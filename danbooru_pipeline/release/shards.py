@@ -5,7 +5,8 @@ image can be read from a shard by range; the shard itself is read from its begin
 """
 
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,16 @@ from danbooru_pipeline.release.regroup import Regrouper
 SHARDS, INDEX = "wds", "wds-index"
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An image of a shard and what is known of it. `name` is ``ID.EXT``."""
+
+    name: str
+    path: Path
+    sha256: str
+    about: dict[str, Any]
+
+
 def write_webdataset(release: Path, target: Path, *, mtime: int) -> int:
     """Write one shard a bucket below `target`, from a release or a tree that is to be one. Returns how many there are.
 
@@ -34,29 +45,38 @@ def write_webdataset(release: Path, target: Path, *, mtime: int) -> int:
         for table in image_rows(release_shards(release, "parquet/posts"), release_shards(release, "manifest/files")):
             by_bucket.add(table)
         for number, table in by_bucket.groups():
-            _write_shard(release, target, BUCKETS[number], table.to_pylist(), mtime=mtime)
+            members = (_member(release, row) for row in table.to_pylist())
+            write_shard(target, f"{PX512.name}-{BUCKETS[number]}", members, mtime=mtime)
             shards += 1
     return shards
 
 
-def _write_shard(release: Path, target: Path, bucket: str, rows: Iterable[dict[str, Any]], *, mtime: int) -> None:
+def _member(release: Path, row: dict[str, Any]) -> Member:
+    about = {name: value for name, value in row.items() if name not in {"file_name", "sha256"}}
+    return Member(f"{row['id']}.jpg", release / PX512.name / row["file_name"], row["sha256"], about)
+
+
+def write_shard(target: Path, name: str, members: Iterable[Member], *, mtime: int) -> None:
+    """Write one shard and its index."""
     offsets: dict[str, dict[str, Any]] = {}
+    path = f"{SHARDS}/{name}.tar"
     with (
-        atomic_file(target / SHARDS / f"512px-{bucket}.tar") as file,
+        atomic_file(target / path) as file,
         tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
-        for name, data, sha256 in _members(release, rows):
-            info = tarfile.TarInfo(name)
-            info.size, info.mtime, info.mode = len(data), mtime, 0o644
-            tar.addfile(info, BytesIO(data))
-            # Members begin with one header block, since a name of ours never needs a second.
-            offsets[name] = {"offset": tar.offset - len(data) - -len(data) % 512, "size": len(data), "sha256": sha256}
-    index = {"shard": f"{SHARDS}/512px-{bucket}.tar", "members": offsets}
-    write_atomic(target / INDEX / f"512px-{bucket}.json", msgspec.json.encode(index) + b"\n")
+        for member in members:
+            data = member.path.read_bytes()
+            offset = _add(tar, member.name, data, mtime=mtime)
+            offsets[member.name] = {"offset": offset, "size": len(data), "sha256": member.sha256}
+            stem = member.name.partition(".")[0]
+            _add(tar, f"{stem}.json", msgspec.json.encode(member.about), mtime=mtime)
+    index = {"shard": path, "members": offsets}
+    write_atomic(target / INDEX / f"{name}.json", msgspec.json.encode(index) + b"\n")
 
 
-def _members(release: Path, rows: Iterable[dict[str, Any]]) -> Iterator[tuple[str, bytes, str | None]]:
-    for row in rows:
-        file_name, sha256 = row.pop("file_name"), row.pop("sha256")
-        yield f"{row['id']}.jpg", (release / PX512.name / file_name).read_bytes(), sha256
-        yield f"{row['id']}.json", msgspec.json.encode(row), None
+def _add(tar: tarfile.TarFile, name: str, data: bytes, *, mtime: int) -> int:
+    """Add a member. Returns where its bytes begin."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mtime, info.mode = len(data), mtime, 0o644
+    tar.addfile(info, BytesIO(data))
+    return int(tar.offset) - len(data) - -len(data) % 512

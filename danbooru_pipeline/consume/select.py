@@ -1,0 +1,129 @@
+"""Choose posts of a release: tags match whole, conditions are all of them met, the result is sorted by id."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from danbooru_pipeline.errors import ReleaseError, SettingsError
+from danbooru_pipeline.layout import EXTENSIONS
+from danbooru_pipeline.release.check_papers import is_safe
+from danbooru_pipeline.release.record import read_release
+from danbooru_pipeline.release.sql import database, view
+
+TREES = ("512px", "original")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What posts to choose. A field that is not set asks for nothing.
+
+    Attributes:
+        tree: ``512px`` or ``original``: which file a post must have.
+        all_tags, any_tags, no_tags: tags that must all, at least one, or none be there.
+        sample: that many of them, the same ones each time: those whose id hashes lowest.
+    """
+
+    tree: str = "512px"
+    all_tags: tuple[str, ...] = ()
+    any_tags: tuple[str, ...] = ()
+    no_tags: tuple[str, ...] = ()
+    ratings: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    min_score: int | None = None
+    min_side: int | None = None
+    since_id: int | None = None
+    until_id: int | None = None
+    deleted: bool = True
+    sample: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """A post that was chosen, with its file in the tree."""
+
+    id: int
+    path: str
+    sha256: str
+    file_ext: str | None
+    rating: str | None
+    score: int | None
+    is_deleted: bool
+    width: int | None
+    height: int | None
+    tag_string: str
+    tag_string_general: str
+    tag_string_artist: str
+    tag_string_copyright: str
+    tag_string_character: str
+    tag_string_meta: str
+
+
+_COLUMNS = """
+    p.id, f.{path} AS path, f.{sha256} AS sha256, p.file_ext, p.rating, p.score,
+    coalesce(p.is_deleted, false) AS is_deleted, f.width, f.height, coalesce(p.tag_string, '') AS tag_string,
+    coalesce(p.tag_string_general, '') AS tag_string_general, coalesce(p.tag_string_artist, '') AS tag_string_artist,
+    coalesce(p.tag_string_copyright, '') AS tag_string_copyright,
+    coalesce(p.tag_string_character, '') AS tag_string_character, coalesce(p.tag_string_meta, '') AS tag_string_meta
+"""
+
+#: field -> condition on posts `p` and files `f`; the field's value is the parameter.
+_CONDITIONS = {
+    "all_tags": "list_has_all(string_split(coalesce(p.tag_string, ''), ' '), ?::VARCHAR[])",
+    "any_tags": "list_has_any(string_split(coalesce(p.tag_string, ''), ' '), ?::VARCHAR[])",
+    "no_tags": "NOT list_has_any(string_split(coalesce(p.tag_string, ''), ' '), ?::VARCHAR[])",
+    "ratings": "list_contains(?::VARCHAR[], p.rating)",
+    "types": "list_contains(?::VARCHAR[], p.file_ext)",
+    "min_score": "p.score >= ?",
+    "min_side": "least(f.width, f.height) >= ?",
+    "since_id": "p.id >= ?",
+    "until_id": "p.id <= ?",
+}
+
+
+def select(release: Path, selection: Selection, *, threads: int = 1) -> Iterator[Chosen]:
+    """The posts that a selection chooses.
+
+    Raises:
+        NotARelease: the folder is none.
+        ReleaseError: its manifest names a path outside of it.
+        SettingsError: the selection asks for something that does not exist.
+    """
+    read_release(release)
+    _check(selection)
+    wanted = [(sql, getattr(selection, name)) for name, sql in _CONDITIONS.items()]
+    wanted = [(sql, value) for sql, value in wanted if value is not None and value != ()]
+    prefix = "px512_" if selection.tree == "512px" else ""
+    clauses = [f"f.{prefix}path IS NOT NULL", *(sql for sql, _ in wanted)]
+    if not selection.deleted:
+        clauses.append("NOT coalesce(p.is_deleted, false)")
+    columns = _COLUMNS.format(path=f"{prefix}path", sha256=f"{prefix}sha256")
+    query = f"SELECT {columns} FROM posts p JOIN files f ON p.id = f.id WHERE {' AND '.join(clauses)}"
+    if selection.sample is not None:
+        query = f"SELECT * FROM ({query}) ORDER BY md5(id::VARCHAR), id LIMIT {int(selection.sample)}"
+    with database(threads=threads) as connection:
+        view(connection, "posts", release, "parquet/posts-*.parquet")
+        view(connection, "files", release, "manifest/files-*.parquet")
+        parameters = [list(value) if isinstance(value, tuple) else value for _, value in wanted]
+        cursor = connection.execute(f"SELECT * FROM ({query}) ORDER BY id", parameters)
+        names = [column[0] for column in cursor.description or ()]
+        while rows := cursor.fetchmany(10_000):
+            for row in rows:
+                post = Chosen(**dict(zip(names, row, strict=True)))
+                if not is_safe(post.path):
+                    raise ReleaseError(
+                        f"the manifest of {release} names {post.path!r}, which is outside; verify it first"
+                    )
+                yield post
+
+
+def _check(selection: Selection) -> None:
+    known: dict[str, tuple[Any, Any]] = {
+        "--tree": ((selection.tree,), TREES),
+        "--rating": (selection.ratings, ("g", "s", "q", "e")),
+        "--type": (selection.types, EXTENSIONS),
+    }
+    for option, (values, allowed) in known.items():
+        for value in values:
+            if value not in allowed:
+                raise SettingsError(f"{option} {value!r} does not exist; use {', '.join(sorted(allowed))}")

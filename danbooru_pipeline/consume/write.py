@@ -1,0 +1,41 @@
+"""Exports: a selection of posts in the form that a tool expects, in a new place that appears when it is whole."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from danbooru_pipeline.atomic import commit_part, part_path, remove_part
+from danbooru_pipeline.consume import captions, deepdanbooru, kaggle, sqlite, webdataset
+from danbooru_pipeline.consume.select import Selection
+from danbooru_pipeline.errors import SettingsError
+
+#: Writes an export of a release to a path that is not there yet. Returns how many posts it holds.
+Export = Callable[[Path, Path, Selection], int]
+
+EXPORTS: dict[str, Export] = {
+    "sqlite": sqlite.write,
+    "deepdanbooru": deepdanbooru.write,
+    "webdataset": webdataset.write,
+    "kaggle": kaggle.write,
+    "captions": captions.write,
+}
+
+
+def export(form: str, release: Path, target: Path, selection: Selection) -> int:
+    """Write an export. Returns how many posts it holds.
+
+    Raises:
+        SettingsError: the target is there already, or there is no such form.
+    """
+    if form not in EXPORTS:
+        raise SettingsError(f"there is no export {form!r}; use one of {', '.join(EXPORTS)}")
+    if target.exists():
+        raise SettingsError(f"{target} is there already; give a name that is not")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = part_path(target)
+    try:
+        posts = EXPORTS[form](release, part, selection)
+        commit_part(part, target)
+    except BaseException:
+        remove_part(part)
+        raise
+    return posts
