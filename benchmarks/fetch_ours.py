@@ -1,0 +1,45 @@
+"""The project's engine over a list of files, as a program: what the fetch benchmark runs beside its peers.
+
+``python fetch_ours.py BASE_URL LIST OUT PARALLEL`` with lines ``name<TAB>md5<TAB>size``. Files that are kept although
+their MD5 is another one are marked in ``OUT/outcomes.json``, as the ledger marks them. Exit code 1 when any is missing.
+"""
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from danbooru_pipeline.fetch import BooruClient, download_file
+from danbooru_pipeline.posts import Post
+from danbooru_pipeline.settings import Settings
+
+
+def main() -> int:
+    """Fetch all, and say what became of each."""
+    base, listing, out, parallel = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+    (out / "store").mkdir(parents=True, exist_ok=True)
+    settings = Settings(root=out, api_url=base, cdn_url=base, downloads_parallel=parallel, min_free_bytes=0)
+    outcomes: dict[str, str | None] = {}
+    with BooruClient(settings) as client:
+
+        def fetch(line: str) -> tuple[str, str | None]:
+            name, md5, size = line.split("\t")
+            target = out / "files" / name
+            if target.exists():  # a file has its name only when it was whole
+                return name, None
+            stem, _, ext = name.partition(".")
+            post = Post(
+                id=int(stem), md5=md5, ext=ext, file_size=int(size), rating="s", file_url=f"{base}/{name}",
+                is_banned=False, tags="",
+            )  # fmt: skip
+            reason = download_file(client, post, target).reason
+            return name, None if reason is None else str(reason)
+
+        with ThreadPoolExecutor(parallel) as threads:
+            outcomes.update(threads.map(fetch, listing.read_text().splitlines()))
+    (out / "outcomes.json").write_text(json.dumps(outcomes))
+    return int(any(outcomes.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
