@@ -38,10 +38,18 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def commit_part(part: Path, path: Path) -> None:
-    """Give a file that is already whole and flushed its final name, durably."""
+def commit_part(part: Path, path: Path, *, flush_folder: bool = True) -> None:
+    """Give a file that is already whole and flushed its final name.
+
+    Args:
+        part: the file.
+        path: its name.
+        flush_folder: whether the name survives a power cut from now on; a caller that brings many files to a folder
+            flushes it once for all of them, before anything says that they are there.
+    """
     part.replace(path)
-    fsync_folder(path.parent)
+    if flush_folder:
+        fsync_folder(path.parent)
 
 
 def write_atomic(path: Path, data: bytes) -> None:

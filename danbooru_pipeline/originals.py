@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from danbooru_pipeline.atomic import remove_parts
+from danbooru_pipeline.atomic import fsync_folder, remove_parts
 from danbooru_pipeline.errors import SourceError, StoreError
 from danbooru_pipeline.fetch import Downloaded, download_file, part_names
 from danbooru_pipeline.images import DECODED_TYPES, ImageJob, ImageResult
@@ -261,6 +261,8 @@ class _OriginalsOfBucket:
 
     def _write_ledger(self) -> None:
         if self.rows != self.old:
+            if self.folder.is_dir():
+                fsync_folder(self.folder)  # names first: no row may outlive the file that it speaks of
             write_ledger(self.tools.layout.ledger(self.bucket), self.rows.values())
 
     def _remove_superseded(self) -> None:

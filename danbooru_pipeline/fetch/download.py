@@ -72,7 +72,7 @@ class _Try:
 def download_file(
     client: BooruClient, post: Post, target: Path, *, base_seconds: float = BASE_DEADLINE_SECONDS
 ) -> Downloaded:
-    """Bring a post's file to `target`.
+    """Bring a post's file to `target`. The caller flushes the folder before it writes down that the file is there.
 
     Args:
         client: asks for it.
@@ -133,7 +133,7 @@ class _Download:
         last, tries = self.client.policy.run(self._try, pause=self.client.pacer.pause)
         in_place = last.reason in {None, Reason.MD5_DIFFERS}
         if in_place:
-            commit_part(self.part.path, target)
+            commit_part(self.part.path, target, flush_folder=False)
             self.part.close()
         elif last.reason is Reason.TRUNCATED:
             self.part.put_by()  # a large file on a slow host comes in several runs
@@ -148,7 +148,7 @@ class _Download:
             http_status=last.http_status,
         )
 
-    def _first_url(self) -> str:
+    def _first_url(self) -> str | httpx.URL:
         """The row's own address when it is on one of our hosts, else the one that the site derives from the MD5."""
         settings, post = self.client.settings, self.post
         assert post.md5 is not None, "hidden posts are not fetched"
@@ -165,7 +165,7 @@ class _Download:
             result, url = self._request(location), location
         return result
 
-    def _request(self, url: str) -> _Try:
+    def _request(self, url: str | httpx.URL) -> _Try:
         # A second try asks caches on the way to fetch the file anew.
         headers = {"Cache-Control": "no-cache"} if self.whole_md5s else self.part.headers()
         try:

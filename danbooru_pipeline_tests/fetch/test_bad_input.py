@@ -1,0 +1,256 @@
+"""Input that is hostile or broken, all of it in one bucket: one reason each, nothing half-written, the rest done."""
+
+import contextlib
+import hashlib
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from danbooru_pipeline.errors import StoreError, is_disk_full
+from danbooru_pipeline.fetch import BooruClient, download_file
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.ledger import LedgerRow, list_files, read_ledger
+from danbooru_pipeline.originals import OriginalsReport, build_originals
+from danbooru_pipeline.outcomes import Reason, Status
+from danbooru_pipeline.posts import PostRow, RejectedRow, parse_api_record, posts_table, write_posts
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline_tests.fetch.raw_server import RawServer, make_answer, serving
+from danbooru_pipeline_tests.fetch.test_download import post_of
+from danbooru_pipeline_tests.images.pictures import illustration, jpeg
+
+CREATED = "2021-06-01T00:00:00.000-04:00"
+GOOD = jpeg(illustration())
+MD5 = hashlib.md5(GOOD, usedforsecurity=False).hexdigest()
+
+
+def record(post_id: object, **more: Any) -> dict[str, Any]:
+    """A post as the API gives it; its file is GOOD."""
+    plain = {"id": post_id, "created_at": CREATED, "md5": MD5, "file_ext": "jpg", "file_size": len(GOOD), "rating": "s"}
+    return {**plain, "file_url": f"/{post_id}.jpg", "tag_string": "1girl", **more}
+
+
+def rows_of(*records: dict[str, Any]) -> list[PostRow]:
+    """The rows of records that can be placed; of the same id the last one, as a sweep does."""
+    parsed = [parse_api_record(one) for one in records]
+    rows = {row["id"]: row for row in parsed if not isinstance(row, RejectedRow)}
+    return list(rows.values())
+
+
+def build(server_url: str, root: Path, *records: dict[str, Any], **more: Any) -> tuple[OriginalsReport, Layout]:
+    """Work on bucket 0000 with these posts."""
+    layout = Layout(root)
+    slice_ = layout.posts_bucket(2021, "0000")
+    slice_.parent.mkdir(parents=True, exist_ok=True)
+    layout.posts_report(2021).write_text('{"source": {"max_id": 1}}')
+    with slice_.open("wb") as file:
+        write_posts(posts_table(rows_of(*records)), file)
+    values: dict[str, Any] = {"retry_seconds": 0.5, "workers": 1, "min_free_bytes": 0} | more
+    with Toolbox(Settings(root=root, api_url=server_url, cdn_url=server_url, **values)) as tools:
+        return build_originals(tools, "0000", 2021), layout
+
+
+def ledger(layout: Layout) -> dict[int, LedgerRow]:
+    """The rows of the bucket."""
+    return read_ledger(layout.ledger("0000"))
+
+
+def hidden_in(layout: Layout) -> list[str]:
+    """Unfinished files in the bucket's folder."""
+    return [path.name for path in layout.original_bucket("0000").iterdir() if path.name.startswith(".")]
+
+
+def answer(server: RawServer, connection: socket.socket, target: str, _headers: dict[str, str]) -> None:
+    """Files by name: what a hostile server does with each."""
+    bomb = b"\x1f\x8b\x08" + bytes(10**6)
+    odd = {
+        "/2000.jpg": make_answer(GOOD + bytes(10**6)),
+        "/3000.jpg": make_answer(bomb, headers={"Content-Encoding": "gzip"}),
+        "/4000.jpg": make_answer(status=302, headers={"Location": "/4000.jpg"}),
+        "/5000.jpg": make_answer(status=302, headers={"Location": "http://169.254.169.254/latest/meta-data"}),
+        "/6000.jpg": make_answer(GOOD[: len(GOOD) // 2]),
+        "/7000.jpg": make_answer(b""),
+        "/8000.jpg": make_answer(status=404),
+    }
+    api = target.startswith("/posts.json")
+    connection.sendall(make_answer(status=404) if api else odd.get(target, make_answer(GOOD)))
+
+
+@pytest.fixture
+def server() -> Iterator[RawServer]:
+    """The hostile server."""
+    with serving(answer) as running:
+        yield running
+
+
+def test_each_bad_input_costs_one_reason_and_the_rest_is_done(server: RawServer, tmp_path: Path) -> None:
+    """Hostile rows and hostile answers side by side: every post has its row, good ones their file."""
+    report, layout = build(
+        server.url,
+        tmp_path / "root",
+        record(1000),
+        *(record(n * 1000) for n in range(2, 9)),
+        record(9000, file_ext="../../etc/passwd", file_url="/good.jpg"),
+        record(10000, file_ext="exe", file_url="/good.jpg"),
+        record(11000, file_ext="", file_url="/good.jpg"),
+        record(12000, file_size=-5, file_url="/good.jpg"),
+        record(13000, file_size=2**62, file_url="/good.jpg"),
+        record(14000, md5="../" + MD5[3:], file_url="/good.jpg"),
+        record(15000, file_url="https://evil.invalid/x.jpg"),
+        record("16000", file_size=str(len(GOOD)), file_url="/good.jpg"),
+        record(17000, file_url="/good.jpg"),
+        record(17000, file_url="/good.jpg"),
+        record(18000, file_size=1e400, file_url="/good.jpg"),
+    )
+    rows = ledger(layout)
+    reasons = {row.id // 1000: row.reason for row in rows.values()}
+    assert reasons == {
+        1: None,
+        2: Reason.TOO_LARGE,
+        3: Reason.TOO_LARGE,
+        4: Reason.REDIRECTED,
+        5: Reason.REDIRECTED,
+        6: Reason.MD5_MISMATCH,
+        7: Reason.EMPTY,
+        8: Reason.GONE,
+        9: Reason.BAD_ROW,
+        10: Reason.BAD_ROW,
+        11: Reason.BAD_ROW,
+        12: Reason.BAD_ROW,
+        13: Reason.BAD_ROW,
+        14: Reason.BAD_ROW,
+        15: None,
+        16: None,
+        17: None,
+        18: None,
+    }
+    good = {row.id for row in rows.values() if row.status is Status.OK}
+    assert set(list_files(layout.original_bucket("0000"))) == {f"{post_id}.jpg" for post_id in good}
+    assert report.posts == len(rows)
+    assert hidden_in(layout) == []
+    assert not (tmp_path / "etc").exists()
+    assert f"/original/{MD5[:2]}/{MD5[2:4]}/{MD5}.jpg" in [target for target, _ in server.requests]
+
+
+@pytest.mark.parametrize("bad", [None, 0, -1, "x", 1.5, True, 2**70, [1]])
+def test_row_without_a_usable_id_is_rejected_and_not_built(server: RawServer, tmp_path: Path, bad: object) -> None:
+    """An id that is none ends in the file of rejected rows; the others are built."""
+    assert isinstance(parse_api_record(record(bad)), RejectedRow)
+    _, layout = build(server.url, tmp_path / "root", record(bad), record(1000))
+    assert list(ledger(layout)) == [1000]
+
+
+def test_two_posts_with_one_md5_both_have_their_file(server: RawServer, tmp_path: Path) -> None:
+    """Each post gets a file of its own, whatever another one has."""
+    _, layout = build(server.url, tmp_path / "root", record(1000, file_url="/a.jpg"), record(17000, file_url="/a.jpg"))
+    assert [row.reason for row in ledger(layout).values()] == [None, None]
+    assert set(list_files(layout.original_bucket("0000"))) == {"1000.jpg", "17000.jpg"}
+
+
+def test_name_that_does_not_exist_is_no_answer(tmp_path: Path) -> None:
+    """A host without an address costs each file a reason until the run is stopped; no post is gone."""
+    host = "https://cdn.invalid"
+    settings = Settings(root=tmp_path, api_url=host, cdn_url=host, contact="test@example.org", retry_seconds=0.001)
+    with BooruClient(settings) as client:
+        got = download_file(client, post_of(GOOD, ext="jpg"), tmp_path / "0007" / "7.jpg")
+    assert (got.reason, got.http_status) == (Reason.RETRY_EXHAUSTED, None)
+    assert list((tmp_path / "0007").iterdir()) == []
+
+
+@contextlib.contextmanager
+def speaking_tls(folder: Path) -> Iterator[int]:
+    """A port that greets with a certificate that nobody signed."""
+    key, certificate = folder / "key.pem", folder / "cert.pem"
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    )
+    subprocess.run(
+        [*command.split(), "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True, timeout=60
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True):
+                        pass
+
+        thread = threading.Thread(target=greet, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+@pytest.mark.needs("openssl")
+def test_certificate_that_nobody_signed_is_no_answer(tmp_path: Path) -> None:
+    """Nothing is taken from a host that cannot prove who it is."""
+    with speaking_tls(tmp_path) as port:
+        url = f"https://127.0.0.1:{port}"
+        with BooruClient(Settings(root=tmp_path, api_url=url, cdn_url=url, retry_seconds=0.001)) as client:
+            got = download_file(client, post_of(GOOD, ext="jpg"), tmp_path / "0007" / "7.jpg")
+    assert (got.reason, got.http_status) == (Reason.RETRY_EXHAUSTED, None)
+    assert list((tmp_path / "0007").iterdir()) == []
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, options: str) -> Iterator[Path]:
+    """A disk in memory with these limits; making one takes an administrator."""
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False, timeout=30
+    )
+    if mounted.returncode:
+        pytest.skip("a disk of its own needs an administrator")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [("size=400k", "disk|free"), ("nr_inodes=30", "disk|inodes")], ids=["bytes", "inodes"]
+)
+def test_full_disk_stops_the_bucket_and_more_room_ends_it(
+    server: RawServer, tmp_path: Path, options: str, said: str
+) -> None:
+    """One clear error, no file that is not whole, and what came is not asked for again when there is room."""
+    big = {n * 1000: GOOD + bytes(16_000) + str(n).encode() for n in range(1, 41)}
+    asked: list[str] = []
+
+    def give(_server: RawServer, connection: socket.socket, target: str, _headers: dict[str, str]) -> None:
+        asked.append(target)
+        data = big.get(int(target[1:-4])) if target.endswith(".jpg") else None
+        connection.sendall(make_answer(data) if data else make_answer(status=404))
+
+    records = [
+        record(i, md5=hashlib.md5(data, usedforsecurity=False).hexdigest(), file_size=len(data), rating="e")
+        for i, data in big.items()
+    ]
+    with serving(give) as files, small_disk(tmp_path / "disk", options) as disk:
+        with pytest.raises((StoreError, OSError), match=said) as caught:
+            build(files.url, disk, *records)
+        assert is_disk_full(caught.value) or isinstance(caught.value, StoreError)
+        folder = Layout(disk).original_bucket("0000")
+        for name in list_files(folder):
+            assert (folder / name).stat().st_size > 0
+        whole = len(list_files(folder))
+        assert 0 < whole < len(big)
+        subprocess.run(
+            ["mount", "-o", "remount,size=50m,nr_inodes=1000", str(disk)], check=True, timeout=30, capture_output=True
+        )
+        before = len(asked)
+        report, layout = build(files.url, disk, *records)
+        assert report.files == len(big)
+        assert report.pending == 0
+        assert len(asked) - before <= len(big) - whole
+        assert hidden_in(layout) == []
