@@ -9,6 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from danbooru_pipeline.atomic import fsync_folder
 from danbooru_pipeline.fetch import BooruClient, download_file
 from danbooru_pipeline.posts import Post
 from danbooru_pipeline.settings import Settings
@@ -37,6 +38,8 @@ def main() -> int:
 
         with ThreadPoolExecutor(parallel) as threads:
             outcomes.update(threads.map(fetch, listing.read_text().splitlines()))
+    if (out / "files").is_dir():
+        fsync_folder(out / "files")  # as the bucket does before it writes its ledger
     (out / "outcomes.json").write_text(json.dumps(outcomes))
     return int(any(outcomes.values()))
 

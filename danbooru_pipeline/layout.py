@@ -111,6 +111,10 @@ class Layout:
         """Ledger of one bucket."""
         return self.store / "ledger" / f"{bucket}.parquet"
 
+    def ledger_journal(self, bucket: str) -> Path:
+        """Rows of a bucket in work that its ledger does not hold yet."""
+        return self.store / "ledger" / f".{bucket}.journal"
+
     def bucket_lock(self, bucket: str) -> Path:
         """Lock that one process at a time holds while it works on a bucket."""
         return self.store / "ledger" / f".{bucket}.lock"

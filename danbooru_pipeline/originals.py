@@ -20,7 +20,7 @@ from danbooru_pipeline.errors import SourceError, StoreError
 from danbooru_pipeline.fetch import Downloaded, download_file, part_names
 from danbooru_pipeline.images import DECODED_TYPES, ImageJob, ImageResult
 from danbooru_pipeline.layout import EXTENSIONS
-from danbooru_pipeline.ledger import BucketPlan, LedgerRow, list_files, plan_bucket, read_ledger, write_ledger
+from danbooru_pipeline.ledger import BucketPlan, Journal, LedgerRow, list_files, plan_bucket, read_ledger, write_ledger
 from danbooru_pipeline.locks import exclusive
 from danbooru_pipeline.outcomes import REASONS, Reason, Status
 from danbooru_pipeline.posts import Post, read_posts
@@ -110,7 +110,9 @@ class _OriginalsOfBucket:
     def __init__(self, tools: Toolbox, bucket: str, year: int, meter: Meter) -> None:
         self.tools, self.bucket, self.year, self.meter = tools, bucket, year, meter
         self.folder = tools.layout.original_bucket(bucket)
-        self.old = read_ledger(tools.layout.ledger(bucket))
+        self.journal = Journal(tools.layout.ledger_journal(bucket))
+        self.saved = read_ledger(tools.layout.ledger(bucket))
+        self.old = self.saved | {row.id: row for row in self.journal.read() if self._is_true(row)}
         self.rows = dict(self.old)
         self.count: Counter[str] = Counter()
         self.saved_at = self.began = time.monotonic()
@@ -127,9 +129,21 @@ class _OriginalsOfBucket:
             with contextlib.suppress(OSError):  # a full disk may not take even this
                 self._write_ledger()  # what was learned before the source or the disk gave out stays known
             raise
+        finally:
+            self.journal.close()
         self._write_ledger()
         self._remove_superseded()
         return self._report(plan)
+
+    def _is_true(self, row: LedgerRow) -> bool:
+        """Whether a row that a killed run left speaks of the very file that is there."""
+        if row.status is not Status.OK or row.ext not in EXTENSIONS:
+            return row.status is not Status.OK
+        try:
+            with self.tools.layout.original(row.id, row.ext).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == row.sha256
+        except FileNotFoundError:
+            return False
 
     def _fetch_all(self, posts: tuple[Post, ...]) -> None:
         """Keep downloads and image workers busy, some posts at a time; write the ledger now and then."""
@@ -250,9 +264,13 @@ class _OriginalsOfBucket:
             fetched_at=self.tools.now(),
             first_release=first,
         )
-        self.rows[post.id] = (
+        self._keep(
             row if result is None else _with_result(row, got, result, px512_wanted=px512_wanted, tools=self.tools)
         )
+
+    def _keep(self, row: LedgerRow) -> None:
+        self.rows[row.id] = row
+        self.journal.add(row)
 
     def _checkpoint(self) -> None:
         if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
@@ -260,10 +278,12 @@ class _OriginalsOfBucket:
             self.saved_at = time.monotonic()
 
     def _write_ledger(self) -> None:
-        if self.rows != self.old:
+        if self.rows != self.saved:
             if self.folder.is_dir():
                 fsync_folder(self.folder)  # names first: no row may outlive the file that it speaks of
             write_ledger(self.tools.layout.ledger(self.bucket), self.rows.values())
+            self.saved = dict(self.rows)
+        self.journal.clear()
 
     def _remove_superseded(self) -> None:
         """Remove files of posts that have another extension now; releases that hold them keep their own link."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danbooru_pipeline.ledger import LedgerRow, list_files, plan_bucket, read_ledger, write_ledger
+from danbooru_pipeline.ledger import Journal, LedgerRow, list_files, plan_bucket, read_ledger, write_ledger
 from danbooru_pipeline.outcomes import REASONS, Reason, Status
 from danbooru_pipeline.posts import Post
 
@@ -182,3 +182,20 @@ def test_only_whole_visible_files_are_listed(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     assert list_files(tmp_path) == FILES
     assert list_files(tmp_path / "absent") == {}
+
+
+def test_journal_gives_back_its_rows_and_no_half_ones(tmp_path: Path) -> None:
+    """Rows that were added come back as they were; a line that a kill cut off is left out, what follows it is not."""
+    path = tmp_path / "ledger" / ".0007.journal"
+    row = LedgerRow(id=7, md5="0" * 32, ext="jpg", fetched_at=datetime(2022, 1, 2, tzinfo=UTC), flags=("a", "b"))
+    bad = LedgerRow(id=1007, reason=Reason.GONE, attempts=3)
+    journal = Journal(path)
+    assert journal.read() == []
+    journal.add(row)
+    journal.close()
+    with path.open("ab") as file:
+        file.write(b'\n{"id": 2007, "md5": "00')
+    journal.add(bad)
+    assert Journal(path).read() == [row, bad]
+    journal.clear()
+    assert not path.exists()

@@ -12,7 +12,7 @@ import pytest
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import SourceBlocked
 from danbooru_pipeline.layout import bucket_of
-from danbooru_pipeline.ledger import LedgerRow, list_files, read_ledger, write_ledger
+from danbooru_pipeline.ledger import Journal, LedgerRow, list_files, read_ledger, write_ledger
 from danbooru_pipeline.originals import OriginalsReport, build_originals
 from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import write_posts
@@ -329,3 +329,31 @@ def test_lost_512px_image_is_made_again(tools: Toolbox, booru: BooruProcess, bri
     assert report.made == 1
     assert md5_of(path) == before
     assert build_px512(tools, bucket, 2021).made == 0
+
+
+def test_file_optimised_before_a_kill_is_known_again(
+    tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts
+) -> None:
+    """A kill between the files and the ledger costs no request: the journal has the rows, checked against the files."""
+    bring_posts(2021)
+    post = first_of(booru)
+    bucket = bucket_of(int(str(post["id"])))
+    build_originals(tools, bucket, 2021)
+    row = ledger_of(tools, int(str(post["id"])))
+    assert row.optimized
+    journal = Journal(tools.layout.ledger_journal(bucket))
+    for known in read_ledger(tools.layout.ledger(bucket)).values():
+        journal.add(known)
+    journal.close()
+    tools.layout.ledger(bucket).unlink()
+    booru.reset_requests()
+    assert build_originals(tools, bucket, 2021).requests == 0
+    assert ledger_of(tools, row.id) == row
+    assert not tools.layout.ledger_journal(bucket).exists()
+    journal.add(row)
+    journal.close()
+    tools.layout.ledger(bucket).unlink()
+    path = tools.layout.original(row.id, "jpg")
+    path.unlink()
+    path.write_bytes(b"another file")
+    assert build_originals(tools, bucket, 2021).fetched == 1

@@ -1,0 +1,137 @@
+"""Work on a bucket killed with SIGKILL at random moments: nothing it left is half, no row lies, nothing comes twice.
+
+``KILLS=50 python -m pytest danbooru_pipeline_tests/fetch/test_kill.py`` is the run of the benchmarks.
+"""
+
+import contextlib
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.ledger import list_files, read_ledger
+from danbooru_pipeline.outcomes import Status
+from danbooru_pipeline.posts import parse_api_record, posts_table, write_posts
+from danbooru_pipeline_tests.fetch.raw_server import Answer, make_answer, serving
+from danbooru_pipeline_tests.images.pictures import illustration, jpeg
+
+KILLS = int(os.environ.get("KILLS", "6"))
+FILES = 20 + 10 * KILLS
+BUCKET = "0000"
+WORK = """
+import sys
+from pathlib import Path
+from danbooru_pipeline import originals
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.toolbox import Toolbox
+settings = Settings(
+    root=Path(sys.argv[1]), api_url=sys.argv[2], cdn_url=sys.argv[2], workers=1, min_free_bytes=0,
+    requests_per_second=60,
+)
+with Toolbox(settings) as tools:
+    report = originals.build_originals(tools, "0000", 2021)
+sys.exit(report.pending)
+"""
+
+
+@pytest.fixture(scope="module")
+def files() -> Mapping[str, bytes]:
+    """Name on the server -> bytes; each a picture that optimisation makes smaller."""
+    picture = jpeg(illustration())
+    return {f"/{n * 1000}.jpg": picture + bytes(n) for n in range(1, FILES + 1)}
+
+
+def counting(files: Mapping[str, bytes], asked: Counter[str]) -> Answer:
+    """A server that counts what was sent to its end."""
+
+    def answer(_server: object, connection: object, target: str, _headers: object) -> None:
+        connection.sendall(make_answer(files[target]) if target in files else make_answer(status=404))  # type: ignore[attr-defined]
+        asked[target] += 1
+
+    return answer
+
+
+def prepare(root: Path, files: Mapping[str, bytes]) -> Layout:
+    """A root with the slice of a bucket."""
+    layout = Layout(root)
+    layout.posts_bucket(2021, BUCKET).parent.mkdir(parents=True)
+    layout.posts_report(2021).write_text('{"source": {"max_id": 1}}')
+    rows = []
+    for target, data in files.items():
+        row = parse_api_record(
+            {
+                "id": int(target[1:-4]),
+                "created_at": "2021-06-01T00:00:00.000-04:00",
+                "md5": hashlib.md5(data, usedforsecurity=False).hexdigest(),
+                "file_ext": "jpg",
+                "file_size": len(data),
+                "rating": "s",
+                "file_url": target,
+            }
+        )
+        assert isinstance(row, dict)
+        rows.append(row)
+    with layout.posts_bucket(2021, BUCKET).open("wb") as file:
+        write_posts(posts_table(rows), file)
+    return layout
+
+
+@contextlib.contextmanager
+def working(root: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that works on the bucket."""
+    with subprocess.Popen([sys.executable, "-c", WORK, str(root), url], start_new_session=True) as process:
+        yield process
+
+
+def assert_nothing_lies(layout: Layout, originals: Mapping[str, bytes]) -> int:
+    """Rows that say ok have exactly their file, and files under a final name are whole. Returns how many."""
+    for row in read_ledger(layout.ledger(BUCKET)).values():
+        if row.status is Status.OK:
+            data = layout.original(row.id, "jpg").read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (row.size, row.sha256)
+            assert row.source_md5_matches
+    names = list_files(layout.original_bucket(BUCKET))
+    for name, size in names.items():
+        data = (layout.original_bucket(BUCKET) / name).read_bytes()
+        assert data == originals[f"/{name}"] or data[-2:] == b"\xff\xd9", f"{name} of {size} bytes is half"
+    return len(names)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_nothing_is_lost_or_wrong(tmp_path: Path, files: Mapping[str, bytes]) -> None:
+    """After every kill all rows are true and all files whole; each kill costs at most the downloads under way."""
+    random, asked = Random(3), Counter[str]()
+    layout = prepare(tmp_path / "root", files)
+    with serving(counting(files, asked)) as server:
+        for _ in range(KILLS):
+            before = assert_nothing_lies(layout, files)
+            with working(layout.root, server.url) as process:
+                deadline = time.monotonic() + 20
+                wanted = before + random.randrange(1, 8)
+                while time.monotonic() < deadline and process.poll() is None:
+                    if len(list_files(layout.original_bucket(BUCKET))) >= wanted:
+                        break
+                    time.sleep(random.random() * 0.01)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        had = assert_nothing_lies(layout, files)
+        before_last = asked.total()
+        with working(layout.root, server.url) as process:
+            assert process.wait(120) == 0
+        assert assert_nothing_lies(layout, files) == FILES
+    rows = read_ledger(layout.ledger(BUCKET))
+    assert [row.reason for row in rows.values()] == [None] * FILES
+    again = asked.total() - before_last - (FILES - had)
+    print(f"{KILLS} kills: {FILES} of {FILES} right, {asked.total() - FILES} files came again, {again} of them last")  # noqa: T201 - for the benchmark, with -s
+    # What comes again was under way, or had its optimised form for less than the moment that writing a row takes.
+    assert asked.total() - FILES <= KILLS * 8
+    assert not list(layout.store.rglob(".*.part"))
