@@ -1,0 +1,256 @@
+"""Measures releases on many small files: ``python benchmarks/release.py FOLDER [--files 200000] [--images]``.
+
+Three comparisons, each within one run: links against ``cp -al``, full verification against ``sha256sum`` with as many
+processes, and the build of a second year with 10 % more posts against the first. With ``--images`` a build is all
+that comes after the download: files lie in the store, are looked at, optimised, made into 512px images, reconciled,
+linked and verified. Without it, ledgers and 512px images are laid beside the files, and the release alone is measured.
+"""
+
+import argparse
+import os
+import random
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import md5, sha256
+from pathlib import Path
+
+import msgspec
+import pyvips
+
+from danbooru_pipeline.atomic import atomic_file, write_atomic
+from danbooru_pipeline.buckets import for_each_bucket
+from danbooru_pipeline.images import ImageSettings
+from danbooru_pipeline.layout import BUCKETS, Layout, bucket_of
+from danbooru_pipeline.ledger import LedgerRow, read_ledger, write_ledger
+from danbooru_pipeline.originals import build_originals
+from danbooru_pipeline.posts import PostRow, posts_table, write_posts
+from danbooru_pipeline.px512 import build_px512
+from danbooru_pipeline.release import apply_snapshot, plan_snapshot, verify_release, write_manifest
+from danbooru_pipeline.release.content import store_content
+from danbooru_pipeline.release.staging import Staging
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.sources import split_by_bucket
+from danbooru_pipeline.toolbox import Toolbox
+
+THREADS = os.cpu_count() or 1
+FINGERPRINT = ImageSettings().fingerprint()
+_BASES = 400
+_TAGS = [f"tag_{number}_of_some_length" for number in range(3000)]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What something cost: wall seconds, and CPU seconds of this process and its children."""
+
+    wall: float
+    cpu: float
+
+
+def measure(work: Callable[[], object]) -> Cost:
+    """Do it and count."""
+    began, cpu = time.perf_counter(), _cpu()
+    work()
+    return Cost(time.perf_counter() - began, _cpu() - cpu)
+
+
+def _cpu() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def pictures() -> list[bytes]:
+    """Small JPEGs of noise; each file gets a comment of its own, so that no two are the same."""
+    made = []
+    for seed in range(_BASES):
+        noise = pyvips.Image.gaussnoise(96, 96, mean=128, sigma=40, seed=seed).cast("uchar")
+        made.append(bytes(noise.bandjoin([noise.rot90(), noise.rot180()]).jpegsave_buffer(Q=80)))
+    return made
+
+
+def add_posts(layout: Layout, bases: list[bytes], ids: range) -> list[PostRow]:
+    """Put files into the store and return their posts."""
+    dice = random.Random(ids.start)
+    rows: list[PostRow] = []
+    for id_ in ids:
+        comment = f"post {id_}".encode()
+        base = bases[id_ % len(bases)]
+        data = base[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + base[2:]
+        path = layout.original(id_, "jpg")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        tags = " ".join(dice.sample(_TAGS, 30))
+        digest = md5(data, usedforsecurity=False).hexdigest()
+        rows.append(
+            {
+                "id": id_,
+                "created_at": datetime(2020, 5, 4, tzinfo=UTC),
+                "md5": digest,
+                "file_ext": "jpg",
+                "file_size": len(data),
+                "rating": "sssq"[id_ % 4],
+                "file_url": f"https://cdn.example.org/original/{digest}.jpg",
+                "tag_string": tags,
+                "tag_string_general": tags,
+            }
+        )
+    return rows
+
+
+def save_posts(layout: Layout, year: int, rows: list[PostRow]) -> None:
+    """Leave posts as a sweep does."""
+    with atomic_file(layout.posts(year)) as file:
+        write_posts(posts_table(rows), file)
+    source = {"name": "benchmark", "rows": len(rows), "rejected": 0, "sha256": f"{year} {len(rows)}"}
+    write_atomic(layout.posts_report(year), msgspec.json.encode({"source": source}))
+
+
+def lay_ledgers(layout: Layout, rows: list[PostRow], *, settings: str) -> None:
+    """Write ledgers and 512px images as the work on buckets leaves them, without that work."""
+    by_bucket: dict[str, list[LedgerRow]] = {}
+    for row in rows:
+        data = layout.original(row["id"], "jpg").read_bytes()
+        ledger = LedgerRow(
+            id=row["id"],
+            md5=row["md5"],
+            ext="jpg",
+            size=len(data),
+            sha256=sha256(data).hexdigest(),
+            source_size=len(data),
+            fetched_md5=row["md5"],
+            file_type="jpg",
+            width=96,
+            height=96,
+            pages=1,
+            first_release=2021,
+        )
+        if row["rating"] == "s":
+            small = layout.px512(row["id"])
+            small.parent.mkdir(parents=True, exist_ok=True)
+            small.write_bytes(data + data)
+            digest = sha256(data + data).hexdigest()
+            ledger = replace(ledger, px512_size=2 * len(data), px512_sha256=digest, px512_settings=settings)
+        by_bucket.setdefault(bucket_of(row["id"]), []).append(ledger)
+    for bucket, ledgers in by_bucket.items():
+        write_ledger(layout.ledger(bucket), [*read_ledger(layout.ledger(bucket)).values(), *ledgers])
+
+
+def build(root: Path, year: int, *, images_too: bool) -> dict[str, Cost]:
+    """Build a year from posts and files that are there."""
+    settings = Settings(root=root, api_url="http://127.0.0.1:1", cdn_url="http://127.0.0.1:1")
+    layout = Layout(root)
+    options = {"png_level": 2, "px512_quality": 90}
+    costs: dict[str, Cost] = {"split": measure(lambda: split_by_bucket(layout, year))}
+
+    def images() -> None:
+        with Toolbox(settings) as tools:  # its workers are waited for, so that their time counts
+
+            def bucket(name: str) -> None:
+                build_originals(tools, name, year)
+                build_px512(tools, name, year)
+
+            for finished in for_each_bucket(bucket, BUCKETS):
+                if finished.error is not None:
+                    raise finished.error
+
+    def snapshot() -> None:
+        plan = plan_snapshot(layout, year, image_settings=options)
+        apply_snapshot(plan, created_at=datetime.now(UTC), threads=THREADS)
+
+    if images_too:
+        costs["images"] = measure(images)
+    costs["manifest"] = measure(lambda: write_manifest(layout, year, px512_settings=FINGERPRINT))
+    costs["snapshot"] = measure(snapshot)
+    return costs
+
+
+def compare_links(layout: Layout, rounds: int) -> tuple[int, list[Cost], list[Cost]]:
+    """Link all images as a snapshot does, and by ``cp -al``, in turns."""
+    ours: list[Cost] = []
+    theirs: list[Cost] = []
+    content = store_content(layout, 2021, earlier=None)
+    for number in range(rounds):
+        work = Staging(layout.root / f"links-{number}", content, year=2021, threads=THREADS)
+        ours.append(measure(work.link_images))
+        copy = layout.root / f"cp-{number}"
+        copy.mkdir()
+        command = ["cp", "-al", str(layout.store / "original"), str(layout.store / "512px"), str(copy)]
+        theirs.append(measure(lambda command=command: subprocess.run(command, check=True)))  # type: ignore[misc]
+        files = sum(len(names) for _, _, names in os.walk(copy))
+        shutil.rmtree(work.folder)
+        shutil.rmtree(copy)
+    return files, ours, theirs
+
+
+def compare_verify(folder: Path, rounds: int) -> tuple[int, list[Cost], list[Cost]]:
+    """Verify all images by content, and by ``sha256sum -c`` with as many processes, in turns."""
+    ours: list[Cost] = []
+    theirs: list[Cost] = []
+    size = sum(path.stat().st_size for tree in ("original", "512px") for path in folder.glob(f"{tree}/*/*"))
+    command = f"find checksums -name '*.sha256' -print0 | xargs -0 -n 20 -P {THREADS} sha256sum --quiet -c"
+    for _ in range(rounds):
+        ours.append(measure(lambda: verify_release(folder, full=True, threads=THREADS)))
+        theirs.append(measure(lambda: subprocess.run(["sh", "-c", command], cwd=folder, check=True)))
+    return size, ours, theirs
+
+
+def _median(costs: list[Cost]) -> Cost:
+    return Cost(statistics.median(c.wall for c in costs), statistics.median(c.cpu for c in costs))
+
+
+def main() -> None:
+    """Print what was measured, as it is."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--files", type=int, default=200_000)
+    parser.add_argument("--images", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    layout = Layout(options.folder)
+    if layout.root.exists():
+        sys.exit(f"{layout.root} is there already; give a folder that is not")
+    bases = pictures()
+    rows = add_posts(layout, bases, range(1, options.files + 1))
+    save_posts(layout, 2021, rows)
+    if not options.images:
+        lay_ledgers(layout, rows, settings=FINGERPRINT)
+    first = build(layout.root, 2021, images_too=options.images)
+    say("2021", first)
+    files, ours, theirs = compare_links(layout, options.rounds)
+    say_pair(f"links of {files:,} files", ours, theirs)
+    size, ours, theirs = compare_verify(layout.release(2021), options.rounds)
+    say_pair(f"verify --full of {size / 2**20:,.0f} MiB", ours, theirs)
+    new = add_posts(layout, bases, range(options.files + 1, options.files * 11 // 10 + 1))
+    save_posts(layout, 2022, [*rows, *new])
+    if not options.images:
+        lay_ledgers(layout, new, settings=FINGERPRINT)
+    second = build(layout.root, 2022, images_too=options.images)
+    say("2022", second)
+    ratio = sum(c.cpu for c in second.values()) / sum(c.cpu for c in first.values())
+    print(f"2022 after 2021, CPU seconds: {ratio:.3f} of the first build")
+
+
+def say(title: str, costs: dict[str, Cost]) -> None:
+    """Print the costs of a build."""
+    for name, cost in costs.items():
+        print(f"{title} {name}: {cost.wall:.1f} s, {cost.cpu:.1f} CPU s", flush=True)
+
+
+def say_pair(title: str, ours: list[Cost], theirs: list[Cost]) -> None:
+    """Print medians of two costs, and how fast ours is when theirs is 1."""
+    mine, other = _median(ours), _median(theirs)
+    print(
+        f"{title}: ours {mine.wall:.2f} s, {mine.cpu:.2f} CPU s; theirs {other.wall:.2f} s, {other.cpu:.2f} CPU s; "
+        f"speed {other.wall / mine.wall:.2f} by the clock, {other.cpu / mine.cpu:.2f} by CPU",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

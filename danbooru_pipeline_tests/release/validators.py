@@ -1,0 +1,66 @@
+"""Opens a release with the real readers: run by the Python of .venv-validators, prints what each of them saw as JSON.
+
+No module of the project is imported here: these readers know a release from its files alone.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+def hugging_face(release: Path) -> dict[str, object]:
+    """Every Parquet config of the card, the ImageFolder, and the shards."""
+    from datasets import get_dataset_config_names, load_dataset
+
+    configs = get_dataset_config_names(str(release))
+    rows = {name: load_dataset(str(release), name, split="train").num_rows for name in configs}
+    images = load_dataset(str(release / "512px"), split="train")
+    shards = load_dataset(str(release / "wds"), split="train")
+    return {
+        "rows": rows,
+        "images": images.num_rows,
+        "columns": images.column_names,
+        "size": images[0]["image"].size,
+        "tags": images[0]["tags"],
+        "shards": shards.num_rows,
+        "shard_columns": shards.column_names,
+    }
+
+
+def web_dataset(release: Path) -> dict[str, object]:
+    """Every sample of every shard, its image decoded."""
+    import webdataset as wds
+
+    shards = sorted(str(path) for path in (release / "wds").glob("*.tar"))
+    samples = list(wds.WebDataset(shards, shardshuffle=False, empty_check=False).decode("pil"))
+    return {
+        "ids": sorted(sample["json"]["id"] for sample in samples),
+        "sizes": sorted({sample["jpg"].size for sample in samples}),
+    }
+
+
+def papers(release: Path) -> dict[str, object]:
+    """The feed and the torrent."""
+    import feedparser
+    import torf
+
+    feed = feedparser.parse(str(release / "feed.atom"))
+    torrent = torf.Torrent.read(release / "metadata.json.tar.xz.torrent")
+    return {
+        "bozo": bool(feed.bozo),
+        "entries": [entry.title for entry in feed.entries],
+        "torrent": torrent.verify(release / "metadata.json.tar.xz"),
+    }
+
+
+def main() -> None:
+    """Print everything."""
+    release = Path(sys.argv[1])
+    print(json.dumps(hugging_face(release) | {"wds": web_dataset(release)} | papers(release)))
+
+
+if __name__ == "__main__":
+    main()
