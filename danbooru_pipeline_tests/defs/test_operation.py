@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -64,22 +65,21 @@ def test_sensor_begins_a_release_once(in_january: Toolbox, booru: BooruProcess, 
     assert "begun already" in reasons[3]
 
 
-def test_lost_cursor_begins_nothing_twice(
-    in_january: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance
-) -> None:
+def test_lost_cursor_begins_nothing_twice(in_january: Toolbox, booru: BooruProcess, tmp_path: Path) -> None:
     """A sensor whose cursor was reset, and the schedule, see the run that began the release, and leave it at that."""
-    instance.add_run(dg.DagsterRun(job_name="begin_release", run_id=make_new_run_id(), tags={BEGAN_TAG: "2021"}))
-    cursor = None
-    for _ in range(3):
-        result = tick(in_january, instance, cursor)
-        cursor = result.cursor
-        assert not result.run_requests
-    assert "already" in str(result.skip_reason)
-    context = dg.build_schedule_context(
-        instance=instance, scheduled_execution_time=JANUARY, resources={"toolbox": in_january}
-    )
-    scheduled: Any = yearly_release_on_a_date(context)
-    assert isinstance(scheduled, dg.SkipReason)
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        instance.add_run(dg.DagsterRun(job_name="begin_release", run_id=make_new_run_id(), tags={BEGAN_TAG: "2021"}))
+        cursor = None
+        for _ in range(3):
+            result = tick(in_january, instance, cursor)
+            cursor = result.cursor
+            assert not result.run_requests
+        assert "already" in str(result.skip_reason)
+        context = dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=JANUARY, resources={"toolbox": in_january}
+        )
+        scheduled: Any = yearly_release_on_a_date(context)
+        assert isinstance(scheduled, dg.SkipReason)
 
 
 def test_whole_release_passes_its_checks(tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance) -> None:
