@@ -56,12 +56,12 @@ format: $(READY)  ## Let ruff mend what it can.
 
 ui: $(READY)  ## Open the Dagster UI on http://127.0.0.1:3000.
 	mkdir -p $${DAGSTER_HOME:-data/dagster}
-	test -e $${DAGSTER_HOME:-data/dagster}/dagster.yaml || cp dagster.yaml $${DAGSTER_HOME:-data/dagster}/
+	test -e $${DAGSTER_HOME:-data/dagster}/dagster.yaml || cp danbooru_pipeline/defs/dagster.yaml $${DAGSTER_HOME:-data/dagster}/
 	DAGSTER_HOME=$$(realpath $${DAGSTER_HOME:-data/dagster}) $(BIN)/dagster dev -w workspace.yaml
 
 lock: $(READY)  ## Resolve the dependencies anew into requirements.lock.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra production --extra celery \
 		--custom-compile-command "make lock" --no-emit-index-url --no-annotate pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--custom-compile-command "make lock" --no-emit-index-url --no-annotate requirements-validators.in \

@@ -17,7 +17,7 @@ def build_defs(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     return dg.Definitions(
         assets=dg.load_assets_from_modules([metadata, images, release, scrub]),
         asset_checks=[*checks.CHECKS, *dg.load_asset_checks_from_modules([metadata, images, scrub])],
-        jobs=[sensors.begin_release, checks.audit_buckets, scrub.scrub_store],
+        jobs=[sensors.begin_release, scrub.scrub_store],
         schedules=[*sensors.SCHEDULES, scrub.weekly_scrub],
         sensors=sensors.SENSORS,
         resources={"toolbox": toolbox, **(resources or {})},

@@ -119,41 +119,24 @@ def release_verifies(context: dg.AssetCheckExecutionContext, toolbox: dg.Resourc
     return dg.AssetCheckResult(passed=report.ok, metadata={"report": dg.MetadataValue.md("\n".join(lines))})
 
 
-def _buckets_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
-    name = asset.key.to_user_string()
-
-    @dg.asset_check(
-        asset=asset,
-        name="every_bucket_is_finished",
-        partitions_def=None,
-        description=f"No bucket of the newest release that was begun is missing or failed in {name}.",
-    )
-    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        done = {str(key) for key in context.instance.get_materialized_partitions(asset.key)}
-        years = {key.partition("|")[2] for key in done}
-        if not years:
-            return dg.AssetCheckResult(passed=True, severity=_WARN, description="no release was begun")
-        year = max(years)
-        keys = [f"{bucket}|{year}" for bucket in BUCKETS]
+@dg.asset_check(asset=release_manifest, partitions_def=releases)
+def every_bucket_is_finished(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """No bucket of the release is missing or failed. On the images themselves it would run with each of their runs."""
+    keys = [f"{bucket}|{context.partition_key}" for bucket in BUCKETS]
+    rows = []
+    for asset in (original_images, images_512px):
         states = context.instance.get_status_by_partition(asset.key, keys, bucket_releases) or {}
-        unfinished = {key: s.name.lower() if (s := states.get(key)) else "missing" for key in keys}
-        rows = [f"| {key} | {state} |" for key, state in unfinished.items() if state != "materialized"]
-        return dg.AssetCheckResult(
-            passed=not rows,
-            severity=_WARN,
-            metadata={"release": year, "unfinished": len(rows), "buckets": _table("| partition | state |", rows)},
-        )
+        for key in keys:
+            state = states.get(key)
+            if state is None or state.name != "MATERIALIZED":
+                shown = "missing" if state is None else state.name.lower()
+                rows.append(f"| {asset.key.to_user_string()} | {key} | {shown} |")
+    return dg.AssetCheckResult(
+        passed=not rows,
+        severity=_WARN,
+        metadata={"unfinished": len(rows), "buckets": _table("| asset | partition | state |", rows)},
+    )
 
-    return check
-
-
-every_original_is_finished, every_px512_is_finished = map(_buckets_check, (original_images, images_512px))
-
-audit_buckets = dg.define_asset_job(
-    "audit_buckets",
-    selection=dg.AssetSelection.checks(every_original_is_finished, every_px512_is_finished),
-    description="Lists the buckets that are missing or failed.",
-)
 
 CHECKS = [
     every_post_has_its_row,
@@ -161,6 +144,5 @@ CHECKS = [
     few_files_are_missing,
     year_is_like_the_last,
     release_verifies,
-    every_original_is_finished,
-    every_px512_is_finished,
+    every_bucket_is_finished,
 ]

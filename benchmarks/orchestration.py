@@ -1,0 +1,127 @@
+"""What Dagster adds: ``python -m benchmarks.orchestration [idle] [work]``; needs Debian's postgresql.
+
+``idle``: a backfill of the whole image chain over 1000 buckets that have nothing to do, launched as the UI does, on the
+processes of docker-compose.yml with Postgres; and the same through ``build``.
+``work``: 100 buckets of 20 posts, through the runs of ``build`` and called directly, interleaved, each on a new store.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from danbooru_pipeline.buckets import for_each_bucket
+from danbooru_pipeline.defs.headless import HeadlessBuild, open_instance
+from danbooru_pipeline.demo.process import BooruProcess, start_booru
+from danbooru_pipeline.layout import BUCKETS, Layout
+from danbooru_pipeline.originals import build_originals
+from danbooru_pipeline.px512 import build_px512
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.sources import split_by_bucket, sweep_posts
+from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline_tests.deploy.stack import running_stack
+
+YEAR, POSTS, CHOSEN, ROUNDS = 2021, 20, BUCKETS[:100], 3
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    print(text, flush=True)  # noqa: T201 - a benchmark's result
+
+
+def measure_idle(booru: BooruProcess, folder: Path) -> None:
+    """Wall seconds of a backfill, and of a build, with nothing to do."""
+    settings = {
+        "DANBOORU_API_URL": booru.api_url, "DANBOORU_CDN_URL": booru.cdn_url, "DANBOORU_AUTOMATION": "off",
+        "DANBOORU_PNG_LEVEL": "0",
+    }  # fmt: skip
+    with running_stack(folder, settings) as stack:
+        env = stack.environment("code") | {"DAGSTER_HOME": str(folder / "home")}
+        command = [sys.executable, "-m", "danbooru_pipeline", "build", str(YEAR)]
+        subprocess.run(command, env=env, check=True, capture_output=True)  # noqa: S603 - our own
+        for _ in range(ROUNDS):
+            began = time.monotonic()
+            keys = [f"{bucket}|{YEAR}" for bucket in BUCKETS]
+            state = stack.wait_backfill(stack.backfill(["original_images", "images_512px"], keys))
+            runs = state["runs"]
+            first, last = min(r["startTime"] for r in runs), max(r["endTime"] for r in runs)
+            say(
+                f"backfill of 1000 buckets, nothing to do: {time.monotonic() - began:.1f} s, {state['status']}, "
+                f"{len(runs)} runs, first start to last end {last - first:.1f} s"
+            )
+            began = time.monotonic()
+            subprocess.run(command, env=env, check=True, capture_output=True)  # noqa: S603 - our own
+            say(f"build of 1000 buckets, nothing to do: {time.monotonic() - began:.1f} s")
+
+
+def forge_posts(tools: Toolbox) -> None:
+    """Twenty posts a bucket, each with a file of the booru's own under its own id."""
+    layout = tools.layout
+    sweep_posts(tools.source, layout, YEAR, now=tools.now(), progress=lambda _line: None)
+    rows = [row for row in pq.read_table(layout.posts(YEAR)).to_pylist() if row["md5"] and row["file_ext"] == "jpg"]
+    schema = pq.read_schema(layout.posts(YEAR))
+    forged = [
+        rows[(k * 7 + int(bucket)) % len(rows)] | {"id": 1000 * k + int(bucket)}
+        for k in range(1, POSTS + 1)
+        for bucket in CHOSEN
+    ]
+    forged.sort(key=lambda row: row["id"])
+    pq.write_table(pa.Table.from_pylist(forged, schema=schema), layout.posts(YEAR))
+    split_by_bucket(layout, YEAR)
+
+
+def directly(tools: Toolbox) -> None:
+    """The work without Dagster."""
+    for work in (build_originals, build_px512):
+        for finished in for_each_bucket(lambda bucket, work=work: work(tools, bucket, YEAR), list(CHOSEN)):
+            assert finished.error is None, finished.error
+
+
+def through_runs(tools: Toolbox) -> None:
+    """The work as `build` does it."""
+    with open_instance(Layout(tools.settings.root).dagster_home) as instance:
+        build = HeadlessBuild(tools, instance, YEAR, say=lambda _line: None)
+        build.run_images(CHOSEN)
+        assert not build.result().failed
+
+
+def measure_work(settings: Settings, folder: Path) -> None:
+    """Wall and CPU seconds of both ways, in turn."""
+    walls: dict[str, list[float]] = {"directly": [], "through runs": []}
+    for number in range(ROUNDS):
+        for name, way in (("directly", directly), ("through runs", through_runs)):
+            with Toolbox(replace(settings, root=folder / f"{name}{number}".replace(" ", ""))) as tools:
+                forge_posts(tools)
+                began = time.monotonic()
+                way(tools)
+                walls[name].append(time.monotonic() - began)
+                say(f"100 buckets of 20 posts, {name}: {walls[name][-1]:.1f} s")
+    ratio = statistics.median(walls["through runs"]) / statistics.median(walls["directly"])
+    say(f"through runs / directly, medians of {ROUNDS}: {ratio:.3f}")
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    wanted = sys.argv[1:] or ["idle", "work"]
+    with (
+        tempfile.TemporaryDirectory() as name,
+        start_booru(posts=40, year=YEAR, files=Path(name) / "booru", rate_limit=False) as booru,
+    ):
+        settings = Settings(root=Path(name), api_url=booru.api_url, cdn_url=booru.cdn_url, workers=os.cpu_count() or 1)
+        ways = {"idle": partial(measure_idle, booru), "work": partial(measure_work, settings)}
+        for each in wanted:
+            folder = Path(name) / each
+            folder.mkdir()
+            ways[each](folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The processes of production, started for real."""

@@ -1,0 +1,104 @@
+"""What an operator does in the Dagster UI, done in Debian's Chromium: the pictures of it go to the test's folder."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.layout import bucket_of
+from danbooru_pipeline_tests.deploy.processes import wait_until
+from danbooru_pipeline_tests.deploy.stack import Stack
+
+pytestmark = [pytest.mark.slow, pytest.mark.needs("pg_ctlcluster", "psql", "chromium")]
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+FRESH = "0040"
+
+
+@pytest.fixture
+def page(stack: Stack) -> Iterator[Page]:
+    """A page of a real browser."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1500, "height": 950})
+        page.set_default_timeout(20_000)
+        yield page
+        browser.close()
+
+
+def shoot(page: Page, stack: Stack, name: str) -> None:
+    """Keep a picture of the page."""
+    folder = stack.folder / "pictures"
+    folder.mkdir(exist_ok=True)
+    page.screenshot(path=folder / f"{name}.png")
+
+
+def choose_release(page: Page, stack: Stack, asset: str) -> None:
+    """Open the partitions of an asset at release 2021."""
+    page.goto(f"{stack.url}/assets/{asset}?view=partitions")
+    page.get_by_placeholder("Filter by release").fill("2021")
+    page.get_by_text("2021", exact=True).first.click()
+
+
+def newest_backfill(stack: Stack) -> str:
+    """The backfill that was launched last."""
+    query = "{ partitionBackfillsOrError(limit: 1) { ... on PartitionBackfills { results { id } } } }"
+    found = stack.gql(query)["partitionBackfillsOrError"]["results"]
+    return str(found[0]["id"]) if found else ""
+
+
+def materialized(stack: Stack, asset: str) -> int:
+    """How many partitions of an asset are green."""
+    query = """query($k: AssetKeyInput!) { assetNodeOrError(assetKey: $k) { ... on AssetNode {
+      partitionStats { numMaterialized numFailed } } } }"""
+    stats = stack.gql(query, k={"path": [asset]})["assetNodeOrError"]["partitionStats"]
+    return int(stats["numMaterialized"])
+
+
+def test_operator_backfills_failed_buckets(stack: Stack, shop: BooruProcess, page: Page) -> None:
+    """The graph is there; buckets are materialised from the page, with numbers; two failed ones become green."""
+    shop.clear_faults()
+    stack.wait_backfill(stack.backfill(["posts", "posts_by_bucket"], ["2021"]))
+    page.goto(f"{stack.url}/asset-groups")
+    for asset in ("posts_by_bucket", "original_images", "release_manifest", "publication"):
+        expect(page.get_by_text(asset, exact=True).first).to_be_visible()
+    shoot(page, stack, "1-graph")
+    pictures = [p for p in shop.truth(2021) if p.get("md5") and p["file_ext"] == "jpg"]
+    for post in pictures[:2]:
+        shop.set_fault(post["md5"], "error")
+    bad = sorted(bucket_of(post["id"]) for post in pictures[:2])
+    launch_from_page(page, stack, "2-dialog")
+    backfill = stack.wait_backfill(newest_backfill(stack))
+    assert backfill["assetBackfillData"]["assetBackfillStatuses"][0]["numPartitionsFailed"] == 2
+    choose_release(page, stack, "original_images")
+    page.wait_for_timeout(1500)
+    shoot(page, stack, "3-failed")
+    shop.clear_faults()
+    shop.reset_requests()
+    launch_from_page(page, stack, "4-only-failed")
+    again = stack.wait_backfill(newest_backfill(stack))
+    assert again["status"] == "COMPLETED_SUCCESS"
+    assert again["numPartitions"] == 2
+    assert len(shop.requested_files()) == 2
+    page.goto(f"{stack.url}/runs/b/{newest_backfill(stack)}")
+    expect(page.get_by_text("Completed").first).to_be_visible()
+    shoot(page, stack, "5-green")
+    page.goto(f"{stack.url}/assets/original_images?view=partitions&partition={bad[0]}%7C2021")
+    expect(page.get_by_text("bytes_saved").first).to_be_visible()
+    shoot(page, stack, "6-numbers")
+    assert materialized(stack, "original_images") >= 1000
+
+
+def launch_from_page(page: Page, stack: Stack, picture: str) -> None:
+    """Press *Materialize*, choose what is failed and missing of all buckets of 2021, and launch."""
+    before = newest_backfill(stack)
+    choose_release(page, stack, "original_images")
+    page.wait_for_timeout(1500)
+    page.get_by_role("button", name="Materialize").first.click()
+    page.get_by_role("button", name="All", exact=True).first.click()
+    page.get_by_text("Backfill only failed and missing partitions within selection").click()
+    page.wait_for_timeout(1500)
+    shoot(page, stack, picture)
+    page.get_by_role("button", name="Launch").last.click()
+    wait_until(lambda: newest_backfill(stack) != before, seconds=20, what="the backfill of the page")
