@@ -19,6 +19,7 @@ from danbooru_pipeline.originals import plan_originals
 from danbooru_pipeline.posts import PostRow, parse_api_record
 from danbooru_pipeline.preflight import check_year, nearest_folder
 from danbooru_pipeline.progress import human_bytes, human_seconds
+from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources.api import POSTS_PER_PAGE
 from danbooru_pipeline.toolbox import Toolbox
 from danbooru_pipeline.years import cutoff
@@ -114,8 +115,14 @@ def _from_sweep(tools: Toolbox, year: int) -> Forecast:
     mean = sum(sizes) / len(sizes) if sizes else 0
     unsized = len(fetch) - len(sizes)
     posts = sum(len(plan.fetch) + len(plan.keep) + len(plan.settle) for plan in plans)
-    return _forecast(
-        tools, year, exact=True, posts=posts, files=len(fetch), unsized=unsized, size=sum(sizes) + int(mean * unsized)
+    return cost_of(
+        tools.settings,
+        year,
+        exact=True,
+        posts=posts,
+        files=len(fetch),
+        unsized=unsized,
+        size=sum(sizes) + int(mean * unsized),
     )
 
 
@@ -129,13 +136,13 @@ def _from_survey(tools: Toolbox, year: int) -> Forecast:
     known = _last_known_id(tools.layout, year)
     posts = round(survey.density * survey.last_id)
     files = round(survey.density * survey.with_file * max(0, survey.last_id - known))
-    return _forecast(
-        tools, year, exact=False, posts=posts, files=files, unsized=0, size=round(files * survey.mean_bytes)
+    return cost_of(
+        tools.settings, year, exact=False, posts=posts, files=files, unsized=0, size=round(files * survey.mean_bytes)
     )
 
 
-def _forecast(tools: Toolbox, year: int, *, exact: bool, posts: int, files: int, unsized: int, size: int) -> Forecast:
-    settings = tools.settings
+def cost_of(settings: Settings, year: int, *, exact: bool, posts: int, files: int, unsized: int, size: int) -> Forecast:
+    """What it costs to fetch so many files of so many bytes in all; `docs/scale.md` is computed with it too."""
     requests = files + -(-posts // POSTS_PER_PAGE)
     return Forecast(
         year=year,

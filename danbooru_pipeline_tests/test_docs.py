@@ -10,7 +10,9 @@ import yaml
 import danbooru_pipeline
 from danbooru_pipeline.cli import main
 from danbooru_pipeline.definitions import build_defs
+from danbooru_pipeline.forecast import cost_of
 from danbooru_pipeline.outcomes import REASONS
+from danbooru_pipeline.progress import human_bytes
 from danbooru_pipeline.settings import PREFIX, Settings
 
 ROOT = Path(danbooru_pipeline.__file__).parent.parent
@@ -41,6 +43,35 @@ def test_every_command_is_documented(command: str) -> None:
     """Each command has its row, and a help text."""
     assert f"| `{command}" in README
     assert main.commands[command].help
+
+
+def scale_rows() -> list[str]:
+    """The table of docs/scale.md: 10 M posts, nothing of them in the store yet."""
+    rows = []
+    for pace, workers in ((8, 2), (8, 8), (8, 16), (4, 8)):
+        settings = Settings(contact="-", requests_per_second=pace, workers=workers)
+        cost = cost_of(
+            settings, 2025, exact=False, posts=10_000_000, files=9_900_000, unsized=0, size=9_900_000 * 850_000
+        )
+        rows.append(
+            f"| {pace} requests/s, {workers} cores | {cost.requests:,} | {cost.seconds / 86_400:.1f} "
+            f"| {cost.cpu_seconds / 86_400:.0f} | {cost.days:.1f} | {human_bytes(cost.bytes)} "
+            f"| {human_bytes(cost.disk_bytes)} |"
+        )
+    return rows
+
+
+def test_scale_is_what_plan_computes() -> None:
+    """The table of docs/scale.md is computed by the code of `plan`."""
+    text = (ROOT / "docs/scale.md").read_text()
+    assert text.split("<!-- scale -->")[1].split("<!-- /scale -->")[0].strip().splitlines()[2:] == scale_rows()
+
+
+def test_every_check_is_documented() -> None:
+    """Each check of the graph stands in a page of docs/."""
+    pages = "\n".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
+    for key in build_defs().resolve_asset_graph().asset_check_keys:
+        assert f"`{key.name}`" in pages
 
 
 def test_every_asset_is_documented() -> None:

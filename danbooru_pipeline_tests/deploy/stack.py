@@ -105,7 +105,10 @@ class Stack:
 
     def command(self, name: str) -> list[str]:
         """The command of a service."""
-        return [str(self.ports.get(word, self._local(word))) for word in self.services[name]["command"]]
+        given = {"REDIS_PASSWORD": PASSWORD}
+        words = [self._local(interpolate(word, given)) for word in self.services[name]["command"]]
+        own = ["--port", str(self.ports["6379"]), "--bind", "127.0.0.1"] if name == "redis" else []
+        return [*(str(self.ports.get(word, word)) for word in words), *own]
 
     def start(self, name: str, *, instance: int = 0, extra: tuple[str, ...] = ()) -> None:
         """Start a service."""
@@ -210,6 +213,8 @@ def running_stack(
         stack = Stack(folder, postgres, settings, files)
         try:
             stack.wait_healthy("postgres")
+            if "redis" in stack.services:
+                stack.start("redis")
             for name in ("code", "webserver", "daemon"):
                 stack.start(name)
                 if name == "code":
