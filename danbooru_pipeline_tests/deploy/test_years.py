@@ -75,8 +75,8 @@ def test_two_years_make_two_releases(tmp_path: Path, booru_files: Path) -> None:
             clock = shift_clock(datetime(year, 12, 31, 23, 59, 50, tzinfo=UTC), tmp_path)
             with daemon(kept | settings | clock, tmp_path / "daemon.log"):
                 done = layout.release(year) / "RELEASE.json"
-                wait_until(done.exists, seconds=400, every=0.5, what=f"the release of {year}")
-                wait_until(partial(is_current, layout, year), seconds=90, what="publication")
+                wait_until(done.exists, seconds=1200, every=0.5, what=f"the release of {year}")
+                wait_until(partial(is_current, layout, year), seconds=300, what="publication")
             assert verify_release(layout.release(year), full=True).ok
             release = read_release(layout.release(year))
             assert release.version == f"{year}.0"
