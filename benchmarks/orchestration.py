@@ -34,7 +34,7 @@ YEAR, POSTS, CHOSEN, ROUNDS = 2021, 20, BUCKETS[:100], 3
 
 def say(text: str) -> None:
     """Print a line at once."""
-    print(text, flush=True)  # noqa: T201 - a benchmark's result
+    print(text, flush=True)
 
 
 def measure_idle(booru: BooruProcess, folder: Path) -> None:
@@ -46,7 +46,7 @@ def measure_idle(booru: BooruProcess, folder: Path) -> None:
     with running_stack(folder, settings) as stack:
         env = stack.environment("code") | {"DAGSTER_HOME": str(folder / "home")}
         command = [sys.executable, "-m", "danbooru_pipeline", "build", str(YEAR)]
-        subprocess.run(command, env=env, check=True, capture_output=True)  # noqa: S603 - our own
+        subprocess.run(command, env=env, check=True, capture_output=True)
         for _ in range(ROUNDS):
             began = time.monotonic()
             keys = [f"{bucket}|{YEAR}" for bucket in BUCKETS]
@@ -58,7 +58,7 @@ def measure_idle(booru: BooruProcess, folder: Path) -> None:
                 f"{len(runs)} runs, first start to last end {last - first:.1f} s"
             )
             began = time.monotonic()
-            subprocess.run(command, env=env, check=True, capture_output=True)  # noqa: S603 - our own
+            subprocess.run(command, env=env, check=True, capture_output=True)
             say(f"build of 1000 buckets, nothing to do: {time.monotonic() - began:.1f} s")
 
 
