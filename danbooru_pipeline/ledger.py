@@ -37,13 +37,21 @@ LEDGER_SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("pages", pa.int32()),
         ("flags", pa.list_(pa.string())),
+        ("alpha", pa.bool_()),
+        ("color_space", pa.string()),
+        ("has_profile", pa.bool_()),
+        ("orientation", pa.int8()),
         ("optimized", pa.bool_()),
+        ("optimized_by", pa.string()),
+        ("kept", pa.string()),
         ("attempts", pa.int32()),
         ("http_status", pa.int16()),
         ("fetched_at", pa.timestamp("us", tz="UTC")),
         ("px512_reason", pa.string()),
         ("px512_size", pa.int64()),
         ("px512_sha256", pa.string()),
+        ("px512_background", pa.string()),
+        ("px512_flags", pa.list_(pa.string())),
         ("px512_settings", pa.string()),
         ("first_release", pa.int16()),
     ],
@@ -60,6 +68,11 @@ class LedgerRow:
         fetched_md5: MD5 of the bytes that the source sent, before optimisation.
         source_size: length of those bytes.
         size, sha256: of the file in the store.
+        flags, alpha, color_space, has_profile, orientation: facts of the file, as in `images.ImageFacts`.
+        optimized_by: what made the bytes in the store, None when they are the source's.
+        kept: why an optimiser left the bytes alone, a value of `images.Kept`.
+        px512_background: colour behind and around the 512px image.
+        px512_flags: warnings to those who use it, values of `images.Quality`.
         px512_settings: fingerprint of the settings a 512px image was made, or refused, with; None: not tried.
         first_release: first release that held the post.
     """
@@ -77,13 +90,21 @@ class LedgerRow:
     height: int | None = None
     pages: int | None = None
     flags: tuple[str, ...] = ()
+    alpha: bool | None = None
+    color_space: str | None = None
+    has_profile: bool | None = None
+    orientation: int | None = None
     optimized: bool = False
+    optimized_by: str | None = None
+    kept: str | None = None
     attempts: int = 0
     http_status: int | None = None
     fetched_at: datetime | None = None
     px512_reason: Reason | None = None
     px512_size: int | None = None
     px512_sha256: str | None = None
+    px512_background: str | None = None
+    px512_flags: tuple[str, ...] = ()
     px512_settings: str | None = None
     first_release: int | None = None
 
@@ -110,7 +131,8 @@ def read_ledger(path: Path) -> dict[int, LedgerRow]:
 
 
 def _row_from(row: dict[str, object]) -> LedgerRow:
-    row["flags"] = tuple(row["flags"] or ())  # type: ignore[arg-type]
+    for name in ("flags", "px512_flags"):  # a ledger of an earlier version lacks columns
+        row[name] = tuple(row.get(name) or ())  # type: ignore[arg-type]
     for name in ("reason", "px512_reason"):
         if row[name] is not None:
             row[name] = Reason(str(row[name]))

@@ -114,6 +114,7 @@ class _OriginalsOfBucket:
         self.saved = read_ledger(tools.layout.ledger(bucket))
         self.old = self.saved | {row.id: row for row in self.journal.read() if self._is_true(row)}
         self.rows = dict(self.old)
+        self.optimized: set[int] = set()  # files that an optimiser has had in hand, as the ledger says
         self.count: Counter[str] = Counter()
         self.saved_at = self.began = time.monotonic()
 
@@ -197,6 +198,9 @@ class _OriginalsOfBucket:
             return None
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
         row = self.old.get(post.id)
+        if row is not None and row.md5 == post.md5 and (row.optimized or row.kept is not None):
+            known = row.sha256 == hashlib.sha256(data).hexdigest()
+            self.optimized |= {post.id} if known else set()
         if data and md5 == post.md5:
             return Downloaded(reason=None, in_place=True, size=len(data), md5=md5)
         if row is not None and row.md5 == post.md5 and row.sha256 == hashlib.sha256(data).hexdigest():
@@ -222,7 +226,7 @@ class _OriginalsOfBucket:
         wanted = post.rating in sfw_ratings(self.year)
         return ImageJob(
             source=path,
-            original=path,
+            original=None if post.id in self.optimized else path,
             px512=self.tools.layout.px512(post.id) if wanted else None,
             settings=self.tools.image_settings,
         )
@@ -267,6 +271,8 @@ class _OriginalsOfBucket:
         self._keep(
             row if result is None else _with_result(row, got, result, px512_wanted=px512_wanted, tools=self.tools)
         )
+        if old is not None and result is not None and post.id in self.optimized:
+            self.rows[post.id] = replace(self.rows[post.id], optimized_by=old.optimized_by, kept=old.kept)
 
     def _keep(self, row: LedgerRow) -> None:
         self.rows[row.id] = row
@@ -340,9 +346,17 @@ def _with_result(
         height=facts.height if facts else None,
         pages=facts.pages if facts else None,
         flags=facts.flags if facts else (),
+        alpha=facts.alpha if facts else None,
+        color_space=facts.color_space if facts else None,
+        has_profile=facts.has_profile if facts else None,
+        orientation=facts.orientation if facts else None,
+        optimized_by=result.optimized_by,
+        kept=result.kept,
         optimized=result.optimized or result.size != got.size,
         px512_reason=result.px512_reason,
         px512_size=result.px512_size,
         px512_sha256=result.px512_sha256,
+        px512_background=result.background,
+        px512_flags=result.px512_flags,
         px512_settings=tools.image_settings.fingerprint() if px512_wanted else None,
     )

@@ -101,5 +101,7 @@ def _with_px512(row: LedgerRow, result: ImageResult, tools: Toolbox) -> LedgerRo
         px512_reason=result.px512_reason,
         px512_size=result.px512_size,
         px512_sha256=result.px512_sha256,
+        px512_background=result.background,
+        px512_flags=result.px512_flags,
         px512_settings=tools.image_settings.fingerprint(),
     )

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from danbooru_pipeline import __version__
@@ -17,6 +17,7 @@ from danbooru_pipeline.errors import SettingsError
 
 PREFIX = "DANBOORU_"
 POSTS_SOURCES = ("api", "bigquery", "dump", "archive")
+BACKGROUNDS = ("contrast", "white", "black")
 
 # Danbooru's ingress allows 10 requests a second from one address; staff ask to stay below that in total.
 POLITE_REQUESTS_PER_SECOND = 8.0
@@ -121,6 +122,12 @@ def _parse_web(text: str) -> str:
     return text
 
 
+def _parse_background(text: str) -> str:
+    if text not in BACKGROUNDS:
+        raise ValueError("one of " + ", ".join(BACKGROUNDS))
+    return text
+
+
 def _parse_quality(text: str) -> int:
     quality = int(text)
     if not 1 <= quality <= 100:
@@ -208,6 +215,14 @@ class Settings:
         parse=_parse_png_level,
     )
     px512_quality: int = _setting(90, "JPEG quality of 512px images", unit="1-100", parse=_parse_quality)
+    px512_background: Literal["contrast", "white", "black"] = _setting(
+        "contrast",
+        "behind transparent pictures: contrast (white, or black where the content would vanish), white or black",
+        parse=_parse_background,
+    )
+    max_pixels: int = _setting(
+        200_000_000, "larger pictures are not decoded", unit="pixels", parse=_number(int, above=0)
+    )
     automation: bool = _setting(
         False,  # noqa: FBT003 - the default of a setting
         "whether sensors and schedules are on before anyone switches them in the UI; on or off",

@@ -158,7 +158,13 @@ class Toolbox:
     @cached_property
     def image_settings(self) -> ImageSettings:
         """Everything that decides what image bytes look like."""
-        return ImageSettings(png_level=self.settings.png_level, px512_quality=self.settings.px512_quality)
+        chosen = self.settings
+        return ImageSettings(
+            png_level=chosen.png_level,
+            px512_quality=chosen.px512_quality,
+            background=chosen.px512_background,
+            max_pixels=chosen.max_pixels,
+        )
 
     @cached_property
     def paper_options(self) -> PaperOptions:

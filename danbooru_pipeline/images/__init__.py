@@ -9,6 +9,7 @@ from danbooru_pipeline.images.downscale import Downscaled, downscale_image
 from danbooru_pipeline.images.inspect import DECODED_TYPES, Flag, ImageFacts, inspect_image
 from danbooru_pipeline.images.optimize import Kept, Optimized, optimize_image
 from danbooru_pipeline.images.pool import ImagePool
+from danbooru_pipeline.images.quality import Quality
 from danbooru_pipeline.images.signature import sniff_type
 from danbooru_pipeline.images.step import ImageJob, ImageResult, ImageSettings, run_image_job
 
@@ -24,6 +25,7 @@ __all__ = [
     "ImageSettings",
     "Kept",
     "Optimized",
+    "Quality",
     "downscale_image",
     "inspect_image",
     "optimize_image",

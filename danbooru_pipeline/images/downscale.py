@@ -12,6 +12,7 @@ import pyvips
 from danbooru_pipeline.images.background import Background, choose_background
 from danbooru_pipeline.images.inspect import DECODED_TYPES, Flag, ImageFacts
 from danbooru_pipeline.images.jpeg import is_intact
+from danbooru_pipeline.images.quality import judge_quality
 from danbooru_pipeline.images.signature import IMAGE_TYPES
 from danbooru_pipeline.outcomes import Reason
 
@@ -28,10 +29,12 @@ class Downscaled:
     Attributes:
         data: the JPEG.
         background: what is behind it: ``white`` or ``black``.
+        flags: values of `Quality`.
     """
 
     data: bytes
     background: str
+    flags: tuple[str, ...] = ()
 
 
 def downscale_image(
@@ -40,7 +43,7 @@ def downscale_image(
     *,
     size: int = 512,
     quality: int = 90,
-    background: Background = "white",
+    background: Background = "contrast",
     max_pixels: int = MAX_PIXELS,
     known_intact: bool = False,
 ) -> Downscaled | Reason:
@@ -55,11 +58,15 @@ def downscale_image(
     try:
         image = _shrink(data, facts, size=size)
         chosen, color = choose_background(image, background)
-        return Downscaled(_encode(_place(image, color, size=size), quality=quality), background=chosen)
+        empty = image.hasalpha() and image[image.bands - 1].max() == 0
+        image = _flatten(image, color).copy_memory()
+        encoded = _encode(_place(image, color, size=size), quality=quality)
+        return Downscaled(encoded, background=chosen, flags=judge_quality(image, empty_alpha=empty))
     except pyvips.Error as error:
         if "out of memory" in str(error):
             raise MemoryError(str(error)) from error  # says nothing about the picture
-        return Reason.DAMAGED
+        # What our strict decoder does not know, and libvips refuses too, need not be broken.
+        return Reason.UNDECODABLE if Flag.UNUSUAL_JPEG in facts.flags else Reason.DAMAGED
 
 
 def refuse(facts: ImageFacts, *, max_pixels: int = MAX_PIXELS) -> Reason | None:
@@ -93,10 +100,12 @@ def _shrink(data: bytes, facts: ImageFacts, *, size: int) -> Any:
     return image.colourspace("srgb").cast("uchar").copy_memory()
 
 
+def _flatten(image: Any, color: list[int]) -> Any:
+    return image.flatten(background=color) if image.hasalpha() else image
+
+
 def _place(image: Any, color: list[int], *, size: int) -> Any:
-    """Flatten onto the background and centre on a square of it."""
-    if image.hasalpha():
-        image = image.flatten(background=color)
+    """Centre on a square of the background."""
     return image.gravity("centre", size, size, extend="background", background=color)
 
 

@@ -4,7 +4,7 @@ Works for every file of a release: a film or an archive has a type and nothing e
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -28,6 +28,7 @@ class Flag(StrEnum):
     CORRUPT = "corrupt"
     APNG = "apng"
     UNUSUAL_JPEG = "unusual_jpeg"
+    WRONG_EXTENSION = "wrong_extension"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,14 @@ def inspect_image(data: bytes) -> ImageFacts:
         orientation=_header_int(image, "orientation"),
         flags=flags,
     )
+
+
+def compare_extension(facts: ImageFacts, ext: str) -> ImageFacts:
+    """Note when a file is of a known type that its name does not say; ``jpeg`` is a name of ``jpg``."""
+    named = "jpg" if ext == "jpeg" else ext
+    if facts.file_type is None or facts.file_type == named:
+        return facts
+    return replace(facts, flags=(*facts.flags, Flag.WRONG_EXTENSION.value))
 
 
 def _structure(data: bytes, file_type: str) -> tuple[set[Flag], int | None]:

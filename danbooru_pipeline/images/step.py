@@ -8,14 +8,23 @@ import hashlib
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from danbooru_pipeline.atomic import write_atomic
 from danbooru_pipeline.images.background import Background
 from danbooru_pipeline.images.downscale import MAX_PIXELS, Downscaled, downscale_image
-from danbooru_pipeline.images.inspect import Flag, ImageFacts, inspect_image
+from danbooru_pipeline.images.inspect import Flag, ImageFacts, compare_extension, inspect_image
 from danbooru_pipeline.images.optimize import MAX_OPTIMIZED_PIXELS, Kept, Optimized, optimize_image
 from danbooru_pipeline.outcomes import Reason
+
+#: How every 512px image is made, for RELEASE.json. `px512_rules` counts up when the same settings give other bytes.
+FIXED: Final = {
+    "px512_encoding": "baseline JPEG, 4:4:4, optimised Huffman tables, no metadata",
+    "px512_color": "sRGB; embedded ICC profiles are applied, PNG gAMA and cHRM are not",
+    "px512_rules": 2,
+    "jpg_optimizer": "mozjpeg, lossless, all markers kept",
+    "jpg_archive": "off",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +43,19 @@ class ImageSettings:
     px512_quality: int = 90
     px512_size: int = 512
     max_pixels: int = MAX_PIXELS
-    background: Background = "white"
+    background: Background = "contrast"
 
     def as_dict(self) -> dict[str, Any]:
-        """For RELEASE.json."""
-        return asdict(self)
+        """For RELEASE.json: what can be chosen, and what cannot."""
+        return asdict(self) | FIXED
 
     def fingerprint(self) -> str:
-        """A short string that changes exactly when a setting does."""
-        text = ",".join(f"{name}={value}" for name, value in sorted(self.as_dict().items()))
+        """A short string that changes exactly when 512px images would; the level of lossless work changes none."""
+        text = ",".join(
+            f"{name}={value}"
+            for name, value in sorted(self.as_dict().items())
+            if name.startswith("px512") or name in {"background", "max_pixels"}
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -74,11 +87,13 @@ class ImageResult:
         size: the same, bytes.
         optimized: whether smaller bytes were written to the job's `original`.
         saved_bytes: how many fewer they are.
+        optimized_by: what made the smaller bytes, None when the original ones stayed.
         kept: why the original bytes stayed, a value of `Kept`; None when optimised or not asked to.
         px512_reason: why there is no 512px image; None when it was made, or not wanted.
         px512_sha256: of the 512px image, None when there is none.
         px512_size: the same, bytes.
         background: of the 512px image.
+        px512_flags: values of `Quality`.
         cpu_seconds: user and system time of the whole job.
     """
 
@@ -87,11 +102,13 @@ class ImageResult:
     size: int
     optimized: bool = False
     saved_bytes: int = 0
+    optimized_by: str | None = None
     kept: str | None = None
     px512_reason: Reason | None = None
     px512_sha256: str | None = None
     px512_size: int | None = None
     background: str | None = None
+    px512_flags: tuple[str, ...] = ()
     cpu_seconds: float = 0.0
 
 
@@ -99,7 +116,7 @@ def run_image_job(job: ImageJob) -> ImageResult:
     """Do the job in this process. Only trouble with reading and writing raises."""
     started = time.process_time()
     data = job.source.read_bytes()
-    facts = inspect_image(data)
+    facts = compare_extension(inspect_image(data), job.source.suffix[1:])
     optimized = _optimize(data, facts, job)
     if optimized is not None and optimized.kept == Kept.CORRUPT and Flag.CORRUPT not in facts.flags:
         facts = replace(facts, flags=(*facts.flags, Flag.CORRUPT.value))  # only the decoder saw it
@@ -142,11 +159,12 @@ def _write(
             "px512_sha256": hashlib.sha256(px512.data).hexdigest(),
             "px512_size": len(px512.data),
             "background": px512.background,
+            "px512_flags": px512.flags,
         }
     final = data
     if optimized is not None and optimized.tool is not None and job.original is not None:
         final = optimized.data
         write_atomic(job.original, final)
-        fields |= {"optimized": True, "saved_bytes": len(data) - len(final)}
+        fields |= {"optimized": True, "optimized_by": optimized.tool, "saved_bytes": len(data) - len(final)}
     fields["kept"] = None if optimized is None else optimized.kept
     return fields | {"sha256": hashlib.sha256(final).hexdigest(), "size": len(final)}

@@ -101,7 +101,8 @@ def write_manifest_without(files: Iterable[Path], target: Path, ids: Collection[
 
 
 def _manifest_row(row: Mapping[str, Any]) -> ManifestRow:
-    return ManifestRow(**{**row, "flags": tuple(row["flags"] or ())})
+    lists = {name: tuple(row[name] or ()) for name in ("flags", "px512_flags")}
+    return ManifestRow(**{**row, **lists})
 
 
 def lines_without(path: Path, target: Path, ids: Collection[int], *, about_posts: bool) -> bool:

@@ -19,6 +19,9 @@ _FROM_METADATA = frozenset({Reason.BANNED, Reason.RESTRICTED, Reason.BAD_ROW, Re
 #: 512px outcomes that the manifest derives itself; in a ledger row that should have an image they are out of date.
 _DERIVED = frozenset({Reason.RATING, Reason.NO_ORIGINAL})
 
+#: Facts of the original that are passed on as they are.
+_FACTS = ("alpha", "color_space", "has_profile", "orientation", "optimized", "optimized_by", "kept")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestRow:
@@ -47,12 +50,20 @@ class ManifestRow:
     height: int | None = None
     pages: int | None = None
     flags: tuple[str, ...] = ()
+    alpha: bool | None = None
+    color_space: str | None = None
+    has_profile: bool | None = None
+    orientation: int | None = None
     optimized: bool | None = None
+    optimized_by: str | None = None
+    kept: str | None = None
     px512_status: str
     px512_reason: str | None = None
     px512_path: str | None = None
     px512_size: int | None = None
     px512_sha256: str | None = None
+    px512_background: str | None = None
+    px512_flags: tuple[str, ...] = ()
     first_release: int
 
 
@@ -185,11 +196,13 @@ def _manifest_row(post: Post, row: LedgerRow, px512: _Px512, *, year: int) -> Ma
         height=row.height if held else None,
         pages=row.pages if held else None,
         flags=row.flags if held else (),
-        optimized=row.optimized if held else None,
+        **{name: getattr(row, name) if held else None for name in _FACTS},
         px512_status=status_of(px512.reason).value,
         px512_reason=None if px512.reason is None else px512.reason.value,
         px512_path=None if px512.reason else px512_path(post.id),
         px512_size=px512.size,
         px512_sha256=px512.sha256,
+        px512_background=row.px512_background if px512.reason is None else None,
+        px512_flags=row.px512_flags if px512.reason is None else (),
         first_release=row.first_release or year,
     )

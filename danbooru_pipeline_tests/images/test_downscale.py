@@ -197,9 +197,33 @@ def test_contrast_needs_something_to_show(data: bytes) -> None:
     assert result.background == "white"
 
 
-def test_white_is_the_default() -> None:
-    """Unless asked, the background is white even for white lines."""
-    assert close(shown(line_art(255))[0, 0], WHITE)
+def test_default_keeps_content_visible() -> None:
+    """Unless told otherwise, white lines get black, padding included; told white, they get white."""
+    data = line_art(255)
+    default = downscale_image(data, inspect_image(data))
+    assert isinstance(default, Downscaled)
+    assert default.background == "black"
+    assert close(pixels_of(default.data)[0, 0], BLACK)
+    assert close(shown(data, "white")[0, 0], WHITE)
+
+
+@pytest.mark.parametrize(
+    ("data", "flags"),
+    [
+        (png(pictures.solid(WHITE)), ("few_colors", "nearly_white")),
+        (png(pictures.solid((4, 4, 4))), ("few_colors", "nearly_black")),
+        (png(pictures.solid(RED)), ("few_colors",)),
+        (png(pictures.solid((9, 9, 9, 0))), ("few_colors", "nearly_white", "empty_alpha")),
+        (PNG, ()),
+        (JPEG, ()),
+        (png(pictures.corners()), ()),
+    ],
+)
+def test_quality_flags(data: bytes, flags: tuple[str, ...]) -> None:
+    """Pictures with hardly anything in them carry warnings; padding does not count."""
+    result = outcome(data)
+    assert isinstance(result, Downscaled)
+    assert result.flags == flags
 
 
 def test_same_bytes_every_time() -> None:

@@ -81,6 +81,15 @@ def test_rot_is_told_once(tmp_path: Path) -> None:
     assert not (tmp_path / "512px").exists()
 
 
+@pytest.mark.parametrize(("name", "wrong"), [("1.png", True), ("1.jpg", False), ("1.jpeg", False), ("1.mp4", True)])
+def test_wrong_extension(tmp_path: Path, name: str, *, wrong: bool) -> None:
+    """A file that is not what its name says is told by a flag, and treated as what it is."""
+    _, result = run(tmp_path, jpeg(illustration()), name)
+    assert result.facts is not None
+    assert (result.facts.file_type, Flag.WRONG_EXTENSION in result.facts.flags) == ("jpg", wrong)
+    assert (result.optimized_by, result.px512_reason) == ("mozjpeg", None)
+
+
 @pytest.mark.parametrize("data", [b"", b"PK\3\4 archive", b"<html>"])
 def test_not_a_picture(tmp_path: Path, data: bytes) -> None:
     """Films, archives and nothing at all get their sum and a reason."""
@@ -99,14 +108,15 @@ def test_settings_fingerprint() -> None:
     settings = ImageSettings()
     assert settings.fingerprint() == ImageSettings().fingerprint()
     others = [
-        replace(settings, png_level=1),
         replace(settings, px512_quality=91),
         replace(settings, px512_size=256),
         replace(settings, max_pixels=1),
-        replace(settings, background="contrast"),
+        replace(settings, background="white"),
     ]
-    assert len({settings.fingerprint(), *(other.fingerprint() for other in others)}) == 6
+    assert len({settings.fingerprint(), *(other.fingerprint() for other in others)}) == 5
+    assert replace(settings, png_level=1).fingerprint() == settings.fingerprint(), "512px images stay as they are"
     assert settings.as_dict()["px512_quality"] == 90
+    assert settings.background == "contrast"
 
 
 def test_settings_are_followed(tmp_path: Path) -> None:
