@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from danbooru_pipeline.images import ImageJob, ImageResult
+from danbooru_pipeline.images import ImageJob, ImageResult, make_contact_sheet
 from danbooru_pipeline.ledger import LedgerRow, list_files, read_ledger, write_ledger
 from danbooru_pipeline.locks import exclusive
 from danbooru_pipeline.originals import read_bucket_posts
@@ -26,6 +26,7 @@ class Px512Report:
         wanted: SFW posts of the release that have an original.
         files: 512px images of them in the store.
         made: in this run; the others were there.
+        sheet: a small JPEG that shows some of them, None when there are none.
     """
 
     wanted: int
@@ -34,6 +35,7 @@ class Px512Report:
     bytes_stored: int
     reasons: Mapping[str, int]
     seconds: float
+    sheet: bytes | None = None
 
 
 def plan_px512(
@@ -83,6 +85,7 @@ def build_px512(tools: Toolbox, bucket: str, year: int) -> Px512Report:
         bytes_stored=sum(row.px512_size or 0 for row in stored),
         reasons=dict(Counter(str(row.px512_reason) for row in chosen if row.px512_reason is not None)),
         seconds=time.monotonic() - began,
+        sheet=make_contact_sheet([tools.layout.px512(row.id) for row in sorted(stored, key=lambda row: row.id)]),
     )
 
 

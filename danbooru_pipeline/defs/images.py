@@ -4,6 +4,7 @@ The two stages take different numbers of buckets a run. With the same number Dag
 one bad bucket would hold its neighbours downstream.
 """
 
+import base64
 from dataclasses import asdict
 from typing import Any
 
@@ -26,6 +27,10 @@ def _numbers(report: OriginalsReport | Px512Report) -> dict[str, Any]:
     """A report as Dagster metadata: every number, and a table of reasons when there are any."""
     numbers = asdict(report)
     reasons = numbers.pop("reasons")
+    sheet = numbers.pop("sheet", None)
+    if sheet is not None:
+        picture = base64.b64encode(sheet).decode()
+        numbers["contact_sheet"] = dg.MetadataValue.md(f"![some of the 512px images](data:image/jpeg;base64,{picture})")
     if isinstance(report, OriginalsReport) and report.fetched and report.seconds:
         numbers["files_per_second"] = report.fetched / report.seconds
         numbers["bytes_per_second"] = report.bytes_fetched / report.seconds
@@ -70,7 +75,7 @@ def original_images(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam
     pool="image_cpu",
 )
 def images_512px(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
-    """A 512×512 JPEG on white for every single-frame image with an SFW rating of the release.
+    """A 512×512 JPEG, on white unless that hides it, for every single-frame image with an SFW rating of the release.
 
     Most come from the same read as the original; this makes what a new rating, new settings or a lost file leave over.
     """

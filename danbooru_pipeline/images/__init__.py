@@ -10,6 +10,7 @@ from danbooru_pipeline.images.inspect import DECODED_TYPES, Flag, ImageFacts, in
 from danbooru_pipeline.images.optimize import Kept, Optimized, optimize_image
 from danbooru_pipeline.images.pool import ImagePool
 from danbooru_pipeline.images.quality import Quality
+from danbooru_pipeline.images.sheet import make_contact_sheet
 from danbooru_pipeline.images.signature import sniff_type
 from danbooru_pipeline.images.step import ImageJob, ImageResult, ImageSettings, run_image_job
 
@@ -28,6 +29,7 @@ __all__ = [
     "Quality",
     "downscale_image",
     "inspect_image",
+    "make_contact_sheet",
     "optimize_image",
     "run_image_job",
     "sniff_type",

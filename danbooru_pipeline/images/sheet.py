@@ -1,0 +1,32 @@
+"""A contact sheet: some 512px images side by side, small enough to be shown in a log."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pyvips
+
+COLUMNS: Final = 6
+#: At most this many pictures, so that a sheet stays below some 20 KB.
+PICTURES: Final = 12
+_TILE: Final = 72
+_GAP: Final = 2
+
+
+def make_contact_sheet(images: Sequence[Path]) -> bytes | None:
+    """A JPEG of up to `PICTURES` of our own 512px images, evenly chosen; None when there is none to show."""
+    step = max(1, -(-len(images) // PICTURES))
+    tiles = [tile for tile in map(_tile, images[::step]) if tile is not None]
+    if not tiles:
+        return None
+    sheet = pyvips.Image.arrayjoin(tiles, across=COLUMNS, shim=_GAP, background=[255, 255, 255])
+    data: bytes = sheet.jpegsave_buffer(Q=60, optimize_coding=True, keep="none")
+    return data
+
+
+def _tile(path: Path) -> Any:
+    """One picture, None when it cannot be read: a sheet is no check, and must not end a run."""
+    try:
+        return pyvips.Image.thumbnail(str(path), _TILE, height=_TILE).copy_memory()
+    except pyvips.Error:
+        return None
