@@ -134,13 +134,18 @@ def paper_files(folder: Path) -> list[str]:
     return sorted(set(found) - {SHA256SUMS, SIGNATURE, RELEASE_JSON}, key=os.fsencode)
 
 
-def hash_file(path: Path) -> str:
+def hash_file(path: Path | str) -> str:
     """SHA-256 of a file. A symbolic link is an error: it could lead out of the release."""
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:  # noqa: PTH123 - Path.open has no flags
+    # Bare descriptors: of a small file, Python's file objects cost more than its hash.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
         digest = hashlib.sha256()
-        while chunk := file.read(_HASHED_BYTES):
+        size = min(_HASHED_BYTES, os.fstat(descriptor).st_size + 1)
+        while chunk := os.read(descriptor, size):
             digest.update(chunk)
         return digest.hexdigest()
+    finally:
+        os.close(descriptor)
 
 
 def hash_papers(folder: Path, *, threads: int) -> dict[str, str]:
