@@ -8,7 +8,8 @@
     ├── SourceError          the source cannot be used                            exit code 2
     │   ├── SourceUnreachable    no answer at all
     │   ├── SourceBlocked        it answers, and refuses us as a client
-    │   └── SourceUnusable       it answers with something that is not a booru's answer
+    │   ├── SourceUnusable       it answers with something that is not a booru's answer
+    │   └── SourceStale          it ends before the release does
     ├── NotifyError          a message could not be delivered                     exit code 2
     └── ReleaseError
         ├── ReleaseRefused   metadata and files do not reconcile                  exit code 1
@@ -53,6 +54,10 @@ class SourceUnusable(SourceError):  # noqa: N818
 
 class NotifyError(DanbooruPipelineError):
     """A message could not be delivered."""
+
+
+class SourceStale(SourceError):  # noqa: N818
+    """The source ends before the release does."""
 
 
 class ReleaseError(DanbooruPipelineError):

@@ -207,6 +207,36 @@ def parse_api_record(record: Mapping[str, Any]) -> PostRow | RejectedRow:
     return row
 
 
+#: Of these the archives until 2020 write "0" for none; of times, 1970.
+_ZERO_IS_NONE = ("parent_id", "approver_id", "pixiv_id")
+_EPOCH = "1970-01-01 00:00:00 UTC"
+_CATEGORY_NAMES = {"0": "general", "1": "artist", "3": "copyright", "4": "character", "5": "meta"}
+
+
+def parse_record(record: Mapping[str, Any]) -> PostRow | RejectedRow:
+    """One record of any dialect as a row of `POST_SCHEMA`; those until 2020 hold their tags as a list."""
+    return parse_api_record(_from_2017(record) if isinstance(record.get("tags"), list) else record)
+
+
+def _from_2017(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of 2017 to 2020 with the columns of today. Its `tags`, `pools` and `favs` stay, and go to `extra`."""
+    plain = {
+        name: None if (name in _ZERO_IS_NONE and value == "0") or value == _EPOCH else value
+        for name, value in record.items()
+    }
+    names: dict[str, str] = {}  # a tag may be there twice
+    for tag in record["tags"]:
+        if isinstance(tag, Mapping) and isinstance(tag.get("name"), str):
+            names[tag["name"]] = str(tag.get("category"))
+    plain["tag_string"] = " ".join(names)
+    plain["tag_count"] = len(names)
+    for category, title in _CATEGORY_NAMES.items():
+        mine = [name for name, its in names.items() if its == category]
+        plain[f"tag_string_{title}"] = " ".join(mine)
+        plain[f"tag_count_{title}"] = len(mine)
+    return plain
+
+
 def posts_table(rows: Iterable[PostRow]) -> pa.Table:
     """Rows as an Arrow table of `POST_SCHEMA`, sorted by id."""
     return pa.Table.from_pylist(sorted(rows, key=lambda row: row["id"]), schema=POST_SCHEMA)

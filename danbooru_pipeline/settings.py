@@ -159,7 +159,13 @@ class Settings:
     login: str = _setting("", "name of the booru account to use")
     api_key: str = _setting("", "API key of that account", secret=True)
     posts_source: str = _setting("api", "where posts come from: " + ", ".join(POSTS_SOURCES), parse=_parse_source)
+    tables_source: str = _setting(
+        "", "where side tables come from, when from elsewhere than posts: one of the same names", parse=_parse_source
+    )
+    dump: str = _setting("", "folder, http(s):// or gs:// address of the dumps, for the source dump")
+    archive: str = _setting("", "metadata folder or metadata.json.tar.xz, for the source archive")
     bigquery_tables: str = _setting("danbooru1.danbooru_public", "project and dataset of the public mirror")
+    bigquery_grpc: str = _setting("", "host:port of an emulator's Storage Read API; empty for the real one")
     requests_per_second: float = _setting(
         0.0,
         "most requests a second, to all hosts together; default 8, or 500 when both hosts are loopback",

@@ -7,7 +7,7 @@ from danbooru_pipeline.defs.automation import FOLLOW_NEWEST_RELEASE, OWNERS
 from danbooru_pipeline.defs.partitions import releases
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.locks import exclusive
-from danbooru_pipeline.sources import export_side_tables, split_by_bucket, sweep_posts
+from danbooru_pipeline.sources import bring_posts, export_side_tables, split_by_bucket
 from danbooru_pipeline.toolbox import Toolbox
 
 GROUP = "metadata"
@@ -19,7 +19,7 @@ def posts(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox])
     """All posts of a release, up to its cutoff, as one typed Parquet file sorted by id."""
     year = int(context.partition_key)
     with clear_failures(toolbox), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
-        report = sweep_posts(toolbox.source, toolbox.layout, year, now=toolbox.now(), progress=context.log.info)
+        report = bring_posts(toolbox.source, toolbox.layout, year, now=toolbox.now(), progress=context.log.info)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": report.rows,
@@ -59,10 +59,10 @@ def posts_by_bucket(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam
 
 @dg.asset(partitions_def=releases, group_name=GROUP, kinds={"json"}, owners=OWNERS)
 def side_tables(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
-    """Tags, aliases, implications, artists, pools and notes, as far as the source offers them."""
+    """Tags, aliases, implications, artists, pools, notes, comments and the like, as far as the source offers them."""
     year = int(context.partition_key)
     with clear_failures(toolbox):
-        reports = export_side_tables(toolbox.source, toolbox.layout, year, progress=context.log.info)
+        reports = export_side_tables(toolbox.tables_source, toolbox.layout, year, progress=context.log.info)
     rows = "\n".join(f"| {name} | {report.status} | {report.rows:,} |" for name, report in reports.items())
     return dg.MaterializeResult(
         metadata={

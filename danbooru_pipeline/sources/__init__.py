@@ -1,10 +1,12 @@
 """Where metadata comes from.
 
-A source answers one question, page by page: which records come after this id? Today the JSON API does; the sweep, the
-typing and the split behind it are the same for every source.
+A source answers one question, page by page: which records come after this id? The JSON API does. The others (the
+mirror, dumps, archives) give whole tables in any order. Typing and split behind them are the same.
 """
 
 from danbooru_pipeline.sources.api import ApiSource
+from danbooru_pipeline.sources.bring import bring_posts
+from danbooru_pipeline.sources.bulk import BulkSource
 from danbooru_pipeline.sources.refreshed import News, ask_again, forget_news, keep_news, merge_news
 from danbooru_pipeline.sources.source import Page, Source
 from danbooru_pipeline.sources.split import split_by_bucket
@@ -14,11 +16,13 @@ from danbooru_pipeline.sources.tables import SIDE_TABLES, export_side_tables
 __all__ = [
     "SIDE_TABLES",
     "ApiSource",
+    "BulkSource",
     "News",
     "Page",
     "Source",
     "SweepReport",
     "ask_again",
+    "bring_posts",
     "export_side_tables",
     "forget_news",
     "keep_news",

@@ -14,11 +14,26 @@ from danbooru_pipeline.atomic import atomic_file, write_atomic
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release.jsonl import encode_record
+from danbooru_pipeline.sources.bulk import BulkSource
 from danbooru_pipeline.sources.source import Source
 
 #: Tables that an anonymous user can read in full and that make tags and pools of posts understandable. An allow-list,
 #: since some tables of the site hold private data.
-SIDE_TABLES: Final = ("tags", "tag_aliases", "tag_implications", "artists", "pools", "notes")
+SIDE_TABLES: Final = (
+    "tags",
+    "tag_aliases",
+    "tag_implications",
+    "artists",
+    "artist_urls",
+    "pools",
+    "notes",
+    "artist_commentaries",
+    "wiki_pages",
+    "comments",
+    "forum_topics",
+    "forum_posts",
+    "favorites",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +46,7 @@ class TableReport:
 
 
 def export_side_tables(
-    source: Source, layout: Layout, year: int, *, progress: Callable[[str], None]
+    source: Source | BulkSource, layout: Layout, year: int, *, progress: Callable[[str], None]
 ) -> dict[str, TableReport]:
     """Write all side tables that the source has to ``metadata/YEAR/tables``.
 
@@ -56,7 +71,23 @@ def export_side_tables(
     return reports
 
 
-def _export_table(source: Source, layout: Layout, year: int, table: str) -> TableReport:
+def _export_table(source: Source | BulkSource, layout: Layout, year: int, table: str) -> TableReport:
+    if not hasattr(source, "open_table"):
+        return _export_pages(source, layout, year, table)
+    found = source.open_table(table, year)
+    if found is None:
+        return TableReport("absent")
+    rows = 0
+    with atomic_file(layout.side_table(year, table)) as file:
+        for record in found.records:
+            file.write(encode_record(record))
+            rows += 1
+        if found.rows is not None and rows != found.rows:
+            raise SourceUnusable(f"{table} has {rows:,} rows and is said to have {found.rows:,}; read it again")
+    return TableReport("ok", rows=rows)
+
+
+def _export_pages(source: Source, layout: Layout, year: int, table: str) -> TableReport:
     page = source.table_after(table, 0)
     if page is None:
         return TableReport("absent")

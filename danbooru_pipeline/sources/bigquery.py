@@ -1,0 +1,120 @@
+"""The public mirror in BigQuery: table facts over REST, rows over the Storage Read API. No SQL is ever made.
+
+All tables are read as of one instant. The client library goes on at the right row when a stream breaks off. Without
+BIGQUERY_EMULATOR_HOST it uses default credentials; with it, nothing is authenticated, and rows are asked for at
+DANBOORU_BIGQUERY_GRPC (host:port).
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import GoogleAuthError
+from google.cloud import bigquery
+from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
+from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
+
+from danbooru_pipeline.errors import SourceBlocked, SourceUnreachable, SourceUnusable
+from danbooru_pipeline.sources.bulk import BulkTable
+
+#: Tables are asked for as of a moment ago: what is being written right now is not read half.
+SETTLING = timedelta(seconds=60)
+ANY_SIZE = [("grpc.max_receive_message_length", -1)]
+
+
+class BigQuerySource:
+    """Tables of one dataset, as of one instant.
+
+    Args:
+        dataset: ``project.dataset``.
+        emulator: REST address of an emulator; empty for the real service.
+        grpc_endpoint: ``host:port`` of the emulator's Storage Read API.
+        now: the instant, less a minute.
+    """
+
+    name = "bigquery"
+
+    def __init__(self, dataset: str, *, emulator: str = "", grpc_endpoint: str = "", now: datetime) -> None:
+        self._project, _, self._dataset = dataset.partition(".")
+        self._emulator, self._grpc = emulator, grpc_endpoint
+        self.snapshot_time = now.astimezone(UTC) - (timedelta(0) if emulator else SETTLING)
+
+    def probe(self) -> None:
+        """Ask for the list of tables.
+
+        Raises:
+            SourceError: the dataset cannot be read.
+        """
+        for _ in self._told(lambda client: list(client.list_tables(f"{self._project}.{self._dataset}", max_results=1))):
+            return
+
+    def open_table(self, table: str, year: int) -> BulkTable | None:  # noqa: ARG002 - the mirror is of one time only
+        """Facts of a table now, its rows when they are read."""
+        facts = self._told(lambda client: _found(client, f"{self._project}.{self._dataset}.{table}"))
+        if facts is None:
+            return None
+        return BulkTable(records=self._rows(table), rows=facts.num_rows, modified=facts.modified)
+
+    def _told(self, ask: Any) -> Any:
+        try:
+            return ask(self._rest())
+        except GoogleAuthError as error:
+            raise SourceBlocked(
+                f"BigQuery needs credentials ({error}); run gcloud auth application-default login"
+            ) from None
+        except Forbidden as error:
+            raise SourceBlocked(f"BigQuery refuses us ({error.message}); check the project and its rights") from None
+        except NotFound as error:
+            raise SourceUnusable(f"{error.message}; check DANBOORU_BIGQUERY_TABLES") from None
+        except (GoogleAPIError, OSError) as error:
+            raise SourceUnreachable(f"BigQuery gives no answer ({error}); check the network, then run again") from None
+
+    def _rest(self) -> bigquery.Client:
+        if not self._emulator:
+            return bigquery.Client()
+        url = self._emulator if "://" in self._emulator else f"http://{self._emulator}"
+        options = {"api_endpoint": url}
+        return bigquery.Client(project=self._project, credentials=AnonymousCredentials(), client_options=options)  # type: ignore[no-untyped-call]
+
+    def _storage(self) -> BigQueryReadClient:
+        if not self._grpc:
+            return BigQueryReadClient()
+        channel = grpc.insecure_channel(self._grpc, options=ANY_SIZE)
+        return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
+
+    def _rows(self, table: str) -> Iterator[Mapping[str, Any]]:
+        try:
+            client = self._storage()
+            billed = self._project if self._emulator else self._rest().project
+            session = client.create_read_session(
+                parent=f"projects/{billed}",
+                read_session=types.ReadSession(
+                    table=f"projects/{self._project}/datasets/{self._dataset}/tables/{table}",
+                    data_format=types.DataFormat.ARROW,
+                    table_modifiers=types.ReadSession.TableModifiers(snapshot_time=self.snapshot_time),
+                ),
+                max_stream_count=1,
+            )
+            for stream in session.streams:
+                for page in client.read_rows(stream.name).rows(session).pages:
+                    yield from map(_as_json, page.to_arrow().to_pylist())
+        except GoogleAPIError as error:
+            raise SourceUnreachable(f"BigQuery stopped giving {table} ({error}); run again") from None
+
+
+def _found(client: bigquery.Client, name: str) -> bigquery.Table | None:
+    try:
+        return client.get_table(name)
+    except NotFound:
+        return None
+
+
+def _as_json(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as the API would say it: instants as text."""
+    return {
+        name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+        for name, value in record.items()
+    }

@@ -1,0 +1,206 @@
+"""Sources that give whole tables: a mirror, public dumps, an archive. Rows come in any order and are sorted here.
+
+What is read is checked before it takes the place of anything: as many rows as the source says there are, no line cut
+off, and posts up to the cutoff of the release. A read that was killed begins anew; the same rows give the same bytes.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from danbooru_pipeline.atomic import atomic_file, write_atomic
+from danbooru_pipeline.errors import SourceStale, SourceUnusable
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.posts import POST_SCHEMA, PostRow, RejectedRow, parse_record, posts_table, posts_writer
+from danbooru_pipeline.release.regroup import Regrouper
+from danbooru_pipeline.sources.digest import RowDigest
+from danbooru_pipeline.sources.sweep import ROWS_PER_GROUP, SweepReport
+from danbooru_pipeline.years import cutoff
+
+#: Rows that are typed at a time.
+ROWS_PER_BATCH: Final = 20_000
+#: Longest time between the newest post and the cutoff: some uploads' worth, within these bounds.
+MIN_GAP: Final = timedelta(days=3)
+MAX_GAP: Final = timedelta(days=31)
+UPLOADS_OF_GAP: Final = 5
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkTable:
+    """One table of a source.
+
+    Attributes:
+        records: its rows as JSON would say them, in any order; read once.
+        rows: how many the source says there are; None when it does not say.
+        modified: when it was last written, as far as the source tells.
+    """
+
+    records: Iterable[Mapping[str, Any]]
+    rows: int | None = None
+    modified: datetime | None = None
+
+
+class BulkSource(Protocol):
+    """A place that gives whole tables."""
+
+    name: str
+
+    def probe(self) -> None:
+        """Make sure that the source is there; raises a `SourceError` that says what to do when it is not."""
+
+    def open_table(self, table: str, year: int) -> BulkTable | None:
+        """A table as of a release; None when the source has no such table."""
+
+
+def load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, progress: Progress) -> SweepReport:
+    """Bring all posts of a release from a source of whole tables to ``metadata/YEAR/posts.parquet``.
+
+    Raises:
+        SourceStale: the source ends before the release does; what was there stays.
+        SourceUnusable: it has no posts, or fewer than it says.
+    """
+    table = source.open_table("posts", year)
+    if table is None:
+        raise SourceUnusable(
+            f"the {source.name} source has no posts of {year}; check its address, or set DANBOORU_POSTS_SOURCE=api"
+        )
+    with Regrouper(POST_SCHEMA, key=lambda ids: np.asarray(ids // 200_000), folder=_made(layout, year)) as sorter:
+        load = _Load(cutoff(year))
+        for batch in load.batches(table.records, progress):
+            sorter.add(batch)
+        _require_all(source.name, "posts", load.read, table.rows)
+        _require_fresh(source.name, year, load, table.modified)
+        report = _write(source.name, layout, year, sorter, load, now=now)
+    _write_rejected(layout, year, load)
+    write_atomic(layout.posts_report(year), msgspec.json.format(msgspec.json.encode({"source": report})))
+    return report
+
+
+def _made(layout: Layout, year: int) -> Any:
+    layout.metadata(year).mkdir(parents=True, exist_ok=True)
+    return layout.metadata(year)
+
+
+class _Load:
+    """What a read of posts has seen."""
+
+    def __init__(self, limit: datetime) -> None:
+        self.limit = limit
+        self.read = 0
+        self.beyond = 0
+        self.rejected: list[bytes] = []
+        self.oldest: datetime | None = None
+        self.newest: datetime | None = None
+        self.placed = 0
+
+    def batches(self, records: Iterable[Mapping[str, Any]], progress: Progress) -> Iterator[pa.Table]:
+        """Typed rows up to the cutoff, some thousand at a time."""
+        rest = iter(records)
+        while chunk := list(itertools.islice(rest, ROWS_PER_BATCH)):
+            rows = [row for row in map(self._take, chunk) if row is not None]
+            self.read += len(chunk)
+            if rows:
+                yield posts_table(rows)
+            progress(f"posts: {self.read:,} rows read")
+
+    def _take(self, record: Mapping[str, Any]) -> PostRow | None:
+        row = parse_record(record)
+        if isinstance(row, RejectedRow):
+            self.rejected.append(msgspec.json.encode({"reason": row.reason, "record": row.record}, enc_hook=str))
+            return None
+        created: datetime = row["created_at"]
+        self.placed += 1
+        self.oldest = min(self.oldest or created, created)
+        self.newest = max(self.newest or created, created)
+        if created > self.limit:
+            self.beyond += 1
+            return None
+        return row
+
+    @property
+    def allowed_gap(self) -> timedelta:
+        """Longest time before the cutoff without a post that is believed: by how densely they come."""
+        if self.oldest is None or self.newest is None:
+            return MIN_GAP
+        spacing = (self.newest - self.oldest) / max(1, self.placed)
+        return min(MAX_GAP, max(MIN_GAP, UPLOADS_OF_GAP * spacing))
+
+
+def _require_all(name: str, table: str, read: int, announced: int | None) -> None:
+    """Refuse a table that breaks off."""
+    if announced is not None and read != announced:
+        raise SourceUnusable(
+            f"the {name} source gave {read:,} rows of {table} and says that there are {announced:,}; read it again, or "
+            "take that table from another source (DANBOORU_POSTS_SOURCE, DANBOORU_TABLES_SOURCE)"
+        )
+
+
+def _require_fresh(name: str, year: int, load: _Load, modified: datetime | None) -> None:
+    """Refuse posts that end before the release does. A post after the cutoff proves that they do not."""
+    limit = cutoff(year)
+    written = f", and was written {modified:%Y-%m-%d}" if modified else ""
+    if load.newest is None:
+        raise SourceStale(f"the {name} source has no posts with an id and a time; set DANBOORU_POSTS_SOURCE=api")
+    old_table = modified is not None and modified.astimezone(UTC) < limit
+    if load.beyond or (not old_table and limit - load.newest <= load.allowed_gap):
+        return
+    raise SourceStale(
+        f"the posts of the {name} source are stale: the newest is of {load.newest:%Y-%m-%d %H:%M} UTC{written}, and "
+        f"Danbooru{year} goes up to {limit:%Y-%m-%d %H:%M} UTC; take posts from the API (DANBOORU_POSTS_SOURCE=api, "
+        f"and DANBOORU_TABLES_SOURCE={name} for the tables), or get a newer {name}"
+    )
+
+
+def _write(name: str, layout: Layout, year: int, sorter: Regrouper, load: _Load, *, now: datetime) -> SweepReport:
+    digest = RowDigest(POST_SCHEMA)
+    report = SweepReport(
+        name=name,
+        taken_at=now.astimezone(UTC),
+        rows=0,
+        rejected=len(load.rejected),
+        max_id=0,
+        max_created_at=None,
+        sha256="",
+        requests=0,
+        drifted=0,
+    )
+    with atomic_file(layout.posts(year)) as file, posts_writer(file) as writer:
+        for _, group in sorter.groups():
+            table = _newest_of_each(group)
+            for start in range(0, table.num_rows, ROWS_PER_GROUP):
+                writer.write_table(table.slice(start, ROWS_PER_GROUP))
+            digest.update(table)
+            last = pc.max(table["created_at"]).as_py()
+            report = replace(
+                report,
+                rows=report.rows + table.num_rows,
+                drifted=report.drifted + table.num_rows - table["extra"].null_count,
+                max_id=table["id"][-1].as_py(),
+                max_created_at=max(report.max_created_at or last, last),
+            )
+    return replace(report, sha256=digest.hexdigest())
+
+
+def _newest_of_each(group: pa.Table) -> pa.Table:
+    """The rows of a group by id, each id once: the one that was updated last."""
+    table = group.sort_by([("id", "ascending"), ("updated_at", "ascending")]).combine_chunks()
+    ids = table["id"].to_numpy()
+    last = np.append(ids[1:] != ids[:-1], True)
+    return table if last.all() else table.filter(pa.array(last))
+
+
+def _write_rejected(layout: Layout, year: int, load: _Load) -> None:
+    path = layout.rejected(year)
+    if not load.rejected:
+        path.unlink(missing_ok=True)
+        return
+    write_atomic(path, b"".join(line + b"\n" for line in sorted(set(load.rejected))))

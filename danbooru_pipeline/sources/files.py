@@ -1,0 +1,218 @@
+"""Tables that lie in files: the public newline-JSON dumps, and the metadata of earlier releases (2017 to 2021).
+
+A dump is ``TABLE.json``, plain or gzipped (told by its first bytes), in a folder or at an address. An archive is a
+``metadata`` folder or ``metadata.json.tar.xz``; its files are named ``posts000000000000.json`` since 2021 and
+``2017000000000000.json`` before. A file that ends within a line is refused: it was cut off.
+"""
+
+import lzma
+import re
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import msgspec
+
+from danbooru_pipeline.errors import SourceUnreachable, SourceUnusable
+from danbooru_pipeline.sources.bulk import BulkTable
+
+GZIP_MAGIC: Final = b"\x1f\x8b"
+CHUNK: Final = 2**20
+_MEMBER = re.compile(r"(?P<table>[a-z][a-z_]*?|\d{4})?(?P<shard>\d{12})?\.json")
+
+
+def read_records(chunks: Iterable[bytes], name: str) -> Iterator[Mapping[str, Any]]:
+    """The JSON object of each line; the last line may lack its newline, but not its end.
+
+    Raises:
+        SourceUnusable: a line is no JSON object.
+    """
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+    number = 0
+    for number, line in enumerate(_lines(chunks), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise SourceUnusable(
+                f"{name} is damaged or cut off: line {number:,} is no JSON object; get the file again"
+            ) from None
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    held = b""
+    for chunk in chunks:
+        *whole, held = (held + chunk).split(b"\n")
+        yield from whole
+    if held:
+        yield held
+
+
+def _unpacked(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """Plain bytes, whether they come gzipped or not."""
+    inflate: Any = None
+    first = True
+    for chunk in chunks:
+        if first and chunk.startswith(GZIP_MAGIC):
+            inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        first = first and not chunk
+        try:
+            yield inflate.decompress(chunk) if inflate else chunk
+        except zlib.error:
+            raise SourceUnusable(f"{name} is damaged: it is no whole gzip file; get it again") from None
+    if inflate and not inflate.eof:
+        raise SourceUnusable(f"{name} is cut off in the middle of its gzip data; get it again")
+
+
+def _file_chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+class DumpSource:
+    """The public dumps, ``TABLE.json`` each, from a folder or below an ``http(s)://`` or ``gs://`` address."""
+
+    name = "dump"
+
+    def __init__(self, place: str, *, user_agent: str) -> None:
+        self._place = place.rstrip("/")
+        if place.startswith("gs://"):
+            self._place = "https://storage.googleapis.com/" + place.removeprefix("gs://").rstrip("/")
+        self._remote = self._place.startswith(("http://", "https://"))
+        self._agent = user_agent
+
+    def probe(self) -> None:
+        """Look whether there is a folder; an address is asked when it is read.
+
+        Raises:
+            SourceUnusable: there is none.
+        """
+        if not self._remote and not Path(self._place).is_dir():
+            raise SourceUnusable(f"there is no folder {self._place}; set DANBOORU_DUMP to the dump's folder or address")
+
+    def open_table(self, table: str, year: int) -> BulkTable | None:  # noqa: ARG002 - a dump is of one time only
+        """One file of the dump."""
+        if self._remote:
+            return self._open_remote(f"{self._place}/{table}.json")
+        for name in (f"{table}.json", f"{table}.json.gz"):
+            path = Path(self._place) / name
+            if path.is_file():
+                modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                records = read_records(_unpacked(_file_chunks(path), str(path)), str(path))
+                return BulkTable(records=records, modified=modified)
+        return None
+
+    def _open_remote(self, url: str) -> BulkTable | None:
+        try:
+            head = httpx.head(url, headers=self._headers, follow_redirects=True, timeout=30)
+        except httpx.HTTPError as error:
+            raise SourceUnreachable(f"{url} gives no answer ({error!r}); check DANBOORU_DUMP and the network") from None
+        if head.status_code == httpx.codes.NOT_FOUND:
+            return None
+        if head.status_code != httpx.codes.OK:
+            raise SourceUnusable(
+                f"{url} answers HTTP {head.status_code}; a bucket where the requester pays is copied with "
+                "`gcloud storage cp --billing-project=PROJECT`, then set DANBOORU_DUMP to that folder"
+            )
+        written = head.headers.get("last-modified")
+        modified = parsedate_to_datetime(written) if written else None
+        return BulkTable(records=read_records(_unpacked(self._download(url), url), url), modified=modified)
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        # Asked for as it lies there: a server that unpacks it on the way gives plain bytes, which are told apart.
+        return {"User-Agent": self._agent, "Accept-Encoding": "gzip"}
+
+    def _download(self, url: str) -> Iterator[bytes]:
+        try:
+            with httpx.stream("GET", url, headers=self._headers, follow_redirects=True, timeout=60) as answer:
+                answer.raise_for_status()
+                yield from answer.iter_raw(CHUNK)
+        except httpx.HTTPError as error:
+            raise SourceUnreachable(f"{url} broke off ({error!r}); run again, or download it first") from None
+
+
+class ArchiveSource:
+    """Metadata of an earlier release: a folder, or ``metadata.json.tar.xz``. `cdn_url` is where its files lie today."""
+
+    name = "archive"
+
+    def __init__(self, path: Path, *, cdn_url: str) -> None:
+        self._path = path
+        self._cdn = cdn_url
+
+    def probe(self) -> None:
+        """Look whether it is there.
+
+        Raises:
+            SourceUnusable: it is not.
+        """
+        if not self._path.exists():
+            raise SourceUnusable(f"there is no {self._path}; set DANBOORU_ARCHIVE to a metadata folder or tar.xz")
+
+    def open_table(self, table: str, year: int) -> BulkTable | None:
+        """All shards of a table; of posts, those of the year."""
+        names = [name for name in self._names() if _belongs(name, table, year)]
+        # A folder of the year is that year's; what lies flat is taken when there is none.
+        own = [name for name in names if str(year) in Path(name).parts]
+        chosen = frozenset(own or [name for name in names if not re.search(r"(^|/)(19|20)\d\d/", name)])
+        return BulkTable(records=self._records(chosen)) if chosen else None
+
+    def _names(self) -> list[str]:
+        if self._path.is_dir():
+            return sorted(str(path.relative_to(self._path)) for path in self._path.rglob("*") if path.is_file())
+        return self._walk_archive()
+
+    def _walk_archive(self) -> list[str]:
+        try:
+            with tarfile.open(self._path, "r|*") as archive:
+                return sorted(member.name for member in archive if member.isreg())
+        except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
+            raise SourceUnusable(f"{self._path} cannot be read ({error}); get it again") from None
+
+    def _records(self, names: frozenset[str]) -> Iterator[Mapping[str, Any]]:
+        if self._path.is_dir():
+            for name in sorted(names):
+                chunks = _unpacked(_file_chunks(self._path / name), name)
+                yield from map(self._located, read_records(chunks, name))
+            return
+        try:
+            with tarfile.open(self._path, "r|*") as archive:
+                for member in archive:
+                    file = archive.extractfile(member) if member.name in names else None
+                    if file is not None:
+                        chunks = iter(lambda file=file: file.read(CHUNK), b"")  # type: ignore[misc]
+                        yield from map(self._located, read_records(chunks, member.name))
+        except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
+            raise SourceUnusable(f"{self._path} cannot be read ({error}); get it again") from None
+
+    def _located(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Until 2020 posts came without the address of their file, which follows from their MD5."""
+        md5, ext = record.get("md5"), record.get("file_ext")
+        if "tags" not in record or "file_url" in record or not isinstance(md5, str) or not md5:
+            return record
+        return {**record, "file_url": f"{self._cdn}/original/{md5[:2]}/{md5[2:4]}/{md5}.{ext}"}
+
+
+def _belongs(name: str, table: str, year: int) -> bool:
+    match = _MEMBER.fullmatch(Path(name).name.removesuffix(".gz"))
+    if match is None:
+        return False
+    stem = match["table"]
+    if table == "posts":
+        return (
+            stem == "posts"
+            or (stem == str(year) and match["shard"] is not None)
+            or (stem is None and match["shard"] is not None)
+        )
+    return stem == table
+
+
+__all__ = ["ArchiveSource", "DumpSource", "read_records"]
