@@ -4,26 +4,29 @@ Nothing is opened before it is used: a plan needs no connection, a status no wor
 """
 
 import contextlib
-import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from danbooru_pipeline.errors import DanbooruPipelineError, SettingsError
+import msgspec
+
+from danbooru_pipeline.errors import DanbooruPipelineError, SourceBlocked, SourceError
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.images import ImagePool, ImageSettings
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release.options import PaperOptions
 from danbooru_pipeline.release.signing import public_key
+from danbooru_pipeline.release.takedowns import read_takedowns
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.sources import ApiSource, Source
+from danbooru_pipeline.sources import ApiSource, BulkSource, News, Source, ask_again
+from danbooru_pipeline.sources.choose import open_bulk
+from danbooru_pipeline.sources.leave_out import BulkSourceWithout, SourceWithout
 
 if TYPE_CHECKING:
     from danbooru_pipeline.progress import Watch
@@ -101,45 +104,45 @@ class Toolbox:
 
     @property
     def source(self) -> Source | BulkSource:
-        """Where posts come from."""
+        """Where posts come from, less what was taken down."""
         return self._source(self.settings.posts_source)
 
     @property
     def tables_source(self) -> Source | BulkSource:
-        """Where side tables come from."""
+        """Where side tables come from, less what was taken down."""
         return self._source(self.settings.tables_source or self.settings.posts_source)
 
     def _source(self, name: str) -> Source | BulkSource:
-        """A source by its name.
+        gone = read_takedowns(self.layout).ids
+        if name == "api":
+            return SourceWithout(ApiSource(self.client), gone)
+        return BulkSourceWithout(self._once(name, lambda: open_bulk(name, self.settings, now=self.now())), gone)
+
+    def ask_again(self, ids: Sequence[int], *, witness: int | None, year: int) -> News:
+        """What the booru says of posts now; no news from one whose API does not answer, which is asked once only.
+
+        Args:
+            ids: of posts whose files could not be had.
+            witness: another post of theirs that the booru should know; without one the last of the year is.
+            year: of the release.
 
         Raises:
-            SettingsError: it has no address.
+            SourceBlocked: the booru refuses us as a client.
         """
-        settings = self.settings
-        if name == "api":
-            return ApiSource(self.client)
-        if name == "bigquery":
-            return self._once("bigquery", self._open_bigquery)
-        if name == "dump":
-            if not settings.dump:
-                raise SettingsError("the source dump has no address; set DANBOORU_DUMP to a folder or an address")
-            return DumpSource(settings.dump, user_agent=settings.user_agent)
-        if not settings.archive:
-            raise SettingsError("the source archive has no path; set DANBOORU_ARCHIVE to a metadata folder or tar.xz")
-        return ArchiveSource(Path(settings.archive), cdn_url=settings.cdn_url)
+        if self._api_is_silent:
+            return News()
+        try:
+            return ask_again(self.client, ids, witness=witness or self._last_id(year))
+        except SourceBlocked:
+            raise
+        except SourceError:
+            self._api_is_silent = True
+            return News()
 
-    def _open_bigquery(self) -> BulkSource:
-        from danbooru_pipeline.sources.bigquery import BigQuerySource  # noqa: PLC0415 - takes two seconds
-
-        emulator = os.environ.get("BIGQUERY_EMULATOR_HOST", "")
-        if emulator and not self.settings.bigquery_grpc:
-            raise SettingsError("BIGQUERY_EMULATOR_HOST is set; set DANBOORU_BIGQUERY_GRPC to its host:port for rows")
-        return BigQuerySource(
-            self.settings.bigquery_tables,
-            emulator=emulator,
-            grpc_endpoint=self.settings.bigquery_grpc,
-            now=self.now(),
-        )
+    def _last_id(self, year: int) -> int | None:
+        report = msgspec.json.decode(self.layout.posts_report(year).read_bytes())
+        last: int | None = report["source"].get("max_id")
+        return last
 
     @property
     def downloads(self) -> ThreadPoolExecutor:

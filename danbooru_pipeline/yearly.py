@@ -13,6 +13,7 @@ import msgspec
 from danbooru_pipeline.errors import SourceError, SourceUnusable
 from danbooru_pipeline.layout import release_name
 from danbooru_pipeline.posts import RejectedRow, parse_api_record
+from danbooru_pipeline.sources.bulk import BulkSource
 from danbooru_pipeline.sources.source import Source
 from danbooru_pipeline.years import cutoff, finished_years
 
@@ -128,12 +129,14 @@ def _wait(year: int | None, why: str, memory: Memory) -> Decision:
     return Decision(year=year, begin=False, why=why, memory=memory)
 
 
-def look_at(source: Source, year: int) -> Look:
+def look_at(source: Source | BulkSource, year: int) -> Look:
     """Find a year's final id by bisection: some forty pages, whatever the size of the source.
 
     Raises:
         SourceError: the source cannot be used.
     """
+    if isinstance(source, BulkSource):
+        return Look(final_id=None, covers=True)  # whole tables are judged when they are read
     limit = cutoff(year)
     low, high = 0, 1  # the first post above `low` belongs to the year or an earlier one, that above `high` does not
     first = _first_after(source, 0)

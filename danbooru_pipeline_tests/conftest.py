@@ -8,10 +8,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from danbooru_pipeline import sources
 from danbooru_pipeline.demo.process import BooruProcess, start_booru
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.sources import split_by_bucket, sweep_posts
 from danbooru_pipeline.toolbox import Toolbox
 from danbooru_pipeline_tests.release.releases import shared_releases
 
@@ -74,8 +74,8 @@ def bring_posts(tools: Toolbox) -> Callable[[int], None]:
     """Sweeps and splits the posts of a year."""
 
     def bring(year: int) -> None:
-        sweep_posts(tools.source, tools.layout, year, now=tools.now(), progress=lambda _line: None)
-        split_by_bucket(tools.layout, year)
+        sources.bring_posts(tools.source, tools.layout, year, now=tools.now(), progress=lambda _line: None)
+        sources.split_by_bucket(tools.layout, year)
 
     return bring
 

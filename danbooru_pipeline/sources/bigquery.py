@@ -81,9 +81,9 @@ class BigQuerySource:
 
     def _storage(self) -> BigQueryReadClient:
         if not self._grpc:
-            return BigQueryReadClient()
+            return BigQueryReadClient()  # type: ignore[no-untyped-call]
         channel = grpc.insecure_channel(self._grpc, options=ANY_SIZE)
-        return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
+        return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))  # type: ignore[no-untyped-call]
 
     def _rows(self, table: str) -> Iterator[Mapping[str, Any]]:
         try:
@@ -99,7 +99,8 @@ class BigQuerySource:
                 max_stream_count=1,
             )
             for stream in session.streams:
-                for page in client.read_rows(stream.name).rows(session).pages:
+                pages = client.read_rows(stream.name).rows(session).pages  # type: ignore[no-untyped-call]
+                for page in pages:
                     yield from map(_as_json, page.to_arrow().to_pylist())
         except GoogleAPIError as error:
             raise SourceUnreachable(f"BigQuery stopped giving {table} ({error}); run again") from None

@@ -17,6 +17,6 @@ def bring_posts(
     Raises:
         SourceError: the source cannot be used, or ends before the release does.
     """
-    if hasattr(source, "open_table"):
+    if isinstance(source, BulkSource):
         return load_posts(source, layout, year, now=now, progress=progress)
     return sweep_posts(source, layout, year, now=now, progress=progress)

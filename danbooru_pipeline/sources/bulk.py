@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -42,17 +42,22 @@ class BulkTable:
         records: its rows as JSON would say them, in any order; read once.
         rows: how many the source says there are; None when it does not say.
         modified: when it was last written, as far as the source tells.
+        left_out: tells the rows that are read and not kept.
     """
 
     records: Iterable[Mapping[str, Any]]
     rows: int | None = None
     modified: datetime | None = None
+    left_out: Callable[[Mapping[str, Any]], bool] | None = None
 
 
+@runtime_checkable
 class BulkSource(Protocol):
     """A place that gives whole tables."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """How the settings call it."""
 
     def probe(self) -> None:
         """Make sure that the source is there; raises a `SourceError` that says what to do when it is not."""
@@ -75,7 +80,7 @@ def load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, 
         )
     with Regrouper(POST_SCHEMA, key=lambda ids: np.asarray(ids // 200_000), folder=_made(layout, year)) as sorter:
         load = _Load(cutoff(year))
-        for batch in load.batches(table.records, progress):
+        for batch in load.batches(table, progress):
             sorter.add(batch)
         _require_all(source.name, "posts", load.read, table.rows)
         _require_fresh(source.name, year, load, table.modified)
@@ -102,11 +107,12 @@ class _Load:
         self.newest: datetime | None = None
         self.placed = 0
 
-    def batches(self, records: Iterable[Mapping[str, Any]], progress: Progress) -> Iterator[pa.Table]:
+    def batches(self, table: BulkTable, progress: Progress) -> Iterator[pa.Table]:
         """Typed rows up to the cutoff, some thousand at a time."""
-        rest = iter(records)
+        rest = iter(table.records)
         while chunk := list(itertools.islice(rest, ROWS_PER_BATCH)):
-            rows = [row for row in map(self._take, chunk) if row is not None]
+            kept = [record for record in chunk if table.left_out is None or not table.left_out(record)]
+            rows = [row for row in map(self._take, kept) if row is not None]
             self.read += len(chunk)
             if rows:
                 yield posts_table(rows)
@@ -192,7 +198,8 @@ def _write(name: str, layout: Layout, year: int, sorter: Regrouper, load: _Load,
 
 def _newest_of_each(group: pa.Table) -> pa.Table:
     """The rows of a group by id, each id once: the one that was updated last."""
-    table = group.sort_by([("id", "ascending"), ("updated_at", "ascending")]).combine_chunks()
+    updated = group["updated_at"].cast(pa.int64()).fill_null(-(2**62)).to_numpy()
+    table = group.take(pa.array(np.lexsort((updated, group["id"].to_numpy())))).combine_chunks()
     ids = table["id"].to_numpy()
     last = np.append(ids[1:] != ids[:-1], True)
     return table if last.all() else table.filter(pa.array(last))

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from danbooru_pipeline.sources.bulk import BulkSource, BulkTable
 from danbooru_pipeline.sources.source import Page, Source
 
 
@@ -31,18 +32,49 @@ class SourceWithout:
     def posts_after(self, cursor: int) -> Page:
         """The posts that follow an id; the cursor goes on as if all had come."""
         page = self.source.posts_after(cursor)
-        return replace(page, records=tuple(record for record in page.records if not self._leaves_out(record, "id")))
+        return replace(page, records=tuple(record for record in page.records if not _names(record, "id", self.ids)))
 
     def table_after(self, table: str, cursor: int) -> Page | None:
         """The records of a side table that follow an id."""
         page = self.source.table_after(table, cursor)
         if page is None:
             return None
-        kept = tuple(record for record in page.records if not self._leaves_out(record, "post_id"))
+        kept = tuple(record for record in page.records if not _names(record, "post_id", self.ids))
         return replace(page, records=kept)
 
-    def _leaves_out(self, record: Mapping[str, Any], column: str) -> bool:
-        try:
-            return int(record[column]) in self.ids
-        except (KeyError, TypeError, ValueError, OverflowError):
-            return False
+
+@dataclass(frozen=True, slots=True)
+class BulkSourceWithout:
+    """The same for a source of whole tables.
+
+    Attributes:
+        source: the other one.
+        ids: of the posts.
+    """
+
+    source: BulkSource
+    ids: Collection[int]
+
+    @property
+    def name(self) -> str:
+        """The other one's name."""
+        return self.source.name
+
+    def probe(self) -> None:
+        """Make sure that the source is there."""
+        self.source.probe()
+
+    def open_table(self, table: str, year: int) -> BulkTable | None:
+        """A table as of a release. What is left out counts as read."""
+        found = self.source.open_table(table, year)
+        if found is None or not self.ids:
+            return found
+        column = "id" if table == "posts" else "post_id"
+        return replace(found, left_out=lambda record: _names(record, column, self.ids))
+
+
+def _names(record: Mapping[str, Any], column: str, ids: Collection[int]) -> bool:
+    try:
+        return int(record[column]) in ids
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return False

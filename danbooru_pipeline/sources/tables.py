@@ -72,7 +72,7 @@ def export_side_tables(
 
 
 def _export_table(source: Source | BulkSource, layout: Layout, year: int, table: str) -> TableReport:
-    if not hasattr(source, "open_table"):
+    if not isinstance(source, BulkSource):
         return _export_pages(source, layout, year, table)
     found = source.open_table(table, year)
     if found is None:
@@ -80,8 +80,9 @@ def _export_table(source: Source | BulkSource, layout: Layout, year: int, table:
     rows = 0
     with atomic_file(layout.side_table(year, table)) as file:
         for record in found.records:
-            file.write(encode_record(record))
             rows += 1
+            if found.left_out is None or not found.left_out(record):
+                file.write(encode_record(record))
         if found.rows is not None and rows != found.rows:
             raise SourceUnusable(f"{table} has {rows:,} rows and is said to have {found.rows:,}; read it again")
     return TableReport("ok", rows=rows)

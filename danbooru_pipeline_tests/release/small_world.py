@@ -8,7 +8,7 @@ from danbooru_pipeline.originals import build_originals
 from danbooru_pipeline.px512 import build_px512
 from danbooru_pipeline.release import PaperOptions, apply_snapshot, flip_current, plan_snapshot, write_manifest
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.sources import export_side_tables, split_by_bucket, sweep_posts
+from danbooru_pipeline.sources import bring_posts, export_side_tables, split_by_bucket
 from danbooru_pipeline.toolbox import Toolbox
 
 OPTIONS = PaperOptions(
@@ -42,7 +42,7 @@ def make_releases(root: Path, *, posts: int = 90, options: PaperOptions = OPTION
 def make_release(tools: Toolbox, year: int, *, options: PaperOptions) -> None:
     """Build one year with a toolbox that is open."""
     layout = tools.layout
-    sweep_posts(tools.source, layout, year, now=tools.now(), progress=silent)
+    bring_posts(tools.source, layout, year, now=tools.now(), progress=silent)
     split_by_bucket(layout, year)
     export_side_tables(tools.source, layout, year, progress=silent)
     for bucket in BUCKETS:

@@ -1,0 +1,32 @@
+"""Sources of whole tables by their name in the settings."""
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+from danbooru_pipeline.errors import SettingsError
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.sources.bulk import BulkSource
+from danbooru_pipeline.sources.files import ArchiveSource, DumpSource
+
+
+def open_bulk(name: str, settings: Settings, *, now: datetime) -> BulkSource:
+    """The source `name`: bigquery, dump or archive.
+
+    Raises:
+        SettingsError: it has no address.
+    """
+    if name == "dump":
+        if not settings.dump:
+            raise SettingsError("the source dump has no address; set DANBOORU_DUMP to a folder or an address")
+        return DumpSource(settings.dump, user_agent=settings.user_agent)
+    if name == "archive":
+        if not settings.archive:
+            raise SettingsError("the source archive has no path; set DANBOORU_ARCHIVE to a metadata folder or tar.xz")
+        return ArchiveSource(Path(settings.archive), cdn_url=settings.cdn_url)
+    from danbooru_pipeline.sources.bigquery import BigQuerySource  # noqa: PLC0415 - takes two seconds
+
+    emulator = os.environ.get("BIGQUERY_EMULATOR_HOST", "")
+    if emulator and not settings.bigquery_grpc:
+        raise SettingsError("BIGQUERY_EMULATOR_HOST is set; set DANBOORU_BIGQUERY_GRPC to its host:port for rows")
+    return BigQuerySource(settings.bigquery_tables, emulator=emulator, grpc_endpoint=settings.bigquery_grpc, now=now)
