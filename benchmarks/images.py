@@ -64,7 +64,9 @@ def make_corpus(folder: Path, count: int) -> None:
         jpg = soft.cast("uchar").copy(interpretation="srgb")
         quality = int(chance.integers(82, 95))
         (folder / f"{number}.jpg").write_bytes(jpg.jpegsave_buffer(Q=quality, keep="none"))
-        flat = (_field(chance, width, height, 90) / 40).floor() * 40 + (_field(chance, width, height, 300) / 32)
+        flat = (_field(chance, width, height, 90) / 40).floor() * 40 + _field(chance, width, height, 300) / 32
+        textured = _field(chance, width, height, 200)[0] > 140
+        flat = textured.ifthenelse(flat + pyvips.Image.gaussnoise(width, height, sigma=1.5, mean=0, seed=number), flat)
         png = flat.cast("uchar").copy(interpretation="srgb")
         if number % 3 == 0:
             png = png.bandjoin((_field(chance, width, height, 200)[0] > 90).ifthenelse(255, 0).cast("uchar"))

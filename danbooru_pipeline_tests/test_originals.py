@@ -285,6 +285,8 @@ def test_withheld_post_that_comes_back_needs_no_request(
     assert booru.requests().get("files", 0) == 0
     again = ledger_of(tools, known.id)
     assert (again.reason, again.sha256, again.fetched_md5) == (None, known.sha256, known.md5)
+    assert known.optimized_by == "mozjpeg"
+    assert (again.optimized_by, again.kept) == ("mozjpeg", None), "optimised once, and not tried again"
 
 
 def test_a_block_stops_the_run(tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts) -> None:

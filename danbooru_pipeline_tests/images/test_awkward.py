@@ -1,0 +1,151 @@
+"""The awkward kinds that boorus hold: each is shown in the colours it means, or has a reason; bombs stay small."""
+
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pyvips
+
+from danbooru_pipeline.images import Downscaled, Flag, downscale_image, inspect_image
+from danbooru_pipeline.outcomes import Reason
+from danbooru_pipeline_tests.images import pictures
+from danbooru_pipeline_tests.images.pictures import illustration, jpeg, pixels_of, png, solid
+
+MEANT = (180, 100, 60)
+#: Gamma, and the D50 coordinates of red, green and blue.
+SPACES = {
+    "adobe": (
+        2.19921875,
+        (0.60974, 0.31111, 0.01947, 0.20528, 0.62567, 0.06087, 0.14919, 0.06322, 0.74457),
+    ),
+    "prophoto": (
+        1.8,
+        (0.79767, 0.28804, 0.0, 0.13519, 0.71187, 0.0, 0.03135, 0.00009, 0.82521),
+    ),
+}
+
+
+def icc_profile(gamma: float, colorants: tuple[float, ...]) -> bytes:
+    """A version 2 matrix profile of three colours and one curve."""
+
+    def xyz(values: tuple[float, ...]) -> bytes:
+        return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(v * 65536) for v in values))
+
+    name = b"test\0"
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", len(name)) + name + bytes(79),
+        b"cprt": b"text\0\0\0\0none\0\0\0\0",
+        b"wtpt": xyz((0.9642, 1.0, 0.8249)),
+        **{name: xyz(colorants[3 * n : 3 * n + 3]) for n, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))},
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve),
+    }
+    table, body = struct.pack(">I", len(tags)), b""
+    for tag, content in tags.items():
+        table += struct.pack(">4sII", tag, 128 + 4 + 12 * len(tags) + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    head = bytearray(128)
+    head[8:12] = b"\x02\x10\0\0"
+    head[12:24] = b"mntrRGB XYZ "
+    head[36:40] = b"acsp"
+    head[68:80] = struct.pack(">3i", 63190, 65536, 54061)
+    head[0:4] = struct.pack(">I", 128 + len(table) + len(body))
+    return bytes(head) + table + body
+
+
+def middle(data: bytes) -> tuple[int, ...]:
+    """The pixel in the middle of the 512px image."""
+    made = downscale_image(data, inspect_image(data))
+    assert isinstance(made, Downscaled), made
+    return tuple(int(v) for v in pixels_of(made.data)[256, 256])
+
+
+def near(color: tuple[int, ...], meant: tuple[int, ...], within: int = 6) -> bool:
+    """Whether two colours are the same, up to what JPEG does to them."""
+    return max(abs(a - b) for a, b in zip(color, meant, strict=True)) <= within
+
+
+def with_profile(image: Any, profile: bytes) -> Any:
+    """The image with a profile attached, its numbers as they are."""
+    image = image.copy()
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    return image
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("encode", [jpeg, png])
+def test_wide_spaces(tmp_path: Path, space: str, encode: Any) -> None:
+    """Adobe RGB and ProPhoto are shown as meant, not with the numbers they have."""
+    path = tmp_path / "profile.icc"
+    path.write_bytes(icc_profile(*SPACES[space]))
+    stored = solid(MEANT).icc_transform(str(path), input_profile="srgb")
+    assert not near(tuple(stored(0, 0)), MEANT)
+    data = encode(stored, keep="icc")
+    assert inspect_image(data).has_profile
+    assert near(middle(data), MEANT)
+
+
+@pytest.mark.parametrize("profile", [b"rubbish" * 40, bytes(128), icc_profile(*SPACES["adobe"])[:200]])
+def test_broken_profile(profile: bytes) -> None:
+    """A profile that is none is passed over, and the picture shown with its numbers."""
+    for data in (jpeg(with_profile(solid(MEANT), profile), keep="icc"), _png_with_profile(profile)):
+        assert near(middle(data), MEANT)
+
+
+def _png_with_profile(profile: bytes) -> bytes:
+    return pictures.with_chunk(png(solid(MEANT)), b"iCCP", b"x\0\0" + zlib.compress(profile))
+
+
+def test_grey_with_colour_profile() -> None:
+    """A grey picture with a profile for colour is shown grey, as bright as it says."""
+    data = jpeg(with_profile(solid((128,)), icc_profile(*SPACES["adobe"])), keep="icc")
+    assert near(middle(data), (128, 128, 128))
+
+
+def test_twelve_bits_are_not_damage() -> None:
+    """A JPEG that no decoder here reads is undecodable, which is not the same as broken."""
+    data = jpeg(illustration())
+    at = data.index(b"\xff\xc0") + 4
+    data = data[:at] + b"\x0c" + data[at + 1 :]
+    assert downscale_image(data, inspect_image(data)) == Reason.UNDECODABLE
+
+
+@pytest.mark.needs("jpegtran")
+def test_arithmetic_jpeg(tmp_path: Path) -> None:
+    """An arithmetic JPEG is flagged, and shown."""
+    source, target = tmp_path / "in.jpg", tmp_path / "out.jpg"
+    source.write_bytes(jpeg(solid(MEANT)))
+    subprocess.run(["jpegtran", "-arithmetic", "-outfile", target, source], check=True)
+    data = target.read_bytes()
+    assert Flag.UNUSUAL_JPEG in inspect_image(data).flags
+    assert near(middle(data), MEANT)
+
+
+BOMBS = {
+    "zTXt": "pictures.with_chunk(P, b'zTXt', b'x' + bytes(2) + zlib.compress(bytes(400_000_000), 1))",
+    "iCCP": "pictures.with_chunk(P, b'iCCP', b'x' + bytes(2) + zlib.compress(bytes(400_000_000), 1))",
+    "30000": "pictures.bomb_png()",
+    "1 bit": "pictures.raw_png(struct.pack('>IIBBBBB', 100_000, 100_000, 1, 0, 0, 0, 0), bytes(10**7))",
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_bombs_stay_small(tmp_path: Path, bomb: str) -> None:
+    """A bomb costs its worker less than 400 MB, whatever becomes of it."""
+    path = tmp_path / "bomb.png"
+    make = (
+        "import struct, sys, zlib; from danbooru_pipeline_tests.images import pictures; "
+        "P = pictures.png(pictures.illustration()); open(sys.argv[1], 'wb').write(" + BOMBS[bomb] + ")"
+    )
+    subprocess.run([sys.executable, "-c", make, path], check=True)
+    work = (
+        "import resource, sys; from pathlib import Path; from danbooru_pipeline.images import ImageJob, run_image_job; "
+        "p = Path(sys.argv[1]); r = run_image_job(ImageJob(source=p, original=p, px512=p.with_suffix('.jpg'))); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, r.px512_reason)"
+    )
+    done = subprocess.run([sys.executable, "-c", work, path], check=True, capture_output=True, text=True)
+    assert int(done.stdout.split()[0]) < 400, done.stdout
