@@ -194,8 +194,8 @@ def make_corpus(folder: Path, count: int) -> None:
 class Benchmark:
     """The rows of the table, over one corpus."""
 
-    def __init__(self, corpus: Path, scratch: Path, peers: list[str]) -> None:
-        self.corpus, self.scratch, self.peers = corpus, scratch, peers
+    def __init__(self, corpus: Path, scratch: Path, peers: list[str], rounds: int) -> None:
+        self.corpus, self.scratch, self.peers, self.rounds = corpus, scratch, peers, rounds
         self.all = sorted((path.name for path in corpus.iterdir()), key=lambda name: int(name.split(".")[0]))
 
     def job(self, base: str, count: int, label: str) -> Job:
@@ -203,14 +203,14 @@ class Benchmark:
         return Job(base, self.all[:count], self.corpus, self.scratch / label)
 
     def cost(self) -> None:
-        """CPU a file, start-up taken out: 1500 files less 500, three rounds, peers in turn."""
+        """CPU a file, start-up taken out: 1500 files less 500, some rounds, peers in turn."""
         rates: dict[str, list[float]] = {peer: [] for peer in self.peers}
         with serving(self.corpus, "plain") as base:
-            for _ in range(3):
+            for _ in range(self.rounds):
                 for peer in self.peers:
                     few, many = (measure(peer, self.job(base, n, peer)) for n in (500, 1500))
                     rates[peer].append((many.cpu_seconds - few.cpu_seconds) / 1000 * 1000)
-        table("cost", ["peer", "CPU ms a file (median)", "of three"])
+        table("cost", ["peer", "CPU ms a file (median)", "of all rounds"])
         for peer, found in rates.items():
             row(peer, f"{median(found):.2f}", ", ".join(f"{one:.2f}" for one in found))
 
@@ -232,10 +232,10 @@ class Benchmark:
 
     def latency(self) -> None:
         """1500 files, each 80 ms away, 32 at once."""
-        table("latency", ["peer", "files a second", "of three"])
+        table("latency", ["peer", "files a second", "of all rounds"])
         for peer in [peer for peer in self.peers if peer != "gallery-dl"]:
             found = []
-            for _ in range(3):
+            for _ in range(self.rounds):
                 with serving(self.corpus, "late") as base:
                     run = measure(peer, self.job(base, 1500, peer))
                 found.append(run.correct / run.seconds)
@@ -286,14 +286,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", help=", ".join(rows))
     parser.add_argument("--bin", action="append", default=[], help="folder with gallery-dl or img2dataset in it")
+    parser.add_argument("--rounds", type=int, default=3, help="of the rows cost and latency")
+    parser.add_argument("--peers", default=",".join(PEERS), help="which of them, with commas between")
     options = parser.parse_args()
     os.environ["PATH"] = os.pathsep.join([*options.bin, os.environ["PATH"]])
-    peers = [peer for peer in PEERS if peer == "ours" or shutil.which(peer)]
+    peers = [peer for peer in options.peers.split(",") if peer == "ours" or shutil.which(peer)]
     with tempfile.TemporaryDirectory(prefix="fetch-benchmark-") as folder:
         corpus = Path(folder) / "corpus"
         corpus.mkdir()
         make_corpus(corpus, 1500)
-        benchmark = Benchmark(corpus, Path(folder) / "out", peers)
+        benchmark = Benchmark(corpus, Path(folder) / "out", peers, options.rounds)
         for name in options.rows or rows:
             getattr(benchmark, name)()
 

@@ -24,6 +24,9 @@ class Trouble(StrEnum):
 
 #: This many troubles of a kind, with no answer between that speaks against it, mean the host and not a file.
 LIMITS: Final = {Trouble.REFUSED: 25, Trouble.NOT_FOUND: 100, Trouble.DOWN: 100}
+#: After so many signs in a row that a host is down it is left alone for this share of the time for retries, and then
+#: looked at with a few requests. One that comes back within that time costs no run; one that does not ends it.
+PAUSES: Final = {50: 1 / 30, 60: 1 / 15, 70: 1 / 8, 80: 1 / 4, 90: 1 / 2}
 _GONE = frozenset({404, 410})
 
 
@@ -43,8 +46,8 @@ class Breaker:
         self._counts: Counter[tuple[str, Trouble]] = Counter()
         self._lock = threading.Lock()
 
-    def note(self, host: str, status: int) -> None:
-        """Take note of an answer.
+    def note(self, host: str, status: int) -> float:
+        """Take note of an answer. Returns how long to leave the host alone, as a share of the time for retries.
 
         Raises:
             SourceError: it is one too many.
@@ -54,11 +57,12 @@ class Breaker:
             for other in _disproved_by(status):
                 self._counts[host, other] = 0
             if trouble is None:
-                return
+                return 0.0
             self._counts[host, trouble] += 1
             count = self._counts[host, trouble]
         if count >= LIMITS[trouble]:
             raise _error(host, trouble, status, count)
+        return PAUSES.get(count, 0.0) if trouble is Trouble.DOWN else 0.0
 
 
 def _disproved_by(status: int) -> tuple[Trouble, ...]:

@@ -134,7 +134,7 @@ class BooruClient:
         try:
             response = self._http.send(request, stream=True, auth=auth)
         except httpx.HTTPError:
-            self._breaker.note(origin, NO_ANSWER)
+            self._note_trouble(origin, NO_ANSWER)
             raise
         self.pacer.note_answer(origin, time.monotonic() - began)
         try:
@@ -205,9 +205,14 @@ class BooruClient:
         status = response.status_code
         if is_throttled(response):
             self.pacer.slow_down(origin, retry_after_seconds(response.headers), sent=sent)
-        self._breaker.note(origin, status)
+        self._note_trouble(origin, status)
         if status in {401, 403} and "cf-mitigated" in response.headers:
             raise blocked(origin, status)
+
+    def _note_trouble(self, origin: str, status: int) -> None:
+        share = self._breaker.note(origin, status)
+        if share:
+            self.pacer.slow_down(origin, share * self.settings.retry_seconds)
 
 
 def _read_json(response: httpx.Response, deadline: float) -> JsonAnswer:
