@@ -23,6 +23,9 @@ CUT: Final = 2 / 3
 #: combinations simulated, these use 43 of 50 allowed requests a second with 0.5 % of them refused, and make 6 a second
 #: of a server that refuses 4 % at random and asks for a second each time (2026-11-25).
 QUICK_GROWTH, SLOW_GROWTH = 0.5, 0.1
+#: A host that never refused is asked this often at first, and so many times as often each second until the budget is
+#: reached: what a server with a limit lets through at once is met while few requests are under way.
+FIRST_RATE, RAMP = 100.0, 3.0
 #: Where growth turns slow, as a share of the refused rate.
 SAFE_SHARE: Final = 0.85
 #: Seconds over which the achieved rate of a host is measured, and the requests that make it a measure.
@@ -62,8 +65,8 @@ class Pace(msgspec.Struct):
     hosts: dict[str, HostPace] = {}
 
     def host(self, name: str, most: float) -> HostPace:
-        """A host's pace; one that is new begins with the whole budget."""
-        return self.hosts.setdefault(name, HostPace(rate=most))
+        """A host's pace; one that is new begins slowly."""
+        return self.hosts.setdefault(name, HostPace(rate=min(most, FIRST_RATE)))
 
     def reserve(self, name: str, now: float, *, most: float) -> tuple[float, bool]:
         """Seconds to wait, and whether a request may go out then; else it is time to ask again.
@@ -78,8 +81,8 @@ class Pace(msgspec.Struct):
             return ready - now, False
         slot = max(now, min(self.next_slot, now + MAX_PAUSE_SECONDS))
         self.next_slot = slot + 1 / most
-        if host.refused_rate:
-            host.next_slot = slot + 1 / min(host.rate, most)
+        if host.rate < most:
+            host.next_slot = slot + 1 / host.rate
         _measure(host, slot)
         return slot - now, True
 
@@ -115,9 +118,12 @@ class Pace(msgspec.Struct):
 
 def grow(host: HostPace, now: float, *, most: float) -> None:
     """Let a rate that was cut climb back as time goes by."""
-    if not host.refused_rate or now <= host.grown_at:
+    if now <= host.grown_at:
         return
-    seconds, host.grown_at = now - host.grown_at, now
+    seconds, host.grown_at = now - (host.grown_at or now), now
+    if not host.refused_rate:
+        host.rate = min(host.rate * _compound(RAMP - 1, seconds), most)
+        return
     safe = SAFE_SHARE * host.refused_rate
     if host.rate < safe:
         host.rate = min(host.rate * _compound(QUICK_GROWTH, seconds), safe)

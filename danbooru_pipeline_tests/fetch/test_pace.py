@@ -57,6 +57,19 @@ def test_limit_of_a_server_is_found_with_few_refusals() -> None:
     assert seconds < 15
 
 
+def test_limit_is_found_with_many_downloads_on_a_slow_way() -> None:
+    """With 32 downloads at once and 80 ms of way fewer than five of 200 are refused too, since a host begins slowly."""
+    _, refused = simulate(limited(50, 25), files=200, most=500, parallel=32, latency=0.08)
+    assert refused < 5
+
+
+def test_slow_beginning_costs_a_second() -> None:
+    """A host that takes everything has the whole budget after two seconds."""
+    seconds, refused = simulate(lambda _now: False, files=1500, most=500, parallel=32, latency=0.01)
+    assert refused == 0
+    assert seconds < 1500 / 500 + 1.2
+
+
 def test_long_work_on_a_limited_server_uses_what_it_allows() -> None:
     """Over thousands of files four fifths of the allowed rate are used, and one request in a hundred is refused."""
     seconds, refused = simulate(limited(50, 25), files=5000, most=500)
