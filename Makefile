@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 VALIDATORS := .venv-validators
 VALIDATORS_READY := $(VALIDATORS)/.ready
 
-.PHONY: help validators demo test test-fast lint format lock setup ui clean
+.PHONY: help validators demo test test-fast test-long lint format lock setup ui clean
 
 help:  ## Say what can be made.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ demo: $(READY)  ## Build Danbooru2021 and Danbooru2022 from an embedded booru, a
 
 test: lint $(VALIDATORS_READY)  ## Lint, types and all tests.
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
+
+test-long: $(READY)  ## What waits for daemons: two New Years, Celery workers; 15 minutes or more.
+	$(BIN)/python -m pytest --long -m long
 
 test-fast: $(READY)  ## Only the tests that take no builds.
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -m "not slow"

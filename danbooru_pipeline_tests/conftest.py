@@ -23,6 +23,19 @@ hypothesis.settings.load_profile("house")
 SMALL_WORLD = 40
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let tests that wait for daemons through many minutes be asked for."""
+    parser.addoption("--long", action="store_true", help="run the tests that take many minutes, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests that take many minutes to `make test-long`."""
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes many minutes; run make test-long"))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose program is not installed; in CI that is a failure, since nothing would have been shown."""
     for mark in item.iter_markers("needs"):

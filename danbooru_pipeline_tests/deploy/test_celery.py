@@ -13,7 +13,7 @@ from danbooru_pipeline.ledger import read_ledger
 from danbooru_pipeline_tests.deploy.processes import wait_until
 from danbooru_pipeline_tests.deploy.stack import Stack, running_stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs("pg_ctlcluster", "psql", "redis-server")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.needs("pg_ctlcluster", "psql", "redis-server")]
 FILES = ("docker-compose.yml", "docker-compose.celery.yml")
 
 

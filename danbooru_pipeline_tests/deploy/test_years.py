@@ -19,7 +19,7 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import read_release, verify_release
 from danbooru_pipeline_tests.deploy.processes import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs("cc")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.needs("cc")]
 SETTLING = timedelta(seconds=20)
 
 
