@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
@@ -51,6 +50,13 @@ def newest_backfill(stack: Stack) -> str:
     return str(found[0]["id"]) if found else ""
 
 
+def newest_run(stack: Stack) -> dict[str, str]:
+    """The run that was launched last."""
+    query = "{ runsOrError(limit: 1) { ... on Runs { results { id status } } } }"
+    run: dict[str, str] = stack.gql(query)["runsOrError"]["results"][0]
+    return run
+
+
 def materialized(stack: Stack, asset: str) -> int:
     """How many partitions of an asset are green."""
     query = """query($k: AssetKeyInput!) { assetNodeOrError(assetKey: $k) { ... on AssetNode {
@@ -84,9 +90,15 @@ def test_operator_backfills_failed_buckets(stack: Stack, shop: BooruProcess, pag
         expect(page.get_by_text(asset, exact=True).first).to_be_visible()
     shoot(page, stack, "2-lineage")
     assert materialized(stack, "original_images") == 998
-    one = launch_from_page(page, stack, "3-one-bucket")
-    assert (one["status"], one["numPartitions"]) == ("COMPLETED_SUCCESS", 1)
-    some = launch_from_page(page, stack, "4-only-failed", only_failed=True)
+    before = newest_run(stack)["id"]
+    launch_from_page(page, stack, "3-one-bucket")
+    wait_until(lambda: newest_run(stack)["id"] != before, seconds=90, what="the run of the page")
+    wait_until(lambda: newest_run(stack)["status"] in {"SUCCESS", "FAILURE"}, seconds=120, what="the end of that run")
+    assert newest_run(stack)["status"] == "SUCCESS"
+    earlier = newest_backfill(stack)
+    launch_from_page(page, stack, "4-only-failed", only_failed=True)
+    wait_until(lambda: newest_backfill(stack) != earlier, seconds=60, what="the backfill of the page")
+    some = stack.wait_backfill(newest_backfill(stack))
     assert (some["status"], some["numPartitions"]) == ("COMPLETED_SUCCESS", 2)
     assert len(shop.requested_files()) == 2
     assert materialized(stack, "original_images") == 1000
@@ -98,9 +110,8 @@ def test_operator_backfills_failed_buckets(stack: Stack, shop: BooruProcess, pag
     shoot(page, stack, "6-manifest")
 
 
-def launch_from_page(page: Page, stack: Stack, picture: str, *, only_failed: bool = False) -> dict[str, Any]:
-    """Press *Materialize* for one bucket, or for what is failed and missing of all; wait, and return what became."""
-    before = newest_backfill(stack)
+def launch_from_page(page: Page, stack: Stack, picture: str, *, only_failed: bool = False) -> None:
+    """Press *Materialize* for one bucket, or for what is failed and missing of all, and launch."""
     choose_release(page, stack, "original_images")
     page.wait_for_timeout(1500)
     page.get_by_role("button", name="Materialize").first.click()
@@ -111,5 +122,3 @@ def launch_from_page(page: Page, stack: Stack, picture: str, *, only_failed: boo
     expect(page.get_by_role("button", name="Launch").last).to_be_enabled()
     shoot(page, stack, picture)
     page.get_by_role("button", name="Launch").last.click()
-    wait_until(lambda: newest_backfill(stack) != before, seconds=60, what="the backfill of the page")
-    return stack.wait_backfill(newest_backfill(stack))
