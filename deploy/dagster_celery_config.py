@@ -1,6 +1,9 @@
 """Celery's settings; dagster-celery looks for a module of this name when a worker starts."""
 
+import multiprocessing
 import os
+
+from celery.signals import worker_process_init
 
 broker_url = os.environ["DAGSTER_CELERY_BROKER_URL"]
 result_backend = os.environ["DAGSTER_CELERY_RESULT_BACKEND"]
@@ -16,3 +19,9 @@ task_reject_on_worker_lost = False
 worker_max_tasks_per_child = 50
 # Longer than the longest run, or Redis hands it out twice.
 broker_transport_options = {"visibility_timeout": 8 * 24 * 3600}
+
+
+@worker_process_init.connect
+def allow_children(**_: object) -> None:
+    """Let the process of a run start its image workers; Celery marks it as one that may not."""
+    multiprocessing.current_process()._config["daemon"] = False  # noqa: SLF001 - there is no public way
