@@ -1,7 +1,7 @@
 """Celery's settings; dagster-celery looks for a module of this name when a worker starts."""
 
-import multiprocessing
 import os
+from multiprocessing import process
 
 from celery.signals import worker_process_init
 
@@ -22,6 +22,6 @@ broker_transport_options = {"visibility_timeout": 8 * 24 * 3600}
 
 
 @worker_process_init.connect
-def allow_children(**_: object) -> None:
-    """Let the process of a run start its image workers; Celery marks it as one that may not."""
-    multiprocessing.current_process()._config["daemon"] = False  # noqa: SLF001 - there is no public way
+def be_a_process_of_python(**_: object) -> None:
+    """Let the process of a run start its image workers: Celery puts a process of its own kind there that may not."""
+    process._current_process = process._MainProcess()  # noqa: SLF001 - there is no public way
