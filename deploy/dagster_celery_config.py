@@ -22,6 +22,8 @@ broker_transport_options = {"visibility_timeout": 8 * 24 * 3600}
 
 
 @worker_process_init.connect
-def be_a_process_of_python(**_: object) -> None:
-    """Let the process of a run start its image workers: Celery puts a process of its own kind there that may not."""
-    process._current_process = process._MainProcess()  # noqa: SLF001 - there is no public way
+def allow_children(**_: object) -> None:
+    """Let the process of a run start its image workers: Celery forbids it, and gives it a key that Python cannot send."""
+    config = process.current_process()._config  # noqa: SLF001 - there is no public way
+    config["daemon"] = False
+    config["authkey"] = process.AuthenticationString(config["authkey"])
