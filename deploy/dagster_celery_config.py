@@ -23,7 +23,7 @@ broker_transport_options = {"visibility_timeout": 8 * 24 * 3600}
 
 @worker_process_init.connect
 def allow_children(**_: object) -> None:
-    """Let the process of a run start its image workers: Celery forbids it, and gives it a key that Python cannot send."""
+    """Let the process of a run start image workers: Celery forbids it, and gives it a key that Python cannot send."""
     config = process.current_process()._config  # noqa: SLF001 - there is no public way
     config["daemon"] = False
     config["authkey"] = process.AuthenticationString(config["authkey"])
