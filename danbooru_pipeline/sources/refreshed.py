@@ -55,14 +55,15 @@ def ask_again(client: BooruClient, ids: Sequence[int], *, witness: int | None) -
         asked = set(ids[start : start + IDS_PER_REQUEST])
         found = _rows_of(client, asked | ({witness} if witness else set()))
         rows |= {id_: row for id_, row in found.items() if id_ in asked}
-        if witness in found:
+        if witness in found and found.keys() <= asked | {witness}:  # else it gives posts that nobody asked for
             expunged |= asked - found.keys()
     return News(rows, frozenset(expunged))
 
 
 def _rows_of(client: BooruClient, ids: set[int]) -> dict[int, PostRow]:
     wanted = ",".join(map(str, sorted(ids)))
-    answer = client.get_json("/posts.json", {"limit": len(ids), "tags": f"id:{wanted}"})
+    # Never fewer than there may be: a site that ignores the question shows itself by posts that nobody asked for.
+    answer = client.get_json("/posts.json", {"limit": IDS_PER_REQUEST + 1, "tags": f"id:{wanted}"})
     records = answer.value if answer.status == 200 and isinstance(answer.value, list) else []
     parsed = (parse_api_record(record) for record in records if isinstance(record, Mapping))
     return {row["id"]: row for row in parsed if isinstance(row, dict)}
