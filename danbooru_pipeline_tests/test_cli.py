@@ -54,7 +54,8 @@ BAD_SETTINGS = {
         "free some space",
     ),
     "no number": ({"api_url": NOWHERE, "cdn_url": NOWHERE, "workers": "two"}, "DANBOORU_WORKERS"),
-    "source that is not built": ({"api_url": NOWHERE, "cdn_url": NOWHERE, "posts_source": "dump"}, "POSTS_SOURCE"),
+    "source without an address": ({"api_url": NOWHERE, "cdn_url": NOWHERE, "posts_source": "dump"}, "DANBOORU_DUMP"),
+    "unknown source": ({"api_url": NOWHERE, "cdn_url": NOWHERE, "posts_source": "magic"}, "POSTS_SOURCE"),
 }
 
 

@@ -36,8 +36,8 @@ class RawServer:
             except OSError:
                 return
             thread = threading.Thread(target=self._talk, args=(connection,), daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def close(self) -> None:
         """Stop listening, and wait for the answers that are under way."""
