@@ -51,7 +51,8 @@ lint: $(READY)  ## Ruff, formatting, mypy, and Dagster's own validation.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/dagster definitions validate -w workspace.yaml
+	@mkdir -p $(VENV)/dagster && cp danbooru_pipeline/defs/dagster.yaml $(VENV)/dagster/
+	DAGSTER_HOME=$(abspath $(VENV)/dagster) $(BIN)/dagster definitions validate -w workspace.yaml
 
 format: $(READY)  ## Let ruff mend what it can.
 	$(BIN)/ruff check --fix .
