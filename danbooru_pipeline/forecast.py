@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-import msgspec
-
 from danbooru_pipeline.errors import SettingsError, SourceUnusable
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.layout import BUCKETS, Layout
@@ -21,6 +19,7 @@ from danbooru_pipeline.preflight import check_year, nearest_folder
 from danbooru_pipeline.progress import human_bytes, human_seconds
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources.api import POSTS_PER_PAGE
+from danbooru_pipeline.sources.sweep import last_sweep_before
 from danbooru_pipeline.toolbox import Toolbox
 from danbooru_pipeline.years import cutoff
 
@@ -163,12 +162,8 @@ def cost_of(settings: Settings, year: int, *, exact: bool, posts: int, files: in
 
 def _last_known_id(layout: Layout, year: int) -> int:
     """The last id of the newest earlier year that was swept: its files are in the store."""
-    for earlier in range(year - 1, 2004, -1):
-        report = layout.posts_report(earlier)
-        if report.exists():
-            last: int = msgspec.json.decode(report.read_bytes())["source"]["max_id"]
-            return last
-    return 0
+    earlier = last_sweep_before(layout, year)
+    return earlier.last_id if earlier else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,16 +92,29 @@ def sweep_posts(source: Source, layout: Layout, year: int, *, now: datetime, pro
 
 def _require_no_step_back(layout: Layout, year: int, last_id: int) -> None:
     """Refuse a source that ends before an earlier year did: it is another one, or has lost its posts."""
+    earlier = last_sweep_before(layout, year)
+    if earlier is not None and last_id < earlier.last_id:
+        raise SourceUnusable(
+            f"the source ends at id {last_id}, and the posts of {earlier.year} went up to {earlier.last_id}; check the "
+            "source, then run again: what was read so far is kept",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierSweep:
+    """The sweep of an earlier year, and the last id that it found."""
+
+    year: int
+    last_id: int
+
+
+def last_sweep_before(layout: Layout, year: int) -> EarlierSweep | None:
+    """The sweep of the newest earlier year that has one."""
     for earlier in range(year - 1, FIRST_POSSIBLE_YEAR, -1):
         report = layout.posts_report(earlier)
         if report.exists():
-            before = msgspec.json.decode(report.read_bytes())["source"]["max_id"]
-            if last_id < before:
-                raise SourceUnusable(
-                    f"the source ends at id {last_id}, and the posts of {earlier} went up to {before}; check the "
-                    "source, then run again: what was read so far is kept",
-                )
-            return
+            return EarlierSweep(earlier, msgspec.json.decode(report.read_bytes())["source"]["max_id"])
+    return None
 
 
 def _resume(folder: Path) -> int:
