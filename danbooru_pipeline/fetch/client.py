@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self
+from urllib.request import getproxies
 
 import httpx
 import msgspec
@@ -21,6 +22,7 @@ from danbooru_pipeline.fetch.breaker import NO_ANSWER, Breaker, blocked
 from danbooru_pipeline.fetch.pacing import Pacer
 from danbooru_pipeline.fetch.retry import RetryPolicy
 from danbooru_pipeline.fetch.slots import DownloadSlots
+from danbooru_pipeline.fetch.turns import TurnsTransport
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 
@@ -89,13 +91,16 @@ class BooruClient:
         self._origins = frozenset({self._api_origin, _origin_of(settings.cdn_url)})
         self._auth = httpx.BasicAuth(settings.login, settings.api_key) if settings.login else None
         connections = settings.downloads + 2
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        # A proxy from the environment is right for the site and wrong for this machine.
+        trust_env = not settings.on_loopback
         self._http = httpx.Client(
             headers={"User-Agent": settings.user_agent, "Accept-Encoding": "identity"},
             timeout=TIMEOUT,
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            limits=limits,
             follow_redirects=False,
-            # A proxy from the environment is right for the site and wrong for this machine.
-            trust_env=not settings.on_loopback,
+            trust_env=trust_env,
+            transport=None if trust_env and getproxies() else TurnsTransport(limits=limits, trust_env=trust_env),
         )
 
     def __enter__(self) -> Self:

@@ -19,6 +19,7 @@ from danbooru_pipeline.atomic import commit_part
 from danbooru_pipeline.errors import SourceError, StoreError, is_disk_full
 from danbooru_pipeline.fetch.client import REDIRECTS, BooruClient, is_throttled, retry_after_seconds
 from danbooru_pipeline.fetch.part import WORTH_NOTING_BYTES, PartFile
+from danbooru_pipeline.fetch.turns import away, turn
 from danbooru_pipeline.images.signature import sniff_type
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Post
@@ -86,11 +87,11 @@ def download_file(
     """
     assert post.md5 is not None, "hidden posts are not fetched"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         part = PartFile(target, post.md5)
         try:
-            _require_space(target.parent, (post.file_size or 0) - part.size, client.settings.min_free_bytes)
-            return _Download(client, post, part, base_seconds).run(target)
+            _make_room(target.parent, (post.file_size or 0) - part.size, client.settings.min_free_bytes)
+            with turn():
+                return _Download(client, post, part, base_seconds).run(target)
         except OSError:
             part.discard()
             raise
@@ -103,8 +104,13 @@ def download_file(
         raise
 
 
-def _require_space(folder: Path, size: int, min_free_bytes: int) -> None:
-    disk = os.statvfs(folder)
+def _make_room(folder: Path, size: int, min_free_bytes: int) -> None:
+    """Make the folder of a file, and see that its disk has space for it."""
+    try:
+        disk = os.statvfs(folder)
+    except FileNotFoundError:  # the first file of a bucket
+        folder.mkdir(parents=True, exist_ok=True)
+        disk = os.statvfs(folder)
     if disk.f_bavail * disk.f_frsize < size + min_free_bytes:
         raise StoreError(
             f"less than {min_free_bytes / 2**20:.0f} MiB are free at {folder} (DANBOORU_MIN_FREE_BYTES); "
@@ -207,7 +213,8 @@ class _Download:
                     if body.size - len(chunk) < WORTH_NOTING_BYTES <= body.size:
                         self.part.keep_note()
                 file.flush()
-                os.fsync(file.fileno())
+                with away():
+                    os.fsync(file.fileno())
         except httpx.HTTPError:
             return _Try(reason=Reason.TRUNCATED, http_status=status, retry=True)
         result = self._judge_body(body, has_end=_tells_its_end(response), is_spliced=had > 0)

@@ -17,11 +17,14 @@ from typing import Final
 import msgspec
 
 from danbooru_pipeline.fetch.pace import Pace, grow
+from danbooru_pipeline.fetch.turns import away
 
 #: The record is written in one piece of this size, so that a kill leaves the old one or the new one.
 RECORD_BYTES: Final = 4096
 #: An answer that takes this many times the usual, and this many seconds, is a sign that the host has too much to do.
 SLOW_FACTOR, SLOW_SECONDS = 4.0, 2.0
+#: A host may have been paused during a wait of this length, which is worth a look before the request goes out.
+NOTICEABLE_SECONDS: Final = 0.01
 #: How fast the usual follows what is measured.
 USUAL_WEIGHT: Final = 0.05
 _encoder = msgspec.json.Encoder()
@@ -41,6 +44,8 @@ class Pacer:
         self._record = record
         self._own = Pace()
         self._usual: dict[str, float] = {}  # host -> seconds until an answer begins
+        self._queues: dict[str, threading.Lock] = {}
+        self._descriptor: int | None = None
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
@@ -50,11 +55,21 @@ class Pacer:
         Raises:
             RuntimeError: the pacer is closed.
         """
+        with self._lock:
+            queue = self._queues.setdefault(host, threading.Lock())
         while True:
-            with self._shared() as pace:
-                seconds, is_slot = pace.reserve(host, time.time(), most=self.rate)
+            # One thread a host waits for it to be ready: were it all of them, all would wake for one request.
+            with away():
+                queue.acquire()
+            try:
+                seconds, is_slot = self._reserve(host)
+                while not is_slot:
+                    self.pause(seconds)
+                    seconds, is_slot = self._reserve(host)
+            finally:
+                queue.release()
             self.pause(seconds)
-            if is_slot and (seconds <= 0 or not self._is_paused(host)):
+            if seconds < NOTICEABLE_SECONDS or not self._is_paused(host):
                 return time.time()
 
     def pause(self, seconds: float) -> None:
@@ -63,7 +78,10 @@ class Pacer:
         Raises:
             RuntimeError: the pacer is closed, before or meanwhile.
         """
-        if self._closed.wait(seconds) if seconds > 0 else self._closed.is_set():
+        if seconds > 0:
+            with away():
+                self._closed.wait(seconds)
+        if self._closed.is_set():
             raise RuntimeError("no request is sent any more, since the client is closed")
 
     def slow_down(self, host: str, retry_after: float | None = None, *, sent: float | None = None) -> None:
@@ -90,6 +108,12 @@ class Pacer:
     def close(self) -> None:
         """Wake everybody who waits, and let nobody send any more."""
         self._closed.set()
+        with self._lock:
+            self._let_go()
+
+    def _reserve(self, host: str) -> tuple[float, bool]:
+        with self._shared() as pace:
+            return pace.reserve(host, time.time(), most=self.rate)
 
     def _is_paused(self, host: str) -> bool:
         with self._shared() as pace:
@@ -103,21 +127,29 @@ class Pacer:
             if descriptor is None:
                 yield self._own
                 return
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
                 pace = _read(descriptor)
                 yield pace
                 _write(descriptor, pace)
             finally:
-                os.close(descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                if self._closed.is_set():
+                    self._let_go()
 
     def _open(self) -> int | None:
-        if self._record is None:
-            return None
-        try:
-            return os.open(self._record, os.O_RDWR | os.O_CREAT, 0o644)
-        except FileNotFoundError:  # nothing is made in a root before it has passed its checks
-            return None
+        if self._descriptor is not None and not os.fstat(self._descriptor).st_nlink:  # the root was emptied
+            self._let_go()
+        if self._descriptor is None and self._record is not None:
+            # Nothing is made in a root before it has passed its checks.
+            with contextlib.suppress(FileNotFoundError):
+                self._descriptor = os.open(self._record, os.O_RDWR | os.O_CREAT, 0o644)
+        return self._descriptor
+
+    def _let_go(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 def _read(descriptor: int) -> Pace:

@@ -32,6 +32,7 @@ class PartFile:
 
     def __init__(self, target: Path, md5: str) -> None:
         self.path, self.note = (target.with_name(name) for name in part_names(target.name, md5))
+        self._is_noted = False
         self._validator = self._read_note()
 
     @property
@@ -58,14 +59,15 @@ class PartFile:
 
     def begin(self, response: httpx.Response) -> None:
         """Start anew, with the entity of an answer."""
-        self.note.unlink(missing_ok=True)
+        self._remove_note()
         known = _validators(response.headers)
         self._validator = known[0] if known else ""
 
     def keep_note(self) -> None:
         """Write down what the bytes are of, so that another process can go on with them."""
-        if self._validator and not self.note.exists():
+        if self._validator and not self._is_noted:
             write_atomic(self.note, self._validator.encode())
+            self._is_noted = True
 
     def put_by(self) -> None:
         """Keep what came for the next run, if that is worth it."""
@@ -77,18 +79,24 @@ class PartFile:
     def discard(self) -> None:
         """Remove all of it."""
         self._validator = ""
-        self.note.unlink(missing_ok=True)
+        self._remove_note()
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Remove the note of a file that has its final name."""
-        self.note.unlink(missing_ok=True)
+        self._remove_note()
+
+    def _remove_note(self) -> None:
+        if self._is_noted:
+            self.note.unlink(missing_ok=True)
+            self._is_noted = False
 
     def _read_note(self) -> str:
         try:
             text = self.note.read_bytes().decode("latin-1")
         except FileNotFoundError:
             return ""
+        self._is_noted = True
         return text if _VALIDATOR.fullmatch(text) else ""
 
 
