@@ -5,6 +5,7 @@
     DanbooruPipelineError
     ├── SettingsError        a setting is missing or wrong                        exit code 2
     ├── StoreError           the root cannot be used: permissions, space, a lock  exit code 2
+    │   └── DiskFull             no space or inodes for a file
     ├── SourceError          the source cannot be used                            exit code 2
     │   ├── SourceUnreachable    no answer at all
     │   ├── SourceBlocked        it answers, and refuses us as a client
@@ -34,6 +35,10 @@ class SettingsError(DanbooruPipelineError):
 
 class StoreError(DanbooruPipelineError):
     """The root cannot be used as it is."""
+
+
+class DiskFull(StoreError):  # noqa: N818 - says what is the matter
+    """The disk of the root has no space or no inodes left for a file; a smaller one may still fit."""
 
 
 class SourceError(DanbooruPipelineError):

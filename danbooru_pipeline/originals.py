@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from danbooru_pipeline.atomic import fsync_folder, remove_parts
-from danbooru_pipeline.errors import SourceError, StoreError
+from danbooru_pipeline.errors import DiskFull, SourceError, StoreError, is_disk_full
 from danbooru_pipeline.fetch import Downloaded, download_file, part_names
 from danbooru_pipeline.images import DECODED_TYPES, ImageJob, ImageResult
 from danbooru_pipeline.layout import EXTENSIONS
@@ -77,10 +77,16 @@ def build_originals(tools: Toolbox, bucket: str, year: int, *, meter: Meter | No
 
     Raises:
         SourceBlocked: the file host refuses us.
-        StoreError: the disk is full.
+        DiskFull: there was no room for some files; those that fit are there, and the ledger says which are not.
     """
     with exclusive(tools.layout.bucket_lock(bucket)):  # runs of two years may meet in one bucket
-        return _OriginalsOfBucket(tools, bucket, year, meter or Meter()).run()
+        try:
+            return _OriginalsOfBucket(tools, bucket, year, meter or Meter()).run()
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            root = tools.layout.root  # not even the ledger could be written; the next run adopts what is whole
+            raise DiskFull(f"the disk of {root} is full; free some space, then run again") from error
 
 
 def read_bucket_posts(tools: Toolbox, bucket: str, year: int) -> list[Post]:
@@ -116,6 +122,7 @@ class _OriginalsOfBucket:
         self.rows = dict(self.old)
         self.optimized: set[int] = set()  # files that an optimiser has had in hand, as the ledger says
         self.count: Counter[str] = Counter()
+        self.full: DiskFull | None = None
         self.saved_at = self.began = time.monotonic()
 
     def run(self) -> OriginalsReport:
@@ -134,6 +141,8 @@ class _OriginalsOfBucket:
             self.journal.close()
         self._write_ledger()
         self._remove_superseded()
+        if self.full is not None:
+            raise self.full
         return self._report(plan)
 
     def _is_true(self, row: LedgerRow) -> bool:
@@ -189,7 +198,11 @@ class _OriginalsOfBucket:
         """The file that is there already, when it is the right one; else a download."""
         assert post.ext is not None, "planned posts name a file"
         target = self.tools.layout.original(post.id, post.ext)
-        return self._adopt(post, target) or download_file(self.tools.client, post, target)
+        try:
+            return self._adopt(post, target) or download_file(self.tools.client, post, target)
+        except DiskFull as error:  # smaller files may fit, and files of the store make room when they shrink
+            self.full = error
+            return Downloaded(reason=Reason.DISK_FULL)
 
     def _adopt(self, post: Post, target: Path) -> Downloaded | None:
         try:
@@ -276,7 +289,12 @@ class _OriginalsOfBucket:
 
     def _keep(self, row: LedgerRow) -> None:
         self.rows[row.id] = row
-        self.journal.add(row)
+        try:
+            self.journal.add(row)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            # After a kill the file is adopted without its row, by a hash.
 
     def _checkpoint(self) -> None:
         if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     REFUSED = "refused"
     REDIRECTED = "redirected"
     RETRY_EXHAUSTED = "retry_exhausted"
+    DISK_FULL = "disk_full"
     # 512px images
     RATING = "rating"
     NO_ORIGINAL = "no_original"
@@ -85,6 +86,7 @@ REASONS: dict[Reason, tuple[Status, str]] = {
         "The server sends us to a host that is not one of ours, or in a circle.",
     ),
     Reason.RETRY_EXHAUSTED: (Status.PENDING, "Errors of the server or the network, through all attempts."),
+    Reason.DISK_FULL: (Status.PENDING, "The disk of the root had no space or no inodes left for this file."),
     Reason.RATING: (Status.SKIPPED, "The post's rating is not one of the release's SFW ratings."),
     Reason.NO_ORIGINAL: (Status.SKIPPED, "There is no original to make a 512px image from."),
     Reason.NOT_AN_IMAGE: (Status.SKIPPED, "The file is a video, an archive, a Flash film or a document."),

@@ -16,7 +16,7 @@ from typing import Final
 import httpx
 
 from danbooru_pipeline.atomic import commit_part
-from danbooru_pipeline.errors import SourceError, StoreError, is_disk_full
+from danbooru_pipeline.errors import DiskFull, SourceError, is_disk_full
 from danbooru_pipeline.fetch.client import REDIRECTS, BooruClient, is_throttled, retry_after_seconds
 from danbooru_pipeline.fetch.part import WORTH_NOTING_BYTES, PartFile
 from danbooru_pipeline.fetch.turns import away, turn
@@ -83,7 +83,7 @@ def download_file(
 
     Raises:
         SourceError: the host as a whole cannot be used: it blocks us, is down, or knows no file at all.
-        StoreError: the disk is full.
+        DiskFull: there is no room for this file.
     """
     assert post.md5 is not None, "hidden posts are not fetched"
     try:
@@ -100,7 +100,7 @@ def download_file(
             raise
     except OSError as error:
         if is_disk_full(error):
-            raise StoreError(f"the disk of {target.parent} is full; free some space, then run again") from error
+            raise DiskFull(f"the disk of {target.parent} is full; free some space, then run again") from error
         raise
 
 
@@ -112,12 +112,12 @@ def _make_room(folder: Path, size: int, min_free_bytes: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         disk = os.statvfs(folder)
     if disk.f_bavail * disk.f_frsize < size + min_free_bytes:
-        raise StoreError(
+        raise DiskFull(
             f"less than {min_free_bytes / 2**20:.0f} MiB are free at {folder} (DANBOORU_MIN_FREE_BYTES); "
             "free some space, then run again",
         )
     if disk.f_files and not disk.f_favail:  # some file systems count none
-        raise StoreError(
+        raise DiskFull(
             f"the file system of {folder} has no inodes left for another file; remove files there, or set "
             "DANBOORU_ROOT to another disk, then run again",
         )

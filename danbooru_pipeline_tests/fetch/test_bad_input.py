@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from danbooru_pipeline.errors import StoreError, is_disk_full
+from danbooru_pipeline.errors import DiskFull
 from danbooru_pipeline.fetch import BooruClient, download_file
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.ledger import LedgerRow, list_files, read_ledger
@@ -237,9 +237,8 @@ def test_full_disk_stops_the_bucket_and_more_room_ends_it(
         for i, data in big.items()
     ]
     with serving(give) as files, small_disk(tmp_path / "disk", options) as disk:
-        with pytest.raises((StoreError, OSError), match=said) as caught:
+        with pytest.raises(DiskFull, match=said):
             build(files.url, disk, *records)
-        assert is_disk_full(caught.value) or isinstance(caught.value, StoreError)
         folder = Layout(disk).original_bucket("0000")
         for name in list_files(folder):
             assert (folder / name).stat().st_size > 0
@@ -253,4 +252,32 @@ def test_full_disk_stops_the_bucket_and_more_room_ends_it(
         assert report.files == len(big)
         assert report.pending == 0
         assert len(asked) - before <= len(big) - whole
+        assert hidden_in(layout) == []
+
+
+def test_files_that_fit_a_nearly_full_disk_are_had(tmp_path: Path) -> None:
+    """Files too large for what is left have that as their reason, and no request; the rest of the bucket is done."""
+    sizes = {n * 1000: 900_000 if n <= 6 else 16_000 for n in range(1, 15)}
+    files = {i: GOOD + bytes(size) + str(i).encode() for i, size in sizes.items()}
+    asked: list[int] = []
+
+    def give(_server: RawServer, connection: socket.socket, target: str, _headers: dict[str, str]) -> None:
+        data = files.get(int(target[1:-4])) if target.endswith(".jpg") else None
+        asked.extend([int(target[1:-4])] if data else [])
+        connection.sendall(make_answer(data) if data else make_answer(status=404))
+
+    records = [
+        record(i, md5=hashlib.md5(data, usedforsecurity=False).hexdigest(), file_size=len(data), rating="e")
+        for i, data in files.items()
+    ]
+    with serving(give) as host, small_disk(tmp_path / "disk", "size=5m") as disk:
+        with pytest.raises(DiskFull, match="DANBOORU_MIN_FREE_BYTES"):
+            build(host.url, disk, *records, min_free_bytes=2**20, downloads_parallel=1)
+        layout = Layout(disk)
+        reasons = {i: row.reason for i, row in ledger(layout).items()}
+        large = [i for i, reason in reasons.items() if reason is Reason.DISK_FULL]
+        assert large
+        assert set(large) < {i for i, size in sizes.items() if size == 900_000}
+        assert all(reasons[i] is None for i in files if i not in large)
+        assert sorted(asked) == sorted(set(files) - set(large))
         assert hidden_in(layout) == []
