@@ -32,7 +32,7 @@ MEAN_BYTES = 216_000
 Command = Callable[["Job"], list[str]]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
     """Files to fetch from a server into a folder."""
 
@@ -142,10 +142,8 @@ def answers(base: str) -> dict[str, int]:
     return counts
 
 
-def measure(peer: str, job: Job, *, keep: bool = False) -> Run:
+def measure(peer: str, job: Job) -> Run:
     """Run a peer in a process of its own that counts what it and its children use."""
-    if not keep:  # ext4 finds room for a new file slowly for a minute after many were deleted, so nothing is meanwhile
-        job.out = job.out.with_name(f"{job.out.name}-{time.monotonic_ns()}")
     job.out.mkdir(parents=True, exist_ok=True)
     command = PEERS[peer](job)
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
@@ -199,8 +197,8 @@ class Benchmark:
         self.all = sorted((path.name for path in corpus.iterdir()), key=lambda name: int(name.split(".")[0]))
 
     def job(self, base: str, count: int, label: str) -> Job:
-        """The first so many files, to a new folder."""
-        return Job(base, self.all[:count], self.corpus, self.scratch / label)
+        """The first so many files, to a new folder: ext4 is slow to make files for a minute after many were deleted."""
+        return Job(base, self.all[:count], self.corpus, self.scratch / f"{label}-{time.monotonic_ns()}")
 
     def cost(self) -> None:
         """CPU a file, start-up taken out: 1500 files less 500, some rounds, peers in turn."""
@@ -247,7 +245,6 @@ class Benchmark:
         source = random.Random(1)
         with serving(self.corpus, "slow") as base:
             job = self.job(base, 400, "ours-killed")
-            shutil.rmtree(job.out, ignore_errors=True)
             job.out.mkdir(parents=True)
             lied = 0
             for _ in range(50):
@@ -258,7 +255,7 @@ class Benchmark:
                 lied += judge(job)[1]
             before = sum(answers(base).values())
             done = judge(job)[0]
-            run = measure("ours", job, keep=True)
+            run = measure("ours", job)
             again = sum(answers(base).values()) - before - (400 - done)
             row("ours", 50, run.correct, run.wrong + lied, again)
 

@@ -19,8 +19,10 @@
 Every message is one line and ends by saying what to do.
 """
 
+import contextlib
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 
 class DanbooruPipelineError(Exception):
@@ -101,3 +103,14 @@ def is_disk_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+@contextlib.contextmanager
+def full_disk_named(folder: Path) -> Iterator[None]:
+    """Tell a full disk, met by work on `folder`, as a `DiskFull` of one line."""
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error):
+            raise DiskFull(f"the disk of {folder} is full; free some space, then run again") from error
+        raise

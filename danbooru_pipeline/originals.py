@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from danbooru_pipeline.atomic import fsync_folder, remove_parts
-from danbooru_pipeline.errors import DiskFull, SourceError, StoreError, is_disk_full
+from danbooru_pipeline.errors import DiskFull, SourceError, StoreError, full_disk_named, is_disk_full
 from danbooru_pipeline.fetch import Downloaded, download_file, part_names
 from danbooru_pipeline.images import DECODED_TYPES, ImageJob, ImageResult
 from danbooru_pipeline.layout import EXTENSIONS
@@ -79,14 +79,10 @@ def build_originals(tools: Toolbox, bucket: str, year: int, *, meter: Meter | No
         SourceBlocked: the file host refuses us.
         DiskFull: there was no room for some files; those that fit are there, and the ledger says which are not.
     """
-    with exclusive(tools.layout.bucket_lock(bucket)):  # runs of two years may meet in one bucket
-        try:
-            return _OriginalsOfBucket(tools, bucket, year, meter or Meter()).run()
-        except OSError as error:
-            if not is_disk_full(error):
-                raise
-            root = tools.layout.root  # not even the ledger could be written; the next run adopts what is whole
-            raise DiskFull(f"the disk of {root} is full; free some space, then run again") from error
+    # Where not even the ledger can be written, the next run adopts what is whole. The lock is for runs of two years,
+    # which may meet in one bucket.
+    with exclusive(tools.layout.bucket_lock(bucket)), full_disk_named(tools.layout.root):
+        return _OriginalsOfBucket(tools, bucket, year, meter or Meter()).run()
 
 
 def read_bucket_posts(tools: Toolbox, bucket: str, year: int) -> list[Post]:

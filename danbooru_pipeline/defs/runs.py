@@ -9,7 +9,7 @@ import dagster as dg
 
 from danbooru_pipeline.buckets import Finished, for_each_bucket
 from danbooru_pipeline.defs.partitions import bucket_releases
-from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused, StoreError, is_disk_full
+from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused, full_disk_named, is_disk_full
 from danbooru_pipeline.progress import Meter
 from danbooru_pipeline.toolbox import Toolbox
 
@@ -40,24 +40,13 @@ class BucketWork(Protocol[R_co]):
 def clear_failures(tools: Toolbox) -> Iterator[None]:
     """Turn an error of ours into a failure that the UI shows as one line. Running it again by itself would not help."""
     try:
-        with tools.working(), _full_disk_named(tools):
+        with tools.working(), full_disk_named(tools.layout.root):
             yield
     except DanbooruPipelineError as error:
         metadata = {}
         if isinstance(error, ReleaseRefused) and error.rows:
             metadata["rows"] = dg.MetadataValue.md("\n".join(f"- {row}" for row in error.rows[:SHOWN]))
         raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from error
-
-
-@contextmanager
-def _full_disk_named(tools: Toolbox) -> Iterator[None]:
-    """A full disk is told in one line, wherever it is met."""
-    try:
-        yield
-    except OSError as error:
-        if is_disk_full(error):
-            raise StoreError(f"the disk of {tools.layout.root} is full; free some space, then run again") from error
-        raise
 
 
 def materialize_buckets(

@@ -16,7 +16,7 @@ from typing import Final
 import httpx
 
 from danbooru_pipeline.atomic import commit_part
-from danbooru_pipeline.errors import DiskFull, SourceError, is_disk_full
+from danbooru_pipeline.errors import DiskFull, SourceError, full_disk_named
 from danbooru_pipeline.fetch.client import REDIRECTS, BooruClient, is_throttled, retry_after_seconds
 from danbooru_pipeline.fetch.part import WORTH_NOTING_BYTES, PartFile
 from danbooru_pipeline.fetch.turns import away, turn
@@ -86,7 +86,7 @@ def download_file(
         DiskFull: there is no room for this file.
     """
     assert post.md5 is not None, "hidden posts are not fetched"
-    try:
+    with full_disk_named(target.parent):
         part = PartFile(target, post.md5)
         try:
             _make_room(target.parent, (post.file_size or 0) - part.size, client.settings.min_free_bytes)
@@ -98,10 +98,6 @@ def download_file(
         except (SourceError, RuntimeError):  # the run ends
             part.put_by()
             raise
-    except OSError as error:
-        if is_disk_full(error):
-            raise DiskFull(f"the disk of {target.parent} is full; free some space, then run again") from error
-        raise
 
 
 def _make_room(folder: Path, size: int, min_free_bytes: int) -> None:
@@ -140,7 +136,7 @@ class _Download:
         in_place = last.reason in {None, Reason.MD5_DIFFERS}
         if in_place:
             commit_part(self.part.path, target, flush_folder=False)
-            self.part.close()
+            self.part.remove_note()
         elif last.reason is Reason.TRUNCATED:
             self.part.put_by()  # a large file on a slow host comes in several runs
         else:

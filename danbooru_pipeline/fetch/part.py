@@ -59,7 +59,7 @@ class PartFile:
 
     def begin(self, response: httpx.Response) -> None:
         """Start anew, with the entity of an answer."""
-        self._remove_note()
+        self.remove_note()
         known = _validators(response.headers)
         self._validator = known[0] if known else ""
 
@@ -79,14 +79,11 @@ class PartFile:
     def discard(self) -> None:
         """Remove all of it."""
         self._validator = ""
-        self._remove_note()
+        self.remove_note()
         self.path.unlink(missing_ok=True)
 
-    def close(self) -> None:
-        """Remove the note of a file that has its final name."""
-        self._remove_note()
-
-    def _remove_note(self) -> None:
+    def remove_note(self) -> None:
+        """Remove the note, of bytes that are gone or have their final name."""
         if self._is_noted:
             self.note.unlink(missing_ok=True)
             self._is_noted = False

@@ -217,6 +217,29 @@ def small_disk(folder: Path, options: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True, timeout=30)
 
 
+def records_of(files: dict[int, bytes]) -> list[dict[str, Any]]:
+    """Posts of these ids with these files, of which no 512px image is made."""
+    return [
+        record(i, md5=hashlib.md5(data, usedforsecurity=False).hexdigest(), file_size=len(data), rating="e")
+        for i, data in files.items()
+    ]
+
+
+@contextlib.contextmanager
+def serving_files(files: dict[int, bytes]) -> Iterator[tuple[str, list[str]]]:
+    """A server of files by post id: its address, and what it was asked for."""
+    by_target = {f"/{i}.jpg": data for i, data in files.items()}
+    asked: list[str] = []
+
+    def give(_server: RawServer, connection: socket.socket, target: str, _headers: dict[str, str]) -> None:
+        asked.append(target)
+        data = by_target.get(target)
+        connection.sendall(make_answer(data) if data else make_answer(status=404))
+
+    with serving(give) as server:
+        yield server.url, asked
+
+
 @pytest.mark.parametrize(
     ("options", "said"), [("size=400k", "disk|free"), ("nr_inodes=30", "disk|inodes")], ids=["bytes", "inodes"]
 )
@@ -225,20 +248,9 @@ def test_full_disk_stops_the_bucket_and_more_room_ends_it(
 ) -> None:
     """One clear error, no file that is not whole, and what came is not asked for again when there is room."""
     big = {n * 1000: GOOD + bytes(16_000) + str(n).encode() for n in range(1, 41)}
-    asked: list[str] = []
-
-    def give(_server: RawServer, connection: socket.socket, target: str, _headers: dict[str, str]) -> None:
-        asked.append(target)
-        data = big.get(int(target[1:-4])) if target.endswith(".jpg") else None
-        connection.sendall(make_answer(data) if data else make_answer(status=404))
-
-    records = [
-        record(i, md5=hashlib.md5(data, usedforsecurity=False).hexdigest(), file_size=len(data), rating="e")
-        for i, data in big.items()
-    ]
-    with serving(give) as files, small_disk(tmp_path / "disk", options) as disk:
+    with serving_files(big) as (url, asked), small_disk(tmp_path / "disk", options) as disk:
         with pytest.raises(DiskFull, match=said):
-            build(files.url, disk, *records)
+            build(url, disk, *records_of(big))
         folder = Layout(disk).original_bucket("0000")
         for name in list_files(folder):
             assert (folder / name).stat().st_size > 0
@@ -248,7 +260,7 @@ def test_full_disk_stops_the_bucket_and_more_room_ends_it(
             ["mount", "-o", "remount,size=50m,nr_inodes=1000", str(disk)], check=True, timeout=30, capture_output=True
         )
         before = len(asked)
-        report, layout = build(files.url, disk, *records)
+        report, layout = build(url, disk, *records_of(big))
         assert report.files == len(big)
         assert report.pending == 0
         assert len(asked) - before <= len(big) - whole
@@ -259,25 +271,15 @@ def test_files_that_fit_a_nearly_full_disk_are_had(tmp_path: Path) -> None:
     """Files too large for what is left have that as their reason, and no request; the rest of the bucket is done."""
     sizes = {n * 1000: 900_000 if n <= 6 else 16_000 for n in range(1, 15)}
     files = {i: GOOD + bytes(size) + str(i).encode() for i, size in sizes.items()}
-    asked: list[int] = []
-
-    def give(_server: RawServer, connection: socket.socket, target: str, _headers: dict[str, str]) -> None:
-        data = files.get(int(target[1:-4])) if target.endswith(".jpg") else None
-        asked.extend([int(target[1:-4])] if data else [])
-        connection.sendall(make_answer(data) if data else make_answer(status=404))
-
-    records = [
-        record(i, md5=hashlib.md5(data, usedforsecurity=False).hexdigest(), file_size=len(data), rating="e")
-        for i, data in files.items()
-    ]
-    with serving(give) as host, small_disk(tmp_path / "disk", "size=5m") as disk:
+    with serving_files(files) as (url, asked), small_disk(tmp_path / "disk", "size=5m") as disk:
         with pytest.raises(DiskFull, match="DANBOORU_MIN_FREE_BYTES"):
-            build(host.url, disk, *records, min_free_bytes=2**20, downloads_parallel=1)
+            build(url, disk, *records_of(files), min_free_bytes=2**20, downloads_parallel=1)
         layout = Layout(disk)
         reasons = {i: row.reason for i, row in ledger(layout).items()}
         large = [i for i, reason in reasons.items() if reason is Reason.DISK_FULL]
         assert large
         assert set(large) < {i for i, size in sizes.items() if size == 900_000}
         assert all(reasons[i] is None for i in files if i not in large)
-        assert sorted(asked) == sorted(set(files) - set(large))
+        targets = [target for target in asked if target.endswith(".jpg")]
+        assert sorted(targets) == sorted(f"/{i}.jpg" for i in files if i not in large)
         assert hidden_in(layout) == []

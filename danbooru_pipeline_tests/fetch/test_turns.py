@@ -1,10 +1,20 @@
 """Turns of the download threads."""
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from danbooru_pipeline.fetch.turns import TURNS, away, turn
+
+
+def run_all(work: Callable[[], None], count: int) -> None:
+    """Do the work in so many threads at once; whoever hangs is left behind."""
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
 
 
 def test_no_more_threads_compute_than_there_are_turns() -> None:
@@ -23,11 +33,7 @@ def test_no_more_threads_compute_than_there_are_turns() -> None:
                     together -= 1
                     done += 1
 
-    threads = [threading.Thread(target=compute) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    run_all(compute, 16)
     assert (done, together) == (16 * 50, 0)
     assert most <= TURNS
 
@@ -41,11 +47,7 @@ def test_whoever_waits_lets_another_have_the_turn() -> None:
         with turn(), away():
             arrived.append(meet.wait())
 
-    threads = [threading.Thread(target=wait) for _ in range(meet.parties)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    run_all(wait, meet.parties)
     assert len(arrived) == meet.parties
 
 
