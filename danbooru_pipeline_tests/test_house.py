@@ -15,7 +15,7 @@ ROOT = PACKAGE.parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PURE = [
     *PACKAGE.glob("images/*.py"),
-    PACKAGE / "posts.py",
+    *PACKAGE.glob("posts/*.py"),
     PACKAGE / "layout.py",
     PACKAGE / "ledger.py",
     PACKAGE / "release/manifest.py",

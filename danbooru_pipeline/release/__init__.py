@@ -5,7 +5,7 @@ A release is planned and made by `write_manifest`, `plan_snapshot`, `apply_snaps
 """
 
 from danbooru_pipeline.release.findings import Finding, Kind, VerifyReport
-from danbooru_pipeline.release.jsonl import encode_record, to_2021_dialect, write_posts_jsonl
+from danbooru_pipeline.release.jsonl import write_posts_jsonl
 from danbooru_pipeline.release.manifest import MANIFEST_SCHEMA, read_summary, write_manifest
 from danbooru_pipeline.release.options import PaperOptions
 from danbooru_pipeline.release.publish import flip_current, require_decision
@@ -33,7 +33,6 @@ __all__ = [
     "VerifyReport",
     "apply_snapshot",
     "apply_takedown",
-    "encode_record",
     "flip_current",
     "plan_snapshot",
     "plan_takedown",
@@ -44,7 +43,6 @@ __all__ = [
     "reconstruct",
     "require_decision",
     "summary",
-    "to_2021_dialect",
     "verify_release",
     "write_manifest",
     "write_posts_jsonl",

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.atomic import atomic_file, write_atomic
-from danbooru_pipeline.posts import POST_SCHEMA
+from danbooru_pipeline.posts import POST_SCHEMA, conform
 from danbooru_pipeline.release.manifest import MANIFEST_SCHEMA, write_manifest_table
 from danbooru_pipeline.release.papers import bucket_number
 from danbooru_pipeline.release.reconcile import ManifestRow
@@ -68,7 +68,7 @@ def write_posts_without(files: Iterable[Path], target: Path, ids: Collection[int
 def _post_tables(files: Iterable[Path]) -> Iterator[pa.Table]:
     for path in files:
         for table in read_batches(path):
-            yield table.select(POST_SCHEMA.names).cast(POST_SCHEMA)
+            yield conform(table)
 
 
 def write_slice_without(path: Path, ids: Collection[int]) -> None:
@@ -89,7 +89,7 @@ def write_manifest_without(files: Iterable[Path], target: Path, ids: Collection[
     with Regrouper(MANIFEST_SCHEMA, key=bucket_number, folder=target.parent) as by_bucket:
         tables = []
         for table in kept:
-            rows = table.select(MANIFEST_SCHEMA.names).cast(MANIFEST_SCHEMA)
+            rows = conform(table, MANIFEST_SCHEMA)
             tally.add(rows)
             by_bucket.add(rows)
             tables.append(rows)

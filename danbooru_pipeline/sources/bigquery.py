@@ -6,10 +6,12 @@ DANBOORU_BIGQUERY_GRPC (host:port).
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
+import pyarrow as pa
 from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
@@ -18,11 +20,31 @@ from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
 from danbooru_pipeline.errors import SourceBlocked, SourceUnreachable, SourceUnusable
+from danbooru_pipeline.posts import LineTyper, Typed, as_json, type_batch
 from danbooru_pipeline.sources.bulk import BulkTable
 
 #: Tables are asked for as of a moment ago: what is being written right now is not read half.
 SETTLING = timedelta(seconds=60)
 ANY_SIZE = [("grpc.max_receive_message_length", -1)]
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowRows:
+    """Rows as the Storage Read API sends them.
+
+    Attributes:
+        batch: the rows.
+    """
+
+    batch: pa.RecordBatch
+
+    def posts(self, typer: LineTyper) -> Typed:  # noqa: ARG002 - they are typed already
+        """The rows as posts."""
+        return type_batch(self.batch)
+
+    def records(self) -> Iterator[Mapping[str, Any]]:
+        """The rows as the API would say them: instants as text."""
+        return map(as_json, self.batch.to_pylist())
 
 
 class BigQuerySource:
@@ -56,7 +78,7 @@ class BigQuerySource:
         facts = self._told(lambda client: _found(client, f"{self._project}.{self._dataset}.{table}"))
         if facts is None:
             return None
-        return BulkTable(records=self._rows(table), rows=facts.num_rows, modified=facts.modified)
+        return BulkTable(blocks=self._blocks(table), rows=facts.num_rows, modified=facts.modified)
 
     def _told(self, ask: Any) -> Any:
         try:
@@ -85,7 +107,7 @@ class BigQuerySource:
         channel = grpc.insecure_channel(self._grpc, options=ANY_SIZE)
         return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))  # type: ignore[no-untyped-call]
 
-    def _rows(self, table: str) -> Iterator[Mapping[str, Any]]:
+    def _blocks(self, table: str) -> Iterator[ArrowRows]:
         try:
             client = self._storage()
             billed = self._project if self._emulator else self._rest().project
@@ -101,7 +123,7 @@ class BigQuerySource:
             for stream in session.streams:
                 pages = client.read_rows(stream.name).rows(session).pages  # type: ignore[no-untyped-call]
                 for page in pages:
-                    yield from map(_as_json, page.to_arrow().to_pylist())
+                    yield ArrowRows(page.to_arrow())
         except GoogleAPIError as error:
             raise SourceUnreachable(f"BigQuery stopped giving {table} ({error}); run again") from None
 
@@ -111,11 +133,3 @@ def _found(client: bigquery.Client, name: str) -> bigquery.Table | None:
         return client.get_table(name)
     except NotFound:
         return None
-
-
-def _as_json(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as the API would say it: instants as text."""
-    return {
-        name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
-        for name, value in record.items()
-    }

@@ -4,9 +4,8 @@ What is read is checked before it takes the place of anything: as many rows as t
 off, and posts up to the cutoff of the release. A read that was killed begins anew; the same rows give the same bytes.
 """
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -18,14 +17,12 @@ import pyarrow.compute as pc
 from danbooru_pipeline.atomic import atomic_file, write_atomic
 from danbooru_pipeline.errors import SourceStale, SourceUnusable
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.posts import POST_SCHEMA, PostRow, RejectedRow, parse_record, posts_table, posts_writer
+from danbooru_pipeline.posts import POST_SCHEMA, LineTyper, RejectedRow, Typed, posts_writer
 from danbooru_pipeline.release.regroup import Regrouper
 from danbooru_pipeline.sources.digest import RowDigest
 from danbooru_pipeline.sources.sweep import ROWS_PER_GROUP, SweepReport
 from danbooru_pipeline.years import cutoff
 
-#: Rows that are typed at a time.
-ROWS_PER_BATCH: Final = 20_000
 #: Longest time between the newest post and the cutoff: some uploads' worth, within these bounds.
 MIN_GAP: Final = timedelta(days=3)
 MAX_GAP: Final = timedelta(days=31)
@@ -34,21 +31,31 @@ UPLOADS_OF_GAP: Final = 5
 Progress = Callable[[str], None]
 
 
+class Block(Protocol):
+    """Some thousand rows of a table."""
+
+    def posts(self, typer: LineTyper) -> Typed:
+        """The rows as posts."""
+
+    def records(self) -> Iterable[Mapping[str, Any]]:
+        """The rows as JSON would say them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkTable:
     """One table of a source.
 
     Attributes:
-        records: its rows as JSON would say them, in any order; read once.
+        blocks: its rows in any order; read once.
         rows: how many the source says there are; None when it does not say.
         modified: when it was last written, as far as the source tells.
-        left_out: tells the rows that are read and not kept.
+        without: ids of posts that are read and not kept.
     """
 
-    records: Iterable[Mapping[str, Any]]
+    blocks: Iterable[Block]
     rows: int | None = None
     modified: datetime | None = None
-    left_out: Callable[[Mapping[str, Any]], bool] | None = None
+    without: Collection[int] = field(default=())
 
 
 @runtime_checkable
@@ -109,28 +116,27 @@ class _Load:
 
     def batches(self, table: BulkTable, progress: Progress) -> Iterator[pa.Table]:
         """Typed rows up to the cutoff, some thousand at a time."""
-        rest = iter(table.records)
-        while chunk := list(itertools.islice(rest, ROWS_PER_BATCH)):
-            kept = [record for record in chunk if table.left_out is None or not table.left_out(record)]
-            rows = [row for row in map(self._take, kept) if row is not None]
-            self.read += len(chunk)
-            if rows:
-                yield posts_table(rows)
+        typer = LineTyper()
+        gone = pa.array(sorted(table.without), pa.int64())
+        for block in table.blocks:
+            typed = block.posts(typer)
+            self.read += typed.read
+            self.rejected += [_rejected_line(row) for row in typed.rejected]
+            rows = typed.table.filter(pc.invert(pc.is_in(typed.table["id"], gone))) if len(gone) else typed.table
+            if rows.num_rows:
+                yield self._up_to_the_cutoff(rows)
             progress(f"posts: {self.read:,} rows read")
 
-    def _take(self, record: Mapping[str, Any]) -> PostRow | None:
-        row = parse_record(record)
-        if isinstance(row, RejectedRow):
-            self.rejected.append(msgspec.json.encode({"reason": row.reason, "record": row.record}, enc_hook=str))
-            return None
-        created: datetime = row["created_at"]
-        self.placed += 1
-        self.oldest = min(self.oldest or created, created)
-        self.newest = max(self.newest or created, created)
-        if created > self.limit:
-            self.beyond += 1
-            return None
-        return row
+    def _up_to_the_cutoff(self, rows: pa.Table) -> pa.Table:
+        span = pc.min_max(rows["created_at"]).as_py()
+        self.placed += rows.num_rows
+        self.oldest = min(self.oldest or span["min"], span["min"])
+        self.newest = max(self.newest or span["max"], span["max"])
+        if span["max"] <= self.limit:
+            return rows
+        within = rows.filter(pc.less_equal(rows["created_at"], pa.scalar(self.limit, rows["created_at"].type)))
+        self.beyond += rows.num_rows - within.num_rows
+        return within
 
     @property
     def allowed_gap(self) -> timedelta:
@@ -139,6 +145,10 @@ class _Load:
             return MIN_GAP
         spacing = (self.newest - self.oldest) / max(1, self.placed)
         return min(MAX_GAP, max(MIN_GAP, UPLOADS_OF_GAP * spacing))
+
+
+def _rejected_line(row: RejectedRow) -> bytes:
+    return msgspec.json.encode({"reason": row.reason, "record": row.record}, enc_hook=str)
 
 
 def _require_all(name: str, table: str, read: int, announced: int | None) -> None:

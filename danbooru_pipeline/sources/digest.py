@@ -1,23 +1,34 @@
 """A digest of rows that depends on nothing but the rows: not on pieces, files, compression or a library's version."""
 
 import hashlib
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 
 class RowDigest:
-    """SHA-256 of rows of one schema that come in pieces. Each column is hashed by itself, so pieces leave no mark."""
+    """SHA-256 of rows of one schema that come in pieces. Each column is hashed by itself, so pieces leave no mark.
+
+    A list counts as one column of lengths and, for each of its parts, one of all items.
+    """
 
     def __init__(self, schema: pa.Schema) -> None:
-        self._columns = {field.name: (hashlib.sha256(), hashlib.sha256()) for field in schema}
+        empty = schema.empty_table()
+        self._columns = {
+            leaf: (hashlib.sha256(), hashlib.sha256())
+            for name in schema.names
+            for leaf, _ in _leaves(name, empty[name].combine_chunks())
+        }
 
     def update(self, table: pa.Table) -> None:
         """Add rows."""
-        for name, (lengths, values) in self._columns.items():
+        for name in table.column_names:
             for chunk in table[name].chunks:
-                lengths.update(_lengths(chunk))
-                values.update(_values(chunk))
+                for leaf, column in _leaves(name, chunk):
+                    lengths, values = self._columns[leaf]
+                    lengths.update(_lengths(column))
+                    values.update(_values(column))
 
     def hexdigest(self) -> str:
         """The digest of all rows so far."""
@@ -25,6 +36,18 @@ class RowDigest:
         for name, hashes in self._columns.items():
             whole.update(name.encode() + b"\0" + b"".join(part.digest() for part in hashes))
         return whole.hexdigest()
+
+
+def _leaves(name: str, column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
+    """The columns of plain values that a column is made of."""
+    if pa.types.is_list(column.type):
+        yield name, pc.list_value_length(column)
+        yield from _leaves(f"{name}[]", column.flatten())
+    elif pa.types.is_struct(column.type):
+        for field in column.type:
+            yield from _leaves(f"{name}.{field.name}", column.field(field.name))
+    else:
+        yield name, column
 
 
 def _lengths(column: pa.Array) -> memoryview:

@@ -10,6 +10,7 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -17,53 +18,109 @@ from typing import Any, Final
 
 import httpx
 import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import SourceUnreachable, SourceUnusable
+from danbooru_pipeline.posts import LineTyper, Typed, no_json_object
 from danbooru_pipeline.sources.bulk import BulkTable
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 CHUNK: Final = 2**20
+#: Lines that are typed at a time; of posts about 8,000.
+BLOCK_BYTES: Final = 16 * 2**20
+MD5: Final = "^[0-9a-f]{32}$"
 _MEMBER = re.compile(r"(?P<table>[a-z][a-z_]*?|\d{4})?(?P<shard>\d{12})?\.json")
 
 
-def read_records(chunks: Iterable[bytes], name: str) -> Iterator[Mapping[str, Any]]:
-    """The JSON object of each line; the last line may lack its newline, but not its end.
+@dataclass(frozen=True, slots=True)
+class JsonLines:
+    """Whole lines of a file.
 
-    Raises:
-        SourceUnusable: a line is no JSON object.
+    Attributes:
+        data: the lines; the last one may lack its newline, but not its end.
+        name: of the file.
+        first_line: the number of the first line among those of the file.
+        cdn_url: where the files of posts lie that come without an address; empty when that is not known.
     """
-    decode = msgspec.json.Decoder(dict[str, Any]).decode
-    number = 0
-    for number, line in enumerate(_lines(chunks), start=1):
-        if not line.strip():
-            continue
-        try:
-            yield decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise SourceUnusable(
-                f"{name} is damaged or cut off: line {number:,} is no JSON object; get the file again"
-            ) from None
+
+    data: bytes
+    name: str
+    first_line: int = 1
+    cdn_url: str = ""
+
+    def posts(self, typer: LineTyper) -> Typed:
+        """The lines as posts.
+
+        Raises:
+            SourceUnusable: a line is no JSON object.
+        """
+        typed = typer.type(self.data, name=self.name, first_line=self.first_line)
+        return replace(typed, table=_located(typed.table, self.cdn_url)) if self.cdn_url else typed
+
+    def records(self) -> Iterator[Mapping[str, Any]]:
+        """The JSON object of each line.
+
+        Raises:
+            SourceUnusable: a line is no JSON object.
+        """
+        decode = msgspec.json.Decoder(dict[str, Any]).decode
+        for number, line in enumerate(self.data.split(b"\n"), start=self.first_line):
+            if not line.strip():
+                continue
+            try:
+                yield decode(line)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                raise no_json_object(self.name, number) from None
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    held = b""
+def read_lines(
+    chunks: Iterable[bytes], name: str, *, cdn_url: str = "", size: int = BLOCK_BYTES
+) -> Iterator[JsonLines]:
+    """Bytes that come in any pieces as blocks of whole lines, the same blocks whatever the pieces were."""
+    held = bytearray()
+    first_line = 1
     for chunk in chunks:
-        *whole, held = (held + chunk).split(b"\n")
-        yield from whole
+        held += chunk
+        while len(held) >= size:
+            end = held.rfind(b"\n", 0, size) + 1 or held.find(b"\n", size) + 1
+            if not end:
+                break
+            data = bytes(held[:end])
+            del held[:end]
+            yield JsonLines(data, name, first_line, cdn_url)
+            first_line += data.count(b"\n")
     if held:
-        yield held
+        yield JsonLines(bytes(held), name, first_line, cdn_url)
+
+
+def _located(table: pa.Table, cdn_url: str) -> pa.Table:
+    """Until 2020 posts came without the address of their file, which follows from their MD5."""
+    md5 = table["md5"]
+    known = pc.and_(pc.and_(table["tags"].is_valid(), table["file_url"].is_null()), pc.match_substring_regex(md5, MD5))
+    parts = (pc.utf8_slice_codeunits(md5, 0, 2), pc.utf8_slice_codeunits(md5, 2, 4), md5)
+    address = pc.binary_join_element_wise(f"{cdn_url}/original", *parts, "/")
+    address = pc.binary_join_element_wise(address, table["file_ext"], ".")
+    column = pc.if_else(pc.fill_null(known, fill_value=False), address, table["file_url"])
+    return table.set_column(table.schema.get_field_index("file_url"), table.schema.field("file_url"), column)
 
 
 def _unpacked(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """Plain bytes, whether they come gzipped or not."""
+    """Plain bytes, whether they come gzipped (in one piece or several) or not."""
     inflate: Any = None
     first = True
     for chunk in chunks:
-        if first and chunk.startswith(GZIP_MAGIC):
-            inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        packed = first and chunk.startswith(GZIP_MAGIC)
         first = first and not chunk
+        if inflate is None and not packed:
+            yield chunk
+            continue
         try:
-            yield inflate.decompress(chunk) if inflate else chunk
+            rest = chunk
+            while rest:
+                inflate = inflate if inflate and not inflate.eof else zlib.decompressobj(16 + zlib.MAX_WBITS)
+                yield inflate.decompress(rest)
+                rest = inflate.unused_data
         except zlib.error:
             raise SourceUnusable(f"{name} is damaged: it is no whole gzip file; get it again") from None
     if inflate and not inflate.eof:
@@ -105,8 +162,9 @@ class DumpSource:
             path = Path(self._place) / name
             if path.is_file():
                 modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-                records = read_records(_unpacked(_file_chunks(path), str(path)), str(path))
-                return BulkTable(records=records, modified=modified)
+                return BulkTable(
+                    blocks=read_lines(_unpacked(_file_chunks(path), str(path)), str(path)), modified=modified
+                )
         return None
 
     def _open_remote(self, url: str) -> BulkTable | None:
@@ -123,7 +181,7 @@ class DumpSource:
             )
         written = head.headers.get("last-modified")
         modified = parsedate_to_datetime(written) if written else None
-        return BulkTable(records=read_records(_unpacked(self._download(url), url), url), modified=modified)
+        return BulkTable(blocks=read_lines(_unpacked(self._download(url), url), url), modified=modified)
 
     @property
     def _headers(self) -> dict[str, str]:
@@ -163,7 +221,7 @@ class ArchiveSource:
         # A folder of the year is that year's; what lies flat is taken when there is none.
         own = [name for name in names if str(year) in Path(name).parts]
         chosen = frozenset(own or [name for name in names if not re.search(r"(^|/)(19|20)\d\d/", name)])
-        return BulkTable(records=self._records(chosen)) if chosen else None
+        return BulkTable(blocks=self._blocks(chosen)) if chosen else None
 
     def _names(self) -> list[str]:
         if self._path.is_dir():
@@ -177,11 +235,11 @@ class ArchiveSource:
         except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
             raise SourceUnusable(f"{self._path} cannot be read ({error}); get it again") from None
 
-    def _records(self, names: frozenset[str]) -> Iterator[Mapping[str, Any]]:
+    def _blocks(self, names: frozenset[str]) -> Iterator[JsonLines]:
         if self._path.is_dir():
             for name in sorted(names):
                 chunks = _unpacked(_file_chunks(self._path / name), name)
-                yield from map(self._located, read_records(chunks, name))
+                yield from read_lines(chunks, name, cdn_url=self._cdn)
             return
         try:
             with tarfile.open(self._path, "r|*") as archive:
@@ -189,16 +247,9 @@ class ArchiveSource:
                     file = archive.extractfile(member) if member.name in names else None
                     if file is not None:
                         chunks = iter(lambda file=file: file.read(CHUNK), b"")  # type: ignore[misc]
-                        yield from map(self._located, read_records(chunks, member.name))
+                        yield from read_lines(chunks, member.name, cdn_url=self._cdn)
         except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
             raise SourceUnusable(f"{self._path} cannot be read ({error}); get it again") from None
-
-    def _located(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Until 2020 posts came without the address of their file, which follows from their MD5."""
-        md5, ext = record.get("md5"), record.get("file_ext")
-        if "tags" not in record or "file_url" in record or not isinstance(md5, str) or not md5:
-            return record
-        return {**record, "file_url": f"{self._cdn}/original/{md5[:2]}/{md5[2:4]}/{md5}.{ext}"}
 
 
 def _belongs(name: str, table: str, year: int) -> bool:
@@ -215,4 +266,4 @@ def _belongs(name: str, table: str, year: int) -> bool:
     return stem == table
 
 
-__all__ = ["ArchiveSource", "DumpSource", "read_records"]
+__all__ = ["ArchiveSource", "DumpSource", "JsonLines", "read_lines"]

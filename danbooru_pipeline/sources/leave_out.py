@@ -32,15 +32,19 @@ class SourceWithout:
     def posts_after(self, cursor: int) -> Page:
         """The posts that follow an id; the cursor goes on as if all had come."""
         page = self.source.posts_after(cursor)
-        return replace(page, records=tuple(record for record in page.records if not _names(record, "id", self.ids)))
+        return replace(page, records=tuple(record for record in page.records if not names(record, "id", self.ids)))
 
     def table_after(self, table: str, cursor: int) -> Page | None:
         """The records of a side table that follow an id."""
         page = self.source.table_after(table, cursor)
         if page is None:
             return None
-        kept = tuple(record for record in page.records if not _names(record, "post_id", self.ids))
+        kept = tuple(record for record in page.records if not names(record, "post_id", self.ids))
         return replace(page, records=kept)
+
+    def newest_id(self, table: str) -> int | None:
+        """About the highest id of a side table."""
+        return self.source.newest_id(table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +73,11 @@ class BulkSourceWithout:
         found = self.source.open_table(table, year)
         if found is None or not self.ids:
             return found
-        column = "id" if table == "posts" else "post_id"
-        return replace(found, left_out=lambda record: _names(record, column, self.ids))
+        return replace(found, without=self.ids)
 
 
-def _names(record: Mapping[str, Any], column: str, ids: Collection[int]) -> bool:
+def names(record: Mapping[str, Any], column: str, ids: Collection[int]) -> bool:
+    """Whether a column of a record holds the id of one of some posts."""
     try:
         return int(record[column]) in ids
     except (KeyError, TypeError, ValueError, OverflowError):

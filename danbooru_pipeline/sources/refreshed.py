@@ -21,6 +21,7 @@ from danbooru_pipeline.posts import (
     POST_SCHEMA,
     REFRESHED_SCHEMA,
     PostRow,
+    conform,
     parse_api_record,
     posts_writer,
 )
@@ -114,13 +115,13 @@ def merge_news(layout: Layout, year: int) -> int:
 def _all_news(layout: Layout, year: int) -> Iterable[pa.Table]:
     folder = layout.refreshed_folder(year)
     names = sorted(folder.glob("[0-9]*.parquet")) if folder.is_dir() else []
-    return [pq.ParquetFile(path).read().cast(REFRESHED_SCHEMA) for path in names]
+    return [conform(pq.ParquetFile(path).read(), REFRESHED_SCHEMA) for path in names]
 
 
 def _merged(posts: pq.ParquetFile, news: pa.Table) -> Iterator[tuple[pa.Table, int]]:
     """The row groups of the posts with the news in them, and how many rows of each are other ones."""
     for number in range(posts.num_row_groups):
-        table = posts.read_row_group(number).replace_schema_metadata(POST_SCHEMA.metadata)
+        table = conform(posts.read_row_group(number))
         hits = news.filter(pc.is_in(news["id"], table["id"].combine_chunks()))
         old = table.filter(pc.is_in(table["id"], hits["id"].combine_chunks()))
         if not hits.num_rows or old.equals(hits):

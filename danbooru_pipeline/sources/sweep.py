@@ -5,9 +5,7 @@ goes on after its last part. Records created after the cutoff are left out; the 
 a row, since ids and creation times run together but for moments.
 """
 
-import re
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,26 +17,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from danbooru_pipeline.atomic import atomic_file, remove_parts, write_atomic
+from danbooru_pipeline.atomic import atomic_file, write_atomic
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import (
     POST_SCHEMA,
     PostRow,
     RejectedRow,
+    conform,
     parse_api_record,
     posts_table,
     posts_writer,
     write_posts,
 )
 from danbooru_pipeline.sources.digest import RowDigest
+from danbooru_pipeline.sources.parts import Parts
 from danbooru_pipeline.sources.refreshed import forget_news
 from danbooru_pipeline.sources.source import Page, Source
 from danbooru_pipeline.years import cutoff
 
 PAGES_PER_PART: Final = 50
-#: An unfinished sweep older than this starts anew: its rows would be from another time than the rest.
-RESUME_SECONDS: Final = 7 * 24 * 3600
 #: Posts in a row created after the cutoff that end a sweep: a full page of the API, however small its pages are.
 POSTS_BEYOND_CUTOFF: Final = 200
 #: Pages of rejected records alone that are believed to be an oddity and not the end of all sense.
@@ -46,7 +44,6 @@ MAX_BARREN_PAGES: Final = 100
 #: Rows of one row group of the posts; fixed, so that the file does not show where a sweep was cut off.
 ROWS_PER_GROUP: Final = 50_000
 FIRST_POSSIBLE_YEAR: Final = 2004  # the site began in 2005
-PART_NAME = re.compile(r"(\d{19})-(\d{19})\.parquet")
 
 Progress = Callable[[str], None]
 
@@ -79,7 +76,8 @@ def sweep_posts(source: Source, layout: Layout, year: int, *, now: datetime, pro
         SourceError: the source cannot be used; the pages that came are kept.
     """
     folder = layout.sweep(year, "posts")
-    sweep = _Sweep(folder, cutoff(year), cursor=_resume(folder))
+    parts = Parts(folder, ".parquet")
+    sweep = _Sweep(parts, cutoff(year), cursor=_resume(parts))
     sweep.run(source, progress)
     _require_no_step_back(layout, year, sweep.cursor)
     forget_news(layout, year)
@@ -117,24 +115,20 @@ def last_sweep_before(layout: Layout, year: int) -> EarlierSweep | None:
     return None
 
 
-def _resume(folder: Path) -> int:
-    """The id after which to go on; throws away what is too old, and what a killed sweep left unfinished."""
-    if folder.is_dir() and time.time() - folder.stat().st_mtime > RESUME_SECONDS:
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_parts(folder)
-    for rejected in folder.glob("*.rejected.jsonl"):
-        if not folder.joinpath(rejected.name.replace(".rejected.jsonl", ".parquet")).exists():
+def _resume(parts: Parts) -> int:
+    """The id after which to go on; rejected rows without their part are of a part that was not finished."""
+    cursor = parts.resume()
+    for rejected in parts.folder.glob("*.rejected.jsonl"):
+        if not parts.folder.joinpath(rejected.name.replace(".rejected.jsonl", parts.suffix)).exists():
             rejected.unlink()
-    ends = [int(match[2]) for path in folder.iterdir() if (match := PART_NAME.fullmatch(path.name))]
-    return max(ends, default=0)
+    return cursor
 
 
 class _Sweep:
     """A sweep at work: what came since the last part was written."""
 
-    def __init__(self, folder: Path, limit: datetime, *, cursor: int) -> None:
-        self.folder = folder
+    def __init__(self, parts: Parts, limit: datetime, *, cursor: int) -> None:
+        self.parts = parts
         self.limit = limit
         self.start = self.cursor = cursor
         self.pages = self.requests = self.beyond = 0
@@ -181,10 +175,10 @@ class _Sweep:
 
     def _write_part(self) -> None:
         """Keep what came; the part is last, so that rejected rows without one are known to be unfinished."""
-        stem = f"{self.start:019d}-{self.cursor:019d}"
+        path = self.parts.path(self.start, self.cursor)
         if self.rejected:
-            write_atomic(self.folder / f"{stem}.rejected.jsonl", b"".join(line + b"\n" for line in self.rejected))
-        with atomic_file(self.folder / f"{stem}.parquet") as file:
+            write_atomic(path.with_suffix(".rejected.jsonl"), b"".join(line + b"\n" for line in self.rejected))
+        with atomic_file(path) as file:
             write_posts(posts_table(self.rows.values()), file)
         self.start, self.pages, self.rows, self.rejected = self.cursor, 0, {}, {}
 
@@ -221,7 +215,7 @@ def _groups(parts: list[Path]) -> Iterator[pa.Table]:
     held: list[pa.Table] = []
     count = 0
     for part in parts:
-        held.append(pq.read_table(part, schema=POST_SCHEMA))
+        held.append(conform(pq.ParquetFile(part).read()))
         count += held[-1].num_rows
         while count >= ROWS_PER_GROUP:
             whole = pa.concat_tables(held)

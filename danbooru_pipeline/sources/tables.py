@@ -1,11 +1,14 @@
 """Side tables of a release: tags, aliases, pools and the like, as JSON lines in the dialect of 2021.
 
 A table that the source does not offer is reported as absent. One that it offers and fails to give is an error: a
-release without its tags must be somebody's decision. The other tables are written before that is said.
+release without its tags must be somebody's decision. The other tables are written before that is said. What came is
+kept until all tables are there, so an export that was killed or failed goes on where it stopped.
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -13,8 +16,10 @@ import msgspec
 from danbooru_pipeline.atomic import atomic_file, write_atomic
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.release.jsonl import encode_record
+from danbooru_pipeline.posts import encode_record
 from danbooru_pipeline.sources.bulk import BulkSource
+from danbooru_pipeline.sources.leave_out import names
+from danbooru_pipeline.sources.parts import Parts, drop_if_old
 from danbooru_pipeline.sources.source import Source
 
 #: Tables that an anonymous user can read in full and that make tags and pools of posts understandable. An allow-list,
@@ -36,6 +41,10 @@ SIDE_TABLES: Final = (
 )
 
 
+#: Pages of up to 1,000 records between two parts.
+PAGES_PER_PART: Final = 20
+
+
 @dataclass(frozen=True, slots=True)
 class TableReport:
     """How the export of one side table went: ``ok``, ``absent`` or ``failed``, and then why."""
@@ -48,15 +57,20 @@ class TableReport:
 def export_side_tables(
     source: Source | BulkSource, layout: Layout, year: int, *, progress: Callable[[str], None]
 ) -> dict[str, TableReport]:
-    """Write all side tables that the source has to ``metadata/YEAR/tables``.
+    """Write all side tables that the source has to ``metadata/YEAR/tables``, resuming where a killed export stopped.
 
     Raises:
         SourceError: the source cannot be used, or a table of it could not be read to its end.
     """
     reports: dict[str, TableReport] = {}
+    folder = layout.sweep(year, "tables")
+    drop_if_old(folder)
     for table in SIDE_TABLES:
         try:
-            reports[table] = _export_table(source, layout, year, table)
+            if isinstance(source, BulkSource):
+                reports[table] = _export_rows(source, layout, year, table)
+            else:
+                reports[table] = _Pages(source, table, folder / table).export(layout.side_table(year, table), progress)
         except SourceUnusable as error:
             reports[table] = TableReport("failed", problem=str(error))
         if reports[table].status != "ok":
@@ -68,35 +82,67 @@ def export_side_tables(
     if failed:
         name, problem = next(iter(failed.items()))
         raise SourceUnusable(f"{len(failed)} side table(s) could not be read, first of them {name}: {problem}")
+    shutil.rmtree(folder, ignore_errors=True)
     return reports
 
 
-def _export_table(source: Source | BulkSource, layout: Layout, year: int, table: str) -> TableReport:
-    if not isinstance(source, BulkSource):
-        return _export_pages(source, layout, year, table)
+def _export_rows(source: BulkSource, layout: Layout, year: int, table: str) -> TableReport:
     found = source.open_table(table, year)
     if found is None:
         return TableReport("absent")
     rows = 0
     with atomic_file(layout.side_table(year, table)) as file:
-        for record in found.records:
-            rows += 1
-            if found.left_out is None or not found.left_out(record):
-                file.write(encode_record(record))
+        for block in found.blocks:
+            for record in block.records():
+                rows += 1
+                if not found.without or not names(record, "post_id", found.without):
+                    file.write(encode_record(record))
         if found.rows is not None and rows != found.rows:
             raise SourceUnusable(f"{table} has {rows:,} rows and is said to have {found.rows:,}; read it again")
     return TableReport("ok", rows=rows)
 
 
-def _export_pages(source: Source, layout: Layout, year: int, table: str) -> TableReport:
-    page = source.table_after(table, 0)
-    if page is None:
-        return TableReport("absent")
-    rows = 0
-    with atomic_file(layout.side_table(year, table)) as file:
+class _Pages:
+    """A table that comes page by page: lines are kept in parts, so that a killed export goes on after the last one."""
+
+    def __init__(self, source: Source, table: str, folder: Path) -> None:
+        self._source, self._table = source, table
+        self._parts = Parts(folder, ".jsonl")
+        self._end = folder / "finished"
+
+    def export(self, target: Path, progress: Callable[[str], None]) -> TableReport:
+        """Bring the whole table to one file."""
+        cursor = self._parts.resume()
+        if not self._end.exists() and not self._read_on(cursor, progress):
+            return TableReport("absent")
+        rows = 0
+        with atomic_file(target) as file:
+            for part in self._parts.paths():
+                data = part.read_bytes()
+                rows += data.count(b"\n")
+                file.write(data)
+        return TableReport("ok", rows=rows)
+
+    def _read_on(self, cursor: int, progress: Callable[[str], None]) -> bool:
+        """Read what follows an id; False when there is no such table."""
+        page = self._source.table_after(self._table, cursor)
+        if page is None:
+            return False
+        newest = self._source.newest_id(self._table)
+        start, lines, pages = cursor, list[bytes](), 0
         while page is not None and page.last_id is not None:
-            for record in page.records:
-                file.write(encode_record(record))
-            rows += len(page.records)
-            page = source.table_after(table, page.last_id)
-    return TableReport("ok", rows=rows)
+            lines += map(encode_record, page.records)
+            cursor, pages = page.last_id, pages + 1
+            if pages == PAGES_PER_PART:
+                write_atomic(self._parts.path(start, cursor), b"".join(lines))
+                progress(f"{self._table}: up to id {cursor:,}{_share(cursor, newest)}")
+                start, lines, pages = cursor, [], 0
+            page = self._source.table_after(self._table, cursor)
+        if cursor > start:
+            write_atomic(self._parts.path(start, cursor), b"".join(lines))
+        write_atomic(self._end, b"")
+        return True
+
+
+def _share(cursor: int, newest: int | None) -> str:
+    return f" of {newest:,}, about {min(100, 100 * cursor // newest)} %" if newest else ""

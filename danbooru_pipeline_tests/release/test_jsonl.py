@@ -10,9 +10,16 @@ from hypothesis import strategies as st
 
 from danbooru_pipeline.atomic import atomic_file
 from danbooru_pipeline.layout import metadata_path
-from danbooru_pipeline.posts import RejectedRow, parse_api_record, posts_table, write_posts
-from danbooru_pipeline.release import encode_record, to_2021_dialect, write_posts_jsonl
-from danbooru_pipeline.release.jsonl import encode_posts
+from danbooru_pipeline.posts import (
+    RejectedRow,
+    encode_2021,
+    encode_record,
+    parse_api_record,
+    posts_table,
+    to_2021_dialect,
+    write_posts,
+)
+from danbooru_pipeline.release import write_posts_jsonl
 
 # Two posts as the JSON API gave them (2023, 2024), cut to a few fields.
 POST_2023: dict[str, Any] = {
@@ -62,7 +69,7 @@ LINE_WITH_EXTRA = (
 def lines_of(*records: dict[str, Any]) -> bytes:
     """Records of the API as lines."""
     rows = [parse_api_record(record) for record in records]
-    return encode_posts(posts_table([row for row in rows if not isinstance(row, RejectedRow)]))
+    return encode_2021(posts_table([row for row in rows if not isinstance(row, RejectedRow)]))
 
 
 def test_real_record_has_the_exact_bytes() -> None:

@@ -125,6 +125,11 @@ class OnePage:
         assert cursor == 0
         return None if table == "pools" else Page(records=({"id": 6, "post_id": 5}, {"id": 7, "post_id": 6}), last_id=7)
 
+    def newest_id(self, table: str) -> int | None:
+        """It does not tell."""
+        assert table
+        return None
+
 
 def test_source_does_not_bring_posts_back() -> None:
     """A sweep sees neither a post that was taken down nor what side tables say of it; the cursor goes on."""

@@ -101,5 +101,10 @@ def test_archive_of_the_old_dialect_is_read(layout: Layout, tmp_path: Path, *, p
     assert (row["parent_id"], row["last_noted_at"], row["approver_id"]) == (None, None, 1309)
     assert (row["tag_string"], row["tag_string_artist"]) == ("1boy kakinouchi_narumi", "kakinouchi_narumi")
     assert row["file_url"] == "https://cdn.donmai.us/original/9a/0f/9a0f9e0f08907d12b7d08e46047ae4d8.jpg"
-    kept = json.loads(row["extra"])
-    assert {name: kept[name] for name in ("tags", "pools", "favs")} == {n: OLD[n] for n in ("tags", "pools", "favs")}
+    assert row["tags"] == [
+        {"id": 540830, "name": "1boy", "category": 0},
+        {"id": 395796, "name": "kakinouchi_narumi", "category": 1},
+        {"id": 540830, "name": "1boy", "category": 0},
+    ]
+    assert (row["pools"], row["favs"]) == ([10152, 4162], [15115])
+    assert json.loads(row["extra"]) == {"pools": OLD["pools"]}

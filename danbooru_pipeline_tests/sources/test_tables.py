@@ -101,7 +101,7 @@ def test_table_that_ignores_the_cursor_is_an_error(site: Site, layout: Layout) -
     source, server = site(lambda _path, _params: [{"id": 1}])
     with pytest.raises(SourceUnusable, match="no ids above 1"):
         export(source, layout)
-    assert len(server.requests) == 3 * len(SIDE_TABLES)
+    assert len(server.requests) == 4 * len(SIDE_TABLES)  # is it there, how far does it go, and two pages
 
 
 def test_empty_table_is_a_table(site: Site, layout: Layout) -> None:
@@ -126,3 +126,33 @@ def test_refused_table_is_named_and_the_others_come(site: Site, layout: Layout) 
             export(ApiSource(client), layout)
     written = msgspec.json.decode(layout.side_tables_report(2021).read_bytes())["tables"]
     assert (written["tags"]["status"], written["pools"]["status"]) == ("failed", "ok")
+
+
+def test_killed_export_goes_on_where_it_stopped(site: Site, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables and parts of tables that came are not asked for again, and the file is the same; it says how far it is."""
+    monkeypatch.setattr("danbooru_pipeline.sources.tables.PAGES_PER_PART", 2)
+    broken = {"after": "a300"}
+
+    def give(path: str, params: dict[str, str]) -> Any:
+        page = params["page"]
+        if path == "/notes.json" and page == broken.get("after"):
+            return {"success": False}
+        if page.startswith("b"):
+            return [{"id": 500}]
+        first = int(page[1:] or 499) + 1
+        return [{"id": i} for i in range(first, min(first + 100, 501))]
+
+    source, server = site(give)
+    said: list[str] = []
+    with pytest.raises(SourceUnusable, match="notes"):
+        export_side_tables(source, layout, 2021, progress=said.append)
+    assert "tags: up to id 200 of 500, about 40 %" in said
+    broken.clear()
+    asked = len(server.requests)
+    reports = export(source, layout)
+    again = [target for target, _ in server.requests[asked:]]
+    assert reports["notes"] == reports["tags"] == TableReport("ok", rows=500)
+    assert [line["id"] for line in lines_of(layout, "notes")] == [str(i) for i in range(1, 501)]
+    assert not any("/tags.json" in target for target in again)
+    assert "page=a200" in again[0]
+    assert not layout.sweep(2021, "tables").exists()

@@ -1,0 +1,48 @@
+"""The post: one Arrow schema, and the dialects that parse into it. No network, no clock."""
+
+from danbooru_pipeline.posts.arrow_rows import as_json, type_batch
+from danbooru_pipeline.posts.dialect_2017 import encode_2017
+from danbooru_pipeline.posts.dialect_2021 import encode_2021, encode_record, to_2021_dialect
+from danbooru_pipeline.posts.lines import LineTyper, Typed, no_json_object
+from danbooru_pipeline.posts.post import Post, read_posts
+from danbooru_pipeline.posts.record import RejectedRow, parse_api_record, parse_record, parse_timestamp
+from danbooru_pipeline.posts.schema import (
+    DICTIONARY_COLUMNS,
+    INT64_MAX,
+    POST_SCHEMA,
+    REFRESHED_SCHEMA,
+    TIMESTAMP,
+    PostRow,
+    conform,
+    posts_table,
+    posts_writer,
+    write_posts,
+)
+
+__all__ = [
+    "DICTIONARY_COLUMNS",
+    "INT64_MAX",
+    "POST_SCHEMA",
+    "REFRESHED_SCHEMA",
+    "TIMESTAMP",
+    "LineTyper",
+    "Post",
+    "PostRow",
+    "RejectedRow",
+    "Typed",
+    "as_json",
+    "conform",
+    "encode_2017",
+    "encode_2021",
+    "encode_record",
+    "no_json_object",
+    "parse_api_record",
+    "parse_record",
+    "parse_timestamp",
+    "posts_table",
+    "posts_writer",
+    "read_posts",
+    "to_2021_dialect",
+    "type_batch",
+    "write_posts",
+]

@@ -1,0 +1,91 @@
+"""What the image chain needs to know of a post, read from a bucket's slice of the sweep."""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from danbooru_pipeline.layout import EXTENSIONS
+
+MD5 = re.compile(r"[0-9a-f]{32}")
+MAX_FILE_BYTES = 2**40
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What the image chain needs to know of a post.
+
+    Attributes:
+        is_expunged: the source had it in the sweep, and does not know it any more.
+        replaced: its file is another one than in the sweep.
+    """
+
+    id: int
+    md5: str | None
+    ext: str | None
+    file_size: int | None
+    rating: str | None
+    file_url: str | None
+    is_banned: bool
+    tags: str
+    is_expunged: bool = False
+    replaced: bool = False
+
+    @property
+    def visible(self) -> bool:
+        """Whether the source shows us the file: hidden posts come without MD5 and file address."""
+        return self.md5 is not None and self.file_url is not None
+
+    @property
+    def names_a_file(self) -> bool:
+        """Whether MD5, extension and size are of the kind that a path and a check can be made from."""
+        return (
+            self.md5 is not None
+            and MD5.fullmatch(self.md5) is not None
+            and self.ext in EXTENSIONS
+            and (self.file_size is None or 0 < self.file_size <= MAX_FILE_BYTES)
+        )
+
+
+#: The columns a `Post` is made from, so that a bucket does not read the rest.
+POST_COLUMNS = ["id", "md5", "file_ext", "file_size", "rating", "file_url", "is_banned", "tag_string"]
+
+
+def read_posts(path: Path, *, refreshed: Path | None = None) -> list[Post]:
+    """The posts of one bucket, by id, with what the image chain needs.
+
+    Args:
+        path: the bucket's slice of the sweep; no posts when it is not there.
+        refreshed: what was learned of some of them since, if anything was.
+    """
+    posts = _read_columns(path, POST_COLUMNS) if path.exists() else []
+    if refreshed is None or not refreshed.exists():
+        return posts
+    news = {post.id: post for post in _read_columns(refreshed, [*POST_COLUMNS, "is_expunged"])}
+    return [_with_news(post, news[post.id]) if post.id in news else post for post in posts]
+
+
+def _with_news(old: Post, new: Post) -> Post:
+    return replace(new, replaced=new.visible and (old.md5, old.ext) != (new.md5, new.ext))
+
+
+def _read_columns(path: Path, names: list[str]) -> list[Post]:
+    # Not read_table: for a file this small its dataset machinery costs more than the reading.
+    columns = pq.ParquetFile(path).read(columns=names).to_pydict()
+    return [
+        Post(
+            id=id_,
+            md5=md5,
+            ext=ext,
+            file_size=size,
+            rating=rating,
+            file_url=url,
+            is_banned=bool(banned),
+            tags=tags or "",
+            is_expunged=bool(more and more[0]),
+        )
+        for id_, md5, ext, size, rating, url, banned, tags, *more in zip(
+            *(columns[name] for name in names), strict=True
+        )
+    ]

@@ -1,0 +1,170 @@
+"""One record of any dialect as a row: exact, one value at a time.
+
+A record that has no usable id or creation time cannot be placed in a release; it is rejected with a reason and counted.
+Everything else is kept: a column that is unknown, or whose value has an unexpected type, goes to `extra` as JSON, so
+drift of the source is visible and nothing is lost. No network, no clock.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+
+from danbooru_pipeline.posts.schema import CATEGORIES, INT64_MAX, POST_SCHEMA, SITE_COLUMNS, PostRow
+
+INTEGER = re.compile(r"-?[0-9]{1,19}")
+_INT8_MAX = 127
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """A record that cannot be placed in a release, and why."""
+
+    reason: str
+    record: Mapping[str, Any]
+
+
+def _to_int(value: object) -> int:
+    if isinstance(value, str) and INTEGER.fullmatch(value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("not an integer")
+    number = value
+    if not -INT64_MAX <= number <= INT64_MAX:
+        raise ValueError("out of range")
+    return number
+
+
+def _to_bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("not a boolean")
+    return value
+
+
+def _to_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not a string")
+    return value
+
+
+def parse_timestamp(value: object) -> datetime:
+    """An instant from the API's ISO form with an offset, or from the mirror's ``YYYY-MM-DD HH:MM:SS.ffffff UTC``.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not isinstance(value, str):
+        raise ValueError("not a timestamp")
+    instant = datetime.fromisoformat(value.removesuffix(" UTC") + ("+00:00" if value.endswith(" UTC") else ""))
+    if instant.tzinfo is None:
+        raise ValueError("a timestamp without its offset")
+    return instant.astimezone(UTC)
+
+
+def _converter(kind: pa.DataType) -> Callable[[object], Any]:
+    if pa.types.is_integer(kind):
+        return _to_int
+    if pa.types.is_boolean(kind):
+        return _to_bool
+    if pa.types.is_timestamp(kind):
+        return parse_timestamp
+    return _to_text
+
+
+_CONVERTERS: Final = {name: _converter(POST_SCHEMA.field(name).type) for name in SITE_COLUMNS}
+
+
+def parse_api_record(record: Mapping[str, Any]) -> PostRow | RejectedRow:
+    """One object of ``/posts.json`` as a row of `POST_SCHEMA`."""
+    return _parse(record, record)
+
+
+def _parse(values: Mapping[str, Any], record: Mapping[str, Any]) -> PostRow | RejectedRow:
+    row: PostRow = {}
+    extra: dict[str, Any] = {}
+    for name, value in values.items():
+        convert = _CONVERTERS.get(name)
+        if convert is None:
+            extra[name] = value
+        elif value is not None:
+            try:
+                row[name] = convert(value)
+            except (ValueError, OverflowError):
+                extra[name] = value
+    post_id = row.get("id")
+    if post_id is None or post_id <= 0:
+        return RejectedRow("no usable id", record)
+    if "created_at" not in row:
+        return RejectedRow("no usable created_at", record)
+    row["extra"] = msgspec.json.encode(extra).decode() if extra else None
+    return row
+
+
+#: Of these the archives until 2020 write "0" for none; of times, 1970.
+ZERO_IS_NONE: Final = ("parent_id", "approver_id", "pixiv_id")
+EPOCH: Final = "1970-01-01 00:00:00 UTC"
+
+
+def parse_record(record: Mapping[str, Any]) -> PostRow | RejectedRow:
+    """One record of any dialect as a row of `POST_SCHEMA`; those until 2020 hold their tags as a list."""
+    return _parse_2017(record) if isinstance(record.get("tags"), list) else parse_api_record(record)
+
+
+def _parse_2017(record: Mapping[str, Any]) -> PostRow | RejectedRow:
+    """A record of 2017 to 2020: `tags`, `pools` and `favs` are columns, and today's strings of tags are made from them.
+
+    What does not fit these columns stays in `extra` under its name: pools come with their categories among the ids.
+    """
+    plain: dict[str, Any] = {
+        name: None if (name in ZERO_IS_NONE and value == "0") or value == EPOCH else value
+        for name, value in record.items()
+    }
+    lists: PostRow = {"tags": _tags(plain["tags"])}
+    if len(lists["tags"]) == len(plain["tags"]):
+        del plain["tags"]
+    for name in ("pools", "favs"):
+        if isinstance(plain.get(name), list):
+            lists[name] = _numbers(plain[name])
+            if len(lists[name]) == len(plain[name]):
+                del plain[name]
+    row = _parse(plain, record)
+    return row if isinstance(row, RejectedRow) else row | lists | _strings_of(lists["tags"])
+
+
+def _tags(items: Sequence[Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": _or_none(tag.get("id"), INT64_MAX),
+            "name": tag["name"],
+            "category": _or_none(tag.get("category"), _INT8_MAX),
+        }
+        for tag in items
+        if isinstance(tag, Mapping) and isinstance(tag.get("name"), str)
+    ]
+
+
+def _or_none(value: object, most: int) -> int | None:
+    try:
+        number = _to_int(value)
+    except ValueError:
+        return None
+    return number if abs(number) <= most else None
+
+
+def _numbers(items: Sequence[Any]) -> list[int]:
+    found = (_or_none(item, INT64_MAX) for item in items)
+    return [number for number in found if number is not None]
+
+
+def _strings_of(tags: Sequence[Mapping[str, Any]]) -> PostRow:
+    names: dict[str, int | None] = {tag["name"]: tag["category"] for tag in tags}  # a tag may be there twice
+    strings: PostRow = {"tag_string": " ".join(names), "tag_count": len(names)}
+    for category, title in CATEGORIES.items():
+        mine = [name for name, its in names.items() if its == category]
+        strings[f"tag_string_{title}"] = " ".join(mine)
+        strings[f"tag_count_{title}"] = len(mine)
+    return strings

@@ -1,0 +1,124 @@
+"""The one Arrow schema of posts, whatever dialect they came in. No network, no clock."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+PostRow = dict[str, Any]
+
+TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
+
+#: One tag of a post: its id in the table of tags, and its category (0 general, 1 artist, 3 copyright, 4 character,
+#: 5 meta). Both are null where the source does not say.
+TAG: Final = pa.struct([("id", pa.int64()), ("name", pa.string()), ("category", pa.int8())])
+
+#: Category number -> its name in `tag_string_NAME`, in the order in which the site names them.
+CATEGORIES: Final = {0: "general", 1: "artist", 3: "copyright", 4: "character", 5: "meta"}
+
+#: Columns in the order in which the site writes them (2021 to today; the three ``is_*_locked`` until January 2022).
+#: The last five are ours:
+#:   `tags`, `pools`, `favs`: of 2017 to 2020 as the source gave them; else filled from the side tables in a release
+#:   `extra`: columns that are not here and values of another type, as a JSON object
+#:   `raw`: the line of an earlier release, where writing the row in its dialect would give another line
+POST_SCHEMA: Final = pa.schema(
+    [
+        pa.field("id", pa.int64(), nullable=False),
+        pa.field("created_at", TIMESTAMP, nullable=False),
+        ("uploader_id", pa.int64()),
+        ("score", pa.int64()),
+        ("source", pa.string()),
+        ("md5", pa.string()),
+        ("last_comment_bumped_at", TIMESTAMP),
+        ("rating", pa.string()),
+        ("image_width", pa.int64()),
+        ("image_height", pa.int64()),
+        ("tag_string", pa.string()),
+        ("is_note_locked", pa.bool_()),
+        ("fav_count", pa.int64()),
+        ("file_ext", pa.string()),
+        ("last_noted_at", TIMESTAMP),
+        ("is_rating_locked", pa.bool_()),
+        ("parent_id", pa.int64()),
+        ("has_children", pa.bool_()),
+        ("approver_id", pa.int64()),
+        ("tag_count_general", pa.int64()),
+        ("tag_count_artist", pa.int64()),
+        ("tag_count_character", pa.int64()),
+        ("tag_count_copyright", pa.int64()),
+        ("file_size", pa.int64()),
+        ("is_status_locked", pa.bool_()),
+        ("up_score", pa.int64()),
+        ("down_score", pa.int64()),
+        ("is_pending", pa.bool_()),
+        ("is_flagged", pa.bool_()),
+        ("is_deleted", pa.bool_()),
+        ("tag_count", pa.int64()),
+        ("updated_at", TIMESTAMP),
+        ("is_banned", pa.bool_()),
+        ("pixiv_id", pa.int64()),
+        ("last_commented_at", TIMESTAMP),
+        ("has_active_children", pa.bool_()),
+        ("bit_flags", pa.int64()),
+        ("tag_count_meta", pa.int64()),
+        ("has_large", pa.bool_()),
+        ("has_visible_children", pa.bool_()),
+        ("tag_string_general", pa.string()),
+        ("tag_string_character", pa.string()),
+        ("tag_string_copyright", pa.string()),
+        ("tag_string_artist", pa.string()),
+        ("tag_string_meta", pa.string()),
+        ("file_url", pa.string()),
+        ("large_file_url", pa.string()),
+        ("preview_file_url", pa.string()),
+        ("tags", pa.list_(TAG)),
+        ("pools", pa.list_(pa.int64())),
+        ("favs", pa.list_(pa.int64())),
+        ("extra", pa.string()),
+        ("raw", pa.string()),
+    ],
+    metadata={"danbooru_pipeline.schema": "2"},
+)
+
+OUR_COLUMNS: Final = ("tags", "pools", "favs", "extra", "raw")
+#: The columns of the site alone.
+SITE_COLUMNS: Final = tuple(name for name in POST_SCHEMA.names if name not in OUR_COLUMNS)
+
+#: Posts that were asked for again since the sweep; expunged ones are as they were when last seen.
+REFRESHED_SCHEMA: Final = POST_SCHEMA.append(pa.field("is_expunged", pa.bool_(), nullable=False))
+
+#: Few distinct values, so a dictionary is small; on the others it only costs time.
+DICTIONARY_COLUMNS: Final = ["rating", "file_ext"]
+
+INT64_MAX: Final = 2**63 - 1
+
+
+def conform(table: pa.Table, schema: pa.Schema = POST_SCHEMA) -> pa.Table:
+    """A table with the columns of a schema; those that an older release or store has not are null."""
+    if table.schema.equals(schema, check_metadata=True):
+        return table
+    held = set(table.column_names)
+    columns = [
+        table[field.name].cast(field.type) if field.name in held else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def posts_table(rows: Iterable[PostRow]) -> pa.Table:
+    """Rows as an Arrow table of `POST_SCHEMA`, sorted by id."""
+    return pa.Table.from_pylist(sorted(rows, key=lambda row: row["id"]), schema=POST_SCHEMA)
+
+
+def posts_writer(file: Any) -> pq.ParquetWriter:
+    """A Parquet writer of posts into a binary file (zstd 3: a third less than snappy for 0.2 CPU s in 100,000 rows)."""
+    return pq.ParquetWriter(
+        file, POST_SCHEMA, compression="zstd", compression_level=3, use_dictionary=DICTIONARY_COLUMNS
+    )
+
+
+def write_posts(table: pa.Table, file: Any) -> None:
+    """Write a table of posts as Parquet into a binary file."""
+    with posts_writer(file) as writer:
+        writer.write_table(table)

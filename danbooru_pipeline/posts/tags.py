@@ -1,0 +1,98 @@
+"""Tags of posts: the list of today's strings, and the strings of yesterday's lists, for a whole table at once."""
+
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from danbooru_pipeline.posts.json_text import one_chunk
+from danbooru_pipeline.posts.schema import CATEGORIES, TAG
+
+_STRINGS: Final = {category: f"tag_string_{name}" for category, name in CATEGORIES.items()}
+
+
+class TagIds:
+    """Ids of tags by their names.
+
+    Args:
+        names: of all tags; an empty array when they are not known.
+        ids: of the same tags.
+    """
+
+    def __init__(self, names: pa.Array | None = None, ids: pa.Array | None = None) -> None:
+        self._names = names if names is not None else pa.array([], pa.string())
+        self._ids = ids if ids is not None else pa.array([], pa.int64())
+
+    def of(self, names: pa.Array) -> pa.Array:
+        """The ids of some names; null for a name that is not known."""
+        if not len(self._names):
+            return pa.nulls(len(names), pa.int64())
+        # Looked up once for each different name: a table of posts has some thousand of them, each many times.
+        distinct = names.dictionary_encode()
+        found = self._ids.take(pc.index_in(distinct.dictionary, value_set=self._names))
+        return found.take(distinct.indices)
+
+
+def tag_lists(table: pa.Table, ids: TagIds) -> pa.Array:
+    """The column `tags` of rows that have strings of tags by category: by name in each post, as the site has them."""
+    names: list[pa.Array] = []
+    categories: list[np.ndarray] = []
+    rows: list[np.ndarray] = []
+    for category, column in _STRINGS.items():
+        words = pc.split_pattern(one_chunk(table[column]).fill_null(""), " ")
+        flat = words.flatten()
+        row = np.repeat(np.arange(table.num_rows), pc.list_value_length(words).to_numpy(zero_copy_only=False))
+        there = pc.not_equal(flat, "")
+        names.append(flat.filter(there))
+        rows.append(row[there.to_numpy(zero_copy_only=False)])
+        categories.append(np.full(len(rows[-1]), category, np.int8))
+    of_row = np.concatenate(rows)
+    every = pa.concat_arrays(names)
+    order = pc.sort_indices(pa.table({"row": of_row, "name": every}), [("row", "ascending"), ("name", "ascending")])
+    sorted_names = every.take(order)
+    offsets = np.zeros(table.num_rows + 1, np.int32)
+    np.cumsum(np.bincount(of_row, minlength=table.num_rows), out=offsets[1:])
+    category_of = pa.array(np.concatenate(categories)[order.to_numpy()])
+    items = pa.StructArray.from_arrays([ids.of(sorted_names), sorted_names, category_of], fields=list(TAG))
+    return pa.ListArray.from_arrays(pa.array(offsets), items)
+
+
+def has_repeats(tags: pa.Array) -> np.ndarray:
+    """Which rows name a tag twice, or could: those whose names do not rise are compared one by one."""
+    names = tags.flatten().field("name")
+    row = _rows_of(tags)
+    if len(names) < 2:
+        return np.zeros(len(tags), bool)
+    rises = pc.less(names[:-1], names[1:]).fill_null(fill_value=False).to_numpy(zero_copy_only=False)
+    falls = np.unique(row[1:][~rises & (row[1:] == row[:-1])])
+    found = np.zeros(len(tags), bool)
+    for number in falls.tolist():
+        its = [tag["name"] for tag in tags[number].as_py()]
+        found[number] = len(set(its)) < len(its)
+    return found
+
+
+def tag_columns(tags: pa.Array) -> dict[str, pa.Array]:
+    """`tag_string`, `tag_count` and the same by category, from lists in which no tag is there twice."""
+    items = tags.flatten()
+    names, row = items.field("name"), _rows_of(tags)
+    category = items.field("category").fill_null(-1).to_numpy()
+    columns = _column("", names, row, len(tags))
+    for number, title in CATEGORIES.items():
+        mine = category == number
+        columns |= _column(f"_{title}", names.filter(pa.array(mine)), row[mine], len(tags))
+    return columns
+
+
+def _column(suffix: str, names: pa.Array, row: np.ndarray, rows: int) -> dict[str, pa.Array]:
+    counts = np.bincount(row, minlength=rows)
+    offsets = np.zeros(rows + 1, np.int32)
+    np.cumsum(counts, out=offsets[1:])
+    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), names), " ")
+    return {f"tag_string{suffix}": joined, f"tag_count{suffix}": pa.array(counts, pa.int64())}
+
+
+def _rows_of(lists: pa.Array) -> np.ndarray:
+    lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+    return np.repeat(np.arange(len(lists)), lengths)

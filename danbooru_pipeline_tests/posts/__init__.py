@@ -1,0 +1,1 @@
+"""Posts: typed from every dialect, and written back."""

@@ -1,0 +1,130 @@
+"""Lines of earlier releases: typed in blocks as one by one, and given back byte for byte."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.posts import LineTyper, RejectedRow, encode_2017, encode_2021, parse_record
+from danbooru_pipeline.posts.schema import OUR_COLUMNS, POST_SCHEMA
+from danbooru_pipeline_tests.posts.lines_of import ODD_RECORDS, RECORDS_2017, RECORDS_2021, line_of
+
+REAL_2017 = Path(__file__).with_name("real-2017.jsonl").read_bytes()
+TYPER = LineTyper()
+
+
+def typed(*lines: bytes) -> pa.Table:
+    """The rows of some lines."""
+    return TYPER.type(b"\n".join(lines), name="posts.json").table
+
+
+def test_real_lines_of_2017_come_back_byte_for_byte() -> None:
+    """Three posts as the mirror wrote them until 2020: zeros, 1970, tags, and no line needs to be kept beside."""
+    table = typed(*REAL_2017.splitlines())
+    assert encode_2017(table) == REAL_2017
+    assert table["raw"].null_count == table.num_rows == 3
+    first = table.slice(0, 1).to_pylist()[0]
+    assert (first["id"], first["parent_id"], first["last_noted_at"], first["approver_id"]) == (263162, None, None, 1309)
+    assert first["favs"] == [15115, 159766, 23892]
+    assert first["tags"][0] == {"id": 540830, "name": "1boy", "category": 0}
+    assert first["tag_string_copyright"] == "vampire_princess_miyu"
+    assert (first["tag_count"], first["tag_count_general"]) == (18, 14)
+
+
+def test_line_of_january_2022_comes_back_byte_for_byte() -> None:
+    """All 48 columns of that export in their order, the three that were dropped in that month among them."""
+    record = {
+        "id": "5020995", "created_at": "2021-12-31 23:03:35.373 UTC", "uploader_id": "1", "score": "-3",
+        "source": "https://example.org/?a=1&b=<2>", "md5": "d" * 32,
+        "last_comment_bumped_at": "2022-01-01 00:00:00 UTC",
+        "rating": "s", "image_width": "10", "image_height": "20", "tag_string": "1girl >_<", "is_note_locked": False,
+        "fav_count": "0", "file_ext": "jpg", "last_noted_at": "2022-01-01 00:00:00.5 UTC", "is_rating_locked": True,
+        "parent_id": "4", "has_children": False, "approver_id": "9", "tag_count_general": "2", "tag_count_artist": "0",
+        "tag_count_character": "0", "tag_count_copyright": "0", "file_size": "77", "is_status_locked": False,
+        "up_score": "0", "down_score": "-3", "is_pending": False, "is_flagged": False, "is_deleted": True,
+        "tag_count": "2", "updated_at": "2022-01-05 10:00:00.12 UTC", "is_banned": False, "pixiv_id": "12",
+        "last_commented_at": "2022-01-02 03:04:05 UTC", "has_active_children": False, "bit_flags": "0",
+        "tag_count_meta": "0", "has_large": True, "has_visible_children": False, "tag_string_general": "1girl >_<",
+        "tag_string_character": "", "tag_string_copyright": "", "tag_string_artist": "", "tag_string_meta": "",
+        "file_url": "https://e/1", "large_file_url": "https://e/2", "preview_file_url": "https://e/3",
+    }  # fmt: skip
+    line = line_of(record)
+    table = typed(line)
+    assert encode_2021(table) == line + b"\n"
+    assert table["raw"].null_count == 1
+
+
+@given(st.lists(RECORDS_2021 | ODD_RECORDS, min_size=1, max_size=8))
+def test_any_lines_of_2021_come_back_byte_for_byte(records: list[dict[str, Any]]) -> None:
+    """Columns in any order, new ones, values of other types: what has an id as text goes out as it came in."""
+    lines = [placed(record, number) for number, record in enumerate(records, start=1)]
+    lines = [line for line in lines if not line_is_2017(line)]
+    assert encode_2021(typed(*lines).sort_by("id")).splitlines() == lines
+
+
+@given(st.lists(RECORDS_2017 | ODD_RECORDS, min_size=1, max_size=8))
+def test_any_lines_of_2017_come_back_byte_for_byte(records: list[dict[str, Any]]) -> None:
+    """The same for lists of tags, pools with their categories, tags that are there twice."""
+    lines = [placed(record, number) for number, record in enumerate(records, start=1)]
+    lines = [line for line in lines if line_is_2017(line)]
+    assert encode_2017(typed(*lines).sort_by("id")).splitlines() == lines
+
+
+def placed(record: dict[str, Any], number: int) -> bytes:
+    """A record as the line of a post that has a place in a release."""
+    created = record.get("created_at")
+    usable = isinstance(created, str) and created.endswith(" UTC")
+    return line_of({**record, "id": str(number), "created_at": created if usable else "2020-01-01 00:00:00 UTC"})
+
+
+def line_is_2017(line: bytes) -> bool:
+    """Whether a line holds its tags as a list."""
+    return isinstance(json.loads(line).get("tags"), list)
+
+
+@given(st.lists(RECORDS_2021 | RECORDS_2017 | ODD_RECORDS, min_size=1, max_size=8))
+def test_block_is_typed_as_its_records_one_by_one(records: list[dict[str, Any]]) -> None:
+    """Fast and exact give the same rows, the same rejected records, and never an error."""
+    result = TYPER.type(b"\n".join(map(line_of, records)) + b"\n", name="posts.json")
+    one_by_one = [parse_record(msgspec.json.decode(line_of(record))) for record in records]
+    rows = pa.Table.from_pylist([row for row in one_by_one if not isinstance(row, RejectedRow)], schema=POST_SCHEMA)
+    assert len(result.rejected) == sum(isinstance(row, RejectedRow) for row in one_by_one)
+    names = [name for name in POST_SCHEMA.names if name != "raw"]
+    assert _as_set(result.table.select(names)) == _as_set(rows.select(names))
+
+
+def _as_set(table: pa.Table) -> list[str]:
+    return sorted(repr(row) for row in table.to_pylist())
+
+
+@pytest.mark.parametrize(
+    "bad", [b'{"id":"3",', b"[1]", b'{"id":"3","source":"\xff"}', b'{"id":"3"}{"id":"4"}', b"null"]
+)
+def test_damaged_line_is_named(bad: bytes) -> None:
+    """A line that is no JSON object says its file and its number, wherever in a block it stands."""
+    lines = [line_of({"id": str(i), "created_at": "2020-01-01 00:00:00 UTC"}) for i in range(1, 1001)]
+    lines[700] = bad
+    with pytest.raises(SourceUnusable, match=r"posts\.json is damaged or cut off: line 701 is no JSON object"):
+        typed(*lines)
+
+
+def test_only_what_cannot_be_written_again_is_kept() -> None:
+    """Of a thousand lines the one with a column that we do not know keeps its text, and goes out in its place."""
+    lines = [line_of({"id": str(i), "created_at": "2020-01-01 00:00:00 UTC"}) for i in range(1, 1001)]
+    lines[500] = b'{"id":"501","new":"&","created_at":"2020-01-01 00:00:00 UTC"}'
+    table = typed(*lines).sort_by("id")
+    assert encode_2021(table).splitlines() == lines
+    assert table["raw"].null_count == 999
+    assert set(OUR_COLUMNS) <= set(table.column_names)
+
+
+def test_lines_of_the_api_are_typed_and_not_kept() -> None:
+    """A dump writes numbers and nulls: its rows are written in the dialect of releases, not as they came."""
+    table = typed(b'{"id":7,"created_at":"2021-12-31T18:03:35.373-05:00","parent_id":null,"score":4}')
+    assert encode_2021(table) == b'{"id":"7","created_at":"2021-12-31 23:03:35.373 UTC","score":"4"}\n'
