@@ -131,6 +131,10 @@ class Layout:
         """Pages of a sweep that is not finished, kept so that it can resume."""
         return self.metadata(year) / "sweep" / table
 
+    def carried(self, year: int) -> Path:
+        """Metadata of earlier years that came with an archive, carried along byte for byte: ``YEAR/NAME`` below it."""
+        return self.metadata(year) / "earlier"
+
     def posts(self, year: int) -> Path:
         """All posts of a release, sorted by id."""
         return self.metadata(year) / "posts.parquet"

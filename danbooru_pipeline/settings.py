@@ -203,6 +203,11 @@ class Settings:
     torrent: bool = _setting(
         default=False, help_="make a torrent of metadata.json.tar.xz: on or off", parse=_parse_switch
     )
+    dialect_2017: bool = _setting(
+        default=False,
+        help_="also write the posts as Danbooru2017 to 2020 had them, for their readers: on or off",
+        parse=_parse_switch,
+    )
     signing_key: Path | None = _setting(None, "SSH private key without a passphrase that signs SHA256SUMS", parse=Path)
     first_year: int = _setting(2021, "first release year", unit="year", parse=_parse_year)
     min_free_bytes: int = _setting(

@@ -184,6 +184,7 @@ class Toolbox:
             url=settings.public_url,
             webdataset=settings.webdataset,
             torrent=settings.torrent,
+            dialect_2017=settings.dialect_2017,
             signer=public_key(settings.signing_key) if settings.signing_key else "",
         )
 

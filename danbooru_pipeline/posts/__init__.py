@@ -1,7 +1,7 @@
 """The post: one Arrow schema, and the dialects that parse into it. No network, no clock."""
 
 from danbooru_pipeline.posts.arrow_rows import as_json, type_batch
-from danbooru_pipeline.posts.dialect_2017 import encode_2017
+from danbooru_pipeline.posts.dialect_2017 import encode_2017, pool_lists
 from danbooru_pipeline.posts.dialect_2021 import encode_2021, encode_record, to_2021_dialect
 from danbooru_pipeline.posts.lines import LineTyper, Typed, no_json_object
 from danbooru_pipeline.posts.post import Post, read_posts
@@ -18,6 +18,7 @@ from danbooru_pipeline.posts.schema import (
     posts_writer,
     write_posts,
 )
+from danbooru_pipeline.posts.tags import TagIds, tag_lists
 
 __all__ = [
     "DICTIONARY_COLUMNS",
@@ -29,6 +30,7 @@ __all__ = [
     "Post",
     "PostRow",
     "RejectedRow",
+    "TagIds",
     "Typed",
     "as_json",
     "conform",
@@ -39,9 +41,11 @@ __all__ = [
     "parse_api_record",
     "parse_record",
     "parse_timestamp",
+    "pool_lists",
     "posts_table",
     "posts_writer",
     "read_posts",
+    "tag_lists",
     "to_2021_dialect",
     "type_batch",
     "write_posts",

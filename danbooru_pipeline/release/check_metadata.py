@@ -22,7 +22,7 @@ from danbooru_pipeline.release.tables import BATCH_ROWS, Side, differences, read
 
 _LONGEST_LINE = 64 * 2**20
 _CHUNK = 2**20
-_POSTS = re.compile(r"posts\d{12}\.json")
+_POSTS = re.compile(r"(?P<table>posts|\d{4})\d{12}\.json")
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -63,7 +63,15 @@ def check_jsonl(folder: Path, release: Release | None, found: Findings, *, manif
         if is_plain_file(file) and not _ends_whole(file):
             name = file.relative_to(folder).as_posix()
             found.add(Kind.METADATA_TRUNCATED, name, "its last line is cut off")
-    posts = [file for file in files if _POSTS.fullmatch(file.name) and is_plain_file(file)]
+    tables: dict[str, list[Path]] = {"posts": []}
+    for file in files:
+        if (match := _POSTS.fullmatch(file.name)) and is_plain_file(file):
+            tables.setdefault(match["table"], []).append(file)
+    for posts in tables.values():
+        _check_ids(folder, posts, found, manifest=manifest)
+
+
+def _check_ids(folder: Path, posts: Sequence[Path], found: Findings, *, manifest: bool) -> None:
     lines = _ids(folder, posts, found)
     if not manifest:
         for _ in lines:

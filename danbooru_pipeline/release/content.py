@@ -39,8 +39,14 @@ def store_content(layout: Layout, year: int, *, earlier: Path | None) -> Content
         manifest=layout.manifest(year),
         images=layout.store,
         tables=side_tables(layout, year),
-        metadata={} if earlier is None else carried_metadata(earlier, without=year) | manifest_to_carry(earlier),
+        metadata=_from_an_archive(layout, year)
+        | ({} if earlier is None else carried_metadata(earlier, without=year) | manifest_to_carry(earlier)),
     )
+
+
+def _from_an_archive(layout: Layout, year: int) -> dict[str, Path]:
+    folder = layout.carried(year)
+    return {f"metadata/{_relative(folder, path)}": path for path in sorted(folder.glob("[0-9]*/*.json"))}
 
 
 def carried_metadata(folder: Path, *, without: int) -> dict[str, Path]:

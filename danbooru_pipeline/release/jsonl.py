@@ -1,6 +1,6 @@
 """Posts as JSON lines, in files of at most half a million rows (`posts.dialect_2021`, `posts.dialect_2017`)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class WrittenFile:
 
 
 def write_posts_jsonl(
-    parquet: Path,
+    parquet: Sequence[Path],
     path_of: Callable[[int], Path],
     *,
     encode: Callable[[pa.Table], bytes] = encode_2021,
@@ -38,15 +38,15 @@ def write_posts_jsonl(
     """Write posts as files of at most `rows_per_file` lines.
 
     Args:
-        parquet: the posts, sorted by id.
+        parquet: files of the posts, sorted by id.
         path_of: shard number -> path of the file.
         encode: rows as lines of a dialect.
         rows_per_file: most lines of one file.
         progress: told about rows.
     """
-    total = row_count(parquet)
+    total = sum(map(row_count, parquet))
     written: list[WrittenFile] = []
-    batches = _cut(read_batches(parquet, rows=_BATCH_ROWS), rows_per_file)
+    batches = _cut((table for path in parquet for table in read_batches(path, rows=_BATCH_ROWS)), rows_per_file)
     for shard in range(max(1, -(-total // rows_per_file))):
         path = path_of(shard)
         rows = size = 0

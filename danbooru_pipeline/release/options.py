@@ -16,6 +16,7 @@ class PaperOptions:
         url: address below which releases are served, without a slash at its end; empty when there is none yet.
         webdataset: whether 512px images are also shipped as one tar a bucket.
         torrent: whether a torrent of the metadata archive is made.
+        dialect_2017: whether posts are also written as Danbooru2017 to 2020 had them, as ``metadata/YEAR/YEAR….json``.
         signer: public half of the key that signs, as ``ssh-ed25519 AAAA…``; empty when nothing is signed.
     """
 
@@ -24,6 +25,7 @@ class PaperOptions:
     url: str = ""
     webdataset: bool = False
     torrent: bool = False
+    dialect_2017: bool = False
     signer: str = ""
 
     def as_dict(self) -> dict[str, Any]:

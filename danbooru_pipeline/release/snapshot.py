@@ -247,7 +247,7 @@ def _make(
     signing_key: Path | None,
     more_papers: MorePapers | None,
 ) -> Release:
-    tags = work.write_tables(plan.summary.posts)
+    tags = work.write_tables(plan.summary.posts, dialect_2017=plan.options.dialect_2017)
     work.link_images()
     work.carry_metadata()
     work.write_archive()

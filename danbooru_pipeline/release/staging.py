@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
+
 from danbooru_pipeline.atomic import atomic_file, fsync_folder, link_or_copy, write_atomic
 from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.layout import (
@@ -20,11 +22,12 @@ from danbooru_pipeline.layout import (
     metadata_path,
     parquet_path,
 )
-from danbooru_pipeline.posts import DICTIONARY_COLUMNS, POST_SCHEMA
+from danbooru_pipeline.posts import DICTIONARY_COLUMNS, POST_SCHEMA, encode_2021
 from danbooru_pipeline.release.archive import Member, text_segments, write_tar_xz, write_xz
 from danbooru_pipeline.release.content import Content
 from danbooru_pipeline.release.jsonl import write_posts_jsonl
 from danbooru_pipeline.release.manifest import MANIFEST_DICTIONARY, MANIFEST_SCHEMA
+from danbooru_pipeline.release.members import Members
 from danbooru_pipeline.release.papers import (
     ARCHIVE,
     FILELIST,
@@ -63,27 +66,29 @@ class Staging:
         self._year = year
         self.folder.mkdir(parents=True)
 
-    def write_tables(self, rows: int) -> TagCounter:
-        """Write posts as JSON lines and as Parquet, and the manifest. Returns the tags that were counted on the way."""
+    def write_tables(self, rows: int, *, dialect_2017: bool = False) -> TagCounter:
+        """Write posts as Parquet and as JSON lines, and the manifest. Returns the tags that were counted on the way."""
         tags = TagCounter()
         posts, manifest = self._content.posts, self._content.manifest
         if row_count(posts) != rows:
             raise ReleaseRefused(
                 f"there are {row_count(posts)} posts, the manifest has {rows}; build the manifest again"
             )
+        with Members(self._content.tables, self.folder) as members:
 
-        def counted() -> Iterator[object]:
-            for table in read_batches(posts):
-                tags.add(table["tag_string"])
-                yield table
+            def counted() -> Iterator[pa.Table]:
+                for table in read_batches(posts):
+                    tags.add(table["tag_string"])
+                    yield members.fill(table)
 
-        write_shards(
-            counted(),
-            rows,
-            path_of=lambda n, of: self.folder / parquet_path("posts", n, of=of),
-            schema=POST_SCHEMA,
-            dictionary=DICTIONARY_COLUMNS,
-        )
+            write_shards(
+                counted(),
+                rows,
+                path_of=lambda n, of: self.folder / parquet_path("posts", n, of=of),
+                schema=POST_SCHEMA,
+                dictionary=DICTIONARY_COLUMNS,
+            )
+            self._write_lines(members, dialect_2017=dialect_2017)
         write_shards(
             read_batches(manifest),
             rows,
@@ -91,8 +96,18 @@ class Staging:
             schema=MANIFEST_SCHEMA,
             dictionary=MANIFEST_DICTIONARY,
         )
-        write_posts_jsonl(posts, lambda n: self.folder / metadata_path(self._year, "posts", n), progress=self.progress)
         return tags
+
+    def _write_lines(self, members: Members, *, dialect_2017: bool) -> None:
+        posts = sorted((self.folder / "parquet").glob("posts-*.parquet"))
+        dialects = {"posts": encode_2021} | ({str(self._year): members.encode_2017} if dialect_2017 else {})
+        for table, encode in dialects.items():
+            write_posts_jsonl(
+                posts,
+                lambda n, table=table: self.folder / metadata_path(self._year, table, n),  # type: ignore[misc]
+                encode=encode,
+                progress=self.progress,
+            )
 
     def link_images(self) -> None:
         """Link both trees, and write the lists of their files."""

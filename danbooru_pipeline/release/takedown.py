@@ -260,7 +260,7 @@ def _content_without(folder: Path, year: int, work: Path, ids: Collection[int], 
     ending = metadata_path(year, "", 0).rpartition("/")[2]
     mine = folder / "metadata" / str(year)
     names = sorted(path.name.removesuffix(ending) for path in mine.glob(f"*{ending}"))
-    tables = {name: folder / metadata_path(year, name, 0) for name in names if name != "posts"}
+    tables = {name: folder / metadata_path(year, name, 0) for name in names if name not in {"posts", str(year)}}
     # What an earlier release carries was cleared when that one was made again, so its files are shared.
     carried = carried_metadata(folder, without=year)
     shared = carried_metadata(earlier, without=year) if earlier else {}

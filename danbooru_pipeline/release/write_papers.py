@@ -85,7 +85,7 @@ def _side_tables(job: PaperJob) -> dict[str, Path]:
     ending = metadata_path(year, "", 0).rpartition("/")[2]
     folder = job.folder / "metadata" / str(year)
     names = sorted(path.name.removesuffix(ending) for path in folder.glob(f"*{ending}"))
-    return {name: job.folder / metadata_path(year, name, 0) for name in names if name != "posts"}
+    return {name: job.folder / metadata_path(year, name, 0) for name in names if name not in {"posts", str(year)}}
 
 
 def _values(job: PaperJob, numbers: Statistics, *, side: Mapping[str, int], shards: int) -> dict[str, Any]:

@@ -80,6 +80,10 @@ class BigQuerySource:
             return None
         return BulkTable(blocks=self._blocks(table), rows=facts.num_rows, modified=facts.modified)
 
+    def earlier_files(self, year: int) -> Iterator[tuple[str, Iterator[bytes]]]:  # noqa: ARG002 - see below
+        """None: the mirror is of one time only."""
+        return iter(())
+
     def _told(self, ask: Any) -> Any:
         try:
             return ask(self._rest())

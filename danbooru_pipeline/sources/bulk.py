@@ -4,6 +4,7 @@ What is read is checked before it takes the place of anything: as many rows as t
 off, and posts up to the cutoff of the release. A read that was killed begins anew; the same rows give the same bytes.
 """
 
+import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -72,6 +73,9 @@ class BulkSource(Protocol):
     def open_table(self, table: str, year: int) -> BulkTable | None:
         """A table as of a release; None when the source has no such table."""
 
+    def earlier_files(self, year: int) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """Metadata of the years before one, to be carried along: ``YEAR/NAME`` and the bytes of each file."""
+
 
 def load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, progress: Progress) -> SweepReport:
     """Bring all posts of a release from a source of whole tables to ``metadata/YEAR/posts.parquet``.
@@ -93,8 +97,18 @@ def load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, 
         _require_fresh(source.name, year, load, table.modified)
         report = _write(source.name, layout, year, sorter, load, now=now)
     _write_rejected(layout, year, load)
+    _carry_earlier_years(source, layout, year)
     write_atomic(layout.posts_report(year), msgspec.json.format(msgspec.json.encode({"source": report})))
     return report
+
+
+def _carry_earlier_years(source: BulkSource, layout: Layout, year: int) -> None:
+    """Keep what the source has of earlier years, byte for byte, for the releases that are made from these posts."""
+    folder = layout.carried(year)
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, chunks in source.earlier_files(year):
+        with atomic_file(folder / name) as file:
+            file.writelines(chunks)
 
 
 def _made(layout: Layout, year: int) -> Any:

@@ -30,6 +30,9 @@ CHUNK: Final = 2**20
 #: Lines that are typed at a time; of posts about 8,000.
 BLOCK_BYTES: Final = 16 * 2**20
 MD5: Final = "^[0-9a-f]{32}$"
+#: A file in a folder that is named like a year.
+_OF_A_YEAR = re.compile(r"(^|/)((?:19|20)\d\d)/[^/]+$")
+_FILE_NAME = re.compile(r"[a-z0-9_]{1,80}\.json")
 _MEMBER = re.compile(r"(?P<table>[a-z][a-z_]*?|\d{4})?(?P<shard>\d{12})?\.json")
 
 
@@ -167,6 +170,10 @@ class DumpSource:
                 )
         return None
 
+    def earlier_files(self, year: int) -> Iterator[tuple[str, Iterator[bytes]]]:  # noqa: ARG002 - see below
+        """None: a dump is of one time only."""
+        return iter(())
+
     def _open_remote(self, url: str) -> BulkTable | None:
         try:
             head = httpx.head(url, headers=self._headers, follow_redirects=True, timeout=30)
@@ -220,8 +227,18 @@ class ArchiveSource:
         names = [name for name in self._names() if _belongs(name, table, year)]
         # A folder of the year is that year's; what lies flat is taken when there is none.
         own = [name for name in names if str(year) in Path(name).parts]
-        chosen = frozenset(own or [name for name in names if not re.search(r"(^|/)(19|20)\d\d/", name)])
+        found = own or [name for name in names if not _OF_A_YEAR.search(name)]
+        # Of posts that are there in both dialects, those of 2021 say more.
+        chosen = frozenset([name for name in found if Path(name).name.startswith(table)] or found)
         return BulkTable(blocks=self._blocks(chosen)) if chosen else None
+
+    def earlier_files(self, year: int) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """The metadata of the years before one as it lies there: ``2017/2017000000000000.json`` and its bytes."""
+        names = frozenset(name for name in self._names() if (found := _OF_A_YEAR.search(name)) and int(found[2]) < year)
+        for name, chunks in self._read(names):
+            part = Path(name)
+            if _FILE_NAME.fullmatch(part.name):
+                yield f"{part.parent.name}/{part.name}", chunks
 
     def _names(self) -> list[str]:
         if self._path.is_dir():
@@ -236,18 +253,20 @@ class ArchiveSource:
             raise SourceUnusable(f"{self._path} cannot be read ({error}); get it again") from None
 
     def _blocks(self, names: frozenset[str]) -> Iterator[JsonLines]:
+        for name, chunks in self._read(names):
+            yield from read_lines(_unpacked(chunks, name), name, cdn_url=self._cdn)
+
+    def _read(self, names: frozenset[str]) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """The bytes of some files, one after the other: each must be read before the next is asked for."""
         if self._path.is_dir():
-            for name in sorted(names):
-                chunks = _unpacked(_file_chunks(self._path / name), name)
-                yield from read_lines(chunks, name, cdn_url=self._cdn)
+            yield from ((name, _file_chunks(self._path / name)) for name in sorted(names))
             return
         try:
             with tarfile.open(self._path, "r|*") as archive:
                 for member in archive:
                     file = archive.extractfile(member) if member.name in names else None
                     if file is not None:
-                        chunks = iter(lambda file=file: file.read(CHUNK), b"")  # type: ignore[misc]
-                        yield from read_lines(chunks, member.name, cdn_url=self._cdn)
+                        yield member.name, iter(lambda file=file: file.read(CHUNK), b"")  # type: ignore[misc]
         except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
             raise SourceUnusable(f"{self._path} cannot be read ({error}); get it again") from None
 

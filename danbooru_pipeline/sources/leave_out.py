@@ -1,8 +1,11 @@
 """A source without some posts: what was taken down does not come back with the next sweep."""
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
 
 from danbooru_pipeline.sources.bulk import BulkSource, BulkTable
 from danbooru_pipeline.sources.source import Page, Source
@@ -75,10 +78,33 @@ class BulkSourceWithout:
             return found
         return replace(found, without=self.ids)
 
+    def earlier_files(self, year: int) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """Metadata of earlier years as it lies there, less the lines about these posts."""
+        for name, chunks in self.source.earlier_files(year):
+            yield name, chunks if not self.ids else _lines_without(chunks, name, self.ids)
+
 
 def names(record: Mapping[str, Any], column: str, ids: Collection[int]) -> bool:
     """Whether a column of a record holds the id of one of some posts."""
     try:
         return int(record[column]) in ids
     except (KeyError, TypeError, ValueError, OverflowError):
+        return False
+
+
+def _lines_without(chunks: Iterator[bytes], name: str, ids: Collection[int]) -> Iterator[bytes]:
+    """Lines as they are, but those about some posts. A line that cannot be read is about nobody."""
+    column = "id" if re.match(r"posts|\d", name.rpartition("/")[2]) else "post_id"
+    held = b""
+    for chunk in chunks:
+        *whole, held = (held + chunk).split(b"\n")
+        yield b"".join(line + b"\n" for line in whole if not _speaks_of(line, column, ids))
+    if held and not _speaks_of(held, column, ids):
+        yield held
+
+
+def _speaks_of(line: bytes, column: str, ids: Collection[int]) -> bool:
+    try:
+        return names(msgspec.json.decode(line, type=dict[str, Any]), column, ids)
+    except (ValueError, RecursionError):
         return False

@@ -129,7 +129,7 @@ def test_shards_are_full_before_the_next_begins(tmp_path: Path, posts: int, size
     with atomic_file(tmp_path / "posts.parquet") as file:
         write_posts(posts_table([row for row in rows if not isinstance(row, RejectedRow)]), file)
     written = write_posts_jsonl(
-        tmp_path / "posts.parquet", lambda n: tmp_path / metadata_path(2021, "posts", n), rows_per_file=4
+        [tmp_path / "posts.parquet"], lambda n: tmp_path / metadata_path(2021, "posts", n), rows_per_file=4
     )
     assert [file.rows for file in written] == sizes
     assert written[0].path.name == "posts000000000000.json"

@@ -14,6 +14,7 @@ from danbooru_pipeline.ledger import LedgerRow, read_ledger, write_ledger
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import PostRow, posts_table, write_posts
 from danbooru_pipeline.release import ManifestSummary, Release, apply_snapshot, plan_snapshot, write_manifest
+from danbooru_pipeline.release.options import PaperOptions
 from danbooru_pipeline.years import sfw_ratings
 
 SETTINGS = "q90"
@@ -95,7 +96,7 @@ class Yard:
         for name, data in self.tables.items():
             write_atomic(layout.side_table(year, name), data)
         report = {"tables": {name: {"rows": 1, "status": "ok"} for name in self.tables}}
-        report["tables"]["pools"] = {"rows": 0, "status": "absent"}
+        report["tables"].setdefault("pools", {"rows": 0, "status": "absent"})
         write_atomic(layout.side_tables_report(year), json.dumps(report).encode())
         self.save_buckets()
 
@@ -114,9 +115,9 @@ class Yard:
         self.save()
         return write_manifest(self.layout, self.year, px512_settings=SETTINGS)
 
-    def snapshot(self) -> Release:
+    def snapshot(self, options: PaperOptions | None = None) -> Release:
         """Plan and make the release."""
-        plan = plan_snapshot(self.layout, self.year, image_settings=IMAGE_SETTINGS)
+        plan = plan_snapshot(self.layout, self.year, image_settings=IMAGE_SETTINGS, options=options)
         return apply_snapshot(plan, created_at=NOW, threads=2)
 
     def release(self) -> Path:

@@ -108,3 +108,19 @@ def test_archive_of_the_old_dialect_is_read(layout: Layout, tmp_path: Path, *, p
     ]
     assert (row["pools"], row["favs"]) == ([10152, 4162], [15115])
     assert json.loads(row["extra"]) == {"pools": OLD["pools"]}
+
+
+def test_metadata_of_earlier_years_comes_along(layout: Layout, tmp_path: Path) -> None:
+    """Files of the years before are kept byte for byte, damaged lines and all; later years and the own are not."""
+    old = b'{"id":"1"}\n{"id":"2","x'
+    for name in ("2017/2017000000000000.json", "2021/posts000000000000.json", "2022/posts000000000000.json"):
+        tmp_path.joinpath("metadata", name).parent.mkdir(parents=True)
+        tmp_path.joinpath("metadata", name).write_bytes(old if "2017" in name else line_of(7))
+    tmp_path.joinpath("metadata/2017/README").write_text("no metadata")
+    archive = tmp_path / "metadata.json.tar.xz"
+    with tarfile.open(archive, "w:xz") as packed:
+        packed.add(tmp_path / "metadata", "metadata")
+    for path in (tmp_path / "metadata", archive):
+        assert bring(ArchiveSource(path, cdn_url="https://cdn.donmai.us"), layout).rows == 1
+        found = {file.relative_to(layout.carried(2021)): file for file in layout.carried(2021).rglob("*.json")}
+        assert {str(name): file.read_bytes() for name, file in found.items()} == {"2017/2017000000000000.json": old}
