@@ -1,10 +1,11 @@
 """Run the demo booru: ``python -m danbooru_pipeline.demo --posts 40 --year 2021 --files FOLDER``.
 
-Prints one JSON line with both addresses when it is ready, and ends on SIGTERM, or, with ``--exit-with-stdin``, when its
+Prints one JSON line with its addresses when it is ready, and ends on SIGTERM, or, with ``--exit-with-stdin``, when its
 standard input closes, so that it never outlives the process that started it.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from danbooru_pipeline.demo.api import ApiHandler
 from danbooru_pipeline.demo.booru import Booru
 from danbooru_pipeline.demo.cdn import CdnHandler
 from danbooru_pipeline.demo.http import BooruServer
+from danbooru_pipeline.demo.mirror import Mirror
 from danbooru_pipeline.demo.world import FIRST_YEAR, World
 
 
@@ -30,6 +32,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--api-port", type=int, default=0, help="port of the API (default: any free one)")
     parser.add_argument("--cdn-port", type=int, default=0, help="port of the CDN (default: any free one)")
     parser.add_argument("--no-rate-limit", action="store_true", help="take any number of requests a second")
+    parser.add_argument("--bigquery", action="store_true", help="also serve its tables as the mirror in BigQuery does")
     parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input closes")
     return parser.parse_args()
 
@@ -59,14 +62,22 @@ def main() -> int:
     pyvips.cache_set_max(0)
     api, cdn = BooruServer(options.api_port, ApiHandler), BooruServer(options.cdn_port, CdnHandler)
     world = World(options.posts, seed=options.seed)
-    booru = Booru(world, options.files, cdn_url=cdn.url, rate_limit=not options.no_rate_limit)
+    mirror = Mirror() if options.bigquery else None
+    booru = Booru(world, options.files, cdn_url=cdn.url, rate_limit=not options.no_rate_limit, mirror=mirror)
     booru.set_year(options.year)
     for server in (api, cdn):
         server.booru = booru
         threading.Thread(target=server.serve_forever, daemon=True).start()
-    sys.stdout.write(json.dumps({"api_url": api.url, "cdn_url": cdn.url}) + "\n")
-    sys.stdout.flush()
-    _wait_for_end(with_stdin=options.exit_with_stdin)
+    with contextlib.ExitStack() as stack:
+        addresses = {"api_url": api.url, "cdn_url": cdn.url}
+        if mirror is not None:
+            from danbooru_pipeline.demo.bigquery import serve_bigquery  # noqa: PLC0415 - takes a second
+
+            served = stack.enter_context(serve_bigquery(mirror))
+            addresses |= {"bigquery_rest": served.rest_url, "bigquery_grpc": served.grpc_address}
+        sys.stdout.write(json.dumps(addresses) + "\n")
+        sys.stdout.flush()
+        _wait_for_end(with_stdin=options.exit_with_stdin)
     return 0
 
 

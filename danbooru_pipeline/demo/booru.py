@@ -7,6 +7,7 @@ from pathlib import Path
 from danbooru_pipeline.demo.faults import Faults
 from danbooru_pipeline.demo.files import FileFacts, FileStore
 from danbooru_pipeline.demo.limits import LeakyBucket
+from danbooru_pipeline.demo.mirror import Mirror, load_site
 from danbooru_pipeline.demo.records import Record, Site, file_path, shown_md5
 from danbooru_pipeline.demo.world import World
 
@@ -54,9 +55,13 @@ class Booru:
         log: what was asked.
         faults: what goes wrong on purpose.
         limiter: None when the API takes any number of requests.
+        mirror: its tables in the embedded BigQuery; None when there is none.
     """
 
-    def __init__(self, world: World, files: Path, *, cdn_url: str, rate_limit: bool) -> None:
+    def __init__(
+        self, world: World, files: Path, *, cdn_url: str, rate_limit: bool, mirror: Mirror | None = None
+    ) -> None:
+        self.mirror = mirror
         self.log = RequestLog()
         self.faults = Faults()
         self.limiter = LeakyBucket() if rate_limit else None
@@ -90,6 +95,8 @@ class Booru:
         found = ((post, self._store.facts(post)) for post in site.posts.values())
         self._paths = {file_path(shown_md5(post, facts), post.kind.ext): facts for post, facts in found}
         self._now = site
+        if self.mirror is not None:
+            load_site(self.mirror, site.records.values(), {"tags": site.tags.values(), "pools": site.pools.values()})
 
     def find_file(self, path: str) -> FileFacts | None:
         """Facts of the file that the CDN has at a path."""

@@ -31,11 +31,13 @@ class BooruProcess:
         api_url: address of the API, without a slash at the end.
         cdn_url: address of the CDN.
         pid: process id.
+        bigquery: REST and gRPC address of its tables in the embedded BigQuery; empty when it is not served.
     """
 
     api_url: str
     cdn_url: str
     pid: int
+    bigquery: tuple[str, str]
     _client: httpx.Client
 
     def set_year(self, year: int) -> None:
@@ -102,7 +104,7 @@ class BooruProcess:
 
 @contextlib.contextmanager
 def start_booru(
-    *, posts: int, year: int, files: Path, rate_limit: bool = True, seed: int = 0
+    *, posts: int, year: int, files: Path, rate_limit: bool = True, seed: int = 0, bigquery: bool = False
 ) -> Iterator[BooruProcess]:
     """Run a booru until the block ends.
 
@@ -112,10 +114,12 @@ def start_booru(
         files: folder for the files; a later start finds them there.
         rate_limit: whether the API refuses more than ten requests a second, as the real one does.
         seed: another seed, another world.
+        bigquery: whether its tables are also served as the mirror in BigQuery does.
     """
     command = [sys.executable, "-m", "danbooru_pipeline.demo", "--exit-with-stdin", "--files", str(files)]
     command += ["--posts", str(posts), "--year", str(year), "--seed", str(seed)]
     command += [] if rate_limit else ["--no-rate-limit"]
+    command += ["--bigquery"] if bigquery else []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own
         try:
             line = process.stdout.readline() if process.stdout else b""
@@ -124,6 +128,7 @@ def start_booru(
             urls = json.loads(line)
             # A new year of a full-size world takes half a minute to draw.
             with httpx.Client(base_url=urls["api_url"], timeout=300, trust_env=False) as client:
-                yield BooruProcess(urls["api_url"], urls["cdn_url"], process.pid, client)
+                mirror = (urls.get("bigquery_rest", ""), urls.get("bigquery_grpc", ""))
+                yield BooruProcess(urls["api_url"], urls["cdn_url"], process.pid, mirror, client)
         finally:
             process.terminate()

@@ -31,7 +31,7 @@ def lines(records: list[dict[str, Any]]) -> bytes:
 
 def side_tables(folder: Path) -> dict[str, Path]:
     """Tags, pools and favourites, with a record in each by which nothing can be joined."""
-    tables = {
+    tables: dict[str, list[dict[str, Any]]] = {
         "tags": [{"id": str(id_), "name": name, "category": "0"} for name, id_ in TAGS.items()] + [{"id": "3"}],
         "pools": [{"id": str(i), "post_ids": list(map(str, p)), "category": c} for i, (p, c) in POOLS.items()],
         "favorites": [{"id": "1", "user_id": str(user), "post_id": str(post)} for user, post in FAVORITES] + [{}],

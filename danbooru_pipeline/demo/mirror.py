@@ -1,0 +1,185 @@
+"""Tables as the public mirror keeps them: versions by time, streams of rows, and troubles on purpose. No wire."""
+
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pyarrow as pa
+
+from danbooru_pipeline.posts.schema import SITE_COLUMNS
+
+#: Rows of one answer; the service sends about a megabyte at a time.
+BATCH_ROWS: Final = 1_000
+#: Times are kept as the service keeps them.
+_TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
+
+
+class MirrorError(Exception):
+    """What the service refuses.
+
+    Attributes:
+        code: name of the gRPC status.
+        http: HTTP status of the same.
+    """
+
+    def __init__(self, code: str, http: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.http = http
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A failure that strikes one call.
+
+    Attributes:
+        method: ``tables``, ``session`` or ``rows``.
+        code: name of the gRPC status; over REST a 503.
+        after_rows: how many rows come first.
+        message: what the service says.
+    """
+
+    method: str
+    code: str = "UNAVAILABLE"
+    after_rows: int = 0
+    message: str = "the embedded mirror fails on purpose"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A table as it was loaded at one time; a load replaces the one before, as the nightly job does."""
+
+    loaded_at: datetime
+    rows: pa.Table
+
+
+@dataclass(slots=True)
+class Mirror:
+    """Tables by their full name, ``project.dataset.table``.
+
+    Attributes:
+        calls: methods that were called, in order; of rows with their offset.
+    """
+
+    tables: dict[str, list[Version]] = field(default_factory=dict)
+    calls: list[tuple[str, int]] = field(default_factory=list)
+    _streams: dict[str, pa.Table] = field(default_factory=dict)
+    _troubles: list[Trouble] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def load(self, name: str, rows: pa.Table, *, at: datetime | None = None) -> None:
+        """Put a new version of a table in place of the last one."""
+        self.tables.setdefault(name, []).append(Version(at or datetime.now(UTC), rows))
+
+    def trouble(self, *troubles: Trouble) -> None:
+        """Let the next calls of these methods fail, one each."""
+        with self._lock:
+            self._troubles += troubles
+
+    def strike(self, method: str, offset: int = 0) -> Trouble | None:
+        """Note a call; what is to go wrong with it, if anything is."""
+        with self._lock:
+            self.calls.append((method, offset))
+            found = next((trouble for trouble in self._troubles if trouble.method == method), None)
+            if found is not None:
+                self._troubles.remove(found)
+            return found
+
+    def names(self, dataset: str) -> list[str]:
+        """Names of the tables of ``project.dataset``, without it."""
+        return sorted(name.removeprefix(f"{dataset}.") for name in self.tables if name.startswith(f"{dataset}."))
+
+    def version(self, name: str, at: datetime | None = None) -> Version:
+        """A table as of a time, or as it is now.
+
+        Raises:
+            MirrorError: there is none, or was none yet.
+        """
+        known = self.tables.get(name)
+        if not known:
+            raise MirrorError("NOT_FOUND", 404, f"Not found: Table {name.replace('.', ':', 1)}")
+        found = [version for version in known if at is None or version.loaded_at <= at]
+        if not found:
+            message = f"Invalid snapshot time {at} for table {name}. Cannot read before {known[0].loaded_at}"
+            raise MirrorError("INVALID_ARGUMENT", 400, message)
+        return found[-1]
+
+    def open_streams(self, name: str, *, at: datetime | None, columns: Sequence[str], most: int) -> "Streams":
+        """Cut a table into streams that can be read from any row on.
+
+        Raises:
+            MirrorError: there is no such table or column.
+        """
+        rows = self.version(name, at).rows
+        if unknown := set(columns) - set(rows.column_names):
+            raise MirrorError("INVALID_ARGUMENT", 400, f"no such field: {min(unknown)}")
+        if columns:
+            rows = rows.select([column for column in rows.column_names if column in set(columns)])
+        count = max(1, min(most or 1, 4, rows.num_rows))
+        step = -(-rows.num_rows // count)
+        session = uuid.uuid4().hex
+        streams = {f"{session}/streams/{i}": rows.slice(i * step, step) for i in range(count if rows.num_rows else 0)}
+        with self._lock:
+            self._streams |= streams
+        return Streams(session, rows.schema, rows.num_rows, tuple(streams))
+
+    def batches(self, stream: str, offset: int) -> Iterator[pa.RecordBatch]:
+        """The rows of a stream from an offset on.
+
+        Raises:
+            MirrorError: there is no such stream, or it is not as long.
+        """
+        rows = self._streams.get("/".join(stream.rsplit("/", 3)[-3:]))
+        if rows is None:
+            raise MirrorError("NOT_FOUND", 404, f"Not found: stream {stream}")
+        if offset > rows.num_rows:
+            raise MirrorError("OUT_OF_RANGE", 400, f"offset {offset} is beyond {rows.num_rows} rows")
+        return iter(rows.slice(offset).combine_chunks().to_batches(max_chunksize=BATCH_ROWS))
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """A session of reading.
+
+    Attributes:
+        streams: names, below the session.
+    """
+
+    session: str
+    schema: pa.Schema
+    rows: int
+    streams: tuple[str, ...]
+
+
+#: The public dataset, as the settings name it.
+DATASET: Final = "danbooru1.danbooru_public"
+
+
+def load_site(
+    mirror: Mirror, posts: Iterable[Mapping[str, Any]], tables: Mapping[str, Iterable[Mapping[str, Any]]]
+) -> None:
+    """Load what the nightly job exported of a site in 2021: posts without what the site added since, and side tables."""
+    mirror.load(f"{DATASET}.posts", as_table(posts, SITE_COLUMNS))
+    for name, records in tables.items():
+        held = list(records)
+        mirror.load(f"{DATASET}.{name}", as_table(held, list(dict.fromkeys(key for record in held for key in record))))
+
+
+def as_table(records: Records, columns: Sequence[str]) -> pa.Table:
+    """Records of the site as the nightly job loads them: types by what is there, instants as such."""
+    held = [{name: _plain(name, record.get(name)) for name in columns} for record in records]
+    return pa.table({name: _column([record[name] for record in held]) for name in columns})
+
+
+def _plain(name: str, value: Any) -> Any:
+    return datetime.fromisoformat(value).astimezone(UTC) if name.endswith("_at") and isinstance(value, str) else value
+
+
+def _column(values: Sequence[Any]) -> pa.Array:
+    array = pa.array(values)
+    if pa.types.is_null(array.type):
+        return array.cast(pa.string())
+    return array.cast(_TIMESTAMP) if pa.types.is_timestamp(array.type) else array

@@ -1,0 +1,186 @@
+"""The mirror in BigQuery, read by Google's own clients from the embedded one: every row once, as of one instant."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from danbooru_pipeline.demo.bigquery import Mirror, Served, Trouble, serve_bigquery
+from danbooru_pipeline.demo.process import start_booru
+from danbooru_pipeline.errors import SourceStale, SourceUnreachable, SourceUnusable
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.sources import SweepReport, bring_posts, export_side_tables
+from danbooru_pipeline.sources.bigquery import BigQuerySource
+from danbooru_pipeline.sources.choose import open_bulk
+from danbooru_pipeline.toolbox import Toolbox
+
+DATASET = "danbooru1.danbooru_public"
+NOW = datetime(2022, 1, 20, tzinfo=UTC)
+LOADED = datetime(2022, 1, 10, tzinfo=UTC)
+#: Every way in which a read breaks off that the client library knows how to resume, and those before a read begins.
+SIX_FAILURES = (
+    Trouble("tables"),
+    Trouble("session"),
+    Trouble("rows", after_rows=0),
+    Trouble("rows", after_rows=2_000),
+    Trouble("rows", "INTERNAL", after_rows=1_000, message="Received RST_STREAM with error code 2"),
+    Trouble("rows", after_rows=3_000),
+)
+
+
+@pytest.fixture
+def mirror() -> Mirror:
+    """A mirror without tables."""
+    return Mirror()
+
+
+@pytest.fixture
+def served(mirror: Mirror) -> Iterator[Served]:
+    """The mirror, served."""
+    with serve_bigquery(mirror) as served:
+        yield served
+
+
+def source(served: Served, *, now: datetime = NOW) -> BigQuerySource:
+    """A source that reads it."""
+    return BigQuerySource(DATASET, emulator=served.rest_url, grpc_endpoint=served.grpc_address, now=now)
+
+
+def posts(count: int, *, score: int = 1, last: datetime = datetime(2021, 12, 31, 23, tzinfo=UTC)) -> pa.Table:
+    """Posts with ids from 1, a minute apart, in no order."""
+    ids = [i * 7919 % count + 1 for i in range(count)]
+    return pa.table(
+        {
+            "id": pa.array(ids, pa.int64()),
+            "created_at": pa.array([last - timedelta(minutes=count - i) for i in ids], pa.timestamp("us", tz="UTC")),
+            "score": pa.array([score] * count, pa.int64()),
+            "tag_string": pa.array(["1girl solo"] * count),
+            "is_deleted": pa.array([False] * count),
+        }
+    )
+
+
+def load(mirror: Mirror, table: str, rows: pa.Table, *, at: datetime = LOADED) -> None:
+    """Load a table of the public dataset."""
+    mirror.load(f"{DATASET}.{table}", rows, at=at)
+
+
+def bring(from_: Any, layout: Layout) -> SweepReport:
+    """Bring posts of 2021 without a word."""
+    return bring_posts(from_, layout, 2021, now=NOW, progress=lambda _line: None)
+
+
+def test_six_failures_lose_and_double_nothing(mirror: Mirror, served: Served, layout: Layout) -> None:
+    """Table facts, session and stream break off six times; each read goes on at the row where it stopped."""
+    load(mirror, "posts", posts(20_000))
+    mirror.trouble(*SIX_FAILURES)
+    report = bring(source(served), layout)
+    assert pq.read_table(layout.posts(2021))["id"].to_pylist() == list(range(1, 20_001))
+    assert report.rows == 20_000
+    offsets = [offset for method, offset in mirror.calls if method == "rows"]
+    assert offsets == [0, 0, 2_000, 3_000, 6_000]
+    assert [method for method, _ in mirror.calls].count("session") == 2
+
+
+def test_all_tables_are_read_as_of_one_instant(mirror: Mirror, served: Served, layout: Layout) -> None:
+    """What is loaded while a run goes on is of the next run: the tables of a run tell one story."""
+    load(mirror, "posts", posts(50, score=1))
+    load(mirror, "tags", pa.table({"id": [1], "name": ["old"]}))
+    reading = source(served)
+    load(mirror, "posts", posts(60, score=2), at=NOW + timedelta(hours=1))
+    load(mirror, "tags", pa.table({"id": [1], "name": ["new"]}), at=NOW + timedelta(hours=1))
+    with pytest.raises(SourceUnusable, match="gave 50 rows of posts and says that there are 60"):
+        bring(reading, layout)  # the facts over REST are of now: a load in between shows
+    mirror.tables[f"{DATASET}.posts"].pop()
+    mirror.tables[f"{DATASET}.tags"].pop()
+    load(mirror, "tags", pa.table({"id": [2], "name": ["new"]}), at=NOW + timedelta(hours=1))
+    bring(reading, layout)
+    export_side_tables(reading, layout, 2021, progress=lambda _line: None)
+    assert set(pq.read_table(layout.posts(2021))["score"].to_pylist()) == {1}
+    assert layout.side_table(2021, "tags").read_bytes() == b'{"id":"1","name":"old"}\n'
+
+
+def test_columns_come_typed_and_new_ones_are_kept(mirror: Mirror, served: Served, layout: Layout) -> None:
+    """A column of another type, a new one and a nested one do not stop a read; rows without id are counted."""
+    rows = posts(30)
+    rows = rows.append_column("score_text", pa.array(["x"] * 30))
+    rows = rows.append_column("media_asset", pa.array([{"id": 4, "at": LOADED}] * 30))
+    rows = rows.set_column(rows.schema.get_field_index("score"), "score", pa.array(["many"] + ["7"] * 29))
+    hidden = rows.slice(0, 1).set_column(0, "id", pa.array([None], pa.int64()))
+    load(mirror, "posts", pa.concat_tables([rows, hidden]))
+    report = bring(source(served), layout)
+    found = {row["id"]: row for row in pq.read_table(layout.posts(2021)).to_pylist()}
+    assert (report.rows, report.rejected, report.drifted) == (30, 1, 30)
+    assert sorted({row["score"] for row in found.values()}, key=str) == [7, None]
+    assert '"media_asset":{"id":4,"at":"2022-01-10T00:00:00+00:00"}' in found[3]["extra"]
+    assert layout.rejected(2021).read_bytes().count(b"\n") == 1
+
+
+def test_batches_are_typed_at_once_like_one_by_one(mirror: Mirror, served: Served, layout: Layout) -> None:
+    """The same rows give the same posts, whether a strange column forces the slow way or not."""
+    load(mirror, "posts", posts(40))
+    bring(source(served), layout)
+    fast = pq.read_table(layout.posts(2021))
+    load(mirror, "posts", posts(40).append_column("rating", pa.nulls(40, pa.int64())))
+    bring(source(served), layout)
+    assert pq.read_table(layout.posts(2021)).equals(fast)
+
+
+def test_stale_mirror_is_refused(mirror: Mirror, served: Served, layout: Layout) -> None:
+    """Posts that were last loaded before the year ended are refused, with what to do; so it was since 2022."""
+    load(mirror, "posts", posts(100, last=datetime(2021, 8, 1, tzinfo=UTC)), at=datetime(2021, 8, 2, tzinfo=UTC))
+    with pytest.raises(SourceStale, match=r"stale.*written 2021-08-02.*DANBOORU_POSTS_SOURCE=api"):
+        bring(source(served), layout)
+    assert not layout.posts(2021).exists()
+
+
+def test_table_of_another_time_or_place_is_named(mirror: Mirror, served: Served, layout: Layout) -> None:
+    """No dataset, no posts, and a read that does not come back say so; what is private is never asked for."""
+    with pytest.raises(SourceUnusable, match="check DANBOORU_BIGQUERY_TABLES"):
+        source(served).probe()
+    load(mirror, "users", pa.table({"id": [1]}))
+    source(served).probe()
+    with pytest.raises(SourceUnusable, match="has no posts"):
+        bring(source(served), layout)
+    load(mirror, "posts", posts(50))
+    mirror.trouble(Trouble("rows", "PERMISSION_DENIED", message="no rights"))
+    with pytest.raises(SourceUnreachable, match=r"stopped giving posts.*no rights"):
+        bring(source(served), layout)
+    reports = export_side_tables(source(served), layout, 2021, progress=lambda _line: None)
+    assert {report.status for report in reports.values()} == {"absent"}
+
+
+def test_settings_choose_it(monkeypatch: pytest.MonkeyPatch, served: Served, mirror: Mirror, layout: Layout) -> None:
+    """BIGQUERY_EMULATOR_HOST and DANBOORU_BIGQUERY_GRPC are all that stands between the real one and this."""
+    load(mirror, "posts", posts(20))
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", served.rest_url.removeprefix("http://"))
+    settings = Settings(root=layout.root, posts_source="bigquery", bigquery_grpc=served.grpc_address)
+    assert bring(open_bulk("bigquery", settings, now=NOW), layout).rows == 20
+
+
+def test_mirror_and_api_tell_the_same(tmp_path: Path, booru_files: Path) -> None:
+    """The same posts, tags and pools come from a site's API and from its mirror, but for what the API added since."""
+    found: dict[str, pa.Table] = {}
+    tables: dict[str, bytes] = {}
+    with start_booru(posts=40, year=2021, files=booru_files, rate_limit=False, bigquery=True) as booru:
+        rest, grpc_address = booru.bigquery
+        for name in ("api", "bigquery"):
+            settings = Settings(root=tmp_path / name, api_url=booru.api_url, cdn_url=booru.cdn_url, posts_source=name)
+            mirror = BigQuerySource(DATASET, emulator=rest, grpc_endpoint=grpc_address, now=datetime.now(UTC))
+            with Toolbox(settings) as tools:
+                reading = tools.source if name == "api" else mirror
+                bring(reading, tools.layout)
+                export_side_tables(reading, tools.layout, 2021, progress=lambda _line: None)
+                found[name] = pq.read_table(tools.layout.posts(2021)).drop_columns(["extra"])
+                tables |= {
+                    f"{name} {table}": tools.layout.side_table(2021, table).read_bytes() for table in ("tags", "pools")
+                }
+    assert found["api"].num_rows > 30
+    assert found["api"].equals(found["bigquery"])
+    assert sorted(tables["api tags"].splitlines()) == sorted(tables["bigquery tags"].splitlines())
+    assert len(tables["api pools"].splitlines()) == len(tables["bigquery pools"].splitlines()) > 0
