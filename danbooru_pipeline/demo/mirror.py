@@ -158,10 +158,11 @@ class Streams:
 DATASET: Final = "danbooru1.danbooru_public"
 
 
-def load_site(
-    mirror: Mirror, posts: Iterable[Mapping[str, Any]], tables: Mapping[str, Iterable[Mapping[str, Any]]]
-) -> None:
-    """Load what the nightly job exported of a site in 2021: posts without what the site added since, and side tables."""
+Records = Iterable[Mapping[str, Any]]
+
+
+def load_site(mirror: Mirror, posts: Records, tables: Mapping[str, Records]) -> None:
+    """Load what the nightly job exported of a site in 2021: side tables, and posts with the columns of that time."""
     mirror.load(f"{DATASET}.posts", as_table(posts, SITE_COLUMNS))
     for name, records in tables.items():
         held = list(records)

@@ -102,7 +102,7 @@ class LineTyper:
         self._database.register("lines", pa.table({"line": lines}))
         shape = _SHAPE_2017 if old else _SHAPE_2021
         # json_transform wants its shape as a constant; it is one of ours.
-        query = f"SELECT unnest(json_transform(line, '{shape}')) FROM lines"  # noqa: S608
+        query = f"SELECT unnest(json_transform(line, '{shape}')) FROM lines"
         texts: pa.Table = self._database.sql(query).to_arrow_table()
         self._database.unregister("lines")
         found = {name: one_chunk(texts[name]) for name in texts.column_names}

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.release.papers import ARCHIVE, hash_file
 from danbooru_pipeline.release.record import Release
+from danbooru_pipeline.release.tag_counts import TABLE as TAG_COUNTS
 
 _CONTEXT = {
     "@language": "en",
@@ -59,13 +60,14 @@ _TABLES = {
     "posts": ("parquet/posts-*.parquet", "One row a post: its tags, rating, score, source and times."),
     "files": ("manifest/files-*.parquet", "One row a post: what became of its file and of its 512px image, and why."),
 }
+_OURS = {TAG_COUNTS: "One row a tag and category: in how many posts of the release it is, by rating."}
 
 
 def croissant(folder: Path, release: Release, values: Mapping[str, Any]) -> bytes:
     """The description of a release whose tables are written."""
     sets = dict(_TABLES)
     for table in values["side_tables"]:
-        sets[table] = (f"parquet/{table}-*.parquet", f"The side table {table} of the site.")
+        sets[table] = (f"parquet/{table}-*.parquet", _OURS.get(table, f"The side table {table} of the site."))
     about = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -119,9 +121,14 @@ def _record_set(folder: Path, name: str, pattern: str, description: str) -> dict
         "@id": name,
         "name": name,
         "description": description,
-        "key": {"@id": f"{name}/id"},
-        "field": [_field(name, field) for field in schema],
+        **({"key": {"@id": f"{name}/id"}} if "id" in schema.names else {}),
+        # A list of objects has no simple type there; names and categories of tags are in other columns as well.
+        "field": [_field(name, field) for field in schema if not _holds_objects(field.type)],
     }
+
+
+def _holds_objects(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) and pa.types.is_struct(kind.value_type))
 
 
 def _field(table: str, field: pa.Field) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import msgspec
 from danbooru_pipeline.atomic import write_atomic
 from danbooru_pipeline.errors import NotARelease, ReleaseError
 from danbooru_pipeline.layout import Layout, release_name
+from danbooru_pipeline.release.tag_counts import TagStatistics
 
 RELEASE_JSON = "RELEASE.json"
 SHA256SUMS = "SHA256SUMS"
@@ -97,6 +98,7 @@ class Release:
         replaces: the version of the same year that this one took the place of.
         options: what the operator chose about the papers.
         history: all releases before this one that its folder's makers knew of, oldest first.
+        tag_statistics: sums of ``parquet/tag_counts-….parquet``.
         taken_down: posts that are in no release any more, up to the last id; ``removed.txt`` names them.
     """
 
@@ -116,6 +118,7 @@ class Release:
     replaces: ReleaseRef | None = None
     options: dict[str, Any] = field(default_factory=dict)
     history: list[Event] = field(default_factory=list)
+    tag_statistics: TagStatistics = field(default_factory=TagStatistics)
     taken_down: int = 0
     sha256sums_sha256: str
     created_at: str

@@ -44,6 +44,7 @@ from danbooru_pipeline.release.record import (
 from danbooru_pipeline.release.signing import sign_sums
 from danbooru_pipeline.release.staging import Staging
 from danbooru_pipeline.release.summary import ManifestSummary
+from danbooru_pipeline.release.tag_counts import write_tag_counts
 from danbooru_pipeline.release.takedowns import Takedowns, read_takedowns
 from danbooru_pipeline.release.verify import verify_tree
 from danbooru_pipeline.release.write_papers import PaperJob, write_papers
@@ -251,7 +252,10 @@ def _make(
     work.link_images()
     work.carry_metadata()
     work.write_archive()
-    draft = _release(plan, tags=tags.tags, instances=tags.instances, created_at=created_at, sums="")
+    draft = replace(
+        _release(plan, tags=tags.tags, instances=tags.instances, created_at=created_at, sums=""),
+        tag_statistics=write_tag_counts(work.folder, plan.year, threads=work.threads),
+    )
     if more_papers is not None:
         more_papers(work.folder, draft)
     standing = plan.layout.release(plan.year) if plan.standing else None

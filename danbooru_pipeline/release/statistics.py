@@ -6,16 +6,12 @@ from pathlib import Path
 import duckdb
 
 from danbooru_pipeline.release.sql import database, view
+from danbooru_pipeline.release.tag_counts import TABLE
 
 CATEGORIES = ("general", "artist", "copyright", "character", "meta")
 TOP_TAGS = 20
 #: A tag grows when it has at least this many posts of the release's year.
 GROWING_POSTS = 5
-
-_TAGS = " UNION ALL ".join(
-    f"SELECT created, unnest(string_split(tag_string_{name}, ' ')) AS tag, '{name}' AS category FROM p"
-    for name in CATEGORIES
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +59,15 @@ _SIZES = ((2**16, "< 64 KiB"), (2**18, "64–256 KiB"), (2**20, "256 KiB–1 MiB
 _LARGEST = "≥ 16 MiB"
 
 
-def gather_statistics(folder: Path, year: int, *, threads: int, samples: int = 24) -> Statistics:
-    """Count a release whose posts and manifest are written; `samples` 512px images are chosen by a hash of their id."""
+def gather_statistics(folder: Path, *, threads: int, samples: int = 24) -> Statistics:
+    """Count a release whose tables are written; `samples` 512px images are chosen by a hash of their id."""
     with database(threads=threads, spill=folder) as connection:
         view(connection, "posts", folder, "parquet/posts-*.parquet")
         view(connection, "files", folder, "manifest/files-*.parquet")
         connection.execute("CREATE VIEW p AS SELECT *, coalesce(year(created_at), 0) AS created FROM posts")
+        view(connection, "counts", folder, f"parquet/{TABLE}-*.parquet")
         connection.execute(
-            "CREATE TABLE tags AS SELECT tag, category, count(*)::BIGINT AS n, "
-            f"count(*) FILTER (created = {int(year)})::BIGINT AS fresh FROM ({_TAGS}) WHERE tag <> '' GROUP BY ALL"
+            "CREATE VIEW tags AS SELECT name AS tag, category, posts AS n, posts_of_year AS fresh FROM counts"
         )
         return Statistics(
             years=_bars(connection, "SELECT created, count(*) FROM p GROUP BY 1 ORDER BY 1"),

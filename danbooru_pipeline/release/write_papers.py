@@ -26,6 +26,7 @@ from danbooru_pipeline.release.shards import write_webdataset
 from danbooru_pipeline.release.side_tables import write_side_tables
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS, allowed_signers
 from danbooru_pipeline.release.statistics import Statistics, gather_statistics
+from danbooru_pipeline.release.tag_counts import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.takedowns import Takedowns
 from danbooru_pipeline.release.text import render
 from danbooru_pipeline.release.torrent import write_torrent
@@ -71,7 +72,7 @@ def write_papers(job: PaperJob) -> None:
         write_torrent(folder / ARCHIVE, url=_address(job))
     if job.options.signer:
         write_atomic(folder / ALLOWED_SIGNERS, allowed_signers(job.options.signer))
-    numbers = gather_statistics(folder, release.year, threads=job.threads)
+    numbers = gather_statistics(folder, threads=job.threads)
     values = _values(job, numbers, side=side, shards=shards)
     write_atomic(folder / CROISSANT, croissant(folder, release, values))
     write_atomic(folder / PAGE, render_page(folder, values))
@@ -101,7 +102,7 @@ def _values(job: PaperJob, numbers: Statistics, *, side: Mapping[str, int], shar
         "signer": options.signer,
         "torrent": options.torrent,
         "stats": numbers,
-        "side_tables": [name for name, rows in side.items() if rows],
+        "side_tables": [*(name for name, rows in side.items() if rows), *([TAG_COUNTS] if release.counts.tags else [])],
         "shards": shards,
         "day": release.created_at[:10],
         "month": datetime.fromisoformat(release.created_at).strftime("%B"),
