@@ -136,7 +136,7 @@ def look_at(source: Source | BulkSource, year: int) -> Look:
         SourceError: the source cannot be used.
     """
     if isinstance(source, BulkSource):
-        return Look(final_id=None, covers=True)  # whole tables are judged when they are read
+        return _look_at_table(source, year)
     limit = cutoff(year)
     low, high = 0, 1  # the first post above `low` belongs to the year or an earlier one, that above `high` does not
     first = _first_after(source, 0)
@@ -158,6 +158,16 @@ def look_at(source: Source | BulkSource, year: int) -> Look:
             covers = covers or after is not None
             high = middle
     return Look(final_id=low, covers=covers)
+
+
+def _look_at_table(source: BulkSource, year: int) -> Look:
+    """The same of a source of whole tables; their number of rows, or when they were written, stands for the id."""
+    table = source.open_table("posts", year)
+    if table is None:
+        return Look(final_id=None, covers=False)
+    covers = table.modified is None or table.modified.astimezone(UTC) > cutoff(year)
+    written = int(table.modified.timestamp()) if table.modified else 0
+    return Look(final_id=table.rows or written, covers=covers)
 
 
 def _first_after(source: Source, cursor: int) -> tuple[int, datetime] | None:

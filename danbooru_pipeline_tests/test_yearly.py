@@ -1,5 +1,7 @@
 """When the release of a year is begun."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import SourceUnreachable
+from danbooru_pipeline.sources.bulk import BulkTable
 from danbooru_pipeline.toolbox import Toolbox
 from danbooru_pipeline.yearly import LOOKS, Decision, Look, Memory, decide, look_at, read_memory, write_memory
 from danbooru_pipeline.years import cutoff
@@ -92,3 +95,35 @@ def test_final_id_is_found_in_a_source(tools: Toolbox, booru: BooruProcess) -> N
         assert look.final_id == max(ids)
         assert look.covers
     assert not look_at(tools.source, 2030).covers
+
+
+@dataclass
+class OneTable:
+    """A source of whole tables with posts of which only the facts are asked."""
+
+    rows: int | None
+    modified: datetime | None
+    name: str = "dump"
+
+    def probe(self) -> None:
+        """It is there."""
+
+    def open_table(self, table: str, year: int) -> BulkTable | None:
+        """The facts."""
+        assert table == "posts"
+        return BulkTable(blocks=(), rows=self.rows, modified=self.modified) if year < 2030 else None
+
+    def earlier_files(self, year: int) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """None."""
+        assert year
+        return iter(())
+
+
+def test_whole_tables_begin_a_release_when_they_were_written_after_the_year() -> None:
+    """A table from before New Year does not cover the year; one from after it does, and is the same at every look."""
+    before, after = datetime(2021, 12, 30, tzinfo=UTC), datetime(2022, 1, 9, tzinfo=UTC)
+    assert not look_at(OneTable(5, before), 2021).covers
+    assert look_at(OneTable(5, after), 2021) == Look(final_id=5, covers=True)
+    assert look_at(OneTable(None, after), 2021) == Look(final_id=int(after.timestamp()), covers=True)
+    assert look_at(OneTable(None, None), 2021).covers
+    assert look_at(OneTable(5, after), 2030) == Look(final_id=None, covers=False)

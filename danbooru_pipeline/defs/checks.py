@@ -1,16 +1,21 @@
-"""Checks of images and release: each with numbers over time and the worst rows as a table.
+"""Checks of metadata, images and release: each with numbers over time and the worst rows as a table.
 
 A check that blocks keeps a release from being published; one that warns is for the operator to look at.
 """
+
+from datetime import datetime
 
 import dagster as dg
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.defs.images import images_512px, original_images
+from danbooru_pipeline.defs.metadata import posts, side_tables
 from danbooru_pipeline.defs.partitions import bucket_releases, releases
 from danbooru_pipeline.defs.release import release_manifest, release_snapshot
 from danbooru_pipeline.defs.runs import SHOWN
+from danbooru_pipeline.errors import SourceStale
 from danbooru_pipeline.layout import BUCKETS
+from danbooru_pipeline.posts.drift import Columns, column_drift
 from danbooru_pipeline.quality import (
     MAX_MISSING_SHARE,
     composition,
@@ -19,7 +24,10 @@ from danbooru_pipeline.quality import (
     px512_balance,
 )
 from danbooru_pipeline.release import read_summary, verify_release
+from danbooru_pipeline.sources.report import judge_freshness, read_report
+from danbooru_pipeline.sources.tables import read_table_reports, stale_tables
 from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline.years import cutoff
 
 _WARN = dg.AssetCheckSeverity.WARN
 
@@ -29,6 +37,96 @@ def _table(head: str, rows: list[str]) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md("\n".join([head, "|" + "---|" * columns, *(rows[:SHOWN] or ["| none |"])]))
 
 
+@dg.asset_check(asset=posts, blocking=True, partitions_def=releases)
+def posts_reach_the_end_of_the_year(
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]
+) -> dg.AssetCheckResult:
+    """The source goes up to the release's cutoff, gives as many rows as it says, and no fewer posts than last year."""
+    year = int(context.partition_key)
+    now, before = read_report(toolbox.layout, year), read_report(toolbox.layout, year - 1)
+    if now is None:
+        return dg.AssetCheckResult(passed=False, description=f"there is no report; build `posts` of {year} again")
+    verdict = judge_freshness(now, year)
+    if not verdict.fresh:
+        toolbox.stopped_by = SourceStale(verdict.why)  # a build without the UI ends with the same words
+    rows = [
+        f"| {name} | {getattr(before, key, None) or ''} | {getattr(now, key) or ''} |"
+        for name, key in (
+            ("source", "name"), ("last id", "max_id"), ("newest post", "max_created_at"), ("rows", "rows"),
+            ("rows that the source announces", "announced"), ("table written", "modified"),
+            ("posts after the cutoff", "beyond"), ("rejected rows", "rejected"),
+        )
+    ]  # fmt: skip
+    return dg.AssetCheckResult(
+        passed=verdict.fresh,
+        description=verdict.why,
+        metadata={
+            "last_id": now.max_id,
+            "rows": now.rows,
+            "rejected": now.rejected,
+            "posts_after_the_cutoff": now.beyond,
+            "hours_before_the_cutoff": _hours_before(cutoff(year), now.max_created_at),
+            "source": _table(f"| | {year - 1} | {year} |", rows),
+        },
+    )
+
+
+def _hours_before(limit: datetime, newest: datetime | None) -> float:
+    return (limit - newest).total_seconds() / 3600 if newest is not None else -1.0
+
+
+@dg.asset_check(asset=posts, partitions_def=releases)
+def columns_are_those_of_last_year(
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]
+) -> dg.AssetCheckResult:
+    """No column of the posts is new, lost or of another type since last year. Nothing is lost: `extra` keeps it."""
+    year = int(context.partition_key)
+    now, before = read_report(toolbox.layout, year), read_report(toolbox.layout, year - 1)
+    found = column_drift(before.columns if before else None, now.columns if now else Columns())
+    rows = [
+        *(f"| {name} | new | {count:,} |" for name, count in found.appeared.items()),
+        *(f"| {name} | lost | |" for name in found.lost),
+        *(f"| {name} | another type | {count:,} |" for name, count in found.retyped.items()),
+    ]
+    return dg.AssetCheckResult(
+        passed=not found,
+        severity=_WARN,
+        metadata={
+            "new": len(found.appeared),
+            "lost": len(found.lost),
+            "retyped": len(found.retyped),
+            "columns": _table("| column | what | rows |", rows),
+        },
+    )
+
+
+@dg.asset_check(asset=side_tables, blocking=True, partitions_def=releases)
+def side_tables_reach_the_end_of_the_year(
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]
+) -> dg.AssetCheckResult:
+    """Every side table that says when it was written was written after the release's cutoff."""
+    year = int(context.partition_key)
+    reports = read_table_reports(toolbox.layout, year)
+    stale = stale_tables(reports, year)
+    rows = [
+        f"| {name} | {report.status} | {report.rows:,} | {report.modified or ''} | {'stale' if name in stale else ''} |"
+        for name, report in sorted(reports.items(), key=lambda item: item[0] not in stale)
+    ]
+    why = (
+        f"{', '.join(stale)}: written before {cutoff(year):%Y-%m-%d %H:%M} UTC; set DANBOORU_TABLES_SOURCE to a newer "
+        "source, then build `side_tables` again"
+    )
+    return dg.AssetCheckResult(
+        passed=not stale,
+        description=why if stale else None,
+        metadata={
+            "tables": sum(report.status == "ok" for report in reports.values()),
+            "stale": len(stale),
+            "what_came": _table("| table | status | rows | written | |", rows),
+        },
+    )
+
+
 @dg.asset_check(asset=release_manifest, blocking=True, partitions_def=releases)
 def every_post_has_its_row(
     context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]
@@ -36,12 +134,12 @@ def every_post_has_its_row(
     """Posts and manifest have the same number of rows, each status is counted, and the pending ones are named."""
     year = int(context.partition_key)
     summary = read_summary(toolbox.layout, year)
-    posts = pq.read_metadata(toolbox.layout.posts(year)).num_rows
-    rows = [f"| {name} | {count:,} |" for name, count in summary.statuses.items()]
+    count = pq.read_metadata(toolbox.layout.posts(year)).num_rows
+    rows = [f"| {name} | {number:,} |" for name, number in summary.statuses.items()]
     return dg.AssetCheckResult(
-        passed=posts == summary.posts == sum(summary.statuses.values()),
+        passed=count == summary.posts == sum(summary.statuses.values()),
         metadata={
-            "posts": posts,
+            "posts": count,
             "manifest_rows": summary.posts,
             "pending": summary.pending,
             "statuses": _table("| status | posts |", rows),
@@ -139,6 +237,9 @@ def every_bucket_is_finished(context: dg.AssetCheckExecutionContext) -> dg.Asset
 
 
 CHECKS = [
+    posts_reach_the_end_of_the_year,
+    columns_are_those_of_last_year,
+    side_tables_reach_the_end_of_the_year,
     every_post_has_its_row,
     every_sfw_row_has_its_512px_image,
     few_files_are_missing,

@@ -3,7 +3,7 @@
 import dagster as dg
 import msgspec
 
-from danbooru_pipeline.defs.automation import FOLLOW_NEWEST_RELEASE, OWNERS
+from danbooru_pipeline.defs.automation import FOLLOW_CHECKED_RELEASE, OWNERS
 from danbooru_pipeline.defs.partitions import releases
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.locks import exclusive
@@ -40,7 +40,7 @@ def posts(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox])
     kinds={"parquet"},
     owners=OWNERS,
     deps=[posts],
-    automation_condition=FOLLOW_NEWEST_RELEASE,
+    automation_condition=FOLLOW_CHECKED_RELEASE,
 )
 def posts_by_bucket(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
     """The posts of a release as one small file a bucket, so that a bucket reads its own rows in milliseconds."""

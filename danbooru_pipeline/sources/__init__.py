@@ -8,9 +8,10 @@ from danbooru_pipeline.sources.api import ApiSource
 from danbooru_pipeline.sources.bring import bring_posts
 from danbooru_pipeline.sources.bulk import BulkSource
 from danbooru_pipeline.sources.refreshed import News, ask_again, forget_news, keep_news, merge_news
+from danbooru_pipeline.sources.report import SweepReport
 from danbooru_pipeline.sources.source import Page, Source
 from danbooru_pipeline.sources.split import split_by_bucket
-from danbooru_pipeline.sources.sweep import SweepReport, sweep_posts
+from danbooru_pipeline.sources.sweep import sweep_posts
 from danbooru_pipeline.sources.tables import SIDE_TABLES, export_side_tables
 
 __all__ = [

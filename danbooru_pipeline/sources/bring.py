@@ -5,8 +5,9 @@ from datetime import datetime
 
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.sources.bulk import BulkSource, load_posts
+from danbooru_pipeline.sources.report import SweepReport
 from danbooru_pipeline.sources.source import Source
-from danbooru_pipeline.sources.sweep import SweepReport, sweep_posts
+from danbooru_pipeline.sources.sweep import sweep_posts
 
 
 def bring_posts(

@@ -7,8 +7,8 @@ off, and posts up to the cutoff of the release. A read that was killed begins an
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol, runtime_checkable
+from datetime import UTC, datetime
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -19,15 +19,12 @@ from danbooru_pipeline.atomic import atomic_file, write_atomic
 from danbooru_pipeline.errors import SourceStale, SourceUnusable
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import POST_SCHEMA, LineTyper, RejectedRow, Typed, posts_writer
+from danbooru_pipeline.posts.drift import ColumnTally
 from danbooru_pipeline.release.regroup import Regrouper
 from danbooru_pipeline.sources.digest import RowDigest
-from danbooru_pipeline.sources.sweep import ROWS_PER_GROUP, SweepReport
+from danbooru_pipeline.sources.report import SweepReport, judge_freshness
+from danbooru_pipeline.sources.sweep import ROWS_PER_GROUP
 from danbooru_pipeline.years import cutoff
-
-#: Longest time between the newest post and the cutoff: some uploads' worth, within these bounds.
-MIN_GAP: Final = timedelta(days=3)
-MAX_GAP: Final = timedelta(days=31)
-UPLOADS_OF_GAP: Final = 5
 
 Progress = Callable[[str], None]
 
@@ -94,8 +91,11 @@ def load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, 
         for batch in load.batches(table, progress):
             sorter.add(batch)
         _require_all(source.name, "posts", load.read, table.rows)
-        _require_fresh(source.name, year, load, table.modified)
-        report = _write(source.name, layout, year, sorter, load, now=now)
+        seen = load.report(source.name, table, now=now)
+        verdict = judge_freshness(seen, year)
+        if not verdict.fresh:
+            raise SourceStale(verdict.why)
+        report = _write(layout, year, sorter, seen)
     _write_rejected(layout, year, load)
     _carry_earlier_years(source, layout, year)
     write_atomic(layout.posts_report(year), msgspec.json.format(msgspec.json.encode({"source": report})))
@@ -123,10 +123,10 @@ class _Load:
         self.limit = limit
         self.read = 0
         self.beyond = 0
+        self.kept = 0
+        self.max_id = 0
         self.rejected: list[bytes] = []
-        self.oldest: datetime | None = None
-        self.newest: datetime | None = None
-        self.placed = 0
+        self.created: list[datetime] = []  # of the first and the last post up to the cutoff
 
     def batches(self, table: BulkTable, progress: Progress) -> Iterator[pa.Table]:
         """Typed rows up to the cutoff, some thousand at a time."""
@@ -142,23 +142,34 @@ class _Load:
             progress(f"posts: {self.read:,} rows read")
 
     def _up_to_the_cutoff(self, rows: pa.Table) -> pa.Table:
-        span = pc.min_max(rows["created_at"]).as_py()
-        self.placed += rows.num_rows
-        self.oldest = min(self.oldest or span["min"], span["min"])
-        self.newest = max(self.newest or span["max"], span["max"])
-        if span["max"] <= self.limit:
-            return rows
-        within = rows.filter(pc.less_equal(rows["created_at"], pa.scalar(self.limit, rows["created_at"].type)))
-        self.beyond += rows.num_rows - within.num_rows
+        within = rows
+        if pc.max(rows["created_at"]).as_py() > self.limit:
+            within = rows.filter(pc.less_equal(rows["created_at"], pa.scalar(self.limit, rows["created_at"].type)))
+            self.beyond += rows.num_rows - within.num_rows
+        if within.num_rows:
+            self.kept += within.num_rows
+            self.max_id = max(self.max_id, pc.max(within["id"]).as_py())
+            self.created += pc.min_max(within["created_at"]).as_py().values()
+            self.created = [min(self.created), max(self.created)]
         return within
 
-    @property
-    def allowed_gap(self) -> timedelta:
-        """Longest time before the cutoff without a post that is believed: by how densely they come."""
-        if self.oldest is None or self.newest is None:
-            return MIN_GAP
-        spacing = (self.newest - self.oldest) / max(1, self.placed)
-        return min(MAX_GAP, max(MIN_GAP, UPLOADS_OF_GAP * spacing))
+    def report(self, name: str, table: BulkTable, *, now: datetime) -> SweepReport:
+        """What was seen, before the rows are sorted and repeated ones are gone."""
+        return SweepReport(
+            name=name,
+            taken_at=now.astimezone(UTC),
+            rows=self.kept,
+            rejected=len(self.rejected),
+            max_id=self.max_id,
+            min_created_at=min(self.created, default=None),
+            max_created_at=max(self.created, default=None),
+            beyond=self.beyond,
+            announced=table.rows,
+            modified=table.modified,
+            sha256="",
+            requests=0,
+            drifted=0,
+        )
 
 
 def _rejected_line(row: RejectedRow) -> bytes:
@@ -174,50 +185,19 @@ def _require_all(name: str, table: str, read: int, announced: int | None) -> Non
         )
 
 
-def _require_fresh(name: str, year: int, load: _Load, modified: datetime | None) -> None:
-    """Refuse posts that end before the release does. A post after the cutoff proves that they do not."""
-    limit = cutoff(year)
-    written = f", and was written {modified:%Y-%m-%d}" if modified else ""
-    if load.newest is None:
-        raise SourceStale(f"the {name} source has no posts with an id and a time; set DANBOORU_POSTS_SOURCE=api")
-    old_table = modified is not None and modified.astimezone(UTC) < limit
-    if load.beyond or (not old_table and limit - load.newest <= load.allowed_gap):
-        return
-    raise SourceStale(
-        f"the posts of the {name} source are stale: the newest is of {load.newest:%Y-%m-%d %H:%M} UTC{written}, and "
-        f"Danbooru{year} goes up to {limit:%Y-%m-%d %H:%M} UTC; take posts from the API (DANBOORU_POSTS_SOURCE=api, "
-        f"and DANBOORU_TABLES_SOURCE={name} for the tables), or get a newer {name}"
-    )
-
-
-def _write(name: str, layout: Layout, year: int, sorter: Regrouper, load: _Load, *, now: datetime) -> SweepReport:
-    digest = RowDigest(POST_SCHEMA)
-    report = SweepReport(
-        name=name,
-        taken_at=now.astimezone(UTC),
-        rows=0,
-        rejected=len(load.rejected),
-        max_id=0,
-        max_created_at=None,
-        sha256="",
-        requests=0,
-        drifted=0,
-    )
+def _write(layout: Layout, year: int, sorter: Regrouper, seen: SweepReport) -> SweepReport:
+    digest, columns = RowDigest(POST_SCHEMA), ColumnTally()
+    rows = drifted = 0
     with atomic_file(layout.posts(year)) as file, posts_writer(file) as writer:
         for _, group in sorter.groups():
             table = _newest_of_each(group)
             for start in range(0, table.num_rows, ROWS_PER_GROUP):
                 writer.write_table(table.slice(start, ROWS_PER_GROUP))
             digest.update(table)
-            last = pc.max(table["created_at"]).as_py()
-            report = replace(
-                report,
-                rows=report.rows + table.num_rows,
-                drifted=report.drifted + table.num_rows - table["extra"].null_count,
-                max_id=table["id"][-1].as_py(),
-                max_created_at=max(report.max_created_at or last, last),
-            )
-    return replace(report, sha256=digest.hexdigest())
+            columns.add(table)
+            rows += table.num_rows
+            drifted += table.num_rows - table["extra"].null_count
+    return replace(seen, rows=rows, drifted=drifted, sha256=digest.hexdigest(), columns=columns.columns())
 
 
 def _newest_of_each(group: pa.Table) -> pa.Table:

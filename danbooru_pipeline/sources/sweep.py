@@ -30,9 +30,11 @@ from danbooru_pipeline.posts import (
     posts_writer,
     write_posts,
 )
+from danbooru_pipeline.posts.drift import ColumnTally
 from danbooru_pipeline.sources.digest import RowDigest
 from danbooru_pipeline.sources.parts import Parts
 from danbooru_pipeline.sources.refreshed import forget_news
+from danbooru_pipeline.sources.report import SweepReport
 from danbooru_pipeline.sources.source import Page, Source
 from danbooru_pipeline.years import cutoff
 
@@ -48,27 +50,6 @@ FIRST_POSSIBLE_YEAR: Final = 2004  # the site began in 2005
 Progress = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepReport:
-    """What a sweep saw.
-
-    Attributes:
-        sha256: digest of the rows alone, so that an unchanged source gives an unchanged digest.
-        requests: pages asked for in this run.
-        drifted: how many rows hold columns that the schema does not know.
-    """
-
-    name: str
-    taken_at: datetime
-    rows: int
-    rejected: int
-    max_id: int
-    max_created_at: datetime | None
-    sha256: str
-    requests: int
-    drifted: int
-
-
 def sweep_posts(source: Source, layout: Layout, year: int, *, now: datetime, progress: Progress) -> SweepReport:
     """Bring all posts of a release to ``metadata/YEAR/posts.parquet``, resuming where an earlier sweep stopped.
 
@@ -81,7 +62,7 @@ def sweep_posts(source: Source, layout: Layout, year: int, *, now: datetime, pro
     sweep.run(source, progress)
     _require_no_step_back(layout, year, sweep.cursor)
     forget_news(layout, year)
-    report = _merge(source.name, folder, layout.posts(year), now=now, requests=sweep.requests)
+    report = _merge(sweep, source.name, layout.posts(year), now=now)
     _write_rejected(folder, layout.rejected(year))
     write_atomic(layout.posts_report(year), msgspec.json.format(msgspec.json.encode({"source": report})))
     shutil.rmtree(folder)
@@ -183,30 +164,34 @@ class _Sweep:
         self.start, self.pages, self.rows, self.rejected = self.cursor, 0, {}, {}
 
 
-def _merge(name: str, folder: Path, target: Path, *, now: datetime, requests: int) -> SweepReport:
+def _merge(sweep: "_Sweep", name: str, target: Path, *, now: datetime) -> SweepReport:
     """Write the parts one after the other; they cover rising ids, so the whole is sorted."""
-    digest = RowDigest(POST_SCHEMA)
+    digest, columns = RowDigest(POST_SCHEMA), ColumnTally()
     rows = drifted = max_id = 0
-    newest: datetime | None = None
+    created: list[datetime] = []
     with atomic_file(target) as file, posts_writer(file) as writer:
-        for table in _groups(sorted(folder.glob("*.parquet"))):
+        for table in _groups(sweep.parts.paths()):
             writer.write_table(table)
             digest.update(table)
+            columns.add(table)
             rows += table.num_rows
             drifted += table.num_rows - table["extra"].null_count
             max_id = table["id"][-1].as_py()
-            last = pc.max(table["created_at"]).as_py()
-            newest = last if newest is None else max(newest, last)
+            created += pc.min_max(table["created_at"]).as_py().values()
+    rejected = sweep.parts.folder.glob("*.rejected.jsonl")
     return SweepReport(
         name=name,
         taken_at=now.astimezone(UTC),
         rows=rows,
-        rejected=sum(path.read_bytes().count(b"\n") for path in folder.glob("*.rejected.jsonl")),
+        rejected=sum(path.read_bytes().count(b"\n") for path in rejected),
         max_id=max_id,
-        max_created_at=newest,
+        min_created_at=min(created, default=None),
+        max_created_at=max(created, default=None),
+        beyond=sweep.beyond,
         sha256=digest.hexdigest(),
-        requests=requests,
+        requests=sweep.requests,
         drifted=drifted,
+        columns=columns.columns(),
     )
 
 

@@ -6,8 +6,9 @@ kept until all tables are there, so an export that was killed or failed goes on 
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from danbooru_pipeline.sources.bulk import BulkSource
 from danbooru_pipeline.sources.leave_out import names
 from danbooru_pipeline.sources.parts import Parts, drop_if_old
 from danbooru_pipeline.sources.source import Source
+from danbooru_pipeline.years import cutoff
 
 #: Tables that an anonymous user can read in full and that make tags and pools of posts understandable. An allow-list,
 #: since some tables of the site hold private data.
@@ -47,11 +49,34 @@ PAGES_PER_PART: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class TableReport:
-    """How the export of one side table went: ``ok``, ``absent`` or ``failed``, and then why."""
+    """How the export of one side table went: ``ok``, ``absent`` or ``failed``, and then why.
+
+    Attributes:
+        modified: when the source last wrote it, as far as it tells.
+    """
 
     status: str
     rows: int = 0
     problem: str | None = None
+    modified: datetime | None = None
+
+
+class _Reports(msgspec.Struct):
+    tables: dict[str, TableReport]
+
+
+def read_table_reports(layout: Layout, year: int) -> dict[str, TableReport]:
+    """How the last export of a year went; nothing when there was none."""
+    try:
+        return msgspec.json.decode(layout.side_tables_report(year).read_bytes(), type=_Reports).tables
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+def stale_tables(reports: Mapping[str, TableReport], year: int) -> list[str]:
+    """Tables that were written before the release's year was over."""
+    limit = cutoff(year)
+    return [name for name, report in reports.items() if report.modified is not None and report.modified < limit]
 
 
 def export_side_tables(
@@ -99,7 +124,7 @@ def _export_rows(source: BulkSource, layout: Layout, year: int, table: str) -> T
                     file.write(encode_record(record))
         if found.rows is not None and rows != found.rows:
             raise SourceUnusable(f"{table} has {rows:,} rows and is said to have {found.rows:,}; read it again")
-    return TableReport("ok", rows=rows)
+    return TableReport("ok", rows=rows, modified=found.modified)
 
 
 class _Pages:

@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import msgspec
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.utils import make_new_run_id
 
+from danbooru_pipeline.atomic import write_atomic
 from danbooru_pipeline.definitions import build_defs
 from danbooru_pipeline.defs.sensors import BEGAN_TAG, tell_of_releases, yearly_release, yearly_release_on_a_date
 from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.errors import SourceStale
+from danbooru_pipeline.posts.drift import Columns
 from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.sources.report import SweepReport, read_report
 from danbooru_pipeline.toolbox import Toolbox
 from danbooru_pipeline_tests.defs.test_assets import METADATA, RELEASE, run_buckets, run_year
 
@@ -80,6 +85,57 @@ def test_lost_cursor_begins_nothing_twice(in_january: Toolbox, booru: BooruProce
         )
         scheduled: Any = yearly_release_on_a_date(context)
         assert isinstance(scheduled, dg.SkipReason)
+
+
+def test_metadata_is_checked_with_numbers(tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance) -> None:
+    """Posts that reach the end of their year pass; columns that are new this year are shown and keep nothing back."""
+    for year in (2021, 2022):
+        booru.set_year(year)
+        result = run_year(tools, instance, METADATA, year)
+        assert result.success
+    found = {each.check_name: each for each in result.get_asset_check_evaluations()}
+    fresh = found["posts_reach_the_end_of_the_year"]
+    assert fresh.passed
+    assert "there are posts after the cutoff" in str(fresh.description)
+    assert fresh.metadata["last_id"].value == read_report(tools.layout, 2022).max_id  # type: ignore[union-attr]
+    assert "| last id |" in str(fresh.metadata["source"].value)
+    assert found["side_tables_reach_the_end_of_the_year"].passed
+    assert found["columns_are_those_of_last_year"].metadata.keys() >= {"new", "lost", "retyped", "columns"}
+
+
+def test_stale_source_holds_up_what_follows(tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance) -> None:
+    """A site that ends eleven months before the release fails the check that blocks: no buckets are made of it."""
+    result = run_year(tools, instance, ["posts", "posts_by_bucket"], 2022)  # the site is of January 2022
+    assert not result.success
+    (check,) = [each for each in result.get_asset_check_evaluations() if each.blocking]
+    assert not check.passed
+    assert "stale" in str(check.description)
+    assert "DANBOORU_API_URL" in str(check.description)
+    assert isinstance(tools.stopped_by, SourceStale)
+    assert not tools.layout.posts_by_bucket(2022).exists()
+
+
+def test_drift_of_columns_is_told(tools: Toolbox, instance: dg.DagsterInstance) -> None:
+    """A column that came, one that went and one of another type are named beside how often they were."""
+    for year, columns in (
+        (2021, Columns(filled=("id", "score", "rating"), new={"media_asset": 5})),
+        (2022, Columns(filled=("id", "rating"), new={"media_asset": 7, "sound": 2}, retyped={"rating": 3})),
+    ):
+        report = SweepReport(
+            name="api", taken_at=JANUARY, rows=9, rejected=0, max_id=9, max_created_at=JANUARY, beyond=1, sha256="x",
+            requests=1, drifted=7, columns=columns,
+        )  # fmt: skip
+        write_atomic(tools.layout.posts_report(year), msgspec.json.encode({"source": report}))
+    job = build_defs(resources={"toolbox": tools}).resolve_implicit_global_asset_job_def()
+    check = dg.AssetCheckKey(dg.AssetKey("posts"), "columns_are_those_of_last_year")
+    subset = job.get_subset(asset_selection=set(), asset_check_selection={check})
+    result = subset.execute_in_process(instance=instance, tags={"dagster/partition": "2022"})
+    (found,) = result.get_asset_check_evaluations()
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    table = str(found.metadata["columns"].value)
+    assert [line for line in table.splitlines() if line.startswith(("| s", "| r"))] == [
+        "| sound | new | 2 |", "| score | lost | |", "| rating | another type | 3 |"
+    ]  # fmt: skip
 
 
 def test_whole_release_passes_its_checks(tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance) -> None:
