@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -20,11 +20,15 @@ from danbooru_pipeline.errors import SourceStale, SourceUnusable
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import POST_SCHEMA, LineTyper, RejectedRow, Typed, posts_writer
 from danbooru_pipeline.posts.drift import ColumnTally
-from danbooru_pipeline.release.regroup import Regrouper
+from danbooru_pipeline.release.regroup import Ids, Regrouper
 from danbooru_pipeline.sources.digest import RowDigest
 from danbooru_pipeline.sources.report import SweepReport, judge_freshness
 from danbooru_pipeline.sources.sweep import ROWS_PER_GROUP
 from danbooru_pipeline.years import cutoff
+
+#: Rows that are held before they are sorted and spilled, and ids of one sorted piece: 2 KB a row, some copies each.
+ROWS_PER_RUN: Final = 100_000
+IDS_PER_PIECE: Final = 50_000
 
 Progress = Callable[[str], None]
 
@@ -86,7 +90,7 @@ def load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, 
         raise SourceUnusable(
             f"the {source.name} source has no posts of {year}; check its address, or set DANBOORU_POSTS_SOURCE=api"
         )
-    with Regrouper(POST_SCHEMA, key=lambda ids: np.asarray(ids // 200_000), folder=_made(layout, year)) as sorter:
+    with Regrouper(POST_SCHEMA, key=_id_range, folder=_made(layout, year), run_rows=ROWS_PER_RUN) as sorter:
         load = _Load(cutoff(year))
         for batch in load.batches(table, progress):
             sorter.add(batch)
@@ -109,6 +113,10 @@ def _carry_earlier_years(source: BulkSource, layout: Layout, year: int) -> None:
     for name, chunks in source.earlier_files(year):
         with atomic_file(folder / name) as file:
             file.writelines(chunks)
+
+
+def _id_range(ids: Ids) -> Ids:
+    return np.asarray(ids // IDS_PER_PIECE)
 
 
 def _made(layout: Layout, year: int) -> Any:
