@@ -2,7 +2,8 @@
 
 A tar file is cut into segments, each compressed as an xz stream of its own; the file is their concatenation, which
 ``xz``, GNU tar and Python read as one. Compression is the one expensive step of a release (xz -6: 1.6 MB a CPU second),
-so it must use every core; `lzma` lets other threads run meanwhile. Segments are as large as those of `xz -T`, so the size is the same.
+so it must use every core; `lzma` lets other threads run meanwhile. Segments are as large as the
+blocks of ``xz -T``, and so is the whole.
 """
 
 import itertools
