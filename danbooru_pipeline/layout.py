@@ -123,6 +123,11 @@ class Layout:
         """Everything known about the posts of a release."""
         return self.root / "metadata" / str(year)
 
+    @property
+    def segments(self) -> Path:
+        """Compressed pieces of the newest metadata archive, so that the next one need not make them again."""
+        return self.root / "metadata" / "segments"
+
     def year_lock(self, year: int) -> Path:
         """Lock that one process at a time holds while it writes the metadata of a release."""
         return self.metadata(year) / ".lock"

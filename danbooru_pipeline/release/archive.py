@@ -7,7 +7,6 @@ blocks of ``xz -T``, and so is the whole.
 """
 
 import itertools
-import lzma
 import tarfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ from typing import BinaryIO
 
 from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.release.progress import Progress, silent
+from danbooru_pipeline.release.segments import SMALLEST, SegmentStore, compress
 
 SEGMENT_BYTES = 24 * 2**20
 PRESET = 6
@@ -43,8 +43,19 @@ def write_tar_xz(
     threads: int,
     preset: int = PRESET,
     progress: Progress = silent,
+    store: SegmentStore | None = None,
 ) -> None:
-    """Write files as a tar.xz, sorted by name, owned by nobody, all with one time in seconds."""
+    """Write files as a tar.xz, sorted by name, owned by nobody, all with one time in seconds.
+
+    Args:
+        file: where it goes.
+        members: what is in it.
+        mtime: the time of every member.
+        threads: that compress.
+        preset: of xz.
+        progress: told about segments.
+        store: keeps compressed segments; those that the archive does not need are dropped from it.
+    """
     ordered = sorted(members)
     sizes = [member.path.stat().st_size for member in ordered]
     lengths = [_BLOCK + size + -size % _BLOCK for size in sizes]
@@ -56,8 +67,18 @@ def write_tar_xz(
         ),
         [lambda: bytes(end)],
     )
-    count = sum(-(-length // SEGMENT_BYTES) for length in lengths) + 1
-    write_xz(file, segments, threads=threads, preset=preset, progress=lambda done: progress("archive", done, count))
+    count = sum(len(list(_cuts(length - _BLOCK))) for length in lengths) + 1
+    pack = compress if store is None else store.compress
+    write_xz(
+        file,
+        segments,
+        threads=threads,
+        preset=preset,
+        progress=lambda done: progress("archive", done, count),
+        pack=pack,
+    )
+    if store is not None:
+        store.drop_unused()
 
 
 def _segments(member: Member, size: int, *, mtime: int) -> Iterator[Segment]:
@@ -67,8 +88,7 @@ def _segments(member: Member, size: int, *, mtime: int) -> Iterator[Segment]:
     header = info.tobuf(tarfile.GNU_FORMAT)
     length = len(header) + size + -size % _BLOCK
 
-    def piece(start: int) -> bytes:
-        end = min(start + SEGMENT_BYTES, length)
+    def piece(start: int, end: int) -> bytes:
         head = header[start:end]
         first = max(0, start - len(header))
         wanted = max(0, min(end - len(header), size) - first)
@@ -79,8 +99,14 @@ def _segments(member: Member, size: int, *, mtime: int) -> Iterator[Segment]:
             raise StoreError(f"{member.path} became shorter while it was read; run the build again")
         return (head + data).ljust(end - start, b"\0")
 
-    for start in range(0, length, SEGMENT_BYTES):
-        yield lambda start=start: piece(start)  # type: ignore[misc]
+    for start, end in _cuts(length - _BLOCK):
+        yield lambda start=start, end=end: piece(start, end)  # type: ignore[misc]
+
+
+def _cuts(content: int) -> Iterator[tuple[int, int]]:
+    """Where a member is cut. The header of a large one stands alone, since it has the time of the archive in it."""
+    starts = [0, *range(_BLOCK if content >= SMALLEST else SEGMENT_BYTES, _BLOCK + content, SEGMENT_BYTES)]
+    return itertools.pairwise([*starts, _BLOCK + content])
 
 
 def write_xz(
@@ -90,6 +116,7 @@ def write_xz(
     threads: int,
     preset: int = PRESET,
     progress: Callable[[int], None] = lambda _: None,
+    pack: Callable[[bytes, int], bytes] = compress,
 ) -> None:
     """Compress segments in parallel and write them in order; twice as many as threads are held at a time."""
     waiting: deque[Future[bytes]] = deque()
@@ -97,7 +124,7 @@ def write_xz(
     with ThreadPoolExecutor(max(1, threads), thread_name_prefix="xz") as pool:
         try:
             for segment in segments:
-                waiting.append(pool.submit(_compress, segment, preset))
+                waiting.append(pool.submit(_packed, segment, pack, preset))
                 if len(waiting) >= 2 * threads:
                     file.write(waiting.popleft().result())
                     done += 1
@@ -111,8 +138,8 @@ def write_xz(
                 future.cancel()
 
 
-def _compress(segment: Segment, preset: int) -> bytes:
-    return lzma.compress(segment(), format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC64, preset=preset)
+def _packed(segment: Segment, pack: Callable[[bytes, int], bytes], preset: int) -> bytes:
+    return pack(segment(), preset)
 
 
 def text_segments(lines: Iterable[bytes], size: int = SEGMENT_BYTES) -> Iterator[Segment]:

@@ -41,6 +41,7 @@ from danbooru_pipeline.release.record import (
     read_release,
     write_release,
 )
+from danbooru_pipeline.release.segments import SegmentStore
 from danbooru_pipeline.release.signing import sign_sums
 from danbooru_pipeline.release.staging import Staging
 from danbooru_pipeline.release.summary import ManifestSummary
@@ -224,7 +225,14 @@ def apply_snapshot(
         if release is None:
             if staging.exists():
                 shutil.rmtree(staging)
-            work = Staging(staging, plan.content, year=year, threads=threads or os.cpu_count() or 1, progress=progress)
+            work = Staging(
+                staging,
+                plan.content,
+                year=year,
+                threads=threads or os.cpu_count() or 1,
+                progress=progress,
+                segments=SegmentStore(layout.segments),
+            )
             release = _make(plan, work, created_at=created_at, signing_key=signing_key, more_papers=more_papers)
         _swap_in(layout, year)
         return release

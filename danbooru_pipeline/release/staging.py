@@ -46,6 +46,7 @@ from danbooru_pipeline.release.papers import (
 )
 from danbooru_pipeline.release.progress import Progress, silent
 from danbooru_pipeline.release.regroup import Regrouper
+from danbooru_pipeline.release.segments import SegmentStore
 from danbooru_pipeline.release.tables import TagCounter, read_batches, row_count, write_shards
 from danbooru_pipeline.years import cutoff, sfw_ratings
 
@@ -57,8 +58,16 @@ class Staging:
     """A release in the making."""
 
     def __init__(
-        self, folder: Path, content: Content, *, year: int, threads: int = 1, progress: Progress = silent
+        self,
+        folder: Path,
+        content: Content,
+        *,
+        year: int,
+        threads: int = 1,
+        progress: Progress = silent,
+        segments: SegmentStore | None = None,
     ) -> None:
+        self._segments = segments
         self.folder = folder
         self.threads = threads
         self.progress = progress
@@ -157,7 +166,7 @@ class Staging:
         members = [Member(path.relative_to(self.folder).as_posix(), path) for path in files]
         with atomic_file(self.folder / ARCHIVE) as file:
             mtime = int(cutoff(self._year).timestamp())
-            write_tar_xz(file, members, mtime=mtime, threads=self.threads, progress=self.progress)
+            write_tar_xz(file, members, mtime=mtime, threads=self.threads, progress=self.progress, store=self._segments)
 
     def seal(self) -> None:
         """Make all papers read-only; images are since they were linked."""

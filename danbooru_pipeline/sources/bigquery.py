@@ -5,7 +5,7 @@ BIGQUERY_EMULATOR_HOST it uses default credentials; with it, nothing is authenti
 DANBOORU_BIGQUERY_GRPC (host:port).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,6 +25,8 @@ from danbooru_pipeline.sources.bulk import BulkTable
 
 #: Tables are asked for as of a moment ago: what is being written right now is not read half.
 SETTLING = timedelta(seconds=60)
+#: How far back a table can be read: seven days, less one for the reading.
+TIME_TRAVEL = timedelta(days=6)
 ANY_SIZE = [("grpc.max_receive_message_length", -1)]
 
 
@@ -55,14 +57,24 @@ class BigQuerySource:
         emulator: REST address of an emulator; empty for the real service.
         grpc_endpoint: ``host:port`` of the emulator's Storage Read API.
         now: the instant, less a minute.
+        read_before: year -> the instant as of which its posts were read, if they were; its tables are of the same.
     """
 
     name = "bigquery"
 
-    def __init__(self, dataset: str, *, emulator: str = "", grpc_endpoint: str = "", now: datetime) -> None:
+    def __init__(
+        self,
+        dataset: str,
+        *,
+        emulator: str = "",
+        grpc_endpoint: str = "",
+        now: datetime,
+        read_before: Callable[[int], datetime | None] = lambda _year: None,
+    ) -> None:
         self._project, _, self._dataset = dataset.partition(".")
         self._emulator, self._grpc = emulator, grpc_endpoint
-        self.snapshot_time = now.astimezone(UTC) - (timedelta(0) if emulator else SETTLING)
+        self._now = now.astimezone(UTC) - (timedelta(0) if emulator else SETTLING)
+        self._read_before = read_before
 
     def probe(self) -> None:
         """Ask for the list of tables.
@@ -73,12 +85,24 @@ class BigQuerySource:
         for _ in self._told(lambda client: list(client.list_tables(f"{self._project}.{self._dataset}", max_results=1))):
             return
 
-    def open_table(self, table: str, year: int) -> BulkTable | None:  # noqa: ARG002 - the mirror is of one time only
-        """Facts of a table now, its rows when they are read."""
+    def open_table(self, table: str, year: int) -> BulkTable | None:
+        """Facts of a table, its rows when they are read; both as of the same instant as the year's posts."""
         facts = self._told(lambda client: _found(client, f"{self._project}.{self._dataset}.{table}"))
         if facts is None:
             return None
-        return BulkTable(blocks=self._blocks(table), rows=facts.num_rows, modified=facts.modified)
+        as_of = self._instant(table, year)
+        # The service tells facts of now alone; a table that was loaded since had others then.
+        told = facts.modified is not None and facts.modified <= as_of
+        return BulkTable(
+            blocks=self._blocks(table, as_of),
+            rows=facts.num_rows if told else None,
+            modified=facts.modified if told else None,
+            as_of=as_of,
+        )
+
+    def _instant(self, table: str, year: int) -> datetime:
+        before = self._read_before(year) if table != "posts" else None
+        return before if before is not None and self._now - before < TIME_TRAVEL else self._now
 
     def earlier_files(self, year: int) -> Iterator[tuple[str, Iterator[bytes]]]:  # noqa: ARG002 - see below
         """None: the mirror is of one time only."""
@@ -111,7 +135,7 @@ class BigQuerySource:
         channel = grpc.insecure_channel(self._grpc, options=ANY_SIZE)
         return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))  # type: ignore[no-untyped-call]
 
-    def _blocks(self, table: str) -> Iterator[ArrowRows]:
+    def _blocks(self, table: str, as_of: datetime) -> Iterator[ArrowRows]:
         try:
             client = self._storage()
             billed = self._project if self._emulator else self._rest().project
@@ -120,7 +144,7 @@ class BigQuerySource:
                 read_session=types.ReadSession(
                     table=f"projects/{self._project}/datasets/{self._dataset}/tables/{table}",
                     data_format=types.DataFormat.ARROW,
-                    table_modifiers=types.ReadSession.TableModifiers(snapshot_time=self.snapshot_time),
+                    table_modifiers=types.ReadSession.TableModifiers(snapshot_time=as_of),
                 ),
                 max_stream_count=1,
             )
@@ -132,6 +156,10 @@ class BigQuerySource:
                     yield ArrowRows(pa.ipc.read_record_batch(data, schema))
         except GoogleAPIError as error:
             raise SourceUnreachable(f"BigQuery stopped giving {table} ({error}); run again") from None
+        except GoogleAuthError as error:
+            raise SourceBlocked(
+                f"BigQuery needs credentials ({error}); run gcloud auth application-default login"
+            ) from None
 
 
 def _found(client: bigquery.Client, name: str) -> bigquery.Table | None:

@@ -51,12 +51,14 @@ class BulkTable:
         blocks: its rows in any order; read once.
         rows: how many the source says there are; None when it does not say.
         modified: when it was last written, as far as the source tells.
+        as_of: the instant that the rows are of, where the source can go back in time.
         without: ids of posts that are read and not kept.
     """
 
     blocks: Iterable[Block]
     rows: int | None = None
     modified: datetime | None = None
+    as_of: datetime | None = None
     without: Collection[int] = field(default=())
 
 
@@ -174,6 +176,7 @@ class _Load:
             beyond=self.beyond,
             announced=table.rows,
             modified=table.modified,
+            as_of=table.as_of,
             sha256="",
             requests=0,
             drifted=0,

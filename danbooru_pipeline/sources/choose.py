@@ -5,9 +5,11 @@ from datetime import datetime
 from pathlib import Path
 
 from danbooru_pipeline.errors import SettingsError
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources.bulk import BulkSource
 from danbooru_pipeline.sources.files import ArchiveSource, DumpSource
+from danbooru_pipeline.sources.report import read_report
 
 
 def open_bulk(name: str, settings: Settings, *, now: datetime) -> BulkSource:
@@ -29,4 +31,15 @@ def open_bulk(name: str, settings: Settings, *, now: datetime) -> BulkSource:
     emulator = os.environ.get("BIGQUERY_EMULATOR_HOST", "")
     if emulator and not settings.bigquery_grpc:
         raise SettingsError("BIGQUERY_EMULATOR_HOST is set; set DANBOORU_BIGQUERY_GRPC to its host:port for rows")
-    return BigQuerySource(settings.bigquery_tables, emulator=emulator, grpc_endpoint=settings.bigquery_grpc, now=now)
+    return BigQuerySource(
+        settings.bigquery_tables,
+        emulator=emulator,
+        grpc_endpoint=settings.bigquery_grpc,
+        now=now,
+        read_before=lambda year: _read_before(Layout(settings.root), year),
+    )
+
+
+def _read_before(layout: Layout, year: int) -> datetime | None:
+    report = read_report(layout, year)
+    return report.as_of if report is not None else None

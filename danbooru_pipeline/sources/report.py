@@ -28,6 +28,7 @@ class SweepReport:
         beyond: how many posts were created after the cutoff, as far as the read went on.
         announced: how many rows the source says there are; None when it does not say.
         modified: when the source's table was last written; None when it does not say.
+        as_of: the instant that the rows are of, where the source can go back in time.
         columns: which columns had values.
     """
 
@@ -41,6 +42,7 @@ class SweepReport:
     beyond: int = 0
     announced: int | None = None
     modified: datetime | None = None
+    as_of: datetime | None = None
     sha256: str
     requests: int
     drifted: int

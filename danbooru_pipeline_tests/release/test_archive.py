@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from danbooru_pipeline.release import archive
+from danbooru_pipeline.release import archive, segments
 from danbooru_pipeline.release.archive import Member, text_segments, write_tar_xz, write_xz
+from danbooru_pipeline.release.segments import SegmentStore
 
 
 @pytest.fixture
@@ -26,10 +27,12 @@ def members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Member]:
     return found
 
 
-def packed(members: list[Member], *, threads: int = 3) -> bytes:
+def packed(
+    members: list[Member], *, threads: int = 3, store: SegmentStore | None = None, mtime: int = 1_640_995_199
+) -> bytes:
     """The archive's bytes."""
     file = io.BytesIO()
-    write_tar_xz(file, members, mtime=1_640_995_199, threads=threads, preset=1)
+    write_tar_xz(file, members, mtime=mtime, threads=threads, preset=1, store=store)
     return file.getvalue()
 
 
@@ -47,6 +50,42 @@ def test_rebuild_is_identical_with_any_number_of_threads(members: list[Member]) 
     """Threads change the time and not the bytes; the tar inside is whole records."""
     assert packed(members) == packed(members[::-1], threads=1)
     assert len(lzma.decompress(packed(members))) % 10_240 == 0
+
+
+def test_kept_segments_change_nothing_but_the_work(
+    members: list[Member], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With some segments at hand, of a killed archive or last year's, the bytes are the same; bad ones are remade."""
+    for module in (archive, segments):
+        monkeypatch.setattr(module, "SMALLEST", 1024)
+    made: list[int] = []
+    real = segments.compress
+
+    def counted(data: bytes, preset: int) -> bytes:
+        made.append(len(data))
+        return real(data, preset)
+
+    monkeypatch.setattr(segments, "compress", counted)
+    folder = tmp_path / "segments"
+    expected = packed(members)
+    assert packed(members, store=SegmentStore(folder)) == expected
+    kept = sorted(folder.iterdir())
+    made.clear()
+    assert packed(members, store=SegmentStore(folder)) == expected
+    assert not [size for size in made if size >= 1024]
+    kept[0].unlink()
+    kept[1].write_bytes(b"damaged")
+    (folder / "left over").write_bytes(b"x")
+    made.clear()
+    assert packed(members, store=SegmentStore(folder)) == expected
+    assert len([size for size in made if size >= 1024]) == 2
+    assert sorted(folder.iterdir()) == kept
+    made.clear()
+    members[-1].path.write_bytes(b"other" * 1000)
+    another_year = packed(members, store=SegmentStore(folder), mtime=1_672_531_199)
+    assert another_year == packed(members, mtime=1_672_531_199)
+    # The changed member, cut in two; those of 1024 bytes hold a header, which has the time of the archive.
+    assert sorted(size for size in made if size > 1024) == [2560, 4096]
 
 
 @pytest.mark.skipif(not (shutil.which("xz") and shutil.which("tar")), reason="xz and tar are not installed")

@@ -1,6 +1,7 @@
 """The mirror in BigQuery, read by Google's own clients from the embedded one: every row once, as of one instant."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import SweepReport, bring_posts, export_side_tables
 from danbooru_pipeline.sources.bigquery import BigQuerySource
+from danbooru_pipeline.sources.bulk import BulkTable
 from danbooru_pipeline.sources.choose import open_bulk
 from danbooru_pipeline.toolbox import Toolbox
 
@@ -87,22 +89,46 @@ def test_six_failures_lose_and_double_nothing(mirror: Mirror, served: Served, la
     assert [method for method, _ in mirror.calls].count("session") == 2
 
 
-def test_all_tables_are_read_as_of_one_instant(mirror: Mirror, served: Served, layout: Layout) -> None:
-    """What is loaded while a run goes on is of the next run: the tables of a run tell one story."""
+def test_all_tables_are_read_as_of_one_instant(
+    monkeypatch: pytest.MonkeyPatch, mirror: Mirror, served: Served, layout: Layout
+) -> None:
+    """What is loaded after the posts were read is of the next release, also for side tables that are read a day later.
+
+    The instant is kept in the report. A week later the mirror does not go back that far, and its tables are of then.
+    """
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", served.rest_url)
+    settings = Settings(root=layout.root, posts_source="bigquery", bigquery_grpc=served.grpc_address)
     load(mirror, "posts", posts(50, score=1))
     load(mirror, "tags", pa.table({"id": [1], "name": ["old"]}))
-    reading = source(served)
+    reading = open_bulk("bigquery", settings, now=NOW)
     load(mirror, "posts", posts(60, score=2), at=NOW + timedelta(hours=1))
-    load(mirror, "tags", pa.table({"id": [1], "name": ["new"]}), at=NOW + timedelta(hours=1))
-    with pytest.raises(SourceUnusable, match="gave 50 rows of posts and says that there are 60"):
-        bring(reading, layout)  # the facts over REST are of now: a load in between shows
-    mirror.tables[f"{DATASET}.posts"].pop()
-    mirror.tables[f"{DATASET}.tags"].pop()
-    load(mirror, "tags", pa.table({"id": [2], "name": ["new"]}), at=NOW + timedelta(hours=1))
-    bring(reading, layout)
-    export_side_tables(reading, layout, 2021, progress=lambda _line: None)
+    load(mirror, "tags", pa.table({"id": [1, 2], "name": ["new", "newer"]}), at=NOW + timedelta(hours=1))
+    report = bring(reading, layout)
+    assert (report.as_of, report.announced, report.rows) == (NOW, None, 50)
     assert set(pq.read_table(layout.posts(2021))["score"].to_pylist()) == {1}
-    assert layout.side_table(2021, "tags").read_bytes() == b'{"id":"1","name":"old"}\n'
+    for later, names in ((timedelta(days=1), [b"old"]), (timedelta(days=7), [b"new", b"newer"])):
+        again = open_bulk("bigquery", settings, now=NOW + later)
+        export_side_tables(again, layout, 2021, progress=lambda _line: None)
+        lines = layout.side_table(2021, "tags").read_bytes().splitlines()
+        assert lines == [b'{"id":"%d","name":"%s"}' % (i, name) for i, name in enumerate(names, start=1)]
+
+
+def test_table_that_is_not_whole_is_refused(mirror: Mirror, served: Served, layout: Layout) -> None:
+    """Fewer rows than the service announces are not taken for a table."""
+    load(mirror, "posts", posts(50))
+    found = source(served).open_table("posts", 2021)
+    assert found is not None
+    assert (found.rows, found.modified) == (50, LOADED)
+    short = replace(found, rows=51)
+
+    class Short:
+        name, probe, earlier_files = "bigquery", staticmethod(lambda: None), staticmethod(lambda _year: iter(()))
+
+        def open_table(self, _table: str, _year: int) -> BulkTable:
+            return short
+
+    with pytest.raises(SourceUnusable, match="gave 50 rows of posts and says that there are 51"):
+        bring(Short(), layout)
 
 
 def test_columns_come_typed_and_new_ones_are_kept(mirror: Mirror, served: Served, layout: Layout) -> None:
