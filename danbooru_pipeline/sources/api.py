@@ -54,7 +54,7 @@ class ApiSource:
         return self._walk(path, RECORDS_PER_PAGE).after(cursor)
 
     def newest_id(self, table: str) -> int | None:
-        """About the highest id of a side table, to say how far a read is."""
+        """About the highest id of a table, to say how far a read is."""
         answer = self._client.get_json(f"/{table}.json", {"limit": 1, "page": f"b{ABOVE_ALL_IDS}"}, may_be_refused=True)
         return next(iter(map(id_of, answer.value)), None) if _is_list(answer) else None
 

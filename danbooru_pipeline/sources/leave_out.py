@@ -46,7 +46,7 @@ class SourceWithout:
         return replace(page, records=kept)
 
     def newest_id(self, table: str) -> int | None:
-        """About the highest id of a side table."""
+        """About the highest id of a table."""
         return self.source.newest_id(table)
 
 

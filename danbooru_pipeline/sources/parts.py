@@ -49,3 +49,8 @@ def drop_if_old(folder: Path) -> None:
     """Throw an unfinished read away when it is a week old."""
     if folder.is_dir() and time.time() - folder.stat().st_mtime > RESUME_SECONDS:
         shutil.rmtree(folder)
+
+
+def share_of(cursor: int, newest: int | None) -> str:
+    """How far a read is, for people; nothing when it is not known how far it goes."""
+    return f" of {newest:,}, about {min(100, 100 * cursor // newest)} %" if newest else ""

@@ -35,4 +35,4 @@ class Source(Protocol):
         """The records of a side table that follow an id; None when the source says that it has no such table."""
 
     def newest_id(self, table: str) -> int | None:
-        """About the highest id of a side table, to say how far a read is; None when the source does not tell."""
+        """About the highest id of a table, to say how far a read is; None when the source does not tell."""

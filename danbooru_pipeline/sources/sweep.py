@@ -32,7 +32,7 @@ from danbooru_pipeline.posts import (
 )
 from danbooru_pipeline.posts.drift import ColumnTally
 from danbooru_pipeline.sources.digest import RowDigest
-from danbooru_pipeline.sources.parts import Parts
+from danbooru_pipeline.sources.parts import Parts, share_of
 from danbooru_pipeline.sources.refreshed import forget_news
 from danbooru_pipeline.sources.report import SweepReport
 from danbooru_pipeline.sources.source import Page, Source
@@ -119,6 +119,7 @@ class _Sweep:
     def run(self, source: Source, progress: Progress) -> None:
         """Ask for page after page until the source or the year ends, and write parts."""
         finished = False
+        newest = source.newest_id("posts")
         barren = 0  # pages in a row without a single post that can be placed
         while not finished:
             page = source.posts_after(self.cursor)
@@ -133,7 +134,7 @@ class _Sweep:
             finished = page.last_id is None or self.beyond >= POSTS_BEYOND_CUTOFF
             if finished or self.pages == PAGES_PER_PART:
                 self._write_part()
-                progress(f"posts: up to id {self.cursor:,}, {self.requests:,} requests")
+                progress(f"posts: up to id {self.cursor:,}{share_of(self.cursor, newest)}, {self.requests:,} requests")
 
     def _take(self, page: Page) -> int:
         """Sort the records of a page in. Returns how many have an id and a time."""

@@ -20,7 +20,7 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import encode_record
 from danbooru_pipeline.sources.bulk import BulkSource
 from danbooru_pipeline.sources.leave_out import names
-from danbooru_pipeline.sources.parts import Parts, drop_if_old
+from danbooru_pipeline.sources.parts import Parts, drop_if_old, share_of
 from danbooru_pipeline.sources.source import Source
 from danbooru_pipeline.years import cutoff
 
@@ -160,14 +160,10 @@ class _Pages:
             cursor, pages = page.last_id, pages + 1
             if pages == PAGES_PER_PART:
                 write_atomic(self._parts.path(start, cursor), b"".join(lines))
-                progress(f"{self._table}: up to id {cursor:,}{_share(cursor, newest)}")
+                progress(f"{self._table}: up to id {cursor:,}{share_of(cursor, newest)}")
                 start, lines, pages = cursor, [], 0
             page = self._source.table_after(self._table, cursor)
         if cursor > start:
             write_atomic(self._parts.path(start, cursor), b"".join(lines))
         write_atomic(self._end, b"")
         return True
-
-
-def _share(cursor: int, newest: int | None) -> str:
-    return f" of {newest:,}, about {min(100, 100 * cursor // newest)} %" if newest else ""

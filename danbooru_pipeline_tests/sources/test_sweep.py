@@ -1,9 +1,11 @@
 """The sweep: every post up to the cutoff, once, whatever the source does and whenever it is killed."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -81,6 +83,11 @@ class Paged:
         """None at all."""
         return None
 
+    def newest_id(self, table: str) -> int | None:
+        """The last one."""
+        assert table == "posts"
+        return self.records[-1]["id"] if self.records else None
+
 
 @pytest.mark.parametrize("year", [2021, 2022])
 def test_every_post_up_to_the_cutoff_is_there_once(tools: Toolbox, booru: BooruProcess, year: int) -> None:
@@ -142,7 +149,7 @@ def test_sweep_ends_soon_after_the_cutoff(site: Site, layout: Layout) -> None:
     source, server = site(give_posts(records))
     report = sweep(source, layout)
     assert (report.rows, report.requests) == (100, 2)
-    assert len(server.requests) == 2
+    assert len(server.requests) == 3  # one to know how far it goes
 
 
 def test_resumed_sweep_is_the_same_to_the_byte(layout: Layout, tmp_path: Path) -> None:
@@ -186,7 +193,7 @@ def test_sweep_survives_sigkill(layout: Layout, tmp_path: Path) -> None:
     command = [sys.executable, "-c", CHILD, str(again.root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as child:
         assert child.stdout is not None
-        assert b"up to id 50" in child.stdout.readline()
+        assert b"posts: up to id 50 of 120, about 41 %, 50 requests" in child.stdout.readline()
         os.kill(child.pid, signal.SIGKILL)
     again.sweep(2021, "posts").joinpath(".half.parquet.0123.part").write_bytes(b"half")
     again.sweep(2021, "posts").joinpath("x.rejected.jsonl").write_bytes(b"{}\n")
@@ -194,6 +201,56 @@ def test_sweep_survives_sigkill(layout: Layout, tmp_path: Path) -> None:
     assert report.requests == whole.requests - 50
     assert (report.sha256, report.rejected) == (whole.sha256, 0)
     assert again.posts(2021).read_bytes() == layout.posts(2021).read_bytes()
+
+
+SLOW_CHILD = """
+import sys, time
+from datetime import UTC, datetime
+from pathlib import Path
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.sources import split_by_bucket, sweep, sweep_posts
+from danbooru_pipeline_tests.sources.test_sweep import Paged, record_of
+sweep.PAGES_PER_PART = 3
+class Slow(Paged):
+    def posts_after(self, cursor):
+        time.sleep(0.004)
+        return super().posts_after(cursor)
+print("ready", flush=True)
+layout = Layout(Path(sys.argv[1]))
+sweep_posts(Slow([record_of(i, new_column=i) for i in range(1, 121)]), layout, 2021, now=datetime.now(UTC),
+            progress=lambda _line: None)
+split_by_bucket(layout, 2021)
+print("done", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_sweep_killed_anywhere_gives_the_same_bytes(tmp_path: Path) -> None:
+    """SIGKILL at random moments of sweep, merge and split, each time going on: posts and buckets are the same bytes."""
+    dice = random.Random(5)
+
+    def run(root: Path, seconds: float | None) -> bool:
+        command = [sys.executable, "-c", SLOW_CHILD, str(root)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"ready\n"
+            if seconds is not None:
+                time.sleep(seconds)
+                child.kill()
+            return child.stdout.readline() == b"done\n"
+
+    assert run(tmp_path / "whole", None)
+    kills = 0
+    for _ in range(8):
+        kills += not run(tmp_path / "killed", dice.uniform(0.02, 0.5))
+    assert kills
+    assert run(tmp_path / "killed", None)
+    whole, killed = Layout(tmp_path / "whole"), Layout(tmp_path / "killed")
+    assert killed.posts(2021).read_bytes() == whole.posts(2021).read_bytes()
+    for path in whole.posts_by_bucket(2021).iterdir():
+        assert killed.posts_by_bucket(2021).joinpath(path.name).read_bytes() == path.read_bytes()
+    names = [{path.relative_to(layout.root) for path in layout.root.rglob("*")} for layout in (whole, killed)]
+    assert names[0] == names[1]
 
 
 def test_old_unfinished_sweep_starts_anew(layout: Layout) -> None:
