@@ -169,7 +169,7 @@ def check_source(settings: Settings) -> Finding:
         if not years:
             return Finding("source", Health.OK, f"{settings.api_url} answers")
         look = look_at(tools.source, years[-1])
-    text = f"{tools.source.name} answers, last post of {years[-1]}: {look.final_id or 'none'}"
+    text = f"{tools.source.name} answers, {years[-1]}: {look}"
     if not look.covers:
         limit = cutoff(years[-1]) + timedelta(seconds=1)
         text += f"; it has no post from {limit:%Y-%m-%d} on, so it is stale: take another {PREFIX}POSTS_SOURCE, or wait"

@@ -28,12 +28,17 @@ class Look:
     """What the source says about a year.
 
     Attributes:
-        final_id: the last post up to the cutoff; None without any.
+        final_id: the last post up to the cutoff; None without any. Of whole tables, what stands for it.
         covers: whether there is a post after the cutoff, so that none before it can be missing at the end.
+        unit: what `final_id` is.
     """
 
     final_id: int | None
     covers: bool
+    unit: str = "final id"
+
+    def __str__(self) -> str:
+        return f"{self.unit} {self.final_id:,}" if self.final_id is not None else "no post"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +116,7 @@ def _judge(memory: Memory, year: int, seen: Look) -> Decision:
         return _wait(year, why, replace(memory, looks=0))
     if not seen.covers:
         why = (
-            f"{name} cannot be begun: the source ends with id {seen.final_id:,} and has no post after "
+            f"{name} cannot be begun: the source ends with {seen} and has no post after "
             f"{cutoff(year):%Y-%m-%d}, so posts of {year} may be missing; wait for it to catch up, or set "
             "DANBOORU_POSTS_SOURCE to another one"
         )
@@ -119,9 +124,9 @@ def _judge(memory: Memory, year: int, seen: Look) -> Decision:
     same = (memory.year, memory.final_id) == (year, seen.final_id)
     memory = replace(memory, year=year, final_id=seen.final_id, looks=memory.looks + 1 if same else 1)
     if memory.looks < LOOKS:
-        why = f"{name}: final id {seen.final_id:,} seen {memory.looks} of {LOOKS} times in a row"
+        why = f"{name}: {seen} seen {memory.looks} of {LOOKS} times in a row"
         return _wait(year, why, memory)
-    why = f"{name} begins: final id {seen.final_id:,} seen {LOOKS} times in a row"
+    why = f"{name} begins: {seen} seen {LOOKS} times in a row"
     return Decision(year=year, begin=True, why=why, memory=replace(memory, requested=year))
 
 
@@ -166,8 +171,10 @@ def _look_at_table(source: BulkSource, year: int) -> Look:
     if table is None:
         return Look(final_id=None, covers=False)
     covers = table.modified is None or table.modified.astimezone(UTC) > cutoff(year)
+    if table.rows is not None:
+        return Look(final_id=table.rows, covers=covers, unit="rows of all years:")
     written = int(table.modified.timestamp()) if table.modified else 0
-    return Look(final_id=table.rows or written, covers=covers)
+    return Look(final_id=written, covers=covers, unit="table written at (Unix time)")
 
 
 def _first_after(source: Source, cursor: int) -> tuple[int, datetime] | None:

@@ -123,7 +123,8 @@ def test_whole_tables_begin_a_release_when_they_were_written_after_the_year() ->
     """A table from before New Year does not cover the year; one from after it does, and is the same at every look."""
     before, after = datetime(2021, 12, 30, tzinfo=UTC), datetime(2022, 1, 9, tzinfo=UTC)
     assert not look_at(OneTable(5, before), 2021).covers
-    assert look_at(OneTable(5, after), 2021) == Look(final_id=5, covers=True)
-    assert look_at(OneTable(None, after), 2021) == Look(final_id=int(after.timestamp()), covers=True)
+    rows, written = look_at(OneTable(5, after), 2021), look_at(OneTable(None, after), 2021)
+    assert (rows.covers, str(rows)) == (True, "rows of all years: 5")
+    assert (written.covers, written.final_id) == (True, int(after.timestamp()))
     assert look_at(OneTable(None, None), 2021).covers
     assert look_at(OneTable(5, after), 2030) == Look(final_id=None, covers=False)
