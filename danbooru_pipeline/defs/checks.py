@@ -41,7 +41,7 @@ def _table(head: str, rows: list[str]) -> dg.MarkdownMetadataValue:
 def posts_reach_the_end_of_the_year(
     context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]
 ) -> dg.AssetCheckResult:
-    """The source goes up to the release's cutoff, gives as many rows as it says, and no fewer posts than last year."""
+    """The source goes up to the release's cutoff; its numbers stand beside those of last year."""
     year = int(context.partition_key)
     now, before = read_report(toolbox.layout, year), read_report(toolbox.layout, year - 1)
     if now is None:

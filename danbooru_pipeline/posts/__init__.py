@@ -3,8 +3,8 @@
 from danbooru_pipeline.posts.arrow_rows import as_json, type_batch
 from danbooru_pipeline.posts.dialect_2017 import encode_2017, pool_lists
 from danbooru_pipeline.posts.dialect_2021 import encode_2021, encode_record, to_2021_dialect
-from danbooru_pipeline.posts.lines import LineTyper, Typed, no_json_object
-from danbooru_pipeline.posts.post import Post, read_posts
+from danbooru_pipeline.posts.lines import LineTyper, Typed, json_objects
+from danbooru_pipeline.posts.post import MD5, Post, read_posts
 from danbooru_pipeline.posts.record import RejectedRow, parse_api_record, parse_record, parse_timestamp
 from danbooru_pipeline.posts.schema import (
     DICTIONARY_COLUMNS,
@@ -23,6 +23,7 @@ from danbooru_pipeline.posts.tags import TagIds, tag_lists
 __all__ = [
     "DICTIONARY_COLUMNS",
     "INT64_MAX",
+    "MD5",
     "POST_SCHEMA",
     "REFRESHED_SCHEMA",
     "TIMESTAMP",
@@ -37,7 +38,7 @@ __all__ = [
     "encode_2017",
     "encode_2021",
     "encode_record",
-    "no_json_object",
+    "json_objects",
     "parse_api_record",
     "parse_record",
     "parse_timestamp",

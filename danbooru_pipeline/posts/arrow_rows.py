@@ -13,12 +13,12 @@ from danbooru_pipeline.posts.record import RejectedRow, parse_record
 from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS
 
 #: Types that need no look at single values to be known to fit.
-_CASTS: Final = {
-    "integer": (pa.types.is_integer, pa.types.is_integer),
-    "boolean": (pa.types.is_boolean, pa.types.is_boolean),
-    "timestamp": (pa.types.is_timestamp, pa.types.is_timestamp),
-    "string": (pa.types.is_string, lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind)),
-}
+_KINDS: Final = (
+    pa.types.is_integer,
+    pa.types.is_boolean,
+    pa.types.is_timestamp,
+    lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
+)
 
 
 def type_batch(batch: pa.RecordBatch) -> Typed:
@@ -45,7 +45,7 @@ def type_batch(batch: pa.RecordBatch) -> Typed:
 def _fits(source: pa.Table, name: str) -> bool:
     kind, target = source.schema.field(name).type, POST_SCHEMA.field(name).type
     naive = pa.types.is_timestamp(kind) and kind.tz is None
-    return not naive and any(is_target(target) and is_kind(kind) for is_target, is_kind in _CASTS.values())
+    return not naive and any(is_kind(target) and is_kind(kind) for is_kind in _KINDS)
 
 
 def _placed(source: pa.Table) -> pa.ChunkedArray:

@@ -34,7 +34,7 @@ def encode_2017(table: pa.Table, *, pools: pa.Array | None = None) -> bytes:
     """Rows of `POST_SCHEMA` as lines.
 
     Args:
-        table: the rows; those without `tags` have an empty list (`with_tags` makes them).
+        table: the rows; those without `tags` have an empty list (`tag_lists` makes them).
         pools: JSON array of the pools of each row, in place of the column's and of those in `extra`.
     """
     objects = ObjectLines()

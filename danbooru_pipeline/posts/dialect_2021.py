@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 import pyarrow as pa
 
-from danbooru_pipeline.posts.json_text import ObjectLines, one_chunk, with_markup_escaped, with_raw
+from danbooru_pipeline.posts.json_text import ObjectLines, escape_markup, one_chunk, with_markup_escaped, with_raw
 from danbooru_pipeline.posts.record import parse_timestamp
 from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS
 
@@ -83,5 +83,4 @@ def _text(name: str, value: str) -> str:
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
     """One record of any table in the dialect, as a line that ends in a newline."""
-    data = _encode(to_2021_dialect(record))
-    return data.replace(b"<", b"\\u003c").replace(b">", b"\\u003e").replace(b"&", b"\\u0026") + b"\n"
+    return escape_markup(_encode(to_2021_dialect(record))) + b"\n"

@@ -6,7 +6,7 @@ through `parse_record`, which is exact and a tenth as fast, and keep their line 
 release can give it back byte for byte.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.posts.dialect_2017 import COLUMNS_2017, encode_2017
 from danbooru_pipeline.posts.dialect_2021 import encode_2021
-from danbooru_pipeline.posts.json_text import one_chunk
+from danbooru_pipeline.posts.json_text import TAGS_2017, one_chunk
 from danbooru_pipeline.posts.record import EPOCH, ZERO_IS_NONE, RejectedRow, parse_record
 from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS, PostRow, posts_table
 from danbooru_pipeline.posts.tags import has_repeats, tag_columns
@@ -28,7 +28,6 @@ from danbooru_pipeline.posts.tags import has_repeats, tag_columns
 _FEW_LINES: Final = 256
 #: The dialects of releases write ids, and rows without one, like this; the API and its dumps write numbers.
 _OF_A_RELEASE: Final = (b'{"id":"', b'{"created_at":"')
-_TAGS_2017: Final = b',"tags":['
 _NEWLINE: Final = 10
 
 
@@ -72,7 +71,7 @@ class LineTyper:
 
     def _type(self, data: bytes, name: str, first_line: int) -> Typed:
         bounds = _bounds(data)
-        old = _TAGS_2017 in data[: bounds[1]]
+        old = TAGS_2017 in data[: bounds[1]]
         try:
             table = self._typed_at_once(_lines(data, bounds), old=old)
             written = encode_2017(table) if old else encode_2021(table)
@@ -173,14 +172,7 @@ def _one_by_one(lines: Sequence[bytes], *, name: str, first_line: int) -> Typed:
     rows: list[PostRow] = []
     rejected: list[RejectedRow] = []
     kept: list[bytes] = []
-    decode = msgspec.json.Decoder(dict[str, Any]).decode
-    for number, line in enumerate(lines, start=first_line):
-        if not line.strip():
-            continue
-        try:
-            record = decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise no_json_object(name, number) from None
+    for line, record in json_objects(lines, name=name, first_line=first_line):
         row = parse_record(record)
         if isinstance(row, RejectedRow):
             rejected.append(row)
@@ -190,9 +182,22 @@ def _one_by_one(lines: Sequence[bytes], *, name: str, first_line: int) -> Typed:
     return Typed(_with_raw(rows, kept), tuple(rejected), len(rows) + len(rejected))
 
 
-def no_json_object(name: str, number: int) -> SourceUnusable:
-    """What is said of a line that cannot be read."""
-    return SourceUnusable(f"{name} is damaged or cut off: line {number:,} is no JSON object; get the file again")
+def json_objects(lines: Iterable[bytes], *, name: str, first_line: int) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Each line that is not blank, with the JSON object in it.
+
+    Raises:
+        SourceUnusable: a line is no JSON object.
+    """
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+    for number, line in enumerate(lines, start=first_line):
+        if not line.strip():
+            continue
+        try:
+            yield line, decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise SourceUnusable(
+                f"{name} is damaged or cut off: line {number:,} is no JSON object; get the file again"
+            ) from None
 
 
 def _with_raw(rows: Sequence[PostRow], lines: Sequence[bytes]) -> pa.Table:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from danbooru_pipeline.posts.json_text import one_chunk
+from danbooru_pipeline.posts.json_text import lengths_of, lists_of, one_chunk
 from danbooru_pipeline.posts.schema import CATEGORIES, TAG
 
 _STRINGS: Final = {category: f"tag_string_{name}" for category, name in CATEGORIES.items()}
@@ -42,7 +42,7 @@ def tag_lists(table: pa.Table, ids: TagIds) -> pa.Array:
     for category, column in _STRINGS.items():
         words = pc.split_pattern(one_chunk(table[column]).fill_null(""), " ")
         flat = words.flatten()
-        row = np.repeat(np.arange(table.num_rows), pc.list_value_length(words).to_numpy(zero_copy_only=False))
+        row = _rows_of(words)
         there = pc.not_equal(flat, "")
         names.append(flat.filter(there))
         rows.append(row[there.to_numpy(zero_copy_only=False)])
@@ -51,11 +51,9 @@ def tag_lists(table: pa.Table, ids: TagIds) -> pa.Array:
     every = pa.concat_arrays(names)
     order = pc.sort_indices(pa.table({"row": of_row, "name": every}), [("row", "ascending"), ("name", "ascending")])
     sorted_names = every.take(order)
-    offsets = np.zeros(table.num_rows + 1, np.int32)
-    np.cumsum(np.bincount(of_row, minlength=table.num_rows), out=offsets[1:])
     category_of = pa.array(np.concatenate(categories)[order.to_numpy()])
     items = pa.StructArray.from_arrays([ids.of(sorted_names), sorted_names, category_of], fields=list(TAG))
-    return pa.ListArray.from_arrays(pa.array(offsets), items)
+    return lists_of(np.bincount(of_row, minlength=table.num_rows), items)
 
 
 def has_repeats(tags: pa.Array) -> np.ndarray:
@@ -87,12 +85,9 @@ def tag_columns(tags: pa.Array) -> dict[str, pa.Array]:
 
 def _column(suffix: str, names: pa.Array, row: np.ndarray, rows: int) -> dict[str, pa.Array]:
     counts = np.bincount(row, minlength=rows)
-    offsets = np.zeros(rows + 1, np.int32)
-    np.cumsum(counts, out=offsets[1:])
-    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), names), " ")
+    joined = pc.binary_join(lists_of(counts, names), " ")
     return {f"tag_string{suffix}": joined, f"tag_count{suffix}": pa.array(counts, pa.int64())}
 
 
 def _rows_of(lists: pa.Array) -> np.ndarray:
-    lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
-    return np.repeat(np.arange(len(lists)), lengths)
+    return np.repeat(np.arange(len(lists)), lengths_of(lists))

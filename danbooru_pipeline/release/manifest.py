@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,7 +19,7 @@ from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.posts import read_posts
 from danbooru_pipeline.release.progress import Progress, silent
 from danbooru_pipeline.release.reconcile import ManifestRow, reconcile_bucket
-from danbooru_pipeline.release.regroup import Ids, Regrouper
+from danbooru_pipeline.release.regroup import Regrouper, by_id_range
 from danbooru_pipeline.release.summary import ManifestSummary, Tally
 from danbooru_pipeline.release.tables import ROW_GROUP_ROWS, Side, differences, read_batches, rechunk, write_parquet
 
@@ -90,7 +89,7 @@ def write_manifest(layout: Layout, year: int, *, px512_settings: str, progress: 
     tally = Tally()
     digest = hashlib.sha256()
     problems: list[str] = []
-    with Regrouper(MANIFEST_SCHEMA, key=_id_range, folder=layout.metadata(year)) as by_range:
+    with Regrouper(MANIFEST_SCHEMA, key=by_id_range(_RANGE_IDS), folder=layout.metadata(year)) as by_range:
         for done, bucket in enumerate(BUCKETS):
             rows, wrong = _reconcile(layout, year, bucket, px512_settings=px512_settings)
             problems += wrong
@@ -106,10 +105,6 @@ def write_manifest(layout: Layout, year: int, *, px512_settings: str, progress: 
         _refuse(layout, year, problems, summary)
         write_manifest_table(layout.manifest(year), (table for _, table in by_range.groups()), summary)
     return summary
-
-
-def _id_range(ids: Ids) -> Ids:
-    return np.asarray(ids // _RANGE_IDS)
 
 
 def _reconcile(layout: Layout, year: int, bucket: str, *, px512_settings: str) -> tuple[list[ManifestRow], list[str]]:

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.posts import POST_SCHEMA, TagIds, conform, encode_2017, pool_lists, tag_lists
-from danbooru_pipeline.posts.json_text import joined_lists, one_chunk
-from danbooru_pipeline.release.regroup import Ids, Regrouper
+from danbooru_pipeline.posts.json_text import joined_lists, lists_of, one_chunk
+from danbooru_pipeline.release.regroup import Ids, Regrouper, by_id_range
 
 _RANGE_IDS: Final = 200_000
 _CHUNK: Final = 16 * 2**20
@@ -85,7 +85,7 @@ class Members:
             yield [post_id for post_id, _ in pairs], [pool_id for _, pool_id in pairs]
 
     def _lists(self, pairs: Iterator[tuple[list[int], list[int]]]) -> "_Lists":
-        sorter = self._held.enter_context(Regrouper(_PAIRS, key=_id_range, folder=self._folder))
+        sorter = self._held.enter_context(Regrouper(_PAIRS, key=by_id_range(_RANGE_IDS), folder=self._folder))
         for ids, values in pairs:
             if ids:
                 sorter.add(pa.table([pa.array(ids, pa.int64()), pa.array(values, pa.int64())], schema=_PAIRS))
@@ -94,7 +94,7 @@ class Members:
     def fill(self, posts: pa.Table) -> pa.Table:
         """Posts with their lists."""
         table = conform(posts)
-        columns = {"tags": tag_lists(table, self._ids)}
+        columns = {"tags": tag_lists(table, self._ids)} if table["tags"].null_count else {}
         ids = one_chunk(table["id"]).to_numpy()
         for name, lists in (("pools", self._pools), ("favs", self._favs)):
             if lists is not None:
@@ -136,13 +136,12 @@ class _Lists:
         self._read_up_to(int(ids[-1]) // _RANGE_IDS)
         starts, ends = (np.searchsorted(self._ids, ids, side) for side in ("left", "right"))
         lengths = ends - starts
-        offsets = np.zeros(len(ids) + 1, np.int32)
-        np.cumsum(lengths, out=offsets[1:])
-        positions = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        before = np.cumsum(lengths) - lengths
+        positions = np.arange(lengths.sum()) + np.repeat(starts - before, lengths)
         values = self._values[positions]
         rest = ends[-1]
         self._ids, self._values = self._ids[rest:], self._values[rest:]
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+        return lists_of(lengths, pa.array(values))
 
     def _read_up_to(self, last: int) -> None:
         while self._known_up_to < last:
@@ -152,10 +151,6 @@ class _Lists:
                 order = np.lexsort((group["value"].to_numpy(), group["id"].to_numpy()))
                 self._ids = np.concatenate([self._ids, group["id"].to_numpy()[order]])
                 self._values = np.concatenate([self._values, group["value"].to_numpy()[order]])
-
-
-def _id_range(ids: Ids) -> Ids:
-    return np.asarray(ids // _RANGE_IDS)
 
 
 def _records(path: Path, kind: type[_Record]) -> Iterator[list[_Record]]:

@@ -21,6 +21,11 @@ RUN_ROWS = 400_000
 Ids = npt.NDArray[np.int64]
 
 
+def by_id_range(size: int) -> Callable[[Ids], Ids]:
+    """A key that groups ids by ranges of some size, so that groups and the rows in them rise by id."""
+    return lambda ids: np.asarray(ids // size)
+
+
 class Regrouper:
     """Takes tables that have an ``id`` column, gives them back group by group, each sorted by id."""
 

@@ -112,9 +112,7 @@ class BigQuerySource:
         try:
             return ask(self._rest())
         except GoogleAuthError as error:
-            raise SourceBlocked(
-                f"BigQuery needs credentials ({error}); run gcloud auth application-default login"
-            ) from None
+            raise _without_credentials(error) from None
         except Forbidden as error:
             raise SourceBlocked(f"BigQuery refuses us ({error.message}); check the project and its rights") from None
         except NotFound as error:
@@ -157,9 +155,11 @@ class BigQuerySource:
         except GoogleAPIError as error:
             raise SourceUnreachable(f"BigQuery stopped giving {table} ({error}); run again") from None
         except GoogleAuthError as error:
-            raise SourceBlocked(
-                f"BigQuery needs credentials ({error}); run gcloud auth application-default login"
-            ) from None
+            raise _without_credentials(error) from None
+
+
+def _without_credentials(error: GoogleAuthError) -> SourceBlocked:
+    return SourceBlocked(f"BigQuery needs credentials ({error}); run gcloud auth application-default login")
 
 
 def _found(client: bigquery.Client, name: str) -> bigquery.Table | None:

@@ -20,7 +20,7 @@ from danbooru_pipeline.errors import SourceStale, SourceUnusable
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import POST_SCHEMA, LineTyper, RejectedRow, Typed, posts_writer
 from danbooru_pipeline.posts.drift import ColumnTally
-from danbooru_pipeline.release.regroup import Ids, Regrouper
+from danbooru_pipeline.release.regroup import Regrouper, by_id_range
 from danbooru_pipeline.sources.digest import RowDigest
 from danbooru_pipeline.sources.report import SweepReport, judge_freshness
 from danbooru_pipeline.sources.sweep import ROWS_PER_GROUP
@@ -92,7 +92,9 @@ def load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, 
         raise SourceUnusable(
             f"the {source.name} source has no posts of {year}; check its address, or set DANBOORU_POSTS_SOURCE=api"
         )
-    with Regrouper(POST_SCHEMA, key=_id_range, folder=_made(layout, year), run_rows=ROWS_PER_RUN) as sorter:
+    with Regrouper(
+        POST_SCHEMA, key=by_id_range(IDS_PER_PIECE), folder=_made(layout, year), run_rows=ROWS_PER_RUN
+    ) as sorter:
         load = _Load(cutoff(year))
         for batch in load.batches(table, progress):
             sorter.add(batch)
@@ -115,10 +117,6 @@ def _carry_earlier_years(source: BulkSource, layout: Layout, year: int) -> None:
     for name, chunks in source.earlier_files(year):
         with atomic_file(folder / name) as file:
             file.writelines(chunks)
-
-
-def _id_range(ids: Ids) -> Ids:
-    return np.asarray(ids // IDS_PER_PIECE)
 
 
 def _made(layout: Layout, year: int) -> Any:

@@ -17,19 +17,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import SourceUnreachable, SourceUnusable
-from danbooru_pipeline.posts import LineTyper, Typed, no_json_object
+from danbooru_pipeline.posts import MD5, LineTyper, Typed, json_objects
 from danbooru_pipeline.sources.bulk import BulkTable
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 CHUNK: Final = 2**20
 #: Lines that are typed at a time; of posts about 8,000.
 BLOCK_BYTES: Final = 16 * 2**20
-MD5: Final = "^[0-9a-f]{32}$"
 #: A file in a folder that is named like a year.
 _OF_A_YEAR = re.compile(r"(^|/)((?:19|20)\d\d)/[^/]+$")
 _FILE_NAME = re.compile(r"[a-z0-9_]{1,80}\.json")
@@ -67,14 +65,8 @@ class JsonLines:
         Raises:
             SourceUnusable: a line is no JSON object.
         """
-        decode = msgspec.json.Decoder(dict[str, Any]).decode
-        for number, line in enumerate(self.data.split(b"\n"), start=self.first_line):
-            if not line.strip():
-                continue
-            try:
-                yield decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                raise no_json_object(self.name, number) from None
+        lines = self.data.split(b"\n")
+        return (record for _, record in json_objects(lines, name=self.name, first_line=self.first_line))
 
 
 def read_lines(
@@ -100,7 +92,10 @@ def read_lines(
 def _located(table: pa.Table, cdn_url: str) -> pa.Table:
     """Until 2020 posts came without the address of their file, which follows from their MD5."""
     md5 = table["md5"]
-    known = pc.and_(pc.and_(table["tags"].is_valid(), table["file_url"].is_null()), pc.match_substring_regex(md5, MD5))
+    known = pc.and_(
+        pc.and_(table["tags"].is_valid(), table["file_url"].is_null()),
+        pc.match_substring_regex(md5, f"^{MD5.pattern}$"),
+    )
     parts = (pc.utf8_slice_codeunits(md5, 0, 2), pc.utf8_slice_codeunits(md5, 2, 4), md5)
     address = pc.binary_join_element_wise(f"{cdn_url}/original", *parts, "/")
     address = pc.binary_join_element_wise(address, table["file_ext"], ".")
