@@ -59,8 +59,9 @@ class Pacer:
             queue = self._queues.setdefault(host, threading.Lock())
         while True:
             # One thread a host waits for it to be ready: were it all of them, all would wake for one request.
-            with away():
-                queue.acquire()
+            if not queue.acquire(blocking=False):
+                with away():
+                    queue.acquire()
             try:
                 seconds, is_slot = self._reserve(host)
                 while not is_slot:

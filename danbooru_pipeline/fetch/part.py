@@ -18,7 +18,7 @@ WORTH_KEEPING_BYTES: Final = 64 * 2**10
 #: When so much came, it is noted at once what the bytes are of, since a kill gives no time for it.
 WORTH_NOTING_BYTES: Final = 2**20
 #: What can be sent back in a header; longer ones are not honest.
-_VALIDATOR = re.compile(r"[\x20-\x7e]{2,256}")
+_VALIDATOR = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}[\x21-\x7e]")
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 

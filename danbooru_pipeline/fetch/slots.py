@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import random
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -27,7 +28,11 @@ class DownloadSlots:
     """
 
     def __init__(self, paths: Sequence[Path], *, pacer: Pacer) -> None:
-        self._paths = list(paths)
+        # Those that this process does not hold, the one that it had last at the end: most likely nobody took it since.
+        # Processes begin with different ones.
+        self._free = random.sample(list(paths), len(paths))
+        self._limited = bool(paths)
+        self._lock = threading.Lock()
         self._pacer = pacer
 
     @contextlib.contextmanager
@@ -37,26 +42,58 @@ class DownloadSlots:
         Raises:
             RuntimeError: the pacer is closed.
         """
-        descriptor = self._take()
+        if not self._limited:
+            yield
+            return
+        path, descriptor = self._take()
         try:
             yield
         finally:
             if descriptor is not None:
                 os.close(descriptor)
+            self._give_back(path)
 
-    def _take(self) -> int | None:
-        first = random.randrange(len(self._paths)) if self._paths else 0  # noqa: S311 - to spread, not to hide
-        while self._paths:
-            for path in (*self._paths[first:], *self._paths[:first]):
-                try:
-                    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-                except FileNotFoundError:
-                    return None
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    os.close(descriptor)
-                else:
-                    return descriptor
+    def _take(self) -> tuple[Path, int | None]:
+        """A slot, and what it is locked by; None before the folder is there."""
+        while True:
+            tried: list[Path] = []
+            try:
+                while path := self._next():
+                    tried.append(path)
+                    with contextlib.suppress(BlockingIOError):
+                        descriptor = _locked(path)
+                        tried.remove(path)
+                        return path, descriptor
+            finally:
+                self._put_last(tried)
             self._pacer.pause(LOOK_SECONDS)
+
+    def _next(self) -> Path | None:
+        with self._lock:
+            return self._free.pop() if self._free else None
+
+    def _give_back(self, path: Path) -> None:
+        with self._lock:
+            self._free.append(path)
+
+    def _put_last(self, paths: list[Path]) -> None:
+        with self._lock:
+            self._free[:0] = paths
+
+
+def _locked(path: Path) -> int | None:
+    """A slot's file, opened and locked.
+
+    Raises:
+        BlockingIOError: another process has it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except FileNotFoundError:
         return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -6,10 +6,13 @@ and lets another have it wherever it waits. The interpreter is one a process, an
 """
 
 import contextlib
+import functools
+import select
 import ssl
 import threading
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from queue import SimpleQueue
+from typing import Any, Final, TypeVar
 
 import httpcore
 import httpx
@@ -19,19 +22,24 @@ TURNS: Final = 2
 #: Taken from a socket at once. The library's own 64 KiB make four passes through it of an ordinary picture.
 READ_BYTES: Final = 2**18
 
-_turns = threading.Semaphore(TURNS)
+#: One token a turn. A semaphore would do the same in ten times the interpreter's steps, and so would the library's lock.
+_turns: SimpleQueue[None] = SimpleQueue()
+for _ in range(TURNS):
+    _turns.put(None)
 _mine = threading.local()
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
 def turn() -> Iterator[None]:
     """Compute in turn for the length of the block. A thread that has its turn already must not ask for another."""
-    with _turns:
-        _mine.held = True
-        try:
-            yield
-        finally:
-            _mine.held = False
+    _turns.get()
+    _mine.held = True
+    try:
+        yield
+    finally:
+        _mine.held = False
+        _turns.put(None)
 
 
 @contextlib.contextmanager
@@ -41,11 +49,11 @@ def away() -> Iterator[None]:
         yield
         return
     _mine.held = False
-    _turns.release()
+    _turns.put(None)
     try:
         yield
     finally:
-        _turns.acquire()
+        _turns.get()
         _mine.held = True
 
 
@@ -78,17 +86,54 @@ class _Backend(httpcore.SyncBackend):
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection whose every wait is `away`."""
+    """A connection that is asked before it is waited for, and whose every wait is `away`."""
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
+        self._socket = stream.get_extra_info("socket")
+        self._number = self._socket.fileno()
+        self._socket.settimeout(0)  # the library sets it anew for each read, and waits before it looks
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        with away():
-            return self._stream.read(max(max_bytes, READ_BYTES), timeout)
+        most = max(max_bytes, READ_BYTES)
+        try:
+            return self._patiently(lambda: self._socket.recv(most), select.POLLIN, timeout)
+        except TimeoutError as error:
+            raise httpcore.ReadTimeout(error) from error
+        except OSError as error:
+            raise httpcore.ReadError(error) from error
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, timeout)  # a request, which fits the socket's buffer
+        try:
+            while buffer:
+                sent = self._patiently(functools.partial(self._socket.send, buffer), select.POLLOUT, timeout)
+                buffer = buffer[sent:]
+        except TimeoutError as error:
+            raise httpcore.WriteTimeout(error) from error
+        except OSError as error:
+            raise httpcore.WriteError(error) from error
+
+    def _patiently(self, call: Callable[[], T], event: int, timeout: float | None) -> T:
+        """What a call returns when the socket is ready for it.
+
+        Raises:
+            OSError: of the call; `TimeoutError` when so many seconds went by.
+        """
+        while True:
+            try:
+                return call()
+            except BlockingIOError:
+                awaited = event
+            except ssl.SSLWantReadError:
+                awaited = select.POLLIN
+            except ssl.SSLWantWriteError:
+                awaited = select.POLLOUT
+            poll = select.poll()
+            poll.register(self._number, awaited)
+            with away():
+                is_ready = poll.poll(None if timeout is None else timeout * 1000)
+            if not is_ready:
+                raise TimeoutError(f"not ready within {timeout} s")
 
     def close(self) -> None:
         self._stream.close()
