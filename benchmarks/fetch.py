@@ -6,6 +6,7 @@ a row: cost, faults, limit, latency, kill, memory. CPU is user and system time o
 """
 
 import argparse
+import ctypes
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -142,6 +143,13 @@ def answers(base: str) -> dict[str, int]:
     return counts
 
 
+def reap_orphans() -> None:
+    """Become the parent of processes whose own parent ended before them, so that what they used is counted."""
+    set_child_subreaper = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
+    if ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0):
+        raise OSError("prctl")
+
+
 def measure(peer: str, job: Job) -> Run:
     """Run a peer in a process of its own that counts what it and its children use."""
     job.out.mkdir(parents=True, exist_ok=True)
@@ -155,7 +163,11 @@ def measure(peer: str, job: Job) -> Run:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         code = -1
-    seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = time.monotonic() - began
+    with suppress(ChildProcessError):
+        while os.waitpid(-process.pid, 0)[0]:  # orphans of its group
+            pass
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     lines = Path(f"{job.out}.rss").read_text().split() if code != -1 else ["0"]
     return Run(seconds, cpu, int(lines[-1]) // 1024, code, *judge(job))
@@ -286,6 +298,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of the rows cost and latency")
     parser.add_argument("--peers", default=",".join(PEERS), help="which of them, with commas between")
     options = parser.parse_args()
+    reap_orphans()
     os.environ["PATH"] = os.pathsep.join([*options.bin, os.environ["PATH"]])
     peers = [peer for peer in options.peers.split(",") if peer == "ours" or shutil.which(peer)]
     with tempfile.TemporaryDirectory(prefix="fetch-benchmark-") as folder:

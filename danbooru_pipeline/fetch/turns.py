@@ -1,4 +1,4 @@
-"""How many download threads compute at once; the others wait for the network.
+"""One download thread computes at a time; the others wait for the network or the disk.
 
 Threads that are all ready to run fight over the interpreter's one lock: with 32 of them each system call becomes a
 change of threads, and a download costs twice the CPU time that it costs alone. So a download computes only in its turn,
@@ -11,21 +11,15 @@ import select
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
 import httpcore
 import httpx
 
-#: One that has the interpreter's lock, and one that hashes, writes or reads without it.
-TURNS: Final = 2
 #: Taken from a socket at once. The library's own 64 KiB make four passes through it of an ordinary picture.
 READ_BYTES: Final = 2**18
 
-#: One token a turn. A semaphore would do the same in ten times the interpreter's steps, and so would the library's lock.
-_turns: SimpleQueue[None] = SimpleQueue()
-for _ in range(TURNS):
-    _turns.put(None)
+_turn = threading.Lock()
 _mine = threading.local()
 T = TypeVar("T")
 
@@ -33,13 +27,12 @@ T = TypeVar("T")
 @contextlib.contextmanager
 def turn() -> Iterator[None]:
     """Compute in turn for the length of the block. A thread that has its turn already must not ask for another."""
-    _turns.get()
-    _mine.held = True
-    try:
-        yield
-    finally:
-        _mine.held = False
-        _turns.put(None)
+    with _turn:
+        _mine.held = True
+        try:
+            yield
+        finally:
+            _mine.held = False
 
 
 @contextlib.contextmanager
@@ -49,11 +42,11 @@ def away() -> Iterator[None]:
         yield
         return
     _mine.held = False
-    _turns.put(None)
+    _turn.release()
     try:
         yield
     finally:
-        _turns.get()
+        _turn.acquire()
         _mine.held = True
 
 
