@@ -19,7 +19,7 @@ from danbooru_pipeline.atomic import commit_part
 from danbooru_pipeline.errors import DiskFull, SourceError, full_disk_named
 from danbooru_pipeline.fetch.client import REDIRECTS, BooruClient, is_throttled, retry_after_seconds
 from danbooru_pipeline.fetch.part import WORTH_NOTING_BYTES, PartFile
-from danbooru_pipeline.fetch.turns import away, turn
+from danbooru_pipeline.fetch.turns import away, gather, turn
 from danbooru_pipeline.images.signature import sniff_type
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Post
@@ -192,6 +192,7 @@ class _Download:
         """Write a body to the part file, behind the bytes that it had, up to its end, its limit or its deadline."""
         expected, status = self.post.file_size, response.status_code
         cap = MAX_BYTES_WITHOUT_SIZE if expected is None else expected + SIZE_SLACK_BYTES
+        announced = had + _announced_bytes(response)
         deadline = time.monotonic() + self.base_seconds + (expected or 0) / MIN_BYTES_PER_SECOND
         body = _Body()
         try:
@@ -200,6 +201,7 @@ class _Download:
                     body.add(data)
                 for chunk in response.iter_raw():
                     body.add(chunk)
+                    gather(response, announced - body.size)
                     if body.size > cap:
                         return self._judge_overlong(body)
                     if time.monotonic() > deadline:
@@ -272,6 +274,12 @@ class _Body:
     def md5(self) -> str:
         """MD5 of all of it."""
         return self._digest.hexdigest()
+
+
+def _announced_bytes(response: httpx.Response) -> int:
+    """Length of a body; 0 when it is not announced."""
+    length = response.headers.get("content-length", "")
+    return int(length) if length.isdecimal() else 0
 
 
 def _tells_its_end(response: httpx.Response) -> bool:

@@ -8,6 +8,7 @@ and lets another have it wherever it waits. The interpreter is one a process, an
 import contextlib
 import functools
 import select
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,11 @@ import httpx
 
 #: Taken from a socket at once. The library's own 64 KiB make four passes through it of an ordinary picture.
 READ_BYTES: Final = 2**18
+
+#: A thread that waits for a body sleeps until so much of it is there; the network brings it in pieces of 1.4 KB.
+PIECE_BYTES: Final = 2**16
+#: Bytes that TLS may have taken from the socket without handing them out: a record.
+_RECORD_BYTES: Final = 17 * 2**10
 
 _turn = threading.Lock()
 _mine = threading.local()
@@ -48,6 +54,18 @@ def away() -> Iterator[None]:
     finally:
         _turn.acquire()
         _mine.held = True
+
+
+def gather(response: httpx.Response, remaining: int) -> None:
+    """Have the next read of a body wait for a good piece of it.
+
+    Args:
+        response: whose body is read.
+        remaining: bytes of it that are still to come; 0 at its end, or when that is not known.
+    """
+    stream = response.extensions.get("network_stream")
+    if isinstance(stream, _Stream):
+        stream.gather(max(1, min(PIECE_BYTES, remaining - _RECORD_BYTES)))
 
 
 class TurnsTransport(httpx.HTTPTransport):
@@ -86,6 +104,13 @@ class _Stream(httpcore.NetworkStream):
         self._socket = stream.get_extra_info("socket")
         self._number = self._socket.fileno()
         self._socket.settimeout(0)  # the library sets it anew for each read, and waits before it looks
+        self._low_water = 1
+
+    def gather(self, size: int) -> None:
+        """Count the socket as ready to be read when so many bytes are there, or it ended."""
+        if size != self._low_water:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+            self._low_water = size
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         most = max(max_bytes, READ_BYTES)
