@@ -1,11 +1,13 @@
-"""What Dagster adds: ``python -m benchmarks.orchestration [idle] [work]``; needs Debian's postgresql.
+"""What Dagster adds: ``python -m benchmarks.orchestration [idle] [work] [workers]``; needs Debian's postgresql and redis.
 
 ``idle``: a backfill of the whole image chain over 1000 buckets that have nothing to do, launched as the UI does, on the
 processes of docker-compose.yml with Postgres; and the same through ``build``.
 ``work``: 100 buckets of 20 posts, through the runs of ``build`` and called directly, interleaved, each on a new store.
+``workers``: a backfill of 512px images on the processes of docker-compose.celery.yml, with one worker and with two.
 """
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,6 +22,7 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.buckets import for_each_bucket
 from danbooru_pipeline.defs.headless import HeadlessBuild, open_instance
+from danbooru_pipeline.defs.images import PX512_PER_RUN
 from danbooru_pipeline.demo.process import BooruProcess, start_booru
 from danbooru_pipeline.layout import BUCKETS, Layout
 from danbooru_pipeline.originals import build_originals
@@ -30,6 +33,8 @@ from danbooru_pipeline.toolbox import Toolbox
 from danbooru_pipeline_tests.deploy.stack import running_stack
 
 YEAR, POSTS, CHOSEN, ROUNDS = 2021, 20, BUCKETS[:100], 3
+#: Posts a bucket where the work on images is to outweigh what a bucket costs Dagster.
+WORKER_POSTS = 10
 
 
 def say(text: str) -> None:
@@ -62,16 +67,16 @@ def measure_idle(booru: BooruProcess, folder: Path) -> None:
             say(f"build of 1000 buckets, nothing to do: {time.monotonic() - began:.1f} s")
 
 
-def forge_posts(tools: Toolbox) -> None:
-    """Twenty posts a bucket, each with a file of the booru's own under its own id."""
+def forge_posts(tools: Toolbox, chosen: tuple[str, ...] = CHOSEN, each: int = POSTS) -> None:
+    """So many posts a bucket, each with a file of the booru's own under its own id."""
     layout = tools.layout
     sweep_posts(tools.source, layout, YEAR, now=tools.now(), progress=lambda _line: None)
     rows = [row for row in pq.read_table(layout.posts(YEAR)).to_pylist() if row["md5"] and row["file_ext"] == "jpg"]
     schema = pq.read_schema(layout.posts(YEAR))
     forged = [
         rows[(k * 7 + int(bucket)) % len(rows)] | {"id": 1000 * k + int(bucket)}
-        for k in range(1, POSTS + 1)
-        for bucket in CHOSEN
+        for k in range(1, each + 1)
+        for bucket in chosen
     ]
     forged.sort(key=lambda row: row["id"])
     pq.write_table(pa.Table.from_pylist(forged, schema=schema), layout.posts(YEAR))
@@ -108,15 +113,52 @@ def measure_work(settings: Settings, folder: Path) -> None:
     say(f"through runs / directly, medians of {ROUNDS}: {ratio:.3f}")
 
 
+def measure_workers(booru: BooruProcess, folder: Path) -> None:
+    """Images a second of one Celery worker and of two, each with one process for images, in turn."""
+    settings = {
+        "DANBOORU_API_URL": booru.api_url, "DANBOORU_CDN_URL": booru.cdn_url, "DANBOORU_AUTOMATION": "off",
+        "DANBOORU_PNG_LEVEL": "0", "DANBOORU_WORKERS": "1",
+    }  # fmt: skip
+    chosen = BUCKETS[: 4 * PX512_PER_RUN]
+    with running_stack(folder, settings, files=("docker-compose.yml", "docker-compose.celery.yml")) as stack:
+        layout = Layout(stack.root)
+        with Toolbox(Settings(root=stack.root, api_url=booru.api_url, cdn_url=booru.cdn_url)) as tools:
+            forge_posts(tools, chosen, WORKER_POSTS)
+            for finished in for_each_bucket(lambda bucket: build_originals(tools, bucket, YEAR), list(chosen)):
+                assert finished.error is None, finished.error
+        rates: dict[int, list[float]] = {1: [], 2: []}
+        for _ in range(ROUNDS):
+            for count in (1, 2):
+                for number in range(1, count + 1):
+                    stack.start("worker", instance=number, extra=("-n", f"worker{number}@%h"))
+                time.sleep(20)  # until they wait for work
+                shutil.rmtree(layout.store / "512px")
+                state = stack.wait_backfill(
+                    stack.backfill(["images_512px"], [f"{bucket}|{YEAR}" for bucket in chosen]), seconds=1200
+                )
+                assert state["status"] == "COMPLETED_SUCCESS", state
+                seconds = max(r["endTime"] for r in state["runs"]) - min(r["startTime"] for r in state["runs"])
+                images = sum(1 for _ in (layout.store / "512px").rglob("*.jpg"))
+                rates[count].append(images / seconds)
+                say(f"{count} worker(s): {images:,} images of {len(chosen)} buckets in {seconds:.1f} s")
+                for number in range(1, count + 1):
+                    stack.kill(f"worker{number}")
+    say(f"two workers / one, medians of {ROUNDS}: {statistics.median(rates[2]) / statistics.median(rates[1]):.2f}")
+
+
 def main() -> None:
     """Measure what is asked for."""
-    wanted = sys.argv[1:] or ["idle", "work"]
+    wanted = sys.argv[1:] or ["idle", "work", "workers"]
     with (
         tempfile.TemporaryDirectory() as name,
         start_booru(posts=40, year=YEAR, files=Path(name) / "booru", rate_limit=False) as booru,
     ):
         settings = Settings(root=Path(name), api_url=booru.api_url, cdn_url=booru.cdn_url, workers=os.cpu_count() or 1)
-        ways = {"idle": partial(measure_idle, booru), "work": partial(measure_work, settings)}
+        ways = {
+            "idle": partial(measure_idle, booru),
+            "work": partial(measure_work, settings),
+            "workers": partial(measure_workers, booru),
+        }
         for each in wanted:
             folder = Path(name) / each
             folder.mkdir()

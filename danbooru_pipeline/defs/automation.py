@@ -22,7 +22,26 @@ FOLLOW_NEWEST_RELEASE = (
     & ~_Is.in_progress()
 ).with_label("newest release, once its inputs are complete")
 
-#: The same, and no check that blocks may have failed upstream.
+#: From a bucket up to the posts of its release, and down to all of its buckets.
+_originals_under_way = _Is.asset_matches(
+    "original_images",
+    _Is.asset_matches(
+        "posts_by_bucket", _Is.asset_matches("original_images", _Is.in_progress() | _Is.will_be_requested())
+    ),
+)
+
+#: Buckets of the newest release whose originals came, once no run works on originals of that release: else each look of
+#: the sensor would start a run for the few that came since. Dagster's own conditions count what is about to be
+#: requested as there, which is true of assets that share a run; these two do not.
+FOLLOW_ALL_ORIGINALS = (
+    _Is.in_latest_time_window()
+    & (_Is.newly_missing() | _Is.any_deps_match(_Is.newly_updated())).since(_Is.newly_requested() | _Is.newly_updated())
+    & ~_Is.any_deps_match(_Is.missing())
+    & ~_originals_under_way
+    & ~_Is.in_progress()
+).with_label("newest release, once no run works on its originals")
+
+#: As the first, and no check that blocks may have failed upstream.
 FOLLOW_CHECKED_RELEASE = (FOLLOW_NEWEST_RELEASE & _Is.all_deps_blocking_checks_passed()).with_label(
     "newest release, once its inputs are complete and checked"
 )

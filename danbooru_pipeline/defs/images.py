@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from danbooru_pipeline.defs.automation import FOLLOW_NEWEST_RELEASE, OWNERS
+from danbooru_pipeline.defs.automation import FOLLOW_ALL_ORIGINALS, FOLLOW_NEWEST_RELEASE, OWNERS
 from danbooru_pipeline.defs.metadata import posts_by_bucket
 from danbooru_pipeline.defs.partitions import bucket_releases
 from danbooru_pipeline.defs.runs import materialize_buckets
@@ -68,7 +68,7 @@ def original_images(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam
     partitions_def=bucket_releases,
     group_name=GROUP,
     owners=OWNERS,
-    automation_condition=FOLLOW_NEWEST_RELEASE,
+    automation_condition=FOLLOW_ALL_ORIGINALS,
     kinds={"jpeg"},
     deps=[original_images],
     backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=PX512_PER_RUN),

@@ -115,11 +115,12 @@ class _Stream(httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         most = max(max_bytes, READ_BYTES)
         try:
-            return self._patiently(lambda: self._socket.recv(most), select.POLLIN, timeout)
+            data: bytes = self._patiently(functools.partial(self._socket.recv, most), select.POLLIN, timeout)
         except TimeoutError as error:
             raise httpcore.ReadTimeout(error) from error
         except OSError as error:
             raise httpcore.ReadError(error) from error
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         try:
