@@ -1,4 +1,4 @@
-"""What Dagster adds: ``python -m benchmarks.orchestration [ROW…]``, all by default; needs Debian's postgresql and redis.
+"""What Dagster adds: ``python -m benchmarks.orchestration [ROW…]``, all by default; needs postgresql and redis-server.
 
 ``idle``: a backfill of the whole image chain over 1000 buckets that have nothing to do, launched as the UI does, on the
 processes of docker-compose.yml with Postgres; and the same through ``build``.
