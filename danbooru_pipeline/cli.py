@@ -134,15 +134,23 @@ def status(year: int | None, *, as_json: bool) -> None:
 @click.argument("release_dir", type=click.Path(path_type=Path))
 @click.option("--full", is_flag=True, help="Hash every image, not only look at its size.")
 @click.option("--bucket", help="Check only this bucket's images, by content.")
+@click.option(
+    "--signers",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Keys that may have signed it, as ssh-keygen reads them; default those that the release names itself.",
+)
 @JSON
-def verify(release_dir: Path, bucket: str | None, *, full: bool, as_json: bool) -> None:
+def verify(release_dir: Path, bucket: str | None, signers: Path | None, *, full: bool, as_json: bool) -> None:
     """Verify a release from its folder alone. Needs no settings, no store and no network."""
     from danbooru_pipeline.layout import BUCKETS
     from danbooru_pipeline.release import verify_release
+    from danbooru_pipeline.terminal import TerminalLine
 
     if bucket is not None and bucket not in BUCKETS:
         raise click.BadParameter("a bucket is 0000 to 0999", param_hint="--bucket")
-    report = verify_release(release_dir, full=full, bucket=bucket)
+    line = TerminalLine()
+    report = verify_release(release_dir, full=full, bucket=bucket, signers=signers, progress=line.step)
+    line.clear()
     if as_json:
         _print_json(report.as_dict())
     else:

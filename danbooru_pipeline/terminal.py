@@ -51,6 +51,19 @@ class TerminalLine:
                 self._stream.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}")
                 self._stream.flush()
 
+    def step(self, title: str, done: int, total: int) -> None:
+        """Take in how far work of one process is; see `release.progress.Progress`."""
+        if title != self._title:
+            self.begin(title, total)
+        self.show(title, Gauge(title, done, total, 0, 0, {}))
+
+    def clear(self) -> None:
+        """Take the line away, since the work is over."""
+        with self._lock:
+            if self._live:
+                self._stream.write("\r\x1b[K")
+                self._stream.flush()
+
     def write(self, text: str) -> None:
         """Write a whole line above."""
         with self._lock:
