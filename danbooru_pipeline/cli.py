@@ -148,9 +148,9 @@ def verify(release_dir: Path, bucket: str | None, signers: Path | None, *, full:
 
     if bucket is not None and bucket not in BUCKETS:
         raise click.BadParameter("a bucket is 0000 to 0999", param_hint="--bucket")
-    line = TerminalLine()
-    report = verify_release(release_dir, full=full, bucket=bucket, signers=signers, progress=line.step)
-    line.clear()
+    terminal = TerminalLine()
+    report = verify_release(release_dir, full=full, bucket=bucket, signers=signers, progress=terminal.step)
+    terminal.clear()
     if as_json:
         _print_json(report.as_dict())
     else:

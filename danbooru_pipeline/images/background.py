@@ -12,17 +12,17 @@ import numpy as np
 #: ``contrast`` chooses between the other two.
 Background = Literal["white", "black", "contrast"]
 
-_COLORS = {"white": [255, 255, 255], "black": [0, 0, 0]}
+_LEVELS = {"white": 255, "black": 0}
 #: Below this distance to white (0 to 1) a picture counts as invisible on it.
 _INVISIBLE = 0.20
 
 
-def choose_background(image: Any, wish: Background) -> tuple[str, list[int]]:
-    """Name and colour of the background for a small 8-bit sRGB image, with or without alpha."""
+def choose_background(image: Any, wish: Background) -> tuple[str, int]:
+    """Name of the background, and the value of its channels, for a small 8-bit sRGB image, with or without alpha."""
     name: str = wish
     if wish == "contrast":
         name = "black" if image.hasalpha() and _vanishes_on_white(image) else "white"
-    return name, _COLORS[name]
+    return name, _LEVELS[name]
 
 
 def _vanishes_on_white(image: Any) -> bool:

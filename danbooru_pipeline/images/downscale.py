@@ -7,12 +7,13 @@ surprise (baseline 4:4:4 1.16 ms, progressive 2.72 ms). A picture that cannot be
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyvips
 
 from danbooru_pipeline.images.background import Background, choose_background
 from danbooru_pipeline.images.inspect import DECODED_TYPES, Flag, ImageFacts
 from danbooru_pipeline.images.jpeg import is_intact
-from danbooru_pipeline.images.quality import judge_quality
+from danbooru_pipeline.images.quality import Pixels, judge_quality
 from danbooru_pipeline.images.signature import IMAGE_TYPES
 from danbooru_pipeline.outcomes import Reason
 
@@ -57,11 +58,15 @@ def downscale_image(
         return Reason.DAMAGED
     try:
         image = _shrink(data, facts, size=size)
-        chosen, color = choose_background(image, background)
+        chosen, level = choose_background(image, background)
         empty = image.hasalpha() and image[image.bands - 1].max() == 0
-        image = _flatten(image, color).copy_memory()
-        encoded = _encode(_place(image, color, size=size), quality=quality)
-        return Downscaled(encoded, background=chosen, flags=judge_quality(image, empty_alpha=empty))
+        shown = _flatten(image, level)
+        # In memory once, for two readers: libvips' own copy for a second one costs a fourteenth of the whole.
+        memory = _place(shown, level, size=size).write_to_memory()
+        pixels = np.frombuffer(memory, np.uint8).reshape(size, size, 3)
+        encoded = _encode(pixels, quality=quality)
+        flags = judge_quality(_without_padding(pixels, shown.width, shown.height), empty_alpha=empty)
+        return Downscaled(encoded, background=chosen, flags=flags)
     except pyvips.Error as error:
         if "out of memory" in str(error):
             raise MemoryError(str(error)) from error  # says nothing about the picture
@@ -85,7 +90,7 @@ def refuse(facts: ImageFacts, *, max_pixels: int = MAX_PIXELS) -> Reason | None:
 
 
 def _shrink(data: bytes, facts: ImageFacts, *, size: int) -> Any:
-    """The picture inside size × size: upright, 8-bit sRGB, perhaps with alpha, held in memory."""
+    """The picture inside size × size: upright, 8-bit sRGB; in memory when it has alpha, since that is read first."""
     # Converting costs 3.5x when there is nothing to convert from (measured; the pixels are the same).
     profile = {"output_profile": "srgb"} if facts.has_profile else {}
     image = pyvips.Image.thumbnail_buffer(
@@ -97,20 +102,29 @@ def _shrink(data: bytes, facts: ImageFacts, *, size: int) -> Any:
         option_string="[fail_on=truncated]",
         **profile,
     )
-    return image.colourspace("srgb").cast("uchar").copy_memory()
+    if (image.interpretation, image.format) != ("srgb", "uchar"):
+        image = image.colourspace("srgb").cast("uchar")
+    return image.copy_memory() if image.hasalpha() else image
 
 
-def _flatten(image: Any, color: list[int]) -> Any:
-    return image.flatten(background=color) if image.hasalpha() else image
+def _flatten(image: Any, level: int) -> Any:
+    return image.flatten(background=[level] * 3) if image.hasalpha() else image
 
 
-def _place(image: Any, color: list[int], *, size: int) -> Any:
+def _place(image: Any, level: int, *, size: int) -> Any:
     """Centre on a square of the background."""
-    return image.gravity("centre", size, size, extend="background", background=color)
+    return image.gravity("centre", size, size, extend="background", background=[level] * 3)
 
 
-def _encode(image: Any, *, quality: int) -> bytes:
+def _without_padding(pixels: Pixels, width: int, height: int) -> Pixels:
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    return pixels[top : top + height, left : left + width]
+
+
+def _encode(pixels: Pixels, *, quality: int) -> bytes:
     """Baseline, 4:4:4, optimal Huffman tables, no metadata."""
+    height, width, bands = pixels.shape
+    image = pyvips.Image.new_from_memory(pixels, width, height, bands, "uchar")
     encoded: bytes = image.jpegsave_buffer(
         Q=quality, subsample_mode="off", optimize_coding=True, interlace=False, keep="none"
     )

@@ -4,9 +4,13 @@ Judged on the picture as it is shown, without its padding. A warning never keeps
 """
 
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
+
+#: Height × width × 3, 8-bit sRGB.
+Pixels = npt.NDArray[np.uint8]
 
 #: Pixels looked at: every second one of every second row, which costs a quarter and decides the same.
 _STEP: Final = 2
@@ -25,16 +29,18 @@ class Quality(StrEnum):
     EMPTY_ALPHA = "empty_alpha"
 
 
-def judge_quality(image: Any, *, empty_alpha: bool) -> tuple[str, ...]:
-    """Warnings about a small 8-bit sRGB image without alpha; `empty_alpha`: nothing of it was visible."""
-    pixels = image.numpy()[::_STEP, ::_STEP].reshape(-1, 3)
-    cells = (pixels >> 4).astype(np.uint16) @ np.array([256, 16, 1], np.uint16)
-    counts = np.sort(np.bincount(cells, minlength=_FEW_CELLS))
-    wanted = _SHARE * len(pixels)
+def judge_quality(pixels: Pixels, *, empty_alpha: bool) -> tuple[str, ...]:
+    """Warnings about a small picture without alpha; `empty_alpha`: nothing of it was visible."""
+    # One array a channel: the same along the short last axis takes ten times as long.
+    red, green, blue = (pixels[::_STEP, ::_STEP, channel] for channel in range(3))
+    cells = (red >> 4).astype(np.uint16) << 8 | (green >> 4).astype(np.uint16) << 4 | blue >> 4
+    counts = np.sort(np.bincount(cells.ravel(), minlength=_FEW_CELLS))
+    wanted = _SHARE * cells.size
+    darkest, lightest = np.minimum(np.minimum(red, green), blue), np.maximum(np.maximum(red, green), blue)
     found = {
         Quality.FEW_COLORS: counts[-_FEW_CELLS:].sum() >= wanted,
-        Quality.NEARLY_WHITE: np.count_nonzero(pixels.min(axis=1) >= _WHITE) >= wanted,
-        Quality.NEARLY_BLACK: np.count_nonzero(pixels.max(axis=1) <= _BLACK) >= wanted,
+        Quality.NEARLY_WHITE: np.count_nonzero(darkest >= _WHITE) >= wanted,
+        Quality.NEARLY_BLACK: np.count_nonzero(lightest <= _BLACK) >= wanted,
         Quality.EMPTY_ALPHA: empty_alpha,
     }
     return tuple(flag.value for flag, holds in found.items() if holds)
