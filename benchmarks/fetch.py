@@ -2,7 +2,7 @@
 
 ``python benchmarks/fetch.py [--bin FOLDER…] [ROW…]`` runs every peer that is installed (curl, wget, aria2c; gallery-dl
 and img2dataset from the folders given) and the project's engine against the same server, and prints one Markdown table
-a row: cost, faults, limit, latency, kill, memory. CPU is user and system time of the client and all it started.
+a row: cost, images, faults, limit, latency, kill, memory. CPU is user and system time of the client and all it started.
 """
 
 import argparse
@@ -64,6 +64,18 @@ def ours(job: Job) -> list[str]:
     return [sys.executable, str(HERE / "fetch_ours.py"), job.base, listing, str(job.out), str(PARALLEL)]
 
 
+def ours_512(job: Job) -> list[str]:
+    """The same, and a 512px image of each."""
+    return [*ours(job), "512"]
+
+
+def img2dataset_512(job: Job) -> list[str]:
+    """img2dataset as it is mostly used: shrunk to 512 with a border, JPEG Q90; MD5 checked."""
+    command = img2dataset(job)
+    command[command.index("--disable_all_reencoding") + 1] = "False"
+    return [*command, "--image_size", "512", "--resize_mode", "border", "--encode_quality", "90"]
+
+
 def curl(job: Job) -> list[str]:
     """Parallel curl; knows no checksum."""
     config = "".join(f'url = "{job.base}/{name}"\noutput = "{job.out}/files/{name}"\n' for name in job.names)
@@ -106,6 +118,8 @@ def img2dataset(job: Job) -> list[str]:
     return ["img2dataset", "--url_list", listing, "--output_folder", f"{job.out}/files", *options.split(), *verify]
 
 
+#: Those that make 512px images, for the row `images`.
+WITH_512: dict[str, Command] = {"img2dataset": img2dataset_512, "ours": ours_512}
 PEERS: dict[str, Command] = {
     "curl": curl, "wget": wget, "aria2c": aria2, "gallery-dl": gallery_dl, "img2dataset": img2dataset, "ours": ours,
 }  # fmt: skip
@@ -150,10 +164,10 @@ def reap_orphans() -> None:
         raise OSError("prctl")
 
 
-def measure(peer: str, job: Job) -> Run:
+def measure(peer: str, job: Job, commands: dict[str, Command] = PEERS) -> Run:
     """Run a peer in a process of its own that counts what it and its children use."""
     job.out.mkdir(parents=True, exist_ok=True)
-    command = PEERS[peer](job)
+    command = commands[peer](job)
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     timed = ["/usr/bin/time", "-f", "%M", "-o", f"{job.out}.rss", *command]
     process = subprocess.Popen(timed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
@@ -204,13 +218,18 @@ def make_corpus(folder: Path, count: int) -> None:
 class Benchmark:
     """The rows of the table, over one corpus."""
 
-    def __init__(self, corpus: Path, scratch: Path, peers: list[str], rounds: int) -> None:
+    def __init__(self, corpus: Path, scratch: Path, peers: list[str], rounds: int, pictures: Path | None) -> None:
         self.corpus, self.scratch, self.peers, self.rounds = corpus, scratch, peers, rounds
+        self.pictures = pictures
         self.all = sorted((path.name for path in corpus.iterdir()), key=lambda name: int(name.split(".")[0]))
 
     def job(self, base: str, count: int, label: str) -> Job:
-        """The first so many files, to a new folder: ext4 is slow to make files for a minute after many were deleted."""
-        return Job(base, self.all[:count], self.corpus, self.scratch / f"{label}-{time.monotonic_ns()}")
+        """The first so many files."""
+        return Job(base, self.all[:count], self.corpus, self.folder(label))
+
+    def folder(self, label: str) -> Path:
+        """A new one for each run: ext4 is slow to make files for a minute after many were deleted."""
+        return self.scratch / f"{label}-{time.monotonic_ns()}"
 
     def cost(self) -> None:
         """CPU a file, start-up taken out: 1500 files less 500, some rounds, peers in turn."""
@@ -223,6 +242,25 @@ class Benchmark:
         table("cost", ["peer", "CPU ms a file (median)", "of all rounds"])
         for peer, found in rates.items():
             row(peer, f"{median(found):.2f}", ", ".join(f"{one:.2f}" for one in found))
+
+    def images(self) -> None:
+        """CPU an image, start-up taken out, with its 512px image; of all pictures less a third of them."""
+        if self.pictures is None:
+            print("\nimages: give --pictures FOLDER with JPG and PNG files that have numbers for names")
+            return
+        names = sorted(path.name for path in self.pictures.iterdir())
+        rates: dict[str, list[float]] = {peer: [] for peer in WITH_512 if peer in self.peers}
+        with serving(self.pictures, "plain") as base:
+            for _ in range(self.rounds):
+                for peer, found in rates.items():
+                    few, many = (
+                        measure(peer, Job(base, names[:n], self.pictures, self.folder(peer)), WITH_512).cpu_seconds
+                        for n in (len(names) // 3, len(names))
+                    )
+                    found.append((many - few) / (len(names) - len(names) // 3) * 1000)
+        table("images", ["peer", "CPU ms an image (median)", "of all rounds"])
+        for peer, found in rates.items():
+            row(peer, f"{median(found):.1f}", ", ".join(f"{one:.1f}" for one in found))
 
     def faults(self) -> None:
         """500 files of which some cannot be had."""
@@ -291,10 +329,11 @@ def row(*cells: object) -> None:
 
 def main() -> None:
     """Run the rows that are asked for."""
-    rows = ["cost", "faults", "limit", "latency", "kill", "memory"]
+    rows = ["cost", "images", "faults", "limit", "latency", "kill", "memory"]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", help=", ".join(rows))
     parser.add_argument("--bin", action="append", default=[], help="folder with gallery-dl or img2dataset in it")
+    parser.add_argument("--pictures", type=Path, help="folder of JPG and PNG files for the row images")
     parser.add_argument("--rounds", type=int, default=3, help="of the rows cost and latency")
     parser.add_argument("--peers", default=",".join(PEERS), help="which of them, with commas between")
     options = parser.parse_args()
@@ -305,7 +344,7 @@ def main() -> None:
         corpus = Path(folder) / "corpus"
         corpus.mkdir()
         make_corpus(corpus, 1500)
-        benchmark = Benchmark(corpus, Path(folder) / "out", peers, options.rounds)
+        benchmark = Benchmark(corpus, Path(folder) / "out", peers, options.rounds, options.pictures)
         for name in options.rows or rows:
             getattr(benchmark, name)()
 

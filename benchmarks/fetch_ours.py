@@ -1,16 +1,21 @@
 """The project's engine over a list of files, as a program: what the fetch benchmark runs beside its peers.
 
-``python fetch_ours.py BASE_URL LIST OUT PARALLEL`` with lines ``name<TAB>md5<TAB>size``. Files that are kept although
-their MD5 is another one are marked in ``OUT/outcomes.json``, as the ledger marks them. Exit code 1 when any is missing.
+``python fetch_ours.py BASE_URL LIST OUT PARALLEL [512]`` with lines ``name<TAB>md5<TAB>size``. Files that are kept
+although their MD5 is another one are marked in ``OUT/outcomes.json``, as the ledger marks them. Exit code 1 when any is
+missing.
+With ``512`` each file's 512px image is made as well, in worker processes.
 """
 
+import contextlib
 import json
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from danbooru_pipeline.atomic import fsync_folder
 from danbooru_pipeline.fetch import BooruClient, download_file
+from danbooru_pipeline.images import ImageJob, ImagePool
 from danbooru_pipeline.posts import Post
 from danbooru_pipeline.settings import Settings
 
@@ -21,7 +26,9 @@ def main() -> int:
     (out / "store").mkdir(parents=True, exist_ok=True)
     settings = Settings(root=out, api_url=base, cdn_url=base, downloads_parallel=parallel, min_free_bytes=0)
     outcomes: dict[str, str | None] = {}
-    with BooruClient(settings) as client:
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(BooruClient(settings))
+        pool = stack.enter_context(ImagePool(os.cpu_count() or 1)) if sys.argv[5:] == ["512"] else None
 
         def fetch(line: str) -> tuple[str, str | None]:
             name, md5, size = line.split("\t")
@@ -34,6 +41,8 @@ def main() -> int:
                 is_banned=False, tags="",
             )  # fmt: skip
             reason = download_file(client, post, target).reason
+            if reason is None and pool is not None:
+                reason = pool.submit(ImageJob(source=target, px512=out / "512px" / f"{stem}.jpg")).result().px512_reason
             return name, None if reason is None else str(reason)
 
         with ThreadPoolExecutor(parallel) as threads:

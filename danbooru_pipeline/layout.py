@@ -14,6 +14,11 @@ EXTENSIONS = frozenset(
     "avi avif bmp gif html jpeg jpg mp3 mp4 mpg pdf png rar swf webm webp wmv zip".split()  # noqa: SIM905 - one line
 )
 
+#: Originals that were JPG, where a store keeps those as JPEG XL; no site serves them.
+ARCHIVE_EXTENSION = "jxl"
+#: Everything that an original may be called in a store or a release.
+STORED_EXTENSIONS = EXTENSIONS | {ARCHIVE_EXTENSION}
+
 #: Suffix of files that are still being written; readers and rsync skip them.
 PART_SUFFIX = ".part"
 
@@ -27,7 +32,7 @@ def bucket_of(post_id: int) -> str:
 
 def original_path(post_id: int, ext: str) -> str:
     """``original/BUCKET/ID.EXT``, relative to the store or to a release."""
-    if ext not in EXTENSIONS:
+    if ext not in STORED_EXTENSIONS:
         raise ValueError(f"unknown extension {ext!r}")
     return f"original/{bucket_of(post_id)}/{post_id}.{ext}"
 

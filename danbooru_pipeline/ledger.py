@@ -26,6 +26,7 @@ LEDGER_SCHEMA = pa.schema(
         pa.field("id", pa.int64(), nullable=False),
         ("md5", pa.string()),
         ("ext", pa.string()),
+        ("stored_ext", pa.string()),
         pa.field("status", pa.string(), nullable=False),
         ("reason", pa.string()),
         ("size", pa.int64()),
@@ -67,6 +68,7 @@ class LedgerRow:
         md5: MD5 in the metadata when the row was made; with `id`, the key of the row.
         fetched_md5: MD5 of the bytes that the source sent, before optimisation.
         source_size: length of those bytes.
+        stored_ext: extension of the file in the store, when it is kept as another type than the source's.
         size, sha256: of the file in the store.
         flags, alpha, color_space, has_profile, orientation: facts of the file, as in `images.ImageFacts`.
         optimized_by: what made the bytes in the store, None when they are the source's.
@@ -80,6 +82,7 @@ class LedgerRow:
     id: int
     md5: str | None = None
     ext: str | None = None
+    stored_ext: str | None = None
     reason: Reason | None = None
     size: int | None = None
     sha256: str | None = None
@@ -112,6 +115,11 @@ class LedgerRow:
     def status(self) -> Status:
         """The status its reason stands for."""
         return status_of(self.reason)
+
+    @property
+    def held_ext(self) -> str | None:
+        """Extension of the file in the store."""
+        return self.stored_ext or self.ext
 
     @property
     def source_md5_matches(self) -> bool | None:
@@ -283,7 +291,7 @@ def _marked(row: LedgerRow, post: Post) -> LedgerRow:
 def _holds(row: LedgerRow, files: Mapping[str, int]) -> bool:
     """Whether a row is settled: the file it speaks of is there in full, or it is final without one."""
     if row.status is Status.OK:
-        return row.size is not None and files.get(f"{row.id}.{row.ext}") == row.size
+        return row.size is not None and files.get(f"{row.id}.{row.held_ext}") == row.size
     return row.status is Status.MISSING or row.reason is Reason.TOO_LARGE
 
 

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any, Final
 
+from danbooru_pipeline.adoption import Adopter
 from danbooru_pipeline.atomic import fsync_folder, remove_parts
 from danbooru_pipeline.errors import DiskFull, SourceError, StoreError, full_disk_named, is_disk_full
 from danbooru_pipeline.fetch import Downloaded, download_file, part_names
-from danbooru_pipeline.images import DECODED_TYPES, ImageJob, ImageResult
-from danbooru_pipeline.layout import EXTENSIONS
+from danbooru_pipeline.images import IMAGE_TYPES, ImageJob, ImageResult
+from danbooru_pipeline.layout import ARCHIVE_EXTENSION, STORED_EXTENSIONS
 from danbooru_pipeline.ledger import BucketPlan, Journal, LedgerRow, list_files, plan_bucket, read_ledger, write_ledger
 from danbooru_pipeline.locks import exclusive
 from danbooru_pipeline.outcomes import REASONS, Reason, Status
@@ -40,6 +40,7 @@ DOUBTFUL: Final = frozenset(
     for reason, (status, _) in REASONS.items()
     if status is Status.PENDING or reason in {Reason.GONE, Reason.TOO_LARGE}
 )
+JPG_NAMES: Final = frozenset({"jpg", "jpeg"})
 #: What the decoder says of a file that is broken.
 DAMAGE: Final = frozenset({"truncated", "corrupt"})
 
@@ -116,7 +117,7 @@ class _OriginalsOfBucket:
         self.saved = read_ledger(tools.layout.ledger(bucket))
         self.old = self.saved | {row.id: row for row in self.journal.read() if self._is_true(row)}
         self.rows = dict(self.old)
-        self.optimized: set[int] = set()  # files that an optimiser has had in hand, as the ledger says
+        self.adopter = Adopter(tools, self.old)
         self.count: Counter[str] = Counter()
         self.full: DiskFull | None = None
         self.saved_at = self.began = time.monotonic()
@@ -143,10 +144,10 @@ class _OriginalsOfBucket:
 
     def _is_true(self, row: LedgerRow) -> bool:
         """Whether a row that a killed run left speaks of the very file that is there."""
-        if row.status is not Status.OK or row.ext not in EXTENSIONS:
+        if row.status is not Status.OK or row.held_ext not in STORED_EXTENSIONS:
             return row.status is not Status.OK
         try:
-            with self.tools.layout.original(row.id, row.ext).open("rb") as file:
+            with self.tools.layout.original(row.id, row.held_ext).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest() == row.sha256
         except FileNotFoundError:
             return False
@@ -195,27 +196,10 @@ class _OriginalsOfBucket:
         assert post.ext is not None, "planned posts name a file"
         target = self.tools.layout.original(post.id, post.ext)
         try:
-            return self._adopt(post, target) or download_file(self.tools.client, post, target)
+            return self.adopter.adopt(post) or download_file(self.tools.client, post, target)
         except DiskFull as error:  # smaller files may fit, and files of the store make room when they shrink
             self.full = error
             return Downloaded(reason=Reason.DISK_FULL)
-
-    def _adopt(self, post: Post, target: Path) -> Downloaded | None:
-        try:
-            data = target.read_bytes()
-        except FileNotFoundError:
-            return None
-        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        row = self.old.get(post.id)
-        if row is not None and row.md5 == post.md5 and (row.optimized or row.kept is not None):
-            known = row.sha256 == hashlib.sha256(data).hexdigest()
-            self.optimized |= {post.id} if known else set()
-        if data and md5 == post.md5:
-            return Downloaded(reason=None, in_place=True, size=len(data), md5=md5)
-        if row is not None and row.md5 == post.md5 and row.sha256 == hashlib.sha256(data).hexdigest():
-            # Optimised earlier, then withheld, and shown again by the source now.
-            return Downloaded(reason=None, in_place=True, size=row.source_size, md5=row.fetched_md5)
-        return None
 
     def _take_download(
         self, post: Post, got: Downloaded, images: dict[Future[ImageResult], tuple[Post, Downloaded]]
@@ -231,11 +215,13 @@ class _OriginalsOfBucket:
 
     def _job(self, post: Post) -> ImageJob:
         assert post.ext is not None, "planned posts name a file"
-        path = self.tools.layout.original(post.id, post.ext)
+        archive = self.tools.layout.original(post.id, ARCHIVE_EXTENSION)
+        path = archive if post.id in self.adopter.archived else self.tools.layout.original(post.id, post.ext)
         wanted = post.rating in sfw_ratings(self.year)
         return ImageJob(
             source=path,
-            original=None if post.id in self.optimized else path,
+            original=None if self.adopter.is_done(post.id) else path,
+            archive=archive if self.tools.image_settings.jpg_archive == "jxl" and post.ext in JPG_NAMES else None,
             px512=self.tools.layout.px512(post.id) if wanted else None,
             settings=self.tools.image_settings,
         )
@@ -248,8 +234,9 @@ class _OriginalsOfBucket:
         if not made:
             self.tools.layout.px512(post.id).unlink(missing_ok=True)  # that of an earlier file, if any
         if reason is Reason.MD5_DIFFERS and (not DAMAGE.isdisjoint(flags) or _looks_cut_off(post, got, result)):
-            assert post.ext is not None, "planned posts name a file"
-            self.tools.layout.original(post.id, post.ext).unlink()
+            held = result.stored_ext or post.ext
+            assert held is not None, "planned posts name a file"
+            self.tools.layout.original(post.id, held).unlink()
             self._record(post, replace(got, in_place=False), reason=Reason.MD5_MISMATCH)
             return
         self.count["px512_made"] += made
@@ -280,7 +267,7 @@ class _OriginalsOfBucket:
         self._keep(
             row if result is None else _with_result(row, got, result, px512_wanted=px512_wanted, tools=self.tools)
         )
-        if old is not None and result is not None and post.id in self.optimized:
+        if old is not None and result is not None and post.id in self.adopter.optimized:
             self.rows[post.id] = replace(self.rows[post.id], optimized_by=old.optimized_by, kept=old.kept)
 
     def _keep(self, row: LedgerRow) -> None:
@@ -310,7 +297,9 @@ class _OriginalsOfBucket:
         for name in list_files(self.folder):
             stem, _, ext = name.partition(".")
             row = self.rows.get(int(stem)) if stem.isdigit() else None
-            if row is not None and row.status is Status.OK and ext in EXTENSIONS and ext != row.ext:
+            if row is None or row.status is not Status.OK:
+                continue
+            if ext in STORED_EXTENSIONS and ext != row.held_ext:
                 (self.folder / name).unlink(missing_ok=True)
 
     def _report(self, plan: BucketPlan) -> OriginalsReport:
@@ -341,7 +330,7 @@ def _parts_of(posts: Iterable[Post]) -> frozenset[str]:
 
 def _looks_cut_off(post: Post, got: Downloaded, result: ImageResult) -> bool:
     """Whether a file that no decoder can vouch for has another length than the metadata announce."""
-    decoded = result.facts is not None and result.facts.file_type in DECODED_TYPES
+    decoded = result.facts is not None and result.facts.file_type in IMAGE_TYPES
     return (not decoded and post.file_size not in {None, got.size}) or result.px512_reason is Reason.UNDECODABLE
 
 
@@ -351,6 +340,7 @@ def _with_result(
     facts = result.facts
     return replace(
         row,
+        stored_ext=result.stored_ext,
         size=result.size,
         sha256=result.sha256,
         source_size=got.size,

@@ -44,7 +44,6 @@ class Reason(StrEnum):
     RATING = "rating"
     NO_ORIGINAL = "no_original"
     NOT_AN_IMAGE = "not_an_image"
-    UNSUPPORTED_TYPE = "unsupported_type"
     ANIMATED = "animated"
     DAMAGED = "damaged"
     UNDECODABLE = "undecodable"
@@ -90,7 +89,6 @@ REASONS: dict[Reason, tuple[Status, str]] = {
     Reason.RATING: (Status.SKIPPED, "The post's rating is not one of the release's SFW ratings."),
     Reason.NO_ORIGINAL: (Status.SKIPPED, "There is no original to make a 512px image from."),
     Reason.NOT_AN_IMAGE: (Status.SKIPPED, "The file is a video, an archive, a Flash film or a document."),
-    Reason.UNSUPPORTED_TYPE: (Status.SKIPPED, "An image of a type that is not decoded here."),
     Reason.ANIMATED: (Status.SKIPPED, "The image has more than one frame."),
     Reason.DAMAGED: (
         Status.FAILED,

@@ -90,9 +90,9 @@ def build_px512(tools: Toolbox, bucket: str, year: int) -> Px512Report:
 
 
 def _job(tools: Toolbox, row: LedgerRow) -> ImageJob:
-    assert row.ext is not None, "rows with a file have an extension"
+    assert row.held_ext is not None, "rows with a file have an extension"
     return ImageJob(
-        source=tools.layout.original(row.id, row.ext),
+        source=tools.layout.original(row.id, row.held_ext),
         px512=tools.layout.px512(row.id),
         settings=tools.image_settings,
     )

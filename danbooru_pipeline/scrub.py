@@ -66,8 +66,8 @@ def expected_files(rows: Iterable[LedgerRow]) -> list[Expected]:
     for row in rows:
         if row.status is not Status.OK:
             continue
-        if row.ext and row.sha256 and row.size is not None:
-            files.append(Expected(original_path(row.id, row.ext), row.size, row.sha256))
+        if row.held_ext and row.sha256 and row.size is not None:
+            files.append(Expected(original_path(row.id, row.held_ext), row.size, row.sha256))
         if row.px512_reason is None and row.px512_sha256 and row.px512_size is not None:
             files.append(Expected(px512_path(row.id), row.px512_size, row.px512_sha256))
     return sorted(files)

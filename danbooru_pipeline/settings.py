@@ -18,6 +18,7 @@ from danbooru_pipeline.errors import SettingsError
 PREFIX = "DANBOORU_"
 POSTS_SOURCES = ("api", "bigquery", "dump", "archive")
 BACKGROUNDS = ("contrast", "white", "black")
+ARCHIVES = ("off", "jxl")
 
 # Danbooru's ingress allows 10 requests a second from one address; staff ask to stay below that in total.
 POLITE_REQUESTS_PER_SECOND = 8.0
@@ -128,6 +129,12 @@ def _parse_background(text: str) -> str:
     return text
 
 
+def _parse_archive(text: str) -> str:
+    if text not in ARCHIVES:
+        raise ValueError("one of " + ", ".join(ARCHIVES))
+    return text
+
+
 def _parse_quality(text: str) -> int:
     quality = int(text)
     if not 1 <= quality <= 100:
@@ -224,6 +231,11 @@ class Settings:
         "effort of lossless PNG optimisation; 1 halves its CPU time for 1 point less saving",
         unit="0-6",
         parse=_parse_png_level,
+    )
+    jpg_archive: Literal["off", "jxl"] = _setting(
+        "off",
+        "`jxl` keeps JPG originals as JPEG XL, a fifth smaller; `export originals` gives the same files back; or off",
+        parse=_parse_archive,
     )
     px512_quality: int = _setting(90, "JPEG quality of 512px images", unit="1-100", parse=_parse_quality)
     px512_background: Literal["contrast", "white", "black"] = _setting(

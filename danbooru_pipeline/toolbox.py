@@ -165,6 +165,7 @@ class Toolbox:
         chosen = self.settings
         return ImageSettings(
             png_level=chosen.png_level,
+            jpg_archive=chosen.jpg_archive,
             px512_quality=chosen.px512_quality,
             background=chosen.px512_background,
             max_pixels=chosen.max_pixels,

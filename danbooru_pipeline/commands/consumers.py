@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 #: Forms of `consume.write`, named here so that help needs no import of it; a test holds both together.
-FORMS = ("sqlite", "deepdanbooru", "webdataset", "kaggle", "captions")
+FORMS = ("sqlite", "deepdanbooru", "webdataset", "kaggle", "captions", "originals")
 
 
 def _list(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:

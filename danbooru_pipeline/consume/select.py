@@ -45,6 +45,7 @@ class Chosen:
     id: int
     path: str
     sha256: str
+    fetched_md5: str | None
     file_ext: str | None
     rating: str | None
     score: int | None
@@ -60,7 +61,7 @@ class Chosen:
 
 
 _COLUMNS = """
-    p.id, f.{path} AS path, f.{sha256} AS sha256, p.file_ext, p.rating, p.score,
+    p.id, f.{path} AS path, f.{sha256} AS sha256, f.fetched_md5, p.file_ext, p.rating, p.score,
     coalesce(p.is_deleted, false) AS is_deleted, f.width, f.height, coalesce(p.tag_string, '') AS tag_string,
     coalesce(p.tag_string_general, '') AS tag_string_general, coalesce(p.tag_string_artist, '') AS tag_string_artist,
     coalesce(p.tag_string_copyright, '') AS tag_string_copyright,

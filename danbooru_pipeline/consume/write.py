@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from danbooru_pipeline.atomic import commit_part, part_path, remove_part
-from danbooru_pipeline.consume import captions, deepdanbooru, kaggle, sqlite, webdataset
+from danbooru_pipeline.consume import captions, deepdanbooru, kaggle, originals, sqlite, webdataset
 from danbooru_pipeline.consume.select import Selection
 from danbooru_pipeline.errors import SettingsError
 
@@ -17,6 +17,7 @@ EXPORTS: dict[str, Export] = {
     "webdataset": webdataset.write,
     "kaggle": kaggle.write,
     "captions": captions.write,
+    "originals": originals.write,
 }
 
 

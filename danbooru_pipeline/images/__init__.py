@@ -6,16 +6,16 @@ writes files around them, and `ImagePool` runs that in processes. No network, no
 
 from danbooru_pipeline.images.background import Background
 from danbooru_pipeline.images.downscale import Downscaled, downscale_image
-from danbooru_pipeline.images.inspect import DECODED_TYPES, Flag, ImageFacts, inspect_image
+from danbooru_pipeline.images.inspect import Flag, ImageFacts, inspect_image
 from danbooru_pipeline.images.optimize import Kept, Optimized, optimize_image
 from danbooru_pipeline.images.pool import ImagePool
 from danbooru_pipeline.images.quality import Quality
 from danbooru_pipeline.images.sheet import make_contact_sheet
-from danbooru_pipeline.images.signature import sniff_type
+from danbooru_pipeline.images.signature import IMAGE_TYPES, sniff_type
 from danbooru_pipeline.images.step import ImageJob, ImageResult, ImageSettings, run_image_job
 
 __all__ = [
-    "DECODED_TYPES",
+    "IMAGE_TYPES",
     "Background",
     "Downscaled",
     "Flag",

@@ -11,7 +11,8 @@ import numpy as np
 import pyvips
 
 from danbooru_pipeline.images.background import Background, choose_background
-from danbooru_pipeline.images.inspect import DECODED_TYPES, Flag, ImageFacts
+from danbooru_pipeline.images.bmp import decode_bmp
+from danbooru_pipeline.images.inspect import Flag, ImageFacts
 from danbooru_pipeline.images.jpeg import is_intact
 from danbooru_pipeline.images.quality import Pixels, judge_quality
 from danbooru_pipeline.images.signature import IMAGE_TYPES
@@ -67,6 +68,8 @@ def downscale_image(
         encoded = _encode(pixels, quality=quality)
         flags = judge_quality(_without_padding(pixels, shown.width, shown.height), empty_alpha=empty)
         return Downscaled(encoded, background=chosen, flags=flags)
+    except ValueError:
+        return Reason.DAMAGED
     except pyvips.Error as error:
         if "out of memory" in str(error):
             raise MemoryError(str(error)) from error  # says nothing about the picture
@@ -78,8 +81,6 @@ def refuse(facts: ImageFacts, *, max_pixels: int = MAX_PIXELS) -> Reason | None:
     """Why there can be no 512px image, as far as the facts tell before anything is decoded."""
     if facts.file_type not in IMAGE_TYPES:
         return Reason.NOT_AN_IMAGE
-    if facts.file_type not in DECODED_TYPES:
-        return Reason.UNSUPPORTED_TYPE
     if facts.pages is not None and facts.pages > 1:
         return Reason.ANIMATED
     if facts.pixels > max_pixels:
@@ -91,6 +92,9 @@ def refuse(facts: ImageFacts, *, max_pixels: int = MAX_PIXELS) -> Reason | None:
 
 def _shrink(data: bytes, facts: ImageFacts, *, size: int) -> Any:
     """The picture inside size × size: upright, 8-bit sRGB; in memory when it has alpha, since that is read first."""
+    if facts.file_type == "bmp":
+        image = decode_bmp(data).thumbnail_image(size, height=size, size="down")
+        return image.copy_memory() if image.hasalpha() else image
     # Converting costs 3.5x when there is nothing to convert from (measured; the pixels are the same).
     profile = {"output_profile": "srgb"} if facts.has_profile else {}
     image = pyvips.Image.thumbnail_buffer(

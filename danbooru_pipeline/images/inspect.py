@@ -3,7 +3,6 @@
 Works for every file of a release: a film or an archive has a type and nothing else. Never raises on any bytes.
 """
 
-import struct
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -11,13 +10,14 @@ from typing import Any
 import pyvips
 
 from danbooru_pipeline.images.avif import walk_avif
+from danbooru_pipeline.images.bmp import read_bmp_header
 from danbooru_pipeline.images.gif import gif_end
 from danbooru_pipeline.images.jpeg import walk_jpeg
 from danbooru_pipeline.images.png import walk_png
 from danbooru_pipeline.images.signature import sniff_type
 
-#: Types that are decoded here. The decoder is built without BMP, and every further one is a way in for attackers.
-DECODED_TYPES = frozenset({"jpg", "png", "gif", "webp", "avif"})
+#: Types that libvips decodes here; every further one is a way in for attackers.
+_VIPS_TYPES = frozenset({"jpg", "png", "gif", "webp", "avif"})
 
 
 class Flag(StrEnum):
@@ -68,7 +68,7 @@ def inspect_image(data: bytes) -> ImageFacts:
     file_type = sniff_type(data)
     if file_type == "bmp":
         return _inspect_bmp(data)
-    if file_type not in DECODED_TYPES:
+    if file_type not in _VIPS_TYPES:
         return ImageFacts(file_type)
     found, frames = _structure(data, file_type)
     flags = tuple(flag.value for flag in Flag if flag in found)
@@ -131,13 +131,10 @@ def _webp_end(data: bytes) -> int | None:
 
 
 def _inspect_bmp(data: bytes) -> ImageFacts:
-    """Size from the bitmap header; the picture itself is not decoded here."""
-    layout, at = ("<HH", 18) if data[14:18] == b"\x0c\0\0\0" else ("<ii", 18)
-    if len(data) < at + struct.calcsize(layout):
-        return ImageFacts("bmp", flags=(Flag.TRUNCATED.value,))
-    width, height = struct.unpack_from(layout, data, at)
-    flags = (Flag.TRUNCATED.value,) if int.from_bytes(data[2:6], "little") > len(data) else ()
-    return ImageFacts("bmp", width=width, height=abs(height), pages=1, flags=flags)  # a negative height: top row first
+    """Facts of the header; the picture itself is not opened."""
+    header = read_bmp_header(data)
+    flags = (Flag.TRUNCATED.value,) if header.truncated else ()
+    return ImageFacts("bmp", width=header.width, height=header.height, pages=1, color_space="srgb", flags=flags)
 
 
 def _header_int(image: Any, field: str) -> int | None:

@@ -14,9 +14,11 @@ import numpy as np
 import oxipng
 import pyvips
 
+from danbooru_pipeline.images.archive import TOOL, archive_jpeg
 from danbooru_pipeline.images.inspect import Flag, ImageFacts
-from danbooru_pipeline.images.jpeg import carried_segments, decode_strictly
+from danbooru_pipeline.images.jpeg import carried_segments, decode_strictly, is_intact
 from danbooru_pipeline.images.png import carried_chunks, is_colored
+from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 
 #: Above this a picture is left as it is. oxipng holds three rasters and aborts the process when it gets no memory:
 #: 16-bit RGBA of this size takes 1.2 GB of a worker's 2. At 0.7 s/MP it is also a third of the time limit.
@@ -56,20 +58,22 @@ class Optimized:
     Attributes:
         data: smaller bytes, or the very bytes that were given.
         tool: what made them; None when they are the given ones.
+        ext: extension that they need, when it is another one than that of the given ones.
         kept: a value of `Kept` when they are the given ones.
         intact: a JPEG was decoded strictly on the way, so that nobody needs to do it again.
     """
 
     data: bytes
     tool: str | None = None
+    ext: str | None = None
     kept: str | None = None
     intact: bool = False
 
 
 def optimize_image(
-    data: bytes, facts: ImageFacts, *, png_level: int = 2, max_pixels: int = MAX_OPTIMIZED_PIXELS
+    data: bytes, facts: ImageFacts, *, png_level: int = 2, archive: bool = False, max_pixels: int = MAX_OPTIMIZED_PIXELS
 ) -> Optimized:
-    """Optimise a PNG or JPG losslessly, or say why its bytes stay."""
+    """Optimise a PNG or JPG losslessly, or say why its bytes stay; with `archive` a JPG becomes JPEG XL if it can."""
     if facts.file_type not in {"png", "jpg"}:
         return Optimized(data, kept=Kept.WRONG_TYPE)
     for flag, kept in _GATES.items():
@@ -80,8 +84,13 @@ def optimize_image(
     if facts.pixels > max_pixels:
         return Optimized(data, kept=Kept.TOO_MANY_PIXELS)
     if facts.file_type == "jpg":
-        return _optimize_jpeg(data)
+        return (_archive_jpeg(data) if archive else None) or _optimize_jpeg(data)
     return _optimize_png(data, facts, level=png_level)
+
+
+def _archive_jpeg(data: bytes) -> Optimized | None:
+    archived = archive_jpeg(data) if is_intact(data) else None
+    return None if archived is None else Optimized(archived, tool=TOOL, ext=ARCHIVE_EXTENSION, intact=True)
 
 
 def _optimize_jpeg(data: bytes) -> Optimized:

@@ -8,22 +8,25 @@ import hashlib
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from danbooru_pipeline.atomic import write_atomic
+from danbooru_pipeline.images.archive import TOOL, restore_jpeg
 from danbooru_pipeline.images.background import Background
 from danbooru_pipeline.images.downscale import MAX_PIXELS, Downscaled, downscale_image
 from danbooru_pipeline.images.inspect import Flag, ImageFacts, compare_extension, inspect_image
 from danbooru_pipeline.images.optimize import MAX_OPTIMIZED_PIXELS, Kept, Optimized, optimize_image
+from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 from danbooru_pipeline.outcomes import Reason
 
+#: Whether JPG originals are kept as they are, or as JPEG XL.
+JpgArchive = Literal["off", "jxl"]
 #: How every 512px image is made, for RELEASE.json. `px512_rules` counts up when the same settings give other bytes.
 FIXED: Final = {
     "px512_encoding": "baseline JPEG, 4:4:4, optimised Huffman tables, no metadata",
     "px512_color": "sRGB; embedded ICC profiles are applied, PNG gAMA and cHRM are not",
-    "px512_rules": 2,
+    "px512_rules": 3,
     "jpg_optimizer": "mozjpeg, lossless, all markers kept",
-    "jpg_archive": "off",
 }
 
 
@@ -37,6 +40,7 @@ class ImageSettings:
         px512_size: their side in pixels.
         max_pixels: larger pictures are not decoded.
         background: what is behind transparent pictures.
+        jpg_archive: ``jxl`` keeps JPG originals as JPEG XL, which gives them back byte for byte.
     """
 
     png_level: int = 2
@@ -44,6 +48,7 @@ class ImageSettings:
     px512_size: int = 512
     max_pixels: int = MAX_PIXELS
     background: Background = "contrast"
+    jpg_archive: JpgArchive = "off"
 
     def as_dict(self) -> dict[str, Any]:
         """For RELEASE.json: what can be chosen, and what cannot."""
@@ -64,15 +69,17 @@ class ImageJob:
     """What to do with one file.
 
     Attributes:
-        source: the file as it is.
+        source: the file as it is; a JPG that is kept as JPEG XL is turned back first.
         original: where optimised bytes go, usually `source` itself; None leaves the original alone.
             When optimising gains nothing, nothing is written.
+        archive: where a JPG goes as JPEG XL, in place of `original`, which is removed then; None keeps JPGs.
         px512: where the 512px image goes; None when it is not wanted.
         settings: what the results look like.
     """
 
     source: Path
     original: Path | None = None
+    archive: Path | None = None
     px512: Path | None = None
     settings: ImageSettings = field(default_factory=ImageSettings)
 
@@ -83,9 +90,12 @@ class ImageResult:
 
     Attributes:
         facts: of the source; None when every attempt at it ended its worker.
+        stored_ext: extension of the original as it now is, when the source's is another one.
+        restored_md5: of the JPG that was turned back, when the source is JPEG XL.
+        restored_size: the same, bytes.
         sha256: of the original as it now is.
         size: the same, bytes.
-        optimized: whether smaller bytes were written to the job's `original`.
+        optimized: whether smaller bytes were written to the job's `original` or `archive`.
         saved_bytes: how many fewer they are.
         optimized_by: what made the smaller bytes, None when the original ones stayed.
         kept: why the original bytes stayed, a value of `Kept`; None when optimised or not asked to.
@@ -100,6 +110,9 @@ class ImageResult:
     facts: ImageFacts | None
     sha256: str
     size: int
+    stored_ext: str | None = None
+    restored_md5: str | None = None
+    restored_size: int | None = None
     optimized: bool = False
     saved_bytes: int = 0
     optimized_by: str | None = None
@@ -115,21 +128,52 @@ class ImageResult:
 def run_image_job(job: ImageJob) -> ImageResult:
     """Do the job in this process. Only trouble with reading and writing raises."""
     started = time.process_time()
-    data = job.source.read_bytes()
-    facts = compare_extension(inspect_image(data), job.source.suffix[1:])
+    stored = job.source.read_bytes()
+    result = _run_restored(job, stored) if job.source.suffix == f".{ARCHIVE_EXTENSION}" else _run(job, stored)
+    return replace(result, cpu_seconds=time.process_time() - started)
+
+
+def _run_restored(job: ImageJob, stored: bytes) -> ImageResult:
+    """The job of a JPG that is kept as JPEG XL; its original stays as it is."""
+    held = ImageResult(
+        facts=None,
+        sha256=hashlib.sha256(stored).hexdigest(),
+        size=len(stored),
+        stored_ext=ARCHIVE_EXTENSION,
+        optimized_by=TOOL,
+    )
+    try:
+        data = restore_jpeg(stored)
+    except ValueError:
+        return replace(held, px512_reason=None if job.px512 is None else Reason.DAMAGED)
+    return replace(
+        _run(replace(job, original=None, archive=None), data),
+        sha256=held.sha256,
+        size=held.size,
+        stored_ext=held.stored_ext,
+        optimized_by=held.optimized_by,
+        restored_md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
+        restored_size=len(data),
+    )
+
+
+def _run(job: ImageJob, data: bytes) -> ImageResult:
+    facts = inspect_image(data)
+    if job.source.suffix != f".{ARCHIVE_EXTENSION}":  # which is kept for files with the right extension only
+        facts = compare_extension(facts, job.source.suffix[1:])
     optimized = _optimize(data, facts, job)
     if optimized is not None and optimized.kept == Kept.CORRUPT and Flag.CORRUPT not in facts.flags:
         facts = replace(facts, flags=(*facts.flags, Flag.CORRUPT.value))  # only the decoder saw it
     px512 = _downscale(data, facts, job, known_intact=optimized is not None and optimized.intact)
-    result = ImageResult(facts=facts, **_write(job, data, optimized, px512))
-    return replace(result, cpu_seconds=time.process_time() - started)
+    return ImageResult(facts=facts, **_write(job, data, optimized, px512))
 
 
 def _optimize(data: bytes, facts: ImageFacts, job: ImageJob) -> Optimized | None:
     if job.original is None:
         return None
     limit = min(job.settings.max_pixels, MAX_OPTIMIZED_PIXELS)
-    return optimize_image(data, facts, png_level=job.settings.png_level, max_pixels=limit)
+    archive = job.archive is not None and Flag.WRONG_EXTENSION not in facts.flags
+    return optimize_image(data, facts, png_level=job.settings.png_level, archive=archive, max_pixels=limit)
 
 
 def _downscale(data: bytes, facts: ImageFacts, job: ImageJob, *, known_intact: bool) -> Downscaled | Reason | None:
@@ -164,7 +208,16 @@ def _write(
     final = data
     if optimized is not None and optimized.tool is not None and job.original is not None:
         final = optimized.data
-        write_atomic(job.original, final)
-        fields |= {"optimized": True, "optimized_by": optimized.tool, "saved_bytes": len(data) - len(final)}
+        if optimized.ext is None or job.archive is None:
+            write_atomic(job.original, final)
+        else:
+            write_atomic(job.archive, final)
+            job.original.unlink()  # after a kill between the two, both are there and the next run does it again
+        fields |= {
+            "optimized": True,
+            "stored_ext": optimized.ext,
+            "optimized_by": optimized.tool,
+            "saved_bytes": len(data) - len(final),
+        }
     fields["kept"] = None if optimized is None else optimized.kept
     return fields | {"sha256": hashlib.sha256(final).hexdigest(), "size": len(final)}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from danbooru_pipeline.layout import EXTENSIONS, bucket_of, px512_path, release_name
+from danbooru_pipeline.layout import STORED_EXTENSIONS, bucket_of, px512_path, release_name
 from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.release.check_papers import READ_ERRORS, is_plain_file, is_safe
 from danbooru_pipeline.release.findings import Findings, Kind
@@ -122,7 +122,7 @@ def _outcome_findings(row: dict[str, Any], prefix: str) -> Iterator[tuple[Kind, 
 
 def _path_finding(post_id: int, path: str) -> tuple[Kind, str] | None:
     match = _ORIGINAL.fullmatch(path)
-    if match is None or match[3] not in EXTENSIONS or int(match[2]) != post_id:
+    if match is None or match[3] not in STORED_EXTENSIONS or int(match[2]) != post_id:
         kind = Kind.MANIFEST_ROW if is_safe(path) else Kind.UNSAFE_PATH
         return kind, f"the manifest names the file {path}"
     if match[1] != bucket_of(post_id):

@@ -138,7 +138,7 @@ def _row_problem(post: Post, row: LedgerRow | None, files: Mapping[str, int]) ->
 
 
 def _original_problem(post: Post, row: LedgerRow, files: Mapping[str, int]) -> str | None:
-    size = files.get(f"{post.id}.{post.ext}")
+    size = files.get(f"{post.id}.{row.held_ext}")
     if size is None:
         return "the ledger says ok, but the original is not there"
     if row.sha256 is None or row.size is None:
@@ -184,7 +184,7 @@ def _manifest_row(post: Post, row: LedgerRow, px512: _Px512, *, year: int) -> Ma
         rating=post.rating,
         status=row.status.value,
         reason=None if row.reason is None else row.reason.value,
-        path=original_path(post.id, str(post.ext)) if held else None,
+        path=original_path(post.id, str(row.held_ext)) if held else None,
         size=row.size if held else None,
         sha256=row.sha256 if held else None,
         source_md5=post.md5,

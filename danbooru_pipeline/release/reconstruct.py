@@ -188,11 +188,16 @@ def _compare(posts: Mapping[int, list[_File]], held: Mapping[int, _Held]) -> tup
             if now is None or path is None:
                 # Metadata alone do not say that the release had the file; only its manifest does.
                 gone.append(file.path)
-            elif path == file.path and _is_same(file, now, small=small):
+            elif _stem(path) == _stem(file.path) and _is_same(file, now, small=small):
                 kept.append(path)
             else:
                 replaced.append(path)
     return kept, replaced, gone
+
+
+def _stem(path: str) -> str:
+    """A path without its extension: the same JPG may be kept as JPEG XL in one release and not in another."""
+    return path.rpartition(".")[0]
 
 
 def _is_same(file: _File, now: _Held, *, small: bool) -> bool:

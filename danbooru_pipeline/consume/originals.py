@@ -1,0 +1,84 @@
+"""Originals as the site served them: ``BUCKET/ID.EXT``, JPEG XL turned back, and ``MD5SUMS`` that proves each of them.
+
+A file that was optimised shows the same and has other bytes than the source sent: it is linked as it is, and named in
+``optimised.txt`` instead.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from danbooru_pipeline.atomic import link_or_copy
+from danbooru_pipeline.consume.select import Chosen, Selection, select
+from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.images.archive import restore_jpeg
+from danbooru_pipeline.layout import ARCHIVE_EXTENSION, EXTENSIONS, bucket_of
+
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A file of the export: where it is, its MD5, and whether that is the one of the source's bytes."""
+
+    path: str
+    md5: str
+    is_exact: bool
+
+
+def write(release: Path, target: Path, selection: Selection) -> int:
+    """Write the export. Returns how many files it has.
+
+    Raises:
+        ReleaseError: a file does not give back the bytes that the source sent.
+    """
+    target.mkdir()
+    count = 0
+    threads = os.cpu_count() or 1
+    chosen = select(release, replace(selection, tree="original"), threads=threads)
+    with (
+        ThreadPoolExecutor(threads) as pool,
+        (target / "MD5SUMS").open("w") as sums,
+        (target / "optimised.txt").open("w") as optimised,
+    ):
+        while posts := list(islice(chosen, _AT_ONCE)):
+            for file in _written(pool, release, target, posts):
+                (sums if file.is_exact else optimised).write(f"{file.md5}  {file.path}\n")
+                count += 1
+    return count
+
+
+def _written(pool: ThreadPoolExecutor, release: Path, target: Path, posts: list[Chosen]) -> Iterator[_Written]:
+    yield from pool.map(lambda post: _write_one(release, target, post), posts)
+
+
+def _write_one(release: Path, target: Path, post: Chosen) -> _Written:
+    held = post.path.rpartition(".")[2]
+    if post.file_ext not in EXTENSIONS:
+        raise ReleaseError(f"{post.path}: the posts give {post.file_ext!r} as its extension; verify the release")
+    name = f"{bucket_of(post.id)}/{post.id}.{post.file_ext}"
+    (target / name).parent.mkdir(exist_ok=True)
+    if held == ARCHIVE_EXTENSION:
+        md5 = _restore(release / post.path, target / name)
+    else:
+        link_or_copy(release / post.path, target / name)
+        with (target / name).open("rb") as file:
+            md5 = hashlib.file_digest(file, "md5").hexdigest()
+    is_exact = md5 == post.fetched_md5
+    if held == ARCHIVE_EXTENSION and not is_exact:
+        raise ReleaseError(f"{post.path} does not give back the file of MD5 {post.fetched_md5}; verify the release")
+    return _Written(name, md5, is_exact)
+
+
+def _restore(archive: Path, target: Path) -> str:
+    """Turn a JPEG XL back into its JPG. Returns its MD5."""
+    try:
+        data = restore_jpeg(archive.read_bytes())
+    except ValueError as error:
+        raise ReleaseError(f"{archive}: {error}; verify the release") from error
+    target.write_bytes(data)
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
