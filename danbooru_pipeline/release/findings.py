@@ -42,6 +42,8 @@ class Kind(StrEnum):
     METADATA_TRUNCATED = "metadata_truncated"
     METADATA_UNREADABLE = "metadata_unreadable"
     PARQUET_UNREADABLE = "parquet_unreadable"
+    IMAGE_ROWS_DIFFER = "image_rows_differ"
+    TABLES_DIFFER = "tables_differ"
     ARCHIVE_DIFFERS = "archive_differs"
     ARCHIVE_UNREADABLE = "archive_unreadable"
 

@@ -15,6 +15,7 @@ from danbooru_pipeline.release.check_images import ImageChecks
 from danbooru_pipeline.release.check_manifest import check_numbers, check_rows, count_tags, manifest_batches
 from danbooru_pipeline.release.check_metadata import check_archive, check_jsonl, check_posts
 from danbooru_pipeline.release.check_papers import check_sums
+from danbooru_pipeline.release.check_tables import check_image_rows, check_side_tables
 from danbooru_pipeline.release.findings import Findings, Kind, VerifyReport
 from danbooru_pipeline.release.progress import Progress, silent
 from danbooru_pipeline.release.record import RELEASE_JSON, SIGNATURE, Release, read_release
@@ -141,6 +142,8 @@ def _check_rest(
     """Check metadata and numbers; those that need the manifest only when it can be read."""
     if numbers is not None:
         check_posts(folder, found, altered)
+        check_image_rows(folder, found, altered)
         check_numbers(release, numbers, count_tags(folder, found, altered), found)
     check_jsonl(folder, release, found, manifest=numbers is not None)
+    check_side_tables(folder, release, found, altered)
     check_archive(folder, found)

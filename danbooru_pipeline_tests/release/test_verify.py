@@ -17,6 +17,8 @@ from danbooru_pipeline.release import Kind, verify_release
 
 MANIFEST = "manifest/files-00000-of-00001.parquet"
 POSTS = "parquet/posts-00000-of-00001.parquet"
+IMAGE_ROWS = "512px/metadata.parquet"
+TAGS = "parquet/tags-00000-of-00001.parquet"
 LINES = "metadata/2021/posts000000000000.json"
 
 
@@ -71,6 +73,12 @@ def and_resign(damage: Callable[[Path], object]) -> Callable[[Path], None]:
     return both
 
 
+def edit_table(path: Path, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
+    """Change the rows of a Parquet file."""
+    table = pq.read_table(path)
+    pq.write_table(pa.Table.from_pylist(change(table.to_pylist()), schema=table.schema), path)
+
+
 def edit_manifest(folder: Path, post_id: int, **changes: Any) -> None:
     """Change a manifest row and make the sums right again."""
     table = pq.read_table(folder / MANIFEST)
@@ -117,6 +125,28 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], set[Kind], bool]] = {
     "extra image": (lambda f: (f / "original/0002/77002.png").write_bytes(b"x"), {Kind.IMAGE_EXTRA}, False),
     "image in wrong bucket": (lambda f: (f / "original/0002/77003.png").write_bytes(b"x"), {Kind.WRONG_BUCKET}, False),
     "folder that is no bucket": (lambda f: (f / "original/1002").mkdir(), {Kind.IMAGE_EXTRA}, False),
+    "empty folder": (lambda f: (f / "512px/new").mkdir(), {Kind.IMAGE_EXTRA}, False),
+    "row of a 512px image lost": (
+        and_resign(lambda f: edit_table(f / IMAGE_ROWS, lambda rows: rows[1:])),
+        {Kind.IMAGE_ROWS_DIFFER},
+        False,
+    ),
+    "row of a 512px image of another file": (
+        and_resign(lambda f: edit_table(f / IMAGE_ROWS, lambda rows: [rows[0] | {"sha256": "0" * 64}, *rows[1:]])),
+        {Kind.IMAGE_ROWS_DIFFER},
+        False,
+    ),
+    "rows of 512px images truncated and resigned": (
+        and_resign(lambda f: truncate(f / IMAGE_ROWS)),
+        {Kind.PARQUET_UNREADABLE},
+        False,
+    ),
+    "row of a side table lost": (
+        and_resign(lambda f: edit_table(f / TAGS, lambda rows: rows[1:])),
+        {Kind.TABLES_DIFFER},
+        False,
+    ),
+    "side table deleted": (lambda f: (f / TAGS).unlink(), {Kind.PAPER_MISSING, Kind.TABLES_DIFFER}, False),
     "512px of a rating": (lambda f: (f / "512px/0002/1002.jpg").write_bytes(b"x"), {Kind.NOT_SFW}, False),
     "unfinished image": (lambda f: (f / "original/0002/.1.png.ab.part").write_bytes(b"x"), {Kind.PART_FILE}, False),
     "unfinished paper": (lambda f: (f / ".README.ab.part").write_bytes(b"x"), {Kind.PART_FILE}, False),
