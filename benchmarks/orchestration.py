@@ -114,7 +114,7 @@ def measure_work(settings: Settings, folder: Path) -> None:
 
 
 def measure_workers(booru: BooruProcess, folder: Path) -> None:
-    """Images a second of one Celery worker and of two, each with one process for images, in turn."""
+    """Images a second of one Celery worker and of two, each with a core and one process for images, in turn."""
     settings = {
         "DANBOORU_API_URL": booru.api_url, "DANBOORU_CDN_URL": booru.cdn_url, "DANBOORU_AUTOMATION": "off",
         "DANBOORU_PNG_LEVEL": "0", "DANBOORU_WORKERS": "1",
@@ -131,6 +131,8 @@ def measure_workers(booru: BooruProcess, folder: Path) -> None:
             for count in (1, 2):
                 for number in range(1, count + 1):
                     stack.start("worker", instance=number, extra=("-n", f"worker{number}@%h"))
+                    # One core each, as two machines have: else the one worker uses a part of the other's.
+                    os.sched_setaffinity(stack.running[f"worker{number}"].pid, {number - 1})
                 time.sleep(20)  # until they wait for work
                 shutil.rmtree(layout.store / "512px")
                 state = stack.wait_backfill(
