@@ -130,6 +130,7 @@ OPTIMISERS = {
         "jpegtran -progressive": program("jpegtran", "-copy", "all", "-progressive", "-outfile", "OUT", "IN"),
         "bare mozjpeg": lambda data: mozjpeg.optimize(data, copy=mozjpeg.COPY_MARKERS.ALL),
         "ours": ours,
+        "ours, as JPEG XL": lambda data: optimize_image(data, inspect_image(data), archive=True).data,
     },
 }
 MAGICK = ("convert", "IN", "-resize", "512x512>", "-background", "white", "-flatten", "-quality", "90", "OUT")

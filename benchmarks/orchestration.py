@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.buckets import for_each_bucket
 from danbooru_pipeline.defs.headless import HeadlessBuild, open_instance
-from danbooru_pipeline.defs.images import PX512_PER_RUN
 from danbooru_pipeline.demo.process import BooruProcess, start_booru
 from danbooru_pipeline.layout import BUCKETS, Layout
 from danbooru_pipeline.originals import build_originals
@@ -33,8 +32,9 @@ from danbooru_pipeline.toolbox import Toolbox
 from danbooru_pipeline_tests.deploy.stack import running_stack
 
 YEAR, POSTS, CHOSEN, ROUNDS = 2021, 20, BUCKETS[:100], 3
-#: Posts a bucket where the work on images is to outweigh what a bucket costs Dagster.
-WORKER_POSTS = 10
+#: Runs, buckets of each and posts of each bucket, where the work on images is to outweigh what a bucket costs Dagster;
+#: in a whole release a bucket has thousands.
+RUNS, RUN_BUCKETS, RUN_POSTS = 4, 20, 100
 
 
 def say(text: str) -> None:
@@ -119,11 +119,12 @@ def measure_workers(booru: BooruProcess, folder: Path) -> None:
         "DANBOORU_API_URL": booru.api_url, "DANBOORU_CDN_URL": booru.cdn_url, "DANBOORU_AUTOMATION": "off",
         "DANBOORU_PNG_LEVEL": "0", "DANBOORU_WORKERS": "1",
     }  # fmt: skip
-    chosen = BUCKETS[: 4 * PX512_PER_RUN]
+    parts = [BUCKETS[n * RUN_BUCKETS : (n + 1) * RUN_BUCKETS] for n in range(RUNS)]
+    chosen = BUCKETS[: RUNS * RUN_BUCKETS]
     with running_stack(folder, settings, files=("docker-compose.yml", "docker-compose.celery.yml")) as stack:
         layout = Layout(stack.root)
         with Toolbox(Settings(root=stack.root, api_url=booru.api_url, cdn_url=booru.cdn_url)) as tools:
-            forge_posts(tools, chosen, WORKER_POSTS)
+            forge_posts(tools, chosen, RUN_POSTS)
             for finished in for_each_bucket(lambda bucket: build_originals(tools, bucket, YEAR), list(chosen)):
                 assert finished.error is None, finished.error
         rates: dict[int, list[float]] = {1: [], 2: []}
@@ -135,11 +136,11 @@ def measure_workers(booru: BooruProcess, folder: Path) -> None:
                     os.sched_setaffinity(stack.running[f"worker{number}"].pid, {number - 1})
                 time.sleep(20)  # until they wait for work
                 shutil.rmtree(layout.store / "512px")
-                state = stack.wait_backfill(
-                    stack.backfill(["images_512px"], [f"{bucket}|{YEAR}" for bucket in chosen]), seconds=1200
-                )
-                assert state["status"] == "COMPLETED_SUCCESS", state
-                seconds = max(r["endTime"] for r in state["runs"]) - min(r["startTime"] for r in state["runs"])
+                begun = [stack.backfill(["images_512px"], [f"{bucket}|{YEAR}" for bucket in part]) for part in parts]
+                states = [stack.wait_backfill(backfill, seconds=1200) for backfill in begun]
+                assert all(state["status"] == "COMPLETED_SUCCESS" for state in states), states
+                runs = [run for state in states for run in state["runs"]]
+                seconds = max(run["endTime"] for run in runs) - min(run["startTime"] for run in runs)
                 images = sum(1 for _ in (layout.store / "512px").rglob("*.jpg"))
                 rates[count].append(images / seconds)
                 say(f"{count} worker(s): {images:,} images of {len(chosen)} buckets in {seconds:.1f} s")
