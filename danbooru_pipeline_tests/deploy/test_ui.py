@@ -105,16 +105,16 @@ def test_operator_backfills_failed_buckets(stack: Stack, shop: BooruProcess, pag
     page.goto(f"{stack.url}/assets/original_images?view=partitions&partition={bad[0]}%7C2021")
     expect(page.get_by_text("bytes_saved").first).to_be_visible()
     shoot(page, stack, "5-green")
-    look_at_pictures(page, stack, shop)
+    look_at_pictures(page, stack)
     page.goto(f"{stack.url}/assets/release_manifest?view=partitions&partition=2021")
     expect(page.get_by_text("bytes_saved").first).to_be_visible()
     shoot(page, stack, "7-manifest")
 
 
-def look_at_pictures(page: Page, stack: Stack, shop: BooruProcess) -> None:
+def look_at_pictures(page: Page, stack: Stack) -> None:
     """Open the contact sheet of a bucket's 512px images, as the browser really shows it."""
-    post = next(p for p in shop.truth(2021) if p.get("md5") and p["file_ext"] == "jpg" and p["rating"] in {"g", "s"})
-    page.goto(f"{stack.url}/assets/images_512px?view=partitions&partition={bucket_of(post['id'])}%7C2021")
+    bucket = next(path.name for path in sorted((stack.root / "store" / "512px").iterdir()) if any(path.glob("*.jpg")))
+    page.goto(f"{stack.url}/assets/images_512px?view=partitions&partition={bucket}%7C2021")
     expect(page.get_by_text("contact_sheet").first).to_be_visible()
     page.get_by_text("Show Markdown").first.click()
     picture = page.locator("img[src^='data:image/jpeg']").first

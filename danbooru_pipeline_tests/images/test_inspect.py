@@ -130,7 +130,7 @@ def test_orientation(orientation: int) -> None:
 
 def test_bmp() -> None:
     """A bitmap's size is read from its header, though it is not decoded."""
-    assert inspect_image(pictures.bmp(8, 4)) == ImageFacts("bmp", 8, 4, 1)
+    assert inspect_image(pictures.bmp(8, 4)) == ImageFacts("bmp", 8, 4, 1, color_space="srgb")
     assert inspect_image(pictures.bmp(8, -4)).height == 4
     assert inspect_image(pictures.bmp()[:40]).flags == (Flag.TRUNCATED,)
 
