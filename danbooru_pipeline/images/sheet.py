@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import pyvips
 
-COLUMNS: Final = 6
-#: At most this many pictures, so that a sheet stays below some 20 KB.
+COLUMNS: Final = 4
+#: At most this many pictures, so that a sheet stays below some 50 KB, and its width fits the dialog that shows it.
 PICTURES: Final = 12
-_TILE: Final = 72
+_TILE: Final = 108
 _GAP: Final = 2
 
 
