@@ -9,15 +9,15 @@ from danbooru_pipeline_tests.images.pictures import RED, illustration, jpeg, pix
 
 
 def test_sheet_is_small_and_shows_them(tmp_path: Path) -> None:
-    """However many images there are, twelve are shown, in two rows; unreadable ones are passed over."""
+    """However many images there are, twelve are shown, in three rows; unreadable ones are passed over."""
     paths = [tmp_path / f"{n}.jpg" for n in range(25)]
     for n, path in enumerate(paths):
         path.write_bytes(jpeg(solid(RED, 512, 512) if n == 0 else illustration(512, 512)))
     sheet = make_contact_sheet(paths)
     assert sheet is not None
-    assert len(sheet) < 30_000
+    assert len(sheet) < 60_000
     pixels = pixels_of(sheet)
-    assert pixels.shape[1] == 6 * 72 + 5 * 2
+    assert pixels.shape[1] == 4 * 108 + 3 * 2
     assert np.abs(pixels[30, 30].astype(int) - RED).max() < 12
     assert make_contact_sheet([]) is None
     assert make_contact_sheet([tmp_path / "none.jpg"]) is None
