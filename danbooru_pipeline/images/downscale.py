@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pyvips
 
-from danbooru_pipeline.images.background import Background, choose_background
+from danbooru_pipeline.images.background import Background, Pixels, choose_background
 from danbooru_pipeline.images.bmp import decode_bmp
 from danbooru_pipeline.images.inspect import Flag, ImageFacts
 from danbooru_pipeline.images.jpeg import is_intact
-from danbooru_pipeline.images.quality import Pixels, judge_quality
+from danbooru_pipeline.images.quality import judge_quality
 from danbooru_pipeline.images.signature import IMAGE_TYPES
 from danbooru_pipeline.outcomes import Reason
 
@@ -59,13 +59,13 @@ def downscale_image(
         return Reason.DAMAGED
     try:
         image = _shrink(data, facts, size=size)
-        chosen, level = choose_background(image, background)
-        empty = image.hasalpha() and image[image.bands - 1].max() == 0
-        shown = _flatten(image, level)
+        alpha = _pixels_of(image) if image.hasalpha() else None
+        chosen, level = choose_background(alpha, background)
+        shown = image if alpha is None else _image_of(alpha).flatten(background=[level] * 3)
         # In memory once, for two readers: libvips' own copy for a second one costs a fourteenth of the whole.
-        memory = _place(shown, level, size=size).write_to_memory()
-        pixels = np.frombuffer(memory, np.uint8).reshape(size, size, 3)
+        pixels = _pixels_of(_place(shown, level, size=size))
         encoded = _encode(pixels, quality=quality)
+        empty = alpha is not None and not alpha[..., 3].any()
         flags = judge_quality(_without_padding(pixels, shown.width, shown.height), empty_alpha=empty)
         return Downscaled(encoded, background=chosen, flags=flags)
     except ValueError:
@@ -91,10 +91,9 @@ def refuse(facts: ImageFacts, *, max_pixels: int = MAX_PIXELS) -> Reason | None:
 
 
 def _shrink(data: bytes, facts: ImageFacts, *, size: int) -> Any:
-    """The picture inside size × size: upright, 8-bit sRGB; in memory when it has alpha, since that is read first."""
+    """The picture inside size × size: upright, 8-bit sRGB, perhaps with alpha; not computed yet."""
     if facts.file_type == "bmp":
-        image = decode_bmp(data).thumbnail_image(size, height=size, size="down")
-        return image.copy_memory() if image.hasalpha() else image
+        return decode_bmp(data).thumbnail_image(size, height=size, size="down")
     # Converting costs 3.5x when there is nothing to convert from (measured; the pixels are the same).
     profile = {"output_profile": "srgb"} if facts.has_profile else {}
     image = pyvips.Image.thumbnail_buffer(
@@ -108,11 +107,18 @@ def _shrink(data: bytes, facts: ImageFacts, *, size: int) -> Any:
     )
     if (image.interpretation, image.format) != ("srgb", "uchar"):
         image = image.colourspace("srgb").cast("uchar")
-    return image.copy_memory() if image.hasalpha() else image
+    return image
 
 
-def _flatten(image: Any, level: int) -> Any:
-    return image.flatten(background=[level] * 3) if image.hasalpha() else image
+def _pixels_of(image: Any) -> Pixels:
+    """All pixels, computed once and not copied."""
+    return np.frombuffer(image.write_to_memory(), np.uint8).reshape(image.height, image.width, image.bands)
+
+
+def _image_of(pixels: Pixels) -> Any:
+    """The same as an image again, without a copy."""
+    height, width, bands = pixels.shape
+    return pyvips.Image.new_from_memory(pixels, width, height, bands, "uchar").copy(interpretation="srgb")
 
 
 def _place(image: Any, level: int, *, size: int) -> Any:
@@ -127,9 +133,7 @@ def _without_padding(pixels: Pixels, width: int, height: int) -> Pixels:
 
 def _encode(pixels: Pixels, *, quality: int) -> bytes:
     """Baseline, 4:4:4, optimal Huffman tables, no metadata."""
-    height, width, bands = pixels.shape
-    image = pyvips.Image.new_from_memory(pixels, width, height, bands, "uchar")
-    encoded: bytes = image.jpegsave_buffer(
+    encoded: bytes = _image_of(pixels).jpegsave_buffer(
         Q=quality, subsample_mode="off", optimize_coding=True, interlace=False, keep="none"
     )
     return encoded

@@ -7,10 +7,8 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-#: Height × width × 3, 8-bit sRGB.
-Pixels = npt.NDArray[np.uint8]
+from danbooru_pipeline.images.background import Pixels
 
 #: Pixels looked at: every second one of every second row, which costs a quarter and decides the same.
 _STEP: Final = 2
