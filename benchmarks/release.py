@@ -1,4 +1,4 @@
-"""Measures releases on many small files: ``python benchmarks/release.py FOLDER [--files 200000] [--images]``.
+"""Measures releases: ``python benchmarks/release.py FOLDER [--files 200000] [--kilobytes 5] [--images]``.
 
 Three comparisons, each within one run: links against ``cp -al``, full verification against ``sha256sum`` with as many
 processes, and the build of a second year with 10 % more posts against the first. With ``--images`` a build is all
@@ -74,14 +74,19 @@ def pictures() -> list[bytes]:
     return made
 
 
-def add_posts(layout: Layout, bases: list[bytes], ids: range) -> list[PostRow]:
-    """Put files into the store and return their posts."""
+def padding(kilobytes: int) -> bytes:
+    """Comments of a JPEG that together have so many KiB, in steps of 64."""
+    return b"".join(b"\xff\xfe\xff\xff" + os.urandom(2**16 - 3) for _ in range(kilobytes // 64))
+
+
+def add_posts(layout: Layout, bases: list[bytes], ids: range, more: bytes = b"") -> list[PostRow]:
+    """Put files into the store and return their posts; `more` stands in each of them."""
     dice = random.Random(ids.start)
     rows: list[PostRow] = []
     for id_ in ids:
         comment = f"post {id_}".encode()
         base = bases[id_ % len(bases)]
-        data = base[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + base[2:]
+        data = base[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + more + base[2:]
         path = layout.original(id_, "jpg")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -209,6 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--files", type=int, default=200_000)
+    parser.add_argument("--kilobytes", type=int, default=5, help="size of an original; the smallest is 5")
     parser.add_argument("--images", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
@@ -216,7 +222,8 @@ def main() -> None:
     if layout.root.exists():
         sys.exit(f"{layout.root} is there already; give a folder that is not")
     bases = pictures()
-    rows = add_posts(layout, bases, range(1, options.files + 1))
+    more = padding(options.kilobytes)
+    rows = add_posts(layout, bases, range(1, options.files + 1), more)
     save_posts(layout, 2021, rows)
     if not options.images:
         lay_ledgers(layout, rows, settings=FINGERPRINT)
@@ -226,7 +233,7 @@ def main() -> None:
     say_pair(f"links of {files:,} files", ours, theirs)
     size, ours, theirs = compare_verify(layout.release(2021), options.rounds)
     say_pair(f"verify --full of {size / 2**20:,.0f} MiB", ours, theirs)
-    new = add_posts(layout, bases, range(options.files + 1, options.files * 11 // 10 + 1))
+    new = add_posts(layout, bases, range(options.files + 1, options.files * 11 // 10 + 1), more)
     save_posts(layout, 2022, [*rows, *new])
     if not options.images:
         lay_ledgers(layout, new, settings=FINGERPRINT)
