@@ -226,6 +226,16 @@ def test_quality_flags(data: bytes, flags: tuple[str, ...]) -> None:
     assert result.flags == flags
 
 
+def test_ycck() -> None:
+    """CMYK that is coded as YCCK is shown as the same ink in plain CMYK is."""
+    ink = np.full((64, 64, 4), (20, 120, 160, 10), np.uint8)
+    # Adobe's files hold what is left of the light; the encoder takes them as they are.
+    ycck = simplejpeg.encode_jpeg(255 - ink, quality=95, colorspace="CMYK", colorsubsampling="444")
+    assert simplejpeg.decode_jpeg_header(ycck)[2] == "YCCK"
+    plain = jpeg(pictures.from_array(ink).copy(interpretation="cmyk"), keep="none", Q=95)
+    assert close(shown(ycck)[256, 256], tuple(shown(plain)[256, 256].tolist()))
+
+
 def test_same_bytes_every_time() -> None:
     """The 512px image of the same file is the same, byte for byte."""
     assert outcome(JPEG) == outcome(JPEG)
@@ -250,6 +260,9 @@ AVIF = illustration(300, 300).heifsave_buffer(compression="av1", effort=0)
         pictures.rot(JPEG, 0.5, length=200),
         pictures.rot(JPEG, 0.97),
         pictures.rot(PNG, 0.5),
+        pictures.rot(GIF, 0.5),
+        pictures.rot(WEBP, 0.5),
+        pictures.rot(AVIF, 0.5),
     ],
 )
 def test_damaged(data: bytes) -> None:
