@@ -14,6 +14,8 @@ from PIL import Image
 
 #: Our own limit is checked before anything is decoded; Pillow's warns from half of it on.
 Image.MAX_IMAGE_PIXELS = None
+#: libvips takes no longer side.
+_MAX_SIDE = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ def decode_bmp(data: bytes) -> Any:
     """
     try:
         with Image.open(io.BytesIO(data), formats=("BMP",)) as image:
+            if max(image.size) > _MAX_SIDE:
+                raise ValueError(f"a side of {max(image.size):,} pixels is too long")
             mode = "RGBA" if image.mode in {"RGBA", "PA", "LA"} else "RGB"
             pixels = np.ascontiguousarray(image.convert(mode))
     except (OSError, SyntaxError, struct.error, EOFError, KeyError, IndexError, TypeError, OverflowError) as error:
