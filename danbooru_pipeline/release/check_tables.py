@@ -1,6 +1,7 @@
 """Verification of the tables that are made of others: rows of 512px images, and side tables as Parquet."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -64,21 +65,24 @@ def check_side_tables(folder: Path, release: Release | None, found: Findings, al
     """Check that each side table has as many rows in Parquet as it has lines."""
     if release is None:
         return
-    lines = dict(_count_lines(folder / "metadata" / str(release.year)))
+    lines = _count_lines(folder / "metadata" / str(release.year))
     names = (match[1] for path in (folder / "parquet").glob("*.parquet") if (match := _SHARD.fullmatch(path.name)))
     for name in sorted({*lines, *names} - _NOT_SIDE_TABLES):
         rows = _count_rows(folder, name, found, altered)
-        if rows is not None and rows != lines.get(name, 0):
-            said = f"{name} has {rows:,} rows here, and {lines.get(name, 0):,} lines in metadata/{release.year}"
+        if rows is not None and rows != lines[name]:
+            said = f"{name} has {rows:,} rows here, and {lines[name]:,} lines in metadata/{release.year}"
             found.add(Kind.TABLES_DIFFER, f"parquet/{name}-*.parquet", said)
 
 
-def _count_lines(year: Path) -> Iterator[tuple[str, int]]:
-    for path in sorted(year.glob("*.json")):
+def _count_lines(year: Path) -> Counter[str]:
+    """Lines by table, of all of its files together."""
+    lines: Counter[str] = Counter()
+    for path in year.glob("*.json"):
         match = _LINES.fullmatch(path.name)
         if match and is_plain_file(path):
             with path.open("rb") as data:
-                yield match[1], sum(chunk.count(b"\n") for chunk in iter(lambda: data.read(_CHUNK), b""))
+                lines[match[1]] += sum(chunk.count(b"\n") for chunk in iter(lambda: data.read(_CHUNK), b""))
+    return lines
 
 
 def _count_rows(folder: Path, table: str, found: Findings, altered: Collection[str]) -> int | None:
