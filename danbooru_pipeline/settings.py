@@ -83,10 +83,13 @@ def _number(kind: type[int] | type[float], *, above: float) -> Callable[[str], A
     return parse
 
 
-def _parse_source(text: str) -> str:
-    if text not in POSTS_SOURCES:
-        raise ValueError("one of " + ", ".join(POSTS_SOURCES))
-    return text
+def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError("one of " + ", ".join(choices))
+        return text
+
+    return parse
 
 
 def _parse_year(text: str) -> int:
@@ -123,18 +126,6 @@ def _parse_web(text: str) -> str:
     return text
 
 
-def _parse_background(text: str) -> str:
-    if text not in BACKGROUNDS:
-        raise ValueError("one of " + ", ".join(BACKGROUNDS))
-    return text
-
-
-def _parse_archive(text: str) -> str:
-    if text not in ARCHIVES:
-        raise ValueError("one of " + ", ".join(ARCHIVES))
-    return text
-
-
 def _parse_quality(text: str) -> int:
     quality = int(text)
     if not 1 <= quality <= 100:
@@ -165,9 +156,13 @@ class Settings:
     )
     login: str = _setting("", "name of the booru account to use")
     api_key: str = _setting("", "API key of that account", secret=True)
-    posts_source: str = _setting("api", "where posts come from: " + ", ".join(POSTS_SOURCES), parse=_parse_source)
+    posts_source: str = _setting(
+        "api", "where posts come from: " + ", ".join(POSTS_SOURCES), parse=_one_of(POSTS_SOURCES)
+    )
     tables_source: str = _setting(
-        "", "where side tables come from, when from elsewhere than posts: one of the same names", parse=_parse_source
+        "",
+        "where side tables come from, when from elsewhere than posts: one of the same names",
+        parse=_one_of(POSTS_SOURCES),
     )
     dump: str = _setting("", "folder, http(s):// or gs:// address of the dumps, for the source dump")
     archive: str = _setting("", "metadata folder or metadata.json.tar.xz, for the source archive")
@@ -235,13 +230,13 @@ class Settings:
     jpg_archive: Literal["off", "jxl"] = _setting(
         "off",
         "`jxl` keeps JPG originals as JPEG XL, a fifth smaller; `export originals` gives the same files back; or off",
-        parse=_parse_archive,
+        parse=_one_of(ARCHIVES),
     )
     px512_quality: int = _setting(90, "JPEG quality of 512px images", unit="1-100", parse=_parse_quality)
     px512_background: Literal["contrast", "white", "black"] = _setting(
         "contrast",
         "behind transparent pictures: contrast (white, or black where the content would vanish), white or black",
-        parse=_parse_background,
+        parse=_one_of(BACKGROUNDS),
     )
     max_pixels: int = _setting(
         200_000_000, "larger pictures are not decoded", unit="pixels", parse=_number(int, above=0)

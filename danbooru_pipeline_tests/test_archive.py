@@ -3,12 +3,11 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
-from danbooru_pipeline import sources
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.images.archive import restore_jpeg
 from danbooru_pipeline.layout import bucket_of
@@ -20,23 +19,22 @@ from danbooru_pipeline.scrub import scrub_bucket
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.toolbox import Toolbox
 from danbooru_pipeline_tests.test_cli import call, settings_of
-from danbooru_pipeline_tests.test_originals import build_all, first_of, ledger_of
-
-
-def bring_posts(tools: Toolbox, year: int) -> None:
-    """Sweep and split the posts of a year."""
-    sources.bring_posts(tools.source, tools.layout, year, now=tools.now(), progress=lambda _line: None)
-    sources.split_by_bucket(tools.layout, year)
+from danbooru_pipeline_tests.test_originals import BringPosts, build_all, first_of, ledger_of
 
 
 @pytest.fixture
-def archiving(settings: Settings, booru: BooruProcess) -> Iterator[Toolbox]:
-    """A toolbox whose JPGs become JPEG XL, with all originals of 2021 fetched."""
-    with Toolbox(dataclasses.replace(settings, jpg_archive="jxl")) as tools:
-        bring_posts(tools, 2021)
-        build_all(tools, 2021)
-        booru.reset_requests()
-        yield tools
+def settings(settings: Settings) -> Settings:
+    """Those of all tests, with JPGs that become JPEG XL."""
+    return dataclasses.replace(settings, jpg_archive="jxl")
+
+
+@pytest.fixture
+def archiving(tools: Toolbox, booru: BooruProcess, bring_posts: BringPosts) -> Toolbox:
+    """A toolbox with all originals of 2021 fetched."""
+    bring_posts(2021)
+    build_all(tools, 2021)
+    booru.reset_requests()
+    return tools
 
 
 def rows_of(tools: Toolbox) -> dict[int, LedgerRow]:

@@ -6,9 +6,9 @@ A file that was optimised shows the same and has other bytes than the source sen
 
 import hashlib
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -46,32 +46,26 @@ def write(release: Path, target: Path, selection: Selection) -> int:
         (target / "optimised.txt").open("w") as optimised,
     ):
         while posts := list(islice(chosen, _AT_ONCE)):
-            for file in _written(pool, release, target, posts):
+            for file in pool.map(partial(_write_one, release, target), posts):
                 (sums if file.is_exact else optimised).write(f"{file.md5}  {file.path}\n")
                 count += 1
     return count
 
 
-def _written(pool: ThreadPoolExecutor, release: Path, target: Path, posts: list[Chosen]) -> Iterator[_Written]:
-    yield from pool.map(lambda post: _write_one(release, target, post), posts)
-
-
 def _write_one(release: Path, target: Path, post: Chosen) -> _Written:
-    held = post.path.rpartition(".")[2]
     if post.file_ext not in EXTENSIONS:
         raise ReleaseError(f"{post.path}: the posts give {post.file_ext!r} as its extension; verify the release")
     name = f"{bucket_of(post.id)}/{post.id}.{post.file_ext}"
     (target / name).parent.mkdir(exist_ok=True)
-    if held == ARCHIVE_EXTENSION:
+    if post.path.endswith(f".{ARCHIVE_EXTENSION}"):
         md5 = _restore(release / post.path, target / name)
+        if md5 != post.fetched_md5:
+            raise ReleaseError(f"{post.path} does not give back the file of MD5 {post.fetched_md5}; verify the release")
     else:
         link_or_copy(release / post.path, target / name)
         with (target / name).open("rb") as file:
             md5 = hashlib.file_digest(file, "md5").hexdigest()
-    is_exact = md5 == post.fetched_md5
-    if held == ARCHIVE_EXTENSION and not is_exact:
-        raise ReleaseError(f"{post.path} does not give back the file of MD5 {post.fetched_md5}; verify the release")
-    return _Written(name, md5, is_exact)
+    return _Written(name, md5, is_exact=md5 == post.fetched_md5)
 
 
 def _restore(archive: Path, target: Path) -> str:

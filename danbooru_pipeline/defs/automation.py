@@ -14,13 +14,29 @@ from danbooru_pipeline.settings import PREFIX
 
 _Is = dg.AutomationCondition
 
-FOLLOW_NEWEST_RELEASE = (
-    _Is.in_latest_time_window()
-    & (_Is.newly_missing() | _Is.any_deps_updated()).since(_Is.newly_requested() | _Is.newly_updated())
-    & ~_Is.any_deps_missing()
-    & ~_Is.any_deps_in_progress()
-    & ~_Is.in_progress()
-).with_label("newest release, once its inputs are complete")
+
+def _once_ready(
+    label: str, *, updated: dg.AutomationCondition, missing: dg.AutomationCondition, busy: dg.AutomationCondition
+) -> dg.AutomationCondition:
+    """A partition of the newest release, once for each time that its inputs were `updated` or it went missing itself.
+
+    Not while an input is `missing` or `busy`, or the partition itself is being made.
+    """
+    return (
+        _Is.in_latest_time_window()
+        & (_Is.newly_missing() | updated).since(_Is.newly_requested() | _Is.newly_updated())
+        & ~missing
+        & ~busy
+        & ~_Is.in_progress()
+    ).with_label(label)
+
+
+FOLLOW_NEWEST_RELEASE = _once_ready(
+    "newest release, once its inputs are complete",
+    updated=_Is.any_deps_updated(),
+    missing=_Is.any_deps_missing(),
+    busy=_Is.any_deps_in_progress(),
+)
 
 #: From a bucket up to the posts of its release, and down to all of its buckets.
 _originals_under_way = _Is.asset_matches(
@@ -33,13 +49,12 @@ _originals_under_way = _Is.asset_matches(
 #: Buckets of the newest release whose originals came, once no run works on originals of that release: else each look of
 #: the sensor would start a run for the few that came since. Dagster's own conditions count what is about to be
 #: requested as there, which is true of assets that share a run; these two do not.
-FOLLOW_ALL_ORIGINALS = (
-    _Is.in_latest_time_window()
-    & (_Is.newly_missing() | _Is.any_deps_match(_Is.newly_updated())).since(_Is.newly_requested() | _Is.newly_updated())
-    & ~_Is.any_deps_match(_Is.missing())
-    & ~_originals_under_way
-    & ~_Is.in_progress()
-).with_label("newest release, once no run works on its originals")
+FOLLOW_ALL_ORIGINALS = _once_ready(
+    "newest release, once no run works on its originals",
+    updated=_Is.any_deps_match(_Is.newly_updated()),
+    missing=_Is.any_deps_match(_Is.missing()),
+    busy=_originals_under_way,
+)
 
 #: As the first, and no check that blocks may have failed upstream.
 FOLLOW_CHECKED_RELEASE = (FOLLOW_NEWEST_RELEASE & _Is.all_deps_blocking_checks_passed()).with_label(

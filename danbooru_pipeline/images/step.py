@@ -128,8 +128,8 @@ class ImageResult:
 def run_image_job(job: ImageJob) -> ImageResult:
     """Do the job in this process. Only trouble with reading and writing raises."""
     started = time.process_time()
-    stored = job.source.read_bytes()
-    result = _run_restored(job, stored) if job.source.suffix == f".{ARCHIVE_EXTENSION}" else _run(job, stored)
+    stored, ext = job.source.read_bytes(), job.source.suffix[1:]
+    result = _run_restored(job, stored) if ext == ARCHIVE_EXTENSION else _run(job, stored, ext=ext)
     return replace(result, cpu_seconds=time.process_time() - started)
 
 
@@ -147,7 +147,7 @@ def _run_restored(job: ImageJob, stored: bytes) -> ImageResult:
     except ValueError:
         return replace(held, px512_reason=None if job.px512 is None else Reason.DAMAGED)
     return replace(
-        _run(replace(job, original=None, archive=None), data),
+        _run(replace(job, original=None, archive=None), data, ext="jpg"),
         sha256=held.sha256,
         size=held.size,
         stored_ext=held.stored_ext,
@@ -157,10 +157,8 @@ def _run_restored(job: ImageJob, stored: bytes) -> ImageResult:
     )
 
 
-def _run(job: ImageJob, data: bytes) -> ImageResult:
-    facts = inspect_image(data)
-    if job.source.suffix != f".{ARCHIVE_EXTENSION}":  # which is kept for files with the right extension only
-        facts = compare_extension(facts, job.source.suffix[1:])
+def _run(job: ImageJob, data: bytes, *, ext: str) -> ImageResult:
+    facts = compare_extension(inspect_image(data), ext)
     optimized = _optimize(data, facts, job)
     if optimized is not None and optimized.kept == Kept.CORRUPT and Flag.CORRUPT not in facts.flags:
         facts = replace(facts, flags=(*facts.flags, Flag.CORRUPT.value))  # only the decoder saw it

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import socket
-import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import PostRow, RejectedRow, parse_api_record, posts_table, write_posts
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline_tests.fetch.certificate import certified
 from danbooru_pipeline_tests.fetch.raw_server import RawServer, make_answer, serving
 from danbooru_pipeline_tests.fetch.test_download import post_of
 from danbooru_pipeline_tests.images.pictures import illustration, jpeg
@@ -166,15 +166,7 @@ def test_name_that_does_not_exist_is_no_answer(tmp_path: Path) -> None:
 @contextlib.contextmanager
 def speaking_tls(folder: Path) -> Iterator[int]:
     """A port that greets with a certificate that nobody signed."""
-    key, certificate = folder / "key.pem", folder / "cert.pem"
-    command = (
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-    )
-    subprocess.run(
-        [*command.split(), "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True, timeout=60
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context = certified(folder)
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def greet() -> None:

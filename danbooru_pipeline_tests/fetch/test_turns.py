@@ -4,7 +4,6 @@ import contextlib
 import random
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import httpx
 import pytest
 
 from danbooru_pipeline.fetch.turns import TurnsTransport, away, gather, turn
+from danbooru_pipeline_tests.fetch.certificate import certified
 
 
 def run_all(work: Callable[[], None], count: int) -> None:
@@ -120,14 +120,3 @@ def test_body_comes_whole_in_few_reads(scheme: str, tmp_path: Path, monkeypatch:
             if scheme == "http":
                 assert len(lengths) <= 40
                 assert sum(n >= 60_000 for n in lengths) >= size // 65_536 - 1
-
-
-def certified(folder: Path) -> ssl.SSLContext:
-    """A server's context with a certificate of its own, which is left in ``cert.pem``."""
-    files = [str(folder / "key.pem"), str(folder / "cert.pem")]
-    subject = "-subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-    command = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 {subject}".split()
-    subprocess.run([*command, "-keyout", files[0], "-out", files[1]], check=True, capture_output=True, timeout=60)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(files[1], files[0])
-    return context
