@@ -7,7 +7,7 @@ Bits that rotted show only in a strict decode. Nothing here raises, whatever the
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,8 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - _NOT_A_FRAME
 _USUAL_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended and progressive, all of them Huffman
 #: EXIF, ICC, XMP, Photoshop, comments. JFIF (E0) and Adobe (EE) are written anew by every encoder, as the pixels need.
 _CARRIED = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
+#: What the decoder calls a file's colours, and what it turns them into; all others become RGB.
+_TARGETS = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}
 
 
 class Segment(NamedTuple):
@@ -95,21 +97,26 @@ def carried_segments(data: bytes) -> list[tuple[int, bytes]]:
     return sorted((s.marker, data[s.start : s.end]) for s in segments_of(data) if s.marker in _CARRIED)
 
 
-def decode_strictly(data: bytes) -> npt.NDArray[np.uint8] | None:
-    """All pixels in the file's own colours, or None when the decoder finds anything amiss (cut off, rotten)."""
-    return _decode(data)
+def decode_strictly(data: bytes, *, scale: int = 1) -> npt.NDArray[np.uint8] | None:
+    """All pixels in the file's own colours, or None when the decoder finds anything amiss (cut off, rotten).
 
+    Args:
+        data: the file.
+        scale: 1, 2, 4 or 8: sides are divided by it and rounded up. All entropy-coded data are read at any scale.
 
-def is_intact(data: bytes) -> bool:
-    """Whether a strict decode succeeds: all entropy-coded data are read, but only an eighth of the size is drawn."""
-    return _decode(data, min_height=1, min_width=1, min_factor=8) is not None
-
-
-def _decode(data: bytes, **options: Any) -> npt.NDArray[np.uint8] | None:
+    Returns:
+        Height × width × 3 (RGB), 1 (grey) or 4 (CMYK, as stored).
+    """
     try:
-        space = simplejpeg.decode_jpeg_header(data)[2]
-        target = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}.get(space, "RGB")
-        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace=target, strict=True, **options)
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            data,
+            colorspace=_TARGETS.get(space, "RGB"),
+            min_height=-(-height // scale),
+            min_width=-(-width // scale),
+            min_factor=scale,
+            strict=True,
+        )
     except ValueError:
         return None
     return pixels

@@ -5,7 +5,7 @@ PNG: oxipng 9 level 2 saves 3 points more than ``optipng -o2`` at a third of its
 jpegoptim does, and reading the file strictly before and after costs less than a third of it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -15,8 +15,9 @@ import oxipng
 import pyvips
 
 from danbooru_pipeline.images.archive import TOOL, archive_jpeg
+from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.inspect import Flag, ImageFacts
-from danbooru_pipeline.images.jpeg import carried_segments, decode_strictly, is_intact
+from danbooru_pipeline.images.jpeg import carried_segments, decode_strictly
 from danbooru_pipeline.images.png import carried_chunks, is_colored
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 
@@ -60,14 +61,14 @@ class Optimized:
         tool: what made them; None when they are the given ones.
         ext: extension that they need, when it is another one than that of the given ones.
         kept: a value of `Kept` when they are the given ones.
-        intact: a JPEG was decoded strictly on the way, so that nobody needs to do it again.
+        pixels: of a JPEG that was decoded strictly on the way, so that nobody needs to do it again.
     """
 
     data: bytes
     tool: str | None = None
     ext: str | None = None
     kept: str | None = None
-    intact: bool = False
+    pixels: Pixels | None = field(default=None, repr=False, compare=False)
 
 
 def optimize_image(
@@ -84,31 +85,35 @@ def optimize_image(
     if facts.pixels > max_pixels:
         return Optimized(data, kept=Kept.TOO_MANY_PIXELS)
     if facts.file_type == "jpg":
-        return (_archive_jpeg(data) if archive else None) or _optimize_jpeg(data)
+        return _optimize_jpeg(data, archive=archive)
     return _optimize_png(data, facts, level=png_level)
 
 
-def _archive_jpeg(data: bytes) -> Optimized | None:
-    archived = archive_jpeg(data) if is_intact(data) else None
-    return None if archived is None else Optimized(archived, tool=TOOL, ext=ARCHIVE_EXTENSION, intact=True)
-
-
-def _optimize_jpeg(data: bytes) -> Optimized:
-    before = decode_strictly(data)
-    if before is None:
+def _optimize_jpeg(data: bytes, *, archive: bool) -> Optimized:
+    pixels = decode_strictly(data)
+    if pixels is None:
         return Optimized(data, kept=Kept.CORRUPT)
+    return replace((_archive_jpeg(data) if archive else None) or _recode_jpeg(data, pixels), pixels=pixels)
+
+
+def _archive_jpeg(data: bytes) -> Optimized | None:
+    archived = archive_jpeg(data)
+    return None if archived is None else Optimized(archived, tool=TOOL, ext=ARCHIVE_EXTENSION)
+
+
+def _recode_jpeg(data: bytes, before: Pixels) -> Optimized:
     try:
         # The default strips all metadata, ICC profile and orientation with it: visible damage.
         smaller = mozjpeg.optimize(data, copy=mozjpeg.COPY_MARKERS.ALL)
     except ValueError:
-        return Optimized(data, kept=Kept.REFUSED, intact=True)
+        return Optimized(data, kept=Kept.REFUSED)
     if len(smaller) >= len(data):
-        return Optimized(data, kept=Kept.LARGER, intact=True)
+        return Optimized(data, kept=Kept.LARGER)
     after = decode_strictly(smaller)
     same = after is not None and np.array_equal(before, after) and carried_segments(data) == carried_segments(smaller)
     if not same:
-        return Optimized(data, kept=Kept.NOT_IDENTICAL, intact=True)
-    return Optimized(smaller, tool="mozjpeg", intact=True)
+        return Optimized(data, kept=Kept.NOT_IDENTICAL)
+    return Optimized(smaller, tool="mozjpeg")
 
 
 def _optimize_png(data: bytes, facts: ImageFacts, *, level: int) -> Optimized:

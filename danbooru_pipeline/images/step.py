@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from danbooru_pipeline.atomic import write_atomic
 from danbooru_pipeline.images.archive import TOOL, restore_jpeg
-from danbooru_pipeline.images.background import Background
+from danbooru_pipeline.images.background import Background, Pixels
 from danbooru_pipeline.images.downscale import MAX_PIXELS, Downscaled, downscale_image
 from danbooru_pipeline.images.inspect import Flag, ImageFacts, compare_extension, inspect_image
 from danbooru_pipeline.images.optimize import MAX_OPTIMIZED_PIXELS, Kept, Optimized, optimize_image
@@ -25,7 +25,7 @@ JpgArchive = Literal["off", "jxl"]
 FIXED: Final = {
     "px512_encoding": "baseline JPEG, 4:4:4, optimised Huffman tables, no metadata",
     "px512_color": "sRGB; embedded ICC profiles are applied, PNG gAMA and cHRM are not",
-    "px512_rules": 3,
+    "px512_rules": 4,
     "jpg_optimizer": "mozjpeg, lossless, all markers kept",
 }
 
@@ -162,7 +162,7 @@ def _run(job: ImageJob, data: bytes, *, ext: str) -> ImageResult:
     optimized = _optimize(data, facts, job)
     if optimized is not None and optimized.kept == Kept.CORRUPT and Flag.CORRUPT not in facts.flags:
         facts = replace(facts, flags=(*facts.flags, Flag.CORRUPT.value))  # only the decoder saw it
-    px512 = _downscale(data, facts, job, known_intact=optimized is not None and optimized.intact)
+    px512 = _downscale(data, facts, job, decoded=None if optimized is None else optimized.pixels)
     return ImageResult(facts=facts, **_write(job, data, optimized, px512))
 
 
@@ -174,7 +174,7 @@ def _optimize(data: bytes, facts: ImageFacts, job: ImageJob) -> Optimized | None
     return optimize_image(data, facts, png_level=job.settings.png_level, archive=archive, max_pixels=limit)
 
 
-def _downscale(data: bytes, facts: ImageFacts, job: ImageJob, *, known_intact: bool) -> Downscaled | Reason | None:
+def _downscale(data: bytes, facts: ImageFacts, job: ImageJob, *, decoded: Pixels | None) -> Downscaled | Reason | None:
     if job.px512 is None:
         return None
     return downscale_image(
@@ -184,7 +184,7 @@ def _downscale(data: bytes, facts: ImageFacts, job: ImageJob, *, known_intact: b
         quality=job.settings.px512_quality,
         background=job.settings.background,
         max_pixels=job.settings.max_pixels,
-        known_intact=known_intact,
+        decoded=decoded,
     )
 
 

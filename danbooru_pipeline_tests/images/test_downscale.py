@@ -12,7 +12,7 @@ import simplejpeg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from danbooru_pipeline.images import Background, Downscaled, downscale_image, inspect_image
+from danbooru_pipeline.images import Background, Downscaled, downscale_image, inspect_image, optimize_image
 from danbooru_pipeline.images.jpeg import segments_of
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline_tests.images import pictures
@@ -313,10 +313,43 @@ def test_no_memory_is_not_damage(monkeypatch: pytest.MonkeyPatch) -> None:
         outcome(PNG)
 
 
-def test_known_intact_saves_a_decode(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A JPEG that the optimiser has read strictly is not read strictly again."""
+def test_a_decoded_jpeg_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the optimiser has read strictly serves the 512px image too, and gives the same bytes."""
+    facts = inspect_image(JPEG)
+    expected, decoded = downscale_image(JPEG, facts), optimize_image(JPEG, facts).pixels
+    assert decoded is not None
     monkeypatch.setattr(simplejpeg, "decode_jpeg", None)
-    assert isinstance(downscale_image(JPEG, inspect_image(JPEG), known_intact=True), Downscaled)
+    assert downscale_image(JPEG, facts, decoded=decoded) == expected
+
+
+@pytest.mark.parametrize("side", [1300, 2100, 4200, 8300])
+def test_a_large_jpeg_is_as_sharp_as_a_slow_filter_makes_it(side: int) -> None:
+    """Decoding only a half, a quarter or an eighth of a large JPEG costs nothing that could be seen."""
+    data = jpeg(illustration(side, side * 3 // 4), Q=95)
+    made = shown(data).astype(np.float32)
+    slow = pyvips.Image.new_from_buffer(data, "").cast("float").resize(512 / side, kernel="lanczos3").numpy()
+    made = made[(512 - slow.shape[0]) // 2 :][: slow.shape[0]]
+    assert 10 * np.log10(255**2 / np.mean((made - slow.clip(0, 255)) ** 2)) > 36  # quality 90 itself leaves 38
+
+
+def test_half_transparent_colours_mix_with_the_background() -> None:
+    """Every degree of transparency shows as much of the background as it should, and so does the padding."""
+    alpha = np.tile(np.repeat(np.arange(0, 256, 8, np.uint8), 16), (256, 1))
+    data = png(pictures.from_array(np.dstack([np.full_like(alpha, 40)] * 3 + [alpha])))
+    expected = 255 - alpha / 255 * (255 - 40)
+    made = shown(data)
+    assert np.abs(made[128:384] - expected[..., None]).max() <= 3
+    assert (made[:120] == 255).all()
+
+
+@pytest.mark.parametrize("quality", [90, 100])
+def test_noise_has_a_512px_image_too(quality: int) -> None:
+    """The least compressible of all pictures fits the encoder's buffer, whatever the quality."""
+    noise = np.random.default_rng(2021).integers(0, 256, (512, 512, 3), np.uint8)
+    data = png(pictures.from_array(noise))
+    made = downscale_image(data, inspect_image(data), quality=quality)
+    assert isinstance(made, Downscaled)
+    assert len(made.data) > 250_000
 
 
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
