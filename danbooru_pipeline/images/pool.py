@@ -1,11 +1,10 @@
 """Runs image jobs in processes of their own, so that no picture can take more with it than its own job.
 
-Decoders crash, run out of memory and hang. Each worker is a pebble pool of one process, driven by one thread: after any
-trouble that pool is thrown away whole, and the next job starts a new one. One pebble pool for all workers would share
-a pipe and its locks among them, and it breaks for good when an idle worker is killed (pebble 5.2.3).
+Decoders crash, run out of memory and hang. Each worker is one process at the end of one pipe, driven by one thread:
+after any trouble it is killed, and the next job starts a new one. Workers share nothing that a dying one could leave
+locked.
 """
 
-import contextlib
 import hashlib
 import os
 import threading
@@ -13,17 +12,15 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from multiprocessing import get_context
 from types import TracebackType
-from typing import Any, Self
-
-from pebble import ProcessPool
+from typing import Self
 
 from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.images.step import ImageJob, ImageResult, run_image_job
-from danbooru_pipeline.images.worker import start_worker, try_decoders
+from danbooru_pipeline.images.worker import serve
 from danbooru_pipeline.outcomes import Reason
 
-#: pebble's clock starts with the job; ours has to allow for the start of the process before it.
-_GRACE_SECONDS = 30.0
+#: For the start of a process, on a machine that may be busy; a job's own time begins after it.
+_START_SECONDS = 120.0
 
 
 class ImagePool:
@@ -47,12 +44,11 @@ class ImagePool:
         self._timeout_seconds = timeout_seconds
         self._memory_limit_bytes = memory_limit_bytes
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="image-worker")
-        self._own = threading.local()  # a thread's pool of one process
-        self._running: dict[ProcessPool, Future[Any]] = {}
+        self._own = threading.local()  # a thread's worker
+        self._workers: set[_Worker] = set()
         self._lock = threading.Lock()
         self._retry_alone = threading.Lock()
         self._stopped = False
-        self._proven = False  # some job has come back, so workers can start here
 
     def submit(self, job: ImageJob) -> Future[ImageResult]:
         """Queue a job. The future always completes."""
@@ -76,90 +72,118 @@ class ImagePool:
         if isinstance(outcome, Reason):
             with self._retry_alone:
                 outcome = self._attempt(job)
-        if not isinstance(outcome, Reason):
-            self._proven = True
-            return outcome
-        if not self._proven:
-            self._prove_workers_start()
-        return _left_alone(job, outcome)
+        return _left_alone(job, outcome) if isinstance(outcome, Reason) else outcome
 
     def _attempt(self, job: ImageJob) -> ImageResult | Reason:
         """One try in this thread's worker; whatever goes wrong there, the next try gets a new worker."""
+        worker = self._idle_worker()
         try:
-            future = self._schedule(_run_reporting, self._run, job)
-            outcome: ImageResult | OSError = future.result(self._timeout_seconds + _GRACE_SECONDS)
-        except CancelledError:
-            raise
+            outcome = worker.do(job, self._timeout_seconds)
         except TimeoutError:
-            self._discard_worker()
-            return Reason.WORKER_TIMEOUT
-        except Exception:  # noqa: BLE001 - ProcessExpired (an OSError), a broken pool, MemoryError, a library's bug
-            self._discard_worker()
-            return Reason.WORKER_CRASHED
-        if isinstance(outcome, OSError):
-            raise outcome
-        return outcome
+            reason = Reason.WORKER_TIMEOUT
+        except (EOFError, OSError):  # the other end of the pipe is gone
+            reason = Reason.WORKER_CRASHED
+        else:
+            if isinstance(outcome, OSError):
+                raise outcome
+            return outcome
+        self._discard(worker)
+        if self._stopped:
+            raise CancelledError
+        return reason
 
-    def _schedule(self, function: Callable[..., Any], *args: object) -> Future[Any]:
-        """Give this thread's worker something to do, starting one if there is none."""
+    def _idle_worker(self) -> "_Worker":
+        """This thread's worker, a new one if there is none or if somebody has killed it."""
+        worker: _Worker | None = getattr(self._own, "worker", None)
+        if worker is not None and not worker.is_waiting():
+            self._discard(worker)
+            worker = None
+        if worker is None:
+            worker = self._own.worker = self._start_worker()
+        return worker
+
+    def _start_worker(self) -> "_Worker":
         with self._lock:
             if self._stopped:
                 raise CancelledError
-            pool = getattr(self._own, "pool", None)
-            if pool is None or not pool.active:  # an idle worker was killed: nobody's fault
-                pool = self._own.pool = self._start_worker()
-            future: Future[Any] = pool.schedule(function, args=args, timeout=self._timeout_seconds)
-            self._running[pool] = future
-            return future
-
-    def _start_worker(self) -> ProcessPool:
-        return ProcessPool(
-            max_workers=1,
-            initializer=start_worker,
-            initargs=(self._memory_limit_bytes, os.getpid()),
-            context=get_context("spawn"),  # forking a process that has threads can deadlock, and warns from 3.12 on
+            worker = _Worker(self._run, self._memory_limit_bytes)
+            self._workers.add(worker)
+        trouble = worker.wait_for_start()
+        if trouble is None:
+            return worker
+        self._discard(worker)
+        if self._stopped:
+            raise CancelledError
+        raise StoreError(
+            f"image workers do not start here ({trouble}); raise the memory limit or check that "
+            "libvips loads: python -c 'import pyvips'"
         )
 
-    def _discard_worker(self) -> None:
-        pool = self._own.__dict__.pop("pool", None)
+    def _discard(self, worker: "_Worker") -> None:
+        self._own.worker = None
+        worker.kill()
+        worker.bury()
         with self._lock:
-            known = self._running.pop(pool, None)
-        if pool is not None and known is not None:  # else it is being stopped by `_stop`
-            _stop_pool(pool)
-
-    def _prove_workers_start(self) -> None:
-        """Tell a picture that kills workers from a machine where none can start; the latter stops the run."""
-        try:
-            self._schedule(try_decoders).result(self._timeout_seconds + _GRACE_SECONDS)
-        except CancelledError:
-            raise
-        except Exception as error:
-            self._discard_worker()
-            raise StoreError(
-                f"image workers do not start here ({error}); raise the memory limit or check that "
-                "libvips loads: python -c 'import pyvips'"
-            ) from error
-        self._proven = True
+            self._workers.discard(worker)
 
     def _stop(self) -> None:
         with self._lock:
             self._stopped = True
-            running = dict(self._running)
-            self._running.clear()
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        for future in running.values():
-            future.cancel()  # wakes the thread that waits for it; pebble itself would leave it waiting
-        for pool in running:
-            _stop_pool(pool)
-        self._threads.shutdown(wait=True)
+            for worker in self._workers:
+                worker.kill()  # which wakes the thread that waits for it
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for worker in self._workers:
+            worker.bury()
+        self._workers.clear()
 
 
-def _run_reporting(run: Callable[[ImageJob], ImageResult], job: ImageJob) -> ImageResult | OSError:
-    """Trouble with files as a value: pebble's own news about dead workers are OSErrors too."""
-    try:
-        return run(job)
-    except OSError as error:
-        return error
+class _Worker:
+    """A process that does one job after another, and our end of the pipe to it."""
+
+    def __init__(self, run: Callable[[ImageJob], ImageResult], memory_limit_bytes: int) -> None:
+        context = get_context("spawn")  # forking a process that has threads can deadlock, and warns from 3.12 on
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(theirs, run, memory_limit_bytes, os.getpid()), daemon=True)
+        self._process.start()
+        theirs.close()  # else the end of the process would not be the end of the pipe
+
+    def wait_for_start(self) -> str | None:
+        """What keeps it from starting; None when it has started."""
+        try:
+            if not self._pipe.poll(_START_SECONDS):
+                return f"not within {_START_SECONDS:.0f} s"
+            trouble: str | None = self._pipe.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            return f"exit code {self._process.exitcode}"
+        return trouble
+
+    def is_waiting(self) -> bool:
+        """Whether it waits for a job; a dead one has ended its pipe."""
+        return not self._pipe.poll()
+
+    def do(self, job: ImageJob, seconds: float) -> ImageResult | OSError:
+        """Its result, or its trouble with files.
+
+        Raises:
+            TimeoutError: it took too long.
+            EOFError, OSError: it died.
+        """
+        self._pipe.send(job)
+        if not self._pipe.poll(seconds):
+            raise TimeoutError
+        outcome: ImageResult | OSError = self._pipe.recv()
+        return outcome
+
+    def kill(self) -> None:
+        """End it, whatever it does; any thread may."""
+        self._process.kill()
+
+    def bury(self) -> None:
+        """After `kill`: wait for its end and close the pipe; only one thread may."""
+        self._process.join()
+        self._process.close()
+        self._pipe.close()
 
 
 def _left_alone(job: ImageJob, reason: Reason) -> ImageResult:
@@ -168,9 +192,3 @@ def _left_alone(job: ImageJob, reason: Reason) -> ImageResult:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.tell()
     return ImageResult(facts=None, sha256=digest, size=size, px512_reason=None if job.px512 is None else reason)
-
-
-def _stop_pool(pool: Any) -> None:
-    with contextlib.suppress(RuntimeError):  # it may have stopped by itself
-        pool.stop()
-        pool.join()

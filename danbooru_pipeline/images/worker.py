@@ -1,4 +1,4 @@
-"""What a worker process does before its first job: bounds itself, locks down the decoders, and ties its life to ours.
+"""What a worker process does: bounds itself, locks down the decoders, ties its life to ours; then job after job.
 
 Runs inside worker processes only.
 """
@@ -6,13 +6,40 @@ Runs inside worker processes only.
 import logging
 import os
 import resource
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 
 import pyvips
 
+from danbooru_pipeline.images.step import ImageJob, ImageResult
 from danbooru_pipeline.processes import die_with, leave_signals_to_parent
 
 #: The only decoders a worker has. All others (SVG, TIFF, CSV, …) are ways in that no release needs.
 _LOADERS = ("Jpeg", "Png", "Nsgif", "Webp", "Heif")
+
+
+def serve(pipe: Connection, run: Callable[[ImageJob], ImageResult], memory_limit_bytes: int, parent: int) -> None:
+    """Say what keeps this process from working (None: nothing), then do jobs until the pipe is closed.
+
+    A job's trouble with files is an answer too; any other error ends the process, which is what it says to the pool.
+    """
+    try:
+        start_worker(memory_limit_bytes, parent)
+        try_decoders()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the operator has to see it
+        pipe.send(f"{type(error).__name__}: {error}")
+        return
+    pipe.send(None)
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:
+            return
+        try:
+            outcome: ImageResult | OSError = run(job)
+        except OSError as error:
+            outcome = error
+        pipe.send(outcome)
 
 
 def start_worker(memory_limit_bytes: int, parent: int) -> None:
