@@ -99,6 +99,14 @@ def bare_512(data: bytes) -> bytes:
     return bytes(image.jpegsave_buffer(Q=90, subsample_mode="off", optimize_coding=True, keep="none"))
 
 
+def padded_512(data: bytes) -> bytes:
+    """The same, and as square as ours is."""
+    image = pyvips.Image.thumbnail_buffer(data, 512, height=512, size="down")
+    image = image.flatten(background=255) if image.hasalpha() else image
+    image = image.colourspace("srgb").gravity("centre", 512, 512, extend="background", background=[255] * 3)
+    return bytes(image.jpegsave_buffer(Q=90, subsample_mode="off", optimize_coding=True, keep="none"))
+
+
 def decode(data: bytes) -> bytes:
     """The limit: all pixels, and nothing made of them."""
     pyvips.Image.new_from_buffer(data, "", access="sequential").avg()
@@ -137,6 +145,7 @@ MAGICK = ("convert", "IN", "-resize", "512x512>", "-background", "white", "-flat
 SHRINKERS = {
     "decode alone": decode,
     "bare pyvips": bare_512,
+    "bare pyvips, padded": padded_512,
     "ours": ours_512,
     "ImageMagick": program(*MAGICK),
 }

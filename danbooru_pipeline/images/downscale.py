@@ -24,7 +24,7 @@ from danbooru_pipeline.outcomes import Reason
 MAX_PIXELS = 200_000_000
 
 _RGBA = 4
-_CMYK = "cmyk"
+_CMYK, _PROFILE = "cmyk", "icc-profile-data"
 _DAMAGE = frozenset({Flag.TRUNCATED, Flag.CORRUPT})
 
 
@@ -124,11 +124,12 @@ def _decode(data: bytes, facts: ImageFacts, *, size: int, decoded: Pixels | None
         raise ValueError("it is damaged")
     if facts.color_space == _CMYK:
         return None  # libvips knows how the inks are meant
-    image, header = _image_of(pixels), pyvips.Image.new_from_buffer(data, "", access="sequential")
-    for name in ("icc-profile-data", "orientation"):
-        kind = header.get_typeof(name)
-        if kind:
-            image.set_type(kind, name, header.get(name))
+    image = _image_of(pixels)
+    if facts.orientation is not None:
+        image.set_type(pyvips.GValue.gint_type, "orientation", facts.orientation)
+    if facts.has_profile:
+        header = pyvips.Image.new_from_buffer(data, "", access="sequential")
+        image.set_type(pyvips.GValue.blob_type, _PROFILE, header.get(_PROFILE))
     return image
 
 

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 import pyvips
 
 from danbooru_pipeline.images.step import ImageJob, ImageResult
-from danbooru_pipeline.processes import die_with, leave_signals_to_parent
+from danbooru_pipeline.processes import die_with, keep_freed_memory, leave_signals_to_parent
 
 #: The only decoders a worker has. All others (SVG, TIFF, CSV, …) are ways in that no release needs.
 _LOADERS = ("Jpeg", "Png", "Nsgif", "Webp", "Heif")
@@ -47,6 +47,7 @@ def start_worker(memory_limit_bytes: int, parent: int) -> None:
     die_with(parent)
     leave_signals_to_parent()
     resource.setrlimit(resource.RLIMIT_AS, (memory_limit_bytes, memory_limit_bytes))
+    keep_freed_memory()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a decoder that aborts leaves no 2 GiB core file
     os.environ["RAYON_NUM_THREADS"] = "1"  # read by oxipng at its first call; one process a core is all we want
     logging.getLogger("pyvips").setLevel(logging.CRITICAL)  # what decoders mutter about files is told by the outcome
