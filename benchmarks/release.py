@@ -183,6 +183,7 @@ def compare_links(layout: Layout, rounds: int) -> tuple[int, list[Cost], list[Co
     for number in range(rounds):
         work = Staging(layout.root / f"links-{number}", content, year=2021, threads=THREADS)
         ours.append(measure(work.link_images))
+        lists.append(measure(work.write_lists))
         copy = layout.root / f"cp-{number}"
         copy.mkdir()
         command = ["cp", "-al", str(layout.store / "original"), str(layout.store / "512px"), str(copy)]

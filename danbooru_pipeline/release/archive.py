@@ -8,13 +8,12 @@ blocks of ``xz -T``, and so is the whole.
 
 import itertools
 import tarfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from danbooru_pipeline.ahead import map_ahead
 from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.release.progress import Progress, silent
 from danbooru_pipeline.release.segments import SMALLEST, SegmentStore, compress
@@ -119,27 +118,10 @@ def write_xz(
     pack: Callable[[bytes, int], bytes] = compress,
 ) -> None:
     """Compress segments in parallel and write them in order; twice as many as threads are held at a time."""
-    waiting: deque[Future[bytes]] = deque()
-    done = 0
-    with ThreadPoolExecutor(max(1, threads), thread_name_prefix="xz") as pool:
-        try:
-            for segment in segments:
-                waiting.append(pool.submit(_packed, segment, pack, preset))
-                if len(waiting) >= 2 * threads:
-                    file.write(waiting.popleft().result())
-                    done += 1
-                    progress(done)
-            while waiting:
-                file.write(waiting.popleft().result())
-                done += 1
-                progress(done)
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _packed(segment: Segment, pack: Callable[[bytes, int], bytes], preset: int) -> bytes:
-    return pack(segment(), preset)
+    packed = map_ahead(lambda segment: pack(segment(), preset), segments, threads=threads, name="xz")
+    for done, data in enumerate(packed, start=1):
+        file.write(data)
+        progress(done)
 
 
 def text_segments(lines: Iterable[bytes], size: int = SEGMENT_BYTES) -> Iterator[Segment]:

@@ -1,11 +1,12 @@
 """Verification of the images: the files of both trees against the manifest, both ways, and the lists that name them."""
 
+import itertools
 import lzma
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,6 +28,7 @@ from danbooru_pipeline.release.papers import (
     list_columns,
     nsfw_id_lines,
     parse_sums,
+    sums_lines,
     tree_files,
 )
 from danbooru_pipeline.release.progress import Progress
@@ -118,7 +120,8 @@ class ImageChecks:
 
     def _check_bucket(self, bucket: str, table: pa.Table) -> None:
         for tree in TREES:
-            expected = {file.path: file for file in tree_files(table, tree)}
+            files = tree_files(table, tree)
+            expected = {file.path: file for file in files}
             sizes = self._sizes(tree, bucket)
             for path in sorted(expected.keys() - sizes.keys()):
                 self._found.add(Kind.IMAGE_MISSING, path, "is in the manifest, and not there")
@@ -131,7 +134,7 @@ class ImageChecks:
             self.files += len(expected)
             if self._full and same:
                 self._hash(self._unknown(tree, bucket, same))
-            self._check_sums(tree, bucket, expected.values())
+            self._check_sums(tree, bucket, files)
 
     def _sizes(self, tree: Tree, bucket: str) -> dict[str, int]:
         """Path -> size of what lies in a bucket's folder."""
@@ -176,20 +179,22 @@ class ImageChecks:
         return files
 
     def _hash(self, files: Sequence[ImageFile]) -> None:
+        # Nothing else runs meanwhile: of small files it would fight with the hashes for the interpreter's lock.
         digests = hash_files(self._folder, [file.path for file in files], self._threads)
         self.hashed += len(files)
         for file, digest in zip(files, digests, strict=True):
             if digest != file.sha256:
                 self._found.add(Kind.IMAGE_ALTERED, file.path, "its SHA-256 is not the one in the manifest")
 
-    def _check_sums(self, tree: Tree, bucket: str, files: Iterable[ImageFile]) -> None:
+    def _check_sums(self, tree: Tree, bucket: str, files: Sequence[ImageFile]) -> None:
         name = checksums_path(tree.name, bucket)
+        data = (self._folder / name).read_bytes() if is_plain_file(self._folder / name) else b""
+        if data == sums_lines((file.sha256, file.path) for file in files):
+            return
         expected = {file.path: file.sha256 for file in files}
-        listed: dict[str, str] = {}
-        if is_plain_file(self._folder / name):
-            listed, wrong = parse_sums((self._folder / name).read_bytes())
-            for line in wrong:
-                self._found.add(Kind.CHECKSUMS_DIFFER, name, f"a line that is damaged or a repetition: {line}")
+        listed, wrong = parse_sums(data)
+        for line in wrong:
+            self._found.add(Kind.CHECKSUMS_DIFFER, name, f"a line that is damaged or a repetition: {line}")
         for path in sorted(expected.keys() | listed.keys()):
             if expected.get(path) != listed.get(path):
                 self._found.add(Kind.CHECKSUMS_DIFFER, name, f"does not agree with the manifest on {path}")
@@ -218,9 +223,10 @@ class ImageChecks:
             self._found.add(Kind.FILELIST_DIFFERS, FILELIST, f"cannot be read: {error}")
 
     def _filelist(self) -> Iterator[bytes]:
+        """The lines that should be there, a bucket's together."""
         for tree in TREES:
             for _, table in self._by_bucket.groups():
-                yield from filelist_lines(tree_files(table, tree)).splitlines(keepends=True)
+                yield filelist_lines(tree_files(table, tree))
 
 
 def _is_empty_folder(path: Path) -> bool:
@@ -236,8 +242,28 @@ def _one_file(path: str, other: str) -> bool:
         return False
 
 
-def _unpaired(expected: Iterator[bytes], listed: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Lines that only one of two sorted lists has, and whether it is the second."""
+def _unpaired(expected: Iterator[bytes], file: IO[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Lines that only one of two sorted lists has, and whether it is the file; `expected` comes in parts."""
+    for part in expected:
+        read = file.read(len(part))
+        if read != part:
+            rest = itertools.chain.from_iterable(
+                more.splitlines(keepends=True) for more in itertools.chain([part], expected)
+            )
+            yield from _unpaired_lines(rest, _lines_after(read, file))
+            return
+    yield from _unpaired_lines(iter(()), file)
+
+
+def _lines_after(begun: bytes, file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file of which a part has been read."""
+    *whole, last = begun.splitlines(keepends=True) or [b""]
+    yield from whole
+    yield from filter(None, [last if last.endswith(b"\n") else last + file.readline()])
+    yield from file
+
+
+def _unpaired_lines(expected: Iterator[bytes], listed: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
     left, right = next(expected, None), next(listed, None)
     while left is not None or right is not None:
         if left == right:

@@ -1,5 +1,6 @@
 """Verification of the manifest: its shards, its rows, and the numbers of RELEASE.json that follow from it."""
 
+import functools
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from danbooru_pipeline.layout import STORED_EXTENSIONS, bucket_of, px512_path, release_name
+from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, STORED_EXTENSIONS, bucket_of, px512_path, release_name
 from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.release.check_papers import READ_ERRORS, is_plain_file, is_safe
 from danbooru_pipeline.release.findings import Findings, Kind
@@ -85,11 +87,50 @@ def _last_id(table: pa.Table, *, after: int) -> int:
 def check_rows(table: pa.Table, release: Release | None, found: Findings) -> None:
     """Check what each row says of itself."""
     sfw = frozenset(release.sfw_ratings) if release else None
-    columns = [table[name].to_pylist() for name in _ROW_COLUMNS]
+    doubtful = table.filter(pc.invert(_surely_right(table, sfw)))
+    columns = [doubtful[name].to_pylist() for name in _ROW_COLUMNS]
     for values in zip(*columns, strict=True):
         row = dict(zip(_ROW_COLUMNS, values, strict=True))
         for kind, message in _row_findings(row, sfw):
             found.add(kind, str(row["id"]), message)
+
+
+def _surely_right(table: pa.Table, sfw: frozenset[str] | None) -> pa.ChunkedArray:
+    """Rows of which `_row_findings` would find nothing: all at once, in a tenth of the time. In doubt, false."""
+    ids = table["id"].combine_chunks()
+    buckets = pa.array(BUCKETS).take(pa.array(ids.to_numpy() % BUCKET_COUNT))
+    names = pc.binary_join_element_wise(buckets, ids.cast(pa.string()), "/")
+    paths = table["path"].cast(pa.string())
+    stems = pc.replace_substring_regex(paths, r"\.[a-z0-9]+$", "")
+    extensions = pc.replace_substring_regex(paths, r"^.*\.", "")
+    small = table["px512_path"].cast(pa.string())
+    tests = [
+        pc.equal(table["bucket"].cast(pa.string()), buckets),
+        _outcome_fits(table, ""),
+        _outcome_fits(table, "px512_"),
+        pc.or_kleene(pc.is_null(paths), pc.equal(stems, pc.binary_join_element_wise("original", names, "/"))),
+        pc.or_kleene(pc.is_null(paths), pc.is_in(extensions, pa.array(sorted(STORED_EXTENSIONS)))),
+        pc.or_kleene(
+            pc.is_null(small),
+            pc.equal(small, pc.binary_join_element_wise(pc.binary_join_element_wise("512px", names, "/"), ".jpg", "")),
+        ),
+    ]
+    if sfw is not None:
+        is_sfw = pc.is_in(table["rating"].cast(pa.string()), pa.array(sorted(sfw), pa.string()))
+        tests.append(pc.or_(pc.is_null(small), is_sfw))
+    return pc.fill_null(functools.reduce(pc.and_kleene, tests), False)  # noqa: FBT003 - a value, not a switch
+
+
+def _outcome_fits(table: pa.Table, prefix: str) -> pa.ChunkedArray:
+    """Whether status and reason belong together, and path, size and SHA-256 are there if and only if it is ok."""
+    status, reason = (table[f"{prefix}{name}"].cast(pa.string()) for name in ("status", "reason"))
+    pairs = [f"{status_of(known)} {known or ''}" for known in (None, *Reason)]
+    fits = pc.is_in(pc.binary_join_element_wise(status, pc.fill_null(reason, ""), " "), pa.array(pairs))
+    described = [
+        pc.equal(pc.is_valid(table[f"{prefix}{name}"]), pc.equal(status, Status.OK))
+        for name in ("path", "size", "sha256")
+    ]
+    return functools.reduce(pc.and_kleene, [fits, *described])
 
 
 def _row_findings(row: dict[str, Any], sfw: frozenset[str] | None) -> Iterator[tuple[Kind, str]]:

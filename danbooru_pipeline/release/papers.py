@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -51,7 +52,6 @@ PX512 = Tree("512px", "px512_path", "px512_size", "px512_sha256")
 TREES = (PX512, ORIGINAL)
 
 #: What the lists are made from.
-LIST_COLUMNS = ("id", *ORIGINAL.columns, *PX512.columns)
 LIST_SCHEMA = pa.schema(
     [
         ("id", pa.int64()),
@@ -64,9 +64,8 @@ LIST_SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ImageFile:
-    """A file that the manifest names."""
+class ImageFile(NamedTuple):
+    """A file that the manifest names; a named tuple, since there are millions, and they are sorted."""
 
     path: str
     size: int
@@ -78,9 +77,9 @@ def bucket_number(ids: Ids) -> Ids:
     return ids % BUCKET_COUNT
 
 
-def list_columns(table: pa.Table) -> pa.Table:
-    """What the lists need of some manifest rows."""
-    return pa.Table.from_arrays([table[f.name].cast(f.type) for f in LIST_SCHEMA], schema=LIST_SCHEMA)
+def list_columns(table: pa.Table, schema: pa.Schema = LIST_SCHEMA) -> pa.Table:
+    """What the lists, or a part of them, need of some manifest rows."""
+    return pa.Table.from_arrays([table[f.name].cast(f.type) for f in schema], schema=schema)
 
 
 def tree_files(table: pa.Table, tree: Tree) -> list[ImageFile]:

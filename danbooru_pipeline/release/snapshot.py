@@ -258,6 +258,7 @@ def _make(
 ) -> Release:
     tags = work.write_tables(plan.summary.posts, dialect_2017=plan.options.dialect_2017)
     work.link_images()
+    work.write_lists()
     work.carry_metadata()
     work.write_archive()
     draft = replace(

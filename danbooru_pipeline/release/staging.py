@@ -5,13 +5,13 @@ frozen manifest and posts of its year and from nothing that may move meanwhile.
 """
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 
+from danbooru_pipeline.ahead import map_ahead
 from danbooru_pipeline.atomic import atomic_file, fsync_folder, link_or_copy, write_atomic
 from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.layout import (
@@ -31,12 +31,9 @@ from danbooru_pipeline.release.members import Members
 from danbooru_pipeline.release.papers import (
     ARCHIVE,
     FILELIST,
-    LIST_COLUMNS,
     LIST_SCHEMA,
     NSFW_IDS,
     TREES,
-    ImageFile,
-    Tree,
     bucket_number,
     filelist_lines,
     list_columns,
@@ -51,7 +48,7 @@ from danbooru_pipeline.release.tables import TagCounter, read_batches, row_count
 from danbooru_pipeline.years import cutoff, sfw_ratings
 
 _READ_ONLY = 0o444
-_AHEAD = 8  # buckets that are linked before the list of the first is written
+_LIST_SEGMENT_BYTES = 2 * 2**20  # small, so that it is compressed while the rest is written
 
 
 class Staging:
@@ -119,39 +116,50 @@ class Staging:
             )
 
     def link_images(self) -> None:
-        """Link both trees, and write the lists of their files."""
-        manifest = self._content.manifest
+        """Link both trees."""
+        schema = pa.schema([LIST_SCHEMA.field(name) for name in ("id", *(tree.path for tree in TREES))])
+        for tree in TREES:
+            (self.folder / tree.name).mkdir()
+        with self._by_bucket(schema) as by_bucket:
+            linked = map_ahead(self._link_bucket, by_bucket.groups(), threads=self.threads, name="link")
+            for bucket in linked:
+                self.progress("links", int(bucket) + 1, BUCKET_COUNT)
+
+    def _link_bucket(self, group: tuple[int, pa.Table]) -> str:
+        bucket, table = BUCKETS[group[0]], group[1]
+        for tree in TREES:
+            names = [path.rpartition("/")[2] for path in table[tree.path].drop_null().to_pylist()]
+            target = self.folder / tree.name / bucket
+            if names:
+                target.mkdir()
+                _link_read_only(names, self._content.images / tree.name / bucket, target)
+        return bucket
+
+    def write_lists(self) -> None:
+        """Write the lists of the files of both trees, and of the ids that are not SFW."""
         with atomic_file(self.folder / NSFW_IDS) as file:
-            batches = read_batches(manifest, columns=("id", "rating"))
+            batches = read_batches(self._content.manifest, columns=("id", "rating"))
             file.writelines(nsfw_id_lines(batches, sfw=sfw_ratings(self._year)))
-        with Regrouper(LIST_SCHEMA, key=bucket_number, folder=self.folder) as by_bucket:
-            for table in read_batches(manifest, columns=LIST_COLUMNS):
-                by_bucket.add(list_columns(table))
-            with atomic_file(self.folder / FILELIST) as file:
-                write_xz(file, text_segments(self._link_trees(by_bucket)), threads=self.threads)
+        with self._by_bucket(LIST_SCHEMA) as by_bucket, atomic_file(self.folder / FILELIST) as file:
+            write_xz(file, text_segments(self._write_sums(by_bucket), _LIST_SEGMENT_BYTES), threads=self.threads)
 
-    def _link_trees(self, by_bucket: Regrouper) -> Iterator[bytes]:
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="link") as pool:
-            for tree in TREES:
-                (self.folder / tree.name).mkdir()
-                buckets = ((number, tree_files(table, tree)) for number, table in by_bucket.groups())
-                for number, files in _ahead(pool, self._link_bucket, tree, buckets):
-                    yield filelist_lines(files)
-                    self.progress(tree.name, number + 1, BUCKET_COUNT)
+    def _write_sums(self, by_bucket: Regrouper) -> Iterator[bytes]:
+        """Write the checksums of each bucket on the way to its part of the list of all files."""
+        for tree in TREES:
+            for number, table in by_bucket.groups():
+                files = tree_files(table, tree)
+                if files:
+                    sums = sums_lines((file.sha256, file.path) for file in files)
+                    write_atomic(self.folder / checksums_path(tree.name, BUCKETS[number]), sums)
+                yield filelist_lines(files)
+                self.progress(f"lists of {tree.name}", number + 1, BUCKET_COUNT)
 
-    def _link_bucket(self, tree: Tree, bucket: str, files: list[ImageFile]) -> None:
-        if not files:
-            return
-        (self.folder / tree.name / bucket).mkdir()
-        images, folder = os.fspath(self._content.images), os.fspath(self.folder)
-        for file in files:
-            source = f"{images}/{file.path}"
-            try:
-                _link_read_only(source, f"{folder}/{file.path}")
-            except FileNotFoundError:
-                raise ReleaseRefused(f"{source} is gone since the manifest; build the manifest again") from None
-        sums = sums_lines((file.sha256, file.path) for file in files)
-        write_atomic(self.folder / checksums_path(tree.name, bucket), sums)
+    def _by_bucket(self, schema: pa.Schema) -> Regrouper:
+        """Columns of the manifest, by bucket."""
+        regrouper = Regrouper(schema, key=bucket_number, folder=self.folder)
+        for table in read_batches(self._content.manifest, columns=schema.names):
+            regrouper.add(list_columns(table, schema))
+        return regrouper
 
     def carry_metadata(self) -> None:
         """Link the side tables of this year, and all metadata of earlier years."""
@@ -182,35 +190,35 @@ class Staging:
             fsync_folder(Path(parent))
 
 
-def _ahead(
-    pool: ThreadPoolExecutor,
-    link: Callable[[Tree, str, list[ImageFile]], None],
-    tree: Tree,
-    buckets: Iterable[tuple[int, list[ImageFile]]],
-) -> Iterator[tuple[int, list[ImageFile]]]:
-    """The same buckets in the same order, each when it is linked; some are linked ahead."""
-    waiting: deque[tuple[int, list[ImageFile], Future[None]]] = deque()
-    for number, files in buckets:
-        waiting.append((number, files, pool.submit(link, tree, BUCKETS[number], files)))
-        if len(waiting) > _AHEAD:
-            done, its_files, future = waiting.popleft()
-            future.result()
-            yield done, its_files
-    for number, files, future in waiting:
-        future.result()
-        yield number, files
+def _link_read_only(names: Iterable[str], source: Path, target: Path) -> None:
+    """Link files of one folder into another, and take the right to write to them away."""
+    # By open folders and plain names: with whole paths this takes longer than ``cp -al`` (benchmarks/release.py).
+    with _opened(source) as there, _opened(target) as here:
+        for name in names:
+            try:
+                os.link(name, name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
+            except FileNotFoundError:
+                raise _is_gone(source / name) from None
+            except OSError:
+                link_or_copy(source / name, target / name)
+            if os.stat(name, dir_fd=here).st_mode & 0o777 != _READ_ONLY:
+                os.chmod(name, _READ_ONLY, dir_fd=here)
 
 
-def _link_read_only(source: str, target: str) -> None:
-    # Plain strings and one `stat`: with paths as objects this loop is slower than `cp -al` (benchmarks/release.py).
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
     try:
-        os.link(source, target, follow_symlinks=False)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
-        raise
-    except OSError:
-        link_or_copy(Path(source), Path(target))
-    if os.stat(target).st_mode & 0o777 != _READ_ONLY:  # noqa: PTH116 - see above
-        Path(target).chmod(_READ_ONLY)
+        raise _is_gone(folder) from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_gone(path: Path) -> ReleaseRefused:
+    return ReleaseRefused(f"{path} is gone since the manifest; build the manifest again")
 
 
 def make_read_only(path: Path) -> None:
