@@ -175,10 +175,11 @@ def build(root: Path, year: int, *, images_too: bool) -> dict[str, Cost]:
     return costs
 
 
-def compare_links(layout: Layout, rounds: int) -> tuple[int, list[Cost], list[Cost]]:
-    """Link all images as a snapshot does, and by ``cp -al``, in turns."""
+def compare_links(layout: Layout, rounds: int) -> None:
+    """Link all images as a snapshot does, and by ``cp -al``, in turns; and write the lists of them."""
     ours: list[Cost] = []
     theirs: list[Cost] = []
+    lists: list[Cost] = []
     content = store_content(layout, 2021, earlier=None)
     for number in range(rounds):
         work = Staging(layout.root / f"links-{number}", content, year=2021, threads=THREADS)
@@ -191,19 +192,22 @@ def compare_links(layout: Layout, rounds: int) -> tuple[int, list[Cost], list[Co
         files = sum(len(names) for _, _, names in os.walk(copy))
         shutil.rmtree(work.folder)
         shutil.rmtree(copy)
-    return files, ours, theirs
+    say_pair(f"links of {files:,} files", ours, theirs)
+    say("lists of these files", {"sums and names": _median(lists)})
 
 
-def compare_verify(folder: Path, rounds: int) -> tuple[int, list[Cost], list[Cost]]:
-    """Verify all images by content, and by ``sha256sum -c`` with as many processes, in turns."""
+def compare_verify(folder: Path, rounds: int) -> None:
+    """Verify everything by content, and by ``sha256sum -c`` with as many processes, in turns."""
     ours: list[Cost] = []
     theirs: list[Cost] = []
-    size = sum(path.stat().st_size for tree in ("original", "512px") for path in folder.glob(f"{tree}/*/*"))
-    command = f"find checksums -name '*.sha256' -print0 | xargs -0 -n 20 -P {THREADS} sha256sum --quiet -c"
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    images = f"find checksums -name '*.sha256' -print0 | xargs -0 -n 20 -P {THREADS} sha256sum --quiet -c"
+    papers = f"cut -c 67- SHA256SUMS | tr '\\n' '\\0' | xargs -0 -n 20 -P {THREADS} sha256sum > /dev/null"
+    command = f"{images} && {papers}"
     for _ in range(rounds):
         ours.append(measure(lambda: verify_release(folder, full=True, threads=THREADS)))
         theirs.append(measure(lambda: subprocess.run(["sh", "-c", command], cwd=folder, check=True)))
-    return size, ours, theirs
+    say_pair(f"verify --full of {size / 2**20:,.0f} MiB", ours, theirs)
 
 
 def _median(costs: list[Cost]) -> Cost:
@@ -230,10 +234,8 @@ def main() -> None:
         lay_ledgers(layout, rows, settings=FINGERPRINT)
     first = build(layout.root, 2021, images_too=options.images)
     say("2021", first)
-    files, ours, theirs = compare_links(layout, options.rounds)
-    say_pair(f"links of {files:,} files", ours, theirs)
-    size, ours, theirs = compare_verify(layout.release(2021), options.rounds)
-    say_pair(f"verify --full of {size / 2**20:,.0f} MiB", ours, theirs)
+    compare_links(layout, options.rounds)
+    compare_verify(layout.release(2021), options.rounds)
     new = add_posts(layout, bases, range(options.files + 1, options.files * 11 // 10 + 1), more)
     save_posts(layout, 2022, [*rows, *new])
     if not options.images:
