@@ -126,7 +126,7 @@ def check_archive(folder: Path, found: Findings) -> None:
     """Check that the archive can be read to its end, and holds the files of ``metadata/`` and nothing else."""
     left = {path.relative_to(folder).as_posix() for path in (folder / "metadata").rglob("*") if is_plain_file(path)}
     try:
-        with lzma.open(folder / ARCHIVE) as data, tarfile.open(fileobj=data, mode="r|") as archive:
+        with lzma.open(folder / ARCHIVE) as data, tarfile.open(fileobj=data, mode="r|", bufsize=_CHUNK) as archive:
             for member in archive:
                 content = archive.extractfile(member) if member.isreg() else None
                 if content is None or member.name not in left:
