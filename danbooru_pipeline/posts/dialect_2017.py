@@ -48,8 +48,7 @@ def encode_2017(table: pa.Table, *, pools: pa.Array | None = None) -> bytes:
         elif pa.types.is_boolean(kind):
             objects.boolean(name, column.fill_null(fill_value=False))
         else:
-            # A hidden post has no MD5; an empty one would be taken for a file's.
-            objects.text(name, column.fill_null("") if name == "source" else column)
+            objects.text(name, column.fill_null(""))
     objects.json("tags", _tag_lists(one_chunk(table["tags"])))
     objects.json("pools", pools if pools is not None else pool_lists(table))
     objects.json("favs", integer_lists(one_chunk(table["favs"])))

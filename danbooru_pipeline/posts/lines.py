@@ -20,7 +20,7 @@ from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.posts.dialect_2017 import COLUMNS_2017, encode_2017
 from danbooru_pipeline.posts.dialect_2021 import encode_2021
 from danbooru_pipeline.posts.json_text import TAGS_2017, one_chunk
-from danbooru_pipeline.posts.record import EPOCH, ZERO_IS_NONE, RejectedRow, parse_record
+from danbooru_pipeline.posts.record import EMPTY_IS_NONE, EPOCH, ZERO_IS_NONE, RejectedRow, parse_record
 from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS, PostRow, posts_table
 from danbooru_pipeline.posts.tags import has_repeats, tag_columns
 
@@ -135,6 +135,8 @@ def _column(column: pa.Array, target: pa.Field, *, old: bool) -> pa.Array:
             column = pc.if_else(pc.equal(column, EPOCH), None, column)
         # The last four characters are " UTC", or the line is not written back the same.
         return pc.utf8_slice_codeunits(column, 0, -4).cast(pa.timestamp("us")).cast(target.type)
+    if old and target.name in EMPTY_IS_NONE:
+        column = pc.if_else(pc.equal(column, ""), None, column)
     return column.cast(target.type)
 
 

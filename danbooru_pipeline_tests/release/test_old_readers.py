@@ -13,6 +13,20 @@ from pathlib import Path
 import pytest
 
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.release.options import PaperOptions
+from danbooru_pipeline_tests.release.test_members import side_tables
+from danbooru_pipeline_tests.release.yard import Yard
+
+INTEGERS_2017 = (
+    *("id", "uploader_id", "score", "image_width", "image_height", "parent_id", "approver_id", "file_size", "up_score"),
+    *("down_score", "pixiv_id"),
+)
+KEYS_2017 = (
+    *INTEGERS_2017,
+    *("created_at", "source", "md5", "last_commented_at", "rating", "is_note_locked", "file_ext", "last_noted_at"),
+    *("is_rating_locked", "has_children", "is_status_locked", "is_pending", "is_flagged", "is_deleted", "updated_at"),
+    "is_banned",
+)
 
 
 @pytest.fixture
@@ -54,6 +68,34 @@ def test_reader_of_2021_makes_its_database(folder: Path) -> None:
     found = [(folder / "original" / f"{id_ % 1000:04d}" / f"{id_}.{ext}").is_file() for id_, ext in rows]
     assert sum(found) == len(list(folder.glob("original/*/*")))
     assert db.execute("SELECT count(*) FROM image_tags").fetchone()[0] > len(rows)
+
+
+def test_reader_of_2017_makes_its_database(yard: Yard, tmp_path: Path) -> None:
+    """As loaders of 2017 to 2020 do: every key of every line is taken for granted, tags, pools and favs are lists."""
+    yard.tables |= {name: path.read_bytes() for name, path in side_tables(tmp_path).items()}
+    yard.manifest()
+    yard.snapshot(PaperOptions(dialect_2017=True))
+    folder = yard.layout.release(2021)
+    db = sqlite3.connect(":memory:")
+    db.execute(f"CREATE TABLE images ({', '.join(KEYS_2017)}, PRIMARY KEY (id))")
+    db.execute("CREATE TABLE tags (id INTEGER PRIMARY KEY, name TEXT UNIQUE, category INTEGER)")
+    db.execute("CREATE TABLE image_tags (image_id INTEGER, tag_id INTEGER, PRIMARY KEY (image_id, tag_id))")
+    for path in sorted(folder.glob("metadata/2021/2021*.json")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            post = json.loads(line)
+            values = [int(post[key]) if key in INTEGERS_2017 else post[key] for key in KEYS_2017]
+            db.execute(f"INSERT INTO images VALUES ({', '.join('?' * len(KEYS_2017))})", values)
+            for tag in post["tags"]:
+                known = (int(tag["id"]), tag["name"], int(tag["category"]))
+                db.execute("INSERT OR IGNORE INTO tags VALUES (?,?,?)", known)
+                db.execute("INSERT INTO image_tags VALUES (?,?)", (int(post["id"]), known[0]))
+            assert all(isinstance(member, str) for member in [*post["pools"], *post["favs"]])
+    files = db.execute("SELECT id, file_ext FROM images WHERE md5 != ''").fetchall()
+    found = [(folder / "original" / f"{id_ % 1000:04d}" / (f"{id_}." + ext)).is_file() for id_, ext in files]
+    assert sum(found) == len(list(folder.glob("original/*/*")))
+    counts = dict(db.execute("SELECT name, count(*) FROM image_tags JOIN tags ON id = tag_id GROUP BY name"))
+    assert counts["1girl"] == counts["solo"] == len(yard.rows)
+    assert db.execute("SELECT count(*) FROM images").fetchone()[0] == len(yard.rows)
 
 
 def test_filelist_reader_finds_every_file(folder: Path) -> None:
