@@ -239,6 +239,13 @@ def _core_hours(rates: dict[str, float]) -> None:
                 return
             total += count * (megabytes * (rates[name] + 2 * hashing) + rates[f"{kind} 512px ours"])
         print(f"whole step for 4.85 M images at level {level}: {total / 3600:.0f} core-hours")
+    tools = {"png": "optipng -o2", "jpg": "jpegoptim"}
+    if all(f"{kind} {tool}" in rates and f"{kind} 512px ImageMagick" in rates for kind, tool in tools.items()):
+        total = sum(
+            count * (megabytes * rates[f"{kind} {tools[kind]}"] + rates[f"{kind} 512px ImageMagick"])
+            for kind, (count, megabytes) in RELEASE.items()
+        )
+        print(f"the same with optipng, jpegoptim and ImageMagick: {total / 3600:.0f} core-hours")
 
 
 def main() -> int:
