@@ -63,10 +63,14 @@ def test_small_pictures_are_not_enlarged() -> None:
         assert close(pixels[y, x], WHITE)
 
 
-@pytest.mark.parametrize(("width", "height"), [(1024, 512), (512, 1024), (2000, 100), (513, 512), (512, 512)])
-def test_aspect_is_kept(width: int, height: int) -> None:
+SHAPES = [(1024, 512), (512, 1024), (2000, 100), (513, 512), (512, 512), (4096, 17), (4095, 1001), (16_385, 300)]
+
+
+@pytest.mark.parametrize("encode", [jpeg, png])
+@pytest.mark.parametrize(("width", "height"), SHAPES)
+def test_aspect_is_kept(width: int, height: int, encode: Callable[..., bytes]) -> None:
     """The longer side becomes 512, the other follows, and the rest is white on both sides alike."""
-    pixels = shown(png(pictures.solid(BLUE, width, height)))
+    pixels = shown(encode(pictures.solid(BLUE, width, height)))
     scale = 512 / max(width, height)
     rows = int((np.abs(pixels[:, 256].astype(int) - BLUE).max(axis=1) < 40).sum())
     columns = int((np.abs(pixels[256].astype(int) - BLUE).max(axis=1) < 40).sum())
@@ -75,10 +79,11 @@ def test_aspect_is_kept(width: int, height: int) -> None:
     assert close(pixels[256, 256], BLUE)
 
 
+@pytest.mark.parametrize("encode", [jpeg, png])
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 20_000), (20_000, 1)])
-def test_extreme_shapes(width: int, height: int) -> None:
+def test_extreme_shapes(width: int, height: int, encode: Callable[..., bytes]) -> None:
     """One pixel, and lines of 20,000, are shown as well as they can be."""
-    assert shown(png(pictures.solid(BLACK, width, height)))[255:257, 255:257].min() < 128
+    assert shown(encode(pictures.solid(BLACK, width, height)))[255:257, 255:257].min() < 128
 
 
 @pytest.mark.parametrize("encode", [jpeg, png, lambda image, **o: image.webpsave_buffer(lossless=True, **o)])
@@ -334,7 +339,7 @@ def test_a_large_jpeg_is_as_sharp_as_a_slow_filter_makes_it(side: int) -> None:
 
 def test_half_transparent_colours_mix_with_the_background() -> None:
     """Every degree of transparency shows as much of the background as it should, and so does the padding."""
-    alpha = np.tile(np.repeat(np.arange(0, 256, 8, np.uint8), 16), (256, 1))
+    alpha = np.tile(np.repeat(np.arange(0, 256, 8, dtype=np.uint8), 16), (256, 1))
     data = png(pictures.from_array(np.dstack([np.full_like(alpha, 40)] * 3 + [alpha])))
     expected = 255 - alpha / 255 * (255 - 40)
     made = shown(data)
