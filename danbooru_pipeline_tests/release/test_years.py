@@ -6,6 +6,7 @@ from pathlib import Path
 
 import hypothesis.strategies as st
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from danbooru_pipeline.layout import Layout, bucket_of
@@ -26,6 +27,7 @@ IDS = (1001, 1002, 2001, 2002, 5003)
 EVENTS = st.tuples(
     st.sampled_from(["new", "replaced", "re-rated", "deleted", "banned", "taken down"]), st.sampled_from(IDS)
 )
+History = list[list[tuple[str, int]]]
 HISTORY = st.lists(st.lists(EVENTS, max_size=5), min_size=len(YEARS), max_size=len(YEARS))
 
 
@@ -79,8 +81,21 @@ def assert_reconstructed(year: int, old: Path, new: Path) -> None:
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(history=HISTORY)
-def test_any_history_of_three_years(history: list[list[tuple[str, int]]]) -> None:
+def test_any_history_of_three_years(history: History) -> None:
     """Posts come, change and go: changes, reconstruction and verification agree, and old trees stay as they were."""
+    live_through(history)
+
+
+@pytest.mark.long
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@given(history=HISTORY)
+def test_many_histories_of_three_years(history: History) -> None:
+    """The same for more of them than there is time for in every run."""
+    live_through(history)
+
+
+def live_through(history: History) -> None:
+    """Let a history happen, release every year of it, and look at all releases after each step."""
     gone: set[int] = set()
     with tempfile.TemporaryDirectory() as folder:
         yard = Yard(Layout(Path(folder)))
