@@ -35,6 +35,8 @@ from danbooru_pipeline.release.progress import Progress
 from danbooru_pipeline.release.regroup import Regrouper
 
 _SCHEMA = LIST_SCHEMA.append(pa.field("rating", pa.string()))
+#: Files, or bytes, that are hashed at a time: buckets of a small release would not keep all threads busy.
+_ENOUGH, _ENOUGH_BYTES = 2000, 64 * 2**20
 _KNOWN_BUCKETS = frozenset(BUCKETS)
 _SAFE = {tree.name: rf"^{tree.name}/[0-9]{{4}}/[1-9][0-9]*\.[a-z0-9]+$" for tree in TREES}
 
@@ -64,6 +66,7 @@ class ImageChecks:
         self._progress = progress
         self._by_bucket = Regrouper(_SCHEMA, key=bucket_number)
         self._nsfw: set[int] = set()
+        self._unhashed: list[ImageFile] = []
 
     def __enter__(self) -> Self:
         return self
@@ -102,6 +105,7 @@ class ImageChecks:
                 self._progress("buckets", done, total)
         for name in sorted(unseen):
             self._check_bucket(name, _SCHEMA.empty_table())
+        self._hash()
         self._progress("buckets", total, total)
 
     def _buckets_on_disk(self) -> set[str]:
@@ -133,8 +137,9 @@ class ImageChecks:
                 self._found.add(Kind.IMAGE_SIZE, path, said)
             self.files += len(expected)
             if self._full and same:
-                self._hash(self._unknown(tree, bucket, same))
+                self._unhashed += self._unknown(tree, bucket, same)
             self._check_sums(tree, bucket, files)
+        self._hash(least=_ENOUGH)
 
     def _sizes(self, tree: Tree, bucket: str) -> dict[str, int]:
         """Path -> size of what lies in a bucket's folder."""
@@ -178,13 +183,19 @@ class ImageChecks:
                 ]
         return files
 
-    def _hash(self, files: Sequence[ImageFile]) -> None:
-        # Nothing else runs meanwhile: of small files it would fight with the hashes for the interpreter's lock.
-        digests = hash_files(self._folder, [file.path for file in files], self._threads)
-        self.hashed += len(files)
+    def _hash(self, *, least: int = 1) -> None:
+        """Hash what waits for it, if there is enough of it to keep all threads busy.
+
+        Nothing else runs meanwhile: small files would fight with it for the interpreter's lock.
+        """
+        if len(self._unhashed) < least and sum(file.size for file in self._unhashed) < _ENOUGH_BYTES:
+            return
+        files, self._unhashed = self._unhashed, []
+        digests = hash_files(self._folder, ((file.path, file.size) for file in files), self._threads)
         for file, digest in zip(files, digests, strict=True):
             if digest != file.sha256:
                 self._found.add(Kind.IMAGE_ALTERED, file.path, "its SHA-256 is not the one in the manifest")
+        self.hashed += len(files)
 
     def _check_sums(self, tree: Tree, bucket: str, files: Sequence[ImageFile]) -> None:
         name = checksums_path(tree.name, bucket)

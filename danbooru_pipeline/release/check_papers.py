@@ -5,20 +5,20 @@ import lzma
 import os
 import stat
 import tarfile
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import msgspec
 import pyarrow as pa
 
+from danbooru_pipeline.ahead import map_ahead
 from danbooru_pipeline.layout import PART_SUFFIX, checksums_path
 from danbooru_pipeline.release.findings import Findings, Kind
 from danbooru_pipeline.release.papers import TREES, hash_file, paper_files, parse_sums
 from danbooru_pipeline.release.progress import Progress
 from danbooru_pipeline.release.record import SHA256SUMS, Release
 
-_PIECE = 32
+_PIECE, _PIECE_BYTES = 32, 2**19
 
 #: What readers of damaged files raise.
 READ_ERRORS = (
@@ -111,7 +111,8 @@ def _present(folder: Path, found: Findings) -> list[str]:
 
 def _altered(folder: Path, sums: dict[str, str], found: Findings, threads: int, progress: Progress) -> frozenset[str]:
     altered = set()
-    for done, (name, digest) in enumerate(zip(sums, hash_files(folder, sums, threads), strict=True)):
+    sizes = [(name, size_of(folder / name)) for name in sums]
+    for done, (name, digest) in enumerate(zip(sums, hash_files(folder, sizes, threads), strict=True)):
         if digest != sums[name]:
             altered.add(name)
             found.add(Kind.PAPER_ALTERED, name, "its SHA-256 is not the one in SHA256SUMS")
@@ -119,18 +120,41 @@ def _altered(folder: Path, sums: dict[str, str], found: Findings, threads: int, 
     return frozenset(altered)
 
 
-def hash_files(folder: Path, names: Iterable[str], threads: int) -> list[str | None]:
-    """SHA-256 of each file; None where it cannot be read."""
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 when it is not there."""
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
+
+
+def hash_files(folder: Path, files: Iterable[tuple[str, int]], threads: int) -> Iterator[str | None]:
+    """SHA-256 of each file, given as name and size, in order; None where it cannot be read."""
     root = os.fspath(folder)
 
-    def digest(name: str) -> str | None:
-        try:
-            return hash_file(f"{root}/{name}")
-        except OSError:
-            return None
+    def digests(names: Sequence[str]) -> list[str | None]:
+        return [_hash_or_none(f"{root}/{name}") for name in names]
 
-    wanted = list(names)
-    # Some files a task: handing over each one would cost more than hashing a small one.
-    pieces = [wanted[start : start + _PIECE] for start in range(0, len(wanted), _PIECE)]
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        return [found for part in pool.map(lambda piece: list(map(digest, piece)), pieces) for found in part]
+    for piece in map_ahead(digests, _pieces(files), threads=threads, name="hash"):
+        yield from piece
+
+
+def _hash_or_none(path: str) -> str | None:
+    try:
+        return hash_file(path)
+    except OSError:
+        return None
+
+
+def _pieces(files: Iterable[tuple[str, int]]) -> Iterator[list[str]]:
+    """Names that are hashed by one thread in turn: handing over each small file would cost more than hashing it."""
+    names: list[str] = []
+    held = 0
+    for name, size in files:
+        names.append(name)
+        held += size
+        if len(names) >= _PIECE or held >= _PIECE_BYTES:
+            yield names
+            names, held = [], 0
+    if names:
+        yield names
