@@ -121,10 +121,10 @@ class ImagePool:
 
     def _discard(self, worker: "_Worker") -> None:
         self._own.worker = None
+        with self._lock:  # first, since `_stop` kills what it finds here, and a buried one cannot be killed
+            self._workers.discard(worker)
         worker.kill()
         worker.bury()
-        with self._lock:
-            self._workers.discard(worker)
 
     def _stop(self) -> None:
         with self._lock:
