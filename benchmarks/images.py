@@ -92,18 +92,12 @@ def ours_512(data: bytes) -> bytes:
     return made.data if isinstance(made, Downscaled) else b""
 
 
-def bare_512(data: bytes) -> bytes:
-    """Pyvips as its documentation says, with nothing checked."""
+def bare_512(data: bytes, *, padded: bool = False) -> bytes:
+    """Pyvips as its documentation says, with nothing checked; `padded`: as square as ours is."""
     image = pyvips.Image.thumbnail_buffer(data, 512, height=512, size="down")
     image = image.flatten(background=255) if image.hasalpha() else image
-    return bytes(image.jpegsave_buffer(Q=90, subsample_mode="off", optimize_coding=True, keep="none"))
-
-
-def padded_512(data: bytes) -> bytes:
-    """The same, and as square as ours is."""
-    image = pyvips.Image.thumbnail_buffer(data, 512, height=512, size="down")
-    image = image.flatten(background=255) if image.hasalpha() else image
-    image = image.colourspace("srgb").gravity("centre", 512, 512, extend="background", background=[255] * 3)
+    if padded:
+        image = image.colourspace("srgb").gravity("centre", 512, 512, extend="background", background=[255] * 3)
     return bytes(image.jpegsave_buffer(Q=90, subsample_mode="off", optimize_coding=True, keep="none"))
 
 
@@ -145,7 +139,7 @@ MAGICK = ("convert", "IN", "-resize", "512x512>", "-background", "white", "-flat
 SHRINKERS = {
     "decode alone": decode,
     "bare pyvips": bare_512,
-    "bare pyvips, padded": padded_512,
+    "bare pyvips, padded": lambda data: bare_512(data, padded=True),
     "ours": ours_512,
     "ImageMagick": program(*MAGICK),
 }

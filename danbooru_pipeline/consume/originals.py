@@ -6,19 +6,16 @@ A file that was optimised shows the same and has other bytes than the source sen
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
+from danbooru_pipeline.ahead import map_ahead
 from danbooru_pipeline.atomic import link_or_copy
 from danbooru_pipeline.consume.select import Chosen, Selection, select
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.images.archive import restore_jpeg
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION, EXTENSIONS, bucket_of
-
-_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +38,12 @@ def write(release: Path, target: Path, selection: Selection) -> int:
     threads = os.cpu_count() or 1
     chosen = select(release, replace(selection, tree="original"), threads=threads)
     with (
-        ThreadPoolExecutor(threads) as pool,
         (target / "MD5SUMS").open("w") as sums,
         (target / "optimised.txt").open("w") as optimised,
     ):
-        while posts := list(islice(chosen, _AT_ONCE)):
-            for file in pool.map(partial(_write_one, release, target), posts):
-                (sums if file.is_exact else optimised).write(f"{file.md5}  {file.path}\n")
-                count += 1
+        for file in map_ahead(partial(_write_one, release, target), chosen, threads=threads, name="export"):
+            (sums if file.is_exact else optimised).write(f"{file.md5}  {file.path}\n")
+            count += 1
     return count
 
 

@@ -122,11 +122,14 @@ def _decode(data: bytes, facts: ImageFacts, *, size: int, decoded: Pixels | None
         return decode_bmp(data)
     if facts.file_type != "jpg" or Flag.UNUSUAL_JPEG in facts.flags:
         return None
-    scale = 8 if facts.color_space == _CMYK else _scale(facts, size)
-    pixels = decoded if decoded is not None and scale == 1 else decode_strictly(data, scale=scale)
+    is_cmyk = facts.color_space == _CMYK
+    scale = 8 if is_cmyk else _scale(facts, size)
+    pixels = decoded if is_cmyk or scale == 1 else None
+    if pixels is None:
+        pixels = decode_strictly(data, scale=scale)
     if pixels is None:
         raise ValueError("it is damaged")
-    if facts.color_space == _CMYK:
+    if is_cmyk:
         return None  # libvips knows how the inks are meant
     image = _image_of(pixels)
     if facts.orientation is not None:
@@ -178,7 +181,7 @@ def _place(pixels: Pixels, level: int, *, size: int) -> tuple[Image.Image, Pixel
 def _encode(square: Image.Image, *, quality: int) -> bytes:
     """Baseline, 4:4:4, optimal Huffman tables, no metadata: the same pixels as from libvips, at half of its time."""
     buffer = io.BytesIO()
-    # With optimal tables the encoder cannot pause; Pillow's own guess is too small for noise (its issue 148).
+    # With optimal tables the encoder cannot pause; Pillow's own guess is too small for noise.
     ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 6 * square.width * square.height)
     square.save(buffer, "JPEG", quality=quality, subsampling="4:4:4", optimize=True)
     return buffer.getvalue()

@@ -20,7 +20,7 @@ from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.posts.dialect_2017 import COLUMNS_2017, encode_2017
 from danbooru_pipeline.posts.dialect_2021 import encode_2021
 from danbooru_pipeline.posts.json_text import TAGS_2017, one_chunk
-from danbooru_pipeline.posts.record import EMPTY_IS_NONE, EPOCH, ZERO_IS_NONE, RejectedRow, parse_record
+from danbooru_pipeline.posts.record import EPOCH, NONE_IN_2017, RejectedRow, parse_record
 from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS, PostRow, posts_table
 from danbooru_pipeline.posts.tags import has_repeats, tag_columns
 
@@ -126,17 +126,13 @@ _SHAPE_2017: Final = _shape(
 
 
 def _column(column: pa.Array, target: pa.Field, *, old: bool) -> pa.Array:
-    if pa.types.is_integer(target.type):
-        if old and target.name in ZERO_IS_NONE:
-            column = pc.if_else(pc.equal(column, "0"), None, column)
-        return column.cast(pa.int64())
-    if pa.types.is_timestamp(target.type):
-        if old:
-            column = pc.if_else(pc.equal(column, EPOCH), None, column)
+    is_time = pa.types.is_timestamp(target.type)
+    none = EPOCH if is_time else NONE_IN_2017.get(target.name)
+    if old and none is not None:
+        column = pc.if_else(pc.equal(column, none), None, column)
+    if is_time:
         # The last four characters are " UTC", or the line is not written back the same.
         return pc.utf8_slice_codeunits(column, 0, -4).cast(pa.timestamp("us")).cast(target.type)
-    if old and target.name in EMPTY_IS_NONE:
-        column = pc.if_else(pc.equal(column, ""), None, column)
     return column.cast(target.type)
 
 

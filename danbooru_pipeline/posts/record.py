@@ -104,10 +104,12 @@ def _parse(values: Mapping[str, Any], record: Mapping[str, Any]) -> PostRow | Re
     return row
 
 
-#: Of these the archives until 2020 write "0" for none; of times, 1970. Of texts we write an empty one, since readers of
-#: that dialect take every key for granted, and hidden posts had theirs then.
-ZERO_IS_NONE: Final = ("parent_id", "approver_id", "pixiv_id")
-EMPTY_IS_NONE: Final = ("md5", "file_ext", "rating")
+#: What the archives until 2020 write for none; of times, 1970. The empty texts are ours, since readers of that dialect
+#: take every key for granted, and hidden posts had theirs then.
+NONE_IN_2017: Final = {
+    **dict.fromkeys(("parent_id", "approver_id", "pixiv_id"), "0"),
+    **dict.fromkeys(("md5", "file_ext", "rating"), ""),
+}
 EPOCH: Final = "1970-01-01 00:00:00 UTC"
 
 
@@ -121,9 +123,8 @@ def _parse_2017(record: Mapping[str, Any]) -> PostRow | RejectedRow:
 
     What does not fit these columns stays in `extra` under its name: pools come with their categories among the ids.
     """
-    none = dict.fromkeys(ZERO_IS_NONE, "0") | dict.fromkeys(EMPTY_IS_NONE, "")
     plain: dict[str, Any] = {
-        name: None if value in (EPOCH, none.get(name, EPOCH)) else value for name, value in record.items()
+        name: None if value in (EPOCH, NONE_IN_2017.get(name, EPOCH)) else value for name, value in record.items()
     }
     lists: PostRow = {"tags": _tags(plain["tags"])}
     if len(lists["tags"]) == len(plain["tags"]):

@@ -110,10 +110,7 @@ def _surely_right(table: pa.Table, sfw: frozenset[str] | None) -> pa.ChunkedArra
         _outcome_fits(table, "px512_"),
         pc.or_kleene(pc.is_null(paths), pc.equal(stems, pc.binary_join_element_wise("original", names, "/"))),
         pc.or_kleene(pc.is_null(paths), pc.is_in(extensions, pa.array(sorted(STORED_EXTENSIONS)))),
-        pc.or_kleene(
-            pc.is_null(small),
-            pc.equal(small, pc.binary_join_element_wise(pc.binary_join_element_wise("512px", names, "/"), ".jpg", "")),
-        ),
+        pc.or_kleene(pc.is_null(small), pc.equal(small, pc.binary_join_element_wise("512px/", names, ".jpg", ""))),
     ]
     if sfw is not None:
         is_sfw = pc.is_in(table["rating"].cast(pa.string()), pa.array(sorted(sfw), pa.string()))

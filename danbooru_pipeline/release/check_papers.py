@@ -111,7 +111,7 @@ def _present(folder: Path, found: Findings) -> list[str]:
 
 def _altered(folder: Path, sums: dict[str, str], found: Findings, threads: int, progress: Progress) -> frozenset[str]:
     altered = set()
-    sizes = [(name, size_of(folder / name)) for name in sums]
+    sizes = [(name, _size_of(folder / name)) for name in sums]
     for done, (name, digest) in enumerate(zip(sums, hash_files(folder, sizes, threads), strict=True)):
         if digest != sums[name]:
             altered.add(name)
@@ -120,7 +120,7 @@ def _altered(folder: Path, sums: dict[str, str], found: Findings, threads: int, 
     return frozenset(altered)
 
 
-def size_of(path: Path) -> int:
+def _size_of(path: Path) -> int:
     """Bytes of a file; 0 when it is not there."""
     try:
         return path.lstat().st_size

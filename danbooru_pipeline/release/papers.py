@@ -8,7 +8,6 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.ahead import map_ahead
 from danbooru_pipeline.atomic import write_atomic
 from danbooru_pipeline.layout import BUCKET_COUNT
 from danbooru_pipeline.release.record import RELEASE_JSON, SHA256SUMS, SIGNATURE
@@ -150,8 +150,8 @@ def hash_file(path: Path | str) -> str:
 def hash_papers(folder: Path, *, threads: int) -> dict[str, str]:
     """Path -> SHA-256 of every paper, sorted by path."""
     papers = paper_files(folder)
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        return dict(zip(papers, pool.map(lambda name: hash_file(folder / name), papers), strict=True))
+    digests = map_ahead(lambda name: hash_file(folder / name), papers, threads=threads, name="hash")
+    return dict(zip(papers, digests, strict=True))
 
 
 def write_sha256sums(folder: Path, *, threads: int) -> str:

@@ -201,8 +201,7 @@ def _link_read_only(names: Iterable[str], source: Path, target: Path) -> None:
                 raise _is_gone(source / name) from None
             except OSError:
                 link_or_copy(source / name, target / name)
-            if os.stat(name, dir_fd=here).st_mode & 0o777 != _READ_ONLY:
-                os.chmod(name, _READ_ONLY, dir_fd=here)
+            make_read_only(name, folder=here)
 
 
 @contextmanager
@@ -221,7 +220,12 @@ def _is_gone(path: Path) -> ReleaseRefused:
     return ReleaseRefused(f"{path} is gone since the manifest; build the manifest again")
 
 
-def make_read_only(path: Path) -> None:
-    """Take the right to write away. Of a linked file this changes the mode under all its names, which is meant."""
-    if path.stat().st_mode & 0o777 != _READ_ONLY:
-        path.chmod(_READ_ONLY)
+def make_read_only(path: Path | str, *, folder: int | None = None) -> None:
+    """Take the right to write away. Of a linked file this changes the mode under all its names, which is meant.
+
+    Args:
+        path: of the file, relative to `folder` if there is one.
+        folder: descriptor of an open one.
+    """
+    if os.stat(path, dir_fd=folder).st_mode & 0o777 != _READ_ONLY:
+        os.chmod(path, _READ_ONLY, dir_fd=folder)
