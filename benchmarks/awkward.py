@@ -14,8 +14,8 @@ from typing import Any
 
 import pyvips
 
-from danbooru_pipeline.demo.pictures import draw_lines, draw_picture
-from danbooru_pipeline.demo.scenes import choose_scene
+from danbooru_pipeline.demo.art.pictures import draw_lines, draw_picture
+from danbooru_pipeline.demo.art.scenes import choose_scene
 from danbooru_pipeline.images import Downscaled, downscale_image, inspect_image
 
 _SIDE = 240

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pyvips
 
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.originals import build_originals
 from danbooru_pipeline.posts import posts_table, write_posts
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline.store.originals import build_originals
 
 HERE = Path(__file__).parent
 
@@ -56,8 +56,8 @@ def build(root: Path, url: str, data: bytes, posts: int) -> None:
     with slice_.open("wb") as file:
         write_posts(posts_table({**row, "id": 1000 * (n + 1)} for n in range(posts)), file)
     settings = Settings(root=root, api_url=url, cdn_url=url, requests_per_second=10_000)
-    with Toolbox(settings) as tools:
-        report = build_originals(tools, "0000", 2021)
+    with RunContext(settings) as context:
+        report = build_originals(context, "0000", 2021)
         assert report.files == posts, report
 
 

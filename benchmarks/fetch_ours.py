@@ -13,9 +13,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from danbooru_pipeline.atomic import fsync_folder
 from danbooru_pipeline.fetch import BooruClient, download_file
 from danbooru_pipeline.images import ImageJob, ImagePool
+from danbooru_pipeline.io.atomic import fsync_folder
 from danbooru_pipeline.posts import Post
 from danbooru_pipeline.settings import Settings
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyvips
 
 from danbooru_pipeline.images import ImageJob, ImagePool
-from danbooru_pipeline_tests.images import pictures
+from danbooru_pipeline_tests.support import pictures
 
 _WINDOW = 64  # jobs in flight
 

@@ -32,6 +32,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
+from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.layout import BUCKETS, Layout
 from danbooru_pipeline.posts import (
     POST_SCHEMA,
@@ -46,9 +47,8 @@ from danbooru_pipeline.posts import (
     tag_lists,
 )
 from danbooru_pipeline.posts.schema import CATEGORIES, SITE_COLUMNS
-from danbooru_pipeline.release.archive import Member, write_tar_xz
-from danbooru_pipeline.release.jsonl import write_posts_jsonl
-from danbooru_pipeline.release.tables import read_batches
+from danbooru_pipeline.release.tree.archive import Member, write_tar_xz
+from danbooru_pipeline.release.tree.jsonl import write_posts_jsonl
 from danbooru_pipeline.sources import bring_posts, split_by_bucket
 from danbooru_pipeline.sources.files import ArchiveSource, read_lines
 

@@ -20,16 +20,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from danbooru_pipeline.buckets import for_each_bucket
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.headless import HeadlessBuild, open_instance
 from danbooru_pipeline.demo.process import BooruProcess, start_booru
 from danbooru_pipeline.layout import BUCKETS, Layout
-from danbooru_pipeline.originals import build_originals
-from danbooru_pipeline.px512 import build_px512
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import split_by_bucket, sweep_posts
-from danbooru_pipeline.toolbox import Toolbox
-from danbooru_pipeline_tests.deploy.stack import running_stack
+from danbooru_pipeline.store.buckets import for_each_bucket
+from danbooru_pipeline.store.originals import build_originals
+from danbooru_pipeline.store.px512 import build_px512
+from danbooru_pipeline_tests.support.stack import running_stack
 
 YEAR, POSTS, CHOSEN, ROUNDS = 2021, 20, BUCKETS[:100], 3
 #: Runs, buckets of each and posts of each bucket, where the work on images is to outweigh what a bucket costs Dagster;
@@ -67,10 +67,10 @@ def measure_idle(booru: BooruProcess, folder: Path) -> None:
             say(f"build of 1000 buckets, nothing to do: {time.monotonic() - began:.1f} s")
 
 
-def forge_posts(tools: Toolbox, chosen: tuple[str, ...] = CHOSEN, each: int = POSTS) -> None:
+def forge_posts(context: RunContext, chosen: tuple[str, ...] = CHOSEN, each: int = POSTS) -> None:
     """So many posts a bucket, each with a file of the booru's own under its own id."""
-    layout = tools.layout
-    sweep_posts(tools.source, layout, YEAR, now=tools.now(), progress=lambda _line: None)
+    layout = context.layout
+    sweep_posts(context.source, layout, YEAR, now=context.now(), progress=lambda _line: None)
     rows = [row for row in pq.read_table(layout.posts(YEAR)).to_pylist() if row["md5"] and row["file_ext"] == "jpg"]
     schema = pq.read_schema(layout.posts(YEAR))
     forged = [
@@ -83,17 +83,17 @@ def forge_posts(tools: Toolbox, chosen: tuple[str, ...] = CHOSEN, each: int = PO
     split_by_bucket(layout, YEAR)
 
 
-def directly(tools: Toolbox) -> None:
+def directly(context: RunContext) -> None:
     """The work without Dagster."""
     for work in (build_originals, build_px512):
-        for finished in for_each_bucket(lambda bucket, work=work: work(tools, bucket, YEAR), list(CHOSEN)):
+        for finished in for_each_bucket(lambda bucket, work=work: work(context, bucket, YEAR), list(CHOSEN)):
             assert finished.error is None, finished.error
 
 
-def through_runs(tools: Toolbox) -> None:
+def through_runs(context: RunContext) -> None:
     """The work as `build` does it."""
-    with open_instance(Layout(tools.settings.root).dagster_home) as instance:
-        build = HeadlessBuild(tools, instance, YEAR, say=lambda _line: None)
+    with open_instance(Layout(context.settings.root).dagster_home) as instance:
+        build = HeadlessBuild(context, instance, YEAR, say=lambda _line: None)
         build.run_images(CHOSEN)
         assert not build.result().failed
 
@@ -103,10 +103,10 @@ def measure_work(settings: Settings, folder: Path) -> None:
     walls: dict[str, list[float]] = {"directly": [], "through runs": []}
     for number in range(ROUNDS):
         for name, way in (("directly", directly), ("through runs", through_runs)):
-            with Toolbox(replace(settings, root=folder / f"{name}{number}".replace(" ", ""))) as tools:
-                forge_posts(tools)
+            with RunContext(replace(settings, root=folder / f"{name}{number}".replace(" ", ""))) as context:
+                forge_posts(context)
                 began = time.monotonic()
-                way(tools)
+                way(context)
                 walls[name].append(time.monotonic() - began)
                 say(f"100 buckets of 20 posts, {name}: {walls[name][-1]:.1f} s")
     ratio = statistics.median(walls["through runs"]) / statistics.median(walls["directly"])
@@ -123,9 +123,9 @@ def measure_workers(booru: BooruProcess, folder: Path) -> None:
     chosen = BUCKETS[: RUNS * RUN_BUCKETS]
     with running_stack(folder, settings, files=("docker-compose.yml", "docker-compose.celery.yml")) as stack:
         layout = Layout(stack.root)
-        with Toolbox(Settings(root=stack.root, api_url=booru.api_url, cdn_url=booru.cdn_url)) as tools:
-            forge_posts(tools, chosen, RUN_POSTS)
-            for finished in for_each_bucket(lambda bucket: build_originals(tools, bucket, YEAR), list(chosen)):
+        with RunContext(Settings(root=stack.root, api_url=booru.api_url, cdn_url=booru.cdn_url)) as context:
+            forge_posts(context, chosen, RUN_POSTS)
+            for finished in for_each_bucket(lambda bucket: build_originals(context, bucket, YEAR), list(chosen)):
                 assert finished.error is None, finished.error
         rates: dict[int, list[float]] = {1: [], 2: []}
         for _ in range(ROUNDS):

@@ -24,20 +24,20 @@ from pathlib import Path
 import msgspec
 import pyvips
 
-from danbooru_pipeline.atomic import atomic_file, write_atomic
-from danbooru_pipeline.buckets import for_each_bucket
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.images import ImageSettings
+from danbooru_pipeline.io.atomic import atomic_file, write_atomic
 from danbooru_pipeline.layout import BUCKETS, Layout, bucket_of
-from danbooru_pipeline.ledger import LedgerRow, read_ledger, write_ledger
-from danbooru_pipeline.originals import build_originals
 from danbooru_pipeline.posts import PostRow, posts_table, write_posts
-from danbooru_pipeline.px512 import build_px512
 from danbooru_pipeline.release import apply_snapshot, plan_snapshot, verify_release, write_manifest
-from danbooru_pipeline.release.content import store_content
-from danbooru_pipeline.release.staging import Staging
+from danbooru_pipeline.release.tree.content import store_content
+from danbooru_pipeline.release.tree.staging import Staging
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import split_by_bucket
-from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline.store.buckets import for_each_bucket
+from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, write_ledger
+from danbooru_pipeline.store.originals import build_originals
+from danbooru_pipeline.store.px512 import build_px512
 
 THREADS = os.cpu_count() or 1
 FINGERPRINT = ImageSettings().fingerprint()
@@ -154,11 +154,11 @@ def build(root: Path, year: int, *, images_too: bool) -> dict[str, Cost]:
     costs: dict[str, Cost] = {"split": measure(lambda: split_by_bucket(layout, year))}
 
     def images() -> None:
-        with Toolbox(settings) as tools:  # its workers are waited for, so that their time counts
+        with RunContext(settings) as context:  # its workers are waited for, so that their time counts
 
             def bucket(name: str) -> None:
-                build_originals(tools, name, year)
-                build_px512(tools, name, year)
+                build_originals(context, name, year)
+                build_px512(context, name, year)
 
             for finished in for_each_bucket(bucket, BUCKETS):
                 if finished.error is not None:

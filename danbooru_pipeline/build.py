@@ -4,14 +4,15 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.operate.preflight import check_build
 from danbooru_pipeline.outcomes import REASONS, Reason, Status, status_of
-from danbooru_pipeline.preflight import check_build
 from danbooru_pipeline.progress import human_bytes, human_seconds
-from danbooru_pipeline.release import Release, read_release
+from danbooru_pipeline.release import read_release
+from danbooru_pipeline.release.release_json import release_lines
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.toolbox import Toolbox
 
 Say = Callable[[str], None]
 SHOWN = 10
@@ -30,15 +31,15 @@ def run_build(settings: Settings, year: int, *, buckets: str, retry: bool, say: 
     Raises:
         DanbooruPipelineError: settings, root or source do not allow it.
     """
-    with Toolbox(settings) as tools:
-        return build_year(tools, year, buckets=buckets, retry=retry, say=say, tell=tell)
+    with RunContext(settings) as context:
+        return build_year(context, year, buckets=buckets, retry=retry, say=say, tell=tell)
 
 
 def build_year(
-    tools: Toolbox, year: int, *, buckets: str = "0000-0999", retry: bool = False, say: Say, tell: Say
+    context: RunContext, year: int, *, buckets: str = "0000-0999", retry: bool = False, say: Say, tell: Say
 ) -> int:
     """Build a release with a toolbox that is open; see `run_build`."""
-    check_build(tools, year)
+    check_build(context, year)
     # Dagster takes seconds to import; a wrong setting is told before that.
     from danbooru_pipeline.defs.headless import build_release, open_instance, parse_buckets
 
@@ -46,8 +47,8 @@ def build_year(
         chosen = parse_buckets(buckets)
     except ValueError:
         raise SettingsError(f"{buckets!r} are not buckets; give a range like 0000-0009, or 0123") from None
-    with open_instance(dagster_home(tools.layout)) as instance:
-        result = build_release(tools, instance, year, buckets=chosen, retry=retry, say=say)
+    with open_instance(dagster_home(context.layout)) as instance:
+        result = build_release(context, instance, year, buckets=chosen, retry=retry, say=say)
     images = result.stages.get("original_images")
     if images is not None:
         sums = images.numbers
@@ -61,11 +62,11 @@ def build_year(
         tell(f"left: {line}")
     if result.pending_elsewhere:
         tell(f"left: {result.pending_elsewhere:,} posts are pending in buckets that were not worked on")
-    release_json = tools.layout.release(year) / "RELEASE.json"
+    release_json = context.layout.release(year) / "RELEASE.json"
     released = "release" in result.stages and release_json.exists()
     if released:
-        release = read_release(tools.layout.release(year))
-        for line in release_lines(release, tools.layout.release(year)):
+        release = read_release(context.layout.release(year))
+        for line in release_lines(release, context.layout.release(year)):
             tell(line)
     tell(
         f"took {human_seconds(result.seconds)}; Dagster itself cost {result.dagster_cpu_seconds:.0f} CPU seconds "
@@ -79,24 +80,3 @@ def _pending_table(sums: Mapping[str, int]) -> list[str]:
     counts = {reason: sums[f"reason:{reason}"] for reason in Reason if status_of(reason) is Status.PENDING}
     rows = [f"  {count:>7,}  {reason:<16} {REASONS[reason][1]}" for reason, count in counts.items() if count]
     return [f"{sum(counts.values()):,} posts are pending; the next build asks for them again:", *rows] if rows else []
-
-
-def release_lines(release: Release, folder: Path) -> list[str]:
-    """What a release holds, for people."""
-    counts, size = release.counts, release.bytes
-    reasons = [
-        f"  {what}: " + ", ".join(f"{name} {count:,}" for name, count in sorted(by_reason.items()))
-        for what, by_reason in release.reasons.items()
-        if by_reason
-    ]
-    headline = (
-        f"{release.name} {release.version}: {counts.posts:,} posts up to id {release.last_id:,}, "
-        f"{counts.originals:,} originals ({human_bytes(size.originals)}, {human_bytes(size.saved)} saved), "
-        f"{counts.px512:,} 512px images ({human_bytes(size.px512)}), "
-        f"{counts.tags:,} tags in {counts.tag_instances:,} instances"
-    )
-    return [
-        headline,
-        *reasons,
-        f"  at {folder}",
-    ]

@@ -11,6 +11,12 @@ from dataclasses import dataclass
 from typing import Self
 
 Report = Callable[[str], None]
+#: ``progress(what, done, total)``, for instance ``("original", 17, 1000)`` buckets; called often, so it returns fast.
+Progress = Callable[[str, int, int], None]
+
+
+def silent(what: str, done: int, total: int, /) -> None:
+    """Say nothing."""
 
 
 def human_bytes(size: float) -> str:

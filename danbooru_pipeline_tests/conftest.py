@@ -9,11 +9,11 @@ import hypothesis
 import pytest
 
 from danbooru_pipeline import sources
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.process import BooruProcess, start_booru
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.toolbox import Toolbox
-from danbooru_pipeline_tests.release.releases import shared_releases
+from danbooru_pipeline_tests.support.releases import shared_releases
 
 # Examples may be slow on a busy machine; how long one takes is no behaviour.
 hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
@@ -76,19 +76,19 @@ def settings(booru: BooruProcess, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def tools(settings: Settings) -> Iterator[Toolbox]:
+def context(settings: Settings) -> Iterator[RunContext]:
     """An open toolbox."""
-    with Toolbox(settings) as tools:
-        yield tools
+    with RunContext(settings) as context:
+        yield context
 
 
 @pytest.fixture
-def bring_posts(tools: Toolbox) -> Callable[[int], None]:
+def bring_posts(context: RunContext) -> Callable[[int], None]:
     """Sweeps and splits the posts of a year."""
 
     def bring(year: int) -> None:
-        sources.bring_posts(tools.source, tools.layout, year, now=tools.now(), progress=lambda _line: None)
-        sources.split_by_bucket(tools.layout, year)
+        sources.bring_posts(context.source, context.layout, year, now=context.now(), progress=lambda _line: None)
+        sources.split_by_bucket(context.layout, year)
 
     return bring
 

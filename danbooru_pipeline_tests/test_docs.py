@@ -11,9 +11,9 @@ import yaml
 from dagster import DagsterInstance
 
 import danbooru_pipeline
-from danbooru_pipeline.cli import main
-from danbooru_pipeline.definitions import build_defs
-from danbooru_pipeline.forecast import cost_of
+from danbooru_pipeline.cli.main import main
+from danbooru_pipeline.defs.build import build_defs
+from danbooru_pipeline.operate.forecast import cost_of
 from danbooru_pipeline.outcomes import REASONS
 from danbooru_pipeline.progress import human_bytes
 from danbooru_pipeline.settings import PREFIX, Settings

@@ -1,8 +1,9 @@
 """The rules of the house, held against the source itself."""
 
 import ast
+import graphlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,35 @@ PURE = [
     *PACKAGE.glob("images/*.py"),
     *PACKAGE.glob("posts/*.py"),
     PACKAGE / "layout.py",
-    PACKAGE / "ledger.py",
-    PACKAGE / "release/manifest.py",
-    PACKAGE / "release/reconcile.py",
+    PACKAGE / "store/ledger.py",
+    PACKAGE / "store/plan.py",
+    *PACKAGE.glob("release/manifest/*.py"),
 ]
+
+
+#: The rooms from the top floor down. A room imports only from floors below its own.
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("__main__",),
+    ("cli",),
+    ("demo",),
+    ("definitions", "build"),
+    ("defs",),
+    ("operate",),
+    ("curate",),
+    ("consume",),
+    ("release",),
+    ("search",),
+    ("store",),
+    ("context",),
+    ("sources",),
+    ("fetch",),
+    ("images",),
+    ("posts",),
+    ("io",),
+    ("layout", "settings", "progress"),
+    ("errors", "outcomes", "years"),
+    ("__init__",),
+)
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -43,6 +69,93 @@ def test_module_keeps_the_rules(path: Path) -> None:
         assert not re.search(r"\bsleep\(", text)
     assert text.count("\n") <= 400
     assert ast.get_docstring(ast.parse(text)), "a module's docstring is its contract"
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a file."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def imports_of(paths: Iterable[Path]) -> dict[str, set[str]]:
+    """Module -> modules of this package that it imports, at its top or later. A package means its ``__init__``."""
+    files = {module_of(path): path for path in paths}
+    edges: dict[str, set[str]] = {}
+    for module, path in files.items():
+        edges[module] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{module} imports relatively"
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            for name in names:
+                candidates = (name, f"{name}.__init__", name.rpartition(".")[0], f"{name.rpartition('.')[0]}.__init__")
+                edges[module].update([found for found in candidates if found in files][:1])
+    return edges
+
+
+def room_of(module: str) -> str:
+    """The folder, or the file, that a module is in at the top of the package."""
+    return module.split(".")[1]
+
+
+def climbing(edges: Mapping[str, set[str]]) -> list[str]:
+    """Imports from a room of something that is not on a floor below it."""
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    return [
+        f"{module} imports {target}"
+        for module, targets in edges.items()
+        for target in sorted(targets)
+        if room_of(module) != room_of(target) and floor[room_of(target)] <= floor[room_of(module)]
+    ]
+
+
+def circle(edges: Mapping[str, set[str]]) -> list[str] | None:
+    """Modules that import each other in a circle; None when there is none."""
+    try:
+        graphlib.TopologicalSorter(edges).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return None
+
+
+def between_neighbours(edges: Mapping[str, set[str]], package: str) -> dict[str, set[str]]:
+    """The same arrows, between what lies side by side in a package: its folders and its loose files."""
+    depth = package.count(".") + 1
+    found: dict[str, set[str]] = {}
+    for module, targets in edges.items():
+        for target in targets:
+            if module.startswith(f"{package}.") and target.startswith(f"{package}."):
+                mine, theirs = (".".join(name.split(".")[: depth + 1]) for name in (module, target))
+                if mine != theirs and not mine.endswith("__init__"):
+                    found.setdefault(mine, set()).add(theirs)
+    return found
+
+
+def test_no_import_climbs_and_none_goes_in_a_circle() -> None:
+    """Rooms import only rooms below them, and no files or folders import each other, lazily or not."""
+    edges = imports_of(MODULES)
+    assert climbing(edges) == []
+    assert circle(edges) is None
+    for package in sorted({module.rpartition(".")[0] for module in edges}):
+        assert circle(between_neighbours(edges, package)) is None
+
+
+def test_a_circle_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rule above sees a circle, a lazy one too, and an import from a lower room to a higher one."""
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    for name, text in {
+        "io/a": "def f():\n    from danbooru_pipeline.io import b\n",
+        "io/b": "from danbooru_pipeline.io.a import f\nfrom danbooru_pipeline.release.c import g\n",
+        "release/c": "g = 1\n",
+    }.items():
+        path = tmp_path / f"danbooru_pipeline/{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    edges = imports_of(sorted(tmp_path.rglob("*.py")))
+    assert set(circle(edges) or ()) == {"danbooru_pipeline.io.a", "danbooru_pipeline.io.b"}
+    assert climbing(edges) == ["danbooru_pipeline.io.b imports danbooru_pipeline.release.c"]
 
 
 @pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(PACKAGE)))

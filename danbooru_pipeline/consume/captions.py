@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from danbooru_pipeline.atomic import link_or_copy
 from danbooru_pipeline.consume.select import Selection, select
+from danbooru_pipeline.io.atomic import link_or_copy
 from danbooru_pipeline.layout import bucket_of
 
 

@@ -11,8 +11,8 @@ import sqlite3
 from collections import Counter
 from pathlib import Path
 
-from danbooru_pipeline.atomic import link_or_copy
 from danbooru_pipeline.consume.select import Chosen, Selection, select
+from danbooru_pipeline.io.atomic import link_or_copy
 
 #: Tags of fewer posts than this cannot be learned from; the loader's own default is of this size.
 MIN_POSTS = 2

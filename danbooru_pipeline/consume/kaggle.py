@@ -16,7 +16,7 @@ import msgspec
 
 from danbooru_pipeline.consume.select import Chosen, Selection, select
 from danbooru_pipeline.layout import bucket_of
-from danbooru_pipeline.release.record import Release, read_release
+from danbooru_pipeline.release.release_json import Release, read_release
 
 #: Images of a subset when nothing is said: as many as the first one had.
 IMAGES: Final = 300_000

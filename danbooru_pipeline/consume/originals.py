@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from danbooru_pipeline.ahead import map_ahead
-from danbooru_pipeline.atomic import link_or_copy
 from danbooru_pipeline.consume.select import Chosen, Selection, select
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.images.archive import restore_jpeg
+from danbooru_pipeline.io.atomic import link_or_copy
+from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION, EXTENSIONS, bucket_of
 
 
@@ -41,7 +41,7 @@ def write(release: Path, target: Path, selection: Selection) -> int:
         (target / "MD5SUMS").open("w") as sums,
         (target / "optimised.txt").open("w") as optimised,
     ):
-        for file in map_ahead(partial(_write_one, release, target), chosen, threads=threads, name="export"):
+        for file in ordered_map(partial(_write_one, release, target), chosen, threads=threads, name="export"):
             (sums if file.is_exact else optimised).write(f"{file.md5}  {file.path}\n")
             count += 1
     return count

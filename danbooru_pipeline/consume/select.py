@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from danbooru_pipeline.errors import ReleaseError, SettingsError
+from danbooru_pipeline.io.sql import database, view
 from danbooru_pipeline.layout import EXTENSIONS
-from danbooru_pipeline.release.check_papers import is_safe
-from danbooru_pipeline.release.record import read_release
-from danbooru_pipeline.release.sql import database, view
+from danbooru_pipeline.release.release_json import read_release
+from danbooru_pipeline.release.verify.checksums import is_safe
 
 TREES = ("512px", "original")
 

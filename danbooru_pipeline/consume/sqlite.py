@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from danbooru_pipeline.consume.select import Chosen, Selection, select
-from danbooru_pipeline.release.image_rows import release_shards
-from danbooru_pipeline.release.tables import read_batches
+from danbooru_pipeline.io.parquet import read_batches
+from danbooru_pipeline.release.tables.image_rows import release_shards
 
 CATEGORIES = {"general": 0, "artist": 1, "copyright": 3, "character": 4, "meta": 5}
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from danbooru_pipeline.consume.select import Chosen, Selection, select
 from danbooru_pipeline.layout import bucket_of
-from danbooru_pipeline.release.record import read_release
-from danbooru_pipeline.release.shards import Member, write_shard
+from danbooru_pipeline.release.release_json import read_release
+from danbooru_pipeline.release.tables.webdataset import ShardImage, write_shard
 from danbooru_pipeline.years import cutoff
 
 _CATEGORIES = ("general", "artist", "copyright", "character", "meta")
@@ -26,7 +26,7 @@ def write(release: Path, target: Path, selection: Selection) -> int:
     return len(posts)
 
 
-def _member(release: Path, post: Chosen) -> Member:
+def _member(release: Path, post: Chosen) -> ShardImage:
     about = {
         "id": post.id,
         "rating": post.rating,
@@ -37,4 +37,4 @@ def _member(release: Path, post: Chosen) -> Member:
         "width": post.width,
         "height": post.height,
     }
-    return Member(name=post.path.rpartition("/")[2], path=release / post.path, sha256=post.sha256, about=about)
+    return ShardImage(name=post.path.rpartition("/")[2], path=release / post.path, sha256=post.sha256, about=about)

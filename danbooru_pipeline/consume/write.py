@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from danbooru_pipeline.atomic import commit_part, part_path, remove_part
 from danbooru_pipeline.consume import captions, deepdanbooru, kaggle, originals, sqlite, webdataset
 from danbooru_pipeline.consume.select import Selection
 from danbooru_pipeline.errors import SettingsError
+from danbooru_pipeline.io.atomic import commit_part, part_path, remove_part
 
 #: Writes an export of a release to a path that is not there yet. Returns how many posts it holds.
 Export = Callable[[Path, Path, Selection], int]

@@ -8,6 +8,7 @@ from datetime import datetime
 import dagster as dg
 import pyarrow.parquet as pq
 
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.images import images_512px, original_images
 from danbooru_pipeline.defs.metadata import posts, side_tables
 from danbooru_pipeline.defs.partitions import bucket_releases, releases
@@ -16,17 +17,16 @@ from danbooru_pipeline.defs.runs import SHOWN
 from danbooru_pipeline.errors import SourceStale
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.posts.drift import Columns, column_drift
-from danbooru_pipeline.quality import (
+from danbooru_pipeline.posts.report import judge_freshness, read_report
+from danbooru_pipeline.release import read_summary, verify_release
+from danbooru_pipeline.release.manifest.quality import (
     MAX_MISSING_SHARE,
     composition,
     drift,
     missing_shares,
     px512_balance,
 )
-from danbooru_pipeline.release import read_summary, verify_release
-from danbooru_pipeline.sources.report import judge_freshness, read_report
 from danbooru_pipeline.sources.tables import read_table_reports, stale_tables
-from danbooru_pipeline.toolbox import Toolbox
 from danbooru_pipeline.years import cutoff
 
 _WARN = dg.AssetCheckSeverity.WARN
@@ -39,7 +39,7 @@ def _table(head: str, rows: list[str]) -> dg.MarkdownMetadataValue:
 
 @dg.asset_check(asset=posts, blocking=True, partitions_def=releases)
 def posts_reach_the_end_of_the_year(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
     """The source goes up to the release's cutoff; its numbers stand beside those of last year."""
     year = int(context.partition_key)
@@ -77,7 +77,7 @@ def _hours_before(limit: datetime, newest: datetime | None) -> float:
 
 @dg.asset_check(asset=posts, partitions_def=releases)
 def columns_are_those_of_last_year(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
     """No column of the posts is new, lost or of another type since last year. Nothing is lost: `extra` keeps it."""
     year = int(context.partition_key)
@@ -102,7 +102,7 @@ def columns_are_those_of_last_year(
 
 @dg.asset_check(asset=side_tables, blocking=True, partitions_def=releases)
 def side_tables_reach_the_end_of_the_year(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
     """Every side table that says when it was written was written after the release's cutoff."""
     year = int(context.partition_key)
@@ -129,7 +129,7 @@ def side_tables_reach_the_end_of_the_year(
 
 @dg.asset_check(asset=release_manifest, blocking=True, partitions_def=releases)
 def every_post_has_its_row(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
     """Posts and manifest have the same number of rows, each status is counted, and the pending ones are named."""
     year = int(context.partition_key)
@@ -149,7 +149,7 @@ def every_post_has_its_row(
 
 @dg.asset_check(asset=release_manifest, blocking=True, partitions_def=releases)
 def every_sfw_row_has_its_512px_image(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
     """512px images = rows with an SFW rating, less those with a reason; and each image is in the store."""
     year = int(context.partition_key)
@@ -169,8 +169,8 @@ def every_sfw_row_has_its_512px_image(
 
 
 @dg.asset_check(asset=release_manifest, partitions_def=releases)
-def few_files_are_missing(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]
+def missing_files_below_threshold(
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
     """No single reason keeps the files of more than 0.1 % of all posts away."""
     summary = read_summary(toolbox.layout, int(context.partition_key))
@@ -188,8 +188,8 @@ def few_files_are_missing(
 
 
 @dg.asset_check(asset=release_manifest, partitions_def=releases)
-def year_is_like_the_last(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]
+def composition_is_stable(
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
     """Ratings and types moved by less than 2 points, and tags per post by less than a tenth, since last year."""
     year = int(context.partition_key)
@@ -210,7 +210,9 @@ def year_is_like_the_last(
 
 
 @dg.asset_check(asset=release_snapshot, blocking=True, partitions_def=releases)
-def release_verifies(context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.AssetCheckResult:
+def release_verifies(
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
+) -> dg.AssetCheckResult:
     """The release verifies from its folder alone, as anyone would do it."""
     report = verify_release(toolbox.layout.release(int(context.partition_key)))
     lines = [f"- {line}" for line in report.lines()[:SHOWN]]
@@ -242,8 +244,8 @@ CHECKS = [
     side_tables_reach_the_end_of_the_year,
     every_post_has_its_row,
     every_sfw_row_has_its_512px_image,
-    few_files_are_missing,
-    year_is_like_the_last,
+    missing_files_below_threshold,
+    composition_is_stable,
     release_verifies,
     every_bucket_is_finished,
 ]

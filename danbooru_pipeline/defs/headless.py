@@ -17,18 +17,18 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.storage.dagster_run import RunsFilter
 
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.images import ORIGINALS_PER_RUN, PX512_PER_RUN
 from danbooru_pipeline.defs.lanes import OWNER_TAG, Lane, LaneProcesses, RunOrder, RunReport, open_lanes
 from danbooru_pipeline.defs.partitions import bucket_releases
 from danbooru_pipeline.errors import DanbooruPipelineError, SettingsError, SourceBlocked
 from danbooru_pipeline.layout import BUCKETS
-from danbooru_pipeline.ledger import LedgerRow, read_ledger
-from danbooru_pipeline.originals import plan_originals
+from danbooru_pipeline.operate.preflight import check_root, check_space
+from danbooru_pipeline.operate.terminal import TerminalLine
 from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.posts import Post
-from danbooru_pipeline.preflight import check_root, check_space
-from danbooru_pipeline.terminal import TerminalLine
-from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
+from danbooru_pipeline.store.originals import plan_originals
 
 Say = Callable[[str], None]
 PARTITION = "dagster/partition"
@@ -90,14 +90,14 @@ class BuildResult:
 class HeadlessBuild:
     """Runs the assets of one release on an instance."""
 
-    def __init__(self, tools: Toolbox, instance: dg.DagsterInstance, year: int, *, say: Say) -> None:
-        self.tools, self.year = tools, year
+    def __init__(self, context: RunContext, instance: dg.DagsterInstance, year: int, *, say: Say) -> None:
+        self.context, self.year = context, year
         self.line = TerminalLine()
         # Where there is no terminal, whole lines go to whoever asked for them.
         self.say = self.line.write if self.line.is_live else say
         if self.line.is_live:
-            tools.watch = lambda gauge: self.line.show("", gauge)
-        self.lane = Lane(tools, instance)
+            context.watch = lambda gauge: self.line.show("", gauge)
+        self.lane = Lane(context, instance)
         self.stages: dict[str, StageResult] = {}
         self.stopped_by: DanbooruPipelineError | None = None
         self.began = time.monotonic()
@@ -119,11 +119,11 @@ class HeadlessBuild:
             "original_images": self._orders("original_images", buckets, ORIGINALS_PER_RUN),
             "images_512px": self._orders("images_512px", buckets, PX512_PER_RUN),
         }
-        if len(stages["original_images"]) == 1 or self.tools.settings.workers == 1:
+        if len(stages["original_images"]) == 1 or self.context.settings.workers == 1:
             for name, orders in stages.items():
                 self._collect(name, (self.lane.run(order) for order in orders), len(buckets))
             return
-        with open_lanes(self.tools.settings, show=self.line.show if self.line.is_live else None) as lanes:
+        with open_lanes(self.context.settings, show=self.line.show if self.line.is_live else None) as lanes:
             self._run_beside(lanes, stages, len(buckets))
 
     def run_release(self) -> bool:
@@ -170,7 +170,7 @@ class HeadlessBuild:
 
 
 def build_release(
-    tools: Toolbox,
+    context: RunContext,
     instance: dg.DagsterInstance,
     year: int,
     *,
@@ -186,17 +186,17 @@ def build_release(
         DanbooruPipelineError: the build was stopped; what was done so far is kept, and a rerun goes on from there.
     """
     end_orphaned_runs(instance)
-    build = HeadlessBuild(tools, instance, year, say=say)
+    build = HeadlessBuild(context, instance, year, say=say)
     if retry:
-        buckets = buckets_left(tools, year, buckets)
+        buckets = buckets_left(context, year, buckets)
         say(f"looking at {len(buckets):,} buckets, those with something left among them")
     if retry or build.run_metadata():
-        check_space(tools, year)
+        check_space(context, year)
         build.run_images(buckets)
-        check_root(tools.layout.root, min_free_bytes=tools.settings.min_free_bytes)
+        check_root(context.layout.root, min_free_bytes=context.settings.min_free_bytes)
     others = _Others(0, 0)
     if build.stopped_by is None:
-        others = _look_at_others(tools, year, buckets)
+        others = _look_at_others(context, year, buckets)
         if others.untouched:
             say(f"no release yet: {others.untouched:,} other buckets have posts that were not worked on")
         else:
@@ -206,7 +206,7 @@ def build_release(
     return replace(build.result(), pending_elsewhere=others.pending)
 
 
-def buckets_left(tools: Toolbox, year: int, buckets: Sequence[str]) -> list[str]:
+def buckets_left(context: RunContext, year: int, buckets: Sequence[str]) -> list[str]:
     """Those of the buckets that a build would still work on, and their neighbours, so that few runs cover them.
 
     A neighbour with nothing left costs milliseconds and no request.
@@ -214,9 +214,9 @@ def buckets_left(tools: Toolbox, year: int, buckets: Sequence[str]) -> list[str]
     Raises:
         SettingsError: the posts of the year were never swept.
     """
-    if not tools.layout.posts_report(year).exists():
+    if not context.layout.posts_report(year).exists():
         raise SettingsError(f"there is nothing to retry of {year}; run danbooru-pipeline build {year}")
-    hundreds = {bucket[:2] for bucket in buckets if plan_originals(tools, bucket, year).changes_ledger}
+    hundreds = {bucket[:2] for bucket in buckets if plan_originals(context, bucket, year).changes_ledger}
     return [bucket for bucket in buckets if bucket[:2] in hundreds]
 
 
@@ -228,12 +228,12 @@ class _Others:
     pending: int
 
 
-def _look_at_others(tools: Toolbox, year: int, buckets: Sequence[str]) -> _Others:
+def _look_at_others(context: RunContext, year: int, buckets: Sequence[str]) -> _Others:
     chosen = set(buckets)
     untouched = pending = 0
     for bucket in (bucket for bucket in BUCKETS if bucket not in chosen):
-        plan = plan_originals(tools, bucket, year)
-        known = plan.changes_ledger and read_ledger(tools.layout.ledger(bucket))
+        plan = plan_originals(context, bucket, year)
+        known = plan.changes_ledger and read_ledger(context.layout.ledger(bucket))
         left = [post for post in plan.fetch if known and _is_pending(known.get(post.id), post)]
         pending += len(left)
         untouched += len(left) < len(plan.fetch) or bool(plan.settle)

@@ -10,13 +10,13 @@ from typing import Any
 
 import dagster as dg
 
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import FOLLOW_ALL_ORIGINALS, FOLLOW_NEWEST_RELEASE, OWNERS
 from danbooru_pipeline.defs.metadata import posts_by_bucket
 from danbooru_pipeline.defs.partitions import bucket_releases
 from danbooru_pipeline.defs.runs import materialize_buckets
-from danbooru_pipeline.originals import OriginalsReport, build_originals
-from danbooru_pipeline.px512 import Px512Report, build_px512
-from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline.store.originals import OriginalsReport, build_originals
+from danbooru_pipeline.store.px512 import Px512Report, build_px512
 
 GROUP = "images"
 ORIGINALS_PER_RUN = 100
@@ -50,7 +50,7 @@ def _numbers(report: OriginalsReport | Px512Report) -> dict[str, Any]:
     backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=ORIGINALS_PER_RUN),
     pool="booru",
 )
-def original_images(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+def original_images(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
     """The uploaded files of a bucket, checked against their MD5 and losslessly optimised, up to a release's cutoff.
 
     Fails when a post is left pending; running it again asks only for those.
@@ -74,7 +74,7 @@ def original_images(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam
     backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=PX512_PER_RUN),
     pool="image_cpu",
 )
-def images_512px(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+def images_512px(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
     """A 512×512 JPEG, on white unless that hides it, for every single-frame image with an SFW rating of the release.
 
     Most come from the same read as the original; this makes what a new rating, new settings or a lost file leave over.

@@ -20,17 +20,17 @@ from typing import Any, Final
 
 import dagster as dg
 
-from danbooru_pipeline.definitions import build_defs
+from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.defs.build import build_defs
 from danbooru_pipeline.errors import DanbooruPipelineError
-from danbooru_pipeline.processes import die_with, leave_signals_to_parent
+from danbooru_pipeline.io.processes import die_with, leave_signals_to_parent
 from danbooru_pipeline.progress import Gauge
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.toolbox import Toolbox
 
 #: Names the process of a run, so that runs of killed builds can be told from living ones.
 OWNER_TAG: Final = "danbooru/process"
 QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-LANES: Final = 2
+BUILD_PROCESSES: Final = 2
 
 #: Is told by whom, and where that one stands.
 Show = Callable[[str, Gauge], None]
@@ -67,15 +67,15 @@ class RunReport:
 class Lane:
     """Executes runs in this process, all with one toolbox."""
 
-    def __init__(self, tools: Toolbox, instance: dg.DagsterInstance) -> None:
-        self.tools, self.instance = tools, instance
-        self.job = build_defs(resources={"toolbox": tools}).resolve_implicit_global_asset_job_def()
+    def __init__(self, context: RunContext, instance: dg.DagsterInstance) -> None:
+        self.context, self.instance = context, instance
+        self.job = build_defs(resources={"toolbox": context}).resolve_implicit_global_asset_job_def()
 
     def run(self, order: RunOrder) -> RunReport:
         """Execute one run and record it in the instance."""
-        self.tools.stopped_by = None
-        self.tools.counted.clear()
-        cpu, worked = time.thread_time(), self.tools.worked_seconds
+        self.context.stopped_by = None
+        self.context.counted.clear()
+        cpu, worked = time.thread_time(), self.context.worked_seconds
         result = self.job.execute_in_process(
             instance=self.instance,
             asset_selection=[dg.AssetKey(asset) for asset in order.assets],
@@ -87,9 +87,9 @@ class Lane:
             order=order,
             success=result.success,
             failed=[_failure_text(event) for event in result.all_events if event.is_step_failure],
-            numbers=dict(self.tools.counted),
-            dagster_cpu_seconds=time.thread_time() - cpu - (self.tools.worked_seconds - worked),
-            stopped_by=self.tools.stopped_by,
+            numbers=dict(self.context.counted),
+            dagster_cpu_seconds=time.thread_time() - cpu - (self.context.worked_seconds - worked),
+            stopped_by=self.context.stopped_by,
         )
 
 
@@ -101,9 +101,9 @@ class LaneProcesses:
         self._gauges = context.SimpleQueue() if show else None
         if self._gauges is not None:
             threading.Thread(target=_pass_on, args=(self._gauges, show), daemon=True).start()
-        share = dataclasses.replace(settings, workers=max(1, settings.workers // LANES))
+        share = dataclasses.replace(settings, workers=max(1, settings.workers // BUILD_PROCESSES))
         self._executor = ProcessPoolExecutor(
-            LANES,
+            BUILD_PROCESSES,
             mp_context=context,
             initializer=_open_lane,
             initargs=(share, os.getpid(), self._gauges),
@@ -153,12 +153,12 @@ def _open_lane(settings: Settings, parent: int, gauges: Any) -> None:
     global _lane  # noqa: PLW0603 - a process has one lane, and a pool offers no other place for it
     die_with(parent)
     leave_signals_to_parent()
-    tools = Toolbox(settings)
+    context = RunContext(settings)
     if gauges is not None:
-        tools.watch = lambda gauge: gauges.put((str(os.getpid()), gauge))
+        context.watch = lambda gauge: gauges.put((str(os.getpid()), gauge))
     # Image workers must be gone before the process waits for its children.
-    Finalize(None, tools.__exit__, args=(None, None, None), exitpriority=100)
-    _lane = Lane(tools, dg.DagsterInstance.get())
+    Finalize(None, context.__exit__, args=(None, None, None), exitpriority=100)
+    _lane = Lane(context, dg.DagsterInstance.get())
 
 
 def _run_in_lane(order: RunOrder) -> RunReport:

@@ -3,19 +3,19 @@
 import dagster as dg
 import msgspec
 
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import FOLLOW_CHECKED_RELEASE, OWNERS
 from danbooru_pipeline.defs.partitions import releases
 from danbooru_pipeline.defs.runs import clear_failures
-from danbooru_pipeline.locks import exclusive
+from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.sources import bring_posts, export_side_tables, split_by_bucket
-from danbooru_pipeline.toolbox import Toolbox
 
 GROUP = "metadata"
 BUSY = "another run is bringing the posts of {year}; wait for it to end, then run again"
 
 
 @dg.asset(partitions_def=releases, group_name=GROUP, kinds={"parquet"}, owners=OWNERS)
-def posts(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+def posts(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
     """All posts of a release, up to its cutoff, as one typed Parquet file sorted by id."""
     year = int(context.partition_key)
     with clear_failures(toolbox), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
@@ -42,7 +42,7 @@ def posts(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox])
     deps=[posts],
     automation_condition=FOLLOW_CHECKED_RELEASE,
 )
-def posts_by_bucket(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+def posts_by_bucket(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
     """The posts of a release as one small file a bucket, so that a bucket reads its own rows in milliseconds."""
     year = int(context.partition_key)
     with clear_failures(toolbox), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
@@ -58,7 +58,7 @@ def posts_by_bucket(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam
 
 
 @dg.asset(partitions_def=releases, group_name=GROUP, kinds={"json"}, owners=OWNERS)
-def side_tables(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+def side_tables(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
     """Tags, aliases, implications, artists, pools, notes, comments and the like, as far as the source offers them."""
     year = int(context.partition_key)
     with clear_failures(toolbox):

@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import (
     FOLLOW_CHECKED_RELEASE,
     FOLLOW_NEWEST_RELEASE,
@@ -15,12 +16,12 @@ from danbooru_pipeline.defs.metadata import BUSY, posts, side_tables
 from danbooru_pipeline.defs.partitions import releases
 from danbooru_pipeline.defs.plots import plot
 from danbooru_pipeline.defs.runs import clear_failures
-from danbooru_pipeline.locks import exclusive
+from danbooru_pipeline.io.locks import exclusive
+from danbooru_pipeline.operate.removal import manifest_without_blocked
 from danbooru_pipeline.release import apply_snapshot, flip_current, plan_snapshot, require_decision
-from danbooru_pipeline.release.record import Release
-from danbooru_pipeline.removal import manifest_without_blocked
-from danbooru_pipeline.sources import merge_news
-from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline.release.documents.options import options_of
+from danbooru_pipeline.release.release_json import Release
+from danbooru_pipeline.sources import apply_updates
 
 GROUP = "release"
 
@@ -44,12 +45,12 @@ def _counts(title: str, counts: dict[str, int]) -> dg.MarkdownMetadataValue:
         dg.AssetDep(images_512px, partition_mapping=_EVERY_BUCKET),
     ],
 )
-def release_manifest(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+def release_manifest(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
     """One row per post that says what became of its file. Refused, with the rows named, when anything disagrees."""
     year = int(context.partition_key)
     with clear_failures(toolbox):
         with exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
-            changed = merge_news(toolbox.layout, year)
+            changed = apply_updates(toolbox.layout, year)
         summary = manifest_without_blocked(toolbox, year)
     return dg.MaterializeResult(
         metadata={
@@ -79,12 +80,12 @@ def release_manifest(context: dg.AssetExecutionContext, toolbox: dg.ResourcePara
     deps=[release_manifest, side_tables],
     automation_condition=FOLLOW_CHECKED_RELEASE,
 )
-def release_snapshot(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+def release_snapshot(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
     """The tree of a release: hard links, metadata, checksums; verified in full before it gets its name."""
     year = int(context.partition_key)
     with clear_failures(toolbox):
         plan = plan_snapshot(
-            toolbox.layout, year, image_settings=toolbox.image_settings.as_dict(), options=toolbox.paper_options
+            toolbox.layout, year, image_settings=toolbox.image_settings.as_dict(), options=options_of(toolbox.settings)
         )
         for line in plan.lines():
             context.log.info(line)
@@ -117,7 +118,7 @@ def _numbers(release: Release, *, action: str, path: str) -> dict[str, Any]:
     automation_condition=FOLLOW_CHECKED_RELEASE,
     freshness_policy=RELEASE_DEADLINE,
 )
-def publication(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+def publication(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
     """`releases/current` points to the newest release."""
     with clear_failures(toolbox):
         require_decision(toolbox.layout, toolbox.settings)

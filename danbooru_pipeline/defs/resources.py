@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.toolbox import Toolbox
 
 
 @dg.resource(description="Settings from DANBOORU_* variables, paths, the paced HTTP client and the image workers.")
-def toolbox(_context: dg.InitResourceContext) -> Iterator[Toolbox]:
+def toolbox(_context: dg.InitResourceContext) -> Iterator[RunContext]:
     """Open the toolbox of a run, and close it after."""
-    with Toolbox(Settings.from_env()) as tools:
-        yield tools
+    with RunContext(Settings.from_env()) as context:
+        yield context

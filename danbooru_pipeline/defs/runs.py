@@ -7,11 +7,11 @@ from typing import Any, Protocol, TypeVar
 
 import dagster as dg
 
-from danbooru_pipeline.buckets import Finished, for_each_bucket
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.partitions import bucket_releases
 from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused, full_disk_named, is_disk_full
 from danbooru_pipeline.progress import Meter
-from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline.store.buckets import Finished, for_each_bucket
 
 #: Names shown of a long list; the rest is in the files on disk.
 SHOWN = 20
@@ -37,10 +37,10 @@ class BucketWork(Protocol[R_co]):
 
 
 @contextmanager
-def clear_failures(tools: Toolbox) -> Iterator[None]:
+def clear_failures(context: RunContext) -> Iterator[None]:
     """Turn an error of ours into a failure that the UI shows as one line. Running it again by itself would not help."""
     try:
-        with tools.working(), full_disk_named(tools.layout.root):
+        with context.working(), full_disk_named(context.layout.root):
             yield
     except DanbooruPipelineError as error:
         metadata = {}
@@ -51,7 +51,7 @@ def clear_failures(tools: Toolbox) -> Iterator[None]:
 
 def materialize_buckets(
     context: dg.AssetExecutionContext,
-    tools: Toolbox,
+    resources: RunContext,
     work: BucketWork[R],
     *,
     numbers: Callable[[R], dict[str, Any]],
@@ -67,11 +67,11 @@ def materialize_buckets(
     failed: dict[str, str] = {}
     complete = False
     try:
-        with clear_failures(tools):
+        with clear_failures(resources):
             for year in sorted({year for _, year in keys.values()}):
                 of_bucket = {bucket: key for key, (bucket, its_year) in keys.items() if its_year == year}
                 title = f"{context.asset_key.to_user_string()} {year}"
-                meter = Meter(title, total=len(of_bucket), report=context.log.info, watch=tools.watch)
+                meter = Meter(title, total=len(of_bucket), report=context.log.info, watch=resources.watch)
                 for finished in _work_on(work, list(of_bucket), year, meter):
                     meter.count_step()
                     key = of_bucket[finished.bucket]
@@ -83,7 +83,7 @@ def materialize_buckets(
                     else:
                         done[key] = numbers(finished.report)
                     if finished.report is not None:
-                        _count(tools, numbers(finished.report), finished.report.reasons)
+                        _count(resources, numbers(finished.report), finished.report.reasons)
         if failed:
             raise _buckets_failed(failed)
         complete = True
@@ -101,10 +101,10 @@ def _work_on(work: BucketWork[R], buckets: list[str], year: int, meter: Meter) -
         yield from for_each_bucket(partial(work, year=year, meter=meter), buckets)
 
 
-def _count(tools: Toolbox, numbers: Mapping[str, Any], reasons: Mapping[str, int]) -> None:
+def _count(context: RunContext, numbers: Mapping[str, Any], reasons: Mapping[str, int]) -> None:
     """Add a bucket to the sums of the run, which whoever started it reports; Dagster drops those of a failed step."""
-    tools.counted.update({name: value for name, value in numbers.items() if isinstance(value, int)})
-    tools.counted.update({f"reason:{name}": count for name, count in reasons.items()})
+    context.counted.update({name: value for name, value in numbers.items() if isinstance(value, int)})
+    context.counted.update({f"reason:{name}": count for name, count in reasons.items()})
 
 
 def _partitions(context: dg.AssetExecutionContext) -> dict[str, tuple[str, int]]:

@@ -4,15 +4,15 @@ from functools import partial
 
 import dagster as dg
 
-from danbooru_pipeline.buckets import for_each_bucket
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import OWNERS, SCHEDULE_STATUS
 from danbooru_pipeline.defs.runs import SHOWN, clear_failures
-from danbooru_pipeline.scrub import buckets_of_week, scrub_bucket
-from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline.operate.scrub import buckets_of_week, scrub_bucket
+from danbooru_pipeline.store.buckets import for_each_bucket
 
 
 @dg.asset(group_name="store", kinds={"file"}, owners=OWNERS, pool="booru")
-def scrubbed_store(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.MaterializeResult:
+def scrubbed_store(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
     """A 52nd of the buckets, every file hashed; what is damaged goes to the quarantine and is brought again."""
     buckets = buckets_of_week(toolbox.now().date())
     reports, errors = [], []

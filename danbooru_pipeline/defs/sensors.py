@@ -7,15 +7,15 @@ from typing import Final
 import dagster as dg
 from dagster._core.storage.dagster_run import RunsFilter
 
-from danbooru_pipeline.build import release_lines
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import SENSOR_STATUS
 from danbooru_pipeline.defs.metadata import posts, posts_by_bucket, side_tables
 from danbooru_pipeline.layout import release_name
-from danbooru_pipeline.notify import deliver
+from danbooru_pipeline.operate.notify import deliver
+from danbooru_pipeline.operate.readiness import decide, look_at, read_memory, write_memory
 from danbooru_pipeline.release import published, read_release
+from danbooru_pipeline.release.release_json import release_lines
 from danbooru_pipeline.settings import PREFIX, Settings
-from danbooru_pipeline.toolbox import Toolbox
-from danbooru_pipeline.yearly import decide, look_at, read_memory, write_memory
 
 #: Says of a run which release it began, so that sensor and schedule never begin one twice.
 BEGAN_TAG: Final = "danbooru/begins_release"
@@ -47,7 +47,7 @@ def _request(year: int) -> dg.RunRequest:
 
 @dg.sensor(job=begin_release, minimum_interval_seconds=_look_seconds(), default_status=SENSOR_STATUS)
 def yearly_release(
-    context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[Toolbox]
+    context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:
     """Begins the release of a year once: when the year is over, its metadata settled and the source covers it."""
     decision = decide(
@@ -67,8 +67,8 @@ def yearly_release(
     return dg.SensorResult(run_requests=[_request(decision.year)], cursor=cursor)
 
 
-def _reason_not_to_begin(instance: dg.DagsterInstance, tools: Toolbox, year: int) -> str | None:
-    if year in published(tools.layout):
+def _reason_not_to_begin(instance: dg.DagsterInstance, context: RunContext, year: int) -> str | None:
+    if year in published(context.layout):
         return f"{release_name(year)} is published already"
     if _began_already(instance, year):
         return f"a run of begin_release began {release_name(year)} already; re-execute that one if it failed"
@@ -82,7 +82,7 @@ def _reason_not_to_begin(instance: dg.DagsterInstance, tools: Toolbox, year: int
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
 def yearly_release_on_a_date(
-    context: dg.ScheduleEvaluationContext, toolbox: dg.ResourceParam[Toolbox]
+    context: dg.ScheduleEvaluationContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.RunRequest | dg.SkipReason:
     """For those who prefer a date to the sensor: 25 January, last year's release, whatever the source looks like."""
     when: datetime = context.scheduled_execution_time
@@ -92,7 +92,9 @@ def yearly_release_on_a_date(
 
 
 @dg.run_failure_sensor(minimum_interval_seconds=30, default_status=SENSOR_STATUS)
-def tell_of_failures(context: dg.RunFailureSensorContext, toolbox: dg.ResourceParam[Toolbox]) -> dg.SkipReason | None:
+def tell_of_failures(
+    context: dg.RunFailureSensorContext, toolbox: dg.ResourceParam[RunContext]
+) -> dg.SkipReason | None:
     """Sends a message for every run that failed and will not be tried again."""
     run = context.dagster_run
     if run.tags.get("dagster/will_retry") == "true":
@@ -111,7 +113,7 @@ def tell_of_failures(context: dg.RunFailureSensorContext, toolbox: dg.ResourcePa
 
 @dg.sensor(minimum_interval_seconds=60, default_status=SENSOR_STATUS)
 def tell_of_releases(
-    context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[Toolbox]
+    context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:
     """Sends a message once for every release, and every new version of one, that becomes current."""
     folder = toolbox.layout.current

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pyvips
 
-from danbooru_pipeline.demo.api import ApiHandler
-from danbooru_pipeline.demo.booru import Booru
-from danbooru_pipeline.demo.cdn import CdnHandler
-from danbooru_pipeline.demo.http import BooruServer
-from danbooru_pipeline.demo.mirror import Mirror
-from danbooru_pipeline.demo.world import FIRST_YEAR, World
+from danbooru_pipeline.demo.bigquery.mirror import Mirror
+from danbooru_pipeline.demo.site.api import ApiHandler
+from danbooru_pipeline.demo.site.booru import Booru
+from danbooru_pipeline.demo.site.cdn import CdnHandler
+from danbooru_pipeline.demo.site.http import BooruServer
+from danbooru_pipeline.demo.site.world import FIRST_YEAR, World
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -71,7 +71,7 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         addresses = {"api_url": api.url, "cdn_url": cdn.url}
         if mirror is not None:
-            from danbooru_pipeline.demo.bigquery import serve_bigquery  # noqa: PLC0415 - takes a second
+            from danbooru_pipeline.demo.bigquery.server import serve_bigquery  # noqa: PLC0415 - takes a second
 
             served = stack.enter_context(serve_bigquery(mirror))
             addresses |= {"bigquery_rest": served.rest_url, "bigquery_grpc": served.grpc_address}

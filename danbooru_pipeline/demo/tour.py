@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from danbooru_pipeline.build import build_year
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.process import BooruProcess, start_booru
 from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.layout import BUCKET_COUNT, Layout
-from danbooru_pipeline.preflight import check_root
+from danbooru_pipeline.operate.preflight import check_root
 from danbooru_pipeline.progress import human_seconds
 from danbooru_pipeline.release import verify_release
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.toolbox import Toolbox
 
 YEARS: Final = (2021, 2022)
 MARK: Final = ".danbooru-pipeline-demo"
@@ -67,8 +67,8 @@ def _build_years(settings: Settings, booru: BooruProcess, say: Say) -> bool:
         say(f"building Danbooru{year}")
         booru.set_year(year)
         booru.reset_requests()
-        with Toolbox(settings) as tools:
-            good = build_year(tools, year, say=say, tell=say) == 0 and good
+        with RunContext(settings) as context:
+            good = build_year(context, year, say=say, tell=say) == 0 and good
         asked = booru.requests()
         say(f"the booru counted {asked.get('files', 0):,} file requests and {asked.get('posts', 0):,} pages of posts")
         for earlier, digest in before.items():

@@ -19,10 +19,10 @@ import msgspec
 
 from danbooru_pipeline.errors import SourceBlocked, SourceUnreachable, SourceUnusable
 from danbooru_pipeline.fetch.breaker import NO_ANSWER, Breaker, blocked
-from danbooru_pipeline.fetch.pacing import Pacer
+from danbooru_pipeline.fetch.gil_turns import TurnsTransport
+from danbooru_pipeline.fetch.rate_limiter import Pacer
 from danbooru_pipeline.fetch.retry import RetryPolicy
 from danbooru_pipeline.fetch.slots import DownloadSlots
-from danbooru_pipeline.fetch.turns import TurnsTransport
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 

@@ -15,12 +15,12 @@ from typing import Final
 
 import httpx
 
-from danbooru_pipeline.atomic import commit_part
 from danbooru_pipeline.errors import DiskFull, SourceError, full_disk_named
 from danbooru_pipeline.fetch.client import REDIRECTS, BooruClient, is_throttled, retry_after_seconds
-from danbooru_pipeline.fetch.part import WORTH_NOTING_BYTES, PartFile
-from danbooru_pipeline.fetch.turns import away, gather, turn
+from danbooru_pipeline.fetch.gil_turns import cpu_turn, set_low_watermark, without_turn
+from danbooru_pipeline.fetch.partial_file import WORTH_NOTING_BYTES, PartFile
 from danbooru_pipeline.images.signature import sniff_type
+from danbooru_pipeline.io.atomic import commit_part
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Post
 
@@ -90,13 +90,13 @@ def download_file(
         part = PartFile(target, post.md5)
         try:
             _make_room(target.parent, (post.file_size or 0) - part.size, client.settings.min_free_bytes)
-            with turn():
+            with cpu_turn():
                 return _Download(client, post, part, base_seconds).run(target)
         except OSError:
             part.discard()
             raise
         except (SourceError, RuntimeError):  # the run ends
-            part.put_by()
+            part.keep_for_resume()
             raise
 
 
@@ -138,7 +138,7 @@ class _Download:
             commit_part(self.part.path, target, flush_folder=False)
             self.part.remove_note()
         elif last.reason is Reason.TRUNCATED:
-            self.part.put_by()  # a large file on a slow host comes in several runs
+            self.part.keep_for_resume()  # a large file on a slow host comes in several runs
         else:
             self.part.discard()
         return Downloaded(
@@ -201,7 +201,7 @@ class _Download:
                     body.add(data)
                 for chunk in response.iter_raw():
                     body.add(chunk)
-                    gather(response, announced - body.size)
+                    set_low_watermark(response, announced - body.size)
                     if body.size > cap:
                         return self._judge_overlong(body)
                     if time.monotonic() > deadline:
@@ -209,9 +209,9 @@ class _Download:
                         return _Try(reason=Reason.TRUNCATED, http_status=status)
                     file.write(chunk)
                     if body.size - len(chunk) < WORTH_NOTING_BYTES <= body.size:
-                        self.part.keep_note()
+                        self.part.write_validator()
                 file.flush()
-                with away():
+                with without_turn():
                     os.fsync(file.fileno())
         except httpx.HTTPError:
             return _Try(reason=Reason.TRUNCATED, http_status=status, retry=True)

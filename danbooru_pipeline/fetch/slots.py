@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from danbooru_pipeline.fetch.pacing import Pacer
+from danbooru_pipeline.fetch.rate_limiter import Pacer
 
 #: How often a busy slot is asked for again, in seconds.
 LOOK_SECONDS: Final = 0.02

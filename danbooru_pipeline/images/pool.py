@@ -124,7 +124,7 @@ class ImagePool:
         with self._lock:  # first, since `_stop` kills what it finds here, and a buried one cannot be killed
             self._workers.discard(worker)
         worker.kill()
-        worker.bury()
+        worker.reap()
 
     def _stop(self) -> None:
         with self._lock:
@@ -133,7 +133,7 @@ class ImagePool:
                 worker.kill()  # which wakes the thread that waits for it
         self._threads.shutdown(wait=True, cancel_futures=True)
         for worker in self._workers:
-            worker.bury()
+            worker.reap()
         self._workers.clear()
 
 
@@ -179,7 +179,7 @@ class _Worker:
         """End it, whatever it does; any thread may."""
         self._process.kill()
 
-    def bury(self) -> None:
+    def reap(self) -> None:
         """After `kill`: wait for its end and close the pipe; only one thread may."""
         self._process.join()
         self._process.close()

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from danbooru_pipeline.atomic import write_atomic
 from danbooru_pipeline.images.archive import TOOL, restore_jpeg
 from danbooru_pipeline.images.background import Background, Pixels
 from danbooru_pipeline.images.downscale import MAX_PIXELS, Downscaled, downscale_image
 from danbooru_pipeline.images.inspect import Flag, ImageFacts, compare_extension, inspect_image
 from danbooru_pipeline.images.optimize import MAX_OPTIMIZED_PIXELS, Kept, Optimized, optimize_image
+from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 from danbooru_pipeline.outcomes import Reason
 

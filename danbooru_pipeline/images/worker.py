@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 import pyvips
 
 from danbooru_pipeline.images.step import ImageJob, ImageResult
-from danbooru_pipeline.processes import die_with, keep_freed_memory, leave_signals_to_parent
+from danbooru_pipeline.io.processes import die_with, keep_freed_memory, leave_signals_to_parent
 
 #: The only decoders a worker has. All others (SVG, TIFF, CSV, …) are ways in that no release needs.
 _LOADERS = ("Jpeg", "Png", "Nsgif", "Webp", "Heif")

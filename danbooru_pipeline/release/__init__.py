@@ -4,27 +4,27 @@ A release is planned and made by `write_manifest`, `plan_snapshot`, `apply_snaps
 `verify_release` needs nothing but its folder. No network, and no clock: the time of making is an argument.
 """
 
-from danbooru_pipeline.release.findings import Finding, Kind, VerifyReport
-from danbooru_pipeline.release.jsonl import write_posts_jsonl
-from danbooru_pipeline.release.manifest import MANIFEST_SCHEMA, read_summary, write_manifest
-from danbooru_pipeline.release.options import PaperOptions
+from danbooru_pipeline.release.documents.options import DocumentOptions
+from danbooru_pipeline.release.manifest.reconcile import ManifestRow, reconcile_bucket
+from danbooru_pipeline.release.manifest.summary import ManifestSummary, summary
+from danbooru_pipeline.release.manifest.write import MANIFEST_SCHEMA, read_summary, write_manifest
 from danbooru_pipeline.release.publish import flip_current, require_decision
-from danbooru_pipeline.release.reconcile import ManifestRow, reconcile_bucket
 from danbooru_pipeline.release.reconstruct import Reconstruction, reconstruct, write_reconstruction
-from danbooru_pipeline.release.record import Release, ReleaseRef, published, read_release
-from danbooru_pipeline.release.snapshot import Action, SnapshotPlan, apply_snapshot, plan_snapshot
-from danbooru_pipeline.release.summary import ManifestSummary, summary
-from danbooru_pipeline.release.takedown import TakedownPlan, apply_takedown, plan_takedown
-from danbooru_pipeline.release.verify import verify_release
+from danbooru_pipeline.release.release_json import Release, ReleaseRef, published, read_release
+from danbooru_pipeline.release.takedown.run import TakedownPlan, apply_takedown, plan_takedown
+from danbooru_pipeline.release.tree.jsonl import write_posts_jsonl
+from danbooru_pipeline.release.tree.snapshot import Action, SnapshotPlan, apply_snapshot, plan_snapshot
+from danbooru_pipeline.release.verify.findings import Finding, Kind, VerifyReport
+from danbooru_pipeline.release.verify.run import verify_release
 
 __all__ = [
     "MANIFEST_SCHEMA",
     "Action",
+    "DocumentOptions",
     "Finding",
     "Kind",
     "ManifestRow",
     "ManifestSummary",
-    "PaperOptions",
     "Reconstruction",
     "Release",
     "ReleaseRef",

@@ -14,14 +14,14 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from danbooru_pipeline.atomic import atomic_file, write_atomic
+from danbooru_pipeline.io.atomic import atomic_file, write_atomic
+from danbooru_pipeline.io.parquet import write_parquet
+from danbooru_pipeline.io.sql import database, tables, view
 from danbooru_pipeline.layout import changes_path
-from danbooru_pipeline.release.papers import hash_papers, parse_sums
-from danbooru_pipeline.release.record import RELEASE_JSON, SHA256SUMS, SIGNATURE, Release, read_release
+from danbooru_pipeline.release.checksums import hash_papers, parse_sums
+from danbooru_pipeline.release.release_json import RELEASE_JSON, SHA256SUMS, SIGNATURE, Release, read_release
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS
-from danbooru_pipeline.release.sql import database, tables, view
-from danbooru_pipeline.release.tables import write_parquet
-from danbooru_pipeline.release.text import render
+from danbooru_pipeline.release.templating import render
 
 
 class Change(StrEnum):

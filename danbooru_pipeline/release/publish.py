@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from danbooru_pipeline.atomic import symlink_atomic
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
+from danbooru_pipeline.io.atomic import symlink_atomic
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.release.record import published
+from danbooru_pipeline.release.release_json import published
 from danbooru_pipeline.settings import Settings
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import msgspec
 
-from danbooru_pipeline.atomic import link_or_copy
 from danbooru_pipeline.errors import ReleaseError, SettingsError
+from danbooru_pipeline.io.atomic import link_or_copy
+from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.layout import EXTENSIONS, original_path, px512_path, release_name
-from danbooru_pipeline.release.history import original
-from danbooru_pipeline.release.image_rows import release_shards
-from danbooru_pipeline.release.record import Release, read_release
-from danbooru_pipeline.release.tables import read_batches
+from danbooru_pipeline.release.documents.history import original
+from danbooru_pipeline.release.release_json import Release, read_release
+from danbooru_pipeline.release.tables.image_rows import release_shards
 from danbooru_pipeline.years import sfw_ratings
 
 _COLUMNS = ("id", "path", "sha256", "source_md5", "px512_path", "px512_sha256")

@@ -8,9 +8,9 @@ import subprocess
 from enum import StrEnum
 from pathlib import Path
 
-from danbooru_pipeline.atomic import write_atomic
 from danbooru_pipeline.errors import SettingsError, StoreError
-from danbooru_pipeline.release.record import SHA256SUMS, SIGNATURE
+from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
 
 NAMESPACE = "danbooru-release"
 IDENTITY = "danbooru-release"

@@ -4,11 +4,11 @@ A source answers one question, page by page: which records come after this id? T
 mirror, dumps, archives) give whole tables in any order. Typing and split behind them are the same.
 """
 
+from danbooru_pipeline.posts.report import SweepReport
 from danbooru_pipeline.sources.api import ApiSource
-from danbooru_pipeline.sources.bring import bring_posts
 from danbooru_pipeline.sources.bulk import BulkSource
-from danbooru_pipeline.sources.refreshed import News, ask_again, forget_news, keep_news, merge_news
-from danbooru_pipeline.sources.report import SweepReport
+from danbooru_pipeline.sources.open import bring_posts
+from danbooru_pipeline.sources.recheck import PostUpdates, apply_updates, discard_updates, recheck_posts, save_updates
 from danbooru_pipeline.sources.source import Page, Source
 from danbooru_pipeline.sources.split import split_by_bucket
 from danbooru_pipeline.sources.sweep import sweep_posts
@@ -18,16 +18,16 @@ __all__ = [
     "SIDE_TABLES",
     "ApiSource",
     "BulkSource",
-    "News",
     "Page",
+    "PostUpdates",
     "Source",
     "SweepReport",
-    "ask_again",
+    "apply_updates",
     "bring_posts",
+    "discard_updates",
     "export_side_tables",
-    "forget_news",
-    "keep_news",
-    "merge_news",
+    "recheck_posts",
+    "save_updates",
     "split_by_bucket",
     "sweep_posts",
 ]

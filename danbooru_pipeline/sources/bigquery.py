@@ -82,12 +82,12 @@ class BigQuerySource:
         Raises:
             SourceError: the dataset cannot be read.
         """
-        for _ in self._told(lambda client: list(client.list_tables(f"{self._project}.{self._dataset}", max_results=1))):
+        for _ in self._call(lambda client: list(client.list_tables(f"{self._project}.{self._dataset}", max_results=1))):
             return
 
     def open_table(self, table: str, year: int) -> BulkTable | None:
         """Facts of a table, its rows when they are read; both as of the same instant as the year's posts."""
-        facts = self._told(lambda client: _found(client, f"{self._project}.{self._dataset}.{table}"))
+        facts = self._call(lambda client: _found(client, f"{self._project}.{self._dataset}.{table}"))
         if facts is None:
             return None
         as_of = self._instant(table, year)
@@ -108,7 +108,7 @@ class BigQuerySource:
         """None: the mirror is of one time only."""
         return iter(())
 
-    def _told(self, ask: Any) -> Any:
+    def _call(self, ask: Any) -> Any:
         try:
             return ask(self._rest())
         except GoogleAuthError as error:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
@@ -15,14 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from danbooru_pipeline.atomic import atomic_file, write_atomic
 from danbooru_pipeline.errors import SourceStale, SourceUnusable
+from danbooru_pipeline.io.atomic import atomic_file, write_atomic
+from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
+from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import POST_SCHEMA, LineTyper, RejectedRow, Typed, posts_writer
 from danbooru_pipeline.posts.drift import ColumnTally
-from danbooru_pipeline.release.regroup import Regrouper, by_id_range
-from danbooru_pipeline.sources.digest import RowDigest
-from danbooru_pipeline.sources.report import SweepReport, judge_freshness
+from danbooru_pipeline.posts.report import SweepReport, judge_freshness
 from danbooru_pipeline.sources.sweep import ROWS_PER_GROUP
 from danbooru_pipeline.years import cutoff
 
@@ -92,8 +93,8 @@ def load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, 
         raise SourceUnusable(
             f"the {source.name} source has no posts of {year}; check its address, or set DANBOORU_POSTS_SOURCE=api"
         )
-    with Regrouper(
-        POST_SCHEMA, key=by_id_range(IDS_PER_PIECE), folder=_made(layout, year), run_rows=ROWS_PER_RUN
+    with ExternalGroupBy(
+        POST_SCHEMA, key=by_id_range(IDS_PER_PIECE), folder=_ensure_metadata_dir(layout, year), run_rows=ROWS_PER_RUN
     ) as sorter:
         load = _Load(cutoff(year))
         for batch in load.batches(table, progress):
@@ -119,7 +120,7 @@ def _carry_earlier_years(source: BulkSource, layout: Layout, year: int) -> None:
             file.writelines(chunks)
 
 
-def _made(layout: Layout, year: int) -> Any:
+def _ensure_metadata_dir(layout: Layout, year: int) -> Path:
     layout.metadata(year).mkdir(parents=True, exist_ok=True)
     return layout.metadata(year)
 
@@ -194,7 +195,7 @@ def _require_all(name: str, table: str, read: int, announced: int | None) -> Non
         )
 
 
-def _write(layout: Layout, year: int, sorter: Regrouper, seen: SweepReport) -> SweepReport:
+def _write(layout: Layout, year: int, sorter: ExternalGroupBy, seen: SweepReport) -> SweepReport:
     digest, columns = RowDigest(POST_SCHEMA), ColumnTally()
     rows = drifted = 0
     with atomic_file(layout.posts(year)) as file, posts_writer(file) as writer:

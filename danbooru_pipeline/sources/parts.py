@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from danbooru_pipeline.atomic import remove_parts
+from danbooru_pipeline.io.atomic import remove_parts
 
 RESUME_SECONDS: Final = 7 * 24 * 3600
 _NAME = re.compile(r"(\d{19})-(\d{19})(?P<suffix>\.[a-z]+)")

@@ -15,10 +15,10 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from danbooru_pipeline.atomic import atomic_folder
+from danbooru_pipeline.io.atomic import atomic_folder
+from danbooru_pipeline.io.parquet import read_batches, rechunk
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, Layout
 from danbooru_pipeline.posts import POST_SCHEMA, conform, write_posts
-from danbooru_pipeline.release.tables import read_batches, rechunk
 
 #: Rows held in memory at once, about 200 MB, and some copies of them.
 ROWS_PER_RUN: Final = 100_000

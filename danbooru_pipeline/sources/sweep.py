@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from danbooru_pipeline.atomic import atomic_file, write_atomic
 from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.io.atomic import atomic_file, write_atomic
+from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import (
     POST_SCHEMA,
@@ -31,10 +32,9 @@ from danbooru_pipeline.posts import (
     write_posts,
 )
 from danbooru_pipeline.posts.drift import ColumnTally
-from danbooru_pipeline.sources.digest import RowDigest
+from danbooru_pipeline.posts.report import SweepReport
 from danbooru_pipeline.sources.parts import Parts, share_of
-from danbooru_pipeline.sources.refreshed import forget_news
-from danbooru_pipeline.sources.report import SweepReport
+from danbooru_pipeline.sources.recheck import discard_updates
 from danbooru_pipeline.sources.source import Page, Source
 from danbooru_pipeline.years import cutoff
 
@@ -61,7 +61,7 @@ def sweep_posts(source: Source, layout: Layout, year: int, *, now: datetime, pro
     sweep = _Sweep(parts, cutoff(year), cursor=_resume(parts))
     sweep.run(source, progress)
     _require_no_step_back(layout, year, sweep.cursor)
-    forget_news(layout, year)
+    discard_updates(layout, year)
     report = _merge(sweep, source.name, layout.posts(year), now=now)
     _write_rejected(folder, layout.rejected(year))
     write_atomic(layout.posts_report(year), msgspec.json.format(msgspec.json.encode({"source": report})))

@@ -14,12 +14,12 @@ from typing import Final
 
 import msgspec
 
-from danbooru_pipeline.atomic import atomic_file, write_atomic
 from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.io.atomic import atomic_file, write_atomic
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import encode_record
 from danbooru_pipeline.sources.bulk import BulkSource
-from danbooru_pipeline.sources.leave_out import names
+from danbooru_pipeline.sources.excluding import refers_to
 from danbooru_pipeline.sources.parts import Parts, drop_if_old, share_of
 from danbooru_pipeline.sources.source import Source
 from danbooru_pipeline.years import cutoff
@@ -120,7 +120,7 @@ def _export_rows(source: BulkSource, layout: Layout, year: int, table: str) -> T
         for block in found.blocks:
             for record in block.records():
                 rows += 1
-                if not found.without or not names(record, "post_id", found.without):
+                if not found.without or not refers_to(record, "post_id", found.without):
                     file.write(encode_record(record))
         if found.rows is not None and rows != found.rows:
             raise SourceUnusable(f"{table} has {rows:,} rows and is said to have {found.rows:,}; read it again")

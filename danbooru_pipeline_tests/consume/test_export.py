@@ -14,7 +14,7 @@ import pytest
 from danbooru_pipeline.consume import Selection, export, select
 from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline_tests.release.trees import contents
+from danbooru_pipeline_tests.support.trees import contents
 
 
 def test_sqlite_answers_by_tag_and_by_post(releases: Layout, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from danbooru_pipeline.cli import main
-from danbooru_pipeline.commands.consumers import FORMS
+from danbooru_pipeline.cli.consumers import FORMS
+from danbooru_pipeline.cli.main import main
 from danbooru_pipeline.consume import Selection, select
 from danbooru_pipeline.consume.write import EXPORTS
 from danbooru_pipeline.errors import NotARelease, SettingsError

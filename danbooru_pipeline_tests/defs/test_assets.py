@@ -8,14 +8,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from danbooru_pipeline.definitions import build_defs
+from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.defs.build import build_defs
 from danbooru_pipeline.defs.partitions import bucket_releases, releases
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.layout import bucket_of
-from danbooru_pipeline.ledger import read_ledger
 from danbooru_pipeline.release import verify_release
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline.store.ledger import read_ledger
 
 METADATA = ["posts", "posts_by_bucket", "side_tables"]
 RELEASE = ["release_manifest", "release_snapshot", "publication"]
@@ -29,10 +29,10 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 def run(
-    tools: Toolbox, instance: dg.DagsterInstance, assets: list[str], tags: dict[str, str]
+    context: RunContext, instance: dg.DagsterInstance, assets: list[str], tags: dict[str, str]
 ) -> dg.ExecuteInProcessResult:
     """Execute assets as one run, as the UI would."""
-    job = build_defs(resources={"toolbox": tools}).resolve_implicit_global_asset_job_def()
+    job = build_defs(resources={"toolbox": context}).resolve_implicit_global_asset_job_def()
     return job.execute_in_process(
         instance=instance,
         asset_selection=[dg.AssetKey(asset) for asset in assets],
@@ -42,20 +42,22 @@ def run(
     )
 
 
-def run_year(tools: Toolbox, instance: dg.DagsterInstance, assets: list[str], year: int) -> dg.ExecuteInProcessResult:
+def run_year(
+    context: RunContext, instance: dg.DagsterInstance, assets: list[str], year: int
+) -> dg.ExecuteInProcessResult:
     """Execute assets that are partitioned by release."""
-    return run(tools, instance, assets, {"dagster/partition": str(year)})
+    return run(context, instance, assets, {"dagster/partition": str(year)})
 
 
 def run_buckets(
-    tools: Toolbox, instance: dg.DagsterInstance, asset: str, year: int, first: str, last: str
+    context: RunContext, instance: dg.DagsterInstance, asset: str, year: int, first: str, last: str
 ) -> dg.ExecuteInProcessResult:
     """Execute a range of buckets in one run."""
     tags = {
         "dagster/asset_partition_range_start": f"{first}|{year}",
         "dagster/asset_partition_range_end": f"{last}|{year}",
     }
-    return run(tools, instance, [asset], tags)
+    return run(context, instance, [asset], tags)
 
 
 def states(instance: dg.DagsterInstance, asset: str, year: int, buckets: list[str]) -> list[str | None]:
@@ -98,82 +100,82 @@ def test_a_release_exists_when_its_year_is_over() -> None:
     assert releases.get_partition_keys(current_time=datetime(2023, 1, 1, 0, 1, tzinfo=UTC))[-1] == "2022"
 
 
-def test_small_booru_becomes_a_release(tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance) -> None:
+def test_small_booru_becomes_a_release(context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance) -> None:
     """Metadata, images, manifest, snapshot and publication succeed, carry numbers, and the release verifies."""
-    assert run_year(tools, instance, METADATA, 2021).success
+    assert run_year(context, instance, METADATA, 2021).success
     for asset in ("original_images", "images_512px"):
-        result = run_buckets(tools, instance, asset, 2021, "0000", "0049")
+        result = run_buckets(context, instance, asset, 2021, "0000", "0049")
         assert result.success
-    result = run_year(tools, instance, RELEASE, 2021)
+    result = run_year(context, instance, RELEASE, 2021)
     assert result.success
     numbers: Any = result.asset_materializations_for_node("release_manifest")[0].metadata
     assert numbers["originals"].value > 20
-    assert tools.layout.current.resolve() == tools.layout.release(2021).resolve()
-    assert verify_release(tools.layout.release(2021), full=True).ok
+    assert context.layout.current.resolve() == context.layout.release(2021).resolve()
+    assert verify_release(context.layout.release(2021), full=True).ok
 
 
 def test_finished_buckets_survive_a_failing_neighbour(
-    tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance
+    context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance
 ) -> None:
     """In one run, the bucket with a pending post is red, the others are green; a backfill asks for that post alone."""
-    run_year(tools, instance, METADATA, 2021)
+    run_year(context, instance, METADATA, 2021)
     post = next(p for p in booru.truth(2021) if p.get("md5") and p["file_ext"] == "jpg")
     booru.set_fault(post["md5"], "error")
     bad = bucket_of(post["id"])
     buckets = [f"{n:04d}" for n in range(10)]
-    result = run_buckets(tools, instance, "original_images", 2021, "0000", "0009")
+    result = run_buckets(context, instance, "original_images", 2021, "0000", "0009")
     assert not result.success
     expected = ["FAILED" if bucket == bad else "MATERIALIZED" for bucket in buckets]
     assert states(instance, "original_images", 2021, buckets) == expected
-    assert read_ledger(tools.layout.ledger(bad))[post["id"]].reason == "retry_exhausted"
+    assert read_ledger(context.layout.ledger(bad))[post["id"]].reason == "retry_exhausted"
     booru.clear_faults()
     booru.reset_requests()
-    assert run_buckets(tools, instance, "original_images", 2021, bad, bad).success
+    assert run_buckets(context, instance, "original_images", 2021, bad, bad).success
     assert len(booru.requested_files()) == 1
     assert states(instance, "original_images", 2021, buckets) == ["MATERIALIZED"] * 10
 
 
-def test_failure_says_what_is_left(tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance) -> None:
+def test_failure_says_what_is_left(context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance) -> None:
     """The failure of a run names the partitions and counts the reasons, in its description and a table."""
-    run_year(tools, instance, METADATA, 2021)
+    run_year(context, instance, METADATA, 2021)
     post = next(p for p in booru.truth(2021) if p.get("md5") and p["file_ext"] == "jpg")
     booru.set_fault(post["md5"], "html")
     bad = bucket_of(post["id"])
-    result = run_buckets(tools, instance, "original_images", 2021, bad, bad)
+    result = run_buckets(context, instance, "original_images", 2021, bad, bad)
     failure = failure_of(result)
     assert f"{bad}|2021" in failure.description
     assert "html_instead 1" in failure.metadata["what_is_left"].value
 
 
 def test_unfinished_buckets_refuse_the_release(
-    tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance
+    context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance
 ) -> None:
     """A manifest over buckets that no run has reached is refused with the rows named, and nothing is published."""
-    run_year(tools, instance, METADATA, 2021)
-    result = run_year(tools, instance, RELEASE, 2021)
+    run_year(context, instance, METADATA, 2021)
+    result = run_year(context, instance, RELEASE, 2021)
     assert not result.success
     failure = failure_of(result)
     assert failure.metadata["rows"].value.count("\n") > 5
-    assert not tools.layout.releases.exists() or not list(tools.layout.releases.glob("danbooru*"))
+    assert not context.layout.releases.exists() or not list(context.layout.releases.glob("danbooru*"))
 
 
 def test_unreachable_source_fails_in_one_line(settings: Settings, instance: dg.DagsterInstance) -> None:
     """A source that is down makes a failure that says what to check, not a traceback of a library."""
     down = dataclasses.replace(settings, api_url="http://127.0.0.1:9", retry_seconds=0.1)
-    with Toolbox(down) as tools:
-        result = run_year(tools, instance, ["posts"], 2021)
+    with RunContext(down) as context:
+        result = run_year(context, instance, ["posts"], 2021)
     failure = failure_of(result)
     assert "gives no answer" in failure.description
     assert "DANBOORU_API_URL" in failure.description
 
 
 def test_posts_carry_a_data_version_of_their_rows(
-    tools: Toolbox, booru: BooruProcess, instance: dg.DagsterInstance
+    context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance
 ) -> None:
     """A new export of unchanged rows has the same data version, so that nothing downstream becomes stale."""
 
     def version() -> str | None:
-        run_year(tools, instance, ["posts"], 2021)
+        run_year(context, instance, ["posts"], 2021)
         event = instance.get_latest_data_version_record(dg.AssetKey("posts"), partition_key="2021")
         assert event is not None
         assert event.asset_materialization is not None

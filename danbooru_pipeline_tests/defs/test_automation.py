@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
-from danbooru_pipeline.definitions import build_defs
+from danbooru_pipeline.defs.build import build_defs
 from danbooru_pipeline.defs.partitions import releases
 from danbooru_pipeline.layout import BUCKETS
 

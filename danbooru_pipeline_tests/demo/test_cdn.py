@@ -10,9 +10,9 @@ import httpx
 import pytest
 import pyvips
 
-from danbooru_pipeline.demo.files import FileStore
 from danbooru_pipeline.demo.process import BooruProcess
-from danbooru_pipeline.demo.world import World
+from danbooru_pipeline.demo.site.files import FileStore
+from danbooru_pipeline.demo.site.world import World
 
 
 def md5_of(data: bytes) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from danbooru_pipeline.demo.limits import LeakyBucket
 from danbooru_pipeline.demo.process import start_booru
+from danbooru_pipeline.demo.site.limits import LeakyBucket
 
 
 def test_api_takes_a_burst_and_then_ten_a_second(tmp_path: Path, client: httpx.Client) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from danbooru_pipeline.demo.tour import MARK
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.operate.status import year_status
 from danbooru_pipeline.release import read_release, verify_release
-from danbooru_pipeline.status import year_status
 
 
 def demo(root: Path) -> subprocess.CompletedProcess[str]:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from danbooru_pipeline.demo.records import format_time
-from danbooru_pipeline.demo.world import AWKWARD, World
+from danbooru_pipeline.demo.site.records import format_time
+from danbooru_pipeline.demo.site.world import AWKWARD, World
 from danbooru_pipeline.years import cutoff
 
 SIZES = (1, 2, 5, 12, 40, 400)

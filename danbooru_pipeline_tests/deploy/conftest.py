@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from danbooru_pipeline.demo.process import BooruProcess, start_booru
-from danbooru_pipeline_tests.deploy.stack import Stack, running_stack
+from danbooru_pipeline_tests.support.stack import Stack, running_stack
 
 
 @pytest.fixture(scope="module")

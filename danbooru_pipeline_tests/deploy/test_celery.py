@@ -9,9 +9,9 @@ import pytest
 
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.layout import BUCKETS, Layout
-from danbooru_pipeline.ledger import read_ledger
-from danbooru_pipeline_tests.deploy.processes import wait_until
-from danbooru_pipeline_tests.deploy.stack import Stack, running_stack
+from danbooru_pipeline.store.ledger import read_ledger
+from danbooru_pipeline_tests.support.processes import wait_until
+from danbooru_pipeline_tests.support.stack import Stack, running_stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.needs("pg_ctlcluster", "psql", "redis-server")]
 FILES = ("docker-compose.yml", "docker-compose.celery.yml")

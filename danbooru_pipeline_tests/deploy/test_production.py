@@ -10,9 +10,9 @@ import pytest
 
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.ledger import read_ledger
-from danbooru_pipeline_tests.deploy.processes import wait_until
-from danbooru_pipeline_tests.deploy.stack import SERVICES, TOP, Stack, interpolate, read_compose
+from danbooru_pipeline.store.ledger import read_ledger
+from danbooru_pipeline_tests.support.processes import wait_until
+from danbooru_pipeline_tests.support.stack import SERVICES, TOP, Stack, interpolate, read_compose
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("pg_ctlcluster", "psql", "rsync")]
 BUCKETS = [f"{n:04d}" for n in range(60)]

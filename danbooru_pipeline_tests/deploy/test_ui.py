@@ -9,8 +9,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.layout import bucket_of
-from danbooru_pipeline_tests.deploy.processes import wait_until
-from danbooru_pipeline_tests.deploy.stack import Stack
+from danbooru_pipeline_tests.support.processes import wait_until
+from danbooru_pipeline_tests.support.stack import Stack
 
 # A loaded machine draws slowly; what is waited for comes, or it is a failure.
 expect.set_options(timeout=60_000)

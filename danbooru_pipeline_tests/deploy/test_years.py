@@ -17,16 +17,17 @@ from danbooru_pipeline.defs.headless import INSTANCE_YAML
 from danbooru_pipeline.demo.process import start_booru
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import read_release, verify_release
-from danbooru_pipeline_tests.deploy.processes import wait_until
+from danbooru_pipeline_tests.support.processes import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.needs("cc")]
 SETTLING = timedelta(seconds=20)
+CLOCK_SOURCE = Path(__file__).parents[1] / "support/clock.c"
 
 
 def shift_clock(start: datetime, folder: Path) -> dict[str, str]:
     """An environment in which it is that time now, for a process and all that it starts."""
     library = folder / "clock.so"
-    command = ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(Path(__file__).with_name("clock.c")), "-ldl"]
+    command = ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(CLOCK_SOURCE), "-ldl"]
     subprocess.run(command, check=True)
     offset = (start - datetime.now(UTC)).total_seconds()
     return {"LD_PRELOAD": str(library), "CLOCK_OFFSET": f"{offset:.0f}", "TZ": "UTC"}

@@ -9,7 +9,7 @@ import pytest
 
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline_tests.fetch.raw_server import Answer, RawServer, serving
+from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, serving
 
 
 @pytest.fixture

@@ -11,19 +11,20 @@ from typing import Any
 
 import pytest
 
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import DiskFull
 from danbooru_pipeline.fetch import BooruClient, download_file
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.ledger import LedgerRow, list_files, read_ledger
-from danbooru_pipeline.originals import OriginalsReport, build_originals
 from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import PostRow, RejectedRow, parse_api_record, posts_table, write_posts
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.toolbox import Toolbox
-from danbooru_pipeline_tests.fetch.certificate import certified
-from danbooru_pipeline_tests.fetch.raw_server import RawServer, make_answer, serving
+from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
+from danbooru_pipeline.store.originals import OriginalsReport, build_originals
+from danbooru_pipeline.store.plan import list_files
 from danbooru_pipeline_tests.fetch.test_download import post_of
-from danbooru_pipeline_tests.images.pictures import illustration, jpeg
+from danbooru_pipeline_tests.support.certificate import certified
+from danbooru_pipeline_tests.support.pictures import illustration, jpeg
+from danbooru_pipeline_tests.support.raw_server import RawServer, make_answer, serving
 
 CREATED = "2021-06-01T00:00:00.000-04:00"
 GOOD = jpeg(illustration())
@@ -52,8 +53,8 @@ def build(server_url: str, root: Path, *records: dict[str, Any], **more: Any) ->
     with slice_.open("wb") as file:
         write_posts(posts_table(rows_of(*records)), file)
     values: dict[str, Any] = {"retry_seconds": 0.5, "workers": 1, "min_free_bytes": 0} | more
-    with Toolbox(Settings(root=root, api_url=server_url, cdn_url=server_url, **values)) as tools:
-        return build_originals(tools, "0000", 2021), layout
+    with RunContext(Settings(root=root, api_url=server_url, cdn_url=server_url, **values)) as context:
+        return build_originals(context, "0000", 2021), layout
 
 
 def ledger(layout: Layout) -> dict[int, LedgerRow]:

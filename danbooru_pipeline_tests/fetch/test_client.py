@@ -13,7 +13,7 @@ from danbooru_pipeline.errors import SettingsError, SourceBlocked, SourceUnreach
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.fetch.client import retry_after_seconds
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline_tests.fetch.raw_server import Answer, RawServer, always, drip, make_answer
+from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, always, drip, make_answer
 
 Serve = Callable[[Answer], RawServer]
 Connect = Callable[..., BooruClient]

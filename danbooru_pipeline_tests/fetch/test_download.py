@@ -19,7 +19,7 @@ from danbooru_pipeline.errors import SourceBlocked, SourceError, SourceUnreachab
 from danbooru_pipeline.fetch import BooruClient, Downloaded, download_file
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Post
-from danbooru_pipeline_tests.fetch.raw_server import Answer, RawServer, always, drip, make_answer
+from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, always, drip, make_answer
 
 Serve = Callable[[Answer], RawServer]
 Connect = Callable[..., BooruClient]

@@ -18,11 +18,12 @@ from random import Random
 import pytest
 
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.ledger import list_files, read_ledger
 from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.posts import parse_api_record, posts_table, write_posts
-from danbooru_pipeline_tests.fetch.raw_server import Answer, make_answer, serving
-from danbooru_pipeline_tests.images.pictures import illustration, jpeg
+from danbooru_pipeline.store.ledger import read_ledger
+from danbooru_pipeline.store.plan import list_files
+from danbooru_pipeline_tests.support.pictures import illustration, jpeg
+from danbooru_pipeline_tests.support.raw_server import Answer, make_answer, serving
 
 KILLS = int(os.environ.get("KILLS", "6"))
 FILES = 20 + 10 * KILLS
@@ -30,15 +31,15 @@ BUCKET = "0000"
 WORK = """
 import sys
 from pathlib import Path
-from danbooru_pipeline import originals
+from danbooru_pipeline.store import originals
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline.context import RunContext
 settings = Settings(
     root=Path(sys.argv[1]), api_url=sys.argv[2], cdn_url=sys.argv[2], workers=1, min_free_bytes=0,
     requests_per_second=60,
 )
-with Toolbox(settings) as tools:
-    report = originals.build_originals(tools, "0000", 2021)
+with RunContext(settings) as context:
+    report = originals.build_originals(context, "0000", 2021)
 sys.exit(report.pending)
 """
 

@@ -13,8 +13,8 @@ from danbooru_pipeline.errors import SourceBlocked
 from danbooru_pipeline.fetch import BooruClient, download_file, part_names
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline_tests.fetch.raw_server import Answer, RawServer, always, make_answer, serving
 from danbooru_pipeline_tests.fetch.test_download import PNG, assert_nothing_left, post_of
+from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, always, make_answer, serving
 
 Serve = Callable[[Answer], RawServer]
 Connect = Callable[..., BooruClient]
@@ -100,7 +100,7 @@ def test_whole_answer_to_a_range_starts_anew(serve: Serve, connect: Connect, tar
 
 
 def test_pieces_that_do_not_fit_prove_nothing(serve: Serve, connect: Connect, target: Path) -> None:
-    """A wrong whole made of pieces is no second witness for bytes under another MD5."""
+    """A wrong whole made of pieces is no second control_id for bytes under another MD5."""
     wrong = PNG[:1000] + b"x" * (len(PNG) - 1000)
     server = serve(always(cut(wrong, 1000), rest_of(wrong, 1000), make_answer(wrong), make_answer(PNG)))
     got = download_file(connect(server.url, retry_seconds=20.0), post_of(), target)

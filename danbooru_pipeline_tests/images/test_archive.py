@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from danbooru_pipeline.images import Flag, ImageJob, ImageResult, run_image_job
 from danbooru_pipeline.images.archive import archive_jpeg, restore_jpeg
 from danbooru_pipeline.outcomes import Reason
-from danbooru_pipeline_tests.images import pictures
-from danbooru_pipeline_tests.images.pictures import illustration, jpeg, png
+from danbooru_pipeline_tests.support import pictures
+from danbooru_pipeline_tests.support.pictures import illustration, jpeg, png
 
 JPEG = jpeg(illustration())
 

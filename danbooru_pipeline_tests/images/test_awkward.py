@@ -12,8 +12,8 @@ import pyvips
 
 from danbooru_pipeline.images import Downscaled, Flag, downscale_image, inspect_image
 from danbooru_pipeline.outcomes import Reason
-from danbooru_pipeline_tests.images import pictures
-from danbooru_pipeline_tests.images.pictures import illustration, jpeg, pixels_of, png, solid
+from danbooru_pipeline_tests.support import pictures
+from danbooru_pipeline_tests.support.pictures import illustration, jpeg, pixels_of, png, solid
 
 MEANT = (180, 100, 60)
 #: Gamma, and the D50 coordinates of red, green and blue.

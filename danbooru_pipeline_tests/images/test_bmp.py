@@ -12,7 +12,7 @@ from PIL import Image
 from danbooru_pipeline.images import Downscaled, Flag, downscale_image, inspect_image
 from danbooru_pipeline.images.bmp import decode_bmp
 from danbooru_pipeline.outcomes import Reason
-from danbooru_pipeline_tests.images.pictures import bmp, pixels_of
+from danbooru_pipeline_tests.support.pictures import bmp, pixels_of
 
 RED, BLUE = (250, 20, 20), (20, 20, 250)
 

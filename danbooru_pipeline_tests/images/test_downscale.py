@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from danbooru_pipeline.images import Background, Downscaled, downscale_image, inspect_image, optimize_image
 from danbooru_pipeline.images.jpeg import segments_of
 from danbooru_pipeline.outcomes import Reason
-from danbooru_pipeline_tests.images import pictures
-from danbooru_pipeline_tests.images.pictures import BLACK, BLUE, GREEN, RED, WHITE, illustration, jpeg, pixels_of, png
-from danbooru_pipeline_tests.images.strategies import any_pixels
+from danbooru_pipeline_tests.support import pictures
+from danbooru_pipeline_tests.support.pictures import BLACK, BLUE, GREEN, RED, WHITE, illustration, jpeg, pixels_of, png
+from danbooru_pipeline_tests.support.strategies import any_pixels
 
 JPEG = jpeg(illustration(700, 500))
 PROGRESSIVE = jpeg(illustration(700, 500), interlace=True)

@@ -11,8 +11,8 @@ from danbooru_pipeline.images import Flag, ImageFacts, inspect_image
 from danbooru_pipeline.images.avif import walk_avif
 from danbooru_pipeline.images.jpeg import carried_segments, walk_jpeg
 from danbooru_pipeline.images.png import carried_chunks, walk_png
-from danbooru_pipeline_tests.images import pictures
-from danbooru_pipeline_tests.images.pictures import illustration, jpeg, png
+from danbooru_pipeline_tests.support import pictures
+from danbooru_pipeline_tests.support.pictures import illustration, jpeg, png
 
 JPEG = jpeg(illustration())
 PROGRESSIVE = jpeg(illustration(), interlace=True)

@@ -14,9 +14,9 @@ from hypothesis.extra import numpy as hnp
 from danbooru_pipeline.images import Kept, Optimized, inspect_image, optimize_image
 from danbooru_pipeline.images.jpeg import carried_segments, walk_jpeg
 from danbooru_pipeline.images.png import carried_chunks
-from danbooru_pipeline_tests.images import pictures
-from danbooru_pipeline_tests.images.pictures import chunk, illustration, jpeg, pixels_of, png
-from danbooru_pipeline_tests.images.strategies import any_pixels
+from danbooru_pipeline_tests.support import pictures
+from danbooru_pipeline_tests.support.pictures import chunk, illustration, jpeg, pixels_of, png
+from danbooru_pipeline_tests.support.strategies import any_pixels
 
 JPEG = jpeg(illustration())
 PNG = png(illustration())

@@ -16,8 +16,8 @@ import pytest
 from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.images import ImageJob, ImagePool, ImageResult
 from danbooru_pipeline.outcomes import Reason
-from danbooru_pipeline_tests.images.mishaps import DATA, attempts, make_job, report_limits, run_by_name
-from danbooru_pipeline_tests.images.pictures import png, solid
+from danbooru_pipeline_tests.support.mishaps import DATA, attempts, make_job, report_limits, run_by_name
+from danbooru_pipeline_tests.support.pictures import png, solid
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -158,7 +158,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from danbooru_pipeline.images import ImageJob, ImagePool, ImageResult
-from danbooru_pipeline_tests.images.mishaps import make_job, run_by_name
+from danbooru_pipeline_tests.support.mishaps import make_job, run_by_name
 
 def main():
     with ImagePool(2, run=run_by_name) as pool:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from danbooru_pipeline.images import make_contact_sheet
-from danbooru_pipeline_tests.images.pictures import RED, illustration, jpeg, pixels_of, solid
+from danbooru_pipeline_tests.support.pictures import RED, illustration, jpeg, pixels_of, solid
 
 
 def test_sheet_is_small_and_shows_them(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from danbooru_pipeline.images import sniff_type
 from danbooru_pipeline.layout import EXTENSIONS
-from danbooru_pipeline_tests.images.pictures import bmp, illustration, jpeg, png
+from danbooru_pipeline_tests.support.pictures import bmp, illustration, jpeg, png
 
 SAMPLES = {
     "mp4": b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41",

@@ -9,8 +9,8 @@ import pytest
 
 from danbooru_pipeline.images import Flag, ImageJob, ImageResult, ImageSettings, Kept, run_image_job
 from danbooru_pipeline.outcomes import Reason
-from danbooru_pipeline_tests.images import pictures
-from danbooru_pipeline_tests.images.pictures import illustration, jpeg, png
+from danbooru_pipeline_tests.support import pictures
+from danbooru_pipeline_tests.support.pictures import illustration, jpeg, png
 
 
 def run(tmp_path: Path, data: bytes, name: str = "1.jpg") -> tuple[ImageJob, ImageResult]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from danbooru_pipeline_tests.release.yard import Yard, small_yard
+from danbooru_pipeline_tests.support.yard import Yard, small_yard
 
 
 @pytest.fixture

@@ -10,25 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from danbooru_pipeline.release import archive, segments
-from danbooru_pipeline.release.archive import Member, text_segments, write_tar_xz, write_xz
-from danbooru_pipeline.release.segments import SegmentStore
+from danbooru_pipeline.release.tree import archive, segments
+from danbooru_pipeline.release.tree.archive import TarEntry, text_segments, write_tar_xz, write_xz
+from danbooru_pipeline.release.tree.segments import SegmentStore
 
 
 @pytest.fixture
-def members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Member]:
+def members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[TarEntry]:
     """Files of awkward sizes around a segment of 4 KiB."""
     monkeypatch.setattr(archive, "SEGMENT_BYTES", 4096)
     found = []
     for number, size in enumerate([0, 1, 511, 512, 513, 3583, 3584, 3585, 4096, 20_000]):
         path = tmp_path / f"{number}.json"
         path.write_bytes(random.Random(number).randbytes(size))
-        found.append(Member(f"metadata/2021/{number}.json", path))
+        found.append(TarEntry(f"metadata/2021/{number}.json", path))
     return found
 
 
 def packed(
-    members: list[Member], *, threads: int = 3, store: SegmentStore | None = None, mtime: int = 1_640_995_199
+    members: list[TarEntry], *, threads: int = 3, store: SegmentStore | None = None, mtime: int = 1_640_995_199
 ) -> bytes:
     """The archive's bytes."""
     file = io.BytesIO()
@@ -36,7 +36,7 @@ def packed(
     return file.getvalue()
 
 
-def test_python_reads_every_member(members: list[Member]) -> None:
+def test_python_reads_every_member(members: list[TarEntry]) -> None:
     """Names, contents and owners are as promised, sorted."""
     with tarfile.open(fileobj=io.BytesIO(packed(members[::-1])), mode="r:xz") as tar:
         infos = tar.getmembers()
@@ -46,14 +46,14 @@ def test_python_reads_every_member(members: list[Member]) -> None:
     assert {(info.uid, info.gid, info.mtime, info.mode) for info in infos} == {(0, 0, 1_640_995_199, 0o644)}
 
 
-def test_rebuild_is_identical_with_any_number_of_threads(members: list[Member]) -> None:
+def test_rebuild_is_identical_with_any_number_of_threads(members: list[TarEntry]) -> None:
     """Threads change the time and not the bytes; the tar inside is whole records."""
     assert packed(members) == packed(members[::-1], threads=1)
     assert len(lzma.decompress(packed(members))) % 10_240 == 0
 
 
 def test_kept_segments_change_nothing_but_the_work(
-    members: list[Member], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    members: list[TarEntry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With some segments at hand, of a killed archive or last year's, the bytes are the same; bad ones are remade."""
     for module in (archive, segments):
@@ -89,7 +89,7 @@ def test_kept_segments_change_nothing_but_the_work(
 
 
 @pytest.mark.skipif(not (shutil.which("xz") and shutil.which("tar")), reason="xz and tar are not installed")
-def test_common_tools_read_it(members: list[Member], tmp_path: Path) -> None:
+def test_common_tools_read_it(members: list[TarEntry], tmp_path: Path) -> None:
     """``xz -t`` and ``tar -tJ`` accept it without a word."""
     path = tmp_path / "metadata.json.tar.xz"
     path.write_bytes(packed(members))

@@ -5,7 +5,7 @@ import io
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from danbooru_pipeline.release.check_images import _unpaired
+from danbooru_pipeline.release.verify.images import _unpaired
 
 LINES = st.lists(st.text("ab/1", min_size=1, max_size=3), unique=True, max_size=12)
 

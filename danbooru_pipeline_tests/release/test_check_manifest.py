@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danbooru_pipeline.release import MANIFEST_SCHEMA
-from danbooru_pipeline.release.check_manifest import _row_findings, _surely_right
+from danbooru_pipeline.release.verify.manifest import _row_findings, _surely_right
 
 SFW: Final = frozenset({"g", "s"})
 SUM = "0" * 64

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danbooru_pipeline.atomic import atomic_file
+from danbooru_pipeline.io.atomic import atomic_file
 from danbooru_pipeline.layout import metadata_path
 from danbooru_pipeline.posts import (
     RejectedRow,

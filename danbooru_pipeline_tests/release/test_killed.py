@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from danbooru_pipeline_tests.release import killer
 from danbooru_pipeline_tests.release.test_snapshot import next_year
-from danbooru_pipeline_tests.release.yard import Yard
+from danbooru_pipeline_tests.support import killer
+from danbooru_pipeline_tests.support.yard import Yard
 
 
 def digests(yard: Yard, work: str, points: int) -> tuple[str, list[str]]:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from danbooru_pipeline.atomic import symlink_atomic
+from danbooru_pipeline.io.atomic import symlink_atomic
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import read_release, verify_release
-from danbooru_pipeline_tests.release.trees import contents, lines
+from danbooru_pipeline_tests.support.trees import contents, lines
 
 pytestmark = pytest.mark.needs("rsync")
 

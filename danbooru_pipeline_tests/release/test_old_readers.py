@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.release.options import PaperOptions
-from danbooru_pipeline_tests.release.test_members import side_tables
-from danbooru_pipeline_tests.release.yard import Yard
+from danbooru_pipeline.release.documents.options import DocumentOptions
+from danbooru_pipeline_tests.release.test_relations import side_tables
+from danbooru_pipeline_tests.support.yard import Yard
 
 INTEGERS_2017 = (
     *("id", "uploader_id", "score", "image_width", "image_height", "parent_id", "approver_id", "file_size", "up_score"),
@@ -74,7 +74,7 @@ def test_reader_of_2017_makes_its_database(yard: Yard, tmp_path: Path) -> None:
     """As loaders of 2017 to 2020 do: every key of every line is taken for granted, tags, pools and favs are lists."""
     yard.tables |= {name: path.read_bytes() for name, path in side_tables(tmp_path).items()}
     yard.manifest()
-    yard.snapshot(PaperOptions(dialect_2017=True))
+    yard.snapshot(DocumentOptions(dialect_2017=True))
     folder = yard.layout.release(2021)
     db = sqlite3.connect(":memory:")
     db.execute(f"CREATE TABLE images ({', '.join(KEYS_2017)}, PRIMARY KEY (id))")

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from danbooru_pipeline.ledger import LedgerRow
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Post
 from danbooru_pipeline.release import ManifestRow, reconcile_bucket
+from danbooru_pipeline.store.ledger import LedgerRow
 
 POST = Post(
     id=1001, md5="a" * 32, ext="png", file_size=20, rating="s", file_url="https://host/a.png", is_banned=False, tags="x"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from danbooru_pipeline.errors import ReleaseRefused, SettingsError
+from danbooru_pipeline.posts.takedowns import Takedowns, read_takedowns, write_takedowns
 from danbooru_pipeline.release import (
     apply_snapshot,
     apply_takedown,
@@ -17,16 +18,15 @@ from danbooru_pipeline.release import (
     require_decision,
     verify_release,
 )
-from danbooru_pipeline.release.blocklist import blocked_ids, read_blocklist
-from danbooru_pipeline.release.options import PaperOptions
+from danbooru_pipeline.release.documents.options import DocumentOptions
+from danbooru_pipeline.release.manifest.blocklist import blocked_ids, read_blocklist
 from danbooru_pipeline.release.signing import public_key
-from danbooru_pipeline.release.takedowns import Takedowns, read_takedowns, write_takedowns
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.sources.leave_out import SourceWithout
+from danbooru_pipeline.sources.excluding import SourceWithout
 from danbooru_pipeline.sources.source import Page
 from danbooru_pipeline_tests.release.test_snapshot import next_year
-from danbooru_pipeline_tests.release.trees import lines
-from danbooru_pipeline_tests.release.yard import IMAGE_SETTINGS, NOW, Yard, tree_state
+from danbooru_pipeline_tests.support.trees import lines
+from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, tree_state
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_signature_is_made_and_checked(yard: Yard, tmp_path: Path) -> None:
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(tmp_path / name)], check=True
         )
     yard.manifest()
-    options = PaperOptions(signer=public_key(tmp_path / "key"))
+    options = DocumentOptions(signer=public_key(tmp_path / "key"))
     plan = plan_snapshot(yard.layout, 2021, image_settings=IMAGE_SETTINGS, options=options)
     apply_snapshot(plan, created_at=NOW, threads=1, signing_key=tmp_path / "key")
     folder = yard.layout.release(2021)

@@ -24,11 +24,11 @@ from danbooru_pipeline.release import (
     plan_snapshot,
     published,
     read_release,
-    snapshot,
     verify_release,
 )
-from danbooru_pipeline.release.record import RELEASE_JSON
-from danbooru_pipeline_tests.release.yard import IMAGE_SETTINGS, NOW, Yard, tree_state
+from danbooru_pipeline.release.release_json import RELEASE_JSON
+from danbooru_pipeline.release.tree import snapshot
+from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, tree_state
 
 
 def next_year(yard: Yard) -> Yard:
@@ -158,7 +158,7 @@ def test_more_papers_are_covered_by_the_sums(yard: Yard) -> None:
         (folder / "README.md").write_text(f"{release.counts.posts} posts")
         (folder / "512px" / "metadata.parquet").write_bytes(b"rows")
 
-    apply_snapshot(plan, created_at=NOW, threads=1, more_papers=add)
+    apply_snapshot(plan, created_at=NOW, threads=1, more_documents=add)
     sums = (yard.layout.release(2021) / "SHA256SUMS").read_text()
     assert "  README.md\n" in sums
     assert "  512px/metadata.parquet\n" in sums
@@ -231,7 +231,7 @@ def test_another_process_is_not_joined(yard: Yard) -> None:
         with pytest.raises(StoreError, match="another process"):
             apply_snapshot(plan, created_at=NOW)
 
-    apply_snapshot(plan, created_at=NOW, more_papers=second)
+    apply_snapshot(plan, created_at=NOW, more_documents=second)
 
 
 class Killed(BaseException):

@@ -7,8 +7,8 @@ from statistics import median
 import msgspec
 import pyarrow.parquet as pq
 
-from danbooru_pipeline.release.record import read_release
-from danbooru_pipeline_tests.release.yard import Yard
+from danbooru_pipeline.release.release_json import read_release
+from danbooru_pipeline_tests.support.yard import Yard
 
 
 def test_counts_are_those_of_the_posts(yard: Yard) -> None:

@@ -12,7 +12,7 @@ import pytest
 import danbooru_pipeline
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import read_release
-from danbooru_pipeline_tests.release import validators
+from danbooru_pipeline_tests.support import validators
 
 PROGRAMS = Path(danbooru_pipeline.__file__).parent.parent / ".venv-validators/bin"
 

@@ -19,8 +19,8 @@ from danbooru_pipeline.release import (
     reconstruct,
     verify_release,
 )
-from danbooru_pipeline_tests.release.trees import changed, contents, images
-from danbooru_pipeline_tests.release.yard import NOW, Yard, tree_state
+from danbooru_pipeline_tests.support.trees import changed, contents, images
+from danbooru_pipeline_tests.support.yard import NOW, Yard, tree_state
 
 YEARS = (2021, 2022, 2023)
 IDS = (1001, 1002, 2001, 2002, 5003)

@@ -11,7 +11,7 @@ from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import ApiSource
-from danbooru_pipeline_tests.fetch.raw_server import RawServer, json_by, serving
+from danbooru_pipeline_tests.support.raw_server import RawServer, json_by, serving
 
 Give = Callable[[str, dict[str, str]], Any]
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from danbooru_pipeline.demo.bigquery import Mirror, Served, Trouble, serve_bigquery
+from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.demo.bigquery.server import Mirror, Served, Trouble, serve_bigquery
 from danbooru_pipeline.demo.process import start_booru
 from danbooru_pipeline.errors import SourceStale, SourceUnreachable, SourceUnusable
 from danbooru_pipeline.layout import Layout
@@ -18,8 +19,7 @@ from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import SweepReport, bring_posts, export_side_tables
 from danbooru_pipeline.sources.bigquery import BigQuerySource
 from danbooru_pipeline.sources.bulk import BulkTable
-from danbooru_pipeline.sources.choose import open_bulk
-from danbooru_pipeline.toolbox import Toolbox
+from danbooru_pipeline.sources.open import open_bulk
 
 DATASET = "danbooru1.danbooru_public"
 NOW = datetime(2022, 1, 20, tzinfo=UTC)
@@ -198,13 +198,14 @@ def test_mirror_and_api_tell_the_same(tmp_path: Path, booru_files: Path) -> None
         for name in ("api", "bigquery"):
             settings = Settings(root=tmp_path / name, api_url=booru.api_url, cdn_url=booru.cdn_url, posts_source=name)
             mirror = BigQuerySource(DATASET, emulator=rest, grpc_endpoint=grpc_address, now=datetime.now(UTC))
-            with Toolbox(settings) as tools:
-                reading = tools.source if name == "api" else mirror
-                bring(reading, tools.layout)
-                export_side_tables(reading, tools.layout, 2021, progress=lambda _line: None)
-                found[name] = pq.read_table(tools.layout.posts(2021)).drop_columns(["extra"])
+            with RunContext(settings) as context:
+                reading = context.source if name == "api" else mirror
+                bring(reading, context.layout)
+                export_side_tables(reading, context.layout, 2021, progress=lambda _line: None)
+                found[name] = pq.read_table(context.layout.posts(2021)).drop_columns(["extra"])
                 tables |= {
-                    f"{name} {table}": tools.layout.side_table(2021, table).read_bytes() for table in ("tags", "pools")
+                    f"{name} {table}": context.layout.side_table(2021, table).read_bytes()
+                    for table in ("tags", "pools")
                 }
     assert found["api"].num_rows > 30
     assert found["api"].equals(found["bigquery"])

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from danbooru_pipeline.atomic import atomic_file
+from danbooru_pipeline.io.atomic import atomic_file
 from danbooru_pipeline.layout import Layout, bucket_of
 from danbooru_pipeline.posts import parse_api_record, posts_table, write_posts
 from danbooru_pipeline.sources import split_by_bucket

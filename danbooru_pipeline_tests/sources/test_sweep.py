@@ -16,15 +16,15 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import SourceError, SourceUnusable
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.sources import ApiSource, Page, SweepReport, sweep_posts
 from danbooru_pipeline.sources.sweep import PAGES_PER_PART
-from danbooru_pipeline.toolbox import Toolbox
 from danbooru_pipeline.years import cutoff
-from danbooru_pipeline_tests.fetch.raw_server import RawServer
 from danbooru_pipeline_tests.sources.conftest import Give, give_posts
+from danbooru_pipeline_tests.support.raw_server import RawServer
 
 Site = Callable[[Give], tuple[ApiSource, RawServer]]
 Record = dict[str, Any]
@@ -90,13 +90,13 @@ class Paged:
 
 
 @pytest.mark.parametrize("year", [2021, 2022])
-def test_every_post_up_to_the_cutoff_is_there_once(tools: Toolbox, booru: BooruProcess, year: int) -> None:
+def test_every_post_up_to_the_cutoff_is_there_once(context: RunContext, booru: BooruProcess, year: int) -> None:
     """All that the site shows, hidden posts and the last moment of the year included, and nothing after it."""
     booru.set_year(year)
     truth = booru.truth(year)
     wanted = {r["id"]: r for r in truth if datetime.fromisoformat(r["created_at"]) <= cutoff(year)}
-    report = sweep(tools.source, tools.layout, year)
-    rows = {row["id"]: row for row in rows_of(tools.layout, year)}
+    report = sweep(context.source, context.layout, year)
+    rows = {row["id"]: row for row in rows_of(context.layout, year)}
     assert list(rows) == sorted(wanted)
     assert (report.rows, report.rejected, report.max_id) == (len(wanted), 0, max(wanted))
     assert len(truth) > len(wanted), "the site shows posts of January"
@@ -113,11 +113,11 @@ def test_every_post_up_to_the_cutoff_is_there_once(tools: Toolbox, booru: BooruP
     assert bool(gone) == (year > 2021)
 
 
-def test_values_arrive_as_they_are(tools: Toolbox, booru: BooruProcess) -> None:
+def test_values_arrive_as_they_are(context: RunContext, booru: BooruProcess) -> None:
     """Each column holds what the site said, times as instants."""
-    sweep(tools.source, tools.layout)
+    sweep(context.source, context.layout)
     truth = {record["id"]: record for record in booru.truth(2021)}
-    for row in rows_of(tools.layout):
+    for row in rows_of(context.layout):
         for name, value in truth[row["id"]].items():
             told = row[name]
             assert (told == datetime.fromisoformat(value)) if isinstance(told, datetime) else (told == value)
@@ -462,12 +462,12 @@ def test_source_without_posts_gives_an_empty_file(site: Site, layout: Layout) ->
     assert rows_of(layout) == []
 
 
-def test_report_is_written_beside_the_posts(tools: Toolbox) -> None:
+def test_report_is_written_beside_the_posts(context: RunContext) -> None:
     """Status and papers read the report from disk."""
-    report = sweep(tools.source, tools.layout)
-    written = msgspec.json.decode(tools.layout.posts_report(2021).read_bytes())["source"]
+    report = sweep(context.source, context.layout)
+    written = msgspec.json.decode(context.layout.posts_report(2021).read_bytes())["source"]
     assert (written["rows"], written["sha256"], written["name"]) == (report.rows, report.sha256, "api")
-    assert not tools.layout.sweep(2021, "posts").exists()
+    assert not context.layout.sweep(2021, "posts").exists()
 
 
 @pytest.mark.parametrize("value", [{"success": False}, [1, 2], "x", 7])
@@ -478,17 +478,17 @@ def test_answer_of_another_shape_is_unusable(site: Site, value: object) -> None:
         source.probe()
 
 
-def test_probe_of_a_booru_is_fine(tools: Toolbox) -> None:
+def test_probe_of_a_booru_is_fine(context: RunContext) -> None:
     """The embedded booru answers as a booru does."""
-    tools.source.probe()
+    context.source.probe()
 
 
-def test_passing_errors_do_not_show(tools: Toolbox, booru: BooruProcess) -> None:
+def test_passing_errors_do_not_show(context: RunContext, booru: BooruProcess) -> None:
     """A sweep through a flaky API is the sweep."""
     booru.set_fault("posts", "flaky:1")
-    report = sweep(tools.source, tools.layout)
+    report = sweep(context.source, context.layout)
     assert report.rows == len([r for r in booru.truth(2021) if datetime.fromisoformat(r["created_at"]) <= cutoff(2021)])
     booru.set_fault("posts", "html")
     with pytest.raises(SourceError):
-        sweep(tools.source, tools.layout)
-    assert len(rows_of(tools.layout)) == report.rows, "what was there stays"
+        sweep(context.source, context.layout)
+    assert len(rows_of(context.layout)) == report.rows, "what was there stays"

@@ -9,6 +9,7 @@ import httpx
 import msgspec
 import pytest
 
+from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.fetch import BooruClient
@@ -16,9 +17,8 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import SIDE_TABLES, ApiSource, export_side_tables
 from danbooru_pipeline.sources.tables import TableReport
-from danbooru_pipeline.toolbox import Toolbox
-from danbooru_pipeline_tests.fetch.raw_server import RawServer, json_by, make_answer, serving
 from danbooru_pipeline_tests.sources.conftest import Give
+from danbooru_pipeline_tests.support.raw_server import RawServer, json_by, make_answer, serving
 
 Site = Callable[[Give], tuple[ApiSource, RawServer]]
 
@@ -33,15 +33,15 @@ def lines_of(layout: Layout, table: str) -> list[dict[str, Any]]:
     return [msgspec.json.decode(line) for line in layout.side_table(2021, table).read_bytes().splitlines()]
 
 
-def test_tags_and_pools_come_in_the_dialect_of_2021(tools: Toolbox, booru: BooruProcess) -> None:
+def test_tags_and_pools_come_in_the_dialect_of_2021(context: RunContext, booru: BooruProcess) -> None:
     """By id, integers as strings, times as the mirror wrote them, nulls left out."""
-    reports = export(tools.source, tools.layout)
+    reports = export(context.source, context.layout)
     assert list(reports) == list(SIDE_TABLES)
     headers = {"User-Agent": "tests/1 (me@example.org)"}
     for table in ("tags", "pools"):
         answer = httpx.get(f"{booru.api_url}/{table}.json?limit=1000", headers=headers, trust_env=False)
         truth = sorted(answer.json(), key=lambda record: int(record["id"]))
-        lines = lines_of(tools.layout, table)
+        lines = lines_of(context.layout, table)
         assert reports[table] == TableReport("ok", rows=len(truth))
         assert [line["id"] for line in lines] == [str(record["id"]) for record in truth]
         for line, record in zip(lines, truth, strict=True):
@@ -51,18 +51,18 @@ def test_tags_and_pools_come_in_the_dialect_of_2021(tools: Toolbox, booru: Booru
             assert datetime.fromisoformat(line["created_at"].replace(" UTC", "+00:00")) == datetime.fromisoformat(
                 record["created_at"]
             )
-    assert all(isinstance(i, str) for line in lines_of(tools.layout, "pools") for i in line["post_ids"])
+    assert all(isinstance(i, str) for line in lines_of(context.layout, "pools") for i in line["post_ids"])
 
 
-def test_table_that_is_not_offered_is_absent(tools: Toolbox) -> None:
+def test_table_that_is_not_offered_is_absent(context: RunContext) -> None:
     """It is reported, and a file of an earlier export goes, since it would be from another time."""
-    old = tools.layout.side_table(2021, "artists")
+    old = context.layout.side_table(2021, "artists")
     old.parent.mkdir(parents=True)
     old.write_bytes(b"{}\n")
-    reports = export(tools.source, tools.layout)
+    reports = export(context.source, context.layout)
     assert reports["artists"] == TableReport("absent")
     assert not old.exists()
-    written = msgspec.json.decode(tools.layout.side_tables_report(2021).read_bytes())["tables"]
+    written = msgspec.json.decode(context.layout.side_tables_report(2021).read_bytes())["tables"]
     assert {name: table["status"] for name, table in written.items()} == {n: r.status for n, r in reports.items()}
 
 

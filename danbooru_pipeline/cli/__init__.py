@@ -1,0 +1,1 @@
+"""The command line: parse, call, print. `main` has the group and the general commands, the others one audience each."""

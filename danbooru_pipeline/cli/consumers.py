@@ -1,0 +1,76 @@
+"""Commands for people who have a release: choose posts by their tags, and export them for other tools."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+#: Forms of `consume.write`, named here so that help needs no import of it; a test holds both together.
+FORMS = ("sqlite", "deepdanbooru", "webdataset", "kaggle", "captions", "originals")
+
+
+def _list(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return tuple((value or "").replace(",", " ").split())
+
+
+_OPTIONS = (
+    click.option("--all", "all_tags", callback=_list, help="Tags that must all be there: a,b."),
+    click.option("--any", "any_tags", callback=_list, help="Tags of which at least one must be there."),
+    click.option("--none", "no_tags", callback=_list, help="Tags of which none may be there."),
+    click.option("--rating", "ratings", callback=_list, help="Ratings: g,s,q,e."),
+    click.option("--type", "types", callback=_list, help="Extensions of the originals: jpg,png."),
+    click.option("--min-score", type=int, help="Lowest score."),
+    click.option("--min-side", type=int, help="Shortest side of the original, in pixels."),
+    click.option("--since-id", type=int, help="Lowest id."),
+    click.option("--until-id", type=int, help="Highest id."),
+    click.option("--deleted/--no-deleted", default=True, show_default=True, help="Posts that the site has deleted."),
+    click.option("--sample", type=click.IntRange(min=0), help="That many of them, the same ones each time."),
+    click.option(
+        "--tree", type=click.Choice(["512px", "original"]), default="512px", show_default=True, help="Which files."
+    ),
+)
+
+
+def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a selection."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("release_dir", type=click.Path(path_type=Path))
+@selection_options
+@click.option("--ids", is_flag=True, help="Print ids instead of paths.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write to instead of printing.")
+def select(release_dir: Path, *, ids: bool, out: Path | None, **wanted: Any) -> None:
+    """Print the paths of posts chosen by tags, for rsync --files-from. Tags match whole: hat is not that."""
+    from danbooru_pipeline.consume import Selection
+    from danbooru_pipeline.consume import select as choose
+    from danbooru_pipeline.io.atomic import atomic_file
+
+    chosen = choose(release_dir, Selection(**wanted), threads=os.cpu_count() or 1)
+    lines = (f"{post.id if ids else post.path}\n" for post in chosen)
+    if out is None:
+        for line in lines:
+            click.echo(line, nl=False)
+        return
+    with atomic_file(out) as file:
+        count = sum(file.write(line.encode()) > 0 for line in lines)
+    click.echo(f"{count:,} posts in {out}", err=True)
+
+
+@click.command()
+@click.argument("form", type=click.Choice(FORMS))
+@click.argument("release_dir", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@selection_options
+def export(form: str, release_dir: Path, target: Path, **wanted: Any) -> None:
+    """Export posts of a release in the FORM that another tool reads, to a new TARGET."""
+    from danbooru_pipeline.consume import Selection
+    from danbooru_pipeline.consume import export as write
+
+    count = write(form, release_dir, target, Selection(**wanted))
+    click.echo(f"{count:,} posts in {target}", err=True)

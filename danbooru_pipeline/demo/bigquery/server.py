@@ -1,0 +1,219 @@
+"""An embedded BigQuery: what Google's own clients ask of it, over the wire that they use, and nothing else.
+
+REST for facts of tables (``tables.get``, ``tables.list``), gRPC for rows (``CreateReadSession`` and ``ReadRows`` of the
+Storage Read API, in Arrow, from any offset, as of any snapshot time). No jobs and no SQL.
+
+::
+
+    mirror = Mirror()
+    mirror.load("danbooru1.danbooru_public.tags", table)
+    with serve_bigquery(mirror) as served:
+        os.environ["BIGQUERY_EMULATOR_HOST"] = served.rest_url
+        os.environ["DANBOORU_BIGQUERY_GRPC"] = served.grpc_address
+"""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NoReturn
+
+import grpc
+import pyarrow as pa
+from google.cloud.bigquery_storage_v1 import types
+
+from danbooru_pipeline.demo.bigquery.mirror import Mirror, MirrorError, Trouble, Version
+
+_SERVICE = "google.cloud.bigquery.storage.v1.BigQueryRead"
+_TABLE = re.compile(r"projects/([^/]+)/datasets/([^/]+)/tables/([^/]+)")
+_REASONS = {400: "invalid", 404: "notFound", 503: "backendError"}
+_TABLES = re.compile(r"/bigquery/v2/projects/([^/?]+)/datasets/([^/?]+)/tables(?:/([^/?]+))?(?:\?(.*))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Where it can be asked.
+
+    Attributes:
+        rest_url: for facts of tables.
+        grpc_address: ``host:port`` for rows.
+    """
+
+    rest_url: str
+    grpc_address: str
+
+
+@contextmanager
+def serve_bigquery(mirror: Mirror) -> Iterator[Served]:
+    """Serve tables on this machine until the block ends."""
+    rest = ThreadingHTTPServer(("127.0.0.1", 0), type("_Handler", (_RestHandler,), {"mirror": mirror}))
+    rows = grpc.server(ThreadPoolExecutor(8), options=[("grpc.max_send_message_length", -1)])
+    rows.add_generic_rpc_handlers((_handlers(_StorageRead(mirror)),))
+    port = rows.add_insecure_port("127.0.0.1:0")
+    rows.start()
+    thread = threading.Thread(target=rest.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield Served(f"http://127.0.0.1:{rest.server_port}", f"127.0.0.1:{port}")
+    finally:
+        rest.shutdown()
+        rest.server_close()
+        rows.stop(grace=None).wait()
+
+
+def _handlers(service: "_StorageRead") -> grpc.GenericRpcHandler:
+    create = grpc.unary_unary_rpc_method_handler(
+        service.create_read_session,
+        request_deserializer=types.CreateReadSessionRequest.deserialize,
+        response_serializer=types.ReadSession.serialize,
+    )
+    read = grpc.unary_stream_rpc_method_handler(
+        service.read_rows,
+        request_deserializer=types.ReadRowsRequest.deserialize,
+        response_serializer=types.ReadRowsResponse.serialize,
+    )
+    return grpc.method_handlers_generic_handler(_SERVICE, {"CreateReadSession": create, "ReadRows": read})
+
+
+class _StorageRead:
+    """Rows over gRPC."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+
+    def create_read_session(
+        self, request: types.CreateReadSessionRequest, context: grpc.ServicerContext
+    ) -> types.ReadSession:
+        if trouble := self._mirror.strike("session"):
+            _abort(context, trouble)
+        wanted = request.read_session
+        match = _TABLE.fullmatch(wanted.table)
+        if match is None or wanted.data_format != types.DataFormat.ARROW or wanted.read_options.row_restriction:
+            message = "only whole tables, by their full name and in Arrow, are served here"
+            return _abort(context, Trouble("session", "INVALID_ARGUMENT", message=message))
+        modifiers = wanted.table_modifiers
+        at = modifiers.snapshot_time if "snapshot_time" in modifiers else None
+        try:
+            found = self._mirror.open_streams(
+                ".".join(match.groups()),
+                at=at,
+                columns=list(wanted.read_options.selected_fields),
+                most=request.max_stream_count,
+            )
+        except MirrorError as error:
+            context.abort(grpc.StatusCode[error.code], str(error))
+        parent = f"{request.parent}/locations/us/sessions"
+        return types.ReadSession(
+            name=f"{parent}/{found.session}",
+            table=wanted.table,
+            data_format=types.DataFormat.ARROW,
+            arrow_schema=types.ArrowSchema(serialized_schema=found.schema.serialize().to_pybytes()),
+            estimated_row_count=found.rows,
+            streams=[types.ReadStream(name=f"{parent}/{stream}") for stream in found.streams],
+        )
+
+    def read_rows(
+        self, request: types.ReadRowsRequest, context: grpc.ServicerContext
+    ) -> Iterator[types.ReadRowsResponse]:
+        trouble = self._mirror.strike("rows", request.offset)
+        sent = 0
+        try:
+            batches = self._mirror.batches(request.read_stream, request.offset)
+        except MirrorError as error:
+            context.abort(grpc.StatusCode[error.code], str(error))
+        for batch in batches:
+            if trouble is not None and sent >= trouble.after_rows:
+                _abort(context, trouble)
+            sent += batch.num_rows
+            data = types.ArrowRecordBatch(serialized_record_batch=batch.serialize().to_pybytes())
+            yield types.ReadRowsResponse(row_count=batch.num_rows, arrow_record_batch=data)
+
+
+def _abort(context: grpc.ServicerContext, trouble: Trouble) -> NoReturn:
+    context.abort(grpc.StatusCode[trouble.code], trouble.message)
+    raise AssertionError("abort does not return")
+
+
+class _RestHandler(BaseHTTPRequestHandler):
+    """Facts of tables over HTTP."""
+
+    mirror: Mirror
+
+    def do_GET(self) -> None:
+        """Answer tables.list and tables.get."""
+        trouble = self.mirror.strike("tables")
+        try:
+            status, body = 200, self._answer(trouble)
+        except MirrorError as error:
+            status = error.http
+            body = {"error": {"code": status, "message": str(error), "errors": [{"reason": _REASONS[status]}]}}
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _answer(self, trouble: Trouble | None) -> dict[str, Any]:
+        if trouble is not None:
+            raise MirrorError(trouble.code, 503, trouble.message)
+        match = _TABLES.fullmatch(self.path)
+        if match is None:
+            raise MirrorError("NOT_FOUND", 404, f"nothing is served at {self.path}")
+        project, dataset, table, _ = match.groups()
+        if table is not None:
+            return _facts(project, dataset, table, self.mirror.version(f"{project}.{dataset}.{table}"))
+        names = self.mirror.names(f"{project}.{dataset}")
+        if not names:
+            raise MirrorError("NOT_FOUND", 404, f"Not found: Dataset {project}:{dataset}")
+        listed = [{"kind": "bigquery#table", **_reference(project, dataset, name)} for name in names]
+        return {"kind": "bigquery#tableList", "tables": listed, "totalItems": len(listed)}
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
+        """Keep quiet."""
+
+
+def _reference(project: str, dataset: str, table: str) -> dict[str, Any]:
+    reference = {"projectId": project, "datasetId": dataset, "tableId": table}
+    return {"id": f"{project}:{dataset}.{table}", "type": "TABLE", "tableReference": reference}
+
+
+def _facts(project: str, dataset: str, table: str, version: Version) -> dict[str, Any]:
+    return {
+        "kind": "bigquery#table",
+        **_reference(project, dataset, table),
+        "schema": {"fields": [_described(field) for field in version.rows.schema]},
+        "numRows": str(version.rows.num_rows),
+        "numBytes": str(version.rows.nbytes),
+        "lastModifiedTime": _milliseconds(version.loaded_at),
+        "etag": f"{table}-{_milliseconds(version.loaded_at)}",
+        "location": "US",
+    }
+
+
+def _milliseconds(instant: datetime) -> str:
+    return str(int(instant.timestamp() * 1000))
+
+
+_KINDS: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
+    (pa.types.is_integer, "INTEGER"),
+    (pa.types.is_boolean, "BOOLEAN"),
+    (pa.types.is_floating, "FLOAT"),
+    (pa.types.is_timestamp, "TIMESTAMP"),
+)
+
+
+def _described(field: pa.Field) -> dict[str, Any]:
+    kind = field.type.value_type if pa.types.is_list(field.type) else field.type
+    described = {"name": field.name, "mode": "NULLABLE" if kind == field.type else "REPEATED"}
+    if pa.types.is_struct(kind):
+        return {**described, "type": "RECORD", "fields": [_described(inner) for inner in kind]}
+    return {**described, "type": next((name for is_kind, name in _KINDS if is_kind(kind)), "STRING")}
+
+
+__all__ = ["Mirror", "Served", "Trouble", "serve_bigquery"]

@@ -1,0 +1,169 @@
+"""The demo's API port: posts, tags and pools as JSON, and the demo's own controls below ``/demo/``."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from danbooru_pipeline.demo.site.faults import POSTS_KEY
+from danbooru_pipeline.demo.site.http import BooruHandler, Reply, make_page, spoil_body
+from danbooru_pipeline.demo.site.queries import (
+    OTHERS_MAX,
+    POSTS_DEFAULT,
+    POSTS_MAX,
+    QueryError,
+    keep_only,
+    parse_only,
+    parse_page,
+    parse_tags,
+    refuse_record,
+    take_page,
+)
+
+LOGIN, API_KEY = "demo", "demo-key"
+_JSON = "application/json; charset=utf-8"
+
+
+def _make_json(data: object, status: int = 200) -> Reply:
+    return Reply(status, msgspec.json.encode(data), _JSON)
+
+
+def _make_error(error: QueryError) -> Reply:
+    body = {"success": False, "error": error.name, "message": str(error), "backtrace": []}
+    return _make_json(body, error.status)
+
+
+class ApiHandler(BooruHandler):
+    """One connection to the API."""
+
+    def do_GET(self) -> None:  # noqa: N802 - the base class looks for this name
+        """Answer a question."""
+        parts = urlsplit(self.path)
+        params = dict(parse_qsl(parts.query, keep_blank_values=True))
+        if parts.path.startswith("/demo/"):
+            self._answer_control(parts.path, params)
+            return
+        if self.turn_away():
+            return
+        limiter = self.booru.limiter
+        if limiter and not limiter.take():
+            self.booru.log.count("throttled")
+            self.send(make_page(429))
+            return
+        effect = None
+        try:
+            self._check_request(params)
+            name = self._name_request(parts.path)
+            self.booru.log.count(name)
+            if name == "posts":
+                effect = self.booru.faults.strike(POSTS_KEY)
+            reply = self._answer(name, parts.path, params)
+        except QueryError as error:
+            reply = _make_error(error)
+        body = spoil_body(reply.body, effect)
+        self.send_with_fault(Reply(reply.status, body, reply.content_type, reply.headers), effect)
+
+    def do_HEAD(self) -> None:  # noqa: N802 - the base class looks for this name
+        """Say what GET would send."""
+        self.do_GET()
+
+    def error_reply(self, status: int) -> Reply:
+        """Trouble of the site itself comes as JSON, trouble before it as a page."""
+        if status != 500:
+            return make_page(status)
+        return _make_error(QueryError(500, "ActiveRecord::QueryCanceled", "The database timed out running your query."))
+
+    def _check_request(self, params: Mapping[str, str]) -> None:
+        if int(self.headers.get("Content-Length") or 0) > 0:
+            self.close_connection = True
+            raise QueryError(400, "ActionController::BadRequest", "GET requests may not have a body.")
+        login, key = params.get("login"), params.get("api_key")
+        header = self.headers.get("Authorization", "")
+        if header.startswith("Basic "):
+            try:
+                login, _, key = base64.b64decode(header[6:], validate=True).decode().partition(":")
+            except (binascii.Error, UnicodeDecodeError):
+                login, key = "unreadable", ""
+        if (login or key) and (login, key) != (LOGIN, API_KEY):
+            self.booru.log.count("unauthorized")
+            raise QueryError(401, "SessionLoader::AuthenticationFailure", "Invalid API key")
+
+    @staticmethod
+    def _name_request(path: str) -> str:
+        if re.fullmatch(r"/posts/\d+\.json", path):
+            return "post"
+        names = {"/posts.json": "posts", "/tags.json": "tags", "/pools.json": "pools", "/counts/posts.json": "counts"}
+        return names.get(path, "other")
+
+    def _answer(self, name: str, path: str, params: Mapping[str, str]) -> Reply:
+        site, only = self.booru.now, parse_only(params.get("only", ""))
+        if name == "posts":
+            return self._answer_posts(params)
+        if name == "post":
+            record = site.records.get(int(path.removeprefix("/posts/").removesuffix(".json")))
+            if record is None:
+                raise refuse_record()
+            return _make_json(keep_only([record], only)[0])
+        if name == "counts":
+            condition = parse_tags(params.get("tags", ""))
+            return _make_json({"counts": {"posts": sum(map(condition, site.records.values()))}})
+        if name in {"tags", "pools"}:
+            records = list((site.tags if name == "tags" else site.pools).values())
+            page = parse_page(params, default=POSTS_DEFAULT, most=OTHERS_MAX)
+            return _make_json(keep_only(take_page(records, page), only))
+        raise QueryError(404, "ActionController::RoutingError", "That page was not found.")
+
+    def _answer_posts(self, params: Mapping[str, str]) -> Reply:
+        records, only = self.booru.now.records.values(), parse_only(params.get("only", ""))
+        if "md5" in params:
+            found = [record for record in records if record.get("md5") == params["md5"].lower()]
+            if not found:
+                raise refuse_record()
+            return _make_json(keep_only(found, only)[0])
+        page = parse_page(_with_limit_tag(params), default=POSTS_DEFAULT, most=POSTS_MAX)
+        condition = parse_tags(params.get("tags", ""))
+        return _make_json(keep_only(take_page(list(filter(condition, records)), page), only))
+
+    def _answer_control(self, path: str, params: Mapping[str, str]) -> None:
+        year = int(params.get("year") or self.booru.now.year)
+        answers: dict[str, Any] = {
+            "/demo/year": lambda: self.booru.now.year,
+            "/demo/truth": lambda: self.booru.truth(year, expunged=params.get("expunged") == "1"),
+            "/demo/kinds": lambda: self.booru.kinds(year),
+            "/demo/requests": lambda: {"counts": self.booru.log.counts(), "files": self.booru.log.files()},
+        }
+        answer = answers.get(path)
+        self.send(_make_json(answer()) if answer else make_page(404))
+
+    def do_PUT(self) -> None:  # noqa: N802 - the base class looks for this name
+        """Take a control."""
+        body = msgspec.json.decode(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
+        try:
+            if self.path == "/demo/year":
+                self.booru.set_year(int(body["year"]))
+            elif self.path == "/demo/fault":
+                self.booru.faults.set(body["key"], body["fault"])
+            else:
+                self.send(make_page(404))
+                return
+        except (KeyError, ValueError) as error:
+            self.send(_make_json({"message": str(error)}, 400))
+            return
+        self.send(_make_json({}))
+
+    def do_DELETE(self) -> None:  # noqa: N802 - the base class looks for this name
+        """Take back controls."""
+        undo = {"/demo/requests": self.booru.log.reset, "/demo/fault": self.booru.faults.clear}.get(self.path)
+        if undo:
+            undo()
+        self.send(_make_json({}) if undo else make_page(404))
+
+
+def _with_limit_tag(params: Mapping[str, str]) -> Mapping[str, str]:
+    """``limit:N`` among the tags counts when there is no parameter of that name."""
+    match = re.search(r"(?:^|\s)limit:(\d+)", params.get("tags", ""))
+    return {"limit": match[1], **params} if match else params

@@ -1,0 +1,128 @@
+"""The demo site's state: which year it is, what was asked of it, which faults are on. No HTTP."""
+
+import threading
+from collections import Counter
+from pathlib import Path
+
+from danbooru_pipeline.demo.bigquery.mirror import Mirror, load_site
+from danbooru_pipeline.demo.site.faults import Faults
+from danbooru_pipeline.demo.site.files import FileFacts, FileStore
+from danbooru_pipeline.demo.site.limits import LeakyBucket
+from danbooru_pipeline.demo.site.records import Record, Site, file_path, shown_md5
+from danbooru_pipeline.demo.site.world import World
+
+
+class RequestLog:
+    """What was asked since the last reset. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._files: list[str] = []
+
+    def count(self, kind: str) -> None:
+        """Note one request of a kind."""
+        with self._lock:
+            self._counts[kind] += 1
+
+    def count_file(self, path: str) -> None:
+        """Note one request for a file."""
+        with self._lock:
+            self._counts["files"] += 1
+            self._files.append(path)
+
+    def counts(self) -> dict[str, int]:
+        """How many requests of each kind."""
+        with self._lock:
+            return dict(self._counts)
+
+    def files(self) -> list[str]:
+        """Paths of files, in the order they were asked for."""
+        with self._lock:
+            return list(self._files)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._counts.clear()
+            self._files.clear()
+
+
+class Booru:
+    """One running demo site.
+
+    Attributes:
+        log: what was asked.
+        faults: what goes wrong on purpose.
+        limiter: None when the API takes any number of requests.
+        mirror: its tables in the embedded BigQuery; None when there is none.
+    """
+
+    def __init__(
+        self, world: World, files: Path, *, cdn_url: str, rate_limit: bool, mirror: Mirror | None = None
+    ) -> None:
+        self.mirror = mirror
+        self.log = RequestLog()
+        self.faults = Faults()
+        self.limiter = LeakyBucket() if rate_limit else None
+        self._world = world
+        self._store = FileStore(files, seed=world.seed)
+        self._cdn_url = cdn_url
+        self._lock = threading.Lock()
+        self._sites: dict[int, Site] = {}
+        self._now: Site | None = None
+        self._paths: dict[str, FileFacts] = {}
+
+    @property
+    def now(self) -> Site:
+        """The site as it is shown at present."""
+        if self._now is None:
+            raise RuntimeError("the demo site has no year yet; call set_year first")
+        return self._now
+
+    def site(self, year: int) -> Site:
+        """The site as of any year; makes the files that year needs, which takes a while the first time."""
+        with self._lock:
+            if year not in self._sites:
+                self._store.make([*self._world.as_of(year), *self._world.expunged(year)])
+                self._sites[year] = Site(self._world, year, self._store, self._cdn_url)
+            return self._sites[year]
+
+    def set_year(self, year: int) -> None:
+        """Show the site as of a year from now on."""
+        site = self.site(year)
+        # Hidden posts keep their files: whoever knows the MD5 can ask, and the request log tells.
+        found = ((post, self._store.facts(post)) for post in site.posts.values())
+        self._paths = {file_path(shown_md5(post, facts), post.kind.ext): facts for post, facts in found}
+        self._now = site
+        if self.mirror is not None:
+            load_site(self.mirror, site.records.values(), {"tags": site.tags.values(), "pools": site.pools.values()})
+
+    def find_file(self, path: str) -> FileFacts | None:
+        """Facts of the file that the CDN has at a path."""
+        return self._paths.get(path)
+
+    def read_file(self, facts: FileFacts) -> bytes:
+        """All bytes of a file."""
+        return self._store.read(facts)
+
+    def truth(self, year: int, *, expunged: bool) -> list[Record]:
+        """All posts as of a year, by ascending id."""
+        site = self.site(year)
+        records = [*site.records.values(), *(site.expunged if expunged else ())]
+        return sorted(records, key=lambda record: int(record["id"]))
+
+    def kinds(self, year: int) -> dict[str, list[int]]:
+        """Ids of the posts with each kind of file, and of those with a role of their own."""
+        found: dict[str, list[int]] = {}
+        for post in self.site(year).posts.values():
+            roles = {
+                "restricted": post.is_restricted,
+                "banned": post.is_banned,
+                "deleted": post.is_deleted,
+                "wrong_md5": post.has_wrong_md5,
+                "replaced": post.revision > 0,
+            }
+            for name in (post.kind.value, *(role for role, plays in roles.items() if plays)):
+                found.setdefault(name, []).append(post.id)
+        return found

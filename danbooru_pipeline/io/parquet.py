@@ -1,0 +1,176 @@
+"""Parquet in a release: read in batches, cut into shards, compared row by row. Memory stays bounded at any size."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from danbooru_pipeline.io.atomic import atomic_file
+
+SHARD_ROWS = 1_000_000
+ROW_GROUP_ROWS = 100_000
+BATCH_ROWS = 65_536
+
+
+def read_batches(path: Path, *, columns: Sequence[str] | None = None, rows: int = BATCH_ROWS) -> Iterator[pa.Table]:
+    """The rows of a Parquet file, some at a time."""
+    names = None if columns is None else list(columns)
+    with pq.ParquetFile(path) as file:
+        # One row group after the other: an iterator over all of them holds on to what it has read (measured).
+        for number in range(file.num_row_groups):
+            for batch in file.iter_batches(batch_size=rows, row_groups=[number], columns=names, use_threads=False):
+                yield pa.Table.from_batches([batch])
+
+
+def row_count(path: Path) -> int:
+    """How many rows a Parquet file has, from its footer."""
+    return int(pq.read_metadata(path).num_rows)
+
+
+def rechunk(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of exactly `rows` rows; the last one may be shorter."""
+    held: list[pa.Table] = []
+    held_rows = 0
+    for table in tables:
+        held.append(table)
+        held_rows += table.num_rows
+        if held_rows < rows:
+            continue
+        whole = pa.concat_tables(held)
+        full = held_rows - held_rows % rows
+        for start in range(0, full, rows):
+            yield whole.slice(start, rows)
+        held, held_rows = [whole.slice(full)], held_rows - full
+    if held_rows:
+        yield pa.concat_tables(held)
+
+
+def write_parquet(path: Path, chunks: Iterable[pa.Table], *, schema: pa.Schema, dictionary: Sequence[str]) -> None:
+    """Write each chunk as a row group; the file appears when all are written."""
+    with atomic_file(path) as file, _writer(file, schema, dictionary) as writer:
+        for chunk in chunks:
+            # A file's own schema metadata must not decide what a release carries.
+            writer.write_table(chunk.replace_schema_metadata(schema.metadata), row_group_size=max(1, chunk.num_rows))
+
+
+def _writer(file: object, schema: pa.Schema, dictionary: Sequence[str]) -> pq.ParquetWriter:
+    return pq.ParquetWriter(
+        file, schema, compression="zstd", compression_level=3, use_dictionary=list(dictionary), write_page_index=True
+    )
+
+
+def write_shards(
+    tables: Iterable[pa.Table],
+    rows: int,
+    *,
+    path_of: Callable[[int, int], Path],
+    schema: pa.Schema,
+    dictionary: Sequence[str],
+    shard_rows: int = SHARD_ROWS,
+) -> int:
+    """Cut `rows` rows into files of at most `shard_rows`; `path_of(n, of)` names them. Returns how many there are."""
+    shards = max(1, -(-rows // shard_rows))
+    # A shard is a whole number of row groups, so every chunk belongs to one file.
+    group_rows = min(ROW_GROUP_ROWS, shard_rows)
+    chunks = rechunk(tables, group_rows)
+    for shard in range(shards):
+        left = min(shard_rows, rows - shard * shard_rows)
+        groups = -(-left // group_rows)
+        first = (next(chunks) for _ in range(groups))
+        write_parquet(path_of(shard, shards), first, schema=schema, dictionary=dictionary)
+    return shards
+
+
+class TagCounter:
+    """Counts tags and their instances from ``tag_string``: a `tags` table counts posts that are not in the release."""
+
+    def __init__(self) -> None:
+        self._seen = pa.array([], pa.string())
+        self.instances = 0
+
+    @property
+    def tags(self) -> int:
+        """How many different tags there were."""
+        return len(self._seen)
+
+    def add(self, column: pa.ChunkedArray) -> None:
+        """Count the tags of some posts."""
+        for chunk in column.chunks:
+            names = pc.split_pattern(chunk, " ").flatten()
+            names = names.filter(pc.not_equal(names, ""))
+            self.instances += len(names)
+            self._seen = pc.unique(pa.concat_arrays([self._seen, pc.unique(names)]))
+
+
+class Side(StrEnum):
+    """How two lists of rows differ in one id."""
+
+    LEFT_ONLY = "left_only"
+    RIGHT_ONLY = "right_only"
+    TWICE = "twice"
+    DIFFERS = "differs"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One id in which two lists of rows differ."""
+
+    id: int
+    side: Side
+
+
+def differences(left: Iterable[pa.Table], right: Iterable[pa.Table]) -> Iterator[Difference]:
+    """What differs between two lists of rows that have the same columns and are sorted by id."""
+    other = _Sorted(right)
+    for chunk in left:
+        if chunk.num_rows:
+            yield from _chunk_differences(chunk, other.take_up_to(pc.max(chunk["id"]).as_py()))
+    for rest in other.rest():
+        yield from (Difference(id_, Side.RIGHT_ONLY) for id_ in rest["id"].to_pylist())
+
+
+class _Sorted:
+    """Rows sorted by id, taken from the front."""
+
+    def __init__(self, tables: Iterable[pa.Table]) -> None:
+        self._tables = iter(tables)
+        self._held: list[pa.Table] = []
+
+    def take_up_to(self, last: int) -> list[pa.Table]:
+        taken = []
+        while (table := self._next()) is not None:
+            within = pc.sum(pc.less_equal(table["id"], last)).as_py() or 0
+            taken.append(table.slice(0, within))
+            if within < table.num_rows:
+                self._held.append(table.slice(within))
+                break
+        return taken
+
+    def rest(self) -> Iterator[pa.Table]:
+        while (table := self._next()) is not None:
+            yield table
+
+    def _next(self) -> pa.Table | None:
+        # Not `yield from`: a generator that is left early would close the tables with it.
+        return self._held.pop() if self._held else next(self._tables, None)
+
+
+def _chunk_differences(left: pa.Table, found: list[pa.Table]) -> Iterator[Difference]:
+    right = pa.concat_tables(found) if found else left.slice(0, 0)
+    if left.equals(right):
+        return
+    left_rows, right_rows = ({row["id"]: row for row in side.to_pylist()} for side in (left, right))
+    for id_ in sorted(left_rows.keys() | right_rows.keys()):
+        if id_ not in right_rows:
+            yield Difference(id_, Side.LEFT_ONLY)
+        elif id_ not in left_rows:
+            yield Difference(id_, Side.RIGHT_ONLY)
+        elif left_rows[id_] != right_rows[id_]:
+            yield Difference(id_, Side.DIFFERS)
+    for side in (left, right):
+        counts = pc.value_counts(side["id"])
+        yield from (Difference(row["values"], Side.TWICE) for row in counts.to_pylist() if row["counts"] > 1)

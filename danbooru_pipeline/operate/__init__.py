@@ -1,0 +1,1 @@
+"""What an operator runs beside builds: doctor, preflight, forecast, status, readiness, scrub, removal, messages."""

@@ -1,0 +1,221 @@
+"""What a build would cost: requests, bytes, disk and days at the configured pace. A dry run, nothing is written.
+
+Once the posts of a year are swept the files to fetch are known one by one. Before that a survey of the source answers:
+where the year ends, how dense its ids are and how large its files, from some thirty requests.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.errors import SettingsError, SourceUnusable
+from danbooru_pipeline.fetch import BooruClient
+from danbooru_pipeline.layout import BUCKETS, Layout
+from danbooru_pipeline.operate.preflight import check_year, nearest_folder
+from danbooru_pipeline.posts import PostRow, parse_api_record
+from danbooru_pipeline.progress import human_bytes, human_seconds
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.sources.api import POSTS_PER_PAGE
+from danbooru_pipeline.sources.sweep import last_sweep_before
+from danbooru_pipeline.store.originals import plan_originals
+from danbooru_pipeline.years import cutoff
+
+#: Pages of posts that a survey looks at, spread over all ids.
+SURVEYED_PAGES: Final = 5
+#: Mean size of a 512px image, share of posts that get one, and bytes of a post's metadata in all its forms (measured on
+#: illustrations, and counted in the releases of 2018 to 2021).
+PX512_BYTES, PX512_SHARE, METADATA_BYTES = 58_000, 0.75, 3_000
+#: CPU seconds to check and optimise a megabyte: 0.41 of JPG and 1.3 of PNG, half of the bytes each (measured).
+IMAGE_CPU_SECONDS_PER_MB: Final = 0.85
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What a build of a year would cost.
+
+    Attributes:
+        exact: whether the posts are swept, so that files are known one by one; else all numbers are estimates.
+        posts: of the release.
+        files: to fetch.
+        unsized: of these, how many have no size in the metadata; they are counted with the mean of the others.
+        requests: of pages and of files.
+        bytes: to fetch.
+        disk_bytes: that store and release will take more than now.
+        free_bytes: on the disk of the root.
+        seconds: of waiting at the pace, which is `requests_per_second`.
+        cpu_seconds: of work on images, to be divided among the workers.
+    """
+
+    year: int
+    exact: bool
+    posts: int
+    files: int
+    unsized: int
+    requests: int
+    bytes: int
+    disk_bytes: int
+    free_bytes: int
+    requests_per_second: float
+    seconds: float
+    cpu_seconds: float
+    workers: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether the disk has room for it."""
+        return self.disk_bytes <= self.free_bytes
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"days": round(self.days, 2), "fits": self.fits}
+
+    @property
+    def days(self) -> float:
+        """Until it is done: waiting and work on images go on beside each other."""
+        return max(self.seconds, self.cpu_seconds / self.workers) / 86_400
+
+    def lines(self) -> list[str]:
+        """For people."""
+        about = "" if self.exact else "about "
+        lines = [
+            f"Danbooru{self.year}: {about}{self.posts:,} posts",
+            f"would download {about}{self.files:,} files ({human_bytes(self.bytes)}) in {self.requests:,} requests",
+            f"at {self.requests_per_second:g} requests/s that takes {human_seconds(self.seconds)}",
+            f"work on images takes {human_seconds(self.cpu_seconds / self.workers)} with {self.workers} workers",
+            f"would take {human_bytes(self.disk_bytes)} of disk, {human_bytes(self.free_bytes)} are free",
+        ]
+        if not self.fits:
+            lines[-1] += ": NOT ENOUGH; set DANBOORU_ROOT to a larger disk"
+        if self.unsized:
+            lines.append(f"{self.unsized:,} files have no size in the metadata and were counted with the mean")
+        if not self.exact:
+            lines.append("an estimate from a survey of the source; exact once the posts are swept")
+        return lines
+
+
+def forecast_year(context: RunContext, year: int) -> Forecast:
+    """Forecast the build of a year.
+
+    Raises:
+        SettingsError: an unknown year, or a source that cannot be surveyed.
+        SourceError: the source does not answer.
+    """
+    check_year(year, first=context.settings.first_year, now=context.now())
+    return _from_sweep(context, year) if context.layout.posts_report(year).exists() else _from_survey(context, year)
+
+
+def _from_sweep(context: RunContext, year: int) -> Forecast:
+    plans = [plan_originals(context, bucket, year) for bucket in BUCKETS]
+    fetch = [post for plan in plans for post in plan.fetch]
+    sizes = [post.file_size for post in fetch if post.file_size]
+    mean = sum(sizes) / len(sizes) if sizes else 0
+    unsized = len(fetch) - len(sizes)
+    posts = sum(len(plan.fetch) + len(plan.keep) + len(plan.settle) for plan in plans)
+    return cost_of(
+        context.settings,
+        year,
+        exact=True,
+        posts=posts,
+        files=len(fetch),
+        unsized=unsized,
+        size=sum(sizes) + int(mean * unsized),
+    )
+
+
+def _from_survey(context: RunContext, year: int) -> Forecast:
+    if context.settings.posts_source != "api":
+        raise SettingsError(
+            f"the posts of {year} are not swept, and only the API can be asked beforehand; run danbooru-pipeline build "
+            f"{year}, or set DANBOORU_POSTS_SOURCE=api",
+        )
+    survey = survey_source(context.client, cutoff(year))
+    known = _last_known_id(context.layout, year)
+    posts = round(survey.density * survey.last_id)
+    files = round(survey.density * survey.with_file * max(0, survey.last_id - known))
+    return cost_of(
+        context.settings, year, exact=False, posts=posts, files=files, unsized=0, size=round(files * survey.mean_bytes)
+    )
+
+
+def cost_of(settings: Settings, year: int, *, exact: bool, posts: int, files: int, unsized: int, size: int) -> Forecast:
+    """What it costs to fetch so many files of so many bytes in all; `docs/scale.md` is computed with it too."""
+    requests = files + -(-posts // POSTS_PER_PAGE)
+    return Forecast(
+        year=year,
+        exact=exact,
+        posts=posts,
+        files=files,
+        unsized=unsized,
+        requests=requests,
+        bytes=size,
+        disk_bytes=size + round(files * PX512_SHARE * PX512_BYTES) + posts * METADATA_BYTES,
+        free_bytes=shutil.disk_usage(nearest_folder(settings.root)).free,
+        requests_per_second=settings.pace,
+        seconds=requests / settings.pace,
+        cpu_seconds=size / 1e6 * IMAGE_CPU_SECONDS_PER_MB,
+        workers=settings.workers,
+    )
+
+
+def _last_known_id(layout: Layout, year: int) -> int:
+    """The last id of the newest earlier year that was swept: its files are in the store."""
+    earlier = last_sweep_before(layout, year)
+    return earlier.last_id if earlier else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a look at a source tells: its last id of a year, posts an id, files a post, and their mean size."""
+
+    last_id: int
+    density: float
+    with_file: float
+    mean_bytes: float
+
+
+def survey_source(client: BooruClient, limit: datetime) -> Survey:
+    """Find the last id up to a moment by halving, and look at some pages below it.
+
+    Raises:
+        SourceError: the source cannot be used.
+    """
+    newest = _page_below(client, None, 1)
+    if not newest:
+        raise SourceUnusable(f"{client.settings.api_url}/posts.json shows no posts; check DANBOORU_API_URL")
+    last = _last_id(lambda below: _page_below(client, below, 1), max(newest) + 1, limit)
+    spread = [round(last * (number + 1) / SURVEYED_PAGES) + 1 for number in range(SURVEYED_PAGES)]
+    pages = [page for below in spread if (page := _page_below(client, below, POSTS_PER_PAGE))]
+    ids = sum(max(page) - min(page) + 1 for page in pages)
+    rows = {id_: row for page in pages for id_, row in page.items()}
+    sizes = [row["file_size"] for row in rows.values() if row.get("md5") and row.get("file_size")]
+    return Survey(
+        last_id=last,
+        density=min(1.0, sum(map(len, pages)) / ids) if ids else 0.0,
+        with_file=len(sizes) / len(rows) if rows else 0.0,
+        mean_bytes=sum(sizes) / len(sizes) if sizes else 0.0,
+    )
+
+
+def _last_id(below: Callable[[int], Mapping[int, PostRow]], end: int, limit: datetime) -> int:
+    """The highest id below `end` that was created up to a moment; ids and creation times run together."""
+    last, low, high = 0, 1, end + 1  # nothing below `low` is too young, and something below `high` is, or it is the end
+    while high - low > 1:
+        middle = (low + high) // 2
+        page = below(middle)
+        highest = max(page, default=0)
+        if page and page[highest]["created_at"] > limit:
+            high = highest + 1
+        else:
+            last, low = max(last, highest), middle
+    return last
+
+
+def _page_below(client: BooruClient, below: int | None, limit: int) -> dict[int, PostRow]:
+    """The posts that stand below an id, or the newest ones, by id."""
+    answer = client.get_json("/posts.json", {"limit": limit, "page": f"b{below}" if below else "1"})
+    records = answer.value if answer.status == 200 and isinstance(answer.value, list) else []
+    rows = (parse_api_record(record) for record in records if isinstance(record, Mapping))
+    return {row["id"]: row for row in rows if isinstance(row, dict)}

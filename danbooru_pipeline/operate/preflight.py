@@ -1,0 +1,103 @@
+"""Everything that can be known to be wrong before a build begins. Leaves nothing behind when it refuses."""
+
+import contextlib
+import shutil
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.errors import SettingsError, StoreError
+from danbooru_pipeline.layout import BUCKETS, Layout, release_name
+from danbooru_pipeline.operate.status import is_closed
+from danbooru_pipeline.progress import human_bytes
+from danbooru_pipeline.store.originals import plan_originals
+from danbooru_pipeline.years import finished_years
+
+
+def check_build(context: RunContext, year: int) -> None:
+    """Refuse a build that cannot succeed: an unknown year, an unusable root, a source that does not answer.
+
+    Raises:
+        DanbooruPipelineError: with one line that says what to do.
+    """
+    check_year(year, first=context.settings.first_year, now=context.now())
+    check_root(context.settings.root, min_free_bytes=context.settings.min_free_bytes)
+    check_history(context.layout, year)
+    context.source.probe()
+
+
+def check_year(year: int, *, first: int, now: datetime) -> None:
+    """Refuse a year that has no release.
+
+    Raises:
+        SettingsError: it is before the first year, or not over.
+    """
+    years = finished_years(first, now=now)
+    if year in years:
+        return
+    if year < first:
+        raise SettingsError(f"there is no release {year}: the first is {first}; set DANBOORU_FIRST_YEAR to change that")
+    last = f"; the newest possible release is {years[-1]}" if years else ""
+    raise SettingsError(f"there is no release {year} yet: a release is made when its year is over{last}")
+
+
+def check_history(layout: Layout, year: int) -> None:
+    """Refuse to remake a release that a later one builds on: its metadata would be today's.
+
+    Raises:
+        SettingsError: both are published.
+    """
+    if is_closed(layout, year):
+        raise SettingsError(
+            f"{release_name(year)} is closed, since a later release was made from the same store; it stays as it is in "
+            f"{layout.release(year)}, build a year that has no later release",
+        )
+
+
+def check_space(context: RunContext, year: int) -> None:
+    """Refuse to begin with downloads that will not fit.
+
+    Raises:
+        StoreError: the files still to be fetched are larger than the free space.
+    """
+    plans = (plan_originals(context, bucket, year) for bucket in BUCKETS)
+    needed = sum(post.file_size or 0 for plan in plans for post in plan.fetch)
+    free = shutil.disk_usage(nearest_folder(context.layout.root)).free
+    if needed + context.settings.min_free_bytes > free:
+        raise StoreError(
+            f"the files to fetch take {human_bytes(needed)} and {context.layout.root} has {human_bytes(free)} free; "
+            "free some space, or set DANBOORU_ROOT to another disk, then run again",
+        )
+
+
+def check_root(root: Path, *, min_free_bytes: int) -> None:
+    """Refuse a root that cannot be written or has no space. Tried on the nearest folder that exists.
+
+    Raises:
+        StoreError: either.
+    """
+    nearest = nearest_folder(root)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".danbooru-pipeline-", dir=nearest):
+            pass
+        free = shutil.disk_usage(nearest).free
+    except OSError as error:
+        raise StoreError(
+            f"the root {root} cannot be written ({error.strerror or error}); set DANBOORU_ROOT to a folder that can",
+        ) from error
+    if free < min_free_bytes:
+        raise StoreError(
+            f"the disk of {root} has {human_bytes(free)} free, less than DANBOORU_MIN_FREE_BYTES "
+            f"({human_bytes(min_free_bytes)}); free some space or set DANBOORU_ROOT to another disk",
+        )
+
+
+def nearest_folder(path: Path) -> Path:
+    """The path itself, or the nearest one above it that exists."""
+    path = path.absolute()
+    for candidate in (path, *path.parents):
+        with contextlib.suppress(OSError):
+            if candidate.exists():
+                return candidate
+    return Path("/")

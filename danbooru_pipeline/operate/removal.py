@@ -1,0 +1,46 @@
+"""Removal as the operator runs it: what a takedown needs from the settings, and the private list of blocked files."""
+
+from collections.abc import Iterable
+
+from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.release import (
+    ManifestSummary,
+    Release,
+    TakedownPlan,
+    apply_takedown,
+    plan_takedown,
+    write_manifest,
+)
+from danbooru_pipeline.release.manifest.blocklist import blocked_ids, read_blocklist
+
+
+def manifest_without_blocked(context: RunContext, year: int) -> ManifestSummary:
+    """Write the manifest of a year; posts with a file on the blocklist are taken down first, everywhere.
+
+    Raises:
+        ReleaseRefused: it does not reconcile.
+        SettingsError: the blocklist cannot be read.
+    """
+    settings = context.image_settings.fingerprint()
+    blocklist = context.settings.hash_blocklist
+    hashes = read_blocklist(blocklist) if blocklist else frozenset()
+    summary = write_manifest(context.layout, year, px512_settings=settings)
+    ids = blocked_ids(context.layout, year, hashes)
+    if not ids:
+        return summary
+    take_down(context, plan_takedown(context.layout, ids))
+    return write_manifest(context.layout, year, px512_settings=settings)
+
+
+def take_down(context: RunContext, plan: TakedownPlan) -> list[Release]:
+    """Do what a plan says. Returns the releases that were made again."""
+    return apply_takedown(plan, created_at=context.now(), signing_key=context.settings.signing_key)
+
+
+def takedown_lines(releases: Iterable[Release]) -> list[str]:
+    """What was done, for people."""
+    return [
+        f"{release.name} {release.version} took the place of {release.replaces and release.replaces.version}: "
+        f"{release.counts.posts:,} posts"
+        for release in releases
+    ]

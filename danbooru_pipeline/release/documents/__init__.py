@@ -1,0 +1,1 @@
+"""What people and archives read of a release: card, datasheet, page, feed, citation, statistics, history."""

@@ -1,0 +1,151 @@
+"""``croissant.json``: the release as MLCommons Croissant 1.0, for tools that find and load datasets by it.
+
+Image files are described by their folder; what is loaded are the Parquet tables. Checksums are not repeated here but
+for single files: SHA256SUMS is their place, and Croissant's readers do not check them on sets of files.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from danbooru_pipeline.release.checksums import ARCHIVE, hash_file
+from danbooru_pipeline.release.release_json import Release
+from danbooru_pipeline.release.tables.tag_counts import TABLE as TAG_COUNTS
+
+_CONTEXT = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileProperty": "cr:fileProperty",
+    "fileObject": "cr:fileObject",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+
+#: What each set of rows is, by the name of its table.
+_TABLES = {
+    "posts": ("parquet/posts-*.parquet", "One row a post: its tags, rating, score, source and times."),
+    "files": ("manifest/files-*.parquet", "One row a post: what became of its file and of its 512px image, and why."),
+}
+_OURS = {TAG_COUNTS: "One row a tag and category: in how many posts of the release it is, by rating."}
+
+
+def croissant(folder: Path, release: Release, values: Mapping[str, Any]) -> bytes:
+    """The description of a release whose tables are written."""
+    sets = dict(_TABLES)
+    for table in values["side_tables"]:
+        sets[table] = (f"parquet/{table}-*.parquet", _OURS.get(table, f"The side table {table} of the site."))
+    about = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "name": release.name,
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "description": (
+            f"{values['title']}: {release.counts.posts:,} posts of a booru with their tags, "
+            f"{release.counts.originals:,} originals and {release.counts.px512:,} images of 512px."
+        ),
+        "creator": {"@type": "Organization", "name": values["maker"]},
+        "citeAs": values["original_citation"],
+        "license": "https://spdx.org/licenses/LicenseRef-see-NOTICE.html",
+        "url": values["address"] or f"https://example.invalid/{release.name}/",
+        "version": f"{release.version}.0",
+        "datePublished": values["day"],
+        "isLiveDataset": False,
+        "distribution": [_archive(folder), *(_file_set(name, pattern) for name, (pattern, _) in sets.items())],
+        "recordSet": [_record_set(folder, name, *about) for name, about in sets.items()],
+    }
+    return msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n"
+
+
+def _archive(folder: Path) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": ARCHIVE,
+        "name": ARCHIVE,
+        "description": "The metadata of all years as JSON lines.",
+        "contentUrl": ARCHIVE,
+        "encodingFormat": "application/x-xz",
+        "contentSize": f"{(folder / ARCHIVE).stat().st_size} B",
+        "sha256": hash_file(folder / ARCHIVE),
+    }
+
+
+def _file_set(name: str, pattern: str) -> dict[str, Any]:
+    # Without `containedIn`: with it, files validate and cannot be loaded.
+    return {
+        "@type": "cr:FileSet",
+        "@id": f"{name}-parquet",
+        "name": f"{name}-parquet",
+        "encodingFormat": "application/x-parquet",
+        "includes": pattern,
+    }
+
+
+def _record_set(folder: Path, name: str, pattern: str, description: str) -> dict[str, Any]:
+    schema = pq.read_schema(next(iter(sorted(folder.glob(pattern)))))
+    return {
+        "@type": "cr:RecordSet",
+        "@id": name,
+        "name": name,
+        "description": description,
+        **({"key": {"@id": f"{name}/id"}} if "id" in schema.names else {}),
+        # A list of objects has no simple type there; names and categories of tags are in other columns as well.
+        "field": [_field(name, field) for field in schema if not _holds_objects(field.type)],
+    }
+
+
+def _holds_objects(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) and pa.types.is_struct(kind.value_type))
+
+
+def _field(table: str, field: pa.Field) -> dict[str, Any]:
+    repeated = pa.types.is_list(field.type)
+    return {
+        "@type": "cr:Field",
+        "@id": f"{table}/{field.name}",
+        "name": field.name,
+        "dataType": _data_type(field.type.value_type if repeated else field.type),
+        **({"repeated": True} if repeated else {}),
+        "source": {"fileSet": {"@id": f"{table}-parquet"}, "extract": {"column": field.name}},
+    }
+
+
+def _data_type(kind: pa.DataType) -> str:
+    if pa.types.is_integer(kind):
+        return "sc:Integer"
+    if pa.types.is_boolean(kind):
+        return "sc:Boolean"
+    return "sc:DateTime" if pa.types.is_timestamp(kind) else "sc:Text"

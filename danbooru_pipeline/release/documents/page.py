@@ -1,0 +1,93 @@
+"""``index.html``: the release on one page that asks nobody for anything.
+
+Style, plots and the sample images are inside the file, there is no script, and everything that comes from tags, names
+or settings is escaped. Samples are of the ratings g and s only.
+"""
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyvips
+from markupsafe import Markup
+
+from danbooru_pipeline.outcomes import REASONS, Reason
+from danbooru_pipeline.release.documents.bar_charts import horizontal_bars, vertical_bars
+from danbooru_pipeline.release.documents.statistics import Bar, Statistics, TagBar
+from danbooru_pipeline.release.templating import render
+
+_RATINGS = {"g": "general", "s": "sensitive", "q": "questionable", "e": "explicit", "?": "unknown"}
+_SAFE_BEFORE = 2022
+_THUMBNAIL = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A chart with its heading."""
+
+    title: str
+    svg: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A small copy of a 512px image, as a data address."""
+
+    id: int
+    path: str
+    data: str
+
+
+def render_page(folder: Path, values: Mapping[str, Any]) -> bytes:
+    """The page of a tree whose tables and images are there."""
+    numbers: Statistics = values["stats"]
+    plots = list(_plots(numbers, values["release"]))
+    return render("index.html", plots=plots, samples=list(_samples(folder, numbers.samples)), **values)
+
+
+def _plots(numbers: Statistics, release: Any) -> Iterator[Plot]:
+    def plot(title: str, svg: str) -> Plot:
+        return Plot(title, Markup(svg))  # noqa: S704 - made by `plots`, which escapes every text
+
+    names = _RATINGS | ({"s": "safe"} if release.year < _SAFE_BEFORE else {})
+    yield plot("Posts by year of upload", vertical_bars("Posts by year of upload", numbers.years))
+    counts = {bar.name: bar.count for bar in numbers.ratings}
+    ratings = [
+        Bar(names.get(name, name), counts[name]) for name in sorted(counts, key=lambda name: (*names, name).index(name))
+    ]
+    yield plot("Ratings", horizontal_bars("Ratings", ratings))
+    yield plot("File types", horizontal_bars("File types", numbers.types))
+    yield plot("Tags per post", vertical_bars("Tags per post", numbers.tags_per_post))
+    yield plot("Top tags", horizontal_bars("Top tags", list(_bars(numbers.top_tags))))
+    growing = [Bar(tag.name, tag.fresh) for tag in numbers.growing]
+    notes = [f"{tag.fresh:,} of {tag.count:,}" for tag in numbers.growing]
+    yield plot(f"Fastest-growing tags in {release.year}", horizontal_bars("Fastest-growing tags", growing, note=notes))
+    yield plot("Sizes of originals", horizontal_bars("Sizes of originals", numbers.sizes))
+    yield plot(
+        "Originals that are not here, by reason", horizontal_bars("Missing originals", _reasons(release, "original"))
+    )
+    yield plot("No 512px image, by reason", horizontal_bars("Missing 512px images", _reasons(release, "px512")))
+
+
+def _bars(tags: Iterable[TagBar]) -> Iterator[Bar]:
+    return (Bar(tag.name, tag.count) for tag in tags)
+
+
+def _reasons(release: Any, what: str) -> list[Bar]:
+    """Reasons by frequency, without those that go with a file."""
+    counts = release.reasons.get(what, {}).items()
+    missing = [(name, count) for name, count in counts if REASONS[Reason(name)][0] != "ok"]
+    return [Bar(name.replace("_", " "), count) for name, count in sorted(missing, key=lambda item: (-item[1], item[0]))]
+
+
+def _samples(folder: Path, chosen: Iterable[tuple[int, str]]) -> Iterator[Sample]:
+    """Thumbnails; an image that cannot be read is left out, verification names it."""
+    for id_, path in chosen:
+        try:
+            image = pyvips.Image.thumbnail(str(folder / path), _THUMBNAIL)
+            data = image.jpegsave_buffer(Q=70, keep="none")
+        except pyvips.Error:
+            continue
+        yield Sample(id_, path, "data:image/jpeg;base64," + base64.b64encode(data).decode())

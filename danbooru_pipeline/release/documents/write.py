@@ -1,0 +1,148 @@
+"""All papers of a tree whose tables, images and metadata are there, in the order in which they depend on each other.
+
+They are rendered from the numbers of RELEASE.json, from what is counted in the release's own tables, and from the
+operator's options; so the same release has the same papers, whoever makes them and whenever.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.layout import metadata_path
+from danbooru_pipeline.posts.takedowns import Takedowns
+from danbooru_pipeline.release.changes import Changes, write_changes
+from danbooru_pipeline.release.checksums import ARCHIVE
+from danbooru_pipeline.release.documents.croissant import croissant
+from danbooru_pipeline.release.documents.history import ORIGINAL_CITATION, ORIGINALS
+from danbooru_pipeline.release.documents.options import DocumentOptions
+from danbooru_pipeline.release.documents.page import render_page
+from danbooru_pipeline.release.documents.statistics import Statistics, gather_statistics
+from danbooru_pipeline.release.documents.torrent import write_torrent
+from danbooru_pipeline.release.release_json import Release
+from danbooru_pipeline.release.signing import ALLOWED_SIGNERS, allowed_signers
+from danbooru_pipeline.release.tables.image_rows import write_image_rows
+from danbooru_pipeline.release.tables.side_tables import write_side_tables
+from danbooru_pipeline.release.tables.tag_counts import TABLE as TAG_COUNTS
+from danbooru_pipeline.release.tables.webdataset import write_webdataset
+from danbooru_pipeline.release.templating import render
+from danbooru_pipeline.years import cutoff
+
+REMOVED, CROISSANT, PAGE, FEED = "removed.txt", "croissant.json", "index.html", "feed.atom"
+
+#: Papers that are a template, filled in.
+TEXTS = (
+    *("README.md", "DATASHEET.md", "NOTICE.md", "CHANGELOG.md", "CITATION.cff", "citation.bib"),
+    *("rsyncd.conf", "mirror.sh", "ANNOUNCEMENT.txt", FEED),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperJob:
+    """A tree that gets its papers.
+
+    Attributes:
+        earlier: the release of an earlier year that changes are counted from.
+        standing: the published version of the same year that this one takes the place of.
+    """
+
+    folder: Path
+    release: Release
+    options: DocumentOptions
+    takedowns: Takedowns
+    earlier: Path | None
+    standing: Path | None
+    threads: int
+
+
+def write_documents(job: PaperJob) -> None:
+    """Write everything that is neither image, metadata nor sum."""
+    folder, release = job.folder, job.release
+    side = write_side_tables(folder, _side_tables(job))
+    write_atomic(folder / REMOVED, job.takedowns.tombstones)
+    write_image_rows(folder)
+    shards = 0
+    if job.options.webdataset:
+        shards = write_webdataset(folder, folder, mtime=int(cutoff(release.year).timestamp()))
+    if job.options.torrent:
+        write_torrent(folder / ARCHIVE, url=_address(job))
+    if job.options.signer:
+        write_atomic(folder / ALLOWED_SIGNERS, allowed_signers(job.options.signer))
+    numbers = gather_statistics(folder, threads=job.threads)
+    values = _values(job, numbers, side=side, shards=shards)
+    write_atomic(folder / CROISSANT, croissant(folder, release, values))
+    write_atomic(folder / PAGE, render_page(folder, values))
+    for name in TEXTS:
+        write_atomic(folder / name, render(name, **values))
+    _write_changes(job)
+
+
+def _side_tables(job: PaperJob) -> dict[str, Path]:
+    year = job.release.year
+    ending = metadata_path(year, "", 0).rpartition("/")[2]
+    folder = job.folder / "metadata" / str(year)
+    names = sorted(path.name.removesuffix(ending) for path in folder.glob(f"*{ending}"))
+    return {name: job.folder / metadata_path(year, name, 0) for name in names if name not in {"posts", str(year)}}
+
+
+def _values(job: PaperJob, numbers: Statistics, *, side: Mapping[str, int], shards: int) -> dict[str, Any]:
+    """What templates may use."""
+    release, options = job.release, job.options
+    return {
+        "release": release,
+        "title": f"Danbooru{release.year}",
+        "maker": options.maker,
+        "contact": options.contact,
+        "url": options.url,
+        "address": _address(job),
+        "signer": options.signer,
+        "torrent": options.torrent,
+        "stats": numbers,
+        "side_tables": [*(name for name, rows in side.items() if rows), *([TAG_COUNTS] if release.counts.tags else [])],
+        "shards": shards,
+        "day": release.created_at[:10],
+        "month": datetime.fromisoformat(release.created_at).strftime("%B"),
+        "events": [*release.history, release.event],
+        "originals": ORIGINALS,
+        "original_citation": ORIGINAL_CITATION,
+        "earlier": job.earlier is not None,
+        "json": msgspec.json.encode,
+        "labels": _labels(job),
+    }
+
+
+def _address(job: PaperJob) -> str:
+    """Where the release is served; empty when nobody said."""
+    return f"{job.options.url}/{job.release.name}/" if job.options.url else ""
+
+
+def _labels(job: PaperJob) -> dict[str, Path]:
+    """What lists of changes there are, and the releases that they begin with."""
+    labels: dict[str, Path] = {}
+    release = job.release
+    if job.earlier is not None and release.previous is not None:
+        labels[f"{release.year}-from-{release.previous.name[-4:]}"] = job.earlier
+    if job.standing is not None and release.replaces is not None:
+        labels[f"{release.version}-from-{release.replaces.version}"] = job.standing
+    return labels
+
+
+def _write_changes(job: PaperJob) -> list[Changes]:
+    labels = _labels(job)
+    return [
+        write_changes(
+            job.folder,
+            old,
+            job.release,
+            label=label,
+            labels=labels,
+            taken_down=job.takedowns.ids,
+            removed_paths=job.takedowns.paths,
+            threads=job.threads,
+        )
+        for label, old in labels.items()
+    ]

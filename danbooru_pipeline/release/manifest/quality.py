@@ -1,0 +1,142 @@
+"""Questions asked of a manifest before it becomes a release, answered with numbers. Pure but for reading files.
+
+What does not add up is a problem and stops the release; what merely differs from last year is a drift and is shown.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from danbooru_pipeline.io.parquet import read_batches
+from danbooru_pipeline.layout import BUCKETS, Layout
+from danbooru_pipeline.outcomes import REASONS, Reason, Status
+from danbooru_pipeline.store.plan import list_files
+from danbooru_pipeline.years import sfw_ratings
+
+#: Above these shares of all posts a reason is worth a look.
+MAX_MISSING_SHARE: Final = 0.001
+#: A share that moved by more than this between two years is worth a look, and so is a mean that moved by a tenth.
+MAX_SHARE_MOVE: Final = 0.02
+MAX_MEAN_MOVE: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Px512Balance:
+    """Rows with an SFW rating, and what became of them. They balance when nothing is unexplained.
+
+    Attributes:
+        explained: SFW rows without a 512px image that have a reason.
+        files: 512px images of the manifest that are in the store.
+    """
+
+    sfw_rows: int
+    images: int
+    explained: int
+    files: int
+
+    @property
+    def balances(self) -> bool:
+        """Whether every SFW row has its image or a reason, and every image its file."""
+        return self.sfw_rows == self.images + self.explained and self.files == self.images
+
+
+def px512_balance(layout: Layout, year: int) -> Px512Balance:
+    """Count the SFW rows of the posts themselves, not of the manifest, and the files themselves."""
+    sfw = pa.array(sfw_ratings(year))
+    posts = pq.read_table(layout.posts(year), columns=["rating"])["rating"]
+    sfw_rows = pc.sum(pc.is_in(posts, value_set=sfw)).as_py() or 0
+    images = explained = files = 0
+    for table in read_batches(layout.manifest(year), columns=("rating", "px512_status", "px512_reason")):
+        rows = table.filter(pc.is_in(table["rating"].cast(pa.string()), value_set=sfw))
+        made = pc.sum(pc.equal(rows["px512_status"].cast(pa.string()), str(Status.OK))).as_py() or 0
+        images += made
+        explained += rows.num_rows - rows["px512_reason"].null_count
+    wanted = _px512_names(layout, year)
+    for bucket in BUCKETS:
+        if bucket in wanted:
+            files += len(wanted[bucket] & list_files(layout.px512_bucket(bucket)).keys())
+    return Px512Balance(sfw_rows=sfw_rows, images=images, explained=explained, files=files)
+
+
+def _px512_names(layout: Layout, year: int) -> dict[str, set[str]]:
+    """Names of the 512px images of a manifest, by bucket."""
+    names: dict[str, set[str]] = {}
+    for table in read_batches(layout.manifest(year), columns=("px512_path",)):
+        for path in table["px512_path"].drop_null().to_pylist():
+            _, bucket, name = path.split("/")
+            names.setdefault(bucket, set()).add(name)
+    return names
+
+
+def missing_shares(reasons: Mapping[str, int], posts: int) -> dict[str, float]:
+    """Reason -> share of all posts whose file is not there for it; md5_differs, which is there, is left out."""
+    return {
+        name: count / max(posts, 1)
+        for name, count in sorted(reasons.items(), key=lambda item: -item[1])
+        if REASONS[Reason(name)][0] is not Status.OK
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composition:
+    """What a year is made of: shares of its posts by rating and by file type, and its mean number of tags a post."""
+
+    posts: int
+    ratings: Mapping[str, float]
+    types: Mapping[str, float]
+    tags_per_post: float
+
+
+def composition(layout: Layout, year: int) -> Composition | None:
+    """What a year is made of; None when its posts are not there."""
+    if not layout.posts(year).exists():
+        return None
+    table = pq.read_table(layout.posts(year), columns=["rating", "file_ext", "tag_string"])
+    tags = pc.sum(pc.add(pc.count_substring(table["tag_string"], " "), pc.cast(_has_text(table), pa.int32()))).as_py()
+    return Composition(
+        posts=table.num_rows,
+        ratings=_shares(table["rating"]),
+        types=_shares(table["file_ext"]),
+        tags_per_post=(tags or 0) / max(table.num_rows, 1),
+    )
+
+
+def _has_text(table: pa.Table) -> pa.ChunkedArray:
+    return pc.greater(pc.utf8_length(table["tag_string"]), 0)
+
+
+def _shares(column: pa.ChunkedArray) -> dict[str, float]:
+    counts = {str(row["values"]): row["counts"] for row in pc.value_counts(column).to_pylist()}
+    total = max(sum(counts.values()), 1)
+    return {name: count / total for name, count in sorted(counts.items(), key=lambda item: -item[1])}
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One number of two years; `moved` when it is worth a look."""
+
+    name: str
+    before: float
+    now: float
+    moved: bool
+
+
+def drift(before: Composition, now: Composition) -> list[Drift]:
+    """The numbers of two years beside each other, the largest moves first."""
+    found = [
+        _share_drift(f"{what} {name}", then.get(name, 0.0), today.get(name, 0.0))
+        for what, then, today in (("rating", before.ratings, now.ratings), ("type", before.types, now.types))
+        for name in sorted({*then, *today})
+    ]
+    means = before.tags_per_post, now.tags_per_post
+    moved = abs(means[1] - means[0]) > MAX_MEAN_MOVE * max(means[0], 1e-9)
+    found.sort(key=lambda each: -abs(each.now - each.before))
+    return [Drift("tags per post", *means, moved), *found]
+
+
+def _share_drift(name: str, before: float, now: float) -> Drift:
+    return Drift(name, before, now, abs(now - before) > MAX_SHARE_MOVE)

@@ -1,0 +1,197 @@
+"""The manifest of a release: the frozen ledgers, one row per post, sorted by id. No network, no clock.
+
+It is written only when posts, ledgers and files of all 1000 buckets reconcile; what does not is named, row by row.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
+from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
+from danbooru_pipeline.io.parquet import ROW_GROUP_ROWS, Side, differences, read_batches, rechunk, write_parquet
+from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, Layout
+from danbooru_pipeline.outcomes import Reason, Status, status_of
+from danbooru_pipeline.posts import read_posts
+from danbooru_pipeline.progress import Progress, silent
+from danbooru_pipeline.release.manifest.reconcile import ManifestRow, reconcile_bucket
+from danbooru_pipeline.release.manifest.summary import ManifestSummary, Tally
+from danbooru_pipeline.store.ledger import read_ledger
+from danbooru_pipeline.store.plan import list_files
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.int64(), nullable=False),
+        pa.field("bucket", pa.string(), nullable=False),
+        ("rating", pa.string()),
+        pa.field("status", pa.string(), nullable=False),
+        ("reason", pa.string()),
+        ("path", pa.string()),
+        ("size", pa.int64()),
+        ("sha256", pa.string()),
+        ("source_md5", pa.string()),
+        ("source_size", pa.int64()),
+        ("source_md5_matches", pa.bool_()),
+        ("fetched_md5", pa.string()),
+        ("file_type", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("pages", pa.int32()),
+        ("flags", pa.list_(pa.string())),
+        ("alpha", pa.bool_()),
+        ("color_space", pa.string()),
+        ("has_profile", pa.bool_()),
+        ("orientation", pa.int8()),
+        ("optimized", pa.bool_()),
+        ("optimized_by", pa.string()),
+        ("kept", pa.string()),
+        pa.field("px512_status", pa.string(), nullable=False),
+        ("px512_reason", pa.string()),
+        ("px512_path", pa.string()),
+        ("px512_size", pa.int64()),
+        ("px512_sha256", pa.string()),
+        ("px512_background", pa.string()),
+        ("px512_flags", pa.list_(pa.string())),
+        pa.field("first_release", pa.int16(), nullable=False),
+    ],
+    metadata={"danbooru_pipeline.schema": "1"},
+)
+
+#: Columns with few values.
+MANIFEST_DICTIONARY = ("bucket", "rating", "status", "reason", "file_type", "px512_status", "px512_reason")
+
+#: Columns that the posts have too; they must agree.
+SHARED_COLUMNS = ("id", "source_md5", "rating")
+POSTS_COLUMNS = ("id", "md5", "rating")
+
+#: More pending posts than this are an outage, not a release: as many, or this share of all posts if that is more.
+PENDING_POSTS = 20
+PENDING_SHARE = 0.1
+
+_SUMMARY_KEY = b"danbooru_pipeline.summary"
+_RANGE_IDS = 200_000
+_SHOWN = 5
+
+
+def write_manifest(layout: Layout, year: int, *, px512_settings: str, progress: Progress = silent) -> ManifestSummary:
+    """Unite the ledgers of all buckets with the posts of a year.
+
+    Raises:
+        ReleaseRefused: they do not reconcile (all rows are in ``unreconciled.txt``), or too many posts are pending.
+        ReleaseError: the year has no posts yet.
+    """
+    if not layout.posts(year).exists():
+        raise ReleaseError(f"there are no posts of {year}; build `posts` first")
+    tally = Tally()
+    digest = hashlib.sha256()
+    problems: list[str] = []
+    with ExternalGroupBy(MANIFEST_SCHEMA, key=by_id_range(_RANGE_IDS), folder=layout.metadata(year)) as by_range:
+        for done, bucket in enumerate(BUCKETS):
+            rows, wrong = _reconcile(layout, year, bucket, px512_settings=px512_settings)
+            problems += wrong
+            if rows:
+                digest.update(msgspec.json.encode(rows))
+                table = manifest_table(rows)
+                tally.add(table)
+                by_range.add(table)
+            progress("buckets", done + 1, BUCKET_COUNT)
+        # A stale slice of a bucket would agree with its ledger, and not with the posts that are released.
+        problems = problems or list(_against_posts(layout.posts(year), (table for _, table in by_range.groups())))
+        summary = tally.summary(digest.hexdigest())
+        _refuse(layout, year, problems, summary)
+        write_manifest_table(layout.manifest(year), (table for _, table in by_range.groups()), summary)
+    return summary
+
+
+def _reconcile(layout: Layout, year: int, bucket: str, *, px512_settings: str) -> tuple[list[ManifestRow], list[str]]:
+    return reconcile_bucket(
+        read_posts(layout.posts_bucket(year, bucket), refreshed=layout.refreshed(year, bucket)),
+        read_ledger(layout.ledger(bucket)),
+        list_files(layout.original_bucket(bucket)),
+        list_files(layout.px512_bucket(bucket)),
+        year=year,
+        px512_settings=px512_settings,
+    )
+
+
+def manifest_table(rows: Iterable[ManifestRow]) -> pa.Table:
+    """Rows as an Arrow table of `MANIFEST_SCHEMA`."""
+    held = list(rows)
+    columns = [pa.array([getattr(row, f.name) for row in held], f.type) for f in MANIFEST_SCHEMA]
+    return pa.Table.from_arrays(columns, schema=MANIFEST_SCHEMA)
+
+
+def post_keys(path: Path) -> Iterator[pa.Table]:
+    """What posts and manifest have in common, as the posts have it, under the names of the manifest."""
+    for table in read_batches(path, columns=POSTS_COLUMNS):
+        yield pa.Table.from_arrays([table[name].cast(_plain(name)) for name in POSTS_COLUMNS], list(SHARED_COLUMNS))
+
+
+def manifest_keys(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same, as the manifest has it."""
+    for table in tables:
+        yield pa.Table.from_arrays([table[name].cast(_plain(name)) for name in SHARED_COLUMNS], list(SHARED_COLUMNS))
+
+
+def _plain(column: str) -> pa.DataType:
+    return pa.int64() if column == "id" else pa.string()
+
+
+def _against_posts(posts: Path, manifest: Iterable[pa.Table]) -> Iterator[str]:
+    said = {
+        Side.LEFT_ONLY: "is in the posts but in no bucket; build `posts_by_bucket` again",
+        Side.RIGHT_ONLY: "is in a bucket but not in the posts; build `posts_by_bucket` again",
+        Side.TWICE: "has more than one post",
+        Side.DIFFERS: "its bucket has another MD5 or rating than the posts; build `posts_by_bucket` again",
+    }
+    for difference in differences(post_keys(posts), manifest_keys(manifest)):
+        yield f"{difference.id}: {said[difference.side]}"
+
+
+def _refuse(layout: Layout, year: int, problems: Sequence[str], summary: ManifestSummary) -> None:
+    """Stop when there is something that must not be released."""
+    report = layout.unreconciled(year)
+    if problems:
+        ordered = sorted(problems, key=lambda line: int(line.partition(":")[0]))
+        write_atomic(report, "".join(f"{line}\n" for line in ordered).encode())
+        shown = "; ".join(ordered[:_SHOWN]) + ("; …" if len(ordered) > _SHOWN else "")
+        raise ReleaseRefused(
+            f"{len(ordered)} rows of {year} do not reconcile ({shown}); see {report}, then build those buckets again",
+            rows=ordered,
+        )
+    report.unlink(missing_ok=True)
+    if summary.pending > max(PENDING_POSTS, PENDING_SHARE * summary.posts):
+        reasons = summary.reasons["original"].items()
+        why = ", ".join(f"{name} {count}" for name, count in reasons if status_of(Reason(name)) is Status.PENDING)
+        raise ReleaseRefused(
+            f"{summary.pending} of {summary.posts} posts of {year} are pending ({why}), which is an outage and not a "
+            "release; run the build again"
+        )
+
+
+def write_manifest_table(path: Path, tables: Iterable[pa.Table], summary: ManifestSummary) -> None:
+    """Write rows sorted by id. The summary travels in the file, so that nobody takes it for another manifest's."""
+    metadata = {**MANIFEST_SCHEMA.metadata, _SUMMARY_KEY: msgspec.json.encode(summary)}
+    schema = MANIFEST_SCHEMA.with_metadata(metadata)
+    write_parquet(path, rechunk(tables, ROW_GROUP_ROWS), schema=schema, dictionary=MANIFEST_DICTIONARY)
+
+
+def read_summary(layout: Layout, year: int) -> ManifestSummary:
+    """The numbers of a manifest that was written.
+
+    Raises:
+        ReleaseError: there is none, or it is damaged.
+    """
+    path = layout.manifest(year)
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        return msgspec.json.decode(metadata[_SUMMARY_KEY], type=ManifestSummary)
+    except FileNotFoundError:
+        raise ReleaseError(f"there is no manifest of {year}; build `release_manifest` first") from None
+    except (pa.ArrowException, OSError, KeyError, msgspec.MsgspecError) as error:
+        raise ReleaseError(f"{path} cannot be read ({error}); build `release_manifest` again") from error

@@ -1,0 +1,238 @@
+"""RELEASE.json: what a release is, in numbers. It is written last; a tree without it is not a release."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from danbooru_pipeline.errors import NotARelease, ReleaseError
+from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.layout import Layout, release_name
+from danbooru_pipeline.progress import human_bytes
+
+RELEASE_JSON = "RELEASE.json"
+SHA256SUMS = "SHA256SUMS"
+SIGNATURE = "SHA256SUMS.sig"
+
+_FOLDER = re.compile(re.escape(release_name(0)[:-1]) + "[0-9]{4}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseRef:
+    """One exact release, named by another."""
+
+    name: str
+    version: str
+    sha256sums_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """What made a release."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many there are. `rejected` records of the source are not posts of the release."""
+
+    posts: int
+    originals: int
+    px512: int
+    tags: int
+    tag_instances: int
+    pending: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bytes:
+    """Bytes of the files as shipped, and what optimisation took off the originals."""
+
+    originals: int
+    px512: int
+    saved: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryCount:
+    """Tags of one category: how many there are, how many are new, and in how many posts they are in all."""
+
+    tags: int
+    new: int
+    instances: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatingCount:
+    """Posts of one rating, and all instances of tags in them."""
+
+    posts: int
+    instances: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagStatistics:
+    """Sums of the counts, as RELEASE.json has them.
+
+    Attributes:
+        tags_per_post: mean, median and most tags of a post.
+        new_tags: tags that no post from before the release's year has.
+    """
+
+    posts: int = 0
+    tags: int = 0
+    tag_instances: int = 0
+    tags_per_post: dict[str, float] = field(default_factory=dict)
+    new_tags: int = 0
+    by_category: dict[str, CategoryCount] = field(default_factory=dict)
+    by_rating: dict[str, RatingCount] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """Digests of what a release was made from; equal ones make an equal release."""
+
+    manifest: str
+    posts: str
+    side_tables: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One release that was made, as later ones remember it.
+
+    Attributes:
+        removed: posts that were taken down up to then.
+    """
+
+    name: str
+    version: str
+    created_at: str
+    posts: int
+    originals: int
+    bytes: int
+    tags: int
+    tag_instances: int
+    last_id: int
+    removed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """RELEASE.json.
+
+    Attributes:
+        version: ``2021.0`` first, ``2021.1`` when the release of the year is made again from other inputs.
+        previous: the newest release of an earlier year.
+        replaces: the version of the same year that this one took the place of.
+        options: what the operator chose about the papers.
+        history: all releases before this one that its folder's makers knew of, oldest first.
+        tag_statistics: sums of ``parquet/tag_counts-….parquet``.
+        taken_down: posts that are in no release any more, up to the last id; ``removed.txt`` names them.
+    """
+
+    name: str
+    year: int
+    version: str
+    cutoff: str
+    last_id: int
+    sfw_ratings: list[str]
+    counts: Counts
+    bytes: Bytes
+    reasons: dict[str, dict[str, int]]
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    image_settings: dict[str, Any] = field(default_factory=dict)
+    inputs: Inputs
+    previous: ReleaseRef | None = None
+    replaces: ReleaseRef | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    history: list[Event] = field(default_factory=list)
+    tag_statistics: TagStatistics = field(default_factory=TagStatistics)
+    taken_down: int = 0
+    sha256sums_sha256: str
+    created_at: str
+    tool: Tool
+
+    @property
+    def ref(self) -> ReleaseRef:
+        """How others name this release."""
+        return ReleaseRef(name=self.name, version=self.version, sha256sums_sha256=self.sha256sums_sha256)
+
+    @property
+    def event(self) -> Event:
+        """How later releases remember this one."""
+        return Event(
+            name=self.name,
+            version=self.version,
+            created_at=self.created_at,
+            posts=self.counts.posts,
+            originals=self.counts.originals,
+            bytes=self.bytes.originals + self.bytes.px512,
+            tags=self.counts.tags,
+            tag_instances=self.counts.tag_instances,
+            last_id=self.last_id,
+            removed=self.taken_down,
+        )
+
+
+def instant_text(instant: datetime) -> str:
+    """An instant as RELEASE.json writes it: ``2021-12-31T23:59:59.999Z``."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def write_release(folder: Path, release: Release) -> None:
+    """Write RELEASE.json, read-only."""
+    path = folder / RELEASE_JSON
+    write_atomic(path, msgspec.json.format(msgspec.json.encode(release), indent=2) + b"\n")
+    path.chmod(0o444)
+
+
+def read_release(folder: Path) -> Release:
+    """Read RELEASE.json.
+
+    Raises:
+        NotARelease: the folder has none.
+        ReleaseError: it cannot be read.
+    """
+    path = folder / RELEASE_JSON
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Release)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotARelease(f"{folder} has no {RELEASE_JSON}; give the folder of a finished release") from None
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"{path} cannot be read ({error}); take it from another copy of the release") from error
+
+
+def published(layout: Layout) -> dict[int, Path]:
+    """Year -> folder of every release that is published, oldest first."""
+    if not layout.releases.is_dir():
+        return {}
+    years = sorted(int(entry.name[-4:]) for entry in layout.releases.iterdir() if _FOLDER.fullmatch(entry.name))
+    return {year: layout.release(year) for year in years if (layout.release(year) / RELEASE_JSON).is_file()}
+
+
+def release_lines(release: Release, folder: Path) -> list[str]:
+    """What a release holds, for people."""
+    counts, size = release.counts, release.bytes
+    reasons = [
+        f"  {what}: " + ", ".join(f"{name} {count:,}" for name, count in sorted(by_reason.items()))
+        for what, by_reason in release.reasons.items()
+        if by_reason
+    ]
+    headline = (
+        f"{release.name} {release.version}: {counts.posts:,} posts up to id {release.last_id:,}, "
+        f"{counts.originals:,} originals ({human_bytes(size.originals)}, {human_bytes(size.saved)} saved), "
+        f"{counts.px512:,} 512px images ({human_bytes(size.px512)}), "
+        f"{counts.tags:,} tags in {counts.tag_instances:,} instances"
+    )
+    return [
+        headline,
+        *reasons,
+        f"  at {folder}",
+    ]

@@ -1,0 +1,94 @@
+"""Rows about 512px images with the tags of their posts, for readers that know nothing of the manifest.
+
+``512px/metadata.parquet`` makes the folder an ImageFolder of Hugging Face: without it the buckets would become labels.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from danbooru_pipeline.io.parquet import read_batches, rechunk, write_parquet
+from danbooru_pipeline.release.checksums import PX512
+
+METADATA = "512px/metadata.parquet"
+_ROWS = 65_536
+_TAGS = ("general", "artist", "copyright", "character", "meta")
+
+ROWS_SCHEMA = pa.schema(
+    [
+        ("file_name", pa.string()),
+        ("id", pa.int64()),
+        ("rating", pa.string()),
+        ("score", pa.int64()),
+        ("is_deleted", pa.bool_()),
+        ("tags", pa.list_(pa.string())),
+        *((f"tags_{name}", pa.list_(pa.string())) for name in _TAGS),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("sha256", pa.string()),
+    ]
+)
+
+
+def image_rows(posts: list[Path], manifest: list[Path]) -> Iterator[pa.Table]:
+    """The rows, sorted by id. `width` and `height` are the original's, which says how much of the square is image."""
+    columns = ["id", "rating", "score", "is_deleted", "tag_string", *(f"tag_string_{name}" for name in _TAGS)]
+    left = rechunk((table for path in posts for table in read_batches(path, columns=columns)), _ROWS)
+    files = ["id", PX512.path, PX512.sha256, "width", "height"]
+    right = rechunk((table for path in manifest for table in read_batches(path, columns=files)), _ROWS)
+    # Both are sorted by id and have the same ids, or there is no release.
+    for post, file in zip(left, right, strict=True):
+        held = pc.is_valid(file[PX512.path])
+        yield _rows(post.filter(held), file.filter(held))
+
+
+def _rows(posts: pa.Table, files: pa.Table) -> pa.Table:
+    values = {
+        "file_name": pc.utf8_slice_codeunits(files[PX512.path], len(f"{PX512.name}/")),
+        "id": posts["id"],
+        "rating": posts["rating"],
+        "score": posts["score"],
+        "is_deleted": posts["is_deleted"],
+        "tags": _split(posts["tag_string"]),
+        **{f"tags_{name}": _split(posts[f"tag_string_{name}"]) for name in _TAGS},
+        "width": files["width"],
+        "height": files["height"],
+        "sha256": files[PX512.sha256],
+    }
+    return pa.Table.from_arrays([values[f.name].cast(f.type) for f in ROWS_SCHEMA], schema=ROWS_SCHEMA)
+
+
+def _split(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Tags of a string; no tags are an empty list and not one empty tag."""
+    text = pc.fill_null(column, "")
+    lists = pc.split_pattern(text, " ")
+    empty = pa.scalar([], pa.list_(pa.string()))
+    return pc.if_else(pc.equal(text, ""), empty, lists)
+
+
+def write_image_rows(folder: Path) -> int:
+    """Write ``512px/metadata.parquet`` of a tree whose tables are there. Returns its rows."""
+    rows = 0
+
+    def counted() -> Iterator[pa.Table]:
+        nonlocal rows
+        for table in image_rows(release_shards(folder, "parquet/posts"), release_shards(folder, "manifest/files")):
+            rows += table.num_rows
+            yield table
+
+    chunks = rechunk(counted(), _ROWS)
+    write_parquet(folder / METADATA, _or_empty(chunks), schema=ROWS_SCHEMA, dictionary=("rating",))
+    return rows
+
+
+def _or_empty(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    first = next(tables, ROWS_SCHEMA.empty_table())
+    yield first
+    yield from tables
+
+
+def release_shards(folder: Path, stem: str) -> list[Path]:
+    """The files of a table of a release, in order."""
+    return sorted(folder.glob(f"{stem}-*.parquet"))

@@ -1,0 +1,139 @@
+"""Side tables as Parquet: the JSON lines of ``metadata/YEAR/``, typed. A table is read twice and never held whole.
+
+Which type a column has follows from its name, and only when every value agrees; what does not stays text.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from danbooru_pipeline.errors import ReleaseRefused
+from danbooru_pipeline.io.parquet import rechunk, write_shards
+from danbooru_pipeline.layout import parquet_path
+from danbooru_pipeline.posts import TIMESTAMP, parse_timestamp
+
+_ROWS = 50_000
+_INTEGERS = frozenset({"id", "post_count", "x", "y", "width", "height", "version", "score", "response_count", "level"})
+_decoder = msgspec.json.Decoder(dict[str, Any])
+
+
+def write_side_tables(folder: Path, tables: Mapping[str, Path]) -> dict[str, int]:
+    """Write ``parquet/TABLE-00000-of-00001.parquet`` for each table that has rows. Returns rows by table."""
+    rows: dict[str, int] = {}
+    for name, source in tables.items():
+        schema, rows[name] = _schema(name, source)
+        if rows[name]:
+            write_shards(
+                rechunk(_tables(source, schema), _ROWS),
+                rows[name],
+                path_of=lambda n, of, name=name: folder / parquet_path(name, n, of=of),  # type: ignore[misc]
+                schema=schema,
+                dictionary=(),
+            )
+    return rows
+
+
+def _records(source: Path) -> Iterator[dict[str, Any]]:
+    with source.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield _decoder.decode(line)
+            except (ValueError, RecursionError) as error:
+                raise ReleaseRefused(
+                    f"{source} line {number} is no JSON object ({error}); build `side_tables` again"
+                ) from error
+
+
+def _schema(table: str, source: Path) -> tuple[pa.Schema, int]:
+    """The columns of a table in the order in which they first appear, and its number of rows."""
+    kinds: dict[str, pa.DataType] = {}
+    rows = 0
+    for record in _records(source):
+        rows += 1
+        for name, value in record.items():
+            wanted = kinds.get(name) or _kind(table, name, value)
+            kinds[name] = wanted if _fits(wanted, value) else _wider(wanted, value)
+    return pa.schema(list(kinds.items()), metadata={"danbooru_pipeline.schema": "1"}), rows
+
+
+def _kind(table: str, name: str, value: Any) -> pa.DataType:
+    if isinstance(value, bool):
+        return pa.bool_()
+    if isinstance(value, list):
+        return pa.list_(pa.int64() if name.endswith("_ids") else pa.string())
+    if name in _INTEGERS or name.endswith("_id") or (table, name) == ("tags", "category"):
+        return pa.int64()
+    return TIMESTAMP if name.endswith("_at") else pa.string()
+
+
+def _fits(kind: pa.DataType, value: Any) -> bool:
+    try:
+        _converter(kind)(value)
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return True
+
+
+def _wider(kind: pa.DataType, value: Any) -> pa.DataType:
+    both_lists = pa.types.is_list(kind) and isinstance(value, list)
+    return pa.list_(pa.string()) if both_lists else pa.string()
+
+
+def _tables(source: Path, schema: pa.Schema) -> Iterator[pa.Table]:
+    converters = [(field.name, _converter(field.type)) for field in schema]
+    columns: list[list[Any]] = [[] for _ in converters]
+
+    def cut() -> pa.Table:
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+        return pa.Table.from_arrays(arrays, schema=schema)
+
+    for record in _records(source):
+        for column, (name, convert) in zip(columns, converters, strict=True):
+            column.append(convert(record.get(name)))
+        if len(columns[0]) == _ROWS:
+            yield cut()
+            columns = [[] for _ in converters]
+    if columns and columns[0]:
+        yield cut()
+
+
+def _converter(kind: pa.DataType) -> Callable[[Any], Any]:
+    """A function from a value of the dialect to one of a column; it raises when the value does not fit."""
+    if pa.types.is_list(kind):
+        inner = _converter(kind.value_type)
+        return lambda value: None if value is None else [inner(item) for item in _as_list(value)]
+    one = {pa.int64(): _integer, pa.bool_(): _boolean, pa.string(): _text, TIMESTAMP: _instant}[kind]
+    return lambda value: None if value is None else one(value)
+
+
+def _as_list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value
+
+
+def _integer(value: Any) -> int:
+    number = int(value)
+    if isinstance(value, (bool, float)) or str(number) != str(value) or abs(number) >= 2**63:
+        raise ValueError("not an integer")
+    return number
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("not a boolean")
+    return value
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _instant(value: Any) -> datetime:
+    if not isinstance(value, str):
+        raise TypeError("not a timestamp")
+    return parse_timestamp(value).astimezone(UTC)

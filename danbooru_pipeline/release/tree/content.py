@@ -1,0 +1,70 @@
+"""What a tree is filled from: tables, images and metadata of the store, or those of a release that is made again."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.release.release_json import read_release
+from danbooru_pipeline.release.tree.inputs import side_tables
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """Files that become a release. They are read, linked and never written to.
+
+    Attributes:
+        posts, manifest: tables of the release's year, sorted by id.
+        images: folder that holds ``original/`` and ``512px/``.
+        tables: side table -> file of JSON lines.
+        metadata: path in the release -> file, for the metadata and the manifests of earlier years.
+    """
+
+    posts: Path
+    manifest: Path
+    images: Path
+    tables: Mapping[str, Path] = field(default_factory=dict)
+    metadata: Mapping[str, Path] = field(default_factory=dict)
+
+
+def store_content(layout: Layout, year: int, *, earlier: Path | None) -> Content:
+    """The content of a year as the store has it, with the metadata that the release before carries along.
+
+    Raises:
+        ReleaseError: the report of the side tables is damaged.
+    """
+    return Content(
+        posts=layout.posts(year),
+        manifest=layout.manifest(year),
+        images=layout.store,
+        tables=side_tables(layout, year),
+        metadata=_from_an_archive(layout, year)
+        | ({} if earlier is None else carried_metadata(earlier, without=year) | manifest_to_carry(earlier)),
+    )
+
+
+def _from_an_archive(layout: Layout, year: int) -> dict[str, Path]:
+    folder = layout.carried(year)
+    return {f"metadata/{_relative(folder, path)}": path for path in sorted(folder.glob("[0-9]*/*.json"))}
+
+
+def carried_metadata(folder: Path, *, without: int) -> dict[str, Path]:
+    """Path -> file of what a release says of other years than one: metadata, and manifests that it carries itself."""
+    found: dict[str, Path] = {}
+    for part in ("metadata", "manifest"):
+        for parent, folders, names in os.walk(folder / part):
+            folders[:] = [name for name in folders if Path(parent, name) != folder / part / str(without)]
+            inside = part == "metadata" or Path(parent) != folder / part
+            found |= {_relative(folder, Path(parent, name)): Path(parent, name) for name in names if inside}
+    return dict(sorted(found.items()))
+
+
+def manifest_to_carry(folder: Path) -> dict[str, Path]:
+    """The manifest of a release under the name that later ones carry it by: ``manifest/2021/files-…``."""
+    year = read_release(folder).year
+    return {f"manifest/{year}/{path.name}": path for path in sorted((folder / "manifest").glob("files-*.parquet"))}
+
+
+def _relative(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()

@@ -1,0 +1,172 @@
+"""What side tables say of posts: ids of their tags, their pools, and who has them as favourites.
+
+The site's posts come with names of tags alone; readers of 2017 to 2020 and everybody who joins want ids. Posts are
+walked by id, and what is said of them comes in the same order from disk, so memory does not grow with the tables.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from danbooru_pipeline.errors import ReleaseRefused
+from danbooru_pipeline.io.external_sort import ExternalGroupBy, Ids, by_id_range
+from danbooru_pipeline.posts import POST_SCHEMA, TagIds, conform, encode_2017, pool_lists, tag_lists
+from danbooru_pipeline.posts.json_text import joined_lists, lists_of, one_chunk
+
+_RANGE_IDS: Final = 200_000
+_CHUNK: Final = 16 * 2**20
+_Record = TypeVar("_Record")
+_PAIRS: Final = pa.schema([("id", pa.int64()), ("value", pa.int64())])
+
+
+class _Tag(msgspec.Struct, gc=False):
+    id: int
+    name: str
+
+
+class _Pool(msgspec.Struct, gc=False):
+    id: int
+    post_ids: list[int] = []
+    category: str = ""
+
+
+class _Favorite(msgspec.Struct, gc=False):
+    user_id: int
+    post_id: int
+
+
+class RelationFiller:
+    """Fills `tags`, `pools` and `favs` of posts where their source left them null. Posts must come by rising id.
+
+    Args:
+        tables: side table -> its JSON lines; what is not there leaves its column null.
+        folder: for what does not fit into memory.
+    """
+
+    def __init__(self, tables: Mapping[str, Path], folder: Path) -> None:
+        self._tables, self._folder = tables, folder
+        self._held = ExitStack()
+        self._pool_categories: dict[int, str] = {}
+        self._ids = TagIds()
+        self._pools: _Lists | None = None
+        self._favs: _Lists | None = None
+
+    def __enter__(self) -> Self:
+        if "tags" in self._tables:
+            tags = [tag for block in _records(self._tables["tags"], _Tag) for tag in block]
+            self._ids = TagIds(
+                pa.array([tag.name for tag in tags], pa.string()), pa.array([tag.id for tag in tags], pa.int64())
+            )
+        if "pools" in self._tables:
+            self._pools = self._lists(self._pool_pairs())
+        if "favorites" in self._tables:
+            self._favs = self._lists(
+                ([fav.post_id for fav in block], [fav.user_id for fav in block])
+                for block in _records(self._tables["favorites"], _Favorite)
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.close()
+
+    def _pool_pairs(self) -> Iterator[tuple[list[int], list[int]]]:
+        for block in _records(self._tables["pools"], _Pool):
+            self._pool_categories |= {pool.id: pool.category for pool in block}
+            pairs = [(post_id, pool.id) for pool in block for post_id in dict.fromkeys(pool.post_ids)]
+            yield [post_id for post_id, _ in pairs], [pool_id for _, pool_id in pairs]
+
+    def _lists(self, pairs: Iterator[tuple[list[int], list[int]]]) -> "_Lists":
+        sorter = self._held.enter_context(ExternalGroupBy(_PAIRS, key=by_id_range(_RANGE_IDS), folder=self._folder))
+        for ids, values in pairs:
+            if ids:
+                sorter.add(pa.table([pa.array(ids, pa.int64()), pa.array(values, pa.int64())], schema=_PAIRS))
+        return _Lists(sorter)
+
+    def fill(self, posts: pa.Table) -> pa.Table:
+        """Posts with their lists."""
+        table = conform(posts)
+        columns = {"tags": tag_lists(table, self._ids)} if table["tags"].null_count else {}
+        ids = one_chunk(table["id"]).to_numpy()
+        for name, lists in (("pools", self._pools), ("favs", self._favs)):
+            if lists is not None:
+                columns[name] = lists.of(ids)
+        for name, made in columns.items():
+            known = one_chunk(table[name])
+            whole = made if known.null_count == len(known) else pc.if_else(known.is_valid(), known, made)
+            table = table.set_column(POST_SCHEMA.get_field_index(name), POST_SCHEMA.field(name), whole)
+        return table
+
+    def encode_2017(self, posts: pa.Table) -> bytes:
+        """Filled posts in the dialect of 2017: pools are their ids, and then their categories."""
+        pools = one_chunk(posts["pools"])
+        if self._pools is None or not len(pools.flatten()):
+            return encode_2017(posts)
+        texts = [
+            [f'"{pool}"' for pool in row] + [f'"{c}"' for pool in row if (c := self._pool_categories.get(pool))]
+            for row in pools.fill_null([]).to_pylist()
+        ]
+        made = pa.array(texts, pa.list_(pa.string()))
+        given = pc.match_substring(one_chunk(posts["extra"]), '"pools":').fill_null(fill_value=False)
+        whole = pc.if_else(given, pool_lists(posts), joined_lists(made, made.flatten()))
+        return encode_2017(posts, pools=whole)
+
+
+class _Lists:
+    """A list of values for each id, read from disk in the order of ids."""
+
+    def __init__(self, sorter: ExternalGroupBy) -> None:
+        self._groups = sorter.groups()
+        self._ids = np.empty(0, np.int64)
+        self._values = np.empty(0, np.int64)
+        self._known_up_to = -1  # the last range that was read
+
+    def of(self, ids: Ids) -> pa.Array:
+        """The lists of ids that rise, above all that were asked for before."""
+        if not len(ids):
+            return pa.array([], pa.list_(pa.int64()))
+        self._read_up_to(int(ids[-1]) // _RANGE_IDS)
+        starts, ends = (np.searchsorted(self._ids, ids, side) for side in ("left", "right"))
+        lengths = ends - starts
+        before = np.cumsum(lengths) - lengths
+        positions = np.arange(lengths.sum()) + np.repeat(starts - before, lengths)
+        values = self._values[positions]
+        rest = ends[-1]
+        self._ids, self._values = self._ids[rest:], self._values[rest:]
+        return lists_of(lengths, pa.array(values))
+
+    def _read_up_to(self, last: int) -> None:
+        while self._known_up_to < last:
+            number, group = next(self._groups, (last, None))
+            self._known_up_to = max(self._known_up_to, number)
+            if group is not None:
+                order = np.lexsort((group["value"].to_numpy(), group["id"].to_numpy()))
+                self._ids = np.concatenate([self._ids, group["id"].to_numpy()[order]])
+                self._values = np.concatenate([self._values, group["value"].to_numpy()[order]])
+
+
+def _records(path: Path, kind: type[_Record]) -> Iterator[list[_Record]]:
+    """The records of a side table that have what is asked of them, some megabytes of lines at a time."""
+    decoder = msgspec.json.Decoder(kind, strict=False)
+    with path.open("rb") as file:
+        while block := file.readlines(_CHUNK):
+            yield [record for line in block if (record := _decoded(decoder, line, path)) is not None]
+
+
+def _decoded(decoder: msgspec.json.Decoder[_Record], line: bytes, path: Path) -> _Record | None:
+    try:
+        return decoder.decode(line)
+    except msgspec.ValidationError:
+        return None  # a tag without a name, a pool without posts: nothing can be joined by it
+    except (ValueError, RecursionError) as error:
+        raise ReleaseRefused(
+            f"{path} holds a line that is no JSON object ({error}); build `side_tables` again"
+        ) from error

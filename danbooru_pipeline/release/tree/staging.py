@@ -1,0 +1,231 @@
+"""The hidden tree in which a release is made: each method adds one part of it, whole.
+
+Files of the store and of earlier releases come in as hard links and are never written to. A release is made from the
+frozen manifest and posts of its year and from nothing that may move meanwhile.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from danbooru_pipeline.errors import ReleaseRefused
+from danbooru_pipeline.io.atomic import atomic_file, fsync_folder, link_or_copy, write_atomic
+from danbooru_pipeline.io.external_sort import ExternalGroupBy
+from danbooru_pipeline.io.ordered_map import ordered_map
+from danbooru_pipeline.io.parquet import TagCounter, read_batches, row_count, write_shards
+from danbooru_pipeline.layout import (
+    BUCKET_COUNT,
+    BUCKETS,
+    checksums_path,
+    manifest_path,
+    metadata_path,
+    parquet_path,
+)
+from danbooru_pipeline.posts import DICTIONARY_COLUMNS, POST_SCHEMA, encode_2021
+from danbooru_pipeline.progress import Progress, silent
+from danbooru_pipeline.release.checksums import (
+    ARCHIVE,
+    FILELIST,
+    LIST_SCHEMA,
+    NSFW_IDS,
+    TREES,
+    bucket_number,
+    filelist_lines,
+    list_columns,
+    nsfw_id_lines,
+    sums_lines,
+    tree_files,
+)
+from danbooru_pipeline.release.manifest.write import MANIFEST_DICTIONARY, MANIFEST_SCHEMA
+from danbooru_pipeline.release.tree.archive import TarEntry, text_segments, write_tar_xz, write_xz
+from danbooru_pipeline.release.tree.content import Content
+from danbooru_pipeline.release.tree.jsonl import write_posts_jsonl
+from danbooru_pipeline.release.tree.relations import RelationFiller
+from danbooru_pipeline.release.tree.segments import SegmentStore
+from danbooru_pipeline.years import cutoff, sfw_ratings
+
+_READ_ONLY = 0o444
+_LIST_SEGMENT_BYTES = 2 * 2**20  # small, so that it is compressed while the rest is written
+
+
+class Staging:
+    """A release in the making."""
+
+    def __init__(
+        self,
+        folder: Path,
+        content: Content,
+        *,
+        year: int,
+        threads: int = 1,
+        progress: Progress = silent,
+        segments: SegmentStore | None = None,
+    ) -> None:
+        self._segments = segments
+        self.folder = folder
+        self.threads = threads
+        self.progress = progress
+        self._content = content
+        self._year = year
+        self.folder.mkdir(parents=True)
+
+    def write_tables(self, rows: int, *, dialect_2017: bool = False) -> TagCounter:
+        """Write posts as Parquet and as JSON lines, and the manifest. Returns the tags that were counted on the way."""
+        tags = TagCounter()
+        posts, manifest = self._content.posts, self._content.manifest
+        if row_count(posts) != rows:
+            raise ReleaseRefused(
+                f"there are {row_count(posts)} posts, the manifest has {rows}; build the manifest again"
+            )
+        with RelationFiller(self._content.tables, self.folder) as members:
+
+            def counted() -> Iterator[pa.Table]:
+                for table in read_batches(posts):
+                    tags.add(table["tag_string"])
+                    yield members.fill(table)
+
+            write_shards(
+                counted(),
+                rows,
+                path_of=lambda n, of: self.folder / parquet_path("posts", n, of=of),
+                schema=POST_SCHEMA,
+                dictionary=DICTIONARY_COLUMNS,
+            )
+            self._write_lines(members, dialect_2017=dialect_2017)
+        write_shards(
+            read_batches(manifest),
+            rows,
+            path_of=lambda n, of: self.folder / manifest_path(n, of=of),
+            schema=MANIFEST_SCHEMA,
+            dictionary=MANIFEST_DICTIONARY,
+        )
+        return tags
+
+    def _write_lines(self, members: RelationFiller, *, dialect_2017: bool) -> None:
+        posts = sorted((self.folder / "parquet").glob("posts-*.parquet"))
+        dialects = {"posts": encode_2021} | ({str(self._year): members.encode_2017} if dialect_2017 else {})
+        for table, encode in dialects.items():
+            write_posts_jsonl(
+                posts,
+                lambda n, table=table: self.folder / metadata_path(self._year, table, n),  # type: ignore[misc]
+                encode=encode,
+                progress=self.progress,
+            )
+
+    def link_images(self) -> None:
+        """Link both trees."""
+        schema = pa.schema([LIST_SCHEMA.field(name) for name in ("id", *(tree.path for tree in TREES))])
+        for tree in TREES:
+            (self.folder / tree.name).mkdir()
+        with self._by_bucket(schema) as by_bucket:
+            linked = ordered_map(self._link_bucket, by_bucket.groups(), threads=self.threads, name="link")
+            for bucket in linked:
+                self.progress("links", int(bucket) + 1, BUCKET_COUNT)
+
+    def _link_bucket(self, group: tuple[int, pa.Table]) -> str:
+        bucket, table = BUCKETS[group[0]], group[1]
+        for tree in TREES:
+            names = [path.rpartition("/")[2] for path in table[tree.path].drop_null().to_pylist()]
+            target = self.folder / tree.name / bucket
+            if names:
+                target.mkdir()
+                _link_read_only(names, self._content.images / tree.name / bucket, target)
+        return bucket
+
+    def write_lists(self) -> None:
+        """Write the lists of the files of both trees, and of the ids that are not SFW."""
+        with atomic_file(self.folder / NSFW_IDS) as file:
+            batches = read_batches(self._content.manifest, columns=("id", "rating"))
+            file.writelines(nsfw_id_lines(batches, sfw=sfw_ratings(self._year)))
+        with self._by_bucket(LIST_SCHEMA) as by_bucket, atomic_file(self.folder / FILELIST) as file:
+            write_xz(file, text_segments(self._write_sums(by_bucket), _LIST_SEGMENT_BYTES), threads=self.threads)
+
+    def _write_sums(self, by_bucket: ExternalGroupBy) -> Iterator[bytes]:
+        """Write the checksums of each bucket on the way to its part of the list of all files."""
+        for tree in TREES:
+            for number, table in by_bucket.groups():
+                files = tree_files(table, tree)
+                if files:
+                    sums = sums_lines((file.sha256, file.path) for file in files)
+                    write_atomic(self.folder / checksums_path(tree.name, BUCKETS[number]), sums)
+                yield filelist_lines(files)
+                self.progress(f"lists of {tree.name}", number + 1, BUCKET_COUNT)
+
+    def _by_bucket(self, schema: pa.Schema) -> ExternalGroupBy:
+        """Columns of the manifest, by bucket."""
+        regrouper = ExternalGroupBy(schema, key=bucket_number, folder=self.folder)
+        for table in read_batches(self._content.manifest, columns=schema.names):
+            regrouper.add(list_columns(table, schema))
+        return regrouper
+
+    def carry_metadata(self) -> None:
+        """Link the side tables of this year, and all metadata of earlier years."""
+        tables = {metadata_path(self._year, name, 0): path for name, path in self._content.tables.items()}
+        for name, source in sorted({**self._content.metadata, **tables}.items()):
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(source, self.folder / name)
+
+    def write_archive(self) -> None:
+        """Pack the metadata of all years."""
+        files = [path for path in (self.folder / "metadata").rglob("*") if path.is_file()]
+        members = [TarEntry(path.relative_to(self.folder).as_posix(), path) for path in files]
+        with atomic_file(self.folder / ARCHIVE) as file:
+            mtime = int(cutoff(self._year).timestamp())
+            write_tar_xz(file, members, mtime=mtime, threads=self.threads, progress=self.progress, store=self._segments)
+
+    def seal(self) -> None:
+        """Make all papers read-only; images are since they were linked."""
+        trees = {self.folder / tree.name / bucket for tree in TREES for bucket in BUCKETS}
+        for parent, folders, names in os.walk(self.folder):
+            folders[:] = [name for name in folders if Path(parent) / name not in trees]
+            for name in names:
+                make_read_only(Path(parent) / name)
+
+    def flush(self) -> None:
+        """Make all names survive a power cut; the bytes do since they were written."""
+        for parent, _, _ in os.walk(self.folder, topdown=False):
+            fsync_folder(Path(parent))
+
+
+def _link_read_only(names: Iterable[str], source: Path, target: Path) -> None:
+    """Link files of one folder into another, and take the right to write to them away."""
+    # By open folders and plain names: with whole paths this takes longer than ``cp -al`` (benchmarks/release.py).
+    with _opened(source) as there, _opened(target) as here:
+        for name in names:
+            try:
+                os.link(name, name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
+            except FileNotFoundError:
+                raise _is_gone(source / name) from None
+            except OSError:
+                link_or_copy(source / name, target / name)
+            make_read_only(name, folder=here)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        raise _is_gone(folder) from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_gone(path: Path) -> ReleaseRefused:
+    return ReleaseRefused(f"{path} is gone since the manifest; build the manifest again")
+
+
+def make_read_only(path: Path | str, *, folder: int | None = None) -> None:
+    """Take the right to write away. Of a linked file this changes the mode under all its names, which is meant.
+
+    Args:
+        path: of the file, relative to `folder` if there is one.
+        folder: descriptor of an open one.
+    """
+    if os.stat(path, dir_fd=folder).st_mode & 0o777 != _READ_ONLY:
+        os.chmod(path, _READ_ONLY, dir_fd=folder)

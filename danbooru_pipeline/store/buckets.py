@@ -1,0 +1,50 @@
+"""Work on many buckets: several beside each other, and each fails alone."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+#: Buckets in work at once. Downloads and workers are shared, so this only hides the pauses between small buckets.
+BUCKETS_IN_FLIGHT: Final = 6
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Generic[R]):
+    """A bucket that came to its end: with a report, or with the error that stopped it."""
+
+    bucket: str
+    report: R | None
+    error: Exception | None = None
+
+
+def for_each_bucket(
+    work: Callable[[str], R], buckets: Sequence[str], *, lanes: int = BUCKETS_IN_FLIGHT
+) -> Iterator[Finished[R]]:
+    """Run `work` for every bucket and yield each as it finishes.
+
+    An error costs its bucket. When the caller stops listening, buckets that have not begun are dropped and those in
+    work are waited for.
+    """
+    queue = iter(buckets)
+    with ThreadPoolExecutor(lanes, thread_name_prefix="bucket") as threads:
+        running: dict[Future[R], str] = {}
+
+        def start_next() -> None:
+            bucket = next(queue, None)
+            if bucket is not None:
+                running[threads.submit(work, bucket)] = bucket
+
+        for _ in range(lanes):
+            start_next()
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                bucket = running.pop(future)
+                error = future.exception()
+                if error is not None and not isinstance(error, Exception):
+                    raise error
+                yield Finished(bucket, None, error) if error is not None else Finished(bucket, future.result())
+                start_next()

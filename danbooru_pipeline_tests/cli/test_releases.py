@@ -1,0 +1,109 @@
+"""The commands about releases, as they are typed."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from danbooru_pipeline.cli.main import main
+from danbooru_pipeline.layout import Layout, bucket_of
+from danbooru_pipeline.outcomes import Reason
+from danbooru_pipeline.release import apply_snapshot, plan_snapshot, read_release, verify_release
+from danbooru_pipeline.release.documents.options import DocumentOptions
+from danbooru_pipeline.release.signing import public_key
+from danbooru_pipeline_tests.support.trees import images
+from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, small_yard, tree_state
+
+REPLACED, GONE = 1002, 2003
+
+
+def call(*words: object, root: Path | None = None) -> Result:
+    """Type a command."""
+    env = {"DANBOORU_CONTACT": "me@example.org", "DANBOORU_ROOT": str(root)} if root else {}
+    return CliRunner().invoke(main, [str(word) for word in words], env=env)
+
+
+@pytest.fixture
+def two_years(tmp_path: Path) -> Layout:
+    """Danbooru2021, and a year later with a post replaced, one banned, and a new one."""
+    yard = small_yard(tmp_path / "root")
+    yard.release()
+    later = Yard(yard.layout, year=2022, rows=dict(yard.rows), ledger=dict(yard.ledger))
+    later.post(REPLACED, rating=str(later.rows[REPLACED]["rating"]), score=2)
+    later.post(GONE, reason=Reason.BANNED)
+    later.post(30_001)
+    later.release()
+    return later.layout
+
+
+@pytest.mark.needs("ssh-keygen")
+def test_verify_takes_keys_that_its_user_keeps(yard: Yard, tmp_path: Path) -> None:
+    """A release that is signed by another key than those in the file is not good, whatever it says of itself."""
+    for name in ("mine", "other"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True)
+        (tmp_path / f"{name}.signers").write_text(f"danbooru-release {public_key(tmp_path / name)}\n")
+    yard.manifest()
+    options = DocumentOptions(signer=public_key(tmp_path / "mine"))
+    plan = plan_snapshot(yard.layout, 2021, image_settings=IMAGE_SETTINGS, options=options)
+    apply_snapshot(plan, created_at=NOW, threads=1, signing_key=tmp_path / "mine")
+    folder = yard.layout.release(2021)
+    assert call("verify", folder, "--signers", tmp_path / "mine.signers").exit_code == 0
+    answer = call("verify", folder, "--signers", tmp_path / "other.signers")
+    assert answer.exit_code == 1
+    assert "SHA256SUMS.sig" in answer.output
+    assert call("verify", folder, "--signers", tmp_path / "no such file").exit_code == 2
+
+
+def test_reconstruct_lists_links_and_names_what_changed(two_years: Layout, tmp_path: Path) -> None:
+    """The list is what rsync takes, the folder holds the same files, and each that changed since is named."""
+    old, new = two_years.release(2021), two_years.release(2022)
+    before, now = images(old), images(new)
+    same = {path for path, data in before.items() if now.get(path) == data}
+    listed = call("reconstruct", 2021, "--from", new, "--list")
+    assert listed.exit_code == 0
+    assert {line for line in listed.stdout.splitlines() if not line.startswith("metadata/")} == same
+    said = call("reconstruct", 2021, "--from", new, "--into", tmp_path / "made")
+    assert said.exit_code == 0
+    assert f"replaced since: original/0002/{REPLACED}.jpg" in said.output
+    assert f"gone since: original/0003/{GONE}.jpg" in said.output
+    made = {str(path.relative_to(tmp_path / "made")) for path in (tmp_path / "made").rglob("*") if path.is_file()}
+    assert made == set(listed.stdout.splitlines())
+
+
+def test_reconstruct_goes_by_metadata_where_no_manifest_is_carried(two_years: Layout, tmp_path: Path) -> None:
+    """A release that carries an earlier year's metadata and no manifest of it tells the replaced file by its MD5."""
+    new = tmp_path / "copy"
+    shutil.copytree(two_years.release(2022), new)
+    shutil.rmtree(new / "manifest" / "2021")
+    said = call("reconstruct", 2021, "--from", new)
+    assert said.exit_code == 0
+    assert f"replaced since: original/0002/{REPLACED}.jpg" in said.output
+    assert f"gone since: original/0003/{GONE}.jpg" in said.output
+    assert call("reconstruct", 2023, "--from", new).exit_code == 2
+
+
+def test_takedown_is_shown_first_and_then_done(two_years: Layout) -> None:
+    """A dry run changes nothing; the command then removes the post from both years, which verify as new versions."""
+    post_id, root = 3004, two_years.root
+    before = {year: tree_state(two_years.release(year)) for year in (2021, 2022)}
+    shown = call("takedown", post_id, "--dry-run", root=root)
+    assert shown.exit_code == 0
+    assert all(line.startswith("[DRY RUN] ") for line in shown.output.splitlines())
+    assert {year: tree_state(two_years.release(year)) for year in before} == before
+    done = call("takedown", post_id, root=root)
+    assert done.exit_code == 0, done.output
+    for year in before:
+        folder = two_years.release(year)
+        assert read_release(folder).version == f"{year}.1"
+        assert verify_release(folder, full=True).ok
+        assert not list(folder.glob(f"*/{bucket_of(post_id)}/{post_id}.*"))
+    assert not list(two_years.store.glob(f"*/{bucket_of(post_id)}/{post_id}.*"))
+
+
+def test_takedown_of_nothing_is_refused(two_years: Layout) -> None:
+    """Ids or `--resume`, and only one of them; with nothing to go on with, that is said."""
+    assert call("takedown", root=two_years.root).exit_code == 2
+    assert call("takedown", 5, "--resume", root=two_years.root).exit_code == 2
+    assert call("takedown", 0, root=two_years.root).exit_code == 2

@@ -1,0 +1,50 @@
+"""Threads work ahead in order and in bounded memory."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from danbooru_pipeline.io.ordered_map import ordered_map
+
+
+def test_results_come_in_the_order_of_the_items() -> None:
+    """Items that take longer hold up those after them, and mix nothing up."""
+
+    def work(number: int) -> int:
+        time.sleep(0.01 if number % 3 == 0 else 0)
+        return number * 2
+
+    assert list(ordered_map(work, range(20), threads=4, name="test")) == [2 * number for number in range(20)]
+
+
+def test_no_more_items_are_taken_than_threads_can_be_ahead() -> None:
+    """An endless supply is read a little ahead of what was taken."""
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    results = ordered_map(lambda number: number, items(), threads=2, name="test")
+    assert next(results) == 0
+    assert len(taken) == 4
+    results.close()  # type: ignore[attr-defined]
+    assert len(taken) == 4
+
+
+def test_an_error_ends_the_work_and_its_threads() -> None:
+    """The first error in order is raised, and no thread goes on."""
+
+    def work(number: int) -> int:
+        if number == 3:
+            raise RuntimeError("three")
+        return number
+
+    results = ordered_map(work, range(1000), threads=2, name="test-ahead")
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(RuntimeError, match="three"):
+        next(results)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("test-ahead")]

@@ -1,0 +1,35 @@
+"""The doctor's findings."""
+
+import dataclasses
+
+import pytest
+
+from danbooru_pipeline.operate.doctor import CHECKS, Health, examine
+from danbooru_pipeline.settings import Settings
+
+
+def test_healthy_machine_has_no_errors(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On this machine with the embedded booru nothing is an error, and every question has its finding."""
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    findings = list(examine(settings))
+    assert len(findings) == len(CHECKS)
+    assert [f.line() for f in findings if f.health is Health.ERROR] == []
+
+
+def test_dead_source_is_found(settings: Settings) -> None:
+    """A source that gives no answer, and a disk that is too full, are errors that say what to do."""
+    sick = dataclasses.replace(settings, api_url="http://127.0.0.1:9", retry_seconds=0.1, min_free_bytes=2**62)
+    errors = {f.name: f.text for f in examine(sick) if f.health is Health.ERROR}
+    assert "DANBOORU_API_URL" in errors["source"]
+    assert "DANBOORU_ROOT" in errors["disk"]
+
+
+def test_credentials_are_never_shown(settings: Settings) -> None:
+    """It is said that credentials are there, not what they are."""
+    with_secrets = dataclasses.replace(
+        settings, login="me", api_key="k3y-k3y", webhook_url="http://127.0.0.1:9/t0ken", notify_to=("a@example.org",)
+    )
+    text = "\n".join(finding.line() for finding in examine(with_secrets))
+    assert "k3y-k3y" not in text
+    assert "t0ken" not in text
+    assert "booru account set" in text

@@ -1,0 +1,78 @@
+"""What a build would cost, before and after the posts are swept."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.errors import SettingsError
+from danbooru_pipeline.layout import BUCKETS
+from danbooru_pipeline.operate.forecast import forecast_year, survey_source
+from danbooru_pipeline.store.originals import build_originals
+from danbooru_pipeline.years import cutoff
+
+BringPosts = Callable[[int], None]
+
+
+def test_swept_posts_are_counted_one_by_one(context: RunContext, booru: BooruProcess, bring_posts: BringPosts) -> None:
+    """Files and bytes are those of the metadata; what was built already costs nothing more."""
+    bring_posts(2021)
+    visible = [p for p in booru.truth(2021) if p.get("md5") and p["created_at"] < "2021-12-31T19"]
+    forecast = forecast_year(context, 2021)
+    assert forecast.exact
+    assert (forecast.files, forecast.bytes) == (len(visible), sum(p["file_size"] for p in visible))
+    assert forecast.requests == forecast.files + 1
+    assert forecast.seconds == pytest.approx(forecast.requests / context.settings.pace)
+    assert forecast.fits
+    for bucket in BUCKETS[:60]:
+        build_originals(context, bucket, 2021)
+    booru.reset_requests()
+    after = forecast_year(context, 2021)
+    assert (after.files, after.bytes) == (0, 0)
+    assert not booru.requests()
+
+
+def test_survey_of_a_source_is_near(context: RunContext, booru: BooruProcess) -> None:
+    """Before a sweep, few requests tell about how many posts and bytes there are; nothing is downloaded or written."""
+    visible = [p for p in booru.truth(2021) if p.get("md5") and p["created_at"] < "2021-12-31T19"]
+    forecast = forecast_year(context, 2021)
+    assert not forecast.exact
+    assert forecast.files == pytest.approx(len(visible), rel=0.25)
+    assert forecast.bytes == pytest.approx(sum(p["file_size"] for p in visible), rel=0.5)
+    asked = booru.requests()
+    assert asked.get("files", 0) == 0
+    assert asked["posts"] < 40
+    assert not context.layout.root.exists()
+
+
+@pytest.mark.parametrize("year", [2021, 2022])
+def test_survey_finds_the_last_id_of_a_year(context: RunContext, booru: BooruProcess, year: int) -> None:
+    """The year ends at the post that was the last before its cutoff, whatever came after."""
+    booru.set_year(2022)
+    wanted = max(p["id"] for p in booru.truth(2022) if datetime.fromisoformat(p["created_at"]) <= cutoff(year))
+    assert survey_source(context.client, cutoff(year)).last_id == wanted
+
+
+def test_survey_before_the_first_post_is_empty(context: RunContext, booru: BooruProcess) -> None:
+    """A moment before the site began has no posts, and the mean of nothing is no error."""
+    survey = survey_source(context.client, datetime(1999, 1, 1, tzinfo=UTC))
+    assert (survey.last_id, survey.density, survey.mean_bytes) == (0, 0.0, 0.0)
+
+
+def test_unknown_year_has_no_forecast(context: RunContext) -> None:
+    """A year that is not over is refused as for a build."""
+    with pytest.raises(SettingsError, match="no release 2999"):
+        forecast_year(context, 2999)
+
+
+def test_lines_say_when_the_disk_is_too_small(
+    context: RunContext, booru: BooruProcess, bring_posts: BringPosts
+) -> None:
+    """Requests, bytes, days and disk are told, and a disk that is too small stands out."""
+    bring_posts(2021)
+    forecast = forecast_year(context, 2021)
+    assert "would download" in forecast.lines()[1]
+    assert "NOT ENOUGH" not in "\n".join(forecast.lines())
+    assert forecast.as_dict().keys() >= {"requests", "bytes", "disk_bytes", "free_bytes", "days", "fits"}

@@ -1,0 +1,139 @@
+"""When the release of a year is begun."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.errors import SourceUnreachable
+from danbooru_pipeline.operate.readiness import (
+    LOOKS,
+    Decision,
+    Look,
+    Memory,
+    decide,
+    look_at,
+    read_memory,
+    write_memory,
+)
+from danbooru_pipeline.sources.bulk import BulkTable
+from danbooru_pipeline.years import cutoff
+
+SETTLED = datetime(2022, 1, 22, tzinfo=UTC)
+WHOLE = Look(final_id=5_020_995, covers=True)
+
+
+def ask(memory: Memory, now: datetime = SETTLED, look: Look = WHOLE) -> Decision:
+    """One tick of the sensor, which a restarted daemon would make with the text it finds."""
+    memory = read_memory(write_memory(memory))
+    return decide(memory, now=now, first_year=2021, settling_days=21, look=lambda _year: look)
+
+
+def test_third_equal_look_begins_once() -> None:
+    """Three equal answers begin the release, and no later tick begins it again."""
+    memory, begun = Memory(), []
+    for _ in range(6):
+        decision = ask(memory)
+        memory = decision.memory
+        begun.append(decision.begin)
+    assert begun == [False, False, True, False, False, False]
+
+
+def test_next_year_begins_too() -> None:
+    """A year later the next release is begun, after its own three looks."""
+    decision = ask(Memory(year=2021, final_id=5_020_995, looks=LOOKS, requested=2021), SETTLED + timedelta(days=365))
+    assert (decision.year, decision.begin) == (2022, False)
+
+
+@pytest.mark.parametrize(
+    ("now", "look", "why"),
+    [
+        (SETTLED - timedelta(seconds=1), WHOLE, "2022-01-22"),
+        (datetime(2021, 12, 31, 23, 59, tzinfo=UTC), WHOLE, "is not over"),
+        (SETTLED, Look(final_id=None, covers=False), "has no post up to"),
+        (SETTLED, Look(final_id=7, covers=False), "wait for it to catch up"),
+    ],
+)
+def test_waiting_has_a_readable_reason(now: datetime, look: Look, why: str) -> None:
+    """What is missing is said, and nothing is begun."""
+    decision = ask(Memory(year=2021, final_id=7, looks=LOOKS), now, look)
+    assert not decision.begin
+    assert why in decision.why
+
+
+def test_source_that_is_down_is_no_crash() -> None:
+    """A source that gives no answer is a reason to wait, and the looks begin anew."""
+
+    def look(_year: int) -> Look:
+        raise SourceUnreachable("no answer; check it")
+
+    memory = Memory(year=2021, final_id=5_020_995, looks=2)
+    decision = decide(memory, now=SETTLED, first_year=2021, settling_days=21, look=look)
+    assert "no answer" in decision.why
+    assert decision.memory.looks == 0
+
+
+def test_garbage_is_an_empty_memory() -> None:
+    """A cursor that somebody edited badly does not stop the sensor."""
+    assert read_memory("{nonsense") == read_memory(None) == Memory()
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.booleans()), max_size=40))
+def test_a_year_never_begins_twice(answers: list[tuple[int, bool]]) -> None:
+    """Whatever the source says and in which order, a year begins at most once, and on a source that covers it."""
+    memory, begun = Memory(), 0
+    for final_id, covers in answers:
+        decision = ask(memory, look=Look(final_id=final_id, covers=covers))
+        memory = decision.memory
+        begun += decision.begin
+        assert covers or not decision.begin
+    assert begun <= 1
+
+
+def test_final_id_is_found_in_a_source(context: RunContext, booru: BooruProcess) -> None:
+    """The last post up to the cutoff is found by bisection, in a source that goes on after it and one that does not."""
+    booru.set_year(2022)
+    for year in (2021, 2022):
+        ids = [p["id"] for p in booru.truth(2022) if datetime.fromisoformat(p["created_at"]) <= cutoff(year)]
+        look = look_at(context.source, year)
+        assert look.final_id == max(ids)
+        assert look.covers
+    assert not look_at(context.source, 2030).covers
+
+
+@dataclass
+class OneTable:
+    """A source of whole tables with posts of which only the facts are asked."""
+
+    rows: int | None
+    modified: datetime | None
+    name: str = "dump"
+
+    def probe(self) -> None:
+        """It is there."""
+
+    def open_table(self, table: str, year: int) -> BulkTable | None:
+        """The facts."""
+        assert table == "posts"
+        return BulkTable(blocks=(), rows=self.rows, modified=self.modified) if year < 2030 else None
+
+    def earlier_files(self, year: int) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """None."""
+        assert year
+        return iter(())
+
+
+def test_whole_tables_begin_a_release_when_they_were_written_after_the_year() -> None:
+    """A table from before New Year does not cover the year; one from after it does, and is the same at every look."""
+    before, after = datetime(2021, 12, 30, tzinfo=UTC), datetime(2022, 1, 9, tzinfo=UTC)
+    assert not look_at(OneTable(5, before), 2021).covers
+    rows, written = look_at(OneTable(5, after), 2021), look_at(OneTable(None, after), 2021)
+    assert (rows.covers, str(rows)) == (True, "rows of all years: 5")
+    assert (written.covers, written.final_id) == (True, int(after.timestamp()))
+    assert look_at(OneTable(None, None), 2021).covers
+    assert look_at(OneTable(5, after), 2030) == Look(final_id=None, covers=False)

@@ -1,0 +1,76 @@
+"""Asking again: what a site says of posts is believed, its silence only beside a control_id."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from danbooru_pipeline.fetch import BooruClient
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.sources import PostUpdates, recheck_posts
+from danbooru_pipeline_tests.support.raw_server import RawServer, json_by, serving
+
+CREATED = "2021-06-01T00:00:00.000-04:00"
+Answering = Callable[[dict[str, str]], Any]
+
+
+def ask(give: Answering, ids: list[int], *, control_id: int | None) -> tuple[PostUpdates, RawServer]:
+    """Ask a site that answers so."""
+    with serving(json_by(lambda _path, params: give(params))) as server:
+        settings = Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.1)
+        with BooruClient(settings) as client:
+            return recheck_posts(client, ids, control_id=control_id), server
+
+
+def by_id(*known: int) -> Answering:
+    """A site that knows these posts and honours a list of ids."""
+
+    def give(params: dict[str, str]) -> Any:
+        wanted = {int(part) for part in params["tags"].removeprefix("id:").split(",")}
+        found = sorted(wanted & set(known), reverse=True)[: min(200, int(params["limit"]))]
+        return [{"id": i, "created_at": CREATED, "md5": f"{i:032x}"} for i in found]
+
+    return give
+
+
+def test_answers_and_silence_beside_a_witness() -> None:
+    """Posts that are there come with their rows; those that are not are expunged, since the control_id is there."""
+    news, _ = ask(by_id(1, 2, 9), [1, 2, 3], control_id=9)
+    assert sorted(news.rows) == [1, 2]
+    assert news.rows[2]["md5"] == f"{2:032x}"
+    assert news.expunged == {3}
+
+
+@pytest.mark.parametrize("control_id", [9, None])
+def test_silence_without_a_witness_says_nothing(control_id: int | None) -> None:
+    """When the control_id is not answered for either, the site may not know such questions at all."""
+    news, _ = ask(by_id(1), [1, 3], control_id=control_id)
+    assert sorted(news.rows) == [1]
+    assert news.expunged == frozenset()
+
+
+@pytest.mark.parametrize("control_id", [9, 49, 50])
+def test_site_that_ignores_the_question_is_not_believed(control_id: int) -> None:
+    """A site that gives its newest posts whatever is asked does not have everything else expunged."""
+
+    def newest(params: dict[str, str]) -> Any:
+        return [{"id": i, "created_at": CREATED} for i in range(50, 0, -1)][: int(params["limit"])][:10]
+
+    news, _ = ask(newest, [1, 45], control_id=control_id)
+    assert sorted(news.rows) == [45]
+    assert news.expunged == frozenset()
+
+
+@pytest.mark.parametrize("answer", [[], {"success": False}, ["x"], [{"name": "x"}]])
+def test_odd_answers_are_no_news(answer: Any) -> None:
+    """Nothing is learned from an answer that holds no posts."""
+    news, _ = ask(lambda _params: answer, [1, 2], control_id=9)
+    assert news == PostUpdates()
+
+
+def test_many_posts_take_few_requests() -> None:
+    """199 posts and their control_id go into one request."""
+    ids = list(range(1, 500))
+    news, server = ask(by_id(*range(1, 600)), ids, control_id=599)
+    assert sorted(news.rows) == ids
+    assert len(server.requests) == 3

@@ -1,0 +1,1 @@
+"""What tests share: servers, stores, pictures and daemons to try things on. No tests here."""

@@ -1,0 +1,225 @@
+"""docker-compose.yml without Docker: its own commands, environments and health checks as plain processes.
+
+Only what containers would give is put in: names of services become loopback, ports become free ones, and paths of the
+image and of volumes become folders of the test.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+import danbooru_pipeline
+from danbooru_pipeline_tests.support.postgres import PASSWORD, Postgres, running_postgres
+from danbooru_pipeline_tests.support.processes import free_port, wait_until
+
+TOP = Path(danbooru_pipeline.__file__).parent.parent
+#: Which service waits for which; Postgres has a test double of its own.
+SERVICES = ("postgres", "code", "webserver", "daemon", "rsync")
+#: States of a backfill that is not over.
+WAITING = {"REQUESTED", "CANCELING", "FAILING"}
+_VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
+
+
+def interpolate(text: str, given: Mapping[str, str]) -> str:
+    """Compose's ``${NAME}``, ``${NAME:-default}`` and ``${NAME:?message}``."""
+
+    def value(match: re.Match[str]) -> str:
+        found = given.get(match[1], "")
+        if not found and match[2] == "?":
+            raise LookupError(f"{match[1]}: {match[3]}")
+        return found or (match[3] if match[2] == "-" else "")
+
+    return _VARIABLE.sub(value, text)
+
+
+def read_compose(*names: str) -> dict[str, Any]:
+    """Services of the compose files, the later ones laid over the earlier."""
+    services: dict[str, Any] = {}
+    for name in names or ("docker-compose.yml",):
+        for service, definition in yaml.safe_load((TOP / name).read_text())["services"].items():
+            base = services.setdefault(service, {})
+            if "extends" in definition:
+                base |= services[definition["extends"]["service"]]
+            environment = base.get("environment", {}) | definition.get("environment", {})
+            base |= {k: v for k, v in definition.items() if k != "extends"} | {"environment": environment}
+    return services
+
+
+class Stack:
+    """The running processes."""
+
+    def __init__(self, folder: Path, postgres: Postgres, settings: Mapping[str, str], files: tuple[str, ...]) -> None:
+        self.folder, self.postgres, self.settings = folder, postgres, dict(settings)
+        self.services = read_compose(*files)
+        self.root, self.image = folder / "data", folder / "image"
+        self.ports = {name: free_port() for name in ("4000", "3000", "8730", "6379")}
+        self.ports["5432"] = postgres.port
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self._make_image()
+
+    @property
+    def url(self) -> str:
+        """Address of the UI."""
+        return f"http://127.0.0.1:{self.ports['3000']}"
+
+    def _make_image(self) -> None:
+        """What the Dockerfile puts into the image, by its own `cp` lines."""
+        for home in ("home", "celery"):
+            (self.image / home).mkdir(parents=True)
+        self.root.mkdir()
+        copied = re.findall(r"cp ((?:\S+ )+)(/opt/dagster/\S+)", (TOP / "Dockerfile").read_text())
+        assert copied
+        for sources, target in copied:
+            for source in sources.split():
+                place = self._local(target)
+                name = Path(place) / Path(source).name if target.endswith("/") else Path(place)
+                name.write_text(self._local((TOP / source).read_text()))
+
+    def _local(self, text: str) -> str:
+        text = text.replace("/opt/dagster", str(self.image)).replace("/data", str(self.root))
+        text = re.sub(r"@redis:6379", f"@127.0.0.1:{self.ports['6379']}", text)
+        return text.replace("0.0.0.0", "127.0.0.1")
+
+    def environment(self, name: str) -> dict[str, str]:
+        """What compose would give to a service, and what lets this machine's Python be the image's."""
+        given = {"DAGSTER_PG_PASSWORD": PASSWORD, "DANBOORU_CONTACT": "test@example.org", "REDIS_PASSWORD": PASSWORD}
+        values = {
+            key: self._local(interpolate(str(value), given | self.settings))
+            for key, value in self.services[name].get("environment", {}).items()
+            if value is not None  # passed on as it is, unset included
+        }
+        values = {k: "127.0.0.1" if v in self.services else str(self.ports.get(v, v)) for k, v in values.items()}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("DANBOORU_", "DAGSTER_"))}
+        programs = f"{Path(sys.executable).parent}:{kept['PATH']}"
+        return {**kept, **values, **self.settings, "PATH": programs}
+
+    def command(self, name: str) -> list[str]:
+        """The command of a service."""
+        given = {"REDIS_PASSWORD": PASSWORD}
+        words = [self._local(interpolate(word, given)) for word in self.services[name]["command"]]
+        own = ["--port", str(self.ports["6379"]), "--bind", "127.0.0.1"] if name == "redis" else []
+        return [*(str(self.ports.get(word, word)) for word in words), *own]
+
+    def start(self, name: str, *, instance: int = 0, extra: tuple[str, ...] = ()) -> None:
+        """Start a service."""
+        label = f"{name}{instance or ''}"
+        with (self.folder / f"{label}.log").open("ab") as log:
+            self.running[label] = subprocess.Popen(
+                [*self.command(name), *extra],
+                env=self.environment(name),
+                cwd=self.folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def is_healthy(self, name: str) -> bool:
+        """The health check of a service, run as compose would."""
+        kind, *words = self.services[name]["healthcheck"]["test"]
+        assert kind == "CMD"
+        command = [re.sub(r"\b(3000|8730)\b", lambda m: str(self.ports[m[1]]), word) for word in words]
+        command = [str(self.ports.get(word, word)) for word in command]
+        process = subprocess.run(command, env=self.environment(name), check=False, capture_output=True)
+        return process.returncode == 0
+
+    def wait_healthy(self, name: str, *, seconds: float = 90) -> None:
+        """Wait for a service as `depends_on: service_healthy` does."""
+        wait_until(lambda: self.is_healthy(name), seconds=seconds, every=0.5, what=name)
+
+    def kill(self, name: str) -> None:
+        """Kill a service and its children, without a word."""
+        process = self.running.pop(name)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def stop(self) -> None:
+        """Stop everything."""
+        for process in self.running.values():
+            process.terminate()
+        end = time.monotonic() + 10
+        for process in self.running.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, end - time.monotonic()))
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def logs(self, name: str) -> str:
+        """What a service said."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def gql(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Ask the webserver."""
+        body = {"query": query, "variables": variables}
+        answer = httpx.post(f"{self.url}/graphql", json=body, timeout=60, trust_env=False).json()
+        assert not answer.get("errors"), answer
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    def backfill(self, assets: list[str], partitions: list[str]) -> str:
+        """Launch a backfill as the UI does. Returns its id."""
+        query = """mutation($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) {
+          ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+        p = {"assetSelection": [{"path": [a]} for a in assets], "partitionNames": partitions}
+        backfill_id: str = self.gql(query, p=p)["launchPartitionBackfill"]["backfillId"]
+        return backfill_id
+
+    def retry(self, backfill_id: str) -> str:
+        """'Re-execute from failure' of the backfill's page."""
+        query = """mutation($p: ReexecutionParams!) { reexecutePartitionBackfill(reexecutionParams: $p) {
+          ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+        p = {"parentRunId": backfill_id, "strategy": "FROM_FAILURE"}
+        new_id: str = self.gql(query, p=p)["reexecutePartitionBackfill"]["backfillId"]
+        return new_id
+
+    def backfill_state(self, backfill_id: str) -> dict[str, Any]:
+        """How far a backfill is."""
+        query = """query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill {
+          status numPartitions runs(limit: 200) { id status startTime endTime creationTime }
+          assetBackfillData { assetBackfillStatuses { ... on AssetPartitionsStatusCounts {
+            assetKey { path } numPartitionsTargeted numPartitionsMaterialized numPartitionsFailed } } } } } }"""
+        state: dict[str, Any] = self.gql(query, id=backfill_id)["partitionBackfillOrError"]
+        return state
+
+    def wait_backfill(self, backfill_id: str, *, seconds: float = 300) -> dict[str, Any]:
+        """Wait until a backfill is over."""
+
+        def is_over() -> bool:
+            with suppress(httpx.HTTPError, AssertionError):  # while the database is away
+                return self.backfill_state(backfill_id).get("status", "REQUESTED") not in WAITING
+            return False
+
+        wait_until(is_over, seconds=seconds, every=1, what="backfill")
+        return self.backfill_state(backfill_id)
+
+
+@contextmanager
+def running_stack(
+    folder: Path, settings: Mapping[str, str], *, files: tuple[str, ...] = ("docker-compose.yml",)
+) -> Iterator[Stack]:
+    """Postgres, code location, webserver and daemon of the compose file, healthy, for the length of a block."""
+    with running_postgres() as postgres:
+        stack = Stack(folder, postgres, settings, files)
+        try:
+            stack.wait_healthy("postgres")
+            if "redis" in stack.services:
+                stack.start("redis")
+            for name in ("code", "webserver", "daemon"):
+                stack.start(name)
+                if name == "code":
+                    stack.wait_healthy("code")
+            stack.wait_healthy("webserver")
+            yield stack
+        finally:
+            stack.stop()
