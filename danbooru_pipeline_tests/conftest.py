@@ -14,6 +14,7 @@ from danbooru_pipeline.demo.process import BooruProcess, start_booru
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline_tests.support.releases import shared_releases
+from danbooru_pipeline_tests.support.yard import Yard, small_yard
 
 # Examples may be slow on a busy machine; how long one takes is no behaviour.
 hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
@@ -98,3 +99,25 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """Danbooru2021 and Danbooru2022 of a small world, made once for all processes of a run, and only read."""
     base = tmp_path_factory.getbasetemp()
     return shared_releases(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Yard:
+    """A store that reconciles."""
+    return small_yard(tmp_path / "root")
+
+
+@pytest.fixture(scope="session")
+def _released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_yard(tmp_path_factory.mktemp("released") / "root").release()
+
+
+@pytest.fixture
+def copy(_released: Path, tmp_path: Path) -> Path:
+    """A finished release, copied to be damaged, under another name."""
+    folder = tmp_path / "somewhere else"
+    shutil.copytree(_released, folder)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)
+    return folder
