@@ -13,6 +13,7 @@ from danbooru_pipeline.outcomes import REASONS, Reason
 
 PACKAGE = Path(danbooru_pipeline.__file__).parent
 ROOT = PACKAGE.parent
+TESTS = ROOT / "danbooru_pipeline_tests"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PURE = [
     *PACKAGE.glob("images/*.py"),
@@ -166,6 +167,16 @@ def test_pure_modules_do_no_network(path: Path) -> None:
     assert not any(
         module.startswith(("danbooru_pipeline.fetch", "danbooru_pipeline.sources")) for module in imported(path)
     )
+
+
+def test_what_tests_share_is_in_support() -> None:
+    """No test module imports another one or a conftest, not even in a program that it writes as text."""
+    shared = [
+        f"{path.relative_to(TESTS)} imports {name}"
+        for path in TESTS.rglob("*.py")
+        for name in re.findall(r"(?:from|import) danbooru_pipeline_tests\.?([\w.]*)", path.read_text())
+    ]
+    assert [line for line in shared if " imports support" not in line] == []
 
 
 def test_every_reason_is_explained() -> None:

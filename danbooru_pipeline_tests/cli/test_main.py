@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,30 +13,10 @@ import pytest
 
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.release import verify_release
+from danbooru_pipeline_tests.support.commands import call, command, environment, settings_of
 
 #: Hosts of nobody: the port of the discard service on loopback.
 NOWHERE = "http://127.0.0.1:9"
-
-
-def environment(**settings: str) -> dict[str, str]:
-    """The environment of the process, with these settings and no others."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DANBOORU_", "DAGSTER_"))}
-    return kept | {f"DANBOORU_{name.upper()}": value for name, value in settings.items()}
-
-
-def command(*arguments: str) -> list[str]:
-    """The command line of this project."""
-    return [sys.executable, "-m", "danbooru_pipeline", *arguments]
-
-
-def call(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Call it and wait."""
-    return subprocess.run(command(*arguments), env=env, capture_output=True, text=True, check=False, timeout=300)
-
-
-def settings_of(booru: BooruProcess, root: Path) -> dict[str, str]:
-    """An environment for the embedded booru."""
-    return environment(root=str(root), api_url=booru.api_url, cdn_url=booru.cdn_url, png_level="0", retry_seconds="3")
 
 
 def unwritable(tmp_path: Path) -> str:

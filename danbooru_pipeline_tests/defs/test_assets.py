@@ -1,12 +1,10 @@
 """Assets on an ephemeral Dagster instance, against the embedded booru."""
 
 import dataclasses
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-import pytest
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.build import build_defs
@@ -16,48 +14,7 @@ from danbooru_pipeline.layout import bucket_of
 from danbooru_pipeline.release import verify_release
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.ledger import read_ledger
-
-METADATA = ["posts", "posts_by_bucket", "side_tables"]
-RELEASE = ["release_manifest", "release_snapshot", "publication"]
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A Dagster instance that lives as long as the test."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
-
-
-def run(
-    context: RunContext, instance: dg.DagsterInstance, assets: list[str], tags: dict[str, str]
-) -> dg.ExecuteInProcessResult:
-    """Execute assets as one run, as the UI would."""
-    job = build_defs(resources={"toolbox": context}).resolve_implicit_global_asset_job_def()
-    return job.execute_in_process(
-        instance=instance,
-        asset_selection=[dg.AssetKey(asset) for asset in assets],
-        tags=tags,
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        raise_on_error=False,
-    )
-
-
-def run_year(
-    context: RunContext, instance: dg.DagsterInstance, assets: list[str], year: int
-) -> dg.ExecuteInProcessResult:
-    """Execute assets that are partitioned by release."""
-    return run(context, instance, assets, {"dagster/partition": str(year)})
-
-
-def run_buckets(
-    context: RunContext, instance: dg.DagsterInstance, asset: str, year: int, first: str, last: str
-) -> dg.ExecuteInProcessResult:
-    """Execute a range of buckets in one run."""
-    tags = {
-        "dagster/asset_partition_range_start": f"{first}|{year}",
-        "dagster/asset_partition_range_end": f"{last}|{year}",
-    }
-    return run(context, instance, [asset], tags)
+from danbooru_pipeline_tests.support.runs import METADATA, RELEASE, run_buckets, run_year
 
 
 def states(instance: dg.DagsterInstance, asset: str, year: int, buckets: list[str]) -> list[str | None]:

@@ -22,7 +22,7 @@ from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.posts.drift import Columns
 from danbooru_pipeline.posts.report import SweepReport, read_report
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline_tests.defs.test_assets import METADATA, RELEASE, run_buckets, run_year
+from danbooru_pipeline_tests.support.runs import METADATA, RELEASE, run_buckets, run_year
 
 JANUARY = datetime(2022, 1, 25, tzinfo=UTC)
 MANIFEST_CHECKS = {
@@ -31,13 +31,6 @@ MANIFEST_CHECKS = {
     "missing_files_below_threshold",
     "composition_is_stable",
 }
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A Dagster instance that lives as long as the test."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 @pytest.fixture

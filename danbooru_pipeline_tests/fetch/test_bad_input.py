@@ -21,8 +21,8 @@ from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
 from danbooru_pipeline.store.originals import OriginalsReport, build_originals
 from danbooru_pipeline.store.plan import list_files
-from danbooru_pipeline_tests.fetch.test_download import post_of
 from danbooru_pipeline_tests.support.certificate import certified
+from danbooru_pipeline_tests.support.downloads import post_of
 from danbooru_pipeline_tests.support.pictures import illustration, jpeg
 from danbooru_pipeline_tests.support.raw_server import RawServer, make_answer, serving
 

@@ -10,7 +10,7 @@ import pytest
 from danbooru_pipeline.errors import SourceUnreachable
 from danbooru_pipeline.fetch import BooruClient, download_file
 from danbooru_pipeline.fetch.breaker import NO_ANSWER, PAUSES, Breaker
-from danbooru_pipeline_tests.fetch.test_download import PNG, post_of
+from danbooru_pipeline_tests.support.downloads import PNG, post_of
 from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, make_answer
 
 

@@ -4,13 +4,11 @@ import hashlib
 import logging
 import socket
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from email.utils import formatdate
 from itertools import repeat
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,21 +17,11 @@ from danbooru_pipeline.errors import SourceBlocked, SourceError, SourceUnreachab
 from danbooru_pipeline.fetch import BooruClient, Downloaded, download_file
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Post
+from danbooru_pipeline_tests.support.downloads import PNG, Connect, Serve, assert_nothing_left, post_of
 from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, always, drip, make_answer
 
-Serve = Callable[[Answer], RawServer]
-Connect = Callable[..., BooruClient]
-
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 PAGE = b"<!DOCTYPE html><html><body>Sorry.</body></html>"
 FINE = make_answer(PNG)
-
-
-def post_of(data: bytes = PNG, *, file_url: str | None = "/file.png", **more: Any) -> Post:
-    """A post whose file is `data`."""
-    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    values: dict[str, Any] = {"id": 7, "md5": md5, "ext": "png", "file_size": len(data), "rating": "s"} | more
-    return Post(file_url=file_url, is_banned=False, tags="", **values)
 
 
 def real_post(booru: BooruProcess, number: int = 0) -> Post:
@@ -49,11 +37,6 @@ def real_post(booru: BooruProcess, number: int = 0) -> Post:
 def target(tmp_path: Path) -> Path:
     """Where a file is to go."""
     return tmp_path / "store" / "0007" / "7.png"
-
-
-def assert_nothing_left(target: Path) -> None:
-    """Neither the file nor a part of it."""
-    assert not target.parent.exists() or list(target.parent.iterdir()) == []
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import hashlib
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,8 @@ from danbooru_pipeline.errors import SourceBlocked
 from danbooru_pipeline.fetch import BooruClient, download_file, part_names
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline_tests.fetch.test_download import PNG, assert_nothing_left, post_of
-from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, always, make_answer, serving
-
-Serve = Callable[[Answer], RawServer]
-Connect = Callable[..., BooruClient]
+from danbooru_pipeline_tests.support.downloads import PNG, Connect, Serve, assert_nothing_left, post_of
+from danbooru_pipeline_tests.support.raw_server import RawServer, always, make_answer, serving
 
 BIG = PNG * 200  # over the size from which a part is kept for other processes
 TAG = '"one"'

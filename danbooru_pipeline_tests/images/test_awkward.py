@@ -138,7 +138,7 @@ def test_bombs_stay_small(tmp_path: Path, bomb: str) -> None:
     """A bomb costs its worker less than 400 MB, whatever becomes of it."""
     path = tmp_path / "bomb.png"
     make = (
-        "import struct, sys, zlib; from danbooru_pipeline_tests.images import pictures; "
+        "import struct, sys, zlib; from danbooru_pipeline_tests.support import pictures; "
         "P = pictures.png(pictures.illustration()); open(sys.argv[1], 'wb').write(" + BOMBS[bomb] + ")"
     )
     subprocess.run([sys.executable, "-c", make, path], check=True)

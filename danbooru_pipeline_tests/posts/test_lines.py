@@ -1,7 +1,6 @@
 """Lines of earlier releases: typed in blocks as one by one, and given back byte for byte."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,9 +12,8 @@ from hypothesis import strategies as st
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.posts import LineTyper, RejectedRow, encode_2017, encode_2021, parse_record
 from danbooru_pipeline.posts.schema import OUR_COLUMNS, POST_SCHEMA
-from danbooru_pipeline_tests.support.lines_of import ODD_RECORDS, RECORDS_2017, RECORDS_2021, line_of
+from danbooru_pipeline_tests.support.lines_of import ODD_RECORDS, REAL_2017, RECORDS_2017, RECORDS_2021, line_of
 
-REAL_2017 = Path(__file__).with_name("real-2017.jsonl").read_bytes()
 TYPER = LineTyper()
 
 

@@ -7,9 +7,8 @@ import sys
 
 import pytest
 
-from danbooru_pipeline_tests.release.test_snapshot import next_year
 from danbooru_pipeline_tests.support import killer
-from danbooru_pipeline_tests.support.yard import Yard
+from danbooru_pipeline_tests.support.yard import Yard, next_year
 
 
 def digests(yard: Yard, work: str, points: int) -> tuple[str, list[str]]:

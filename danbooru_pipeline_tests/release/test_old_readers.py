@@ -14,7 +14,7 @@ import pytest
 
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release.documents.options import DocumentOptions
-from danbooru_pipeline_tests.release.test_relations import side_tables
+from danbooru_pipeline_tests.support.side_tables import side_tables
 from danbooru_pipeline_tests.support.yard import Yard
 
 INTEGERS_2017 = (

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,8 +11,7 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import ApiSource
 from danbooru_pipeline_tests.support.raw_server import RawServer, json_by, serving
-
-Give = Callable[[str, dict[str, str]], Any]
+from danbooru_pipeline_tests.support.sites import Give
 
 
 @pytest.fixture
@@ -33,28 +31,3 @@ def site(tmp_path: Path) -> Iterator[Callable[[Give], tuple[ApiSource, RawServer
             return ApiSource(stack.enter_context(BooruClient(settings))), server
 
         yield start
-
-
-def give_posts(records: list[dict[str, Any]], *, most: int = 200, ascending: bool = False) -> Give:
-    """A site with these posts, in the order of their true ids, and at most so many a page.
-
-    A record may hold its true id as ``_id`` and show another one, or none.
-    """
-
-    def true_id(record: dict[str, Any]) -> int:
-        return int(record.get("_id", record.get("id", 0)))
-
-    def give(path: str, params: dict[str, str]) -> Any:
-        if path != "/posts.json":
-            return None
-        ordered = sorted(records, key=true_id)
-        page, size = params.get("page", "b999999999999"), min(int(params["limit"]), most)
-        page = "b999999999999" if page.isdigit() else page
-        if page[0] == "a":
-            chosen = [record for record in ordered if true_id(record) > int(page[1:])][:size]
-        else:
-            chosen = [record for record in ordered if true_id(record) < int(page[1:])][-size:]
-        shown = [{key: value for key, value in record.items() if key != "_id"} for record in chosen]
-        return shown if ascending else shown[::-1]
-
-    return give

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,22 +20,13 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import SourceError, SourceUnusable
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.sources import ApiSource, Page, SweepReport, sweep_posts
+from danbooru_pipeline.sources import SweepReport, sweep_posts
 from danbooru_pipeline.sources.sweep import PAGES_PER_PART
 from danbooru_pipeline.years import cutoff
-from danbooru_pipeline_tests.sources.conftest import Give, give_posts
-from danbooru_pipeline_tests.support.raw_server import RawServer
+from danbooru_pipeline_tests.support.sites import SOON, Give, Killed, Paged, Record, Site, give_posts, record_of
 
-Site = Callable[[Give], tuple[ApiSource, RawServer]]
-Record = dict[str, Any]
 NOW = datetime(2022, 1, 12, tzinfo=UTC)
-SOON = "2021-06-01T00:00:00.000-04:00"
 LATE = "2022-01-01T00:00:00.000Z"
-
-
-def record_of(post_id: int, *, created_at: str = SOON, **more: Any) -> Record:
-    """A small record."""
-    return {"id": post_id, "created_at": created_at, "score": post_id % 7, "rating": "s", **more}
 
 
 def sweep(source: Any, layout: Layout, year: int = 2021) -> SweepReport:
@@ -52,41 +43,6 @@ def rows_of(layout: Layout, year: int = 2021) -> list[Record]:
 def ids_of(layout: Layout) -> list[int]:
     """Ids in the order of the file."""
     return [row["id"] for row in rows_of(layout)]
-
-
-class Killed(Exception):  # noqa: N818 - not an error of ours
-    """Ends a sweep from within its source."""
-
-
-class Paged:
-    """A source of pages that are in memory; dies at one of them when asked to."""
-
-    name = "paged"
-
-    def __init__(self, records: list[Record], *, size: int = 1, dies_at: int = 0) -> None:
-        self.records = sorted(records, key=lambda record: record["id"])
-        self.size = size
-        self.left = dies_at
-
-    def probe(self) -> None:
-        """Always fine."""
-
-    def posts_after(self, cursor: int) -> Page:
-        """The next few."""
-        self.left -= 1
-        if self.left == 0:
-            raise Killed
-        found = [record for record in self.records if record["id"] > cursor][: self.size]
-        return Page(records=tuple(found), last_id=found[-1]["id"] if found else None)
-
-    def table_after(self, table: str, cursor: int) -> Page | None:  # noqa: ARG002 - the protocol names them
-        """None at all."""
-        return None
-
-    def newest_id(self, table: str) -> int | None:
-        """The last one."""
-        assert table == "posts"
-        return self.records[-1]["id"] if self.records else None
 
 
 @pytest.mark.parametrize("year", [2021, 2022])
@@ -176,7 +132,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.sources import sweep_posts
-from danbooru_pipeline_tests.sources.test_sweep import Paged, record_of
+from danbooru_pipeline_tests.support.sites import Paged, record_of
 source = Paged([record_of(i) for i in range(1, 121)])
 def progress(line):
     print(line, flush=True)
@@ -209,7 +165,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.sources import split_by_bucket, sweep, sweep_posts
-from danbooru_pipeline_tests.sources.test_sweep import Paged, record_of
+from danbooru_pipeline_tests.support.sites import Paged, record_of
 sweep.PAGES_PER_PART = 3
 class Slow(Paged):
     def posts_after(self, cursor):

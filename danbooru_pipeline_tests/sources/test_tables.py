@@ -1,7 +1,6 @@
 """Side tables: all that the source has, in the dialect of 2021; what it has not is told apart from what failed."""
 
 import socket
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -17,10 +16,8 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import SIDE_TABLES, ApiSource, export_side_tables
 from danbooru_pipeline.sources.tables import TableReport
-from danbooru_pipeline_tests.sources.conftest import Give
 from danbooru_pipeline_tests.support.raw_server import RawServer, json_by, make_answer, serving
-
-Site = Callable[[Give], tuple[ApiSource, RawServer]]
+from danbooru_pipeline_tests.support.sites import Site
 
 
 def export(source: Any, layout: Layout) -> dict[str, TableReport]:

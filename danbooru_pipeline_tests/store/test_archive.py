@@ -18,8 +18,8 @@ from danbooru_pipeline.release import verify_release
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
 from danbooru_pipeline.store.px512 import build_px512
-from danbooru_pipeline_tests.cli.test_main import call, settings_of
-from danbooru_pipeline_tests.store.test_originals import BringPosts, build_all, first_of, ledger_of
+from danbooru_pipeline_tests.support.buckets import BringPosts, build_all, first_of, ledger_of
+from danbooru_pipeline_tests.support.commands import call, settings_of
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,37 +17,16 @@ from danbooru_pipeline.posts import write_posts
 from danbooru_pipeline.sources import apply_updates
 from danbooru_pipeline.store.journal import Journal
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, write_ledger
-from danbooru_pipeline.store.originals import OriginalsReport, build_originals
+from danbooru_pipeline.store.originals import build_originals
 from danbooru_pipeline.store.plan import list_files
 from danbooru_pipeline.store.px512 import build_px512
 from danbooru_pipeline.years import sfw_ratings
-
-BringPosts = Callable[[int], None]
-
-
-def buckets_of(context: RunContext, year: int) -> list[str]:
-    """The buckets that have posts."""
-    return sorted(path.stem for path in context.layout.posts_by_bucket(year).iterdir())
-
-
-def build_all(context: RunContext, year: int) -> dict[str, OriginalsReport]:
-    """Work on every bucket that has posts."""
-    return {bucket: build_originals(context, bucket, year) for bucket in buckets_of(context, year)}
-
-
-def ledger_of(context: RunContext, post_id: int) -> LedgerRow:
-    """The row of a post."""
-    return read_ledger(context.layout.ledger(bucket_of(post_id)))[post_id]
+from danbooru_pipeline_tests.support.buckets import BringPosts, buckets_of, build_all, first_of, ledger_of
 
 
 def md5_of(path: Path) -> str:
     """MD5 of a file."""
     return hashlib.md5(path.read_bytes()).hexdigest()
-
-
-def first_of(booru: BooruProcess, kind: str = "jpg") -> dict[str, object]:
-    """The record of the first visible post with files of an extension."""
-    return next(p for p in booru.truth(2021) if p.get("md5") and p["file_ext"] == kind)
 
 
 def test_every_post_is_accounted_for(context: RunContext, booru: BooruProcess, bring_posts: BringPosts) -> None:

@@ -1,5 +1,6 @@
 """Lines as the extracts of the mirror wrote them, of 2021 and of 2017, with any values."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 from danbooru_pipeline.posts.dialect_2017 import COLUMNS_2017
 from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS
 
+#: Three posts as the mirror wrote them until 2020.
+REAL_2017 = Path(__file__).with_name("real-2017.jsonl").read_bytes()
 #: Real text: everything but surrogates, which no UTF-8 file holds.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBERS = st.integers(-(2**63) + 1, 2**63 - 1).map(str)

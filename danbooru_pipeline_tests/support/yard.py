@@ -143,6 +143,15 @@ def small_yard(root: Path) -> Yard:
     return yard
 
 
+def next_year(yard: Yard) -> Yard:
+    """The year after, from the same store: one post replaced, one banned, one new, one re-rated."""
+    later = Yard(yard.layout, year=2022, rows=dict(yard.rows), ledger=dict(yard.ledger), tables=dict(yard.tables))
+    later.post(4001, rating="q", score=5)
+    later.post(8001, reason=Reason.BANNED)
+    later.post(30_001, rating="g")
+    return later
+
+
 def tree_state(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Path -> (inode, content) of every file."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())

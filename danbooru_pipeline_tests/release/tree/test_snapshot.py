@@ -15,7 +15,6 @@ import pytest
 
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused, StoreError
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.release import (
     Action,
     Release,
@@ -28,16 +27,7 @@ from danbooru_pipeline.release import (
 )
 from danbooru_pipeline.release.release_json import RELEASE_JSON
 from danbooru_pipeline.release.tree import snapshot
-from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, tree_state
-
-
-def next_year(yard: Yard) -> Yard:
-    """The year after, from the same store: one post replaced, one banned, one new, one re-rated."""
-    later = Yard(yard.layout, year=2022, rows=dict(yard.rows), ledger=dict(yard.ledger), tables=dict(yard.tables))
-    later.post(4001, rating="q", score=5)
-    later.post(8001, reason=Reason.BANNED)
-    later.post(30_001, rating="g")
-    return later
+from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, next_year, tree_state
 
 
 def assert_nothing_hidden(layout: Layout) -> None:

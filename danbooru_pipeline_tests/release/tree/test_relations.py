@@ -10,35 +10,14 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.posts import LineTyper, posts_table
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.takedown.run import apply_takedown, plan_takedown
 from danbooru_pipeline.release.tree.relations import RelationFiller
 from danbooru_pipeline.release.verify.run import verify_release
-from danbooru_pipeline_tests.posts.test_lines import REAL_2017
+from danbooru_pipeline_tests.support.lines_of import REAL_2017
+from danbooru_pipeline_tests.support.side_tables import lines, side_tables
 from danbooru_pipeline_tests.support.yard import NOW, Yard
-
-POOLS = {10152: ([1002, 2003, 1002], "series"), 4162: ([1002, 77], "collection")}
-FAVORITES = [(5, 1002), (3, 1002), (9, 2003)]
-TAGS = {"1girl": 470575, "solo": 212816}
-
-
-def lines(records: list[dict[str, Any]]) -> bytes:
-    """Records as a side table has them."""
-    return b"".join(json.dumps(record).encode() + b"\n" for record in records)
-
-
-def side_tables(folder: Path) -> dict[str, Path]:
-    """Tags, pools and favourites, with a record in each by which nothing can be joined."""
-    tables: dict[str, list[dict[str, Any]]] = {
-        "tags": [{"id": str(id_), "name": name, "category": "0"} for name, id_ in TAGS.items()] + [{"id": "3"}],
-        "pools": [{"id": str(i), "post_ids": list(map(str, p)), "category": c} for i, (p, c) in POOLS.items()],
-        "favorites": [{"id": "1", "user_id": str(user), "post_id": str(post)} for user, post in FAVORITES] + [{}],
-    }
-    for name, records in tables.items():
-        write_atomic(folder / f"{name}.json", lines(records))
-    return {name: folder / f"{name}.json" for name in tables}
 
 
 def post(post_id: int, **more: Any) -> dict[str, Any]:

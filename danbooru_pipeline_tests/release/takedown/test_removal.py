@@ -24,9 +24,8 @@ from danbooru_pipeline.release.signing import public_key
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources.excluding import SourceWithout
 from danbooru_pipeline.sources.source import Page
-from danbooru_pipeline_tests.release.test_snapshot import next_year
 from danbooru_pipeline_tests.support.trees import lines
-from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, tree_state
+from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, next_year, tree_state
 
 
 @pytest.fixture
