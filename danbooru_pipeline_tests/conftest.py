@@ -13,6 +13,7 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.process import BooruProcess, start_booru
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
+from danbooru_pipeline_tests.support.memory import keep_temporary_files_in_memory
 from danbooru_pipeline_tests.support.releases import shared_releases
 from danbooru_pipeline_tests.support.yard import Yard, small_yard
 
@@ -22,6 +23,9 @@ hypothesis.settings.load_profile("house")
 
 #: Few enough to draw in a moment, and still one of every kind.
 SMALL_WORLD = 40
+
+
+keep_temporary_files_in_memory()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,11 +1,9 @@
 """The sweep: every post up to the cutoff, once, whatever the source does and whenever it is killed."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +22,7 @@ from danbooru_pipeline.sources import SweepReport, sweep_posts
 from danbooru_pipeline.sources.sweep import PAGES_PER_PART
 from danbooru_pipeline.years import cutoff
 from danbooru_pipeline_tests.support.sites import SOON, Give, Killed, Paged, Record, Site, give_posts, record_of
+from danbooru_pipeline_tests.support.system_calls import TOP, run_program
 
 NOW = datetime(2022, 1, 12, tzinfo=UTC)
 LATE = "2022-01-01T00:00:00.000Z"
@@ -126,8 +125,8 @@ def test_resumed_sweep_is_the_same_to_the_byte(layout: Layout, tmp_path: Path) -
         assert {path.name for path in again.metadata(2021).rglob("*")} == names
 
 
-CHILD = """
-import sys, time
+KILLED_AT_ITS_FIRST_PART = """
+import os, signal, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from danbooru_pipeline.layout import Layout
@@ -136,7 +135,7 @@ from danbooru_pipeline_tests.support.sites import Paged, record_of
 source = Paged([record_of(i) for i in range(1, 121)])
 def progress(line):
     print(line, flush=True)
-    time.sleep(60)
+    os.kill(os.getpid(), signal.SIGKILL)
 sweep_posts(source, Layout(Path(sys.argv[1])), 2021, now=datetime.now(UTC), progress=progress)
 """
 
@@ -146,11 +145,10 @@ def test_sweep_survives_sigkill(layout: Layout, tmp_path: Path) -> None:
     records = [record_of(i) for i in range(1, 121)]
     whole = sweep(Paged(records), layout)
     again = Layout(tmp_path / "again")
-    command = [sys.executable, "-c", CHILD, str(again.root)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as child:
-        assert child.stdout is not None
-        assert b"posts: up to id 50 of 120, about 41 %, 50 requests" in child.stdout.readline()
-        os.kill(child.pid, signal.SIGKILL)
+    command = [sys.executable, "-c", KILLED_AT_ITS_FIRST_PART, str(again.root)]
+    killed = subprocess.run(command, capture_output=True, cwd=TOP, check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert b"posts: up to id 50 of 120, about 41 %, 50 requests" in killed.stdout
     again.sweep(2021, "posts").joinpath(".half.parquet.0123.part").write_bytes(b"half")
     again.sweep(2021, "posts").joinpath("x.rejected.jsonl").write_bytes(b"{}\n")
     report = sweep(Paged(records), again)
@@ -159,49 +157,29 @@ def test_sweep_survives_sigkill(layout: Layout, tmp_path: Path) -> None:
     assert again.posts(2021).read_bytes() == layout.posts(2021).read_bytes()
 
 
-SLOW_CHILD = """
-import sys, time
+PROGRAM = """
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.sources import split_by_bucket, sweep, sweep_posts
 from danbooru_pipeline_tests.support.sites import Paged, record_of
 sweep.PAGES_PER_PART = 3
-class Slow(Paged):
-    def posts_after(self, cursor):
-        time.sleep(0.004)
-        return super().posts_after(cursor)
-print("ready", flush=True)
 layout = Layout(Path(sys.argv[1]))
-sweep_posts(Slow([record_of(i, new_column=i) for i in range(1, 121)]), layout, 2021, now=datetime.now(UTC),
+sweep_posts(Paged([record_of(i, new_column=i) for i in range(1, 121)]), layout, 2021, now=datetime.now(UTC),
             progress=lambda _line: None)
 split_by_bucket(layout, 2021)
-print("done", flush=True)
 """
 
 
 @pytest.mark.slow
 def test_sweep_killed_anywhere_gives_the_same_bytes(tmp_path: Path) -> None:
-    """SIGKILL at random moments of sweep, merge and split, each time going on: posts and buckets are the same bytes."""
-    dice = random.Random(5)
-
-    def run(root: Path, seconds: float | None) -> bool:
-        command = [sys.executable, "-c", SLOW_CHILD, str(root)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as child:
-            assert child.stdout is not None
-            assert child.stdout.readline() == b"ready\n"
-            if seconds is not None:
-                time.sleep(seconds)
-                child.kill()
-            return child.stdout.readline() == b"done\n"
-
-    assert run(tmp_path / "whole", None)
-    kills = 0
-    for _ in range(8):
-        kills += not run(tmp_path / "killed", dice.uniform(0.02, 0.5))
-    assert kills
-    assert run(tmp_path / "killed", None)
+    """Eight SIGKILLs along the calls of sweep, merge and split, each resumed, leave the same posts and buckets."""
     whole, killed = Layout(tmp_path / "whole"), Layout(tmp_path / "killed")
+    calls = run_program(PROGRAM, whole.root).calls
+    for part in range(8):  # each run resumes, so that nearly all of the work lies behind the last kill
+        assert run_program(PROGRAM, killed.root, at=calls // 9 + part).killed
+    assert not run_program(PROGRAM, killed.root).killed
     assert killed.posts(2021).read_bytes() == whole.posts(2021).read_bytes()
     for path in whole.posts_by_bucket(2021).iterdir():
         assert killed.posts_by_bucket(2021).joinpath(path.name).read_bytes() == path.read_bytes()

@@ -147,4 +147,4 @@ def test_release_says_so_and_gives_originals_back(tmp_path: Path, booru: BooruPr
     on_disk = {str(path.relative_to(target)) for path in target.glob("*/*")}
     assert on_disk == {*listed, *optimised}
     post = first_of(booru)
-    assert listed[f"{bucket_of(post['id'])}/{post['id']}.jpg"] == post["md5"]  # type: ignore[arg-type]
+    assert listed[f"{post.bucket}/{post.id}.jpg"] == post.md5

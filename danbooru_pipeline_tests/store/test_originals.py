@@ -176,12 +176,12 @@ def test_bad_file_costs_one_reason(
     """One file's trouble is one row with a reason, nothing is left of it on disk, and the next run gets it."""
     bring_posts(2021)
     post = first_of(booru)
-    booru.set_fault(str(post["md5"]), fault)
-    bucket = bucket_of(int(str(post["id"])))
+    booru.set_fault(post.md5, fault)
+    bucket = post.bucket
     report = build_originals(context, bucket, 2021)
-    row = ledger_of(context, int(str(post["id"])))
+    row = ledger_of(context, post.id)
     assert row.reason in {reason, Reason.RETRY_EXHAUSTED} if fault == "reset" else row.reason is reason
-    assert f"{post['id']}.jpg" not in list_files(context.layout.original_bucket(bucket))
+    assert f"{post.id}.jpg" not in list_files(context.layout.original_bucket(bucket))
     assert not list(context.layout.store.rglob("*.part"))
     assert report.pending == (row.status is Status.PENDING)
     booru.clear_faults()
@@ -199,10 +199,10 @@ def test_passing_trouble_is_retried(
     """Trouble that passes costs requests and nothing else."""
     bring_posts(2021)
     post = first_of(booru)
-    booru.set_fault(str(post["md5"]), fault)
-    report = build_originals(context, bucket_of(int(str(post["id"]))), 2021)
+    booru.set_fault(post.md5, fault)
+    report = build_originals(context, post.bucket, 2021)
     assert report.pending == 0
-    assert ledger_of(context, int(str(post["id"]))).attempts > 1
+    assert ledger_of(context, post.id).attempts > 1
 
 
 @pytest.mark.parametrize("ext", ["jpg", "png", "gif", "webp", "zip", "mp4", "webm", "swf"])
@@ -212,18 +212,18 @@ def test_cut_file_is_never_taken_for_whole(
     """A file that the host serves cut off, time after time and as if it were all, stays pending, whatever its type."""
     bring_posts(2021)
     post = first_of(booru, ext)
-    booru.set_fault(str(post["md5"]), "half")
-    report = build_originals(context, bucket_of(int(str(post["id"]))), 2021)
+    booru.set_fault(post.md5, "half")
+    report = build_originals(context, post.bucket, 2021)
     assert report.pending == 1
-    assert ledger_of(context, int(str(post["id"]))).status is Status.PENDING
-    assert not context.layout.original(int(str(post["id"])), ext).exists()
+    assert ledger_of(context, post.id).status is Status.PENDING
+    assert not context.layout.original(post.id, ext).exists()
 
 
 def test_rows_lost_in_a_kill_are_found_again(context: RunContext, booru: BooruProcess, bring_posts: BringPosts) -> None:
     """A file that is on disk without a row, as a kill leaves it, is taken over without a request."""
     bring_posts(2021)
     post = first_of(booru, "gif")
-    bucket = bucket_of(int(str(post["id"])))
+    bucket = post.bucket
     build_originals(context, bucket, 2021)
     context.layout.ledger(bucket).unlink()
     booru.reset_requests()
@@ -238,7 +238,7 @@ def test_foreign_file_under_the_name_is_not_believed(
     """Other bytes under a post's name, or none, are replaced by the real file."""
     bring_posts(2021)
     post = first_of(booru)
-    path = context.layout.original(int(str(post["id"])), "jpg")
+    path = context.layout.original(post.id, "jpg")
     for content in (b"", b"not this one"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
@@ -246,7 +246,7 @@ def test_foreign_file_under_the_name_is_not_believed(
         context.layout.ledger(path.parent.name).unlink(missing_ok=True)
         report = build_originals(context, path.parent.name, 2021)
         assert report.fetched == report.files
-        assert ledger_of(context, int(str(post["id"]))).status is Status.OK
+        assert ledger_of(context, post.id).status is Status.OK
         assert path.stat().st_size > len(content)
 
 
@@ -256,10 +256,10 @@ def test_withheld_post_that_comes_back_needs_no_request(
     """A file that is still here, optimised, is taken back when the source shows its post again."""
     bring_posts(2021)
     post = first_of(booru)
-    bucket = bucket_of(int(str(post["id"])))
+    bucket = post.bucket
     build_originals(context, bucket, 2021)
     rows = read_ledger(context.layout.ledger(bucket))
-    known = rows[int(str(post["id"]))]
+    known = rows[post.id]
     hidden = LedgerRow(**{name: getattr(known, name) for name in known.__slots__} | {"reason": Reason.RESTRICTED})
     write_ledger(context.layout.ledger(bucket), [*(r for r in rows.values() if r.id != known.id), hidden])
     booru.reset_requests()
@@ -275,7 +275,7 @@ def test_a_block_stops_the_run(context: RunContext, booru: BooruProcess, bring_p
     """A host that challenges us is no news about posts: the run stops and no row says gone."""
     bring_posts(2021)
     context.client._http.headers["User-Agent"] = "Mozilla/5.0"  # what the site blocks  # noqa: SLF001
-    bucket = bucket_of(int(str(first_of(booru)["id"])))
+    bucket = first_of(booru).bucket
     with pytest.raises(SourceBlocked, match="blocks us"):
         build_originals(context, bucket, 2021)
     assert not any(row.status is Status.MISSING for row in read_ledger(context.layout.ledger(bucket)).values())
@@ -321,9 +321,9 @@ def test_file_optimised_before_a_kill_is_known_again(
     """A kill between the files and the ledger costs no request: the journal has the rows, checked against the files."""
     bring_posts(2021)
     post = first_of(booru)
-    bucket = bucket_of(int(str(post["id"])))
+    bucket = post.bucket
     build_originals(context, bucket, 2021)
-    row = ledger_of(context, int(str(post["id"])))
+    row = ledger_of(context, post.id)
     assert row.optimized
     journal = Journal(context.layout.ledger_journal(bucket))
     for known in read_ledger(context.layout.ledger(bucket)).values():

@@ -1,6 +1,7 @@
 """Work on buckets of the embedded booru, and what it left."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.process import BooruProcess
@@ -27,6 +28,21 @@ def ledger_of(context: RunContext, post_id: int) -> LedgerRow:
     return read_ledger(context.layout.ledger(bucket_of(post_id)))[post_id]
 
 
-def first_of(booru: BooruProcess, kind: str = "jpg") -> dict[str, object]:
-    """The record of the first visible post with files of an extension."""
-    return next(p for p in booru.truth(2021) if p.get("md5") and p["file_ext"] == kind)
+@dataclass(frozen=True, slots=True)
+class SitePost:
+    """A visible post of the booru, as far as tests of its file need it."""
+
+    id: int
+    md5: str
+    ext: str
+
+    @property
+    def bucket(self) -> str:
+        """Where its file is."""
+        return bucket_of(self.id)
+
+
+def first_of(booru: BooruProcess, ext: str = "jpg") -> SitePost:
+    """The first visible post with files of an extension."""
+    found = next(p for p in booru.truth(2021) if p.get("md5") and p["file_ext"] == ext)
+    return SitePost(id=found["id"], md5=found["md5"], ext=ext)

@@ -4,19 +4,15 @@ Prints, for every point, the digest of all releases after a rerun; the first lin
 come before the forks and no thread is started before them, so each child costs milliseconds.
 """
 
-import contextlib
 import hashlib
-import itertools
 import json
 import os
 import random
 import shutil
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import (
@@ -27,9 +23,9 @@ from danbooru_pipeline.release import (
     published,
     verify_release,
 )
+from danbooru_pipeline_tests.support.system_calls import count_calls
 
 NOW = datetime(2022, 1, 21, 12, tzinfo=UTC)
-CALLS = ("link", "fsync", "rename", "replace", "unlink", "mkdir", "rmdir", "chmod", "symlink")
 
 
 def snapshot(layout: Layout) -> None:
@@ -44,26 +40,6 @@ def takedown(layout: Layout) -> None:
 
 
 WORK = {"snapshot": snapshot, "takedown": takedown}
-
-
-def count_calls(at: int | None) -> Iterator[int]:
-    """Count changing file system calls from now on, and die at the one with a number, before or after it is done."""
-    numbers = itertools.count(1)  # one step even when two threads take a number
-
-    def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if next(numbers) == at:
-                with contextlib.suppress(OSError):
-                    if at is not None and at % 2:
-                        real(*args, **kwargs)
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*args, **kwargs)
-
-        return call
-
-    for name in CALLS:
-        setattr(os, name, wrap(getattr(os, name)))
-    return numbers
 
 
 def in_child(work: Callable[[Layout], None], layout: Layout, at: int | None) -> int:

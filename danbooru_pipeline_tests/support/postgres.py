@@ -84,7 +84,7 @@ class Postgres:
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
     """A server for the length of a block."""
-    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # short, since its socket's path may have 107 characters
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))  # short, since its socket's path may have 107 characters
     server = Postgres(folder)
     try:
         server.create()

@@ -2,12 +2,8 @@
 
 import json
 import lzma
-import os
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -27,6 +23,7 @@ from danbooru_pipeline.release import (
 )
 from danbooru_pipeline.release.release_json import RELEASE_JSON
 from danbooru_pipeline.release.tree import snapshot
+from danbooru_pipeline_tests.support.system_calls import run_program
 from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, next_year, tree_state
 
 
@@ -270,7 +267,7 @@ def test_half_done_swap_without_a_whole_new_tree_goes_back(yard: Yard) -> None:
     assert tree_state(folder) == before
 
 
-SCRIPT = """
+PROGRAM = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -278,28 +275,18 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import apply_snapshot, plan_snapshot
 
 plan = plan_snapshot(Layout(Path(sys.argv[1])), 2021, image_settings={"px512_quality": 90, "png_level": 2})
-print("go", flush=True)
 apply_snapshot(plan, created_at=datetime(2022, 1, 21, 12, tzinfo=UTC), threads=2)
 """
 
 
 @pytest.mark.slow
 def test_killed_process_is_finished_by_the_next(yard: Yard) -> None:
-    """Killed at any time, the old release stands whole or the new one does; a rerun ends the work."""
+    """Killed again and again, each time some calls later, the old release stands whole; a rerun ends the work."""
     yard.release()
     yard.post(1002, rating="e")
     yard.manifest()
-    for delay in (0.0, 0.04, 0.09, 0.15, 0.25):
-        process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, yard.layout.root],
-            stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        with process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            time.sleep(delay)
-            process.send_signal(signal.SIGKILL)
+    for call in (1, 18, 60, 115, 190):
+        assert run_program(PROGRAM, yard.layout.root, at=call).killed
         for folder in published(yard.layout).values():
             assert verify_release(folder, full=True).ok
     release = yard.snapshot()

@@ -1,0 +1,111 @@
+"""Mutated images through the pool: one outcome each, no worker lost for good, no file left over."""
+
+import collections
+import os
+import random
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyvips
+
+from danbooru_pipeline.images import ImageJob, ImagePool, ImageResult
+from danbooru_pipeline_tests.support import pictures
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+_WINDOW = 64  # jobs in flight
+
+
+@dataclass(frozen=True, slots=True)
+class Fuzzed:
+    """What came of some mutated images.
+
+    Attributes:
+        outcomes: how many had each outcome.
+        wrong: everything that must not be, one a line; each names the image, which is made again from its number.
+    """
+
+    outcomes: collections.Counter[str]
+    wrong: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    path: Path
+    small: Path
+    future: "Future[ImageResult]"
+
+    def outcome(self) -> str:
+        """Wait for the worker, look at what it made, and remove it."""
+        result = self.future.result()
+        outcome = str(result.px512_reason or "ok") + (", optimised" if result.optimized else "")
+        if self.small.exists() != (result.px512_reason is None):
+            outcome = f"WRONG: {self.path.name} file and reason disagree"
+        elif self.small.exists():
+            image = pyvips.Image.new_from_file(str(self.small))
+            if (image.width, image.height) != (512, 512):
+                outcome = f"WRONG: {self.path.name} is not 512 x 512"
+        self.path.unlink()
+        self.small.unlink(missing_ok=True)
+        return outcome
+
+
+def seeds() -> list[bytes]:
+    """Small whole files of every kind that is decoded."""
+    image = pictures.illustration(160, 120)
+    return [
+        pictures.jpeg(image),
+        pictures.jpeg(image, interlace=True),
+        pictures.jpeg(image.icc_transform("cmyk", input_profile="srgb"), keep="icc"),
+        pictures.png(image),
+        pictures.png(image, interlace=True),
+        pictures.palette_png(transparent=True),
+        pictures.apng(3),
+        image.gifsave_buffer(),
+        pictures.animated(".gif"),
+        image.webpsave_buffer(),
+        pictures.animated(".webp"),
+        pictures.bmp(),
+        image.heifsave_buffer(compression="av1", effort=0),
+    ]
+
+
+def mutate(data: bytes, chance: random.Random) -> bytes:
+    """Flip, cut, double, drop, or append bytes."""
+    out = bytearray(data)
+    for _ in range(chance.randint(1, 6)):
+        at = chance.randrange(len(out)) if out else 0
+        match chance.randrange(6):
+            case 0 | 1:
+                out[at : at + 1] = bytes([chance.randrange(256)])
+            case 2:
+                del out[at:]
+            case 3:
+                del out[at : at + chance.randint(1, 64)]
+            case 4:
+                out[at:at] = out[at : at + chance.randint(1, 64)]
+            case _:
+                out += chance.randbytes(chance.randint(1, 64))
+    return bytes(out)
+
+
+def fuzz(*, count: int, seed: int) -> Fuzzed:
+    """Run images through as many workers as there are processors. Each follows from its number and the seed."""
+    originals = seeds()
+    outcomes: collections.Counter[str] = collections.Counter()
+    with tempfile.TemporaryDirectory() as name, ImagePool(os.cpu_count() or 1, timeout_seconds=30) as pool:
+        folder = Path(name)
+        waiting: collections.deque[_Job] = collections.deque()
+        for number in range(count):
+            chance = random.Random(f"{seed}-{number}")
+            path, small = folder / f"{number}.jpg", folder / f"{number}.512.jpg"
+            path.write_bytes(mutate(chance.choice(originals), chance))
+            waiting.append(_Job(path, small, pool.submit(ImageJob(source=path, original=path, px512=small))))
+            while len(waiting) > (_WINDOW if number < count - 1 else 0):
+                outcomes[waiting.popleft().outcome()] += 1
+        left = sorted(p.name for p in folder.iterdir())
+    wrong = [*left, *([f"{sum(outcomes.values())} outcomes"] if sum(outcomes.values()) != count else [])]
+    return Fuzzed(outcomes, wrong + [outcome for outcome in outcomes if outcome.startswith("WRONG")])
