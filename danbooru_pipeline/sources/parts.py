@@ -4,13 +4,13 @@ An unfinished read older than a week starts anew: its rows would be from another
 """
 
 import re
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from danbooru_pipeline.io.atomic import remove_parts
+from danbooru_pipeline.io.atomic import part_path, remove_part, remove_parts
+from danbooru_pipeline.layout import PART_SUFFIX
 
 RESUME_SECONDS: Final = 7 * 24 * 3600
 _NAME = re.compile(r"(\d{19})-(\d{19})(?P<suffix>\.[a-z]+)")
@@ -48,7 +48,18 @@ class Parts:
 def drop_if_old(folder: Path) -> None:
     """Throw an unfinished read away when it is a week old."""
     if folder.is_dir() and time.time() - folder.stat().st_mtime > RESUME_SECONDS:
-        shutil.rmtree(folder)
+        discard_parts(folder)
+
+
+def discard_parts(folder: Path) -> None:
+    """Throw a whole read away at once.
+
+    Removed one by one, the parts that a kill left over would be resumed by the next read as if nothing else had come.
+    """
+    if folder.is_dir():
+        folder.rename(part_path(folder))
+    for left in folder.parent.glob(f".{folder.name}.*{PART_SUFFIX}"):
+        remove_part(left)
 
 
 def share_of(cursor: int, newest: int | None) -> str:

@@ -5,7 +5,6 @@ goes on after its last part. Records created after the cutoff are left out; the 
 a row, since ids and creation times run together but for moments.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,7 +32,7 @@ from danbooru_pipeline.posts import (
 )
 from danbooru_pipeline.posts.drift import ColumnTally
 from danbooru_pipeline.posts.report import SweepReport
-from danbooru_pipeline.sources.parts import Parts, share_of
+from danbooru_pipeline.sources.parts import Parts, discard_parts, share_of
 from danbooru_pipeline.sources.recheck import discard_updates
 from danbooru_pipeline.sources.source import Page, Source
 from danbooru_pipeline.years import cutoff
@@ -65,7 +64,7 @@ def sweep_posts(source: Source, layout: Layout, year: int, *, now: datetime, pro
     report = _merge(sweep, source.name, layout.posts(year), now=now)
     _write_rejected(folder, layout.rejected(year))
     write_atomic(layout.posts_report(year), msgspec.json.format(msgspec.json.encode({"source": report})))
-    shutil.rmtree(folder)
+    discard_parts(folder)
     return report
 
 

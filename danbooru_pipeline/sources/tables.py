@@ -5,7 +5,6 @@ release without its tags must be somebody's decision. The other tables are writt
 kept until all tables are there, so an export that was killed or failed goes on where it stopped.
 """
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +19,7 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import encode_record
 from danbooru_pipeline.sources.bulk import BulkSource
 from danbooru_pipeline.sources.excluding import refers_to
-from danbooru_pipeline.sources.parts import Parts, drop_if_old, share_of
+from danbooru_pipeline.sources.parts import Parts, discard_parts, drop_if_old, share_of
 from danbooru_pipeline.sources.source import Source
 from danbooru_pipeline.years import cutoff
 
@@ -107,7 +106,7 @@ def export_side_tables(
     if failed:
         name, problem = next(iter(failed.items()))
         raise SourceUnusable(f"{len(failed)} side table(s) could not be read, first of them {name}: {problem}")
-    shutil.rmtree(folder, ignore_errors=True)
+    discard_parts(folder)
     return reports
 
 

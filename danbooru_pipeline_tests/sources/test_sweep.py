@@ -157,7 +157,7 @@ def test_sweep_survives_sigkill(layout: Layout, tmp_path: Path) -> None:
     assert again.posts(2021).read_bytes() == layout.posts(2021).read_bytes()
 
 
-PROGRAM = """
+SWEEP = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -168,18 +168,33 @@ sweep.PAGES_PER_PART = 3
 layout = Layout(Path(sys.argv[1]))
 sweep_posts(Paged([record_of(i, new_column=i) for i in range(1, 121)]), layout, 2021, now=datetime.now(UTC),
             progress=lambda _line: None)
-split_by_bucket(layout, 2021)
 """
+
+
+SPLIT = "split_by_bucket(layout, 2021)"
+
+
+@pytest.mark.slow
+def test_sweep_killed_while_it_cleans_up_leaves_no_parts(tmp_path: Path) -> None:
+    """Parts of a finished sweep go all at once: what a kill left of them is not taken for all that had come."""
+    whole, killed = Layout(tmp_path / "whole"), Layout(tmp_path / "killed")
+    calls = run_program(SWEEP, whole.root).calls
+    assert run_program(SWEEP, killed.root, at=calls - 20).killed
+    assert not killed.sweep(2021, "posts").exists()
+    assert not run_program(SWEEP, killed.root).killed
+    assert killed.posts(2021).read_bytes() == whole.posts(2021).read_bytes()
+    assert list(killed.sweep(2021, "posts").parent.iterdir()) == []
 
 
 @pytest.mark.slow
 def test_sweep_killed_anywhere_gives_the_same_bytes(tmp_path: Path) -> None:
     """Eight SIGKILLs along the calls of sweep, merge and split, each resumed, leave the same posts and buckets."""
     whole, killed = Layout(tmp_path / "whole"), Layout(tmp_path / "killed")
-    calls = run_program(PROGRAM, whole.root).calls
-    for part in range(8):  # each run resumes, so that nearly all of the work lies behind the last kill
-        assert run_program(PROGRAM, killed.root, at=calls // 9 + part).killed
-    assert not run_program(PROGRAM, killed.root).killed
+    calls = run_program(SWEEP + SPLIT, whole.root).calls
+    # Each run resumes, so that they die further and further on; one whose number lies beyond the end is complete.
+    kills = sum(run_program(SWEEP + SPLIT, killed.root, at=calls * part // 9).killed for part in range(1, 9))
+    assert kills > 4
+    assert not run_program(SWEEP + SPLIT, killed.root).killed
     assert killed.posts(2021).read_bytes() == whole.posts(2021).read_bytes()
     for path in whole.posts_by_bucket(2021).iterdir():
         assert killed.posts_by_bucket(2021).joinpath(path.name).read_bytes() == path.read_bytes()
