@@ -14,6 +14,7 @@ from danbooru_pipeline.demo.process import BooruProcess, start_booru
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline_tests.support.memory import keep_temporary_files_in_memory
+from danbooru_pipeline_tests.support.order import slow_first
 from danbooru_pipeline_tests.support.releases import shared_releases
 from danbooru_pipeline_tests.support.yard import Yard, small_yard
 
@@ -34,11 +35,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave tests that take many minutes to `make test-long`."""
+    """Leave tests that take many minutes to `make test-long`, and begin with the slow ones of the others."""
     if not config.getoption("--long"):
         for item in items:
             if item.get_closest_marker("long"):
                 item.add_marker(pytest.mark.skip(reason="takes many minutes; run make test-long"))
+    items[:] = slow_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -108,6 +108,7 @@ def test_status_of_nothing(tmp_path: Path) -> None:
     assert json.loads(call("status", "--json", env=env).stdout)["years"] == []
 
 
+@pytest.mark.slow(25)
 def test_build_of_some_buckets_makes_the_release_when_they_are_all(tmp_path: Path, booru: BooruProcess) -> None:
     """Buckets that hold every post are enough for a release; fewer are not, and say so. A rerun requests no file."""
     env = settings_of(booru, tmp_path)
@@ -131,6 +132,7 @@ def test_build_of_some_buckets_makes_the_release_when_they_are_all(tmp_path: Pat
     assert json.loads(verified.stdout)["ok"]
 
 
+@pytest.mark.slow(18)
 def test_pending_posts_are_told_by_the_exit_code(tmp_path: Path, booru: BooruProcess) -> None:
     """A file that cannot be had now leaves exit code 1 and a release that names it; a later build completes it."""
     env = settings_of(booru, tmp_path)
@@ -201,7 +203,8 @@ def test_plan_downloads_and_writes_nothing(tmp_path: Path, booru: BooruProcess) 
     assert booru.requests().get("files", 0) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.slow(70)
+@pytest.mark.timeout(1200)
 def test_killed_builds_end_as_an_undisturbed_one(tmp_path: Path, booru: BooruProcess) -> None:
     """Builds killed at several moments, then run to the end, give the files and the manifest of a build left alone."""
     for name, moments in {"calm": {}, "killed": MOMENTS}.items():

@@ -29,7 +29,8 @@ def test_demo_takes_no_folder_of_others(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(60)
+@pytest.mark.timeout(1200)
 def test_demo_builds_and_verifies_both_years(tmp_path: Path) -> None:
     """Both releases verify, all buckets are green, the second year asks for new and changed files only."""
     result = demo(tmp_path)

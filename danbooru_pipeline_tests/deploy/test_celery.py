@@ -13,7 +13,12 @@ from danbooru_pipeline.store.ledger import read_ledger
 from danbooru_pipeline_tests.support.processes import wait_until
 from danbooru_pipeline_tests.support.stack import Stack, running_stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.needs("pg_ctlcluster", "psql", "redis-server")]
+pytestmark = [
+    pytest.mark.slow(600),
+    pytest.mark.long,
+    pytest.mark.timeout(3600),
+    pytest.mark.needs("pg_ctlcluster", "psql", "redis-server"),
+]
 FILES = ("docker-compose.yml", "docker-compose.celery.yml")
 
 

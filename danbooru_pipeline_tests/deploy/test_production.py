@@ -14,7 +14,7 @@ from danbooru_pipeline.store.ledger import read_ledger
 from danbooru_pipeline_tests.support.processes import wait_until
 from danbooru_pipeline_tests.support.stack import SERVICES, TOP, Stack, interpolate, read_compose
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs("pg_ctlcluster", "psql", "rsync")]
+pytestmark = [pytest.mark.slow(30), pytest.mark.timeout(1200), pytest.mark.needs("pg_ctlcluster", "psql", "rsync")]
 BUCKETS = [f"{n:04d}" for n in range(60)]
 
 

@@ -14,7 +14,7 @@ from danbooru_pipeline_tests.support.stack import Stack
 
 # A loaded machine draws slowly; what is waited for comes, or it is a failure.
 expect.set_options(timeout=60_000)
-pytestmark = [pytest.mark.slow, pytest.mark.needs("pg_ctlcluster", "psql", "chromium")]
+pytestmark = [pytest.mark.slow(110), pytest.mark.timeout(1200), pytest.mark.needs("pg_ctlcluster", "psql", "chromium")]
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 

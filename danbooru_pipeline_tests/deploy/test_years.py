@@ -19,7 +19,7 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import read_release, verify_release
 from danbooru_pipeline_tests.support.processes import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.needs("cc")]
+pytestmark = [pytest.mark.slow(900), pytest.mark.long, pytest.mark.timeout(3600), pytest.mark.needs("cc")]
 SETTLING = timedelta(seconds=20)
 CLOCK_SOURCE = Path(__file__).parents[1] / "support/clock.c"
 

@@ -95,7 +95,7 @@ def assert_nothing_lies(layout: Layout, originals: Mapping[str, bytes]) -> int:
     return len(names)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(8)
 def test_killed_anywhere_nothing_is_lost_or_wrong(tmp_path: Path, files: Mapping[str, bytes]) -> None:
     """After every kill all rows are true and all files whole; each kill costs at most the downloads under way."""
     asked = Counter[str]()

@@ -21,7 +21,7 @@ def digests(yard: Yard, work: str, points: int) -> tuple[str, list[str]]:
     return calm, killed
 
 
-@pytest.mark.slow
+@pytest.mark.slow(8)
 @pytest.mark.parametrize("version", ["new", "new version"])
 def test_release_is_the_same_after_sigkill_at_random_points(yard: Yard, version: str) -> None:
     """Fifteen kills of a first release and fifteen of a new version: what is published is whole, and ends the same."""
@@ -34,7 +34,7 @@ def test_release_is_the_same_after_sigkill_at_random_points(yard: Yard, version:
     assert len(killed) == 15
 
 
-@pytest.mark.slow
+@pytest.mark.slow(8)
 def test_takedown_is_the_same_after_sigkill_at_random_points(yard: Yard) -> None:
     """Killed anywhere, a takedown from two releases is finished by running it again, to the same bytes."""
     yard.release()

@@ -79,6 +79,7 @@ def assert_reconstructed(year: int, old: Path, new: Path) -> None:
     assert found.last_id == read_release(old).last_id
 
 
+@pytest.mark.slow(20)
 @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(history=HISTORY)
 def test_any_history_of_three_years(history: History) -> None:
@@ -86,7 +87,9 @@ def test_any_history_of_three_years(history: History) -> None:
     live_through(history)
 
 
+@pytest.mark.slow(500)
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(history=HISTORY)
 def test_many_histories_of_three_years(history: History) -> None:

@@ -174,7 +174,7 @@ sweep_posts(Paged([record_of(i, new_column=i) for i in range(1, 121)]), layout, 
 SPLIT = "split_by_bucket(layout, 2021)"
 
 
-@pytest.mark.slow
+@pytest.mark.slow(3)
 def test_sweep_killed_while_it_cleans_up_leaves_no_parts(tmp_path: Path) -> None:
     """Parts of a finished sweep go all at once: what a kill left of them is not taken for all that had come."""
     whole, killed = Layout(tmp_path / "whole"), Layout(tmp_path / "killed")
@@ -186,7 +186,7 @@ def test_sweep_killed_while_it_cleans_up_leaves_no_parts(tmp_path: Path) -> None
     assert list(killed.sweep(2021, "posts").parent.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.slow(9)
 def test_sweep_killed_anywhere_gives_the_same_bytes(tmp_path: Path) -> None:
     """Eight SIGKILLs along the calls of sweep, merge and split, each resumed, leave the same posts and buckets."""
     whole, killed = Layout(tmp_path / "whole"), Layout(tmp_path / "killed")

@@ -279,7 +279,7 @@ apply_snapshot(plan, created_at=datetime(2022, 1, 21, 12, tzinfo=UTC), threads=2
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow(6)
 def test_killed_process_is_finished_by_the_next(yard: Yard) -> None:
     """Killed again and again, each time some calls later, the old release stands whole; a rerun ends the work."""
     yard.release()
