@@ -13,7 +13,7 @@ import pytest
 
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.release import verify_release
-from danbooru_pipeline_tests.support.commands import call, command, environment, settings_of
+from danbooru_pipeline_tests.support.commands import WITH_POSTS, call, command, environment, settings_of
 
 #: Hosts of nobody: the port of the discard service on loopback.
 NOWHERE = "http://127.0.0.1:9"
@@ -116,11 +116,11 @@ def test_build_of_some_buckets_makes_the_release_when_they_are_all(tmp_path: Pat
     assert some.returncode == 0
     assert "no release yet" in some.stderr
     assert not (tmp_path / "releases/danbooru2021").exists()
-    whole = call("build", "2021", "--buckets", "0000-0059", env=env)
+    whole = call("build", "2021", "--buckets", WITH_POSTS, env=env)
     assert whole.returncode == 0, whole.stdout + whole.stderr
     assert verify_release(tmp_path / "releases/danbooru2021", full=True).ok
     booru.reset_requests()
-    again = call("build", "2021", "--buckets", "0000-0059", env=env)
+    again = call("build", "2021", "--buckets", WITH_POSTS, env=env)
     assert again.returncode == 0
     assert booru.requests().get("files", 0) == 0
     status = json.loads(call("status", "2021", "--json", env=env).stdout)["years"][0]
@@ -138,7 +138,7 @@ def test_pending_posts_are_told_by_the_exit_code(tmp_path: Path, booru: BooruPro
     env = settings_of(booru, tmp_path)
     post = next(p for p in booru.truth(2021) if p.get("md5") and p["file_ext"] == "jpg")
     booru.set_fault(post["md5"], "error")
-    left = call("build", "2021", "--buckets", "0000-0059", env=env)
+    left = call("build", "2021", "--buckets", WITH_POSTS, env=env)
     assert left.returncode == 1
     assert "retry_exhausted" in left.stdout
     assert call("verify", str(tmp_path / "releases/danbooru2021"), "--full", env=environment()).returncode == 0
@@ -171,7 +171,7 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 def kill_at(moment: Callable[[Path], bool], root: Path, env: Mapping[str, str]) -> None:
     """Start a build, and kill it and all it started when something is on disk."""
     with subprocess.Popen(
-        command("build", "2021", "--buckets", "0000-0059"),
+        command("build", "2021", "--buckets", WITH_POSTS),
         env=env,
         start_new_session=True,
         stdout=subprocess.DEVNULL,
@@ -211,7 +211,7 @@ def test_killed_builds_end_as_an_undisturbed_one(tmp_path: Path, booru: BooruPro
         env = settings_of(booru, tmp_path / name)
         for moment in moments.values():
             kill_at(moment, tmp_path / name, env)
-        result = call("build", "2021", "--buckets", "0000-0059", env=env)
+        result = call("build", "2021", "--buckets", WITH_POSTS, env=env)
         assert result.returncode == 0, result.stderr
         assert verify_release(tmp_path / name / "releases/danbooru2021", full=True).ok
     calm, killed = tmp_path / "calm/releases/danbooru2021", tmp_path / "killed/releases/danbooru2021"

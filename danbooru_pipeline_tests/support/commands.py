@@ -8,6 +8,9 @@ from pathlib import Path
 
 from danbooru_pipeline.demo.process import BooruProcess
 
+#: The buckets that hold all posts of a booru of 40, so that a build of them makes a release.
+WITH_POSTS = "0000-0041"
+
 
 def environment(**settings: str) -> dict[str, str]:
     """The environment of the process, with these settings and no others."""
