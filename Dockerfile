@@ -5,6 +5,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev r
 COPY requirements.lock .
 RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock
 COPY . .
+# The context has no .git; `make image` hands in what git says of it, and it ends up in RELEASE.json.
+ARG GIT_DESCRIBE=
 RUN pip install --no-cache-dir --no-build-isolation --no-deps .
 # DAGSTER_HOME of one machine, and of several.
 RUN mkdir -p /opt/dagster/home /opt/dagster/celery \
