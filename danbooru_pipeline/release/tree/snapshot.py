@@ -24,7 +24,7 @@ from danbooru_pipeline.posts.takedowns import Takedowns, read_takedowns
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.checksums import write_sha256sums
 from danbooru_pipeline.release.documents.options import DocumentOptions
-from danbooru_pipeline.release.documents.write import PaperJob, write_documents
+from danbooru_pipeline.release.documents.write import DocumentJob, write_documents
 from danbooru_pipeline.release.manifest.summary import ManifestSummary
 from danbooru_pipeline.release.manifest.write import read_summary
 from danbooru_pipeline.release.release_json import (
@@ -269,7 +269,7 @@ def _make(
         more_documents(work.folder, draft)
     standing = plan.layout.release(plan.year) if plan.standing else None
     write_documents(
-        PaperJob(
+        DocumentJob(
             folder=work.folder,
             release=draft,
             options=plan.options,
