@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 VALIDATORS := .venv-validators
 VALIDATORS_READY := $(VALIDATORS)/.ready
 
-.PHONY: help setup validators demo test test-fast test-long versions lint format ui image lock clean
+.PHONY: help setup validators demo test test-fast test-long versions lint format image ui lock clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,19 +36,19 @@ validators: $(VALIDATORS_READY)  ## Create .venv-validators: the real readers th
 demo: $(READY)  ## Build Danbooru2021 and Danbooru2022 from an embedded booru and verify both.
 	$(BIN)/danbooru-pipeline demo
 
-test: lint $(VALIDATORS_READY)  ## Run lint, types and all tests.
+test: lint $(VALIDATORS_READY)  ## Lint, types and all tests.
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
 test-long: $(READY)  ## Run the tests that wait for daemons: two New Years, Celery workers; 15 minutes or more.
 	$(BIN)/python -m pytest --long -m long
 
-test-fast: $(READY)  ## Run the tests that need no whole build.
-	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -m "not slow"
-
 versions: $(READY)  ## Try the lock, the command line and some tests with the other Python versions on this machine.
 	.ci/versions $(VERSIONS)
 
-lint: $(READY)  ## Run ruff, mypy and Dagster's own validation.
+test-fast: $(READY)  ## Run the tests that need no whole build.
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -m "not slow"
+
+lint: $(READY)  ## Ruff, formatting, mypy, and Dagster's own validation.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -59,16 +59,16 @@ format: $(READY)  ## Let ruff fix and format what it can.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Docker's build context has no .git, so the version is handed in. `docker compose up` then finds the image.
+image:  ## Build the container image, stamped with version and commit.
+	GIT_DESCRIBE="$$(git describe --tags --match='v[0-9]*' --long --dirty --always --abbrev=40)" docker compose build code
+
 ui: $(READY)  ## Open the Dagster UI on http://127.0.0.1:3000.
 	mkdir -p $${DAGSTER_HOME:-data/dagster}
 	test -e $${DAGSTER_HOME:-data/dagster}/dagster.yaml || cp danbooru_pipeline/defs/dagster.yaml $${DAGSTER_HOME:-data/dagster}/
 	DAGSTER_HOME=$$(realpath $${DAGSTER_HOME:-data/dagster}) $(BIN)/dagster dev -w workspace.yaml
 
-# Docker's build context has no .git, so the version is handed in. `docker compose up` then finds the image.
-image:  ## Build the container image, stamped with version and commit.
-	GIT_DESCRIBE="$$(git describe --tags --match='v[0-9]*' --long --dirty --always --abbrev=40)" docker compose build code
-
-lock: $(READY)  ## Resolve the dependencies into requirements.lock again.
+lock: $(READY)  ## Resolve the dependencies anew into requirements.lock.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra production --extra celery \
 		--custom-compile-command "make lock" --no-emit-index-url --no-annotate pyproject.toml -o requirements.lock

@@ -28,7 +28,7 @@ def links(page: Path) -> Iterator[tuple[str, str]]:
 
 
 def names_in(path: Path) -> set[str]:
-    """Every function, class, method, and constant of a module."""
+    """Every function, class, method and constant of a module, and what a package hands out of its modules."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -37,6 +37,8 @@ def names_in(path: Path) -> set[str]:
             names.update(target.id for target in node.targets if isinstance(target, ast.Name))
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             names.add(node.target.id)
+        elif isinstance(node, ast.ImportFrom) and path.name == "__init__.py":
+            names.update(alias.name for alias in node.names)
     return names
 
 
