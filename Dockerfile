@@ -5,8 +5,10 @@ RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev r
 COPY requirements.lock .
 RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock
 COPY . .
+# The context has no .git, so `make image` passes what git says; it ends up in RELEASE.json.
+ARG GIT_DESCRIBE=
 RUN pip install --no-cache-dir --no-build-isolation --no-deps .
-# DAGSTER_HOME of one machine, and of several.
+# DAGSTER_HOME for one machine, and for several.
 RUN mkdir -p /opt/dagster/home /opt/dagster/celery \
     && cp dagster.yaml deploy/workspace.yaml deploy/rsyncd.conf /opt/dagster/home/ \
     && cp deploy/dagster-celery.yaml /opt/dagster/celery/dagster.yaml \

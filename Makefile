@@ -1,59 +1,60 @@
-# `make demo` and `make test` do all the set-up themselves; Python 3.11 or newer is all they need.
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
-	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-	&& echo $$p && break; done)
+# `make demo` and `make test` do all the set-up themselves; one of these Python versions is all they need. They are the
+# ones that every locked package has a wheel for, and that `make versions` tries.
+VERSIONS := 3.11 3.12 3.13
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 VALIDATORS := .venv-validators
 VALIDATORS_READY := $(VALIDATORS)/.ready
 
-.PHONY: help validators demo test test-fast test-long coverage lint style types definitions format lock setup ui clean
+.PHONY: help setup validators demo test test-fast test-long coverage versions lint style types definitions format image ui lock clean
 
-help:  ## Say what can be made.
+help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(READY)  ## Make .venv with everything of requirements.lock, each file checked against its hash.
+setup: $(READY)  ## Create .venv from requirements.lock; every file is checked against its hash.
 
 $(READY): requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with its venv module is needed; install it, then run make again"; exit 2; }
-	$(PYTHON) -m venv --clear $(VENV)
+	@python=$$(PYTHON="$(PYTHON)" .ci/find-python $(VERSIONS)) && $$python -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
-# The real readers of a release's papers, apart from the project (see requirements-validators.in). Two of them are
-# source distributions that are built with the pinned setuptools, which therefore comes first.
+# The real readers of a release's documents, in an environment of their own (see requirements-validators.in). Two of them
+# are source distributions that the pinned setuptools builds, so it is installed first.
 $(VALIDATORS_READY): requirements-validators.lock
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with its venv module is needed; install it, then run make again"; exit 2; }
-	$(PYTHON) -m venv --clear $(VALIDATORS)
+	@python=$$(PYTHON="$(PYTHON)" .ci/find-python $(VERSIONS)) && $$python -m venv --clear $(VALIDATORS)
 	awk '/^[a-z]/ {wanted = /^(setuptools|wheel)==/} wanted' requirements-validators.lock > $(VALIDATORS)/build.txt
 	$(VALIDATORS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(VALIDATORS)/build.txt
 	$(VALIDATORS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --require-hashes \
 		-r requirements-validators.lock
 	@touch $@
 
-validators: $(VALIDATORS_READY)  ## Make .venv-validators: the real readers that the tests hold releases against.
+validators: $(VALIDATORS_READY)  ## Create .venv-validators: the real readers that the tests try releases with.
 
-demo: $(READY)  ## Build Danbooru2021 and Danbooru2022 from an embedded booru, and verify both.
+demo: $(READY)  ## Build Danbooru2021 and Danbooru2022 from an embedded booru and verify both.
 	$(BIN)/danbooru-pipeline demo
 
 test: lint $(VALIDATORS_READY)  ## Lint, types and all tests.
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
-coverage: $(READY) $(VALIDATORS_READY)  ## All tests with branches counted in every process, and what they do not reach.
+coverage: $(READY) $(VALIDATORS_READY)  ## Run all tests, count the branches reached in every process, and list the rest.
 	rm -rf .coverage-data && mkdir .coverage-data
 	$(BIN)/coverage run -m pytest --numprocesses=auto --dist=worksteal
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-test-long: $(READY)  ## What waits for daemons: two New Years, Celery workers; 15 minutes or more.
+test-long: $(READY)  ## Run the tests that wait for daemons: two New Years, Celery workers; 15 minutes or more.
 	$(BIN)/python -m pytest --long -m long
 
-test-fast: $(READY)  ## Only the tests that take no builds.
+versions: $(READY)  ## Try the lock, the command line and some tests with the other Python versions on this machine.
+	.ci/versions $(VERSIONS)
+
+test-fast: $(READY)  ## Run the tests that need no whole build.
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -m "not slow"
 
-lint: style types definitions  ## Ruff, formatting, mypy, and Dagster's own validation; `make -j lint` runs them side by side.
+lint: style types definitions  ## Run ruff, mypy and Dagster's own validation; `make -j lint` runs them side by side.
 
 style: $(READY)
 	$(BIN)/ruff check .
@@ -66,9 +67,13 @@ definitions: $(READY)
 	@mkdir -p $(VENV)/dagster && cp danbooru_pipeline/defs/dagster.yaml $(VENV)/dagster/
 	DAGSTER_HOME=$(abspath $(VENV)/dagster) $(BIN)/dagster definitions validate -w workspace.yaml
 
-format: $(READY)  ## Let ruff mend what it can.
+format: $(READY)  ## Let ruff fix and format what it can.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Docker's build context has no .git, so the version is handed in. `docker compose up` then finds the image.
+image:  ## Build the container image, stamped with version and commit.
+	GIT_DESCRIBE="$$(git describe --tags --match='v[0-9]*' --long --dirty --always --abbrev=40)" docker compose build code
 
 ui: $(READY)  ## Open the Dagster UI on http://127.0.0.1:3000.
 	mkdir -p $${DAGSTER_HOME:-data/dagster}
@@ -83,5 +88,5 @@ lock: $(READY)  ## Resolve the dependencies anew into requirements.lock.
 		--custom-compile-command "make lock" --no-emit-index-url --no-annotate requirements-validators.in \
 		-o requirements-validators.lock
 
-clean:  ## Remove the environment and the demo.
-	rm -rf $(VENV) $(VALIDATORS) data/demo
+clean:  ## Remove the environments and the demo.
+	rm -rf $(VENV) $(VALIDATORS) .venv-versions data/demo

@@ -1,9 +1,9 @@
-"""Makes the pictures of docs/images.md: awkward files as a careless reader shows them, and as a release does.
+"""Makes the pictures of docs/images.md: awkward files as a careless decoder shows them, and as a release does.
 
     .venv/bin/python benchmarks/awkward.py
 
-Left: the stored numbers on black (white lines on white), without orientation or profile, and cut-off files as far as
-they go. Right: the 512px image, or a grey field where there is none and the ledger says why. Look at every picture
+Left: the stored values on black (white lines on white), without orientation or profile, and truncated files as far as
+they go. Right: the 512px image, or a grey field if there is none, with the reason in the ledger. Look at every picture
 after a change.
 """
 
@@ -52,7 +52,7 @@ def _lines(scene: Any, ink: int) -> bytes:
 
 
 def careless(data: bytes, *, behind: int = 0) -> Any:
-    """As the numbers say, transparency on one tone of grey."""
+    """The stored values, with transparency on one grey."""
     image = pyvips.Image.new_from_buffer(data, "", fail_on="none")
     if image.interpretation == "cmyk":
         image = image.extract_band(0, n=3).copy(interpretation="srgb")
@@ -76,7 +76,7 @@ def released(data: bytes) -> Any:
 
 
 def main() -> int:
-    """Write one picture a kind."""
+    """Write one picture per kind."""
     _TARGET.mkdir(parents=True, exist_ok=True)
     for name, data in awkward().items():
         pair = pyvips.Image.arrayjoin(

@@ -1,8 +1,8 @@
-"""Fetching, measured beside the downloaders that people use: CPU a file, faults, limits, latency, kills, memory.
+"""Fetching, measured beside popular downloaders: CPU per file, faults, limits, latency, kills, memory.
 
 ``python benchmarks/fetch.py [--bin FOLDER…] [ROW…]`` runs every peer that is installed (curl, wget, aria2c; gallery-dl
 and img2dataset from the folders given) and the project's engine against the same server, and prints one Markdown table
-a row: cost, images, faults, limit, latency, kill, memory. CPU is user and system time of the client and all it started.
+per row: cost, images, faults, limit, latency, kill, memory. CPU is user and system time of the client and its children.
 """
 
 import argparse
@@ -47,37 +47,37 @@ class Job:
         return hashlib.md5((self.corpus / name).read_bytes()).hexdigest()
 
     def note(self, name: str, text: str) -> str:
-        """Write an input file beside the output; returns its path."""
+        """Write an input file beside the output and return its path."""
         path = self.out.with_name(f"{self.out.name}.{name}")
         path.write_text(text)
         return str(path)
 
     def urls(self) -> str:
-        """One address a line."""
+        """One address per line."""
         return "".join(f"{self.base}/{name}\n" for name in self.names)
 
 
 def ours(job: Job) -> list[str]:
-    """The project's engine: MD5, atomic and durable write, retries, one pace."""
+    """The project's engine: MD5, atomic and durable writes, retries, one rate limit."""
     lines = (f"{name}\t{job.md5(name)}\t{(job.corpus / name).stat().st_size}\n" for name in job.names)
     listing = job.note("tsv", "".join(lines))
     return [sys.executable, str(HERE / "fetch_ours.py"), job.base, listing, str(job.out), str(PARALLEL)]
 
 
 def ours_512(job: Job) -> list[str]:
-    """The same, and a 512px image of each."""
+    """The same, with a 512px image of each file."""
     return [*ours(job), "512"]
 
 
 def img2dataset_512(job: Job) -> list[str]:
-    """img2dataset as it is mostly used: shrunk to 512 with a border, JPEG Q90; MD5 checked."""
+    """img2dataset in its usual configuration: shrunk to 512 with a border, JPEG Q90; MD5 checked."""
     command = img2dataset(job)
     command[command.index("--disable_all_reencoding") + 1] = "False"
     return [*command, "--image_size", "512", "--resize_mode", "border", "--encode_quality", "90"]
 
 
 def curl(job: Job) -> list[str]:
-    """Parallel curl; knows no checksum."""
+    """Parallel curl, without checksums."""
     config = "".join(f'url = "{job.base}/{name}"\noutput = "{job.out}/files/{name}"\n' for name in job.names)
     options = "-sS -f --create-dirs --remove-on-error --retry 4 --retry-all-errors --max-time 60 -Z --parallel-max"
     return ["curl", *options.split(), str(PARALLEL), "-K", job.note("cfg", config)]
@@ -100,7 +100,7 @@ def aria2(job: Job) -> list[str]:
 
 
 def gallery_dl(job: Job) -> list[str]:
-    """gallery-dl, one file after the other, with its archive of what was had."""
+    """gallery-dl, one file at a time, with its archive of finished downloads."""
     options = ["--config-ignore", "-q", "-D", f"{job.out}/files", "--download-archive", f"{job.out}.sqlite3"]
     return ["gallery-dl", *options, "-o", "downloader.http.retries=4", "-i", job.note("txt", job.urls())]
 
@@ -118,7 +118,7 @@ def img2dataset(job: Job) -> list[str]:
     return ["img2dataset", "--url_list", listing, "--output_folder", f"{job.out}/files", *options.split(), *verify]
 
 
-#: Those that make 512px images, for the row `images`.
+#: Peers that make 512px images, for the row `images`.
 WITH_512: dict[str, Command] = {"img2dataset": img2dataset_512, "ours": ours_512}
 PEERS: dict[str, Command] = {
     "curl": curl, "wget": wget, "aria2c": aria2, "gallery-dl": gallery_dl, "img2dataset": img2dataset, "ours": ours,
@@ -127,7 +127,7 @@ PEERS: dict[str, Command] = {
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of a peer took and left."""
+    """Cost and result of one run of a peer."""
 
     seconds: float
     cpu_seconds: float
@@ -140,7 +140,7 @@ class Run:
 
 @contextmanager
 def serving(corpus: Path, mode: str) -> Iterator[str]:
-    """A server of the corpus; its address."""
+    """Serve the corpus; yields the address."""
     command = [sys.executable, str(HERE / "fetch_server.py"), str(corpus), mode]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -151,21 +151,21 @@ def serving(corpus: Path, mode: str) -> Iterator[str]:
 
 
 def answers(base: str) -> dict[str, int]:
-    """How many answers of each status a server gave."""
+    """Responses of a server, counted by status."""
     with urllib.request.urlopen(f"{base}/_stats") as response:  # noqa: S310 - loopback
         counts: dict[str, int] = json.load(response)
     return counts
 
 
 def reap_orphans() -> None:
-    """Become the parent of processes whose own parent ended before them, so that what they used is counted."""
+    """Become the parent of orphaned processes, so that their usage is counted."""
     set_child_subreaper = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
     if ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0):
         raise OSError("prctl")
 
 
 def measure(peer: str, job: Job, commands: dict[str, Command] = PEERS) -> Run:
-    """Run a peer in a process of its own that counts what it and its children use."""
+    """Run a peer in a process of its own that measures it and its children."""
     job.out.mkdir(parents=True, exist_ok=True)
     command = commands[peer](job)
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
@@ -188,7 +188,7 @@ def measure(peer: str, job: Job, commands: dict[str, Command] = PEERS) -> Run:
 
 
 def judge(job: Job) -> tuple[int, int, int]:
-    """Files with the right bytes, with wrong ones under a final name, and with others that are marked as such."""
+    """Count files with the right bytes, with wrong ones under a final name, and with wrong ones that are marked."""
     known = {job.md5(name) for name in job.names}
     report = job.out / "outcomes.json"
     outcomes = json.loads(report.read_text()) if report.exists() else {}
@@ -208,7 +208,7 @@ def judge(job: Job) -> tuple[int, int, int]:
 
 
 def make_corpus(folder: Path, count: int) -> None:
-    """Files that begin like a JPEG and are as long as pictures are; to a downloader the rest is bytes."""
+    """Files of realistic size that begin like a JPEG; a downloader does not care about the rest."""
     source = random.Random(0)
     for number in range(1, count + 1):
         size = int(source.lognormvariate(0, 0.5) * MEAN_BYTES / 1.13)
@@ -224,15 +224,15 @@ class Benchmark:
         self.all = sorted((path.name for path in corpus.iterdir()), key=lambda name: int(name.split(".")[0]))
 
     def job(self, base: str, count: int, label: str) -> Job:
-        """The first so many files."""
+        """The first files of the corpus."""
         return Job(base, self.all[:count], self.corpus, self.folder(label))
 
     def folder(self, label: str) -> Path:
-        """A new one for each run: ext4 is slow to make files for a minute after many were deleted."""
+        """A new folder for each run: after many deletions, ext4 creates files slowly for a minute."""
         return self.scratch / f"{label}-{time.monotonic_ns()}"
 
     def cost(self) -> None:
-        """CPU a file, start-up taken out: 1500 files less 500, some rounds, peers in turn."""
+        """CPU per file without start-up: 1500 files minus 500, several rounds, alternating peers."""
         rates: dict[str, list[float]] = {peer: [] for peer in self.peers}
         with serving(self.corpus, "plain") as base:
             for _ in range(self.rounds):
@@ -244,7 +244,7 @@ class Benchmark:
             row(peer, f"{median(found):.2f}", ", ".join(f"{one:.2f}" for one in found))
 
     def images(self) -> None:
-        """CPU an image, start-up taken out, with its 512px image; of all pictures less a third of them."""
+        """CPU per image without start-up, with its 512px image: all pictures minus a third of them."""
         if self.pictures is None:
             print("\nimages: give --pictures FOLDER with JPG and PNG files that have numbers for names")
             return
@@ -263,7 +263,7 @@ class Benchmark:
             row(peer, f"{median(found):.1f}", ", ".join(f"{one:.1f}" for one in found))
 
     def faults(self) -> None:
-        """500 files of which some cannot be had."""
+        """500 files, some of them unobtainable."""
         table("faults", ["peer", "correct", "wrong, unmarked", "kept and marked", "exit code", "seconds"])
         for peer in self.peers:
             with serving(self.corpus, "faults") as base:
@@ -271,7 +271,7 @@ class Benchmark:
             row(peer, run.correct, run.wrong, run.marked, run.exit_code, f"{run.seconds:.0f}")
 
     def limit(self) -> None:
-        """200 files from a server that allows 50 requests a second."""
+        """200 files from a server that allows 50 requests per second."""
         table("limit", ["peer", "kept", "429s", "seconds"])
         for peer in self.peers:
             with serving(self.corpus, "limit") as base:
@@ -279,7 +279,7 @@ class Benchmark:
                 row(peer, run.correct, answers(base).get("429", 0), f"{run.seconds:.0f}")
 
     def latency(self) -> None:
-        """1500 files, each 80 ms away, 32 at once."""
+        """1500 files with 80 ms of latency, 32 in parallel."""
         table("latency", ["peer", "files a second", "of all rounds"])
         for peer in [peer for peer in self.peers if peer != "gallery-dl"]:
             found = []
@@ -290,7 +290,7 @@ class Benchmark:
             row(peer, f"{median(found):.0f}", ", ".join(f"{one:.0f}" for one in found))
 
     def kill(self) -> None:
-        """Kill -9 at random moments, 50 times, then run to the end: what is refetched, and what is wrong."""
+        """SIGKILL at random moments, 50 times, then run to the end: what is fetched again, and what is wrong."""
         table("kill", ["peer", "kills", "correct", "wrong", "files asked for more than once"])
         source = random.Random(1)
         with serving(self.corpus, "slow") as base:
@@ -310,7 +310,7 @@ class Benchmark:
             row("ours", 50, run.correct, run.wrong + lied, again)
 
     def memory(self) -> None:
-        """Peak memory of the whole bucket step for 100 and for 5,000 posts; see fetch_memory.py."""
+        """Peak memory of a whole bucket with 100 and with 5,000 posts; see fetch_memory.py."""
         table("memory", ["posts in the bucket", "peak MB"])
         for posts in (100, 5000):
             command = [sys.executable, str(HERE / "fetch_memory.py"), str(posts)]
@@ -318,7 +318,7 @@ class Benchmark:
 
 
 def table(title: str, columns: list[str]) -> None:
-    """Begin a table."""
+    """Start a table."""
     print(f"\n### {title}\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
 
 
@@ -328,7 +328,7 @@ def row(*cells: object) -> None:
 
 
 def main() -> None:
-    """Run the rows that are asked for."""
+    """Run the requested rows."""
     rows = ["cost", "images", "faults", "limit", "latency", "kill", "memory"]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", help=", ".join(rows))

@@ -1,6 +1,6 @@
 """Peak memory of fetching and image work for one bucket, in MB: ``python fetch_memory.py POSTS``.
 
-All posts share one picture of a usual size. What counts is the larger of this process and its largest image worker.
+All posts share one picture of ordinary size. The result is the larger of this process and its largest image worker.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def build(root: Path, url: str, data: bytes, posts: int) -> None:
-    """One bucket of so many posts."""
+    """One bucket with that many posts."""
     row = {
         "created_at": datetime(2021, 1, 1, tzinfo=UTC),
         "md5": hashlib.md5(data).hexdigest(),

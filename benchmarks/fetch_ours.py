@@ -1,9 +1,8 @@
-"""The project's engine over a list of files, as a program: what the fetch benchmark runs beside its peers.
+"""The project's engine as a program that fetches a list of files; the fetch benchmark runs it beside its peers.
 
 ``python fetch_ours.py BASE_URL LIST OUT PARALLEL [512]`` with lines ``name<TAB>md5<TAB>size``. Files that are kept
-although their MD5 is another one are marked in ``OUT/outcomes.json``, as the ledger marks them. Exit code 1 when any is
-missing.
-With ``512`` each file's 512px image is made as well, in worker processes.
+despite a different MD5 are marked in ``OUT/outcomes.json``, as the ledger marks them. Exit code 1 if any is missing.
+With ``512``, worker processes also make each file's 512px image.
 """
 
 import contextlib
@@ -21,7 +20,7 @@ from danbooru_pipeline.settings import Settings
 
 
 def main() -> int:
-    """Fetch all, and say what became of each."""
+    """Fetch all files and record the outcome of each."""
     base, listing, out, parallel = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
     (out / "store").mkdir(parents=True, exist_ok=True)
     settings = Settings(root=out, api_url=base, cdn_url=base, downloads_parallel=parallel, min_free_bytes=0)

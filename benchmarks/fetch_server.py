@@ -1,12 +1,12 @@
 """A file server on loopback for the fetch benchmark: plain, limited, late, slow, or with faults. Standard library only.
 
-``python fetch_server.py FOLDER MODE`` prints its port. ``/_stats`` gives what was answered, as JSON. Modes:
+``python fetch_server.py FOLDER MODE`` prints its port. ``/_stats`` returns the counts of its responses as JSON. Modes:
 
 ========== ====================================================================================================
-plain      every file, at once
-limit      50 requests a second with a burst of 25; past that 429 and ``Retry-After: 1``
-late       every answer begins 80 ms after its request
-slow       300 KB a second on each connection
+plain      every file, without delay
+limit      50 requests per second with a burst of 25; beyond that, 429 and ``Retry-After: 1``
+late       every response starts 80 ms after its request
+slow       300 KB per second on each connection
 faults     by a hash of the name: 4 % gone, 6 % 503 twice, 4 % 429 once, 3 % cut off once, 3 % a web page, 3 % flipped
            bytes, 3 % reset once, 1 % stall for 25 s once
 ========== ====================================================================================================
@@ -49,7 +49,7 @@ class Server:
         self.level, self.leaked_at = 0.0, time.monotonic()
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, kept alive."""
+        """Serve one connection, with keep-alive."""
         try:
             while (line := await reader.readline()).strip():
                 headers = {}
@@ -64,7 +64,7 @@ class Server:
             writer.close()
 
     async def answer(self, target: str, headers: dict[str, str], writer: asyncio.StreamWriter) -> bool:
-        """Answer one request; says whether the connection lives on."""
+        """Answer one request. Returns whether the connection stays open."""
         if target == "/_stats":
             await self.send(writer, 200, json.dumps(self.answered).encode())
             return True
@@ -83,7 +83,7 @@ class Server:
         return True
 
     def is_over_limit(self) -> bool:
-        """A leaky bucket of 25 that loses 50 a second."""
+        """A leaky bucket of 25 that drains 50 per second."""
         now = time.monotonic()
         self.level, self.leaked_at = max(0.0, self.level - (now - self.leaked_at) * 50), now
         if self.level > 25:
@@ -92,7 +92,7 @@ class Server:
         return False
 
     async def misbehave(self, name: str, data: bytes, headers: dict[str, str], writer: asyncio.StreamWriter) -> bool:
-        """Do to a file what its name has coming."""
+        """Inject the fault that follows from a file's name."""
         self.asked[name] += 1
         turn, fault = self.asked[name], fault_of(name)
         if fault == "gone":
@@ -115,7 +115,7 @@ class Server:
         return True
 
     async def break_off(self, fault: str, data: bytes, writer: asyncio.StreamWriter) -> None:
-        """Announce a file and do not finish it."""
+        """Declare the length of a file and stop before its end."""
         self.answered[200] += 1
         writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(data)}\r\n\r\n".encode())
         writer.write(b"" if fault == "reset" else data[: len(data) // 2])
@@ -137,7 +137,7 @@ class Server:
             await self.send(writer, 200, data, extra)
 
     async def send(self, writer: asyncio.StreamWriter, status: int, body: bytes, extra: str = "") -> None:
-        """Send an answer, slowly if that is the mode."""
+        """Send a response, slowly if that is the mode."""
         self.answered[status] += 1
         writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n{extra}\r\n".encode())
         step = 30_000 if self.mode == "slow" else len(body) or 1

@@ -1,11 +1,11 @@
-"""Optimising and shrinking, measured beside the tools that people use: bytes saved, CPU, fidelity.
+"""Optimising and shrinking, measured beside popular tools: bytes saved, CPU, fidelity.
 
     .venv/bin/python benchmarks/images.py [FOLDER] [--files N] [--peers PYTHON]
 
-The corpus is made on the spot; a FOLDER of real JPG and PNG is measured as a second one. Every file goes through all
-candidates in random order before the next file, so that a busy machine is unfair to none. CPU is user and system time,
-that of programs included. Programs that are not installed are left out, and said so. `--peers` names a Python that has
-OpenCV, which the project does not depend on.
+The corpus is generated; a FOLDER of real JPG and PNG is measured as a second one. Every file goes through all
+candidates in random order before the next file, so that a busy machine treats them alike. CPU is user and system time,
+including that of child programs. Programs that are not installed are skipped with a message. `--peers` names a Python
+with OpenCV, which the project does not depend on.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from danbooru_pipeline.images.downscale import _shrink
 pyvips.concurrency_set(1)
 pyvips.cache_set_max(0)
 
-#: What the plan of a whole release assumes: files and megabytes, 2 TB of each.
+#: What the estimate for a whole release assumes: files and megabytes, 2 TB of each.
 RELEASE = {"jpg": (3_600_000, 0.55), "png": (1_250_000, 1.6)}
 CV2 = """
 import sys, time, cv2, numpy as np
@@ -55,7 +55,7 @@ for path in sys.argv[1:]:
 
 
 def make_corpus(folder: Path, count: int) -> None:
-    """Soft paintings as JPG, flat drawings as PNG, of a megapixel or so."""
+    """Soft paintings as JPG, flat drawings as PNG, about a megapixel each."""
     for number in range(count):
         chance = np.random.default_rng([2021, number])
         width, height = int(chance.integers(800, 1400)), int(chance.integers(800, 1400))
@@ -82,18 +82,18 @@ def _field(chance: np.random.Generator, width: int, height: int, cell: int) -> p
 
 
 def ours(data: bytes, level: int = 2) -> bytes:
-    """Inspect, gate, optimise, prove."""
+    """Inspect, refuse or optimise, and prove the result."""
     return optimize_image(data, inspect_image(data), png_level=level).data
 
 
 def ours_512(data: bytes) -> bytes:
-    """As a job does that leaves the original alone: strictly decoded, and all looked at."""
+    """What a job does that leaves the original alone: strict decode and full inspection."""
     made = downscale_image(data, inspect_image(data))
     return made.data if isinstance(made, Downscaled) else b""
 
 
 def bare_512(data: bytes, *, padded: bool = False) -> bytes:
-    """Pyvips as its documentation says, with nothing checked; `padded`: as square as ours is."""
+    """Pyvips as in its documentation, unchecked; with `padded`, padded to a square as ours is."""
     image = pyvips.Image.thumbnail_buffer(data, 512, height=512, size="down")
     image = image.flatten(background=255) if image.hasalpha() else image
     if padded:
@@ -102,7 +102,7 @@ def bare_512(data: bytes, *, padded: bool = False) -> bytes:
 
 
 def decode(data: bytes) -> bytes:
-    """The limit: all pixels, and nothing made of them."""
+    """The lower bound: decode all pixels and do nothing with them."""
     pyvips.Image.new_from_buffer(data, "", access="sequential").avg()
     return b""
 
@@ -146,7 +146,7 @@ SHRINKERS = {
 
 
 def cpu() -> float:
-    """User and system time of this process and all that it waited for."""
+    """User and system time of this process and the children it waited for."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
@@ -169,7 +169,7 @@ def measure(
 
 
 def psnr(source: bytes) -> float:
-    """Against a float Lanczos3 of the whole source, before JPEG has its say."""
+    """PSNR against a float Lanczos3 of the whole source, before JPEG encoding."""
     ours_small = _shrink(source, inspect_image(source), size=512)
     ours_small = ours_small.flatten(background=255) if ours_small.hasalpha() else ours_small
     image = pyvips.Image.new_from_buffer(source, "").colourspace("srgb")
@@ -183,7 +183,7 @@ def psnr(source: bytes) -> float:
 
 
 def cv2_row(files: list[Path], python: str) -> float | None:
-    """CPU seconds of OpenCV, which runs in a Python of its own."""
+    """CPU seconds of OpenCV, in a Python of its own."""
     done = subprocess.run([python, "-c", CV2, *map(str, files)], check=False, capture_output=True, text=True)
     return sum(map(float, done.stdout.split())) if done.returncode == 0 else None
 
@@ -220,7 +220,7 @@ def _installed(candidates: dict[str, Callable[[bytes], bytes]]) -> dict[str, Cal
 
 
 def _core_hours(rates: dict[str, float]) -> None:
-    """The whole step for a release, from the rates above."""
+    """Estimate the whole step for a release from the measured rates."""
     began = time.process_time()
     for _ in range(20):
         hashlib.sha256(bytes(10**6)).hexdigest()
@@ -243,7 +243,7 @@ def _core_hours(rates: dict[str, float]) -> None:
 
 
 def main() -> int:
-    """Measure the corpus made here, then the folder given."""
+    """Measure the generated corpus, then the given folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--files", type=int, default=20)

@@ -1,9 +1,9 @@
 """Measures metadata at full size: ``python -m benchmarks.metadata FOLDER [--posts 1000000] [--rounds 3]``.
 
-Posts with real-shaped tags (27 a post, Zipf over 300,000 names) are made once in FOLDER, with their lines in both
-dialects. Every step runs in a process of its own, ours and the other in turns, so that its CPU seconds and its peak
-memory are its own; memory is also measured for a quarter of the posts. The other encoder is orjson, which the project
-itself does not use: ``pip install orjson`` before.
+Posts with realistic tags (27 per post, Zipf over 300,000 names) are generated once in FOLDER, with their lines in both
+dialects. Every step runs in a process of its own, alternating between ours and the alternative, so that CPU seconds and
+peak memory are its own; memory is also measured for a quarter of the posts. The alternative encoder is orjson, which
+the project itself does not use: ``pip install orjson`` first.
 """
 
 import argparse
@@ -60,7 +60,7 @@ LAST = datetime(2021, 12, 31, 23, 50, tzinfo=UTC)
 
 
 class Cost(NamedTuple):
-    """What a step cost: CPU and wall seconds, peak memory in MiB, and what it made, in bytes."""
+    """Cost of a step: CPU and wall seconds, peak memory in MiB, and its output in bytes."""
 
     cpu: float
     wall: float
@@ -69,7 +69,7 @@ class Cost(NamedTuple):
 
 
 def names_of_tags() -> tuple[list[str], list[int], np.ndarray]:
-    """Names, categories, and how often each name is taken, summed up."""
+    """Names, categories, and the cumulative frequency of the names."""
     dice = random.Random(1)
     parts = ["hair", "eyes", "dress", "blue", "long", "holding", "looking_at", "school", "(series)", "white", "x_x"]
     names = [f"{dice.choice(parts)}_{dice.choice(parts)}_{number:x}" for number in range(NAMES)]
@@ -114,7 +114,7 @@ def posts_of(first: int, count: int, total: int, tags: tuple[list[str], list[int
 
 
 def make(folder: Path, posts: int) -> None:
-    """Posts and their lines in both dialects, and as plain JSON; what is there is kept."""
+    """Generate posts and their lines, in both dialects and as plain JSON, unless they exist."""
     if (folder / "made").exists():
         return
     shutil.rmtree(folder, ignore_errors=True)
@@ -150,14 +150,14 @@ def _with_orjson(table: pa.Table) -> Iterator[bytes]:
 
 
 def chunks_of(path: Path) -> Iterator[bytes]:
-    """A file, a megabyte at a time."""
+    """Read a file, a megabyte at a time."""
     with path.open("rb") as file:
         while chunk := file.read(2**20):
             yield chunk
 
 
 def _encoded(folder: Path, encode: Callable[[pa.Table], bytes]) -> float:
-    """CPU seconds of encoding alone: reading Parquet and writing files cost the same for both."""
+    """CPU seconds of encoding only: reading Parquet and writing files cost the same for both."""
     spent = 0.0
     size = 0
     for table in read_batches(folder / "posts.parquet", rows=4_096):
@@ -170,17 +170,17 @@ def _encoded(folder: Path, encode: Callable[[pa.Table], bytes]) -> float:
 
 
 def encode_ours(folder: Path, _work: Path) -> float:
-    """Rows as lines of 2021."""
+    """Encode rows as lines of 2021."""
     return _encoded(folder, encode_2021)
 
 
 def encode_orjson(folder: Path, _work: Path) -> float:
-    """The same rows by orjson, one dictionary each: numbers, nulls, and times as text that Arrow made."""
+    """Encode the same rows with orjson, one dictionary each: numbers, nulls, and times as text from Arrow."""
     return _encoded(folder, lambda table: b"".join(_with_orjson(table)))
 
 
 def write_lines(folder: Path, work: Path) -> None:
-    """From Parquet to the files of a release, flushed to the disk."""
+    """From Parquet to the files of a release, flushed to disk."""
     write_posts_jsonl([folder / "posts.parquet"], lambda n: work / f"{n}.json")
 
 
@@ -195,12 +195,12 @@ def _typed(path: Path, rows: int) -> None:
 
 
 def type_2021(folder: Path, _work: Path) -> None:
-    """Type the lines of 2021, and prove that they come back."""
+    """Type the lines of 2021, with the round-trip proof."""
     _typed(folder / "2021.json", _rows(folder))
 
 
 def type_2017(folder: Path, _work: Path) -> None:
-    """Type the lines of 2017, and prove that they come back."""
+    """Type the lines of 2017, with the round-trip proof."""
     _typed(folder / "2017.json", _rows(folder))
 
 
@@ -217,12 +217,12 @@ def type_2021_only(folder: Path, _work: Path) -> None:
 
 
 def type_2017_only(folder: Path, _work: Path) -> None:
-    """Type the lines of 2017 without the proof, and without today's strings of tags."""
+    """Type the lines of 2017 without the proof, and without today's tag strings."""
     _typed_only(folder / "2017.json")
 
 
 def type_pyarrow(folder: Path, _work: Path) -> None:
-    """Type plain lines (numbers, nulls, ISO times), which is what pyarrow can read."""
+    """Type plain lines (numbers, nulls, ISO times), the only kind that pyarrow reads."""
     schema = pa.schema([f if not pa.types.is_timestamp(f.type) else (f.name, pa.timestamp("ms")) for f in POST_SCHEMA])
     schema = pa.schema([pa.field(f.name, f.type) for f in schema if f.name in SITE_COLUMNS])
     options = pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
@@ -234,7 +234,7 @@ def type_pyarrow(folder: Path, _work: Path) -> None:
 
 
 def pyarrow_on_2017(folder: Path) -> str:
-    """What pyarrow says of integers that are strings."""
+    """What pyarrow says about integers in strings."""
     schema = pa.schema([("id", pa.int64())])
     line = next(chunks_of(folder / "2017.json")).split(b"\n")[0]
     try:
@@ -253,7 +253,7 @@ def split_ours(folder: Path, work: Path) -> None:
 
 
 def split_duckdb(folder: Path, work: Path) -> None:
-    """Split by bucket with DuckDB; rows in a bucket come in no order."""
+    """Split by bucket with DuckDB; rows within a bucket are unordered."""
     with duckdb.connect() as connection:
         connection.execute("SET threads = 2")
         connection.execute("SET memory_limit = '4GB'")
@@ -266,7 +266,7 @@ def split_duckdb(folder: Path, work: Path) -> None:
 
 
 def posts_asset(folder: Path, work: Path) -> None:
-    """All that the asset `posts` does with the lines of an archive."""
+    """Everything that the asset `posts` does with the lines of an archive."""
     source = work / "archive"
     source.mkdir()
     os.link(folder / "2021.json", source / "posts000000000000.json")
@@ -302,7 +302,7 @@ def run(step: str, folder: Path, base: Path) -> Cost:
 
 
 def run_here(step: str, folder: Path, work: Path) -> Cost:
-    """One step in this process, less what starting cost."""
+    """Run one step in this process and subtract the cost of starting it."""
     pa.set_cpu_count(2)
     began, cpu = time.perf_counter(), time.process_time()
     alone = STEPS[step](folder, work)
@@ -313,12 +313,12 @@ def run_here(step: str, folder: Path, work: Path) -> Cost:
 
 
 def median(costs: list[Cost]) -> Cost:
-    """The middle of several rounds, each number by itself."""
+    """The median of several rounds, for each number separately."""
     return Cost(*(statistics.median(values) for values in zip(*costs, strict=True)))
 
 
 def compare(names: list[str], folder: Path, base: Path, rounds: int) -> dict[str, Cost]:
-    """Steps in turns."""
+    """Run steps, alternating."""
     found: dict[str, list[Cost]] = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:
@@ -349,7 +349,7 @@ def loads(folder: Path, base: Path) -> tuple[float, float]:
 
 
 def xz(folder: Path, base: Path, threads: int) -> dict[str, Cost]:
-    """100 MiB of lines as a tar.xz, ours and by tar and xz; ours twice, since the bytes must be the same."""
+    """Compress 100 MiB of lines to tar.xz, ours and with tar and xz; ours twice, since the bytes must be equal."""
     work = base / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()

@@ -1,8 +1,8 @@
-"""What Dagster adds: ``python -m benchmarks.orchestration [ROW…]``, all by default; needs postgresql and redis-server.
+"""The overhead of Dagster: ``python -m benchmarks.orchestration [ROW…]``, by default all; needs postgresql and redis.
 
-``idle``: a backfill of the whole image chain over 1000 buckets that have nothing to do, launched as the UI does, on the
+``idle``: a backfill of the whole image chain over 1000 buckets with nothing to do, launched as the UI does, on the
 processes of docker-compose.yml with Postgres; and the same through ``build``.
-``work``: 100 buckets of 20 posts, through the runs of ``build`` and called directly, interleaved, each on a new store.
+``work``: 100 buckets of 20 posts, through the runs of ``build`` and called directly, alternating, each on a new store.
 ``workers``: a backfill of 512px images on the processes of docker-compose.celery.yml, with one worker and with two.
 """
 
@@ -32,13 +32,13 @@ from danbooru_pipeline.store.px512 import build_px512
 from danbooru_pipeline_tests.support.stack import running_stack
 
 YEAR, POSTS, CHOSEN, ROUNDS = 2021, 20, BUCKETS[:100], 3
-#: Runs, buckets of each and posts of each bucket, where the work on images is to outweigh what a bucket costs Dagster;
-#: in a whole release a bucket has thousands.
+#: Runs, buckets per run and posts per bucket, so that image work outweighs Dagster's cost per bucket; in a whole
+#: release a bucket has thousands of posts.
 RUNS, RUN_BUCKETS, RUN_POSTS = 4, 20, 100
 
 
 def say(text: str) -> None:
-    """Print a line at once."""
+    """Print a line and flush it."""
     print(text, flush=True)
 
 
@@ -68,7 +68,7 @@ def measure_idle(booru: BooruProcess, folder: Path) -> None:
 
 
 def forge_posts(context: RunContext, chosen: tuple[str, ...] = CHOSEN, each: int = POSTS) -> None:
-    """So many posts a bucket, each with a file of the booru's own under its own id."""
+    """That many posts per bucket, each with a file of the booru under its own id."""
     layout = context.layout
     sweep_posts(context.source, layout, YEAR, now=context.now(), progress=lambda _line: None)
     rows = [row for row in pq.read_table(layout.posts(YEAR)).to_pylist() if row["md5"] and row["file_ext"] == "jpg"]
@@ -99,7 +99,7 @@ def through_runs(context: RunContext) -> None:
 
 
 def measure_work(settings: Settings, folder: Path) -> None:
-    """Wall and CPU seconds of both ways, in turn."""
+    """Wall and CPU seconds of both ways, alternating."""
     walls: dict[str, list[float]] = {"directly": [], "through runs": []}
     for number in range(ROUNDS):
         for name, way in (("directly", directly), ("through runs", through_runs)):
@@ -114,7 +114,7 @@ def measure_work(settings: Settings, folder: Path) -> None:
 
 
 def measure_workers(booru: BooruProcess, folder: Path) -> None:
-    """Images a second of one Celery worker and of two, each with a core and one process for images, in turn."""
+    """Images per second of one Celery worker and of two, each with a core and one image process, alternating."""
     settings = {
         "DANBOORU_API_URL": booru.api_url, "DANBOORU_CDN_URL": booru.cdn_url, "DANBOORU_AUTOMATION": "off",
         "DANBOORU_PNG_LEVEL": "0", "DANBOORU_WORKERS": "1",
@@ -132,7 +132,7 @@ def measure_workers(booru: BooruProcess, folder: Path) -> None:
             for count in (1, 2):
                 for number in range(1, count + 1):
                     stack.start("worker", instance=number, extra=("-n", f"worker{number}@%h"))
-                    # One core each, as two machines have: else the one worker uses a part of the other's.
+                    # One core each, like two machines: otherwise a worker uses part of the other's core.
                     os.sched_setaffinity(stack.running[f"worker{number}"].pid, {number - 1})
                 time.sleep(20)  # until they wait for work
                 shutil.rmtree(layout.store / "512px")
@@ -150,7 +150,7 @@ def measure_workers(booru: BooruProcess, folder: Path) -> None:
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Run the requested rows."""
     wanted = sys.argv[1:] or ["idle", "work", "workers"]
     with (
         tempfile.TemporaryDirectory() as name,

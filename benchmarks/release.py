@@ -1,9 +1,9 @@
 """Measures releases: ``python benchmarks/release.py FOLDER [--files 200000] [--kilobytes 5] [--images]``.
 
-Three comparisons, each within one run: links against ``cp -al``, full verification against ``sha256sum`` with as many
-processes, and the build of a second year with 10 % more posts against the first. With ``--images`` a build is all
-that comes after the download: files lie in the store, are looked at, optimised, made into 512px images, reconciled,
-linked and verified. Without it, ledgers and 512px images are laid beside the files, and the release alone is measured.
+Three comparisons, each within one run: linking against ``cp -al``, full verification against ``sha256sum`` with equally
+many processes, and the build of a second year with 10 % more posts against the first. With ``--images`` a build is
+everything after the download: files in the store are inspected, optimised, shrunk to 512px, reconciled, linked and
+verified. Without it, ledgers and 512px images are prepared, and only the release is measured.
 """
 
 import argparse
@@ -47,14 +47,14 @@ _TAGS = [f"tag_{number}_of_some_length" for number in range(3000)]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What something cost: wall seconds, and CPU seconds of this process and its children."""
+    """Cost of a call: wall seconds, and CPU seconds of this process and its children."""
 
     wall: float
     cpu: float
 
 
 def measure(work: Callable[[], object]) -> Cost:
-    """Do it and count."""
+    """Call it and measure."""
     began, cpu = time.perf_counter(), _cpu()
     work()
     return Cost(time.perf_counter() - began, _cpu() - cpu)
@@ -66,7 +66,7 @@ def _cpu() -> float:
 
 
 def pictures() -> list[bytes]:
-    """Small JPEGs of noise; each file gets a comment of its own, so that no two are the same."""
+    """Small JPEGs of noise; each file gets its own comment, so that no two are equal."""
     made = []
     for seed in range(_BASES):
         noise = pyvips.Image.gaussnoise(96, 96, mean=128, sigma=40, seed=seed).cast("uchar")
@@ -75,12 +75,12 @@ def pictures() -> list[bytes]:
 
 
 def padding(kilobytes: int) -> bytes:
-    """Comments of a JPEG that together have so many KiB, in steps of 64."""
+    """JPEG comments that add up to that many KiB, in steps of 64."""
     return b"".join(b"\xff\xfe\xff\xff" + os.urandom(2**16 - 3) for _ in range(kilobytes // 64))
 
 
 def add_posts(layout: Layout, bases: list[bytes], ids: range, more: bytes = b"") -> list[PostRow]:
-    """Put files into the store and return their posts; `more` stands in each of them."""
+    """Put files into the store and return their posts; each file contains `more`."""
     dice = random.Random(ids.start)
     rows: list[PostRow] = []
     for id_ in ids:
@@ -109,7 +109,7 @@ def add_posts(layout: Layout, bases: list[bytes], ids: range, more: bytes = b"")
 
 
 def save_posts(layout: Layout, year: int, rows: list[PostRow]) -> None:
-    """Leave posts as a sweep does."""
+    """Write posts as a sweep leaves them."""
     with atomic_file(layout.posts(year)) as file:
         write_posts(posts_table(rows), file)
     source = {"name": "benchmark", "rows": len(rows), "rejected": 0, "sha256": f"{year} {len(rows)}"}
@@ -117,7 +117,7 @@ def save_posts(layout: Layout, year: int, rows: list[PostRow]) -> None:
 
 
 def lay_ledgers(layout: Layout, rows: list[PostRow], *, settings: str) -> None:
-    """Write ledgers and 512px images as the work on buckets leaves them, without that work."""
+    """Write ledgers and 512px images as work on buckets leaves them, without doing that work."""
     by_bucket: dict[str, list[LedgerRow]] = {}
     for row in rows:
         data = layout.original(row["id"], "jpg").read_bytes()
@@ -147,7 +147,7 @@ def lay_ledgers(layout: Layout, rows: list[PostRow], *, settings: str) -> None:
 
 
 def build(root: Path, year: int, *, images_too: bool) -> dict[str, Cost]:
-    """Build a year from posts and files that are there."""
+    """Build a year from existing posts and files."""
     settings = Settings(root=root, api_url="http://127.0.0.1:1", cdn_url="http://127.0.0.1:1")
     layout = Layout(root)
     options = {"png_level": 2, "px512_quality": 90}
@@ -176,7 +176,7 @@ def build(root: Path, year: int, *, images_too: bool) -> dict[str, Cost]:
 
 
 def compare_links(layout: Layout, rounds: int) -> None:
-    """Link all images as a snapshot does, and by ``cp -al``, in turns; and write the lists of them."""
+    """Link all images as a snapshot does and with ``cp -al``, alternating; then write their lists."""
     ours: list[Cost] = []
     theirs: list[Cost] = []
     lists: list[Cost] = []
@@ -197,13 +197,13 @@ def compare_links(layout: Layout, rounds: int) -> None:
 
 
 def compare_verify(folder: Path, rounds: int) -> None:
-    """Verify everything by content, and by ``sha256sum -c`` with as many processes, in turns."""
+    """Verify everything by content, and with ``sha256sum -c`` in as many processes, alternating."""
     ours: list[Cost] = []
     theirs: list[Cost] = []
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     images = f"find checksums -name '*.sha256' -print0 | xargs -0 -n 20 -P {THREADS} sha256sum --quiet -c"
-    papers = f"cut -c 67- SHA256SUMS | tr '\\n' '\\0' | xargs -0 -n 20 -P {THREADS} sha256sum > /dev/null"
-    command = f"{images} && {papers}"
+    documents = f"cut -c 67- SHA256SUMS | tr '\\n' '\\0' | xargs -0 -n 20 -P {THREADS} sha256sum > /dev/null"
+    command = f"{images} && {documents}"
     for _ in range(rounds):
         ours.append(measure(lambda: verify_release(folder, full=True, threads=THREADS)))
         theirs.append(measure(lambda: subprocess.run(["sh", "-c", command], cwd=folder, check=True)))
@@ -215,7 +215,7 @@ def _median(costs: list[Cost]) -> Cost:
 
 
 def main() -> None:
-    """Print what was measured, as it is."""
+    """Print the raw measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--files", type=int, default=200_000)
@@ -253,7 +253,7 @@ def say(title: str, costs: dict[str, Cost]) -> None:
 
 
 def say_pair(title: str, ours: list[Cost], theirs: list[Cost]) -> None:
-    """Print medians of two costs, and how fast ours is when theirs is 1."""
+    """Print the medians of two costs, and our speed relative to theirs."""
     mine, other = _median(ours), _median(theirs)
     print(
         f"{title}: ours {mine.wall:.2f} s, {mine.cpu:.2f} CPU s; theirs {other.wall:.2f} s, {other.cpu:.2f} CPU s; "

@@ -9,14 +9,14 @@ from pathlib import Path
 BUCKET_COUNT = 1000
 BUCKETS: tuple[str, ...] = tuple(f"{n:04d}" for n in range(BUCKET_COUNT))
 
-#: Every extension seen in nine years of releases, and the two that came since. Source: the original's own list.
+#: Every extension in nine years of releases, and the two added since. Source: the original project's list.
 EXTENSIONS = frozenset(
     "avi avif bmp gif html jpeg jpg mp3 mp4 mpg pdf png rar swf webm webp wmv zip".split()  # noqa: SIM905 - one line
 )
 
-#: Originals that were JPG, where a store keeps those as JPEG XL; no site serves them.
+#: JPG originals that a store keeps as JPEG XL; no site serves them.
 ARCHIVE_EXTENSION = "jxl"
-#: Everything that an original may be called in a store or a release.
+#: Every extension that an original may have in a store or a release.
 STORED_EXTENSIONS = EXTENSIONS | {ARCHIVE_EXTENSION}
 
 #: Suffix of files that are still being written; readers and rsync skip them.
@@ -68,7 +68,7 @@ def changes_path(label: str, kind: str) -> str:
 
 
 def release_name(year: int) -> str:
-    """Name of a release and of its folder."""
+    """Name of a release, and of its folder."""
     return f"danbooru{year}"
 
 
@@ -85,11 +85,11 @@ class Layout:
 
     @property
     def pace(self) -> Path:
-        """Record of the pace that all processes on this store keep."""
+        """Record of the request rate that all processes on this store share."""
         return self.store / ".pace"
 
     def download_slot(self, number: int) -> Path:
-        """Lock that a download holds, so that all processes on this store together have only so many at once."""
+        """Lock that a download holds, so that the processes on this store together stay within the parallel limit."""
         return self.store / f".slot-{number:03d}"
 
     def original(self, post_id: int, ext: str) -> Path:
@@ -109,7 +109,7 @@ class Layout:
         return self.store / "512px" / bucket
 
     def quarantine_bucket(self, tree: str, bucket: str) -> Path:
-        """Where a bucket's files go that are not what the ledger says they are; `tree` is ``original`` or ``512px``."""
+        """Where files of a bucket go that do not match the ledger; `tree` is ``original`` or ``512px``."""
         return self.store / "quarantine" / tree / bucket
 
     def ledger(self, bucket: str) -> Path:
@@ -117,32 +117,32 @@ class Layout:
         return self.store / "ledger" / f"{bucket}.parquet"
 
     def ledger_journal(self, bucket: str) -> Path:
-        """Rows of a bucket in work that its ledger does not hold yet."""
+        """Rows of a bucket in progress that its ledger does not contain yet."""
         return self.store / "ledger" / f".{bucket}.journal"
 
     def bucket_lock(self, bucket: str) -> Path:
-        """Lock that one process at a time holds while it works on a bucket."""
+        """Lock of the one process that works on a bucket."""
         return self.store / "ledger" / f".{bucket}.lock"
 
     def metadata(self, year: int) -> Path:
-        """Everything known about the posts of a release."""
+        """Folder of everything known about the posts of a release."""
         return self.root / "metadata" / str(year)
 
     @property
     def segments(self) -> Path:
-        """Compressed pieces of the newest metadata archive, so that the next one need not make them again."""
+        """Compressed segments of the newest metadata archive, kept so that the next one can reuse them."""
         return self.root / "metadata" / "segments"
 
     def year_lock(self, year: int) -> Path:
-        """Lock that one process at a time holds while it writes the metadata of a release."""
+        """Lock of the one process that writes the metadata of a release."""
         return self.metadata(year) / ".lock"
 
     def sweep(self, year: int, table: str) -> Path:
-        """Pages of a sweep that is not finished, kept so that it can resume."""
+        """Pages of an unfinished sweep, kept so that it can resume."""
         return self.metadata(year) / "sweep" / table
 
     def carried(self, year: int) -> Path:
-        """Metadata of earlier years that came with an archive, carried along byte for byte: ``YEAR/NAME`` below it."""
+        """Metadata of earlier years from an archive, kept byte for byte: ``YEAR/NAME`` below it."""
         return self.metadata(year) / "earlier"
 
     def posts(self, year: int) -> Path:
@@ -150,23 +150,23 @@ class Layout:
         return self.metadata(year) / "posts.parquet"
 
     def posts_report(self, year: int) -> Path:
-        """What the sweep of posts saw: counts, rejected rows, last id, digest."""
+        """What the sweep of posts found: counts, rejected rows, last id, digest."""
         return self.metadata(year) / "posts.json"
 
     def posts_by_bucket(self, year: int) -> Path:
-        """Folder of the posts of a release, one file a bucket."""
+        """Folder of the posts of a release, one file per bucket."""
         return self.metadata(year) / "posts_by_bucket"
 
     def posts_bucket(self, year: int, bucket: str) -> Path:
-        """One bucket's posts of a release, sorted by id; absent when the bucket has none."""
+        """One bucket's posts of a release, sorted by id; absent if the bucket has none."""
         return self.posts_by_bucket(year) / f"{bucket}.parquet"
 
     def refreshed(self, year: int, bucket: str) -> Path:
-        """What was learned of a bucket's posts since the sweep, when files of theirs could not be had."""
+        """Updates of a bucket's posts since the sweep, found when their files could not be fetched."""
         return self.refreshed_folder(year) / f"{bucket}.parquet"
 
     def refreshed_folder(self, year: int) -> Path:
-        """Folder of what was learned since the sweep, one file a bucket that something was learned of."""
+        """Folder of the updates since the sweep, one file per bucket that has any."""
         return self.metadata(year) / "refreshed"
 
     def rejected(self, year: int) -> Path:
@@ -178,7 +178,7 @@ class Layout:
         return self.metadata(year) / "tables" / f"{table}.json"
 
     def side_tables_report(self, year: int) -> Path:
-        """Which side tables the source has, and how many rows each."""
+        """Which side tables the source has, and how many rows each has."""
         return self.metadata(year) / "tables.json"
 
     def manifest(self, year: int) -> Path:
@@ -186,7 +186,7 @@ class Layout:
         return self.metadata(year) / "manifest.parquet"
 
     def unreconciled(self, year: int) -> Path:
-        """The rows because of which a release was refused."""
+        """The rows that caused a release to be refused."""
         return self.metadata(year) / "unreconciled.txt"
 
     @property
@@ -199,19 +199,19 @@ class Layout:
         return self.releases / release_name(year)
 
     def staging(self, year: int) -> Path:
-        """A release that is still being made; hidden, and never served."""
+        """A release that is still being made; hidden and never served."""
         return self.releases / f".{release_name(year)}.staging"
 
     def retired(self, year: int) -> Path:
-        """A release that a newer version of the same year is taking the place of; gone when that is done."""
+        """A release that a newer version of the same year is replacing; removed once that is done."""
         return self.releases / f".{release_name(year)}.retired"
 
     def takedown(self, year: int) -> Path:
-        """Tables of a release that is being made again without some posts; hidden, and gone when that is done."""
+        """Tables of a release that is being rebuilt without some posts; hidden, and removed once that is done."""
         return self.releases / f".{release_name(year)}.takedown"
 
     def release_lock(self, year: int) -> Path:
-        """Lock that one process at a time holds while it makes a release."""
+        """Lock of the one process that makes a release."""
         return self.releases / f".{release_name(year)}.lock"
 
     @property
@@ -221,5 +221,5 @@ class Layout:
 
     @property
     def dagster_home(self) -> Path:
-        """Where Dagster keeps its runs when DAGSTER_HOME is not set."""
+        """Where Dagster keeps its runs if DAGSTER_HOME is not set."""
         return self.root / "dagster"

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from danbooru_pipeline import __version__
 from danbooru_pipeline.errors import SettingsError
+from danbooru_pipeline.version import version
 
 PREFIX = "DANBOORU_"
 POSTS_SOURCES = ("api", "bigquery", "dump", "archive")
@@ -285,7 +285,7 @@ class Settings:
     @property
     def user_agent(self) -> str:
         """``danbooru-pipeline/VERSION (+CONTACT)``: the site blocks clients that pretend to be browsers."""
-        return f"danbooru-pipeline/{__version__} (+{self.contact or 'loopback'})"
+        return f"danbooru-pipeline/{version().number} (+{self.contact or 'loopback'})"
 
     @property
     def pace(self) -> float:

@@ -1,14 +1,14 @@
-"""What a release year means: its cutoff, its SFW ratings, and when it may be made. No clock of its own."""
+"""What a release year means: its cutoff, its SFW ratings, and when it may be released. Has no clock of its own."""
 
 from datetime import UTC, datetime
 
 # Until May 2022 the site had the ratings s/q/e with s = safe; then g = general came and s was renamed "sensitive".
-# Danbooru's own "sfw" alias is {g, s} since. Source: danbooru app/models/post.rb, RATING_ALIASES.
+# Danbooru's own "sfw" alias has been {g, s} since. Source: danbooru app/models/post.rb, RATING_ALIASES.
 FIRST_YEAR_WITH_GENERAL = 2022
 
 
 def cutoff(year: int) -> datetime:
-    """The last instant of a release, ``YEAR-12-31T23:59:59.999Z``; a post belongs to it when created at or before."""
+    """The last instant of a release, ``YEAR-12-31T23:59:59.999Z``; a post belongs to it if created at or before."""
     return datetime(year, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
 
 
@@ -18,5 +18,5 @@ def sfw_ratings(year: int) -> tuple[str, ...]:
 
 
 def finished_years(first: int, *, now: datetime) -> range:
-    """Years that may be released: from the first to the last one that is over at `now` (an aware datetime)."""
+    """Years that may be released: from the first to the last that is over at `now` (an aware datetime)."""
     return range(first, now.astimezone(UTC).year)

@@ -8,16 +8,16 @@ from celery.signals import worker_process_init
 broker_url = os.environ["DAGSTER_CELERY_BROKER_URL"]
 result_backend = os.environ["DAGSTER_CELERY_RESULT_BACKEND"]
 task_default_queue = "dagster"
-# A worker takes the run that it executes, and reserves no other.
+# A worker takes only the run that it executes and reserves no other.
 worker_prefetch_multiplier = 1
 worker_disable_prefetch = True
 # Acknowledge at the start and never redeliver: Dagster refuses to execute a run twice, so a redelivered task "succeeds"
 # and hides the loss. A killed child becomes a failure instead, which run monitoring sees and run retries queue again.
 task_acks_late = False
 task_reject_on_worker_lost = False
-# Bounds what native image libraries leak.
+# Bounds the memory that native image libraries leak.
 worker_max_tasks_per_child = 50
-# Longer than the longest run, or Redis hands it out twice.
+# Longer than the longest run; otherwise Redis hands it out twice.
 broker_transport_options = {"visibility_timeout": 8 * 24 * 3600}
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import click
 import msgspec
 
-from danbooru_pipeline import __version__
 from danbooru_pipeline.cli.consumers import export, select
 from danbooru_pipeline.cli.releases import reconstruct, takedown
 from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused, is_disk_full
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.version import version
 
 YEAR = click.argument("year", type=int)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -49,6 +49,13 @@ def _say(text: str) -> None:
     click.echo(text, err=True)
 
 
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's own
+    """What click's own option does, without asking git for a version that nobody wants to see."""
+    if wanted and not context.resilient_parsing:
+        click.echo(f"danbooru-pipeline, version {version().number}")
+        context.exit()
+
+
 def _print_json(value: Any) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
 
@@ -60,7 +67,9 @@ def _settings(*, offline: bool = False) -> Settings:
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="danbooru-pipeline")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
+)
 def main() -> None:
     """Build, verify and maintain yearly releases of a booru. Settings are DANBOORU_* environment variables."""
 

@@ -31,10 +31,15 @@ class ReleaseRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """What made a release."""
+    """What made a release.
+
+    Attributes:
+        commit: the full hash of the code; None in releases of 0.1, and when the code did not know it.
+    """
 
     name: str
     version: str
+    commit: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from danbooru_pipeline import __version__
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import SettingsError, SourceBlocked, SourceUnreachable, SourceUnusable
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.fetch.client import retry_after_seconds
 from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.version import version
 from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, always, drip, make_answer
 
 Serve = Callable[[Answer], RawServer]
@@ -137,7 +137,7 @@ def test_we_say_who_we_are(serve: Serve, connect: Connect) -> None:
     """The User-Agent is our name, our version and the operator's contact, exactly."""
     server = serve(always(make_answer(b"[]")))
     connect(server.url, contact="Me@Example.org").get_json("/posts.json", {})
-    assert server.requests[0][1]["user-agent"] == f"danbooru-pipeline/{__version__} (+me@example.org)"
+    assert server.requests[0][1]["user-agent"] == f"danbooru-pipeline/{version().number} (+me@example.org)"
     assert re.fullmatch(r"danbooru-pipeline/\S+ \(\+loopback\)", Settings().user_agent)
 
 

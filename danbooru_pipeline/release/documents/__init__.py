@@ -1,1 +1,1 @@
-"""What people and archives read of a release: card, datasheet, page, feed, citation, statistics, history."""
+"""The documents of a release, for people and archives: card, datasheet, page, feed, citation, statistics, history."""

@@ -1,7 +1,7 @@
-"""``croissant.json``: the release as MLCommons Croissant 1.0, for tools that find and load datasets by it.
+"""``croissant.json``: the release in MLCommons Croissant 1.0, for tools that find and load datasets through it.
 
-Image files are described by their folder; what is loaded are the Parquet tables. Checksums are not repeated here but
-for single files: SHA256SUMS is their place, and Croissant's readers do not check them on sets of files.
+It describes image files only by their folder; tools load the Parquet tables. Only single files have checksums here:
+SHA256SUMS has the rest, and Croissant's readers do not check them for sets of files.
 """
 
 from collections.abc import Mapping
@@ -55,16 +55,16 @@ _CONTEXT = {
     "transform": "cr:transform",
 }
 
-#: What each set of rows is, by the name of its table.
+#: Table -> where its files are, and what a row is.
 _TABLES = {
-    "posts": ("parquet/posts-*.parquet", "One row a post: its tags, rating, score, source and times."),
-    "files": ("manifest/files-*.parquet", "One row a post: what became of its file and of its 512px image, and why."),
+    "posts": ("parquet/posts-*.parquet", "One row per post: its tags, rating, score, source and times."),
+    "files": ("manifest/files-*.parquet", "One row per post: its file, its 512px image, or the reasons why not."),
 }
-_OURS = {TAG_COUNTS: "One row a tag and category: in how many posts of the release it is, by rating."}
+_OURS = {TAG_COUNTS: "One row per tag and category: how many posts of the release have it, by rating."}
 
 
 def croissant(folder: Path, release: Release, values: Mapping[str, Any]) -> bytes:
-    """The description of a release whose tables are written."""
+    """Describe a release whose tables are written."""
     sets = dict(_TABLES)
     for table in values["side_tables"]:
         sets[table] = (f"parquet/{table}-*.parquet", _OURS.get(table, f"The side table {table} of the site."))
@@ -104,7 +104,7 @@ def _archive(folder: Path) -> dict[str, Any]:
 
 
 def _file_set(name: str, pattern: str) -> dict[str, Any]:
-    # Without `containedIn`: with it, files validate and cannot be loaded.
+    # Without `containedIn`: with it, the description validates but its tables cannot be loaded.
     return {
         "@type": "cr:FileSet",
         "@id": f"{name}-parquet",
@@ -122,7 +122,7 @@ def _record_set(folder: Path, name: str, pattern: str, description: str) -> dict
         "name": name,
         "description": description,
         **({"key": {"@id": f"{name}/id"}} if "id" in schema.names else {}),
-        # A list of objects has no simple type there; names and categories of tags are in other columns as well.
+        # Croissant has no simple type for a list of objects; other columns repeat the names and categories of tags.
         "field": [_field(name, field) for field in schema if not _holds_objects(field.type)],
     }
 

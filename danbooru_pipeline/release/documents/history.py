@@ -1,6 +1,6 @@
-"""The releases of the original, 2017 to 2021, as data: what changelogs compare with and reconstructions cut at.
+"""The releases of the original project, 2017 to 2021: changelogs list them, reconstructions use their last ids.
 
-Source: the page of the original. Numbers that it rounds are marked by being round; what it does not say is None.
+Source: the original project's page. Round numbers are rounded there; None means that the page does not say.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OriginalRelease:
-    """One release of the original. Sizes in bytes, decimal as the page counts them.
+    """One release of the original project. Sizes in bytes; the page counts in decimal units.
 
     Attributes:
-        released: when it was published or, for 2020, dated by its citation.
-        cutoff: the day of the last upload.
+        released: day of publication; for 2020, the day in its citation.
+        cutoff: day of the last upload.
     """
 
     year: int
@@ -29,7 +29,7 @@ class OriginalRelease:
 
     @property
     def name(self) -> str:
-        """Its name, as it is cited."""
+        """The name under which it is cited."""
         return f"Danbooru{self.year}"
 
 
@@ -93,7 +93,7 @@ ORIGINALS: Final = (
     ),
 )
 
-#: How the original asks to be cited; every release cites it besides its own maker.
+#: How the original project asks to be cited; every release cites it beside itself.
 ORIGINAL_CITATION: Final = """@misc{danbooru2021,
   author = {Anonymous and Danbooru community and Gwern Branwen},
   title = {Danbooru2021: A Large-Scale Crowdsourced & Tagged Anime Illustration Dataset},
@@ -109,5 +109,5 @@ ORIGINAL_CITATION: Final = """@misc{danbooru2021,
 
 
 def original(year: int) -> OriginalRelease | None:
-    """The original's release of a year."""
+    """The original project's release of a year, or None."""
     return next((release for release in ORIGINALS if release.year == year), None)

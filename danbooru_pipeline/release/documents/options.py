@@ -1,4 +1,4 @@
-"""What an operator chooses about the papers of a release. Nothing secret: it is part of RELEASE.json."""
+"""The operator's choices about the documents of a release. None is secret: they are part of RELEASE.json."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,16 +11,16 @@ from danbooru_pipeline.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentOptions:
-    """Choices that show in a release.
+    """Choices that are visible in a release.
 
     Attributes:
-        maker: who publishes it, as it is cited.
+        maker: the publisher, as it is cited.
         contact: where to ask for a removal.
-        url: address below which releases are served, without a slash at its end; empty when there is none yet.
-        webdataset: whether 512px images are also shipped as one tar a bucket.
+        url: address under which releases are served, without a trailing slash; empty if there is none yet.
+        webdataset: whether 512px images are also shipped as one tar per bucket.
         torrent: whether a torrent of the metadata archive is made.
-        dialect_2017: whether posts are also written as Danbooru2017 to 2020 had them, as ``metadata/YEAR/YEAR….json``.
-        signer: public half of the key that signs, as ``ssh-ed25519 AAAA…``; empty when nothing is signed.
+        dialect_2017: whether posts are also written as in Danbooru2017 to 2020, to ``metadata/YEAR/YEAR….json``.
+        signer: public half of the signing key, as ``ssh-ed25519 AAAA…``; empty if releases are not signed.
     """
 
     maker: str = "Anonymous"
@@ -32,7 +32,7 @@ class DocumentOptions:
     signer: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """As RELEASE.json has it."""
+        """The options as RELEASE.json stores them."""
         return dict(msgspec.to_builtins(self))
 
 

@@ -1,7 +1,7 @@
-"""``index.html``: the release on one page that asks nobody for anything.
+"""``index.html``: the release on one page that makes no network request.
 
-Style, plots and the sample images are inside the file, there is no script, and everything that comes from tags, names
-or settings is escaped. Samples are of the ratings g and s only.
+Style, charts and sample images are inside the file; there is no script; text from tags, names and settings is escaped.
+Samples are rated g or s only.
 """
 
 import base64
@@ -33,7 +33,7 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A small copy of a 512px image, as a data address."""
+    """A thumbnail of a 512px image, as a ``data:`` URL."""
 
     id: int
     path: str
@@ -41,7 +41,7 @@ class Sample:
 
 
 def render_page(folder: Path, values: Mapping[str, Any]) -> bytes:
-    """The page of a tree whose tables and images are there."""
+    """Render the page of a tree whose tables and images are in place."""
     numbers: Statistics = values["stats"]
     plots = list(_plots(numbers, values["release"]))
     return render("index.html", plots=plots, samples=list(_samples(folder, numbers.samples)), **values)
@@ -49,7 +49,7 @@ def render_page(folder: Path, values: Mapping[str, Any]) -> bytes:
 
 def _plots(numbers: Statistics, release: Any) -> Iterator[Plot]:
     def plot(title: str, svg: str) -> Plot:
-        return Plot(title, Markup(svg))  # noqa: S704 - made by `plots`, which escapes every text
+        return Plot(title, Markup(svg))  # noqa: S704 - made by `bar_charts`, which escapes every text
 
     names = _RATINGS | ({"s": "safe"} if release.year < _SAFE_BEFORE else {})
     yield plot("Posts by year of upload", vertical_bars("Posts by year of upload", numbers.years))
@@ -76,14 +76,14 @@ def _bars(tags: Iterable[TagBar]) -> Iterator[Bar]:
 
 
 def _reasons(release: Any, what: str) -> list[Bar]:
-    """Reasons by frequency, without those that go with a file."""
+    """Reasons by frequency, without those of posts that have their file."""
     counts = release.reasons.get(what, {}).items()
     missing = [(name, count) for name, count in counts if REASONS[Reason(name)][0] != "ok"]
     return [Bar(name.replace("_", " "), count) for name, count in sorted(missing, key=lambda item: (-item[1], item[0]))]
 
 
 def _samples(folder: Path, chosen: Iterable[tuple[int, str]]) -> Iterator[Sample]:
-    """Thumbnails; an image that cannot be read is left out, verification names it."""
+    """Thumbnails. An image that cannot be read is omitted; verification reports it."""
     for id_, path in chosen:
         try:
             image = pyvips.Image.thumbnail(str(folder / path), _THUMBNAIL)

@@ -1,4 +1,4 @@
-"""What a release holds, counted from its own tables: the numbers of its page, its card and its datasheet."""
+"""Counts over a release's own tables: the numbers of its page, its card and its datasheet."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +10,13 @@ from danbooru_pipeline.release.tables.tag_counts import TABLE
 
 CATEGORIES = ("general", "artist", "copyright", "character", "meta")
 TOP_TAGS = 20
-#: A tag grows when it has at least this many posts of the release's year.
+#: A tag counts as growing if at least this many posts of the release's year have it.
 GROWING_POSTS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A thing that is counted."""
+    """Something counted, and how often it occurs."""
 
     name: str
     count: int
@@ -24,7 +24,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class TagBar:
-    """A tag: in how many posts, and in how many of those that the release's year brought."""
+    """A tag: how many posts have it (`count`), and how many of them are from the release's year (`fresh`)."""
 
     name: str
     category: str
@@ -34,7 +34,7 @@ class TagBar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """Counts of posts; `sizes` are of originals."""
+    """Counts of posts; `sizes` counts originals."""
 
     years: list[Bar] = field(default_factory=list)
     ratings: list[Bar] = field(default_factory=list)
@@ -49,18 +49,18 @@ class Statistics:
 
     @property
     def tags_each(self) -> float:
-        """Tags of a post, on average."""
+        """Average number of tags per post."""
         posts = sum(bar.count for bar in self.ratings)
         return sum(bar.count for bar in self.categories) / posts if posts else 0.0
 
 
-#: Upper ends of the size classes, in bytes.
+#: Upper bounds of the size classes, in bytes.
 _SIZES = ((2**16, "< 64 KiB"), (2**18, "64–256 KiB"), (2**20, "256 KiB–1 MiB"), (2**22, "1–4 MiB"), (2**24, "4–16 MiB"))
 _LARGEST = "≥ 16 MiB"
 
 
 def gather_statistics(folder: Path, *, threads: int, samples: int = 24) -> Statistics:
-    """Count a release whose tables are written; `samples` 512px images are chosen by a hash of their id."""
+    """Count a release whose tables are written. `samples` is how many 512px images to choose, by a hash of their id."""
     with database(threads=threads, spill=folder) as connection:
         view(connection, "posts", folder, "parquet/posts-*.parquet")
         view(connection, "files", folder, "manifest/files-*.parquet")
@@ -122,7 +122,7 @@ def _sizes(connection: duckdb.DuckDBPyConnection) -> list[Bar]:
 
 
 def _samples(connection: duckdb.DuckDBPyConnection, count: int) -> list[tuple[int, str]]:
-    """512px images to show: of the ratings g and s, and the same ones whenever they are there."""
+    """512px images to show, rated g or s. The order depends on ids alone, so a later release shows the same ones."""
     query = (
         "SELECT id, px512_path FROM files WHERE px512_path IS NOT NULL AND rating IN ('g', 's') "
         f"ORDER BY (rating <> 'g'), md5(id::VARCHAR), id LIMIT {int(count)}"

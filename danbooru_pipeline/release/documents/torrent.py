@@ -1,6 +1,6 @@
-"""A torrent of the metadata archive, for those who have no rsync: one file, with the web address as its seed.
+"""A torrent of the metadata archive, for people without rsync: one file, with the web address as its seed (BEP 3, 19).
 
-BitTorrent was given up for millions of images; one archive is what it is good at. Written by BEP 3 and BEP 19.
+BitTorrent did not work for millions of images (the original project gave it up), but it works well for one archive.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ PIECE_BYTES = 2**20
 
 
 def write_torrent(file: Path, *, url: str) -> Path:
-    """Write ``FILE.torrent`` beside a file; the same bytes for the same file."""
+    """Write ``FILE.torrent`` beside a file. The same file always gives the same bytes."""
     pieces = bytearray()
     with file.open("rb") as data:
         while piece := data.read(PIECE_BYTES):
@@ -26,7 +26,7 @@ def write_torrent(file: Path, *, url: str) -> Path:
 
 
 def bencode(value: Any) -> bytes:
-    """A value as BEP 3 writes it."""
+    """Encode a value as BEP 3 says."""
     if isinstance(value, int):
         return b"i%de" % value
     if isinstance(value, str):

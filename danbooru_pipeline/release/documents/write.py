@@ -1,7 +1,7 @@
-"""All papers of a tree whose tables, images and metadata are there, in the order in which they depend on each other.
+"""Writes the documents of a tree whose tables, images and metadata are in place, in the order of their dependencies.
 
-They are rendered from the numbers of RELEASE.json, from what is counted in the release's own tables, and from the
-operator's options; so the same release has the same papers, whoever makes them and whenever.
+They are rendered from the numbers of RELEASE.json, from counts over the release's own tables and from the operator's
+options, so the same release always gets the same documents, whoever makes them and whenever.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ from danbooru_pipeline.years import cutoff
 
 REMOVED, CROISSANT, PAGE, FEED = "removed.txt", "croissant.json", "index.html", "feed.atom"
 
-#: Papers that are a template, filled in.
+#: Documents that are a rendered template.
 TEXTS = (
     *("README.md", "DATASHEET.md", "NOTICE.md", "CHANGELOG.md", "CITATION.cff", "citation.bib"),
     *("rsyncd.conf", "mirror.sh", "ANNOUNCEMENT.txt", FEED),
@@ -42,12 +42,12 @@ TEXTS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PaperJob:
-    """A tree that gets its papers.
+class DocumentJob:
+    """A tree whose documents are to be written.
 
     Attributes:
-        earlier: the release of an earlier year that changes are counted from.
-        standing: the published version of the same year that this one takes the place of.
+        earlier: folder of the release of an earlier year that changes are listed from.
+        standing: folder of the published version of the same year, which this one replaces.
     """
 
     folder: Path
@@ -59,8 +59,8 @@ class PaperJob:
     threads: int
 
 
-def write_documents(job: PaperJob) -> None:
-    """Write everything that is neither image, metadata nor sum."""
+def write_documents(job: DocumentJob) -> None:
+    """Write everything that is neither an image, nor metadata, nor a checksum."""
     folder, release = job.folder, job.release
     side = write_side_tables(folder, _side_tables(job))
     write_atomic(folder / REMOVED, job.takedowns.tombstones)
@@ -81,7 +81,7 @@ def write_documents(job: PaperJob) -> None:
     _write_changes(job)
 
 
-def _side_tables(job: PaperJob) -> dict[str, Path]:
+def _side_tables(job: DocumentJob) -> dict[str, Path]:
     year = job.release.year
     ending = metadata_path(year, "", 0).rpartition("/")[2]
     folder = job.folder / "metadata" / str(year)
@@ -89,8 +89,8 @@ def _side_tables(job: PaperJob) -> dict[str, Path]:
     return {name: job.folder / metadata_path(year, name, 0) for name in names if name not in {"posts", str(year)}}
 
 
-def _values(job: PaperJob, numbers: Statistics, *, side: Mapping[str, int], shards: int) -> dict[str, Any]:
-    """What templates may use."""
+def _values(job: DocumentJob, numbers: Statistics, *, side: Mapping[str, int], shards: int) -> dict[str, Any]:
+    """The variables of the templates."""
     release, options = job.release, job.options
     return {
         "release": release,
@@ -115,13 +115,13 @@ def _values(job: PaperJob, numbers: Statistics, *, side: Mapping[str, int], shar
     }
 
 
-def _address(job: PaperJob) -> str:
-    """Where the release is served; empty when nobody said."""
+def _address(job: DocumentJob) -> str:
+    """Where the release is served; empty if the operator did not say."""
     return f"{job.options.url}/{job.release.name}/" if job.options.url else ""
 
 
-def _labels(job: PaperJob) -> dict[str, Path]:
-    """What lists of changes there are, and the releases that they begin with."""
+def _labels(job: DocumentJob) -> dict[str, Path]:
+    """Label of each list of changes -> folder of the release that it starts from."""
     labels: dict[str, Path] = {}
     release = job.release
     if job.earlier is not None and release.previous is not None:
@@ -131,7 +131,7 @@ def _labels(job: PaperJob) -> dict[str, Path]:
     return labels
 
 
-def _write_changes(job: PaperJob) -> list[Changes]:
+def _write_changes(job: DocumentJob) -> list[Changes]:
     labels = _labels(job)
     return [
         write_changes(

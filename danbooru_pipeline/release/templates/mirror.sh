@@ -1,10 +1,10 @@
 #!/bin/sh
 # Mirror a release: mirror.sh rsync://HOST/{{ release.name }}/ FOLDER [MAX_DELETE]
 #
-# Images first, and nothing deleted; papers after them; what is gone last, and never more than MAX_DELETE files (default
-# 50000). RELEASE.json goes away before the first paper changes and comes back at the very end, so a copy that was cut
-# off never looks whole. If the release was replaced meanwhile, it begins again. Run it again after any error.
-# A copy of an older release is renamed to the new name first; one that was made without times (rsync -r) needs
+# Copies images first and deletes nothing, then documents; deletes last, and never more than MAX_DELETE files (default
+# 50000). RELEASE.json is removed before the first document changes and written at the very end, so an interrupted copy
+# never looks complete. If the release is replaced in the meantime, it starts over. After any error, run it again.
+# Rename a copy of an older release to the new name first; one that was made without times (rsync -r) needs
 # RSYNC_FLAGS=--size-only once.
 set -eu
 
@@ -31,7 +31,7 @@ for try in 1 2 3 4 5; do
         echo "mirrored into $folder"
         exit 0
     fi
-    echo "the release was replaced while it was copied; beginning again ($try)" >&2
+    echo "the release was replaced during the copy; beginning again ($try)" >&2
 done
 echo "the release was replaced five times; try later" >&2
 exit 1

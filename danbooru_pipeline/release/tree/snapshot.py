@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 
-from danbooru_pipeline import __version__
 from danbooru_pipeline.errors import NotARelease, ReleaseError, ReleaseRefused, StoreError
 from danbooru_pipeline.io.atomic import commit_part, fsync_folder
 from danbooru_pipeline.io.locks import exclusive
@@ -25,7 +24,7 @@ from danbooru_pipeline.posts.takedowns import Takedowns, read_takedowns
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.checksums import write_sha256sums
 from danbooru_pipeline.release.documents.options import DocumentOptions
-from danbooru_pipeline.release.documents.write import PaperJob, write_documents
+from danbooru_pipeline.release.documents.write import DocumentJob, write_documents
 from danbooru_pipeline.release.manifest.summary import ManifestSummary
 from danbooru_pipeline.release.manifest.write import read_summary
 from danbooru_pipeline.release.release_json import (
@@ -49,6 +48,7 @@ from danbooru_pipeline.release.tree.inputs import read_posts_report, side_tables
 from danbooru_pipeline.release.tree.segments import SegmentStore
 from danbooru_pipeline.release.tree.staging import Staging
 from danbooru_pipeline.release.verify.run import verify_tree
+from danbooru_pipeline.version import version
 from danbooru_pipeline.years import cutoff, sfw_ratings
 
 #: Writes more papers into a staged tree before it is summed up; gets the folder and the release so far.
@@ -269,7 +269,7 @@ def _make(
         more_documents(work.folder, draft)
     standing = plan.layout.release(plan.year) if plan.standing else None
     write_documents(
-        PaperJob(
+        DocumentJob(
             folder=work.folder,
             release=draft,
             options=plan.options,
@@ -327,7 +327,7 @@ def _release(plan: SnapshotPlan, *, tags: int, instances: int, created_at: datet
         taken_down=len(plan.takedowns.posts),
         sha256sums_sha256=sums,
         created_at=instant_text(created_at),
-        tool=Tool(name="danbooru-pipeline", version=__version__),
+        tool=Tool(name="danbooru-pipeline", version=version().number, commit=version().commit),
     )
 
 
