@@ -1,4 +1,4 @@
-"""Mutated images through real workers: one outcome each, and nothing left over."""
+"""Mutated images through real workers: one outcome each, and no process or file left over."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ ROOT = Path(danbooru_pipeline.__file__).parent.parent
 
 
 def test_short_fuzz() -> None:
-    """A hundred mutated images; the long run is in benchmarks/."""
+    """A hundred mutated images each have one outcome; the long run is in benchmarks/."""
     command = [sys.executable, "benchmarks/fuzz_images.py", "100", "7"]
     done = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": "."}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
