@@ -1,4 +1,4 @@
-"""A circuit breaker per host: tells a host that is down, blocks us or is the wrong one from trouble with single files.
+"""A circuit breaker per host: recognises a host that is down, that blocks us, or that is the wrong one.
 
 Without it, a host that is down would cost minutes of retries for each of millions of posts, and a mistyped address,
 where every file is a 404, would have them all marked as gone. No network, no clock.
@@ -26,7 +26,7 @@ class FailureKind(StrEnum):
 #: This many consecutive failures of one kind are the host's fault and not a file's.
 LIMITS: Final = {FailureKind.REFUSED: 25, FailureKind.NOT_FOUND: 100, FailureKind.DOWN: 100}
 #: After this many consecutive `DOWN` failures the host is paused for this share of the retry time, then probed with a
-#: few requests. A host that comes back within that time does not stop the run; one that does not ends it.
+#: few requests. A host that recovers within that time does not stop the run; one that does not ends it.
 PAUSES: Final = {50: 1 / 30, 60: 1 / 15, 70: 1 / 8, 80: 1 / 4, 90: 1 / 2}
 _GONE = frozenset({404, 410})
 

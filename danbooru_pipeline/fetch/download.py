@@ -28,8 +28,8 @@ from danbooru_pipeline.posts import Post
 SIZE_SLACK_BYTES: Final = 64 * 2**10
 #: The site accepts uploads of up to 100 MB; used only when the metadata declares no size.
 MAX_BYTES_WITHOUT_SIZE: Final = 512 * 2**20
-#: The deadline of a body, plus its size at the slowest accepted rate. A drip feed never trips a read timeout, so the
-#: whole body needs a deadline.
+#: A body's deadline is this long, plus its size at the slowest accepted rate. A drip feed never trips a read timeout,
+#: so the whole body needs a deadline.
 BASE_DEADLINE_SECONDS: Final = 30.0
 MIN_BYTES_PER_SECOND: Final = 16 * 2**10
 MAX_REDIRECTS: Final = 3
@@ -96,7 +96,7 @@ def download_file(
                 min_free_bytes=client.settings.min_free_bytes,
             )
             with cpu_turn():
-                return _Download(client, post, partial, base_seconds=base_seconds).run(target)
+                return _Download(client, post, partial=partial, base_seconds=base_seconds).run(target)
         except OSError:
             partial.discard()
             raise
@@ -130,7 +130,7 @@ class _Download:
     Remembers the MD5 of every complete body: the same wrong bytes twice are what the host has.
     """
 
-    def __init__(self, client: BooruClient, post: Post, partial: PartialFile, *, base_seconds: float) -> None:
+    def __init__(self, client: BooruClient, post: Post, *, partial: PartialFile, base_seconds: float) -> None:
         self.client = client
         self.post = post
         self.partial = partial

@@ -73,7 +73,7 @@ class RateState(msgspec.Struct):
     def reserve(self, name: str, now: float, *, budget: float) -> tuple[float, bool]:
         """Reserve a slot for a request, if the host is ready.
 
-        A slot of the shared budget is taken only when the host is ready, so a paused host holds up nobody.
+        A slot of the shared budget is taken only when the host is ready, so a paused host delays no other.
 
         Returns:
             Seconds to wait, and whether the request may go out then; if not, call again then.

@@ -110,14 +110,14 @@ class ImagePool:
                 raise CancelledError
             worker = _Worker(self._run, self._memory_limit_bytes)
             self._workers.add(worker)
-        trouble = worker.wait_for_start()
-        if trouble is None:
+        problem = worker.wait_for_start()
+        if problem is None:
             return worker
         self._discard(worker)
         if self._stopped:
             raise CancelledError
         raise StoreError(
-            f"image workers do not start here ({trouble}); raise the memory limit or check that "
+            f"image workers do not start here ({problem}); raise the memory limit or check that "
             "libvips loads: python -c 'import pyvips'"
         )
 
@@ -155,11 +155,11 @@ class _Worker:
         try:
             if not self._pipe.poll(_START_SECONDS):
                 return f"not within {_START_SECONDS:.0f} s"
-            trouble: str | None = self._pipe.recv()
+            problem: str | None = self._pipe.recv()
         except (EOFError, OSError):
             self._process.join()
             return f"exit code {self._process.exitcode}"
-        return trouble
+        return problem
 
     def is_idle(self) -> bool:
         """Whether it waits for a job; the pipe of a dead one is at its end."""

@@ -144,7 +144,7 @@ def check_credentials(settings: Settings) -> Finding:
     if needs_google and not there["Google credentials"]:
         return Finding("credentials", Health.ERROR, f"{text}; set GOOGLE_APPLICATION_CREDENTIALS, or another source")
     if not there["notification"]:
-        return Finding("credentials", Health.WARNING, f"{text}; failures notify nobody, set {PREFIX}WEBHOOK_URL")
+        return Finding("credentials", Health.WARNING, f"{text}; no channel reports failures, set {PREFIX}WEBHOOK_URL")
     return Finding("credentials", Health.OK, text)
 
 
