@@ -70,7 +70,7 @@ class RunContext:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if "client" in self._opened:
-            self.client.pacer.close()  # nobody who waits for the pace may hold up the end
+            self.client.limiter.close()  # nobody who waits for the pace may hold up the end
         self._stack.__exit__(kind, error, trace)
 
     def _once(self, name: str, make: Callable[[], T]) -> T:

@@ -1,4 +1,4 @@
-"""An embedded booru: a small, made-up site that speaks the real one's HTTP, for the demo command and for all tests.
+"""An embedded booru: a small synthetic site that speaks the real one's HTTP, for the demo command and the tests.
 
-Nothing of the pipeline imports this package except the demo command and tests; nothing here imports Dagster.
+Only the demo command and the tests import this package; nothing here imports Dagster.
 """

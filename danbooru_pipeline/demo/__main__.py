@@ -1,6 +1,6 @@
 """Run the demo booru: ``python -m danbooru_pipeline.demo --posts 40 --year 2021 --files FOLDER``.
 
-Prints one JSON line with its addresses when it is ready, and ends on SIGTERM, or, with ``--exit-with-stdin``, when its
+Prints one JSON line with its addresses once it is ready. Exits on SIGTERM or, with ``--exit-with-stdin``, when its
 standard input closes, so that it never outlives the process that started it.
 """
 
@@ -25,20 +25,20 @@ from danbooru_pipeline.demo.site.world import FIRST_YEAR, World
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m danbooru_pipeline.demo", description="Run the demo booru.")
-    parser.add_argument("--posts", type=int, default=3200, help="posts that 2021 ends with (default: 3200)")
+    parser.add_argument("--posts", type=int, default=3200, help="number of posts at the end of 2021 (default: 3200)")
     parser.add_argument("--year", type=int, default=FIRST_YEAR, help="show the site as of this year (default: 2021)")
-    parser.add_argument("--files", type=Path, required=True, help="folder for the files; used again next time")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, another world (default: 0)")
+    parser.add_argument("--files", type=Path, required=True, help="folder for the files; reused next time")
+    parser.add_argument("--seed", type=int, default=0, help="a different seed gives a different world (default: 0)")
     parser.add_argument("--api-port", type=int, default=0, help="port of the API (default: any free one)")
     parser.add_argument("--cdn-port", type=int, default=0, help="port of the CDN (default: any free one)")
-    parser.add_argument("--no-rate-limit", action="store_true", help="take any number of requests a second")
-    parser.add_argument("--bigquery", action="store_true", help="also serve its tables as the mirror in BigQuery does")
-    parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input closes")
+    parser.add_argument("--no-rate-limit", action="store_true", help="accept any number of requests per second")
+    parser.add_argument("--bigquery", action="store_true", help="also serve its tables as the BigQuery mirror does")
+    parser.add_argument("--exit-with-stdin", action="store_true", help="exit when standard input closes")
     return parser.parse_args()
 
 
 def _watch_stdin(end: threading.Event) -> None:
-    # Not through sys.stdin: a lock held by this thread would abort the interpreter's own end.
+    # Not through sys.stdin: this thread would hold its lock at exit, which aborts the interpreter.
     while os.read(0, 4096):
         pass
     end.set()
@@ -54,11 +54,11 @@ def _wait_for_end(*, with_stdin: bool) -> None:
 
 
 def main() -> int:
-    """Serve until told to end."""
+    """Serve until a signal comes or standard input closes."""
     options = _parse_arguments()
     if options.posts < 1:
         raise SystemExit("--posts must be at least 1; give a positive number")
-    # Each picture is drawn once, so nothing is gained by keeping it.
+    # Each picture is drawn once, so a cache gains nothing.
     pyvips.cache_set_max(0)
     api, cdn = BooruServer(options.api_port, ApiHandler), BooruServer(options.cdn_port, CdnHandler)
     world = World(options.posts, seed=options.seed)

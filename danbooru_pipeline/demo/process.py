@@ -1,4 +1,4 @@
-"""Start the demo booru as a process of its own, and steer it: what the demo command and the tests use.
+"""Start the demo booru in its own process and control it; used by the demo command and the tests.
 
 ::
 
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-_START_ERROR = "the demo booru did not start; its own message is above, run python -m danbooru_pipeline.demo to see it"
+_START_ERROR = "the demo booru did not start; its error is above, or run python -m danbooru_pipeline.demo to see it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class BooruProcess:
         api_url: address of the API, without a slash at the end.
         cdn_url: address of the CDN.
         pid: process id.
-        bigquery: REST and gRPC address of its tables in the embedded BigQuery; empty when it is not served.
+        bigquery: REST and gRPC address of the embedded BigQuery; both empty if it is not served.
     """
 
     api_url: str
@@ -41,8 +41,8 @@ class BooruProcess:
     _client: httpx.Client
 
     def set_year(self, year: int) -> None:
-        """Show the site as of a year from now on. Makes that year's files first, if they are not there yet."""
-        self._control("PUT", "year", {"year": year})
+        """Switch the site to a year. Creates that year's files first if they do not exist yet."""
+        self._control("PUT", "year", body={"year": year})
 
     def requests(self) -> dict[str, int]:
         """Requests since the last reset, by kind.
@@ -53,39 +53,39 @@ class BooruProcess:
         return counts
 
     def requested_files(self) -> list[str]:
-        """Paths that the CDN was asked for since the last reset, in order, repeated ones repeated."""
+        """Paths requested from the CDN since the last reset, in order, with repetitions."""
         files: list[str] = self._get("requests")["files"]
         return files
 
     def reset_requests(self) -> None:
-        """Count from zero again."""
+        """Reset the request counters."""
         self._control("DELETE", "requests")
 
     def set_fault(self, path_or_md5: str, fault: str) -> None:
-        """Switch on a fault (see `demo.faults`) for a file, by URL, path or MD5, or for the key ``posts``.
+        """Enable a fault (see `site.faults`) for a file, by URL, path or MD5, or for the key ``posts``.
 
         Raises:
-            ValueError: there is no such fault.
+            ValueError: the fault is unknown.
         """
         key = urlsplit(path_or_md5).path if "://" in path_or_md5 else path_or_md5
-        self._control("PUT", "fault", {"key": key, "fault": fault})
+        self._control("PUT", "fault", body={"key": key, "fault": fault})
 
     def clear_faults(self) -> None:
-        """Switch all faults off."""
+        """Disable all faults."""
         self._control("DELETE", "fault")
 
     def truth(self, year: int, *, expunged: bool = False) -> list[dict[str, Any]]:
-        """All posts as of a year as the API would show them, by ascending id.
+        """All posts as of a year, as the API would return them, by ascending id.
 
         Args:
-            year: any year; it need not be the one that is shown.
-            expunged: with those that were there in an earlier year and are gone, as they were when last seen.
+            year: any year, not only the one the site is at.
+            expunged: include posts that existed in an earlier year and were expunged, as last seen.
         """
         records: list[dict[str, Any]] = self._get("truth", year=year, expunged=int(expunged))
         return records
 
     def kinds(self, year: int) -> dict[str, list[int]]:
-        """Ids by kind of file (see `demo.world.Kind`) and by role.
+        """Post ids by kind of file (see `art.kinds.Kind`) and by role.
 
         The roles are restricted, banned, deleted, wrong_md5 and replaced.
         """
@@ -95,7 +95,7 @@ class BooruProcess:
     def _get(self, name: str, **params: int) -> Any:
         return self._client.get(f"/demo/{name}", params=params).raise_for_status().json()
 
-    def _control(self, method: str, name: str, body: dict[str, Any] | None = None) -> None:
+    def _control(self, method: str, name: str, *, body: dict[str, Any] | None = None) -> None:
         response = self._client.request(method, f"/demo/{name}", json=body)
         if response.status_code == httpx.codes.BAD_REQUEST:
             raise ValueError(response.json()["message"])
@@ -109,12 +109,12 @@ def start_booru(
     """Run a booru until the block ends.
 
     Args:
-        posts: how many posts 2021 ends with; each later year adds a quarter of that.
-        year: show the site as of this year, which is in the January after it.
-        files: folder for the files; a later start finds them there.
-        rate_limit: whether the API refuses more than ten requests a second, as the real one does.
-        seed: another seed, another world.
-        bigquery: whether its tables are also served as the mirror in BigQuery does.
+        posts: number of posts at the end of 2021; each later year adds a quarter of that.
+        year: show the site as of this year, that is, in the following January.
+        files: folder for the files; a later start reuses them.
+        rate_limit: whether the API refuses more than ten requests per second, as the real one does.
+        seed: a different seed gives a different world.
+        bigquery: whether its tables are also served as the public BigQuery mirror does.
     """
     command = [sys.executable, "-m", "danbooru_pipeline.demo", "--exit-with-stdin", "--files", str(files)]
     command += ["--posts", str(posts), "--year", str(year), "--seed", str(seed)]

@@ -1,4 +1,4 @@
-"""The demo: two years of an embedded booru become two releases, through the runs that real releases take."""
+"""The demo: builds two releases from two years of an embedded booru, with the same runs as real releases."""
 
 import hashlib
 import os
@@ -26,39 +26,40 @@ Say = Callable[[str], None]
 
 
 def run_tour(root: Path, *, posts: int, say: Say) -> int:
-    """Build both releases below `root` and return the exit code.
+    """Build both releases below `root`. Returns the exit code.
 
     Raises:
-        SettingsError: `root` holds something else than an earlier demo.
+        SettingsError: `root` contains something other than an earlier demo.
     """
     began = time.monotonic()
     _clear(root)
     layout = Layout(root)
-    # The demo has an instance of its own; partitions start with its first year.
+    # The demo has its own Dagster instance, whose partitions start with its first year.
     os.environ |= {"DAGSTER_HOME": str(layout.dagster_home), "DANBOORU_FIRST_YEAR": str(YEARS[0])}
     say(f"drawing the pictures of a booru with {posts:,} posts")
     with start_booru(posts=posts, year=YEARS[0], files=root / "booru") as booru:
         settings = Settings(root=root, api_url=booru.api_url, cdn_url=booru.cdn_url, first_year=YEARS[0])
         say(f"the embedded booru answers at {booru.api_url} ({human_seconds(time.monotonic() - began)})")
-        good = _build_years(settings, booru, say)
+        good = _build_years(settings, booru, say=say)
     good = _verify_years(layout, say) and good
-    _say_what_to_look_at(root, layout, say)
+    _suggest_commands(root, say=say)
     say(f"the demo took {human_seconds(time.monotonic() - began)}")
     return 0 if good else 1
 
 
 def _clear(root: Path) -> None:
-    """Take away an earlier demo, and nothing else."""
+    """Remove an earlier demo, and nothing else."""
     check_root(root, min_free_bytes=Settings().min_free_bytes)
     if root.is_dir() and any(root.iterdir()):
         if not (root / MARK).exists():
-            raise SettingsError(f"{root} holds something that is no demo; give another folder with --root")
+            raise SettingsError(f"{root} contains something other than a demo; choose another folder with --root")
         shutil.rmtree(root)
     root.mkdir(parents=True, exist_ok=True)
     (root / MARK).touch()
 
 
-def _build_years(settings: Settings, booru: BooruProcess, say: Say) -> bool:
+def _build_years(settings: Settings, booru: BooruProcess, *, say: Say) -> bool:
+    """Build each year, and check that earlier releases stay unchanged. Returns whether all went well."""
     layout = Layout(settings.root)
     good = True
     before: dict[int, str] = {}
@@ -76,12 +77,12 @@ def _build_years(settings: Settings, booru: BooruProcess, say: Say) -> bool:
             say(f"Danbooru{earlier} is {'byte for byte what it was' if same else 'CHANGED'} after Danbooru{year}")
             good = good and same
         before[year] = tree_digest(layout.release(year))
-        good = _say_partitions(year, say) and good
+        good = _report_partitions(year, say) and good
     return good
 
 
 def tree_digest(folder: Path) -> str:
-    """A digest over every path below a folder with its bytes and its modification time."""
+    """A digest of every path below a folder, with its bytes and its modification time."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         digest.update(f"{path.relative_to(folder)}\0".encode())
@@ -91,8 +92,8 @@ def tree_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _say_partitions(year: int, say: Say) -> bool:
-    """Whether every bucket is green in Dagster, as the UI would show it."""
+def _report_partitions(year: int, say: Say) -> bool:
+    """Report and return whether every bucket is green in Dagster, as the UI shows it."""
     from danbooru_pipeline.defs.headless import count_green_buckets
 
     green = count_green_buckets(year)
@@ -114,8 +115,9 @@ def _verify_years(layout: Layout, say: Say) -> bool:
     return good
 
 
-def _say_what_to_look_at(root: Path, layout: Layout, say: Say) -> None:
+def _suggest_commands(root: Path, *, say: Say) -> None:
     programs = Path(sys.executable).parent
+    layout = Layout(root)
     home = layout.dagster_home.resolve()
     say("")
     say("look at it:")

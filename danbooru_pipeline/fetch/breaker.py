@@ -1,7 +1,7 @@
-"""When a host's answers stop saying anything about single files: it blocks us, it is down, or it is the wrong host.
+"""A circuit breaker per host: recognises a host that is down, that blocks us, or that is the wrong one.
 
-Without this a host that is down would cost minutes of retries for each of millions of posts, and one that knows none of
-our files, most likely a wrong address, would have them all marked as gone. No network, no clock.
+Without it, a host that is down would cost minutes of retries for each of millions of posts, and a mistyped address,
+where every file is a 404, would have them all marked as gone. No network, no clock.
 """
 
 import threading
@@ -11,88 +11,89 @@ from typing import Final
 
 from danbooru_pipeline.errors import SourceBlocked, SourceError, SourceUnreachable, SourceUnusable
 
+#: Stands in for the HTTP status of a request that got no response.
 NO_ANSWER: Final = 0
 
 
-class Trouble(StrEnum):
-    """What an answer has to say against a host as a whole."""
+class FailureKind(StrEnum):
+    """What a failed request suggests about the host as a whole."""
 
     REFUSED = "refused"
     NOT_FOUND = "not_found"
     DOWN = "down"
 
 
-#: This many troubles of a kind, with no answer between that speaks against it, mean the host and not a file.
-LIMITS: Final = {Trouble.REFUSED: 25, Trouble.NOT_FOUND: 100, Trouble.DOWN: 100}
-#: After so many signs in a row that a host is down it is left alone for this share of the time for retries, and then
-#: looked at with a few requests. One that comes back within that time costs no run; one that does not ends it.
+#: This many consecutive failures of one kind are the host's fault and not a file's.
+LIMITS: Final = {FailureKind.REFUSED: 25, FailureKind.NOT_FOUND: 100, FailureKind.DOWN: 100}
+#: After this many consecutive `DOWN` failures the host is paused for this share of the retry time, then probed with a
+#: few requests. A host that recovers within that time does not stop the run; one that does not ends it.
 PAUSES: Final = {50: 1 / 30, 60: 1 / 15, 70: 1 / 8, 80: 1 / 4, 90: 1 / 2}
 _GONE = frozenset({404, 410})
 
 
-def trouble_of(status: int) -> Trouble | None:
-    """The trouble that an HTTP status, or `NO_ANSWER`, is a sign of."""
+def failure_kind(status: int) -> FailureKind | None:
+    """What an HTTP status, or `NO_ANSWER`, counts as; None when it does not count against the host."""
     if status in {401, 403}:
-        return Trouble.REFUSED
+        return FailureKind.REFUSED
     if status in _GONE:
-        return Trouble.NOT_FOUND
-    return Trouble.DOWN if status in {NO_ANSWER, 429} or status >= 500 else None
+        return FailureKind.NOT_FOUND
+    return FailureKind.DOWN if status in {NO_ANSWER, 429} or status >= 500 else None
 
 
-class Breaker:
-    """Counts troubles in a row, by host. Safe for threads."""
+class CircuitBreaker:
+    """Counts consecutive failures per host. Thread-safe."""
 
     def __init__(self) -> None:
-        self._counts: Counter[tuple[str, Trouble]] = Counter()
+        self._counts: Counter[tuple[str, FailureKind]] = Counter()
         self._lock = threading.Lock()
 
-    def note(self, host: str, status: int) -> float:
-        """Take note of an answer. Returns how long to leave the host alone, as a share of the time for retries.
+    def record(self, host: str, status: int) -> float:
+        """Record a response. Returns how long to pause the host, as a share of the retry time.
 
         Raises:
-            SourceError: it is one too many.
+            SourceError: the limit is reached.
         """
-        trouble = trouble_of(status)
+        kind = failure_kind(status)
         with self._lock:
-            for other in _disproved_by(status):
+            for other in _cleared_by(status):
                 self._counts[host, other] = 0
-            if trouble is None:
+            if kind is None:
                 return 0.0
-            self._counts[host, trouble] += 1
-            count = self._counts[host, trouble]
-        if count >= LIMITS[trouble]:
-            raise _error(host, trouble, status, count)
-        return PAUSES.get(count, 0.0) if trouble is Trouble.DOWN else 0.0
+            self._counts[host, kind] += 1
+            count = self._counts[host, kind]
+        if count >= LIMITS[kind]:
+            raise _error(host, kind, status=status, count=count)
+        return PAUSES.get(count, 0.0) if kind is FailureKind.DOWN else 0.0
 
 
-def _disproved_by(status: int) -> tuple[Trouble, ...]:
-    """A file that comes disproves everything; a clear "no such file" shows at least a host that talks to us."""
+def _cleared_by(status: int) -> tuple[FailureKind, ...]:
+    """A delivered file clears every count; a plain "no such file" proves that the host is up and talks to us."""
     if 200 <= status < 300:
-        return tuple(Trouble)
-    return (Trouble.REFUSED, Trouble.DOWN) if status in _GONE else ()
+        return tuple(FailureKind)
+    return (FailureKind.REFUSED, FailureKind.DOWN) if status in _GONE else ()
 
 
-def _error(host: str, trouble: Trouble, status: int, count: int) -> SourceError:
-    if trouble is Trouble.REFUSED:
+def _error(host: str, kind: FailureKind, *, status: int, count: int) -> SourceError:
+    if kind is FailureKind.REFUSED:
         return blocked(host, status)
-    if trouble is Trouble.NOT_FOUND:
+    if kind is FailureKind.NOT_FOUND:
         return SourceUnusable(
-            f"{host} knows none of the last {count} addresses (HTTP {status}); check DANBOORU_API_URL and "
+            f"{host} answered HTTP {status} to the last {count} requests; check DANBOORU_API_URL and "
             "DANBOORU_CDN_URL, then run again",
         )
     if status == NO_ANSWER:
         return SourceUnreachable(
-            f"{host} gave no good answer in {count} requests, and at last none at all; check the network, then run "
-            "again: only what is missing is asked for",
+            f"{host} failed {count} requests in a row, the last one without a response; check the network, then run "
+            "again: only what is missing is requested",
         )
     return SourceUnusable(
-        f"{host} gave no good answer in {count} requests (HTTP {status} at last); run again later: only what is "
-        "missing is asked for",
+        f"{host} failed {count} requests in a row, the last one with HTTP {status}; run again later: only what is "
+        "missing is requested",
     )
 
 
 def blocked(host: str, status: int) -> SourceBlocked:
-    """The error of a host that refuses us as a client."""
+    """The error for a host that refuses us as a client."""
     return SourceBlocked(
         f"{host} blocks us (HTTP {status}); no post was marked as gone. Check DANBOORU_CONTACT and the account, ask "
         "the site's staff, then run again",

@@ -1,7 +1,7 @@
-"""The HTTP client: who we are, which hosts we talk to, and what an answer means for the whole run.
+"""The HTTP client: who we are, which hosts we talk to, and what a response means for the whole run.
 
-Redirects are never followed by the library; a location is used only when its host is one of ours. A host that says "not
-you" stops the run: nothing it says about single posts can be believed then.
+The library never follows redirects; a location is used only if its host is one of the two we are configured for. A host
+that refuses us as a client stops the run: nothing it says about single posts can be believed then.
 """
 
 import functools
@@ -18,31 +18,34 @@ import httpx
 import msgspec
 
 from danbooru_pipeline.errors import SourceBlocked, SourceUnreachable, SourceUnusable
-from danbooru_pipeline.fetch.breaker import NO_ANSWER, Breaker, blocked
+from danbooru_pipeline.fetch.breaker import NO_ANSWER, CircuitBreaker, blocked
 from danbooru_pipeline.fetch.gil_turns import TurnsTransport
-from danbooru_pipeline.fetch.rate_limiter import Pacer
+from danbooru_pipeline.fetch.rate_limiter import RateLimiter
 from danbooru_pipeline.fetch.retry import RetryPolicy
 from danbooru_pipeline.fetch.slots import DownloadSlots
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 
 TIMEOUT: Final = httpx.Timeout(30.0, connect=15.0)
-#: A page of 200 records with all columns is about 1 MB; nothing honest is fifty times that.
+#: A page of 200 records with all columns is about 1 MB; no honest page is fifty times that.
 MAX_JSON_BYTES: Final = 50 * 2**20
-#: A body that drips never trips a read timeout, so the whole has a deadline.
+#: A drip-fed body never trips a read timeout, so the whole body has a deadline.
 JSON_DEADLINE_SECONDS: Final = 120.0
-#: Every redirect there is; 300 and 304 name no other address.
+#: All redirects; 300 and 304 name no new address.
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonAnswer:
-    """One try of a JSON request.
+    """The result of one attempt at a JSON request.
 
     Attributes:
-        status: None when no answer came.
-        value: what the body says; None when it is not JSON.
-        problem: why the answer cannot be used, whatever was asked for.
+        status: None without a response.
+        value: the decoded body; None if it is not JSON.
+        problem: why the response is unusable for any request; empty if it is usable.
+        retry: whether another attempt may succeed.
+        throttled: whether the server asked us to slow down.
+        retry_after: seconds the server asks us to wait.
     """
 
     status: int | None
@@ -54,7 +57,7 @@ class JsonAnswer:
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Seconds of a Retry-After header, in either of its forms; None without a usable one."""
+    """Seconds of a Retry-After header, in either form; None without a usable one."""
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text)
@@ -65,13 +68,13 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
 
 
 def is_throttled(response: httpx.Response) -> bool:
-    """Whether a server asks for fewer requests. A 503 that names no time is an error like any other of its kind."""
+    """Whether the server asks us to slow down: a 429, or a 503 with Retry-After. Any other 503 is a plain error."""
     status = response.status_code
     return status == 429 or (status == 503 and "retry-after" in response.headers)
 
 
 class BooruClient:
-    """Requests to the hosts of the settings, paced and retried. Safe for threads; use it as a context manager.
+    """Sends rate-limited and retried requests to the two configured hosts. Thread-safe; use it as a context manager.
 
     Args:
         settings: the operator's choices.
@@ -82,17 +85,17 @@ class BooruClient:
         settings.require_contact()
         self.settings = settings
         layout = Layout(settings.root)
-        self.pacer = Pacer(settings.pace, record=layout.pace)
-        self.slots = DownloadSlots([layout.download_slot(n) for n in range(settings.downloads)], pacer=self.pacer)
+        self.limiter = RateLimiter(settings.pace, record=layout.pace)
+        self.slots = DownloadSlots([layout.download_slot(n) for n in range(settings.downloads)], limiter=self.limiter)
         self.policy = RetryPolicy(max_seconds=settings.retry_seconds)
         self._json_seconds = json_seconds
-        self._breaker = Breaker()
+        self._breaker = CircuitBreaker()
         self._api_origin = _origin_of(settings.api_url)
         self._origins = frozenset({self._api_origin, _origin_of(settings.cdn_url)})
         self._auth = httpx.BasicAuth(settings.login, settings.api_key) if settings.login else None
         connections = settings.downloads + 2
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        # A proxy from the environment is right for the site and wrong for this machine.
+        # A proxy from the environment is meant for the site, not for loopback hosts.
         trust_env = not settings.on_loopback
         self._http = httpx.Client(
             headers={"User-Agent": settings.user_agent, "Accept-Encoding": "identity"},
@@ -107,13 +110,13 @@ class BooruClient:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.pacer.close()
+        self.limiter.close()
         self._http.close()
 
     def resolve(self, url: str, *, base: str | httpx.URL) -> httpx.URL | None:
-        """An address, absolute or relative to `base`; None when it is none, or not on one of the two hosts.
+        """Resolve an address against `base`; None if it is invalid or not on one of the two hosts.
 
-        The same library reads it here and sends it later, so that no two readings can differ.
+        The library that parses it here is the one that sends it later, so the two cannot read it differently.
         """
         try:
             absolute = _parsed(base).join(url) if isinstance(base, str) else base.join(url)
@@ -123,67 +126,67 @@ class BooruClient:
 
     @contextmanager
     def stream(self, url: str | httpx.URL, *, headers: Mapping[str, str] | None = None) -> Iterator[httpx.Response]:
-        """Send one paced GET to one of our hosts and hand out its answer, the body unread.
+        """Send one rate-limited GET to one of the two hosts and yield its response, the body unread.
 
         Raises:
-            httpx.HTTPError: no answer came.
+            httpx.HTTPError: no response.
             SourceError: the host as a whole cannot be used.
         """
-        address = httpx.URL(url)  # parsed once: that is a tenth of the CPU time of a small file
+        address = httpx.URL(url)  # parsed once: it is a tenth of a small file's CPU time
         origin = _origin_of(address)
-        assert origin in self._origins, "callers check the host"
+        assert origin in self._origins, "callers check the host first"
         request = self._http.build_request("GET", address, headers=dict(headers or {}))
         auth = self._auth if origin == self._api_origin else None
-        sent = self.pacer.wait(origin)
+        sent = self.limiter.wait(origin)
         began = time.monotonic()
         try:
             response = self._http.send(request, stream=True, auth=auth)
         except httpx.HTTPError:
-            self._note_trouble(origin, NO_ANSWER)
+            self._record_status(origin, NO_ANSWER)
             raise
-        self.pacer.note_answer(origin, time.monotonic() - began)
+        self.limiter.note_answer(origin, time.monotonic() - began)
         try:
-            self._note_answer(origin, response, sent)
+            self._record_response(origin, response, sent=sent)
             yield response
         finally:
             response.close()
 
     def get_json(self, path: str, params: Mapping[str, str | int], *, may_be_refused: bool = False) -> JsonAnswer:
-        """GET a path of the API host, retried by the policy.
+        """GET a path of the API host, with retries.
 
         Args:
             path: on the API host.
             params: of the query.
-            may_be_refused: whether a 401 or 403 may concern this path alone, and says nothing of us.
+            may_be_refused: whether a 401 or 403 may be about this path alone instead of about us.
 
         Returns:
             An answer whose status the caller has to judge: a 404 may be what it wants to know.
 
         Raises:
-            SourceUnreachable: no answer through all tries.
+            SourceUnreachable: no attempt got a response.
             SourceBlocked: the host refuses us.
-            SourceUnusable: answers, but none that can be used.
+            SourceUnusable: no response was usable.
         """
         url = f"{self.settings.api_url}{path}?{httpx.QueryParams(dict(params))}"
-        answer, tries = self.policy.run(
-            lambda: self._try_json(url, may_be_refused=may_be_refused), pause=self.pacer.pause
+        answer, attempts = self.policy.run(
+            lambda: self._try_json(url, may_be_refused=may_be_refused), pause=self.limiter.pause
         )
         if not answer.problem:
             return answer
         if answer.status is None:
             raise SourceUnreachable(
-                f"{self.settings.api_url} gives no answer ({answer.problem}, {tries} tries); "
+                f"{self.settings.api_url} does not respond ({answer.problem}, {attempts} attempts); "
                 "check DANBOORU_API_URL and the network, then run again",
             )
         raise SourceUnusable(
-            f"{self.settings.api_url}{path} answers {answer.problem} ({tries} tries); check DANBOORU_API_URL, or try "
-            "again later: what was done so far is kept",
+            f"{self.settings.api_url}{path} answers {answer.problem} ({attempts} attempts); check DANBOORU_API_URL, or "
+            "try again later: the work done so far is kept",
         )
 
     def _try_json(self, url: str, *, may_be_refused: bool) -> JsonAnswer:
         deadline = time.monotonic() + self._json_seconds
         try:
-            # A sweep is tens of gigabytes of JSON, a fifth of that when packed.
+            # A sweep is tens of gigabytes of JSON, a fifth of that compressed.
             with self.stream(url, headers={"Accept-Encoding": "gzip"}) as response:
                 status = response.status_code
                 if status == 429 or (status >= 500 and status != 501):
@@ -205,27 +208,27 @@ class BooruClient:
         except httpx.HTTPError as error:
             return JsonAnswer(status=None, problem=type(error).__name__, retry=True)
 
-    def _note_answer(self, origin: str, response: httpx.Response, sent: float) -> None:
-        """Let the pace and the whole run learn from an answer."""
+    def _record_response(self, origin: str, response: httpx.Response, *, sent: float) -> None:
+        """Tell the rate limiter and the circuit breaker about a response; a challenge page stops the run at once."""
         status = response.status_code
         if is_throttled(response):
-            self.pacer.slow_down(origin, retry_after_seconds(response.headers), sent=sent)
-        self._note_trouble(origin, status)
+            self.limiter.slow_down(origin, retry_after_seconds(response.headers), sent=sent)
+        self._record_status(origin, status)
         if status in {401, 403} and "cf-mitigated" in response.headers:
             raise blocked(origin, status)
 
-    def _note_trouble(self, origin: str, status: int) -> None:
-        share = self._breaker.note(origin, status)
+    def _record_status(self, origin: str, status: int) -> None:
+        share = self._breaker.record(origin, status)
         if share:
-            self.pacer.slow_down(origin, share * self.settings.retry_seconds)
+            self.limiter.slow_down(origin, share * self.settings.retry_seconds)
 
 
 def _read_json(response: httpx.Response, deadline: float) -> JsonAnswer:
     status = response.status_code
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip"}:
-        # Of these two, a piece of the network's size cannot grow a thousandfold before the limit is seen.
-        return JsonAnswer(status=status, problem=f"HTTP {status} in an encoding that was not asked for")
+        # With these two, one read from the network cannot expand a thousandfold before the limit is checked.
+        return JsonAnswer(status=status, problem=f"HTTP {status} in an encoding we did not request")
     body = bytearray()
     for chunk in response.iter_bytes():
         body += chunk
@@ -236,17 +239,17 @@ def _read_json(response: httpx.Response, deadline: float) -> JsonAnswer:
     try:
         return JsonAnswer(status=status, value=msgspec.json.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        is_bad = 200 <= status < 300  # else the status alone says enough
-        problem = f"HTTP {status} with something that is not JSON" if is_bad else ""
+        is_bad = 200 <= status < 300  # otherwise the status says enough
+        problem = f"HTTP {status} with a body that is not JSON" if is_bad else ""
         return JsonAnswer(status=status, problem=problem, retry=is_bad)
 
 
-#: Addresses of the settings, which all others are relative to.
+#: The base addresses come from the settings, so there are few.
 _parsed = functools.lru_cache(maxsize=16)(httpx.URL)
 
 
 def _origin_of(url: str | httpx.URL) -> str:
-    """Scheme, host and port of an address."""
+    """Scheme, host and port of an address, the port always given."""
     parts = httpx.URL(url) if isinstance(url, str) else url
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
     return f"{parts.scheme}://{parts.host}:{port}"

@@ -1,9 +1,9 @@
-"""One download, one outcome: the file is whole under its final name, or there is a reason and nothing at all.
+"""One download, one outcome: either the whole file under its final name, or a reason and no file.
 
-Bytes go to a hidden file beside the target and are measured on the way: length, MD5 and first bytes. Only then are they
-flushed and renamed. A body that breaks off is gone on with, also by the next process, when the server confirms that it
-still has the same. What can go wrong with one file is a value, not an exception; only a host that blocks us, or a disk
-that is full, raises.
+Bytes go to a hidden file beside the target; length, MD5 and first bytes are checked as they arrive. Only then is the
+file fsynced and renamed. An interrupted body is resumed, by the next process too, if the server confirms that the
+entity is unchanged. What goes wrong with one file is a value, not an exception; only a host that blocks us and a full
+disk raise.
 """
 
 import hashlib
@@ -18,18 +18,18 @@ import httpx
 from danbooru_pipeline.errors import DiskFull, SourceError, full_disk_named
 from danbooru_pipeline.fetch.client import REDIRECTS, BooruClient, is_throttled, retry_after_seconds
 from danbooru_pipeline.fetch.gil_turns import cpu_turn, set_low_watermark, without_turn
-from danbooru_pipeline.fetch.partial_file import WORTH_NOTING_BYTES, PartFile
+from danbooru_pipeline.fetch.partial_file import SAVE_VALIDATOR_BYTES, PartialFile
 from danbooru_pipeline.images.signature import sniff_type
 from danbooru_pipeline.io.atomic import commit_part
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Post
 
-#: Sizes in the metadata are sometimes a little wrong; a body may be this much longer before it is cut off.
+#: Sizes in the metadata are sometimes slightly wrong; a body may exceed them by this much.
 SIZE_SLACK_BYTES: Final = 64 * 2**10
-#: The site accepts uploads of up to 100 MB; used only when the metadata give no size.
+#: The site accepts uploads of up to 100 MB; used only when the metadata declares no size.
 MAX_BYTES_WITHOUT_SIZE: Final = 512 * 2**20
-#: A download may take this long whatever its size, and longer in proportion to it. A drip feed never trips a
-#: read timeout, so the whole has a deadline.
+#: A body's deadline is this long, plus its size at the slowest accepted rate. A drip feed never trips a read timeout,
+#: so the whole body needs a deadline.
 BASE_DEADLINE_SECONDS: Final = 30.0
 MIN_BYTES_PER_SECOND: Final = 16 * 2**10
 MAX_REDIRECTS: Final = 3
@@ -38,14 +38,15 @@ HEAD_BYTES: Final = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downloaded:
-    """What came of asking for one file.
+    """The outcome of one download.
 
     Attributes:
-        reason: None when the file is in place with the MD5 of the metadata.
+        reason: None if the file is in place with the metadata's MD5.
         in_place: whether the file is under its final name.
-        size: bytes of it.
+        size: of the file, in bytes; None without one.
+        md5: of the file; None without one.
         requests: how many requests it took.
-        http_status: of the last answer, None without one.
+        http_status: of the last response; None without one.
     """
 
     reason: Reason | None
@@ -57,8 +58,8 @@ class Downloaded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Try:
-    """One request for a file: how it ended, and what the retry policy needs to know."""
+class _Attempt:
+    """One request for a file: its outcome, and what the retry policy needs to know."""
 
     reason: Reason | None
     http_status: int | None = None
@@ -73,46 +74,50 @@ class _Try:
 def download_file(
     client: BooruClient, post: Post, target: Path, *, base_seconds: float = BASE_DEADLINE_SECONDS
 ) -> Downloaded:
-    """Bring a post's file to `target`. The caller flushes the folder before it writes down that the file is there.
+    """Download a post's file to `target`. The caller fsyncs the folder before it records that the file exists.
 
     Args:
-        client: asks for it.
-        post: whose file; it names one (`Post.names_a_file`).
-        target: where to.
-        base_seconds: deadline of a body of no length.
+        client: sends the requests.
+        post: must name a file (`Post.names_a_file`).
+        target: path of the finished file.
+        base_seconds: deadline of an empty body.
 
     Raises:
-        SourceError: the host as a whole cannot be used: it blocks us, is down, or knows no file at all.
-        DiskFull: there is no room for this file.
+        SourceError: the host as a whole cannot be used: it blocks us, is down, or knows none of our files.
+        DiskFull: the disk has no room for this file.
     """
     assert post.md5 is not None, "hidden posts are not fetched"
     with full_disk_named(target.parent):
-        part = PartFile(target, post.md5)
+        partial = PartialFile(target, post.md5)
         try:
-            _make_room(target.parent, (post.file_size or 0) - part.size, client.settings.min_free_bytes)
+            _prepare_folder(
+                target.parent,
+                needed_bytes=(post.file_size or 0) - partial.size,
+                min_free_bytes=client.settings.min_free_bytes,
+            )
             with cpu_turn():
-                return _Download(client, post, part, base_seconds).run(target)
+                return _Download(client, post, partial=partial, base_seconds=base_seconds).run(target)
         except OSError:
-            part.discard()
+            partial.discard()
             raise
-        except (SourceError, RuntimeError):  # the run ends
-            part.keep_for_resume()
+        except (SourceError, RuntimeError):  # the run stops
+            partial.keep_for_resume()
             raise
 
 
-def _make_room(folder: Path, size: int, min_free_bytes: int) -> None:
-    """Make the folder of a file, and see that its disk has space for it."""
+def _prepare_folder(folder: Path, *, needed_bytes: int, min_free_bytes: int) -> None:
+    """Create the folder if needed, and check that its disk has room for one more file."""
     try:
         disk = os.statvfs(folder)
     except FileNotFoundError:  # the first file of a bucket
         folder.mkdir(parents=True, exist_ok=True)
         disk = os.statvfs(folder)
-    if disk.f_bavail * disk.f_frsize < size + min_free_bytes:
+    if disk.f_bavail * disk.f_frsize < needed_bytes + min_free_bytes:
         raise DiskFull(
             f"less than {min_free_bytes / 2**20:.0f} MiB are free at {folder} (DANBOORU_MIN_FREE_BYTES); "
             "free some space, then run again",
         )
-    if disk.f_files and not disk.f_favail:  # some file systems count none
+    if disk.f_files and not disk.f_favail:  # some file systems do not count inodes
         raise DiskFull(
             f"the file system of {folder} has no inodes left for another file; remove files there, or set "
             "DANBOORU_ROOT to another disk, then run again",
@@ -120,44 +125,47 @@ def _make_room(folder: Path, size: int, min_free_bytes: int) -> None:
 
 
 class _Download:
-    """The tries for one file. Remembers the MD5 of whole bodies: bytes that come twice are what the source has."""
+    """The attempts for one file.
 
-    def __init__(self, client: BooruClient, post: Post, part: PartFile, base_seconds: float) -> None:
+    Remembers the MD5 of every complete body: the same wrong bytes twice are what the host has.
+    """
+
+    def __init__(self, client: BooruClient, post: Post, *, partial: PartialFile, base_seconds: float) -> None:
         self.client = client
         self.post = post
-        self.part = part
+        self.partial = partial
         self.base_seconds = base_seconds
         self.url = self._first_url()
         self.whole_md5s: set[str] = set()
         self.redirects = 0
 
     def run(self, target: Path) -> Downloaded:
-        last, tries = self.client.policy.run(self._try, pause=self.client.pacer.pause)
+        last, attempts = self.client.policy.run(self._attempt, pause=self.client.limiter.pause)
         in_place = last.reason in {None, Reason.MD5_DIFFERS}
         if in_place:
-            commit_part(self.part.path, target, flush_folder=False)
-            self.part.remove_note()
+            commit_part(self.partial.path, target, flush_folder=False)
+            self.partial.remove_validator()
         elif last.reason is Reason.TRUNCATED:
-            self.part.keep_for_resume()  # a large file on a slow host comes in several runs
+            self.partial.keep_for_resume()  # a large file on a slow host takes several runs
         else:
-            self.part.discard()
+            self.partial.discard()
         return Downloaded(
             reason=last.reason,
             in_place=in_place,
             size=last.size if in_place else None,
             md5=last.md5 if in_place else None,
-            requests=tries + self.redirects,
+            requests=attempts + self.redirects,
             http_status=last.http_status,
         )
 
     def _first_url(self) -> str | httpx.URL:
-        """The row's own address when it is on one of our hosts, else the one that the site derives from the MD5."""
+        """The row's own address if it is on one of our hosts, else the one the site derives from the MD5."""
         settings, post = self.client.settings, self.post
         assert post.md5 is not None, "hidden posts are not fetched"
         given = self.client.resolve(post.file_url, base=settings.cdn_url) if post.file_url else None
         return given or f"{settings.cdn_url}/original/{post.md5[:2]}/{post.md5[2:4]}/{post.md5}.{post.ext}"
 
-    def _try(self) -> _Try:
+    def _attempt(self) -> _Attempt:
         result, url = self._request(self.url), self.url
         for _ in range(MAX_REDIRECTS):
             location = result.location and self.client.resolve(result.location, base=url)
@@ -167,37 +175,37 @@ class _Download:
             result, url = self._request(location), location
         return result
 
-    def _request(self, url: str | httpx.URL) -> _Try:
-        # A second try asks caches on the way to fetch the file anew.
-        headers = {"Cache-Control": "no-cache"} if self.whole_md5s else self.part.headers()
+    def _request(self, url: str | httpx.URL) -> _Attempt:
+        # After a wrong body, ask caches on the way to fetch the file anew.
+        headers = {"Cache-Control": "no-cache"} if self.whole_md5s else self.partial.resume_headers()
         try:
             with self.client.slots.hold(), self.client.stream(url, headers=headers) as response:
                 if response.status_code == 200:
-                    self.part.begin(response)
-                    return self._receive(response, had=0)
+                    self.partial.start_over(response)
+                    return self._receive(response, offset=0)
                 if response.status_code in {206, 416} and headers:
                     return self._receive_rest(response)
                 return _judge_status(response)
         except httpx.HTTPError:
-            return _Try(reason=Reason.RETRY_EXHAUSTED, retry=True)
+            return _Attempt(reason=Reason.RETRY_EXHAUSTED, retry=True)
 
-    def _receive_rest(self, response: httpx.Response) -> _Try:
-        """Take the rest of what came before; what is not surely the rest is asked for from its start."""
-        if self.part.continues(response):
-            return self._receive(response, had=self.part.size)
-        self.part.discard()
-        return _Try(reason=Reason.TRUNCATED, http_status=response.status_code, retry=True)
+    def _receive_rest(self, response: httpx.Response) -> _Attempt:
+        """Receive the rest of a body; if it is not certainly the rest, start over with the next request."""
+        if self.partial.is_continued_by(response):
+            return self._receive(response, offset=self.partial.size)
+        self.partial.discard()
+        return _Attempt(reason=Reason.TRUNCATED, http_status=response.status_code, retry=True)
 
-    def _receive(self, response: httpx.Response, *, had: int) -> _Try:
-        """Write a body to the part file, behind the bytes that it had, up to its end, its limit or its deadline."""
+    def _receive(self, response: httpx.Response, *, offset: int) -> _Attempt:
+        """Write a body to the partial file from `offset` on, up to its end, its size limit or its deadline."""
         expected, status = self.post.file_size, response.status_code
         cap = MAX_BYTES_WITHOUT_SIZE if expected is None else expected + SIZE_SLACK_BYTES
-        announced = had + _announced_bytes(response)
+        announced = offset + _announced_bytes(response)
         deadline = time.monotonic() + self.base_seconds + (expected or 0) / MIN_BYTES_PER_SECOND
         body = _Body()
         try:
-            with self.part.path.open("r+b" if had else "wb") as file:
-                while had > body.size and (data := file.read(min(2**20, had - body.size))):
+            with self.partial.path.open("r+b" if offset else "wb") as file:
+                while offset > body.size and (data := file.read(min(2**20, offset - body.size))):
                     body.add(data)
                 for chunk in response.iter_raw():
                     body.add(chunk)
@@ -205,66 +213,67 @@ class _Download:
                     if body.size > cap:
                         return self._judge_overlong(body)
                     if time.monotonic() > deadline:
-                        # Not tried again now: five deadlines of a large file would be hours.
-                        return _Try(reason=Reason.TRUNCATED, http_status=status)
+                        # Not retried in this run: five deadlines of a large file would be hours.
+                        return _Attempt(reason=Reason.TRUNCATED, http_status=status)
                     file.write(chunk)
-                    if body.size - len(chunk) < WORTH_NOTING_BYTES <= body.size:
-                        self.part.write_validator()
+                    if body.size - len(chunk) < SAVE_VALIDATOR_BYTES <= body.size:
+                        self.partial.write_validator()
                 file.flush()
                 with without_turn():
                     os.fsync(file.fileno())
         except httpx.HTTPError:
-            return _Try(reason=Reason.TRUNCATED, http_status=status, retry=True)
-        result = self._judge_body(body, has_end=_tells_its_end(response), is_spliced=had > 0)
+            return _Attempt(reason=Reason.TRUNCATED, http_status=status, retry=True)
+        result = self._judge_body(body, has_known_end=_has_known_end(response), is_spliced=offset > 0)
         if result.reason not in {None, Reason.MD5_DIFFERS}:
-            self.part.discard()  # all of it came, and it is not the file: nothing to go on with
+            self.partial.discard()  # complete, but not the file: nothing to resume
         return result
 
     def _is_web_page(self, head: bytes) -> bool:
         return self.post.ext != "html" and sniff_type(head) == "html"
 
-    def _judge_overlong(self, body: "_Body") -> _Try:
-        """Decide on a body that is longer than it may be; an error page can be, when the file is small."""
-        self.part.discard()
+    def _judge_overlong(self, body: "_Body") -> _Attempt:
+        """The outcome of a body over the size limit. For a small file that may be an error page, which passes."""
+        self.partial.discard()
         if self._is_web_page(body.head):
-            return _Try(reason=Reason.HTML_INSTEAD, http_status=200, retry=True)
-        return _Try(reason=Reason.TOO_LARGE, http_status=200, size=body.size, retry=True)
+            return _Attempt(reason=Reason.HTML_INSTEAD, http_status=200, retry=True)
+        return _Attempt(reason=Reason.TOO_LARGE, http_status=200, size=body.size, retry=True)
 
-    def _judge_body(self, body: "_Body", *, has_end: bool, is_spliced: bool) -> _Try:
-        """Decide on a body that was received to its end.
+    def _judge_body(self, body: "_Body", *, has_known_end: bool, is_spliced: bool) -> _Attempt:
+        """The outcome of a body that was received to its end.
 
         Args:
-            body: what came.
-            has_end: whether the server said where the end is; without that, a lost connection looks like one.
-            is_spliced: whether it came in pieces; those prove a file right, and nothing about one that is not.
+            body: what was received.
+            has_known_end: whether the server declared the end; otherwise a lost connection looks like one.
+            is_spliced: whether it was resumed. A right MD5 proves the file even so; a wrong one says nothing about what
+                the host has.
         """
         md5, size = body.md5, body.size
         if md5 == self.post.md5 and size:
-            return _Try(reason=None, http_status=200, size=size, md5=md5)
+            return _Attempt(reason=None, http_status=200, size=size, md5=md5)
         if size == 0:
             reason = Reason.EMPTY
         elif self._is_web_page(body.head):
             reason = Reason.HTML_INSTEAD
-        elif not has_end and (self.post.file_size is None or size < self.post.file_size):
+        elif not has_known_end and (self.post.file_size is None or size < self.post.file_size):
             reason = Reason.TRUNCATED
         elif md5 in self.whole_md5s and not is_spliced and sniff_type(body.head) is not None:
-            return _Try(reason=Reason.MD5_DIFFERS, http_status=200, size=size, md5=md5)
+            return _Attempt(reason=Reason.MD5_DIFFERS, http_status=200, size=size, md5=md5)
         else:
             if not is_spliced:
                 self.whole_md5s.add(md5)
             reason = Reason.MD5_MISMATCH
-        return _Try(reason=reason, http_status=200, size=size, md5=md5, retry=True)
+        return _Attempt(reason=reason, http_status=200, size=size, md5=md5, retry=True)
 
 
 class _Body:
-    """What came of a body so far: its length, its first bytes, and its MD5."""
+    """What is known of a body so far: its length, its first bytes and its MD5."""
 
     def __init__(self) -> None:
         self.size, self.head = 0, b""
         self._digest = hashlib.md5(usedforsecurity=False)
 
     def add(self, data: bytes) -> None:
-        """Take the next bytes."""
+        """Count and hash the next bytes."""
         self.size += len(data)
         if len(self.head) < HEAD_BYTES:
             self.head += data[: HEAD_BYTES - len(self.head)]
@@ -272,32 +281,32 @@ class _Body:
 
     @property
     def md5(self) -> str:
-        """MD5 of all of it."""
+        """MD5 of all bytes so far, as hex."""
         return self._digest.hexdigest()
 
 
 def _announced_bytes(response: httpx.Response) -> int:
-    """Length of a body; 0 when it is not announced."""
+    """Content-Length of a body; 0 without one."""
     length = response.headers.get("content-length", "")
     return int(length) if length.isdecimal() else 0
 
 
-def _tells_its_end(response: httpx.Response) -> bool:
-    """Whether the length of a body is announced, so that the library notices when something is missing."""
+def _has_known_end(response: httpx.Response) -> bool:
+    """Whether the end of a body is declared, by length or by chunks, so that the library notices a truncated one."""
     return "content-length" in response.headers or "chunked" in response.headers.get("transfer-encoding", "").lower()
 
 
-def _judge_status(response: httpx.Response) -> _Try:
-    """Decide on an answer that is not a file."""
+def _judge_status(response: httpx.Response) -> _Attempt:
+    """The outcome of a response that carries no file."""
     status = response.status_code
     if status in {404, 410}:
-        return _Try(reason=Reason.GONE, http_status=status)
+        return _Attempt(reason=Reason.GONE, http_status=status)
     if status in REDIRECTS:
-        return _Try(reason=Reason.REDIRECTED, http_status=status, location=response.headers.get("location"))
+        return _Attempt(reason=Reason.REDIRECTED, http_status=status, location=response.headers.get("location"))
     if status in {401, 403, 451}:
-        # Asking again at once changes no mind; a later run asks again.
-        return _Try(reason=Reason.REFUSED, http_status=status)
-    return _Try(
+        # An immediate retry would be refused too; a later run asks again.
+        return _Attempt(reason=Reason.REFUSED, http_status=status)
+    return _Attempt(
         reason=Reason.RETRY_EXHAUSTED,
         http_status=status,
         retry=status == 429 or status >= 500,

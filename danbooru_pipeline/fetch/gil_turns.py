@@ -1,8 +1,8 @@
-"""One download thread computes at a time; the others wait for the network or the disk.
+"""One download thread uses the CPU at a time; the others wait for the network or the disk.
 
-Threads that are all ready to run fight over the interpreter's one lock: with 32 of them each system call becomes a
-change of threads, and a download costs twice the CPU time that it costs alone. So a download computes only in its turn,
-and lets another have it wherever it waits. The interpreter is one a process, and so is this.
+Runnable threads compete for the GIL: with 32 of them every system call becomes a thread switch, and a download costs
+twice the CPU time that it costs alone. So a download thread runs only while it holds the turn, and gives the turn up
+wherever it waits. There is one GIL per process, and one turn.
 """
 
 import contextlib
@@ -17,64 +17,67 @@ from typing import Any, Final, TypeVar
 import httpcore
 import httpx
 
-#: Taken from a socket at once. The library's own 64 KiB make four passes through it of an ordinary picture.
+#: Size of one read from a socket. With the library's own 64 KiB an ordinary picture takes four passes through it.
 READ_BYTES: Final = 2**18
 
-#: A thread that waits for a body sleeps until so much of it is there; the network brings it in pieces of 1.4 KB.
-PIECE_BYTES: Final = 2**16
-#: Bytes that TLS may have taken from the socket without handing them out: a record.
-_RECORD_BYTES: Final = 17 * 2**10
+#: A thread that waits for a body sleeps until this much has arrived; packets bring 1.4 KB each.
+WATERMARK_BYTES: Final = 2**16
+#: Upper bound of a TLS record: bytes that TLS may have read from the socket and not handed out yet.
+_TLS_RECORD_BYTES: Final = 17 * 2**10
 
 _turn = threading.Lock()
-_mine = threading.local()
+_this_thread = threading.local()
 T = TypeVar("T")
 
 
 @contextlib.contextmanager
 def cpu_turn() -> Iterator[None]:
-    """Compute in turn for the length of the block. A thread that has its turn already must not ask for another."""
+    """Hold the turn for the length of the block.
+
+    Not reentrant: a thread that holds the turn must not ask for it again.
+    """
     with _turn:
-        _mine.held = True
+        _this_thread.held = True
         try:
             yield
         finally:
-            _mine.held = False
+            _this_thread.held = False
 
 
 @contextlib.contextmanager
 def without_turn() -> Iterator[None]:
-    """Wait for something for the length of the block, so that another thread has the turn; nothing without one."""
-    if not getattr(_mine, "held", False):
+    """Give the turn to another thread for the length of a block that waits. Without the turn it does nothing."""
+    if not getattr(_this_thread, "held", False):
         yield
         return
-    _mine.held = False
+    _this_thread.held = False
     _turn.release()
     try:
         yield
     finally:
         _turn.acquire()
-        _mine.held = True
+        _this_thread.held = True
 
 
 def set_low_watermark(response: httpx.Response, remaining: int) -> None:
-    """Have the next read of a body wait for a good piece of it.
+    """Make the next read of a body wait for `WATERMARK_BYTES` (SO_RCVLOWAT), or for less near its end.
 
     Args:
-        response: whose body is read.
-        remaining: bytes of it that are still to come; 0 at its end, or when that is not known.
+        response: whose body is being read.
+        remaining: bytes of the body still to come; 0 at its end, or when its length is unknown.
     """
     stream = response.extensions.get("network_stream")
     if isinstance(stream, _Stream):
-        stream.set_low_watermark(max(1, min(PIECE_BYTES, remaining - _RECORD_BYTES)))
+        stream.set_low_watermark(max(1, min(WATERMARK_BYTES, remaining - _TLS_RECORD_BYTES)))
 
 
 class TurnsTransport(httpx.HTTPTransport):
-    """The library's transport, whose threads are away while they wait for the network."""
+    """The library's transport, whose threads give up their turn while they wait for the network."""
 
     def __init__(self, *, limits: httpx.Limits, trust_env: bool) -> None:
-        certificates = httpx.create_ssl_context(trust_env=trust_env)  # read once: that takes 23 ms
+        certificates = httpx.create_ssl_context(trust_env=trust_env)  # loaded once: it takes 23 ms
         super().__init__(verify=certificates, limits=limits, trust_env=trust_env)
-        self._pool = httpcore.ConnectionPool(  # the library's own takes no backend
+        self._pool = httpcore.ConnectionPool(  # httpx offers no way to pass a backend
             ssl_context=certificates,
             max_connections=limits.max_connections,
             max_keepalive_connections=limits.max_keepalive_connections,
@@ -97,25 +100,26 @@ class _Backend(httpcore.SyncBackend):
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection that is asked before it is waited for, and whose every wait is `away`."""
+    """A connection that tries each call before it polls, and polls without the turn."""
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
         self._socket = stream.get_extra_info("socket")
         self._number = self._socket.fileno()
-        self._socket.settimeout(0)  # the library sets it anew for each read, and waits before it looks
-        self._low_water = 1
+        # Non-blocking, once: the library sets a time-out for each read, and polls before it reads.
+        self._socket.settimeout(0)
+        self._low_watermark = 1
 
     def set_low_watermark(self, size: int) -> None:
-        """Count the socket as ready to be read when so many bytes are there, or it ended."""
-        if size != self._low_water:
+        """Set SO_RCVLOWAT: the socket counts as readable once this many bytes have arrived, or it has ended."""
+        if size != self._low_watermark:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
-            self._low_water = size
+            self._low_watermark = size
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        most = max(max_bytes, READ_BYTES)
+        size = max(max_bytes, READ_BYTES)
         try:
-            data: bytes = self._patiently(functools.partial(self._socket.recv, most), select.POLLIN, timeout)
+            data: bytes = self._when_ready(functools.partial(self._socket.recv, size), select.POLLIN, timeout=timeout)
         except TimeoutError as error:
             raise httpcore.ReadTimeout(error) from error
         except OSError as error:
@@ -125,18 +129,18 @@ class _Stream(httpcore.NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         try:
             while buffer:
-                sent = self._patiently(functools.partial(self._socket.send, buffer), select.POLLOUT, timeout)
+                sent = self._when_ready(functools.partial(self._socket.send, buffer), select.POLLOUT, timeout=timeout)
                 buffer = buffer[sent:]
         except TimeoutError as error:
             raise httpcore.WriteTimeout(error) from error
         except OSError as error:
             raise httpcore.WriteError(error) from error
 
-    def _patiently(self, call: Callable[[], T], event: int, timeout: float | None) -> T:
-        """What a call returns when the socket is ready for it.
+    def _when_ready(self, call: Callable[[], T], event: int, *, timeout: float | None) -> T:
+        """Make a call on the socket as soon as the socket is ready for it.
 
         Raises:
-            OSError: of the call; `TimeoutError` when so many seconds went by.
+            OSError: the call failed; `TimeoutError` when the socket was not ready for `timeout` seconds.
         """
         while True:
             try:

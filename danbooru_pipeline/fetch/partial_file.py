@@ -1,7 +1,7 @@
-"""A download on its way: the bytes that came so far, beside the target, and what they are bytes of.
+"""An interrupted download: the bytes received so far, beside the target, and the validator of their entity.
 
-The name says which file of which post it is to become, so that what a killed process left can be gone on with. It is
-only when the server confirms that it still has the same entity; the whole is checked against its MD5 anyway.
+The file name says which post's file it is and its MD5, so the next process can resume what a killed one left. It
+resumes only if the server confirms that the entity is unchanged; the whole file is checked against its MD5 anyway.
 """
 
 import re
@@ -13,43 +13,43 @@ import httpx
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.layout import PART_SUFFIX
 
-#: Less than this is faster asked for again than kept when a download is given up.
-WORTH_KEEPING_BYTES: Final = 64 * 2**10
-#: When so much came, it is noted at once what the bytes are of, since a kill gives no time for it.
-WORTH_NOTING_BYTES: Final = 2**20
-#: What can be sent back in a header; longer ones are not honest.
+#: Below this size, requesting the file again is cheaper than keeping the part of a failed download.
+MIN_RESUME_BYTES: Final = 64 * 2**10
+#: From this size on, the validator is written during the download, since a kill leaves no time for it.
+SAVE_VALIDATOR_BYTES: Final = 2**20
+#: What fits into a header again; no honest validator is longer.
 _VALIDATOR = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}[\x21-\x7e]")
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
-class PartFile:
-    """The unfinished file of one download. Not safe for threads: one download has it.
+class PartialFile:
+    """The unfinished file of one download. Not thread-safe: it belongs to one download.
 
     Args:
-        target: what it is to become.
-        md5: that the metadata announce for it.
+        target: path of the finished file.
+        md5: what the metadata declares for it.
     """
 
     def __init__(self, target: Path, md5: str) -> None:
-        self.path, self.note = (target.with_name(name) for name in part_names(target.name, md5))
-        self._is_noted = False
-        self._validator = self._read_note()
+        self.path, self.validator_path = (target.with_name(name) for name in part_names(target.name, md5))
+        self._is_validator_saved = False
+        self._validator = self._read_validator()
 
     @property
     def size(self) -> int:
-        """Bytes that can be gone on with; none when nobody knows what they are of."""
+        """Bytes that can be resumed; 0 without a stored validator."""
         try:
             return self.path.stat().st_size if self._validator else 0
         except FileNotFoundError:
             return 0
 
-    def headers(self) -> dict[str, str]:
-        """What to ask with, so that the server sends the rest, or all of it when it has another entity now."""
+    def resume_headers(self) -> dict[str, str]:
+        """Headers that request the rest, or the whole file if the server's entity has changed."""
         size = self.size
         return {"Range": f"bytes={size}-", "If-Range": self._validator} if size else {}
 
-    def continues(self, response: httpx.Response) -> bool:
-        """Whether a 206 is the rest of this very entity."""
+    def is_continued_by(self, response: httpx.Response) -> bool:
+        """Whether a response is the rest of this entity: a 206 with the same validator that starts where we stopped."""
         match = _RANGE.fullmatch(response.headers.get("content-range", "").strip())
         size = self.size
         if response.status_code != 206 or not match or not size:
@@ -57,53 +57,53 @@ class PartFile:
         start, end, whole = map(int, match.groups())
         return start == size and end == whole - 1 and self._validator in _validators(response.headers)
 
-    def begin(self, response: httpx.Response) -> None:
-        """Start anew, with the entity of an answer."""
-        self.remove_note()
+    def start_over(self, response: httpx.Response) -> None:
+        """Forget the old bytes; those to come belong to the entity of this response."""
+        self.remove_validator()
         known = _validators(response.headers)
         self._validator = known[0] if known else ""
 
     def write_validator(self) -> None:
-        """Write down what the bytes are of, so that another process can go on with them."""
-        if self._validator and not self._is_noted:
-            write_atomic(self.note, self._validator.encode())
-            self._is_noted = True
+        """Store the validator, so another process can resume the download."""
+        if self._validator and not self._is_validator_saved:
+            write_atomic(self.validator_path, self._validator.encode())
+            self._is_validator_saved = True
 
     def keep_for_resume(self) -> None:
-        """Keep what came for the next run, if that is worth it."""
-        if self.size >= WORTH_KEEPING_BYTES:
+        """Keep what was received for the next run, if it is large enough to be worth it."""
+        if self.size >= MIN_RESUME_BYTES:
             self.write_validator()
         else:
             self.discard()
 
     def discard(self) -> None:
-        """Remove all of it."""
+        """Remove the bytes and their validator."""
         self._validator = ""
-        self.remove_note()
+        self.remove_validator()
         self.path.unlink(missing_ok=True)
 
-    def remove_note(self) -> None:
-        """Remove the note, of bytes that are gone or have their final name."""
-        if self._is_noted:
-            self.note.unlink(missing_ok=True)
-            self._is_noted = False
+    def remove_validator(self) -> None:
+        """Remove the validator's file once its bytes are gone or renamed to the target."""
+        if self._is_validator_saved:
+            self.validator_path.unlink(missing_ok=True)
+            self._is_validator_saved = False
 
-    def _read_note(self) -> str:
+    def _read_validator(self) -> str:
         try:
-            text = self.note.read_bytes().decode("latin-1")
+            text = self.validator_path.read_bytes().decode("latin-1")
         except FileNotFoundError:
             return ""
-        self._is_noted = True
+        self._is_validator_saved = True
         return text if _VALIDATOR.fullmatch(text) else ""
 
 
 def part_names(name: str, md5: str) -> tuple[str, str]:
-    """Names of the bytes, and of the note on what they are of."""
+    """File names of the received bytes and of their validator."""
     return f".{name}.{md5}{PART_SUFFIX}", f".{name}.{md5}.entity{PART_SUFFIX}"
 
 
 def _validators(headers: httpx.Headers) -> list[str]:
-    """What names an entity exactly, best first. A weak tag does not: equal ones may stand for different bytes."""
+    """Strong validators of an entity, best first. Weak ETags are left out: equal ones may stand for different bytes."""
     tag, date = headers.get("etag", "").strip(), headers.get("last-modified", "").strip()
     strong = re.fullmatch(r'"[\x21\x23-\x7e]*"', tag) is not None
     found = [tag] if strong else [date] if date and not tag else []

@@ -1,8 +1,8 @@
-"""Waits until the next request may go out. The only module, with `retry`, that waits.
+"""Waits until the next request may go out. Only this module and `retry` wait.
 
-All processes that work on one store keep to one pace: its state is a small record in the store, read and written under
-a lock that the kernel frees when its holder dies. The arithmetic is in `pace`. Wall-clock time is used, since machines
-that share a store share no other clock; a clock that is off costs at most one long pause.
+All processes that work on one store share one rate limit: its state is a small record in the store, read and written
+under a lock that the kernel frees when its holder dies. The arithmetic is in `rate`. It uses wall-clock time, since
+machines that share a store share no other clock; a clock that is off costs at most one long pause.
 """
 
 import contextlib
@@ -17,48 +17,49 @@ from typing import Final
 import msgspec
 
 from danbooru_pipeline.fetch.gil_turns import without_turn
-from danbooru_pipeline.fetch.rate import Pace, grow
+from danbooru_pipeline.fetch.rate import RateState, grow
 
-#: The record is written in one piece of this size, so that a kill leaves the old one or the new one.
+#: The record is written in one call of this size, so that a kill leaves either the old one or the new one.
 RECORD_BYTES: Final = 4096
-#: An answer that takes this many times the usual, and this many seconds, is a sign that the host has too much to do.
+#: A response that takes this many times as long as usual, and at least this many seconds, means an overloaded host.
 SLOW_FACTOR, SLOW_SECONDS = 4.0, 2.0
-#: A host may have been paused during a wait of this length, which is worth a look before the request goes out.
-NOTICEABLE_SECONDS: Final = 0.01
-#: How fast the usual follows what is measured.
+#: During a wait of this length another request may have been throttled, so the host is checked before sending.
+RECHECK_SECONDS: Final = 0.01
+#: Weight of a new sample in the moving average of response times.
 USUAL_WEIGHT: Final = 0.05
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Pace)
+_decoder = msgspec.json.Decoder(RateState)
 
 
-class Pacer:
-    """Hands out the moments at which requests may be sent. Safe for threads, and for processes with the same record.
+class RateLimiter:
+    """Decides when each request may be sent. Safe for threads, and for processes that share a record.
 
     Args:
-        rate: most requests a second, all hosts and all processes together.
-        record: file that the processes share; without one, or without its folder, the pace is this object's own.
+        rate: budget in requests per second, all hosts and all processes together.
+        record: file that the processes share; without one, or before its folder exists, the limit is this object's own.
     """
 
     def __init__(self, rate: float, *, record: Path | None = None) -> None:
         self.rate = rate
         self._record = record
-        self._own = Pace()
-        self._usual: dict[str, float] = {}  # host -> seconds until an answer begins
-        self._queues: dict[str, threading.Lock] = {}
-        self._descriptor: int | None = None
+        self._own_state = RateState()  # guarded by _lock
+        # Host -> seconds until a response begins. Threads update it without a lock: a lost sample does not matter.
+        self._usual_seconds: dict[str, float] = {}
+        self._queues: dict[str, threading.Lock] = {}  # guarded by _lock
+        self._descriptor: int | None = None  # guarded by _lock
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
     def wait(self, host: str) -> float:
-        """Return when a request to `host` may go out: the moment, on the clock of `time.time`.
+        """Wait until a request to `host` may go out. Returns that moment, on the clock of `time.time`.
 
         Raises:
-            RuntimeError: the pacer is closed.
+            RuntimeError: the limiter is closed.
         """
         with self._lock:
             queue = self._queues.setdefault(host, threading.Lock())
         while True:
-            # One thread a host waits for it to be ready: were it all of them, all would wake for one request.
+            # One thread per host waits for it to become ready; otherwise all of them would wake for one request.
             if not queue.acquire(blocking=False):
                 with without_turn():
                     queue.acquire()
@@ -70,98 +71,100 @@ class Pacer:
             finally:
                 queue.release()
             self.pause(seconds)
-            if seconds < NOTICEABLE_SECONDS or not self._is_paused(host):
+            if seconds < RECHECK_SECONDS or not self._is_paused(host):
                 return time.time()
 
     def pause(self, seconds: float) -> None:
-        """Wait.
+        """Sleep, without holding up other download threads.
 
         Raises:
-            RuntimeError: the pacer is closed, before or meanwhile.
+            RuntimeError: the limiter is closed, or was closed meanwhile.
         """
         if seconds > 0:
             with without_turn():
                 self._closed.wait(seconds)
         if self._closed.is_set():
-            raise RuntimeError("no request is sent any more, since the client is closed")
+            raise RuntimeError("no more requests are sent, since the client is closed")
 
     def slow_down(self, host: str, retry_after: float | None = None, *, sent: float | None = None) -> None:
-        """Take note that `host` asked for fewer requests, with one that went out at `sent`; see `Pace.refuse`."""
+        """Record that `host` throttled the request that went out at `sent`; see `RateState.note_throttled`."""
         now = time.time()
-        with self._shared() as pace:
-            pace.refuse(host, now, most=self.rate, sent=now if sent is None else sent, retry_after=retry_after)
+        with self._shared_state() as state:
+            state.note_throttled(
+                host, now, budget=self.rate, sent=now if sent is None else sent, retry_after=retry_after
+            )
 
     def note_answer(self, host: str, seconds: float) -> None:
-        """Take note of how many seconds `host` took to begin an answer; only a slow one concerns other processes."""
-        usual = self._usual.get(host, seconds)
-        self._usual[host] = usual + USUAL_WEIGHT * (min(seconds, 2 * usual) - usual)
+        """Record how many seconds `host` took to begin a response; other processes learn of it only if it was slow."""
+        usual = self._usual_seconds.get(host, seconds)
+        self._usual_seconds[host] = usual + USUAL_WEIGHT * (min(seconds, 2 * usual) - usual)
         if seconds > max(SLOW_SECONDS, SLOW_FACTOR * usual):
-            with self._shared() as pace:
-                pace.note_slow_answer(host, time.time(), most=self.rate, seconds=seconds)
+            with self._shared_state() as state:
+                state.note_slow_answer(host, time.time(), budget=self.rate, seconds=seconds)
 
     def rate_of(self, host: str) -> float:
-        """Requests a second that `host` is asked at most, at present."""
-        with self._shared() as pace:
-            known = pace.host(host, self.rate)
-            grow(known, time.time(), most=self.rate)
+        """The present limit for `host`, in requests per second."""
+        with self._shared_state() as state:
+            known = state.host(host, self.rate)
+            grow(known, time.time(), budget=self.rate)
             return min(self.rate, known.rate)
 
     def close(self) -> None:
-        """Wake everybody who waits, and let nobody send any more."""
+        """Wake every waiting thread with an error, and allow no more requests."""
         self._closed.set()
         with self._lock:
-            self._let_go()
+            self._close_record()
 
     def _reserve(self, host: str) -> tuple[float, bool]:
-        with self._shared() as pace:
-            return pace.reserve(host, time.time(), most=self.rate)
+        with self._shared_state() as state:
+            return state.reserve(host, time.time(), budget=self.rate)
 
     def _is_paused(self, host: str) -> bool:
-        with self._shared() as pace:
-            return pace.host(host, self.rate).paused_until > time.time()
+        with self._shared_state() as state:
+            return state.host(host, self.rate).paused_until > time.time()
 
     @contextlib.contextmanager
-    def _shared(self) -> Iterator[Pace]:
-        """The state, for one step of arithmetic."""
+    def _shared_state(self) -> Iterator[RateState]:
+        """The state, locked against other threads and processes; changes to it are saved."""
         with self._lock:
-            descriptor = self._open()
+            descriptor = self._open_record()
             if descriptor is None:
-                yield self._own
+                yield self._own_state
                 return
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             try:
-                pace = _read(descriptor)
-                yield pace
-                _write(descriptor, pace)
+                state = _read(descriptor)
+                yield state
+                _write(descriptor, state)
             finally:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
                 if self._closed.is_set():
-                    self._let_go()
+                    self._close_record()
 
-    def _open(self) -> int | None:
+    def _open_record(self) -> int | None:
         if self._descriptor is not None and not os.fstat(self._descriptor).st_nlink:  # the root was emptied
-            self._let_go()
+            self._close_record()
         if self._descriptor is None and self._record is not None:
-            # Nothing is made in a root before it has passed its checks.
+            # Nothing is created in a root before it has passed its checks.
             with contextlib.suppress(FileNotFoundError):
                 self._descriptor = os.open(self._record, os.O_RDWR | os.O_CREAT, 0o644)
         return self._descriptor
 
-    def _let_go(self) -> None:
+    def _close_record(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
-def _read(descriptor: int) -> Pace:
+def _read(descriptor: int) -> RateState:
     try:
         return _decoder.decode(os.pread(descriptor, RECORD_BYTES, 0))
-    except msgspec.DecodeError:  # new, or from another version
-        return Pace()
+    except msgspec.DecodeError:  # new, or written by another version
+        return RateState()
 
 
-def _write(descriptor: int, pace: Pace) -> None:
-    data = _encoder.encode(pace)
-    if len(data) > RECORD_BYTES:  # the addresses of many demos; those that are asked now come again
-        data = _encoder.encode(Pace(next_slot=pace.next_slot))
+def _write(descriptor: int, state: RateState) -> None:
+    data = _encoder.encode(state)
+    if len(data) > RECORD_BYTES:  # the addresses of many demos; those in use will be added again
+        data = _encoder.encode(RateState(next_slot=state.next_slot))
     os.pwrite(descriptor, data.ljust(RECORD_BYTES), 0)

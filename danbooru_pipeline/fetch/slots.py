@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from danbooru_pipeline.fetch.rate_limiter import Pacer
+from danbooru_pipeline.fetch.rate_limiter import RateLimiter
 
 #: How often a busy slot is asked for again, in seconds.
 LOOK_SECONDS: Final = 0.02
@@ -24,23 +24,23 @@ class DownloadSlots:
 
     Args:
         paths: of the slots' files, one for each download; before their folder is there, nobody is held up.
-        pacer: waits, and says when the work is over.
+        limiter: waits, and says when the work is over.
     """
 
-    def __init__(self, paths: Sequence[Path], *, pacer: Pacer) -> None:
+    def __init__(self, paths: Sequence[Path], *, limiter: RateLimiter) -> None:
         # Those that this process does not hold, the one that it had last at the end: most likely nobody took it since.
         # Processes begin with different ones.
         self._free = random.sample(list(paths), len(paths))
         self._limited = bool(paths)
         self._lock = threading.Lock()
-        self._pacer = pacer
+        self._limiter = limiter
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
         """Hold a slot for the length of the block, waiting for one to become free.
 
         Raises:
-            RuntimeError: the pacer is closed.
+            RuntimeError: the limiter is closed.
         """
         if not self._limited:
             yield
@@ -66,7 +66,7 @@ class DownloadSlots:
                         return path, descriptor
             finally:
                 self._put_last(tried)
-            self._pacer.pause(LOOK_SECONDS)
+            self._limiter.pause(LOOK_SECONDS)
 
     def _next(self) -> Path | None:
         with self._lock:

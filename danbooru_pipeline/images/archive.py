@@ -1,18 +1,18 @@
-"""JPG originals as JPEG XL: a fifth smaller, and the same file comes back from it, byte for byte.
+"""JPG originals stored as JPEG XL: a fifth smaller, and the JPG can be restored byte for byte.
 
-JPEG XL keeps the coefficients of a JPEG and how they were coded, so nothing is decoded to pixels. Every file is turned
-back before it is taken; the encoder itself refuses what is cut off or rotten, and CMYK. Source of the figures:
-`benchmarks/images.py`.
+JPEG XL keeps the coefficients of a JPEG and how they were coded, so nothing is decoded to pixels. Every file is
+restored and compared before it is accepted; the encoder itself refuses truncated and corrupt files, and CMYK. Source of
+the figures: `benchmarks/images.py`.
 """
 
 import pylibjxl
 
-#: What made the bytes, for the ledger and the manifest.
+#: Name of the tool, for the ledger and the manifest.
 TOOL = "jpeg-xl"
 
 
 def archive_jpeg(data: bytes) -> bytes | None:
-    """A JPEG as JPEG XL that is smaller and gives back exactly these bytes; None when there is no such thing."""
+    """Encode a JPEG as JPEG XL; None unless that is smaller and restores exactly these bytes."""
     try:
         archived: bytes = pylibjxl.jpeg_to_jxl(data)
         restored: bytes = pylibjxl.jxl_to_jpeg(archived)
@@ -22,13 +22,13 @@ def archive_jpeg(data: bytes) -> bytes | None:
 
 
 def restore_jpeg(archived: bytes) -> bytes:
-    """The JPEG that was archived.
+    """Restore the JPEG that was archived.
 
     Raises:
-        ValueError: these bytes are damaged, or never were a JPEG.
+        ValueError: these bytes are damaged, or were not made from a JPEG.
     """
     try:
         restored: bytes = pylibjxl.jxl_to_jpeg(archived)
     except RuntimeError as error:
-        raise ValueError(f"no JPEG comes back from it: {error}") from error
+        raise ValueError(f"no JPEG can be restored from it: {error}") from error
     return restored

@@ -1,8 +1,8 @@
-"""Walk the boxes of an AVIF: frames, and whether the file is whole. Never raises, whatever the bytes are."""
+"""The boxes of an AVIF: how many frames it has, and whether it is whole. Never raises on any bytes."""
 
 from dataclasses import dataclass
 
-_MAX_BOXES = 1000  # at the top there are three to five
+_MAX_BOXES = 1000  # real files have three to five at the top level
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,8 +10,8 @@ class AvifWalk:
     """What the boxes say.
 
     Attributes:
-        frames: samples of an image sequence, None for a still picture.
-        truncated: the file stops inside a box.
+        frames: samples of an image sequence; None for a still picture.
+        truncated: whether the file ends inside a box.
     """
 
     frames: int | None
@@ -19,15 +19,15 @@ class AvifWalk:
 
 
 def walk_avif(data: bytes) -> AvifWalk:
-    """Follow the boxes at the top of the file."""
+    """Walk the boxes at the top level."""
     at = 0
     for _ in range(_MAX_BOXES):
         if at + 8 > len(data):
             break
         size = int.from_bytes(data[at : at + 4], "big")
-        if size == 1:  # the size follows, in 64 bits
+        if size == 1:  # a 64-bit size follows
             size = int.from_bytes(data[at + 8 : at + 16], "big")
-        if size == 0:  # up to the end of the file
+        if size == 0:  # the box runs to the end of the file
             at = len(data)
             break
         at += max(8, size)
@@ -35,7 +35,7 @@ def walk_avif(data: bytes) -> AvifWalk:
 
 
 def _frames(data: bytes) -> int | None:
-    """The count in the first sample size box of a sequence; the decoder only knows the still picture beside it."""
+    """The sample count in the first `stsz` box of a sequence; the decoder sees only the still picture beside it."""
     if data[8:12] != b"avis":
         return None
     at = data.find(b"stsz")

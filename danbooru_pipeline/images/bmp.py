@@ -1,6 +1,6 @@
-"""BMP, which libvips does not read: its header, and its pixels by Pillow with every other decoder shut out.
+"""BMP, which libvips does not read: its header, and its pixels decoded by Pillow with every other format disabled.
 
-Only pictures whose size was looked at before are decoded. Nothing here raises but `ValueError`.
+Callers check the size before they decode. Nothing here raises anything but `ValueError`.
 """
 
 import io
@@ -12,9 +12,9 @@ import numpy as np
 import pyvips
 from PIL import Image
 
-#: Our own limit is checked before anything is decoded; Pillow's warns from half of it on.
+#: Our own limit is checked before anything is decoded; Pillow's default would warn at half of that.
 Image.MAX_IMAGE_PIXELS = None
-#: libvips takes no longer side.
+#: The longest side that libvips accepts.
 _MAX_SIDE = 10_000_000
 
 
@@ -23,8 +23,8 @@ class BmpHeader:
     """What the two headers say.
 
     Attributes:
-        width, height: pixels; None when the file stops before them, or when they are none.
-        truncated: the file is shorter than it says.
+        width, height: in pixels; None if the file ends before them, or if they are not valid.
+        truncated: whether the file is shorter than its header says.
     """
 
     width: int | None
@@ -33,21 +33,21 @@ class BmpHeader:
 
 
 def read_bmp_header(data: bytes) -> BmpHeader:
-    """Look at the header."""
+    """Read the headers."""
     layout, at = ("<HH", 18) if data[14:18] == b"\x0c\0\0\0" else ("<ii", 18)
     if len(data) < at + struct.calcsize(layout):
         return BmpHeader(None, None, truncated=True)
     width, height = struct.unpack_from(layout, data, at)
-    height = abs(height)  # a negative height: the top row comes first
+    height = abs(height)  # negative when the rows run from top to bottom
     truncated = int.from_bytes(data[2:6], "little") > len(data)
     return BmpHeader(width, height, truncated) if width > 0 and height else BmpHeader(None, None, truncated)
 
 
 def decode_bmp(data: bytes) -> Any:
-    """The picture as a libvips image in memory, 8-bit RGB or RGBA.
+    """Decode to a libvips image in memory, 8-bit RGB or RGBA.
 
     Raises:
-        ValueError: it is damaged, or a kind of BMP that is not known.
+        ValueError: it is damaged, or a kind of BMP that Pillow does not know.
     """
     try:
         with Image.open(io.BytesIO(data), formats=("BMP",)) as image:

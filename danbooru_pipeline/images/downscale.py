@@ -1,7 +1,8 @@
-"""The 512px image of a picture: exactly square, the whole picture in the middle, never enlarged.
+"""The 512px image of a picture: exactly square, the whole picture centred in it, never enlarged.
 
-Always upright, sRGB and opaque, as a baseline JPEG without metadata: that is what trainers decode fastest and without
-surprise (baseline 4:4:4 1.16 ms, progressive 2.72 ms). A picture that cannot be shown rightly gives a `Reason`.
+Always upright, sRGB and opaque, and a baseline JPEG without metadata, since that is what training code decodes fastest
+and without surprises (baseline 4:4:4 1.16 ms, progressive 2.72 ms). A picture that cannot be rendered correctly gives a
+`Reason` instead.
 """
 
 import io
@@ -12,20 +13,18 @@ import numpy as np
 import pyvips
 from PIL import Image, ImageFile
 
-from danbooru_pipeline.images.background import Background, Pixels, choose_background
+from danbooru_pipeline.images.background import Pixels, choose_background
 from danbooru_pipeline.images.bmp import decode_bmp
 from danbooru_pipeline.images.inspect import Flag, ImageFacts
 from danbooru_pipeline.images.jpeg import decode_strictly
 from danbooru_pipeline.images.quality import judge_quality
+from danbooru_pipeline.images.settings import MAX_PIXELS, Background
 from danbooru_pipeline.images.signature import IMAGE_TYPES
 from danbooru_pipeline.outcomes import Reason
 
-#: The worst case takes 3.3 bytes a pixel (progressive and interlaced pictures), so this fits a worker's 2 GiB.
-MAX_PIXELS = 200_000_000
-
 _RGBA = 4
-_ON_ITS_SIDE = 5  # this EXIF orientation, and those after it
-_THIN = 16  # of a side with fewer pixels, rounding and the edges of blocks would show
+_FIRST_SIDEWAYS = 5  # EXIF orientations from here on swap width and height
+_THIN = 16  # a side with fewer pixels would show rounding and the edges of JPEG blocks
 _CMYK, _PROFILE = "cmyk", "icc-profile-data"
 _DAMAGE = frozenset({Flag.TRUNCATED, Flag.CORRUPT})
 
@@ -36,7 +35,7 @@ class Downscaled:
 
     Attributes:
         data: the JPEG.
-        background: what is behind it: ``white`` or ``black``.
+        background: ``white`` or ``black``.
         flags: values of `Quality`.
     """
 
@@ -55,7 +54,17 @@ def downscale_image(
     max_pixels: int = MAX_PIXELS,
     decoded: Pixels | None = None,
 ) -> Downscaled | Reason:
-    """Make the 512px image, or say why there is none. `decoded`: of a JPEG, where somebody read it strictly before."""
+    """Make the 512px image, or say why there is none.
+
+    Args:
+        data: the file.
+        facts: of that file.
+        size: side of the square in pixels.
+        quality: of the JPEG.
+        background: what is put behind a transparent picture.
+        max_pixels: larger pictures are not decoded.
+        decoded: pixels of a JPEG that was already decoded strictly, so it is not decoded twice.
+    """
     refusal = refuse(facts, max_pixels=max_pixels)
     if refusal is not None:
         return refusal
@@ -71,13 +80,13 @@ def downscale_image(
         return Reason.DAMAGED
     except pyvips.Error as error:
         if "out of memory" in str(error):
-            raise MemoryError(str(error)) from error  # says nothing about the picture
-        # What our strict decoder does not know, and libvips refuses too, need not be broken.
+            raise MemoryError(str(error)) from error  # not the picture's fault
+        # A JPEG that neither our strict decoder nor libvips knows is not necessarily damaged.
         return Reason.UNDECODABLE if Flag.UNUSUAL_JPEG in facts.flags else Reason.DAMAGED
 
 
 def refuse(facts: ImageFacts, *, max_pixels: int = MAX_PIXELS) -> Reason | None:
-    """Why there can be no 512px image, as far as the facts tell before anything is decoded."""
+    """Why there can be no 512px image, from the facts alone; None if nothing speaks against decoding."""
     if facts.file_type not in IMAGE_TYPES:
         return Reason.NOT_AN_IMAGE
     if facts.pages is not None and facts.pages > 1:
@@ -90,17 +99,17 @@ def refuse(facts: ImageFacts, *, max_pixels: int = MAX_PIXELS) -> Reason | None:
 
 
 def _shrink(data: bytes, facts: ImageFacts, *, size: int, decoded: Pixels | None = None) -> Any:
-    """The picture inside size × size: upright, 8-bit sRGB, perhaps with alpha; not computed yet.
+    """The picture scaled to fit size × size: upright, 8-bit sRGB, possibly with alpha. A lazy libvips image.
 
     Raises:
         ValueError: it is damaged.
-        pyvips.Error: the same, or it cannot be decoded.
+        pyvips.Error: it is damaged or cannot be decoded.
     """
-    # Converting costs 3.5x when there is nothing to convert from (measured; the pixels are the same).
+    # Without a profile, converting costs 3.5x and changes no pixel (measured).
     profile = {"output_profile": "srgb"} if facts.has_profile else {}
     source = _decode(data, facts, size=size, decoded=decoded)
     if source is None:
-        # As an argument, fail_on is ignored by thumbnail_buffer (libvips issue 5195): half a picture would pass.
+        # thumbnail_buffer ignores fail_on as an argument (libvips issue 5195), and would accept half a picture.
         image = pyvips.Image.thumbnail_buffer(
             data, size, height=size, size="down", option_string="[fail_on=truncated]", **profile
         )
@@ -113,10 +122,13 @@ def _shrink(data: bytes, facts: ImageFacts, *, size: int, decoded: Pixels | None
 
 
 def _decode(data: bytes, facts: ImageFacts, *, size: int, decoded: Pixels | None) -> Any:
-    """The picture where another decoder is better than libvips, whole or, of a JPEG, a part of its size; or None.
+    """Decode formats for which another decoder is better than libvips; a JPEG possibly at a fraction of its size.
 
-    libvips knows no BMP. It does not see bits that rotted near the end of a JPEG; the strict decoder does, in half of
-    the time, but does not know unusual kinds of JPEG.
+    libvips does not read BMP. It misses bit rot near the end of a JPEG; the strict decoder finds it in half the time,
+    but does not know unusual kinds of JPEG.
+
+    Returns:
+        None if libvips is to decode the file itself.
     """
     if facts.file_type == "bmp":
         return decode_bmp(data)
@@ -128,9 +140,9 @@ def _decode(data: bytes, facts: ImageFacts, *, size: int, decoded: Pixels | None
     if pixels is None:
         pixels = decode_strictly(data, scale=scale)
     if pixels is None:
-        raise ValueError("it is damaged")
+        raise ValueError("the JPEG is damaged")
     if is_cmyk:
-        return None  # libvips knows how the inks are meant
+        return None  # decoded only to prove that it is sound: libvips knows how to interpret the inks
     image = _image_of(pixels)
     if facts.orientation is not None:
         image.set_type(pyvips.GValue.gint_type, "orientation", facts.orientation)
@@ -141,35 +153,35 @@ def _decode(data: bytes, facts: ImageFacts, *, size: int, decoded: Pixels | None
 
 
 def _scale(facts: ImageFacts, size: int) -> int:
-    """By how much a JPEG may be made smaller while it is decoded: enough is left for a good filter, as in libvips."""
+    """How much a JPEG may be reduced during decoding; like libvips it leaves enough pixels for a good filter."""
     width, height = facts.width or 0, facts.height or 0
     shrink = max(width, height) / size
     return next((scale for scale in (8, 4, 2) if shrink >= 2 * scale and min(width, height) >= _THIN * scale), 1)
 
 
 def _fit(facts: ImageFacts, size: int) -> tuple[int, int]:
-    """Width and height of the upright picture inside size × size; from its own size, which no scale has rounded yet."""
+    """Width and height of the upright picture inside size × size, from the full size, before any scale rounded it."""
     width, height = facts.width or 1, facts.height or 1
-    if (facts.orientation or 1) >= _ON_ITS_SIDE:
+    if (facts.orientation or 1) >= _FIRST_SIDEWAYS:
         width, height = height, width
     shrink = max(1.0, max(width, height) / size)
     return max(1, round(width / shrink)), max(1, round(height / shrink))
 
 
 def _pixels_of(image: Any) -> Pixels:
-    """All pixels, computed once and not copied."""
+    """Compute all pixels, without a copy."""
     return np.frombuffer(image.write_to_memory(), np.uint8).reshape(image.height, image.width, image.bands)
 
 
 def _image_of(pixels: Pixels) -> Any:
-    """The same as an image again, without a copy."""
+    """Wrap pixels in a libvips image, without a copy."""
     height, width, bands = pixels.shape
     image = pyvips.Image.new_from_memory(pixels, width, height, bands, "uchar")
     return image.copy(interpretation="b-w" if bands == 1 else "srgb")
 
 
 def _place(pixels: Pixels, level: int, *, size: int) -> tuple[Image.Image, Pixels]:
-    """Centre on a square of the background; the square, and the part of it that is no padding."""
+    """Centre a picture on a square of the background. Returns the square, and the part of it that is not padding."""
     height, width, _ = pixels.shape
     top, left = (size - height) // 2, (size - width) // 2
     picture = Image.fromarray(pixels)
@@ -179,9 +191,9 @@ def _place(pixels: Pixels, level: int, *, size: int) -> tuple[Image.Image, Pixel
 
 
 def _encode(square: Image.Image, *, quality: int) -> bytes:
-    """Baseline, 4:4:4, optimal Huffman tables, no metadata: the same pixels as from libvips, at half of its time."""
+    """Encode as `FIXED` says: the same pixels as libvips, in half the time."""
     buffer = io.BytesIO()
-    # With optimal tables the encoder cannot pause; Pillow's own guess is too small for noise.
+    # With optimised tables the encoder needs the whole output in one buffer; Pillow's guess is too small for noise.
     ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 6 * square.width * square.height)
     square.save(buffer, "JPEG", quality=quality, subsampling="4:4:4", optimize=True)
     return buffer.getvalue()

@@ -1,6 +1,6 @@
-"""Walk the blocks of a GIF: where it really ends. Never raises, whatever the bytes are.
+"""The blocks of a GIF: where the file really ends. Never raises on any bytes.
 
-Decoders draw the part of a GIF that is there and say nothing of the rest.
+Decoders render a truncated GIF without an error.
 """
 
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
@@ -9,7 +9,7 @@ _MAX_BLOCKS = 1_000_000
 
 
 def gif_end(data: bytes) -> int | None:
-    """Offset after the trailer, None when the file stops before it."""
+    """Offset after the trailer; None if the file is truncated."""
     if len(data) < _HEADER_BYTES:
         return None
     at = _HEADER_BYTES + _table_bytes(data[10])
@@ -22,10 +22,10 @@ def gif_end(data: bytes) -> int | None:
         if kind == _EXTENSION:
             start = at + 2
         elif kind == _IMAGE and at + 9 < len(data):
-            start = at + 11 + _table_bytes(data[at + 9])  # the descriptor, its colours, the width of the first code
+            start = at + 11 + _table_bytes(data[at + 9])  # descriptor, colour table, width of the first code
         else:
             return None
-        end = _end_of_pieces(data, start)
+        end = _end_of_sub_blocks(data, start)
         if end is None:
             return None
         at = end
@@ -36,8 +36,8 @@ def _table_bytes(flags: int) -> int:
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _end_of_pieces(data: bytes, at: int) -> int | None:
-    """Offset after a chain of pieces, each with its length before it, that ends with an empty one."""
+def _end_of_sub_blocks(data: bytes, at: int) -> int | None:
+    """Offset after a chain of length-prefixed sub-blocks, which ends with an empty one."""
     while at < len(data):
         length = data[at]
         at += 1 + length

@@ -1,6 +1,6 @@
-"""Facts of a file that its header and its markers or chunks tell; no pixel is decoded.
+"""Facts of a file from its header and its markers or chunks; no pixel is decoded.
 
-Works for every file of a release: a film or an archive has a type and nothing else. Never raises on any bytes.
+Works for every file of a release; a video or an archive has a type and no other facts. Never raises on any bytes.
 """
 
 from dataclasses import dataclass, replace
@@ -15,13 +15,14 @@ from danbooru_pipeline.images.gif import gif_end
 from danbooru_pipeline.images.jpeg import walk_jpeg
 from danbooru_pipeline.images.png import walk_png
 from danbooru_pipeline.images.signature import sniff_type
+from danbooru_pipeline.images.webp import webp_end
 
-#: Types that libvips decodes here; every further one is a way in for attackers.
+#: Types that libvips may decode; every other decoder would add attack surface.
 _VIPS_TYPES = frozenset({"jpg", "png", "gif", "webp", "avif"})
 
 
 class Flag(StrEnum):
-    """Something about a file that the steps after must know."""
+    """A property of a file that later steps must know."""
 
     TRUNCATED = "truncated"
     TRAILING_DATA = "trailing_data"
@@ -36,14 +37,14 @@ class ImageFacts:
     """What a file is.
 
     Attributes:
-        file_type: by its first bytes; None when unknown.
-        width: pixels as stored, before the orientation is applied.
-        height: the same.
+        file_type: by its first bytes; None if unknown.
+        width: in pixels as stored, before the orientation is applied; None if unknown.
+        height: likewise.
         pages: frames of an animation, 1 for a still picture, None for anything else.
         alpha: whether there is transparency (a channel, or a transparent colour).
         color_space: as libvips names it: srgb, b-w, cmyk, rgb16, grey16, …
         has_profile: whether an ICC profile is embedded.
-        orientation: EXIF orientation 1-8, None when not given.
+        orientation: EXIF orientation 1-8; None without one.
         flags: values of `Flag`, in the order of its definition.
     """
 
@@ -64,7 +65,7 @@ class ImageFacts:
 
 
 def inspect_image(data: bytes) -> ImageFacts:
-    """Look at a file without decoding it."""
+    """Read a file's facts without decoding it."""
     file_type = sniff_type(data)
     if file_type == "bmp":
         return _inspect_bmp(data)
@@ -90,7 +91,7 @@ def inspect_image(data: bytes) -> ImageFacts:
 
 
 def compare_extension(facts: ImageFacts, ext: str) -> ImageFacts:
-    """Note when a file is of a known type that its name does not say; ``jpeg`` is a name of ``jpg``."""
+    """Add `WRONG_EXTENSION` if the type is known and differs from the extension; ``jpeg`` counts as ``jpg``."""
     named = "jpg" if ext == "jpeg" else ext
     if facts.file_type is None or facts.file_type == named:
         return facts
@@ -98,7 +99,7 @@ def compare_extension(facts: ImageFacts, ext: str) -> ImageFacts:
 
 
 def _structure(data: bytes, file_type: str) -> tuple[set[Flag], int | None]:
-    """Flags of the file's structure, and its frames where the decoder would not tell."""
+    """Flags of the file's structure, and its frame count where the decoder does not report it."""
     if file_type == "jpg":
         jpeg = walk_jpeg(data)
         return _end_flags(data, jpeg.end) | (set() if jpeg.usual else {Flag.UNUSUAL_JPEG}), None
@@ -108,7 +109,7 @@ def _structure(data: bytes, file_type: str) -> tuple[set[Flag], int | None]:
         found |= {Flag.CORRUPT} if png.corrupt else set()
         return found | ({Flag.APNG} if png.frames is not None else set()), png.frames
     if file_type == "webp":
-        return _end_flags(data, _webp_end(data)), None
+        return _end_flags(data, webp_end(data)), None
     if file_type == "gif":
         return _end_flags(data, gif_end(data)), None
     if file_type == "avif":
@@ -118,25 +119,19 @@ def _structure(data: bytes, file_type: str) -> tuple[set[Flag], int | None]:
 
 
 def _end_flags(data: bytes, end: int | None) -> set[Flag]:
-    """Whether the file stops before its end, or goes on after it."""
+    """Whether the file is truncated, or continues after its end."""
     if end is None:
         return {Flag.TRUNCATED}
     return {Flag.TRAILING_DATA} if end < len(data) else set()
 
 
-def _webp_end(data: bytes) -> int | None:
-    """Offset after the RIFF chunk, None when the file is shorter than it says."""
-    end = 8 + int.from_bytes(data[4:8], "little")
-    return end if end <= len(data) else None
-
-
 def _inspect_bmp(data: bytes) -> ImageFacts:
-    """Facts of the header; the picture itself is not opened."""
+    """Facts of the header; the picture itself is not decoded."""
     header = read_bmp_header(data)
     flags = (Flag.TRUNCATED.value,) if header.truncated else ()
     return ImageFacts("bmp", width=header.width, height=header.height, pages=1, color_space="srgb", flags=flags)
 
 
 def _header_int(image: Any, field: str) -> int | None:
-    """A number of the header, None when it is not there."""
+    """A number from the header; None if it is absent."""
     return int(image.get(field)) if image.get_typeof(field) else None

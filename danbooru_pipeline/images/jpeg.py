@@ -1,7 +1,7 @@
-"""The markers of a JPEG: its frame type, what metadata it carries, and where it really ends; and a strict decode.
+"""The markers of a JPEG (its frame type, its metadata, where it really ends), and a strict decode.
 
-Decoders draw half a JPEG without a word, and optimisers drop what comes after its end; both show in the markers.
-Bits that rotted show only in a strict decode. Nothing here raises, whatever the bytes are.
+Decoders render truncated JPEGs without an error, and optimisers drop what follows the end; the markers reveal both.
+Only a strict decode reveals bit rot. Nothing here raises on any bytes.
 """
 
 import re
@@ -22,14 +22,14 @@ _SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
 _NOT_A_FRAME = frozenset({0xC4, 0xC8, 0xCC})  # DHT, JPG and DAC sit between the frame markers
 _FRAMES = frozenset(range(0xC0, 0xD0)) - _NOT_A_FRAME
 _USUAL_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended and progressive, all of them Huffman
-#: EXIF, ICC, XMP, Photoshop, comments. JFIF (E0) and Adobe (EE) are written anew by every encoder, as the pixels need.
+#: EXIF, ICC, XMP, Photoshop, comments. JFIF (E0) and Adobe (EE) are left out: each encoder writes its own.
 _CARRIED = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
-#: What the decoder calls a file's colours, and what it turns them into; all others become RGB.
+#: Colour space of the file -> that of the decoded pixels, as the decoder names them; all others become RGB.
 _TARGETS = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}
 
 
 class Segment(NamedTuple):
-    """One marker with its content; a named tuple, since there are many."""
+    """One marker segment; a named tuple, since there are many. `start` and `end` are the offsets of its content."""
 
     marker: int
     start: int
@@ -41,9 +41,9 @@ class JpegWalk:
     """What the markers say.
 
     Attributes:
-        frame: the second byte of the SOF marker, None when there is none.
-        precision: bits of a sample, None without a frame.
-        end: offset after the EOI marker, None when the file stops before it.
+        frame: the second byte of the SOF marker; None without one.
+        precision: bits per sample; None without a frame.
+        end: offset after the EOI marker; None if the file is truncated.
     """
 
     frame: int | None
@@ -52,12 +52,12 @@ class JpegWalk:
 
     @property
     def usual(self) -> bool:
-        """Whether every decoder and the optimiser know this kind: 8 bit, Huffman, lossy."""
+        """Whether it is the kind that every decoder and the optimiser know: 8-bit, Huffman-coded, lossy."""
         return self.frame in _USUAL_FRAMES and self.precision == 8
 
 
 def segments_of(data: bytes) -> Iterator[Segment]:
-    """All markers from the one after SOI up to EOI; entropy-coded data are skipped."""
+    """All segments after SOI, up to and including EOI; entropy-coded data is skipped."""
     at = 2
     while at + 2 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
@@ -67,7 +67,7 @@ def segments_of(data: bytes) -> Iterator[Segment]:
             continue
         if marker == _EOI:
             yield Segment(marker, at + 2, at + 2)
-        if marker in (_EOI, _SOI, _TEM) or 0xD0 <= marker <= 0xD7:  # but for the end, out of place here
+        if marker in (_EOI, _SOI, _TEM) or 0xD0 <= marker <= 0xD7:  # all but EOI are out of place here
             return
         end = at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
         if end > len(data):
@@ -82,7 +82,7 @@ def segments_of(data: bytes) -> Iterator[Segment]:
 
 
 def walk_jpeg(data: bytes) -> JpegWalk:
-    """Follow the markers from SOI to EOI."""
+    """Walk the markers from SOI to EOI."""
     frame = precision = end = None
     for segment in segments_of(data):
         if frame is None and segment.marker in _FRAMES and segment.end > segment.start:
@@ -93,16 +93,16 @@ def walk_jpeg(data: bytes) -> JpegWalk:
 
 
 def carried_segments(data: bytes) -> list[tuple[int, bytes]]:
-    """Marker and content of all metadata, sorted, so that two files can be compared."""
+    """Marker and content of all metadata segments, sorted, so that two files can be compared."""
     return sorted((s.marker, data[s.start : s.end]) for s in segments_of(data) if s.marker in _CARRIED)
 
 
 def decode_strictly(data: bytes, *, scale: int = 1) -> npt.NDArray[np.uint8] | None:
-    """All pixels in the file's own colours, or None when the decoder finds anything amiss (cut off, rotten).
+    """Decode all pixels in the file's own colours; None if the decoder warns of anything (truncation, bit rot).
 
     Args:
         data: the file.
-        scale: 1, 2, 4 or 8: sides are divided by it and rounded up. All entropy-coded data are read at any scale.
+        scale: 1, 2, 4 or 8; the sides are divided by it and rounded up. All entropy-coded data is read at any scale.
 
     Returns:
         Height × width × 3 (RGB), 1 (grey) or 4 (CMYK, as stored).

@@ -1,8 +1,8 @@
-"""Make a PNG or JPG smaller without changing it: what every decoder sees is proven equal before new bytes are taken.
+"""Lossless optimisation of PNG and JPG: new bytes are kept only if they are proven to decode to the same picture.
 
-Gates before (whole, usual, nothing after the end), the optimiser, proof after; in any doubt the original bytes stay.
-PNG: oxipng 9 level 2 saves 3 points more than ``optipng -o2`` at a third of its CPU. JPG: mozjpeg saves twice what
-jpegoptim does, and reading the file strictly before and after costs less than a third of it.
+First the checks (whole, of a usual kind, nothing after the end), then the optimiser, then the proof; in any doubt the
+original bytes stay. PNG: oxipng 9 level 2 saves 3 points more than ``optipng -o2`` at a third of its CPU. JPG: mozjpeg
+saves twice what jpegoptim does, and the strict decodes before and after cost less than a third of it.
 """
 
 from dataclasses import dataclass, field, replace
@@ -21,15 +21,15 @@ from danbooru_pipeline.images.jpeg import carried_segments, decode_strictly
 from danbooru_pipeline.images.png import carried_chunks, is_colored
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 
-#: Above this a picture is left as it is. oxipng holds three rasters and aborts the process when it gets no memory:
-#: 16-bit RGBA of this size takes 1.2 GB of a worker's 2. At 0.7 s/MP it is also a third of the time limit.
+#: Larger pictures are left as they are. oxipng holds three rasters, and aborts the process when it runs out of memory:
+#: 16-bit RGBA of this size takes 1.2 GB of a worker's 2. At 0.7 s/MP it also takes a third of the time limit.
 MAX_OPTIMIZED_PIXELS = 50_000_000
 
 _SIXTEEN_BIT_SPACES = frozenset({"rgb16", "grey16"})
 
 
 class Kept(StrEnum):
-    """Why the original bytes stayed."""
+    """Why the original bytes were kept."""
 
     WRONG_TYPE = "wrong_type"
     TRUNCATED = "truncated"
@@ -42,8 +42,8 @@ class Kept(StrEnum):
     NOT_IDENTICAL = "not_identical"
 
 
-#: What a flag means for the optimiser. APNG: the decoder shows one frame, so the others could not be proven equal.
-_GATES = {
+#: Flags that rule out optimisation. APNG: the decoder shows one frame, so the others could not be proven equal.
+_RULED_OUT = {
     Flag.TRUNCATED: Kept.TRUNCATED,
     Flag.CORRUPT: Kept.CORRUPT,
     Flag.TRAILING_DATA: Kept.TRAILING_DATA,
@@ -54,14 +54,14 @@ _GATES = {
 
 @dataclass(frozen=True, slots=True)
 class Optimized:
-    """Bytes to keep.
+    """The outcome of optimisation.
 
     Attributes:
-        data: smaller bytes, or the very bytes that were given.
-        tool: what made them; None when they are the given ones.
-        ext: extension that they need, when it is another one than that of the given ones.
-        kept: a value of `Kept` when they are the given ones.
-        pixels: of a JPEG that was decoded strictly on the way, so that nobody needs to do it again.
+        data: the smaller bytes, or the original ones.
+        tool: what made the smaller bytes; None if the original ones were kept.
+        ext: extension that the smaller bytes need, if it is not the original one.
+        kept: why the original bytes were kept, a value of `Kept`; None if they were not.
+        pixels: of a JPEG that was strictly decoded on the way, so it is not decoded twice.
     """
 
     data: bytes
@@ -74,10 +74,10 @@ class Optimized:
 def optimize_image(
     data: bytes, facts: ImageFacts, *, png_level: int = 2, archive: bool = False, max_pixels: int = MAX_OPTIMIZED_PIXELS
 ) -> Optimized:
-    """Optimise a PNG or JPG losslessly, or say why its bytes stay; with `archive` a JPG becomes JPEG XL if it can."""
+    """Optimise a PNG or JPG losslessly, or say why its bytes are kept; `archive` tries JPEG XL first for a JPG."""
     if facts.file_type not in {"png", "jpg"}:
         return Optimized(data, kept=Kept.WRONG_TYPE)
-    for flag, kept in _GATES.items():
+    for flag, kept in _RULED_OUT.items():
         if flag in facts.flags:
             return Optimized(data, kept=kept)
     if facts.pixels == 0:
@@ -103,7 +103,7 @@ def _archive_jpeg(data: bytes) -> Optimized | None:
 
 def _recode_jpeg(data: bytes, before: Pixels) -> Optimized:
     try:
-        # The default strips all metadata, ICC profile and orientation with it: visible damage.
+        # The default strips all metadata, including ICC profile and orientation, which damages the picture visibly.
         smaller = mozjpeg.optimize(data, copy=mozjpeg.COPY_MARKERS.ALL)
     except ValueError:
         return Optimized(data, kept=Kept.REFUSED)
@@ -122,7 +122,7 @@ def _optimize_png(data: bytes, facts: ImageFacts, *, level: int) -> Optimized:
         return Optimized(data, kept=Kept.REFUSED)
     if len(smaller) >= len(data):
         return Optimized(data, kept=Kept.LARGER)
-    # bKGD goes when the colour type changes (2 of 59 files); a profile only fits its own kind of picture.
+    # bKGD is lost when the colour type changes (2 of 59 files); a profile fits only its own colour type.
     carried = carried_chunks(data) == carried_chunks(smaller)
     fits = not facts.has_profile or is_colored(data) == is_colored(smaller)
     if not (carried and fits and _same_pixels(data, smaller)):
@@ -131,7 +131,7 @@ def _optimize_png(data: bytes, facts: ImageFacts, *, level: int) -> Optimized:
 
 
 def _run_oxipng(data: bytes, *, level: int, keep_depth: bool) -> bytes | None:
-    """The optimiser's bytes, None when it refuses; ``interlace=None`` keeps an interlaced picture so."""
+    """The optimiser's bytes; None if it refuses. ``interlace=None`` keeps the interlacing as it is."""
     try:
         smaller: bytes = oxipng.optimize_from_memory(
             data, level=level, interlace=None, bit_depth_reduction=not keep_depth
@@ -139,7 +139,7 @@ def _run_oxipng(data: bytes, *, level: int, keep_depth: bool) -> bytes | None:
     except oxipng.PngError:
         return None
     except BaseException as error:
-        # A panic in Rust arrives as pyo3's PanicException, which is no Exception and cannot be imported.
+        # A Rust panic arrives as pyo3's PanicException, a BaseException that cannot be imported.
         if type(error).__name__ != "PanicException":
             raise
         return None
@@ -147,7 +147,7 @@ def _run_oxipng(data: bytes, *, level: int, keep_depth: bool) -> bytes | None:
 
 
 def _same_pixels(first: bytes, second: bytes) -> bool:
-    """Whether two PNGs show the same, colour under full transparency included. Both are streamed, none is held."""
+    """Whether two PNGs have equal pixels, including colour under full transparency. Both are streamed, not held."""
     a, b = _open(first), _open(second)
     if (a.width, a.height, a.format) != (b.width, b.height, b.format):
         return False
@@ -164,7 +164,7 @@ def _open(data: bytes) -> Any:
 
 
 def _as_rgba(image: Any) -> Any:
-    """Four bands of the same depth: grey becomes three equal bands, no alpha becomes full alpha; both exact."""
+    """Expand to RGBA of the same depth: grey becomes three equal bands, no alpha becomes full alpha; both exact."""
     deep = image.format == "ushort"
     image = image.colourspace("rgb16" if deep else "srgb")
     return image if image.hasalpha() else image.bandjoin(65535 if deep else 255)

@@ -1,6 +1,6 @@
-"""Walk the chunks of a PNG: frames, checksums, and where it really ends. Never raises, whatever the bytes are.
+"""The chunks of a PNG: frames, checksums, and where the file really ends. Never raises on any bytes.
 
-Decoders do not miss the last chunk, optimisers drop what follows it, and neither tells about animation.
+Decoders do not miss the last chunk, optimisers drop what follows it, and neither reports an animation.
 """
 
 import zlib
@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-_MAX_CHUNKS = 200_000  # real files have some hundred; a file of empty chunks must not cost seconds
+_MAX_CHUNKS = 200_000  # real files have a few hundred; a file of empty chunks must not cost seconds
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
-#: Chunks whose content is the picture; all others are carried along and must survive byte for byte.
+#: Chunks that make up the picture; all others are metadata and must survive byte for byte.
 _PICTURE = _CRITICAL | {b"tRNS"}
 _MAX_PROFILE_BYTES = 16 * 2**20
 
 
 class Chunk(NamedTuple):
-    """One chunk; a named tuple, since there are many."""
+    """One chunk; a named tuple, since there are many. `start` is the offset of its content."""
 
     name: bytes
     start: int
@@ -24,7 +24,7 @@ class Chunk(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Offset after the checksum."""
+        """Offset after its checksum."""
         return self.start + self.length + 4
 
 
@@ -33,9 +33,9 @@ class PngWalk:
     """What the chunks say.
 
     Attributes:
-        frames: frames that an APNG announces, None for a plain PNG.
-        corrupt: a chunk that the picture depends on fails its checksum.
-        end: offset after IEND, None when the file stops before it.
+        frames: frame count that an APNG declares; None for a plain PNG.
+        corrupt: whether a critical chunk fails its checksum.
+        end: offset after IEND; None if the file is truncated.
     """
 
     frames: int | None
@@ -59,7 +59,7 @@ def chunks_of(data: bytes) -> Iterator[Chunk]:
 
 
 def walk_png(data: bytes) -> PngWalk:
-    """Follow the chunks from IHDR to IEND, checking the sums of those that carry the picture."""
+    """Walk the chunks from IHDR to IEND, and check the checksums of the critical ones."""
     frames = end = None
     corrupt = seen_data = False
     view = memoryview(data)
@@ -68,7 +68,7 @@ def walk_png(data: bytes) -> PngWalk:
         if chunk.name in _CRITICAL:
             stored = int.from_bytes(view[chunk.end - 4 : chunk.end], "big")
             corrupt |= zlib.crc32(view[chunk.start - 4 : chunk.end - 4]) != stored
-        if chunk.name == b"acTL" and len(body) == 8 and not seen_data:  # after IDAT it has no meaning
+        if chunk.name == b"acTL" and len(body) == 8 and not seen_data:  # it is void after IDAT
             frames = int.from_bytes(body[:4], "big")
         elif chunk.name == b"IEND":
             end = chunk.end
@@ -77,12 +77,12 @@ def walk_png(data: bytes) -> PngWalk:
 
 
 def is_colored(data: bytes) -> bool:
-    """Whether the header announces colour (RGB or a palette) rather than grey."""
+    """Whether the header declares colour (RGB or a palette) rather than grey."""
     return bool(data[25] & 2)
 
 
 def carried_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Name and content of every chunk beside the picture, sorted, so that two files can be compared."""
+    """Name and content of every metadata chunk, sorted, so that two files can be compared."""
     found = []
     for chunk in chunks_of(data):
         if chunk.name not in _PICTURE:
@@ -92,7 +92,7 @@ def carried_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _inflated_profile(body: bytes) -> bytes:
-    """The profile itself, since an optimiser may compress it anew; bytes that do not inflate stand for themselves."""
+    """An iCCP chunk with its profile inflated, since an optimiser may recompress it; unchanged if that fails."""
     name, separator, packed = body.partition(b"\0")
     inflate = zlib.decompressobj()
     try:

@@ -1,7 +1,7 @@
-"""Runs image jobs in processes of their own, so that no picture can take more with it than its own job.
+"""Runs image jobs in worker processes, so that no picture can harm more than its own job.
 
 Decoders crash, run out of memory and hang. Each worker is one process at the end of one pipe, driven by one thread:
-after any trouble it is killed, and the next job starts a new one. Workers share nothing that a dying one could leave
+after any failure it is killed, and the next job starts a new one. Workers share nothing that a dying one could leave
 locked.
 """
 
@@ -15,20 +15,20 @@ from types import TracebackType
 from typing import Self
 
 from danbooru_pipeline.errors import StoreError
-from danbooru_pipeline.images.step import ImageJob, ImageResult, run_image_job
+from danbooru_pipeline.images.job import ImageJob, ImageResult, run_image_job
 from danbooru_pipeline.images.worker import serve
 from danbooru_pipeline.outcomes import Reason
 
-#: For the start of a process, on a machine that may be busy; a job's own time begins after it.
+#: Time-out for starting a process on a busy machine; a job's own time-out begins after that.
 _START_SECONDS = 120.0
 
 
 class ImagePool:
-    """A number of worker processes that take jobs. Use it as a context manager, which waits for all of them.
+    """A fixed number of worker processes. Use it as a context manager, which waits for all jobs.
 
-    Workers start with their first job. A job whose worker dies or is too slow is tried once more, with no other retry
-    beside it; after that its result says so, and the original stays as it is. Trouble with reading and writing
-    (`OSError`) is not the picture's fault: the future raises it.
+    Workers start with their first job. A job whose worker dies or times out is retried once, one such retry at a time;
+    if that fails too, its result says so, and the original stays as it is. An `OSError` while reading or writing is not
+    the picture's fault: the future raises it.
     """
 
     def __init__(
@@ -39,15 +39,17 @@ class ImagePool:
         timeout_seconds: float = 120,
         run: Callable[[ImageJob], ImageResult] = run_image_job,
     ) -> None:
-        """`run` is what a worker does with a job: a function that can be imported by name."""
+        """`run` is what a worker calls with a job; it must be importable by name."""
         self._run = run
         self._timeout_seconds = timeout_seconds
         self._memory_limit_bytes = memory_limit_bytes
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="image-worker")
-        self._own = threading.local()  # a thread's worker
-        self._workers: set[_Worker] = set()
+        self._this_thread = threading.local()  # .worker: the worker that this thread drives
+        self._workers: set[_Worker] = set()  # guarded by _lock
         self._lock = threading.Lock()
-        self._retry_alone = threading.Lock()
+        self._retry_lock = threading.Lock()
+        # Set once, under _lock. Threads read it without the lock, and only after their worker failed: `_stop` sets it
+        # before it kills workers, so none of them can miss it.
         self._stopped = False
 
     def submit(self, job: ImageJob) -> Future[ImageResult]:
@@ -60,7 +62,7 @@ class ImagePool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Wait for all jobs; after an error, drop what is queued and end what runs."""
+        """Wait for all jobs; after an error, cancel queued jobs and kill running ones."""
         try:
             if kind is None:
                 self._threads.shutdown(wait=True)
@@ -70,18 +72,18 @@ class ImagePool:
     def _work(self, job: ImageJob) -> ImageResult:
         outcome = self._attempt(job)
         if isinstance(outcome, Reason):
-            with self._retry_alone:
+            with self._retry_lock:
                 outcome = self._attempt(job)
-        return _left_alone(job, outcome) if isinstance(outcome, Reason) else outcome
+        return _unprocessed(job, outcome) if isinstance(outcome, Reason) else outcome
 
     def _attempt(self, job: ImageJob) -> ImageResult | Reason:
-        """One try in this thread's worker; whatever goes wrong there, the next try gets a new worker."""
+        """Run a job once in this thread's worker; if anything goes wrong there, the next attempt gets a new worker."""
         worker = self._idle_worker()
         try:
-            outcome = worker.do(job, self._timeout_seconds)
+            outcome = worker.run(job, self._timeout_seconds)
         except TimeoutError:
             reason = Reason.WORKER_TIMEOUT
-        except (EOFError, OSError):  # the other end of the pipe is gone
+        except (EOFError, OSError):  # the process died
             reason = Reason.WORKER_CRASHED
         else:
             if isinstance(outcome, OSError):
@@ -93,13 +95,13 @@ class ImagePool:
         return reason
 
     def _idle_worker(self) -> "_Worker":
-        """This thread's worker, a new one if there is none or if somebody has killed it."""
-        worker: _Worker | None = getattr(self._own, "worker", None)
-        if worker is not None and not worker.is_waiting():
+        """This thread's worker; a new one if it has none, or if it was killed."""
+        worker: _Worker | None = getattr(self._this_thread, "worker", None)
+        if worker is not None and not worker.is_idle():
             self._discard(worker)
             worker = None
         if worker is None:
-            worker = self._own.worker = self._start_worker()
+            worker = self._this_thread.worker = self._start_worker()
         return worker
 
     def _start_worker(self) -> "_Worker":
@@ -108,20 +110,20 @@ class ImagePool:
                 raise CancelledError
             worker = _Worker(self._run, self._memory_limit_bytes)
             self._workers.add(worker)
-        trouble = worker.wait_for_start()
-        if trouble is None:
+        problem = worker.wait_for_start()
+        if problem is None:
             return worker
         self._discard(worker)
         if self._stopped:
             raise CancelledError
         raise StoreError(
-            f"image workers do not start here ({trouble}); raise the memory limit or check that "
+            f"image workers do not start here ({problem}); raise the memory limit or check that "
             "libvips loads: python -c 'import pyvips'"
         )
 
     def _discard(self, worker: "_Worker") -> None:
-        self._own.worker = None
-        with self._lock:  # first, since `_stop` kills what it finds here, and a buried one cannot be killed
+        self._this_thread.worker = None
+        with self._lock:  # first, since `_stop` kills what it finds here, and a reaped process cannot be killed
             self._workers.discard(worker)
         worker.kill()
         worker.reap()
@@ -130,7 +132,7 @@ class ImagePool:
         with self._lock:
             self._stopped = True
             for worker in self._workers:
-                worker.kill()  # which wakes the thread that waits for it
+                worker.kill()  # wakes the thread that waits for it
         self._threads.shutdown(wait=True, cancel_futures=True)
         for worker in self._workers:
             worker.reap()
@@ -138,56 +140,57 @@ class ImagePool:
 
 
 class _Worker:
-    """A process that does one job after another, and our end of the pipe to it."""
+    """A process that runs one job after another, and our end of the pipe to it."""
 
     def __init__(self, run: Callable[[ImageJob], ImageResult], memory_limit_bytes: int) -> None:
-        context = get_context("spawn")  # forking a process that has threads can deadlock, and warns from 3.12 on
+        context = get_context("spawn")  # forking a process with threads can deadlock, and warns since 3.12
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, run, memory_limit_bytes, os.getpid()), daemon=True)
+        limits = {"memory_limit_bytes": memory_limit_bytes, "parent": os.getpid()}
+        self._process = context.Process(target=serve, args=(theirs, run), kwargs=limits, daemon=True)
         self._process.start()
-        theirs.close()  # else the end of the process would not be the end of the pipe
+        theirs.close()  # or the pipe would stay open when the process ends
 
     def wait_for_start(self) -> str | None:
-        """What keeps it from starting; None when it has started."""
+        """Why it cannot start; None once it has started."""
         try:
             if not self._pipe.poll(_START_SECONDS):
                 return f"not within {_START_SECONDS:.0f} s"
-            trouble: str | None = self._pipe.recv()
+            problem: str | None = self._pipe.recv()
         except (EOFError, OSError):
             self._process.join()
             return f"exit code {self._process.exitcode}"
-        return trouble
+        return problem
 
-    def is_waiting(self) -> bool:
-        """Whether it waits for a job; a dead one has ended its pipe."""
+    def is_idle(self) -> bool:
+        """Whether it waits for a job; the pipe of a dead one is at its end."""
         return not self._pipe.poll()
 
-    def do(self, job: ImageJob, seconds: float) -> ImageResult | OSError:
-        """Its result, or its trouble with files.
+    def run(self, job: ImageJob, timeout_seconds: float) -> ImageResult | OSError:
+        """Run a job. Returns its result, or the error with which it read or wrote files.
 
         Raises:
             TimeoutError: it took too long.
-            EOFError, OSError: it died.
+            EOFError, OSError: the process died.
         """
         self._pipe.send(job)
-        if not self._pipe.poll(seconds):
+        if not self._pipe.poll(timeout_seconds):
             raise TimeoutError
         outcome: ImageResult | OSError = self._pipe.recv()
         return outcome
 
     def kill(self) -> None:
-        """End it, whatever it does; any thread may."""
+        """Kill the process, whatever it does; any thread may call this."""
         self._process.kill()
 
     def reap(self) -> None:
-        """After `kill`: wait for its end and close the pipe; only one thread may."""
+        """After `kill`: wait for the process to end, and close the pipe; only one thread may call this."""
         self._process.join()
         self._process.close()
         self._pipe.close()
 
 
-def _left_alone(job: ImageJob, reason: Reason) -> ImageResult:
-    """The result of a job that ended its worker twice: the original as it is, and no 512px image."""
+def _unprocessed(job: ImageJob, reason: Reason) -> ImageResult:
+    """The result of a job that killed its worker twice: the original unchanged, and no 512px image."""
     with job.source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.tell()

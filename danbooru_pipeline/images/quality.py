@@ -1,6 +1,6 @@
-"""Warnings to those who train on 512px images: there is hardly anything in this one.
+"""Warnings for people who train on 512px images: this one has hardly any content.
 
-Judged on the picture as it is shown, without its padding. A warning never keeps an image out; choosing is theirs.
+They judge the picture as rendered, without its padding. A warning never excludes an image; users decide.
 """
 
 from enum import StrEnum
@@ -10,16 +10,16 @@ import numpy as np
 
 from danbooru_pipeline.images.background import Pixels
 
-#: Pixels looked at: every second one of every second row, which costs a quarter and decides the same.
+#: Every second pixel of every second row is sampled, which costs a quarter and decides the same.
 _STEP: Final = 2
 _SHARE: Final = 0.99
 _WHITE, _BLACK = 240, 15
-#: Cells of 16 × 16 × 16 values that a colour falls into; this few of them hold nearly all pixels of an empty picture.
+#: Colours are counted in bins of 16 × 16 × 16 values; so few bins hold nearly all pixels of an empty picture.
 _FEW_CELLS: Final = 2
 
 
 class Quality(StrEnum):
-    """Why an image may be of little use."""
+    """Why an image may be of little use for training."""
 
     FEW_COLORS = "few_colors"
     NEARLY_WHITE = "nearly_white"
@@ -28,8 +28,8 @@ class Quality(StrEnum):
 
 
 def judge_quality(pixels: Pixels, *, empty_alpha: bool) -> tuple[str, ...]:
-    """Warnings about a small picture without alpha; `empty_alpha`: nothing of it was visible."""
-    # One array a channel: the same along the short last axis takes ten times as long.
+    """Warnings about a small picture without alpha. `empty_alpha`: every pixel of the original was transparent."""
+    # One array per channel: reducing along the short last axis takes ten times as long.
     red, green, blue = (pixels[::_STEP, ::_STEP, channel] for channel in range(3))
     cells = (red >> 4).astype(np.uint16) << 8 | (green >> 4).astype(np.uint16) << 4 | blue >> 4
     counts = np.sort(np.bincount(cells.ravel(), minlength=_FEW_CELLS))

@@ -1,4 +1,4 @@
-"""A contact sheet: some 512px images side by side, small enough to be shown in a log."""
+"""A contact sheet: some 512px images side by side, small enough for a log entry."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,14 +7,14 @@ from typing import Any, Final
 import pyvips
 
 COLUMNS: Final = 4
-#: At most this many pictures, so that a sheet stays below some 50 KB, and its width fits the dialog that shows it.
+#: Most pictures on a sheet, so that it stays below about 50 KB and fits the width of the dialog that shows it.
 PICTURES: Final = 12
 _TILE: Final = 108
 _GAP: Final = 2
 
 
 def make_contact_sheet(images: Sequence[Path]) -> bytes | None:
-    """A JPEG of up to `PICTURES` of our own 512px images, evenly chosen; None when there is none to show."""
+    """A JPEG of up to `PICTURES` of our own 512px images, evenly chosen; None if none can be read."""
     step = max(1, -(-len(images) // PICTURES))
     tiles = [tile for tile in map(_tile, images[::step]) if tile is not None]
     if not tiles:
@@ -25,7 +25,7 @@ def make_contact_sheet(images: Sequence[Path]) -> bytes | None:
 
 
 def _tile(path: Path) -> Any:
-    """One picture, None when it cannot be read: a sheet is no check, and must not end a run."""
+    """One picture; None if it cannot be read, since a sheet is not a check and must not stop a run."""
     try:
         return pyvips.Image.thumbnail(str(path), _TILE, height=_TILE).copy_memory()
     except pyvips.Error:

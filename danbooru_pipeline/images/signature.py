@@ -1,15 +1,15 @@
-"""What kind of file some bytes are, by their first bytes alone; names and servers' headers are not believed.
+"""File types by their magic bytes alone; names and HTTP headers are not trusted.
 
-The answer is one of the extensions of a release, in one spelling (never ``jpeg``), or None.
+A type is one of the extensions of a release, in one spelling (never ``jpeg``), or None.
 """
 
 from collections.abc import Callable
 
-#: Types that are pictures; everything else never gets a 512px image.
+#: Types that are pictures; nothing else gets a 512px image.
 IMAGE_TYPES = frozenset({"jpg", "png", "gif", "webp", "avif", "bmp"})
 
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
-#: Pictures in the same container that releases do not know.
+#: Pictures in the same container that are not part of a release.
 _OTHER_STILL_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"jxl ", b"crx "}
 )
@@ -36,7 +36,7 @@ _PREFIXES: tuple[tuple[bytes, str], ...] = (
 
 
 def sniff_type(data: bytes) -> str | None:
-    """The type of `data`, or None when nothing is recognised."""
+    """The type of `data`; None if it is not recognised."""
     for prefix, file_type in _PREFIXES:
         if data.startswith(prefix):
             return file_type
@@ -48,7 +48,7 @@ def sniff_type(data: bytes) -> str | None:
 
 
 def _riff(data: bytes) -> str | None:
-    """RIFF names its content in bytes 8 to 11."""
+    """RIFF has the type of its content in bytes 8 to 11."""
     if data[:4] != b"RIFF":
         return None
     return {b"WEBP": "webp", b"AVI ": "avi"}.get(data[8:12])
@@ -71,7 +71,7 @@ def iso_brands(data: bytes) -> tuple[bytes, ...]:
 
 
 def _bmp(data: bytes) -> str | None:
-    """Two letters are too little to go by, so the size of the second header must be a known one as well."""
+    """Two letters prove too little, so the size of the second header must be a known one too."""
     return (
         "bmp" if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in {12, 40, 52, 56, 64, 108, 124} else None
     )
@@ -83,7 +83,7 @@ def _mpeg_audio(data: bytes) -> str | None:
 
 
 def _html(data: bytes) -> str | None:
-    """Error pages that were saved as files."""
+    """Error pages that were saved in place of files."""
     return "html" if data[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_HTML_STARTS) else None
 
 

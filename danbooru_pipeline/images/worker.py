@@ -1,4 +1,4 @@
-"""What a worker process does: bounds itself, locks down the decoders, ties its life to ours; then job after job.
+"""The main loop of a worker process: limit memory, lock down the decoders, die with the parent, then run jobs.
 
 Runs inside worker processes only.
 """
@@ -11,17 +11,17 @@ from multiprocessing.connection import Connection
 
 import pyvips
 
-from danbooru_pipeline.images.step import ImageJob, ImageResult
+from danbooru_pipeline.images.job import ImageJob, ImageResult
 from danbooru_pipeline.io.processes import die_with, keep_freed_memory, leave_signals_to_parent
 
-#: The only decoders a worker has. All others (SVG, TIFF, CSV, …) are ways in that no release needs.
+#: The only decoders a worker has. All others (SVG, TIFF, CSV, …) would be attack surface that no release needs.
 _LOADERS = ("Jpeg", "Png", "Nsgif", "Webp", "Heif")
 
 
-def serve(pipe: Connection, run: Callable[[ImageJob], ImageResult], memory_limit_bytes: int, parent: int) -> None:
-    """Say what keeps this process from working (None: nothing), then do jobs until the pipe is closed.
+def serve(pipe: Connection, run: Callable[[ImageJob], ImageResult], *, memory_limit_bytes: int, parent: int) -> None:
+    """Send why this process cannot start (None if it can), then run jobs until the pipe is closed.
 
-    A job's trouble with files is an answer too; any other error ends the process, which is what it says to the pool.
+    A job's `OSError` is sent as its answer; any other error ends the process, which the pool notices.
     """
     try:
         start_worker(memory_limit_bytes, parent)
@@ -43,27 +43,27 @@ def serve(pipe: Connection, run: Callable[[ImageJob], ImageResult], memory_limit
 
 
 def start_worker(memory_limit_bytes: int, parent: int) -> None:
-    """Prepare this process for images."""
+    """Set this process's limits, its lifetime and its decoders."""
     die_with(parent)
     leave_signals_to_parent()
     resource.setrlimit(resource.RLIMIT_AS, (memory_limit_bytes, memory_limit_bytes))
     keep_freed_memory()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a decoder that aborts leaves no 2 GiB core file
-    os.environ["RAYON_NUM_THREADS"] = "1"  # read by oxipng at its first call; one process a core is all we want
-    logging.getLogger("pyvips").setLevel(logging.CRITICAL)  # what decoders mutter about files is told by the outcome
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # so a decoder that aborts leaves no 2 GiB core file
+    os.environ["RAYON_NUM_THREADS"] = "1"  # oxipng reads it at its first call; one process per core is enough
+    logging.getLogger("pyvips").setLevel(logging.CRITICAL)  # the outcome says what decoders log about a file
     pyvips.concurrency_set(1)
     pyvips.cache_set_max(0)
     allow_loaders()
 
 
 def allow_loaders() -> None:
-    """Block every decoder of libvips, then allow ours."""
+    """Block all decoders of libvips, then allow ours."""
     pyvips.operation_block_set("VipsForeignLoad", True)  # noqa: FBT003 - the library's signature
     for name in _LOADERS:
         pyvips.operation_block_set(f"VipsForeignLoad{name}", False)  # noqa: FBT003
 
 
 def try_decoders() -> None:
-    """Encode and decode something: fails where no picture could succeed."""
+    """Encode and decode a picture: fails where no job could succeed."""
     data = pyvips.Image.black(512, 512).jpegsave_buffer()
     pyvips.Image.new_from_buffer(data, "").copy_memory()

@@ -1,6 +1,6 @@
-"""What an operator wants to know before a long build, and first when something is odd. Each question, one finding.
+"""Checks an operator runs before a long build, or when something looks wrong. One finding per check.
 
-Changes nothing but a few bytes in a temporary folder of the root, which are gone when it ends.
+It writes nothing but a few bytes in a temporary folder of the root, which it removes.
 """
 
 import os
@@ -30,17 +30,17 @@ from danbooru_pipeline.progress import human_bytes
 from danbooru_pipeline.settings import PREFIX, Settings
 from danbooru_pipeline.years import cutoff, finished_years
 
-#: libvips loaders that 512px images are made with.
+#: libvips loaders that 512px images need.
 LOADERS: Final = ("jpegload", "pngload", "gifload", "webpload", "heifload")
-#: A file of the store and its name in a release need an inode; fewer free ones than this will not last a year.
+#: Fewer free inodes than this will not last a year.
 MIN_FREE_INODES: Final = 1_000_000
-#: A clock that is further off than this would move posts over New Year, and break TLS.
+#: A clock further off than this would move posts across New Year, and break TLS.
 MAX_CLOCK_SECONDS: Final = 60.0
 TIMEOUT_SECONDS: Final = 15.0
 
 
 class Health(StrEnum):
-    """How a finding is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
@@ -49,18 +49,18 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The answer to one question; what is not ok ends by saying what to do."""
+    """The result of one check; a text that is not ok ends by saying what to do."""
 
     name: str
     health: Health
     text: str
 
     def line(self) -> str:
-        """For people."""
+        """One line for people."""
         return f"{self.health:8}{self.name}: {self.text}"
 
     def as_dict(self) -> dict[str, Any]:
-        """For programs."""
+        """A JSON object for programs."""
         return asdict(self)
 
 
@@ -68,7 +68,7 @@ Check = Callable[[Settings], Finding]
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """All findings, one after the other; an examination that fails itself is a finding."""
+    """Run all checks; a check that fails with an error becomes a finding."""
     for check in CHECKS:
         name = check.__name__.removeprefix("check_")
         try:
@@ -78,16 +78,16 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 
 def check_settings(settings: Settings) -> Finding:
-    """Whether there is a contact, and whether any variable is misspelt."""
+    """Check for a contact, and for misspelt variables."""
     settings.require_contact()
     unknown = Settings.unknown()
     if unknown:
-        return Finding("settings", Health.WARNING, f"{', '.join(unknown)} are no settings; correct or remove them")
+        return Finding("settings", Health.WARNING, f"{', '.join(unknown)} are unknown settings; correct or remove them")
     return Finding("settings", Health.OK, f"contact {settings.contact or 'not needed on loopback'}")
 
 
 def check_disk(settings: Settings) -> Finding:
-    """Free bytes of the root."""
+    """Check the free bytes of the root's disk."""
     free = shutil.disk_usage(nearest_folder(settings.root)).free
     text = f"{human_bytes(free)} free at {settings.root}"
     if free < settings.min_free_bytes:
@@ -97,7 +97,7 @@ def check_disk(settings: Settings) -> Finding:
 
 
 def check_inodes(settings: Settings) -> Finding:
-    """Free inodes of the root; some file systems have no limit and say zero."""
+    """Check the free inodes of the root's disk; file systems without a limit report zero."""
     facts = os.statvfs(nearest_folder(settings.root))
     text = f"{facts.f_favail:,} of {facts.f_files:,} free"
     if facts.f_files and facts.f_favail < MIN_FREE_INODES:
@@ -106,7 +106,7 @@ def check_inodes(settings: Settings) -> Finding:
 
 
 def check_hard_links(settings: Settings) -> Finding:
-    """Whether store and releases share files, or every release would be a copy."""
+    """Check that a hard link from releases to the store works; without it every release is a full copy."""
     layout = Layout(settings.root)
     folders = [nearest_folder(layout.store), nearest_folder(layout.releases)]
     with (
@@ -123,7 +123,7 @@ def check_hard_links(settings: Settings) -> Finding:
 
 
 def check_libvips(_settings: Settings) -> Finding:
-    """Whether the decoders are there."""
+    """Check that libvips has the decoders."""
     missing = [name for name in LOADERS if not pyvips.type_find("VipsOperation", name)]
     version = ".".join(str(pyvips.version(part)) for part in range(3))
     if missing:
@@ -133,7 +133,7 @@ def check_libvips(_settings: Settings) -> Finding:
 
 
 def check_credentials(settings: Settings) -> Finding:
-    """Which credentials are there; never what they are."""
+    """List which credentials are set; never their values."""
     there = {
         "booru account": bool(settings.login and settings.api_key),
         "Google credentials": bool(os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")),
@@ -144,25 +144,25 @@ def check_credentials(settings: Settings) -> Finding:
     if needs_google and not there["Google credentials"]:
         return Finding("credentials", Health.ERROR, f"{text}; set GOOGLE_APPLICATION_CREDENTIALS, or another source")
     if not there["notification"]:
-        return Finding("credentials", Health.WARNING, f"{text}; nobody hears of failures, set {PREFIX}WEBHOOK_URL")
+        return Finding("credentials", Health.WARNING, f"{text}; no channel reports failures, set {PREFIX}WEBHOOK_URL")
     return Finding("credentials", Health.OK, text)
 
 
 def check_clock(settings: Settings) -> Finding:
-    """This machine's clock against that of the site."""
+    """Compare this machine's clock with the site's."""
     with httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=not settings.on_loopback) as client:
         answer = client.head(settings.api_url, headers={"User-Agent": settings.user_agent})
     theirs = answer.headers.get("date")
     if theirs is None:
-        return Finding("clock", Health.WARNING, f"{settings.api_url} tells no time; compare the clock by hand")
+        return Finding("clock", Health.WARNING, f"{settings.api_url} sends no Date header; check the clock by hand")
     off = abs(time.time() - parsedate_to_datetime(theirs).timestamp())
     if off > MAX_CLOCK_SECONDS:
-        return Finding("clock", Health.ERROR, f"{off:.0f} s apart from the site's; set it, best by NTP")
+        return Finding("clock", Health.ERROR, f"{off:.0f} s off the site's; set it, preferably by NTP")
     return Finding("clock", Health.OK, f"within {max(off, 1):.0f} s of the site's")
 
 
 def check_source(settings: Settings) -> Finding:
-    """Whether the source answers, and whether it covers the newest year that is over."""
+    """Check that the source responds, and that it covers the latest finished year."""
     with RunContext(settings) as context:
         context.source.probe()
         years = finished_years(settings.first_year, now=datetime.now(UTC))
@@ -172,22 +172,22 @@ def check_source(settings: Settings) -> Finding:
     text = f"{context.source.name} answers, {years[-1]}: {look}"
     if not look.covers:
         limit = cutoff(years[-1]) + timedelta(seconds=1)
-        text += f"; it has no post from {limit:%Y-%m-%d} on, so it is stale: take another {PREFIX}POSTS_SOURCE, or wait"
+        text += f"; it has no post from {limit:%Y-%m-%d} on, so it is stale: use another {PREFIX}POSTS_SOURCE, or wait"
         return Finding("source", Health.WARNING, text)
     return Finding("source", Health.OK, text)
 
 
 def check_dagster_home(settings: Settings) -> Finding:
-    """Whether Dagster would remember anything, and whether its folder is fit for secrets."""
+    """Check that Dagster keeps its state, and that others cannot write its configuration."""
     home = os.environ.get("DAGSTER_HOME")
     if not home:
         text = f"not set, so `build` uses {Layout(settings.root).dagster_home} and `dagster dev` forgets everything"
         return Finding("dagster_home", Health.WARNING, f"{text}; export DAGSTER_HOME")
     config = Path(home) / "dagster.yaml"
     if not config.exists():
-        return Finding("dagster_home", Health.WARNING, f"{config} is not there; copy one of deploy/ there")
+        return Finding("dagster_home", Health.WARNING, f"{config} does not exist; copy one from deploy/ there")
     if config.stat().st_mode & stat.S_IWOTH:
-        return Finding("dagster_home", Health.ERROR, f"everybody may write {config}; chmod o-w it")
+        return Finding("dagster_home", Health.ERROR, f"everyone can write to {config}; run chmod o-w on it")
     return Finding("dagster_home", Health.OK, str(config))
 
 

@@ -1,6 +1,6 @@
-"""Messages to the operator: by mail, by webhook, or both, as the settings say. What they say is the caller's business.
+"""Messages to the operator, by mail, webhook or both, as the settings say. Callers write the text.
 
-A message that a channel does not take is an error, so that the sensor which sends it shows red and tries again.
+A message that a channel rejects is an error, so that the sensor that sends it shows red and retries.
 """
 
 import smtplib
@@ -21,24 +21,24 @@ TIMEOUT_SECONDS: Final = 20.0
 
 
 def channels(settings: Settings) -> tuple[str, ...]:
-    """Where messages would go; none when nothing is configured."""
+    """The configured channels; empty if no notification channel is configured."""
     mail = ("mail",) if settings.smtp_url and settings.notify_to else ()
     return (*mail, "webhook") if settings.webhook_url else mail
 
 
 def deliver(settings: Settings, *, subject: str, body: str) -> tuple[str, ...]:
-    """Send a message through every channel that is configured. Returns the channels that took it.
+    """Send a message through every configured channel. Returns the channels that accepted it.
 
     Raises:
-        NotifyError: one did not take it; the others were tried nevertheless.
+        NotifyError: a channel rejected it; the others were tried nevertheless.
     """
     senders = {"mail": _send_mail, "webhook": _call_webhook}
     problems: list[str] = []
     for name in channels(settings):
         try:
-            senders[name](settings, subject, body)
+            senders[name](settings, subject=subject, body=body)
         except (OSError, smtplib.SMTPException, httpx.HTTPError) as error:
-            # Not the error's own words: a webhook's address is a secret, and httpx quotes it.
+            # Without the error's own message: a webhook's address is a secret, and httpx quotes it.
             status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else ""
             problems.append(f"{name} ({type(error).__name__}{f' {status}' if status else ''})")
     if problems:
@@ -49,10 +49,10 @@ def deliver(settings: Settings, *, subject: str, body: str) -> tuple[str, ...]:
     return channels(settings)
 
 
-def mail_of(settings: Settings, subject: str, body: str) -> EmailMessage:
-    """The message as a mail."""
+def make_mail(settings: Settings, *, subject: str, body: str) -> EmailMessage:
+    """Format a message as a mail."""
     message = EmailMessage()
-    message["Subject"] = " ".join(subject.split())  # a line break would begin another header
+    message["Subject"] = " ".join(subject.split())  # a line break would start another header
     message["From"] = settings.notify_from or settings.notify_to[0]
     message["To"] = ", ".join(settings.notify_to)
     message["Date"] = formatdate()
@@ -61,14 +61,14 @@ def mail_of(settings: Settings, subject: str, body: str) -> EmailMessage:
     return message
 
 
-def _send_mail(settings: Settings, subject: str, body: str) -> None:
+def _send_mail(settings: Settings, *, subject: str, body: str) -> None:
     with _mail_server(settings.smtp_url) as server:
-        server.send_message(mail_of(settings, subject, body))
+        server.send_message(make_mail(settings, subject=subject, body=body))
 
 
 @contextmanager
 def _mail_server(address: str) -> Iterator[smtplib.SMTP]:
-    """A connection to the mail server: encrypted, unless it is this machine."""
+    """Connect to the mail server, encrypted unless it is on loopback."""
     url = urlsplit(address)
     host, context = url.hostname or "", ssl.create_default_context()
     if url.scheme == "smtps":
@@ -83,8 +83,8 @@ def _mail_server(address: str) -> Iterator[smtplib.SMTP]:
         yield server
 
 
-def _call_webhook(settings: Settings, subject: str, body: str) -> None:
-    """The form that Slack, Mattermost and Discord's Slack address take."""
+def _call_webhook(settings: Settings, *, subject: str, body: str) -> None:
+    """Post in the format that Slack, Mattermost and Discord's Slack endpoint accept."""
     text = f"*{subject}*\n{body}"
     with httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=not is_loopback(settings.webhook_url)) as client:
         client.post(settings.webhook_url, json={"text": text}).raise_for_status()

@@ -1,4 +1,4 @@
-"""Progress on a terminal: one line that is written over again, and the lines of a log above it."""
+"""Progress on a terminal: one line that is overwritten in place, with log lines above it."""
 
 import shutil
 import sys
@@ -11,10 +11,10 @@ from danbooru_pipeline.progress import Gauge, progress_line
 
 
 class TerminalLine:
-    """Adds up what the processes of a build show, and keeps one line about it at the bottom of a terminal.
+    """Sums the progress of a build's processes in one line at the bottom of a terminal. Thread-safe.
 
     Args:
-        stream: the terminal; where it is none, only whole lines are written.
+        stream: the terminal; if it is not one, only whole lines are written.
     """
 
     def __init__(self, stream: TextIO = sys.stderr) -> None:
@@ -22,28 +22,28 @@ class TerminalLine:
         self._live = stream.isatty()
         self._lock = threading.Lock()
         self._running: dict[str, Gauge] = {}
-        self._over: list[Gauge] = []
+        self._finished: list[Gauge] = []
         self._began = time.monotonic()
         self._total = 0
         self._title = ""
 
     @property
     def is_live(self) -> bool:
-        """Whether there is a terminal to write over."""
+        """Whether the stream is a terminal."""
         return self._live
 
     def begin(self, title: str, total: int) -> None:
-        """Start a stage of so many steps."""
+        """Start a stage of `total` steps."""
         with self._lock:
-            self._running, self._over = {}, []
+            self._running, self._finished = {}, []
             self._title, self._total, self._began = title, total, time.monotonic()
 
     def show(self, worker: str, gauge: Gauge) -> None:
-        """Take in where a worker of the stage stands."""
+        """Update the progress of one worker."""
         with self._lock:
             if gauge.is_over:
                 self._running.pop(worker, None)
-                self._over.append(gauge)
+                self._finished.append(gauge)
             else:
                 self._running[worker] = gauge
             if self._live:
@@ -52,26 +52,26 @@ class TerminalLine:
                 self._stream.flush()
 
     def step(self, title: str, done: int, total: int) -> None:
-        """Take in how far work of one process is; see `release.progress.Progress`."""
+        """Update the progress of work in a single process; see `progress.Progress`."""
         if title != self._title:
             self.begin(title, total)
         self.show(title, Gauge(title, done, total, 0, 0, {}))
 
     def clear(self) -> None:
-        """Take the line away, since the work is over."""
+        """Remove the line once the work is finished."""
         with self._lock:
             if self._live:
                 self._stream.write("\r\x1b[K")
                 self._stream.flush()
 
     def write(self, text: str) -> None:
-        """Write a whole line above."""
+        """Write a whole line above the progress line."""
         with self._lock:
             self._stream.write(f"\r\x1b[K{text}\n" if self._live else f"{text}\n")
             self._stream.flush()
 
     def _sum(self) -> Gauge:
-        gauges = [*self._over, *self._running.values()]
+        gauges = [*self._finished, *self._running.values()]
         reasons = sum((Counter(gauge.reasons) for gauge in gauges), Counter[str]())
         return Gauge(
             title=self._title,

@@ -27,7 +27,7 @@ def unwritable(tmp_path: Path) -> str:
 
 BAD_SETTINGS = {
     "no contact for a public host": ({"api_url": "https://danbooru.donmai.us"}, "DANBOORU_CONTACT"),
-    "unreachable source": ({"api_url": NOWHERE, "cdn_url": NOWHERE, "retry_seconds": "0.5"}, "gives no answer"),
+    "unreachable source": ({"api_url": NOWHERE, "cdn_url": NOWHERE, "retry_seconds": "0.5"}, "does not respond"),
     "root without space": (
         {"api_url": NOWHERE, "cdn_url": NOWHERE, "min_free_bytes": str(2**62)},
         "free some space",

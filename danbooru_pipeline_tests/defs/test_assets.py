@@ -122,7 +122,7 @@ def test_unreachable_source_fails_in_one_line(settings: Settings, instance: dg.D
     with RunContext(down) as context:
         result = run_year(context, instance, ["posts"], 2021)
     failure = failure_of(result)
-    assert "gives no answer" in failure.description
+    assert "does not respond" in failure.description
     assert "DANBOORU_API_URL" in failure.description
 
 

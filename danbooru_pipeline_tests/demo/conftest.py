@@ -1,4 +1,4 @@
-"""One small booru for all tests of this folder; it is given back as it was found."""
+"""One small booru for all tests of this folder; each test gets it in its initial state."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +13,14 @@ AGENT = {"User-Agent": "danbooru-pipeline-tests/1 (tests@example.org)"}
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BooruProcess]:
-    """A booru of 40 posts that takes any number of requests."""
+    """A booru of 40 posts without a rate limit."""
     with start_booru(posts=40, year=2021, files=Path(tmp_path_factory.mktemp("files")), rate_limit=False) as booru:
         yield booru
 
 
 @pytest.fixture
 def booru(running: BooruProcess) -> Iterator[BooruProcess]:
-    """The booru of 40 posts as of 2021, without faults and with nothing counted."""
+    """The booru of 40 posts as of 2021, without faults and with counters at zero."""
     running.set_year(2021)
     running.clear_faults()
     running.reset_requests()
@@ -30,6 +30,6 @@ def booru(running: BooruProcess) -> Iterator[BooruProcess]:
 
 @pytest.fixture
 def client() -> Iterator[httpx.Client]:
-    """A client with a proper name."""
+    """A client with an accepted User-Agent."""
     with httpx.Client(headers=AGENT, trust_env=False, timeout=10) as client:
         yield client

@@ -22,14 +22,14 @@ COLUMNS = [
 
 
 def list_ids(client: httpx.Client, booru: BooruProcess, **params: object) -> list[int]:
-    """Ids of one page of posts, in the order of the answer."""
+    """Ids of one page of posts, in the order of the response."""
     response = client.get(f"{booru.api_url}/posts.json", params={k: str(v) for k, v in params.items()})
     assert response.status_code == 200, response.text
     return [post["id"] for post in response.json()]
 
 
 def read_error(response: httpx.Response) -> tuple[int, str]:
-    """Status and name of an error in JSON."""
+    """Status and name of a JSON error."""
     body = response.json()
     assert set(body) == {"success", "error", "message", "backtrace"}
     assert body["success"] is False
@@ -37,13 +37,13 @@ def read_error(response: httpx.Response) -> tuple[int, str]:
 
 
 def test_records_have_the_columns_of_the_site_in_its_order(booru: BooruProcess, client: httpx.Client) -> None:
-    """A record of a world before 2023 has exactly the real site's columns, in the real order."""
+    """A record as of a year before 2023 has exactly the real site's columns, in its order."""
     [post] = client.get(f"{booru.api_url}/posts.json?tags=id:2").json()
     assert list(post) == COLUMNS
 
 
-def test_records_agree_with_themselves(booru: BooruProcess) -> None:
-    """Tag counts, categories, sorting and addresses of all posts fit together."""
+def test_records_are_consistent(booru: BooruProcess) -> None:
+    """Tag counts, categories, order and addresses of all posts are consistent."""
     for post in booru.truth(2022, expunged=True):
         tags = post["tag_string"].split()
         assert tags == sorted(tags)
@@ -60,7 +60,7 @@ def test_records_agree_with_themselves(booru: BooruProcess) -> None:
 
 
 def test_media_asset_comes_with_2023(booru: BooruProcess) -> None:
-    """As of 2023 a record has a media asset with variants; a hidden one has it without MD5, key and variants."""
+    """As of 2023 a record has a media asset with variants; a hidden post's lacks MD5, key and variants."""
     posts = booru.truth(2023)
     shown = next(post for post in posts if "md5" in post)["media_asset"]
     assert {"md5", "file_key", "variants", "pixel_hash"} <= set(shown)
@@ -72,7 +72,7 @@ def test_media_asset_comes_with_2023(booru: BooruProcess) -> None:
 
 
 def test_hidden_posts_keep_their_id_and_lose_their_file(booru: BooruProcess) -> None:
-    """Restricted and banned posts are listed without MD5 and addresses; deleted ones with them."""
+    """Restricted and banned posts are listed without MD5 and addresses, deleted ones with them."""
     posts = {post["id"]: post for post in booru.truth(2021)}
     kinds = booru.kinds(2021)
     for number in kinds["restricted"] + kinds["banned"]:
@@ -82,7 +82,7 @@ def test_hidden_posts_keep_their_id_and_lose_their_file(booru: BooruProcess) -> 
 
 
 def test_pages_by_id_are_exclusive_and_descend(booru: BooruProcess, client: httpx.Client) -> None:
-    """a<ID> gives the lowest ids above, b<ID> the highest below, and both come in descending order."""
+    """``a<ID>`` returns the lowest ids above, ``b<ID>`` the highest below, both in descending order."""
     ids = [post["id"] for post in booru.truth(2021)]
     assert list_ids(client, booru, page="a0", limit=3) == ids[:3][::-1]
     assert list_ids(client, booru, page=f"a{ids[2]}", limit=3) == ids[3:6][::-1]
@@ -91,7 +91,7 @@ def test_pages_by_id_are_exclusive_and_descend(booru: BooruProcess, client: http
 
 
 def test_limit_is_20_and_clamped(booru: BooruProcess, client: httpx.Client) -> None:
-    """Without a limit there are 20 posts, and a limit lies between 0 and 200."""
+    """The default limit is 20 posts, and a limit is clamped to 0 to 200."""
     everything = len(booru.truth(2021))
     assert len(list_ids(client, booru)) == 20
     assert list_ids(client, booru, limit=0) == []
@@ -101,7 +101,7 @@ def test_limit_is_20_and_clamped(booru: BooruProcess, client: httpx.Client) -> N
 
 
 def test_numbered_pages_end_at_1000(booru: BooruProcess, client: httpx.Client) -> None:
-    """Page 1000 is empty here, page 1001 is refused with 410, and nonsense with 400."""
+    """Page 1000 is empty here, page 1001 is refused with 410, and an invalid page with 400."""
     assert list_ids(client, booru, page=2) == list_ids(client, booru, limit=40)[20:]
     assert list_ids(client, booru, page=1000) == []
     url = f"{booru.api_url}/posts.json"
@@ -124,20 +124,20 @@ def test_numbered_pages_end_at_1000(booru: BooruProcess, client: httpx.Client) -
     ],
 )
 def test_ids_are_searched_by_range(booru: BooruProcess, client: httpx.Client, tags: str, low: int, high: int) -> None:
-    """All forms of a range over ids work, also with others beside them."""
+    """All forms of an id range work, alone and combined."""
     want = [post["id"] for post in booru.truth(2021) if low <= post["id"] <= high]
     assert list_ids(client, booru, tags=tags, limit=200) == want[::-1]
 
 
 def test_missing_ids_are_absent_from_a_list(booru: BooruProcess, client: httpx.Client) -> None:
-    """Of a list of ids those that do not exist are silently left out."""
+    """Ids in a list that do not exist are silently left out."""
     ids = {post["id"] for post in booru.truth(2021)}
     asked = [1, 2, 3, 99_001, *(set(range(1, 43)) - ids)]
     assert list_ids(client, booru, tags="id:" + ",".join(map(str, asked))) == [3, 2, 1]
 
 
 def test_posts_are_searched_by_rating_md5_and_tag(booru: BooruProcess, client: httpx.Client) -> None:
-    """Ratings, MD5s, plain and excluded tags select what the truth says."""
+    """Ratings, MD5s, tags and excluded tags select the right posts."""
     posts = booru.truth(2021)
     safe = [post["id"] for post in posts if post["rating"] == "s"]
     assert list_ids(client, booru, tags="rating:s", limit=200) == safe[::-1]
@@ -151,14 +151,14 @@ def test_posts_are_searched_by_rating_md5_and_tag(booru: BooruProcess, client: h
 
 
 def test_more_than_two_tags_are_refused(booru: BooruProcess, client: httpx.Client) -> None:
-    """Free metatags do not count, but a third tag is refused with 422."""
+    """Free metatags do not count towards the limit; a third tag is refused with 422."""
     assert list_ids(client, booru, tags="solo 1girl rating:s id:>0 status:any") is not None
     response = client.get(f"{booru.api_url}/posts.json", params={"tags": "solo 1girl order:score"})
     assert read_error(response) == (422, "PostQuery::TagLimitError")
 
 
 def test_only_selects_attributes(booru: BooruProcess, client: httpx.Client) -> None:
-    """Only the attributes asked for come back, those that may not be seen stay absent, and nesting works."""
+    """``only`` returns the requested attributes, keeps hidden ones absent, and works for nested ones."""
     hidden = booru.kinds(2021)["restricted"][0]
     url = f"{booru.api_url}/posts.json"
     [post] = client.get(url, params={"tags": f"id:{hidden}", "only": "md5,rating,id,nonsense"}).json()
@@ -169,7 +169,7 @@ def test_only_selects_attributes(booru: BooruProcess, client: httpx.Client) -> N
 
 
 def test_single_post_and_its_absence(booru: BooruProcess, client: httpx.Client) -> None:
-    """One post is found by its id; an expunged one is a 404 in the site's own words."""
+    """A post is found by its id; an expunged one is a 404 with the site's own message."""
     gone = {p["id"] for p in booru.truth(2022, expunged=True)} - {p["id"] for p in booru.truth(2022)}
     number = gone.pop()
     url = f"{booru.api_url}/posts/{number}.json"
@@ -183,8 +183,8 @@ def test_single_post_and_its_absence(booru: BooruProcess, client: httpx.Client) 
 @pytest.mark.parametrize(
     "agent", ["", "Mozilla/5.0 (X11)", "python-requests/2.32", "python-httpx/0.28", "curl/8", "Wget/1"]
 )
-def test_refused_agents_meet_the_guard_on_both_ports(booru: BooruProcess, client: httpx.Client, agent: str) -> None:
-    """Nameless clients, browsers and bare tools get a web page with 403 and the guard's header."""
+def test_refused_agents_get_the_challenge_on_both_ports(booru: BooruProcess, client: httpx.Client, agent: str) -> None:
+    """Clients without a name, browsers and bare tools get a 403 web page with the challenge header."""
     for url in (f"{booru.api_url}/posts.json", f"{booru.cdn_url}/original/00/00/{'0' * 32}.jpg"):
         response = client.get(url, headers={"User-Agent": agent})
         assert response.status_code == 403
@@ -194,7 +194,7 @@ def test_refused_agents_meet_the_guard_on_both_ports(booru: BooruProcess, client
 
 
 def test_login_is_checked(booru: BooruProcess, client: httpx.Client) -> None:
-    """The known login passes by parameter and by header, and a wrong key is a 401 in JSON."""
+    """The known login is accepted as parameters and as a header; a wrong key is a JSON 401."""
     url = f"{booru.api_url}/posts.json"
     assert client.get(url, params={"login": "demo", "api_key": "demo-key"}).status_code == 200
     assert client.get(url, auth=("demo", "demo-key")).status_code == 200
@@ -206,7 +206,7 @@ def test_login_is_checked(booru: BooruProcess, client: httpx.Client) -> None:
 
 
 def test_tags_count_the_posts(booru: BooruProcess, client: httpx.Client) -> None:
-    """The tags' post counts add up to the tag instances of all posts, over pages by id."""
+    """The tags' post counts, paged by id, add up to the tag instances of all posts."""
     posts, tags = booru.truth(2021), []
     last = 0
     while page := client.get(f"{booru.api_url}/tags.json", params={"page": f"a{last}", "limit": "60"}).json():
@@ -217,7 +217,7 @@ def test_tags_count_the_posts(booru: BooruProcess, client: httpx.Client) -> None
 
 
 def test_pools_name_posts_that_exist(booru: BooruProcess, client: httpx.Client) -> None:
-    """Every post of a pool is there, and other tables are a 404 in JSON."""
+    """Every post of a pool exists, and unknown tables are a JSON 404."""
     ids = {post["id"] for post in booru.truth(2021)}
     pools: list[dict[str, Any]] = client.get(f"{booru.api_url}/pools.json?limit=1000").json()
     assert pools
@@ -226,13 +226,13 @@ def test_pools_name_posts_that_exist(booru: BooruProcess, client: httpx.Client) 
 
 
 def test_get_with_a_body_is_refused(booru: BooruProcess, client: httpx.Client) -> None:
-    """A GET request that brings a body is a bad request."""
+    """A GET request with a body is a bad request."""
     response = client.request("GET", f"{booru.api_url}/posts.json", content=json.dumps({}))
     assert read_error(response) == (400, "ActionController::BadRequest")
 
 
 def test_requests_are_counted_by_kind(booru: BooruProcess, client: httpx.Client) -> None:
-    """The log tells lists, single posts, tables and files apart, and forgets when told to."""
+    """The log counts lists, single posts, tables and files separately, and can be reset."""
     for path in ("/posts.json", "/posts/1.json", "/tags.json", "/pools.json", "/nonsense.json", "/counts/posts.json"):
         client.get(booru.api_url + path)
     client.get(f"{booru.cdn_url}/original/x.jpg")

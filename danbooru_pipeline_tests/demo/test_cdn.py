@@ -21,21 +21,21 @@ def md5_of(data: bytes) -> str:
 
 
 def find_post(booru: BooruProcess, kind: str, year: int = 2021) -> dict[str, Any]:
-    """A post, not hidden, with a kind of file or a role."""
+    """A visible post with a kind of file or a role."""
     ids = booru.kinds(year)[kind]
     return next(post for post in booru.truth(year) if post["id"] in ids and "md5" in post)
 
 
 @pytest.fixture
 def plain(booru: BooruProcess) -> dict[str, Any]:
-    """A post with an ordinary JPG whose MD5 is right."""
+    """A post with an ordinary JPG and a right MD5."""
     kinds = booru.kinds(2021)
     number = next(i for i in kinds["jpg"] if i not in kinds["wrong_md5"] + kinds["restricted"] + kinds["banned"])
     return next(post for post in booru.truth(2021) if post["id"] == number)
 
 
 def test_every_shown_file_is_what_its_record_says(booru: BooruProcess, client: httpx.Client) -> None:
-    """MD5 and size of each file match its record, except for the MD5 of the posts that have it wrong for good."""
+    """MD5 and size of each file match its record, except for the MD5 of posts that are made to differ."""
     wrong = booru.kinds(2021)["wrong_md5"]
     assert wrong
     for post in booru.truth(2021):
@@ -46,8 +46,8 @@ def test_every_shown_file_is_what_its_record_says(booru: BooruProcess, client: h
             assert (md5_of(response.content) == post["md5"]) == (post["id"] not in wrong)
 
 
-def test_pictures_have_the_size_that_their_records_say(booru: BooruProcess, client: httpx.Client) -> None:
-    """Width and height of each picture, turned upright and by its first frame, are those of its record."""
+def test_pictures_have_the_size_in_their_records(booru: BooruProcess, client: httpx.Client) -> None:
+    """Each picture's width and height, upright and of its first frame, are those in its record."""
     for post in booru.truth(2021):
         if "md5" in post and post["file_ext"] in {"jpg", "png", "gif", "webp"}:
             image = pyvips.Image.new_from_buffer(client.get(post["file_url"]).content, "", fail_on="none").autorot()
@@ -66,12 +66,12 @@ def test_pictures_have_the_size_that_their_records_say(booru: BooruProcess, clie
     ],
 )
 def test_files_begin_as_their_kind_does(booru: BooruProcess, client: httpx.Client, kind: str, magic: bytes) -> None:
-    """Files begin with the bytes of what they are, not of what they are called."""
+    """Files begin with the magic bytes of their real type, whatever their extension."""
     assert client.get(find_post(booru, kind)["file_url"]).content.startswith(magic)
 
 
 def test_awkward_pictures_are_what_they_claim(booru: BooruProcess, client: httpx.Client) -> None:
-    """CMYK, grey, 16 bit, turned, transparent and moving pictures really are."""
+    """CMYK, grey, 16-bit, rotated, transparent and animated pictures really are what their kind says."""
 
     def load(kind: str) -> Any:
         return pyvips.Image.new_from_buffer(client.get(find_post(booru, kind)["file_url"]).content, "")
@@ -89,7 +89,7 @@ def test_awkward_pictures_are_what_they_claim(booru: BooruProcess, client: httpx
 
 
 def test_ranges_continue_a_file(booru: BooruProcess, client: httpx.Client, plain: dict[str, Any]) -> None:
-    """A range gives the rest of a file, if it still is the same one."""
+    """A range returns the rest of a file if it is still the same one."""
     whole = client.get(plain["file_url"])
     tag = whole.headers["etag"]
     rest = client.get(plain["file_url"], headers={"Range": "bytes=100-", "If-Range": tag})
@@ -103,8 +103,8 @@ def test_ranges_continue_a_file(booru: BooruProcess, client: httpx.Client, plain
     assert client.get(plain["file_url"], headers={"Range": f"bytes={10**9}-"}).status_code == 416
 
 
-def test_head_tells_the_length(booru: BooruProcess, client: httpx.Client, plain: dict[str, Any]) -> None:
-    """HEAD brings the length and the type, and no body; the connection stays usable."""
+def test_head_returns_the_length(booru: BooruProcess, client: httpx.Client, plain: dict[str, Any]) -> None:
+    """HEAD returns length and type without a body, and the connection stays usable."""
     head = client.head(plain["file_url"])
     assert (head.status_code, head.content) == (200, b"")
     assert int(head.headers["content-length"]) == plain["file_size"]
@@ -113,14 +113,14 @@ def test_head_tells_the_length(booru: BooruProcess, client: httpx.Client, plain:
 
 
 def test_unknown_files_are_a_page_with_404(booru: BooruProcess, client: httpx.Client) -> None:
-    """What the CDN does not have is answered with a web page."""
+    """The CDN answers requests for unknown files with a web page."""
     response = client.get(f"{booru.cdn_url}/original/00/11/0011{'0' * 28}.jpg")
     assert response.status_code == 404
     assert response.headers["content-type"].startswith("text/html")
 
 
 def test_replaced_files_move(booru: BooruProcess, client: httpx.Client) -> None:
-    """A year later a replaced post has another file, with another extension, and the old address is gone."""
+    """A year later a replaced post has another file with another extension, and its old address is gone."""
     booru.set_year(2022)
     number = booru.kinds(2022)["replaced"][0]
     old = next(post for post in booru.truth(2021) if post["id"] == number)
@@ -144,7 +144,7 @@ def test_replaced_files_move(booru: BooruProcess, client: httpx.Client) -> None:
 def test_faults_by_status(
     booru: BooruProcess, client: httpx.Client, plain: dict[str, Any], fault: str, statuses: list[int]
 ) -> None:
-    """Faults that show in the status strike as often as they say; then the file is whole."""
+    """Faults in the status strike as often as specified; then the file is whole."""
     booru.set_fault(plain["md5"], fault)
     answers = [client.get(plain["file_url"]) for _ in statuses]
     assert [answer.status_code for answer in answers] == statuses
@@ -155,7 +155,7 @@ def test_faults_by_status(
 
 
 def test_faults_in_the_bytes(booru: BooruProcess, client: httpx.Client, plain: dict[str, Any]) -> None:
-    """Corrupt, long, empty and replaced bodies come with a 200 and an honest length."""
+    """Corrupt, overlong, empty and replaced bodies have a 200 and a correct Content-Length."""
 
     def fetch_twice(fault: str) -> tuple[bytes, bytes]:
         booru.set_fault(plain["file_url"], fault)
@@ -177,7 +177,7 @@ def test_faults_in_the_bytes(booru: BooruProcess, client: httpx.Client, plain: d
 
 
 def test_faults_on_the_wire(booru: BooruProcess, client: httpx.Client, plain: dict[str, Any]) -> None:
-    """Cut and reset connections break the transfer, always or once; a range never gets past the cut."""
+    """Truncated and reset connections break the transfer, always or once; a range never gets past the cut."""
     booru.set_fault(plain["file_url"], "truncate")
     for headers in ({}, {"Range": f"bytes={plain['file_size'] // 2}-"}):
         with pytest.raises(httpx.RemoteProtocolError):
@@ -194,7 +194,7 @@ def test_faults_on_the_wire(booru: BooruProcess, client: httpx.Client, plain: di
 
 
 def test_slow_files_drip(booru: BooruProcess, client: httpx.Client, plain: dict[str, Any]) -> None:
-    """A slow file takes its time and arrives whole."""
+    """A slow file takes long and arrives whole."""
     booru.set_fault(plain["md5"], "slow")
     started = time.monotonic()
     assert md5_of(client.get(plain["file_url"]).content) == plain["md5"]
@@ -202,7 +202,7 @@ def test_slow_files_drip(booru: BooruProcess, client: httpx.Client, plain: dict[
 
 
 def test_faults_of_the_api(booru: BooruProcess, client: httpx.Client) -> None:
-    """The key ``posts`` makes the list of posts fail, in the site's own ways, and nothing else."""
+    """A fault on ``posts`` makes the list of posts fail as the site does, and affects nothing else."""
     url = f"{booru.api_url}/posts.json"
     booru.set_fault("posts", "error_once")
     assert client.get(f"{booru.api_url}/posts/1.json").status_code == 200
@@ -215,13 +215,13 @@ def test_faults_of_the_api(booru: BooruProcess, client: httpx.Client) -> None:
 
 
 def test_unknown_faults_are_refused(booru: BooruProcess) -> None:
-    """A fault that does not exist is an error of the test that sets it."""
+    """An unknown fault is an error for the test that sets it."""
     with pytest.raises(ValueError, match="no such fault"):
         booru.set_fault("posts", "gremlins")
 
 
 def test_files_are_counted(booru: BooruProcess, client: httpx.Client, plain: dict[str, Any]) -> None:
-    """The log keeps each path asked for, repeated ones repeated, also under load."""
+    """The log keeps every requested path, with repetitions, even under load."""
 
     def fetch() -> None:
         assert client.get(plain["file_url"]).status_code == 200
@@ -235,8 +235,8 @@ def test_files_are_counted(booru: BooruProcess, client: httpx.Client, plain: dic
     assert booru.requested_files() == [path] * 20
 
 
-def test_files_are_found_again_and_the_same_when_made_anew(tmp_path: Path) -> None:
-    """A second store makes nothing, and another folder gets the same bytes."""
+def test_files_are_reused_and_reproducible(tmp_path: Path) -> None:
+    """A second store on the same folder creates nothing, and another folder gets the same bytes."""
     posts = World(12).as_of(2021)
     first, other = FileStore(tmp_path / "a"), FileStore(tmp_path / "b")
     assert first.make(posts) == len(posts)

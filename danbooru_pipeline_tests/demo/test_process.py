@@ -1,4 +1,4 @@
-"""Starting, pacing and ending the demo booru."""
+"""Starting, rate-limiting and stopping the demo booru."""
 
 import json
 import subprocess
@@ -13,8 +13,8 @@ from danbooru_pipeline.demo.process import start_booru
 from danbooru_pipeline.demo.site.limits import LeakyBucket
 
 
-def test_api_takes_a_burst_and_then_ten_a_second(tmp_path: Path, client: httpx.Client) -> None:
-    """Some fifty requests pass at once, the next is a 429 in HTML, after a pause some pass again; files are free."""
+def test_api_accepts_a_burst_and_then_ten_a_second(tmp_path: Path, client: httpx.Client) -> None:
+    """About fifty requests pass at once, the next is a 429, and some pass after a pause; files are not limited."""
     with start_booru(posts=12, year=2021, files=tmp_path) as booru:
         url = f"{booru.api_url}/posts.json?limit=1"
         statuses = [client.get(url).status_code for _ in range(75)]
@@ -29,7 +29,7 @@ def test_api_takes_a_burst_and_then_ten_a_second(tmp_path: Path, client: httpx.C
 
 
 def test_bucket_leaks_at_its_rate() -> None:
-    """A burst of two and one at once pass; a refused request fills nothing."""
+    """A burst of two and one more pass; a refused request does not fill the bucket."""
     bucket = LeakyBucket(rate=20, burst=2)
     assert [bucket.take() for _ in range(5)] == [True, True, True, False, False]
     time.sleep(0.06)
@@ -37,14 +37,14 @@ def test_bucket_leaks_at_its_rate() -> None:
 
 
 def test_years_before_the_first_show_less(tmp_path: Path) -> None:
-    """The site can be seen as of an earlier year, and later years grow."""
+    """The site can be shown as of an earlier year, and grows in later years."""
     with start_booru(posts=40, year=2015, files=tmp_path) as booru:
         sizes = [len(booru.truth(year)) for year in (2012, 2015, 2021, 2022)]
         assert sizes == sorted(set(sizes))
 
 
 def test_booru_ends_when_its_parent_does(tmp_path: Path) -> None:
-    """Closing its standard input ends the process, without a word and with exit code 0."""
+    """Closing its standard input ends the process silently, with exit code 0."""
     command = [
         sys.executable,
         "-m",
@@ -64,7 +64,7 @@ def test_booru_ends_when_its_parent_does(tmp_path: Path) -> None:
 
 
 def test_booru_that_cannot_start_says_so(tmp_path: Path) -> None:
-    """A folder that cannot be used is an error of the caller, not a wait for ever."""
+    """An unusable folder is an error for the caller instead of an endless wait."""
     file = tmp_path / "file"
     file.write_bytes(b"")
     with pytest.raises(RuntimeError, match="did not start"), start_booru(posts=2, year=2021, files=file):

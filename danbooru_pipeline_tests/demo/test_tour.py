@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it."""
+"""The demo, run as a newcomer runs it."""
 
 import os
 import subprocess
@@ -20,8 +20,8 @@ def demo(root: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=900)
 
 
-def test_demo_takes_no_folder_of_others(tmp_path: Path) -> None:
-    """A folder that holds something else is refused, and nothing in it is touched."""
+def test_demo_refuses_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
+    """A folder with other content is refused, and nothing in it is touched."""
     (tmp_path / "mine").write_text("mine")
     result = demo(tmp_path)
     assert result.returncode == 2
@@ -32,7 +32,7 @@ def test_demo_takes_no_folder_of_others(tmp_path: Path) -> None:
 @pytest.mark.slow(60)
 @pytest.mark.timeout(1200)
 def test_demo_builds_and_verifies_both_years(tmp_path: Path) -> None:
-    """Both releases verify, all buckets are green, the second year asks for new and changed files only."""
+    """Both releases verify, all buckets are green, and the second year requests only new and changed files."""
     result = demo(tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert (tmp_path / MARK).exists()

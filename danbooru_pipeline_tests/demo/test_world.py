@@ -13,8 +13,8 @@ SIZES = (1, 2, 5, 12, 40, 400)
 
 
 @pytest.mark.parametrize("posts", SIZES)
-def test_first_year_has_as_many_posts_as_asked_for(posts: int) -> None:
-    """Up to the cutoff of 2021 there are exactly as many posts as asked for, and a few more came after it."""
+def test_first_year_has_the_requested_number_of_posts(posts: int) -> None:
+    """There are exactly as many posts as requested up to the cutoff of 2021, and a few after it."""
     shown = World(posts).as_of(2021)
     assert sum(post.created_at <= cutoff(2021) for post in shown) == posts
     assert len(shown) > posts
@@ -23,22 +23,22 @@ def test_first_year_has_as_many_posts_as_asked_for(posts: int) -> None:
 @pytest.mark.parametrize("posts", SIZES)
 @pytest.mark.parametrize("year", [2019, 2021, 2022, 2024])
 def test_ids_and_times_ascend(posts: int, year: int) -> None:
-    """A later id never has an earlier time, and no id comes twice."""
+    """A higher id never has an earlier time, and no id occurs twice."""
     shown = World(posts).as_of(year)
     assert [post.id for post in shown] == sorted({post.id for post in shown})
     assert [post.created_at for post in shown] == sorted(post.created_at for post in shown)
 
 
 @pytest.mark.parametrize("year", [2021, 2022, 2023])
-def test_year_ends_on_both_sides_of_its_cutoff(year: int) -> None:
-    """One post lies a tenth of a second before the cutoff, and the next half an hour after it."""
+def test_year_has_posts_on_both_sides_of_its_cutoff(year: int) -> None:
+    """One post is a tenth of a second before the cutoff, and the next half an hour after it."""
     times = [format_time(post.created_at) for post in World(40).as_of(year)]
     assert f"{year}-12-31T18:59:59.900-05:00" in times
     assert f"{year}-12-31T19:30:00.000-05:00" in times
 
 
 def test_full_size_world_fills_every_bucket() -> None:
-    """With 3200 posts each of the 1000 buckets has posts in every year, and holes are few."""
+    """With 3200 posts every one of the 1000 buckets has posts in every year, and few ids are missing."""
     world = World(3200)
     for year in (2021, 2022, 2023):
         shown = world.as_of(year)
@@ -47,7 +47,7 @@ def test_full_size_world_fills_every_bucket() -> None:
 
 
 def test_kinds_follow_their_shares() -> None:
-    """Somewhat more than half of the files are JPG, a third PNG, and every awkward kind is there."""
+    """Slightly more than half of the files are JPG, a third PNG, and every awkward kind occurs."""
     posts = World(3200).as_of(2021)
     exts = Counter(post.kind.ext for post in posts)
     assert 0.50 < exts["jpg"] / len(posts) < 0.60
@@ -57,7 +57,7 @@ def test_kinds_follow_their_shares() -> None:
 
 @pytest.mark.parametrize("posts", [40, 400])
 def test_year_changes_something_of_each_kind(posts: int) -> None:
-    """From 2021 to 2022 posts are expunged, replaced with another extension, banned, deleted, re-rated and retagged."""
+    """In 2022 posts are expunged, replaced with another extension, banned, deleted, re-rated and retagged."""
     world = World(posts)
     before, after = ({post.id: post for post in world.as_of(year)} for year in (2021, 2022))
     kept = [(before[i], after[i]) for i in before if i in after]
@@ -71,7 +71,7 @@ def test_year_changes_something_of_each_kind(posts: int) -> None:
 
 
 def test_general_comes_with_2022() -> None:
-    """Nothing is rated general as of 2021; as of 2022 new posts and a few old ones are."""
+    """No post is rated general as of 2021; new posts and a few old ones are as of 2022."""
     world = World(400)
     assert {post.rating for post in world.as_of(2021)} == set("sqe")
     later = world.as_of(2022)
@@ -79,15 +79,15 @@ def test_general_comes_with_2022() -> None:
     assert {post.rating for post in later if post.created_at.year < 2022} == set("gsqe")
 
 
-def test_what_is_changed_is_touched() -> None:
-    """Files that are replaced carry an updated_at of the year in which it happened."""
+def test_replaced_posts_have_a_new_updated_at() -> None:
+    """A replaced post has an updated_at in the year of its replacement."""
     for post in World(400).as_of(2022):
         if post.revision:
             assert post.updated_at.year == 2022
 
 
 def test_world_is_the_same_each_time_and_differs_by_seed() -> None:
-    """Size, seed and year say all; another seed gives another world."""
+    """Size, seed and year determine the world; another seed gives another one."""
     assert World(40, seed=1).as_of(2022) == World(40, seed=1).as_of(2022)
     assert World(40, seed=1).as_of(2022) != World(40, seed=2).as_of(2022)
 
@@ -106,5 +106,5 @@ def test_world_is_the_same_each_time_and_differs_by_seed() -> None:
     ],
 )
 def test_times_are_written_in_new_york(moment: datetime, written: str) -> None:
-    """Times carry New York's offset of that day, by the summer time rules of that year."""
+    """Times have New York's offset on that day, by the daylight saving rules of that year."""
     assert format_time(moment) == written

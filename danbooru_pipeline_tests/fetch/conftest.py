@@ -1,4 +1,4 @@
-"""Clients for the tests of this room, and a server that answers with anything."""
+"""Clients for this room's tests, and servers that answer with anything."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,14 +14,14 @@ from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, servin
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Answer], RawServer]]:
-    """Starts servers that are stopped after the test."""
+    """Start servers; they stop after the test."""
     with ExitStack() as stack:
         yield lambda answer: stack.enter_context(serving(answer))
 
 
 @pytest.fixture
 def connect(tmp_path: Path) -> Iterator[Callable[..., BooruClient]]:
-    """Opens clients for any two addresses; they retry for a second at most."""
+    """Open clients for any two addresses; they retry for at most a second."""
     with ExitStack() as stack:
 
         def open_client(

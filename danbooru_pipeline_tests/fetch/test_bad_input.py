@@ -1,4 +1,4 @@
-"""Input that is hostile or broken, all of it in one bucket: one reason each, nothing half-written, the rest done."""
+"""Hostile and broken input, all in one bucket: each gets one reason, nothing is half-written, the rest is done."""
 
 import contextlib
 import hashlib
@@ -32,20 +32,20 @@ MD5 = hashlib.md5(GOOD, usedforsecurity=False).hexdigest()
 
 
 def record(post_id: object, **more: Any) -> dict[str, Any]:
-    """A post as the API gives it; its file is GOOD."""
+    """A post as the API returns it; its file is GOOD."""
     plain = {"id": post_id, "created_at": CREATED, "md5": MD5, "file_ext": "jpg", "file_size": len(GOOD), "rating": "s"}
     return {**plain, "file_url": f"/{post_id}.jpg", "tag_string": "1girl", **more}
 
 
 def rows_of(*records: dict[str, Any]) -> list[PostRow]:
-    """The rows of records that can be placed; of the same id the last one, as a sweep does."""
+    """The rows of records with a usable id; for a repeated id the last one, as a sweep does."""
     parsed = [parse_api_record(one) for one in records]
     rows = {row["id"]: row for row in parsed if not isinstance(row, RejectedRow)}
     return list(rows.values())
 
 
 def build(server_url: str, root: Path, *records: dict[str, Any], **more: Any) -> tuple[OriginalsReport, Layout]:
-    """Work on bucket 0000 with these posts."""
+    """Build bucket 0000 from these posts."""
     layout = Layout(root)
     slice_ = layout.posts_bucket(2021, "0000")
     slice_.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def build(server_url: str, root: Path, *records: dict[str, Any], **more: Any) ->
 
 
 def ledger(layout: Layout) -> dict[int, LedgerRow]:
-    """The rows of the bucket."""
+    """The bucket's ledger rows."""
     return read_ledger(layout.ledger("0000"))
 
 
@@ -68,7 +68,7 @@ def hidden_in(layout: Layout) -> list[str]:
 
 
 def answer(server: RawServer, connection: socket.socket, target: str, _headers: dict[str, str]) -> None:
-    """Files by name: what a hostile server does with each."""
+    """What a hostile server does with each file, by name."""
     bomb = b"\x1f\x8b\x08" + bytes(10**6)
     odd = {
         "/2000.jpg": make_answer(GOOD + bytes(10**6)),
@@ -85,13 +85,13 @@ def answer(server: RawServer, connection: socket.socket, target: str, _headers: 
 
 @pytest.fixture
 def server() -> Iterator[RawServer]:
-    """The hostile server."""
+    """A running hostile server."""
     with serving(answer) as running:
         yield running
 
 
 def test_each_bad_input_costs_one_reason_and_the_rest_is_done(server: RawServer, tmp_path: Path) -> None:
-    """Hostile rows and hostile answers side by side: every post has its row, good ones their file."""
+    """With hostile rows and hostile answers side by side, every post gets its row and every good one its file."""
     report, layout = build(
         server.url,
         tmp_path / "root",
@@ -141,21 +141,21 @@ def test_each_bad_input_costs_one_reason_and_the_rest_is_done(server: RawServer,
 
 @pytest.mark.parametrize("bad", [None, 0, -1, "x", 1.5, True, 2**70, [1]])
 def test_row_without_a_usable_id_is_rejected_and_not_built(server: RawServer, tmp_path: Path, bad: object) -> None:
-    """An id that is none ends in the file of rejected rows; the others are built."""
+    """A row whose id is not valid is rejected; the others are built."""
     assert isinstance(parse_api_record(record(bad)), RejectedRow)
     _, layout = build(server.url, tmp_path / "root", record(bad), record(1000))
     assert list(ledger(layout)) == [1000]
 
 
-def test_two_posts_with_one_md5_both_have_their_file(server: RawServer, tmp_path: Path) -> None:
-    """Each post gets a file of its own, whatever another one has."""
+def test_two_posts_with_one_md5_each_get_their_file(server: RawServer, tmp_path: Path) -> None:
+    """Posts that share an MD5 do not share a file."""
     _, layout = build(server.url, tmp_path / "root", record(1000, file_url="/a.jpg"), record(17000, file_url="/a.jpg"))
     assert [row.reason for row in ledger(layout).values()] == [None, None]
     assert set(list_files(layout.original_bucket("0000"))) == {"1000.jpg", "17000.jpg"}
 
 
-def test_name_that_does_not_exist_is_no_answer(tmp_path: Path) -> None:
-    """A host without an address costs each file a reason until the run is stopped; no post is gone."""
+def test_unresolvable_host_is_no_answer(tmp_path: Path) -> None:
+    """A host that does not resolve gives each file a transient reason until the run is stopped; no post is gone."""
     host = "https://cdn.invalid"
     settings = Settings(root=tmp_path, api_url=host, cdn_url=host, contact="test@example.org", retry_seconds=0.001)
     with BooruClient(settings) as client:
@@ -166,7 +166,7 @@ def test_name_that_does_not_exist_is_no_answer(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def speaking_tls(folder: Path) -> Iterator[int]:
-    """A port that greets with a certificate that nobody signed."""
+    """A port that presents a self-signed certificate."""
     context = certified(folder)
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -185,8 +185,8 @@ def speaking_tls(folder: Path) -> Iterator[int]:
 
 
 @pytest.mark.needs("openssl")
-def test_certificate_that_nobody_signed_is_no_answer(tmp_path: Path) -> None:
-    """Nothing is taken from a host that cannot prove who it is."""
+def test_self_signed_certificate_is_no_answer(tmp_path: Path) -> None:
+    """Nothing is accepted from a host that cannot prove who it is."""
     with speaking_tls(tmp_path) as port:
         url = f"https://127.0.0.1:{port}"
         with BooruClient(Settings(root=tmp_path, api_url=url, cdn_url=url, retry_seconds=0.001)) as client:
@@ -197,13 +197,13 @@ def test_certificate_that_nobody_signed_is_no_answer(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def small_disk(folder: Path, options: str) -> Iterator[Path]:
-    """A disk in memory with these limits; making one takes an administrator."""
+    """A RAM disk with these limits; mounting one takes root."""
     folder.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False, timeout=30
     )
     if mounted.returncode:
-        pytest.skip("a disk of its own needs an administrator")
+        pytest.skip("mounting a disk needs root")
     try:
         yield folder
     finally:
@@ -211,7 +211,7 @@ def small_disk(folder: Path, options: str) -> Iterator[Path]:
 
 
 def records_of(files: dict[int, bytes]) -> list[dict[str, Any]]:
-    """Posts of these ids with these files, of which no 512px image is made."""
+    """Posts with these ids and files, rated so that no 512px image is made."""
     return [
         record(i, md5=hashlib.md5(data, usedforsecurity=False).hexdigest(), file_size=len(data), rating="e")
         for i, data in files.items()
@@ -220,7 +220,7 @@ def records_of(files: dict[int, bytes]) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def serving_files(files: dict[int, bytes]) -> Iterator[tuple[str, list[str]]]:
-    """A server of files by post id: its address, and what it was asked for."""
+    """A server of files by post id; yields its address and the targets requested."""
     by_target = {f"/{i}.jpg": data for i, data in files.items()}
     asked: list[str] = []
 
@@ -236,10 +236,10 @@ def serving_files(files: dict[int, bytes]) -> Iterator[tuple[str, list[str]]]:
 @pytest.mark.parametrize(
     ("options", "said"), [("size=400k", "disk|free"), ("nr_inodes=30", "disk|inodes")], ids=["bytes", "inodes"]
 )
-def test_full_disk_stops_the_bucket_and_more_room_ends_it(
+def test_full_disk_stops_the_bucket_and_more_room_finishes_it(
     server: RawServer, tmp_path: Path, options: str, said: str
 ) -> None:
-    """One clear error, no file that is not whole, and what came is not asked for again when there is room."""
+    """A full disk is one clear error and leaves only whole files, which are not requested again once there is room."""
     big = {n * 1000: GOOD + bytes(16_000) + str(n).encode() for n in range(1, 41)}
     with serving_files(big) as (url, asked), small_disk(tmp_path / "disk", options) as disk:
         with pytest.raises(DiskFull, match=said):
@@ -260,8 +260,8 @@ def test_full_disk_stops_the_bucket_and_more_room_ends_it(
         assert hidden_in(layout) == []
 
 
-def test_files_that_fit_a_nearly_full_disk_are_had(tmp_path: Path) -> None:
-    """Files too large for what is left have that as their reason, and no request; the rest of the bucket is done."""
+def test_files_that_fit_a_nearly_full_disk_are_fetched(tmp_path: Path) -> None:
+    """Files too large for the free space get that reason without a request; the rest of the bucket is done."""
     sizes = {n * 1000: 900_000 if n <= 6 else 16_000 for n in range(1, 15)}
     files = {i: GOOD + bytes(size) + str(i).encode() for i, size in sizes.items()}
     with serving_files(files) as (url, asked), small_disk(tmp_path / "disk", "size=5m") as disk:

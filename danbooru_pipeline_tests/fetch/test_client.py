@@ -1,4 +1,4 @@
-"""JSON requests: good answers come through, and every bad one ends in a clear error or in patience."""
+"""JSON requests: good answers come through, bad ones are retried or end in a clear error."""
 
 import gzip
 import re
@@ -38,8 +38,8 @@ PAGE = make_answer(b"<!DOCTYPE html><html></html>")
     ],
     ids=["500", "503", "429", "page", "short", "cut", "nothing", "garbage", "no_text", "nested"],
 )
-def test_passing_trouble_is_retried(serve: Serve, connect: Connect, bad: bytes) -> None:
-    """A bad answer is followed by another request, whose good answer counts."""
+def test_transient_failure_is_retried(serve: Serve, connect: Connect, bad: bytes) -> None:
+    """A bad answer is followed by another request, whose good answer is returned."""
     server = serve(always(bad, FINE))
     answer = connect(server.url).get_json("/posts.json", {"limit": 1, "tags": "a b&c"})
     assert (answer.status, answer.value) == (200, [{"id": 1}])
@@ -55,15 +55,15 @@ def test_passing_trouble_is_retried(serve: Serve, connect: Connect, bad: bytes) 
     ],
     ids=["page", "error", "throttled"],
 )
-def test_lasting_trouble_is_named(serve: Serve, connect: Connect, bad: bytes, told: str) -> None:
-    """After all tries the error says what came instead, and what to do."""
+def test_permanent_failure_is_named(serve: Serve, connect: Connect, bad: bytes, told: str) -> None:
+    """After the last attempt the error says what came instead, and what to do."""
     server = serve(always(bad))
     with pytest.raises(SourceUnusable, match=rf"{told}.*try again later"):
         connect(server.url).get_json("/posts.json", {})
 
 
 def test_no_answer_is_unreachable(connect: Connect) -> None:
-    """A port that nobody listens on: the message says which setting to look at."""
+    """When nothing listens on the port, the message says which setting to check."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(SourceUnreachable, match="DANBOORU_API_URL and the network"):
@@ -71,7 +71,7 @@ def test_no_answer_is_unreachable(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_refusal_is_a_block_at_once(serve: Serve, connect: Connect, status: int) -> None:
+def test_refusal_by_the_api_is_a_block_at_once(serve: Serve, connect: Connect, status: int) -> None:
     """An API that refuses us is not asked again."""
     server = serve(always(make_answer(b"{}", status=status)))
     with pytest.raises(SourceBlocked, match="DANBOORU_API_KEY"):
@@ -87,8 +87,8 @@ def test_wrong_key_is_a_block(booru: BooruProcess, connect: Connect) -> None:
 
 @pytest.mark.parametrize("status", [301, 400, 404, 410, 422, 501])
 @pytest.mark.parametrize("body", [b'{"message": "no"}', b"<html>no</html>"])
-def test_clear_answer_is_handed_out(serve: Serve, connect: Connect, status: int, body: bytes) -> None:
-    """What the server says about the question, not about itself, is for the caller to judge, and is said once."""
+def test_client_error_is_returned_without_a_retry(serve: Serve, connect: Connect, status: int, body: bytes) -> None:
+    """A status that is about the request, not about the server, is the caller's to judge, and is not retried."""
     server = serve(always(make_answer(body, status=status, headers={"Location": "http://127.0.0.1:1/"})))
     answer = connect(server.url).get_json("/x.json", {})
     assert answer.status == status
@@ -97,44 +97,44 @@ def test_clear_answer_is_handed_out(serve: Serve, connect: Connect, status: int,
 
 
 def test_overlong_body_is_cut_off(serve: Serve, connect: Connect) -> None:
-    """A body of more bytes than any honest one is not taken in."""
+    """A body larger than any honest one is not read to its end."""
     server = serve(always(make_answer(b" " * (51 * 2**20))))
     with pytest.raises(SourceUnusable, match="too many bytes"):
         connect(server.url).get_json("/posts.json", {})
     assert len(server.requests) == 1
 
 
-def test_packed_json_is_unpacked(serve: Serve, connect: Connect) -> None:
-    """JSON is asked for packed, since a sweep is tens of gigabytes of it."""
+def test_compressed_json_is_decompressed(serve: Serve, connect: Connect) -> None:
+    """JSON is requested with gzip, since a sweep is tens of gigabytes of it."""
     server = serve(always(make_answer(gzip.compress(b'[{"id": 2}]'), headers={"Content-Encoding": "gzip"})))
     assert connect(server.url).get_json("/posts.json", {}).value == [{"id": 2}]
     assert server.requests[0][1]["accept-encoding"] == "gzip"
 
 
 def test_bomb_is_cut_off(serve: Serve, connect: Connect) -> None:
-    """A small body that unpacks to far too much is not unpacked to its end."""
+    """A small body that decompresses to far too much is not decompressed to its end."""
     bomb = gzip.compress(bytes(200 * 2**20), 1)
     server = serve(always(make_answer(bomb, headers={"Content-Encoding": "gzip"})))
     with pytest.raises(SourceUnusable, match="too many bytes"):
         connect(server.url).get_json("/posts.json", {})
 
 
-def test_bomb_in_a_bomb_is_not_opened(serve: Serve, connect: Connect) -> None:
-    """Encodings that nobody asked for are refused unread."""
+def test_nested_bomb_is_not_opened(serve: Serve, connect: Connect) -> None:
+    """Encodings we did not request are refused unread."""
     server = serve(always(make_answer(b"x", headers={"Content-Encoding": "gzip, gzip"})))
     with pytest.raises(SourceUnusable, match="encoding"):
         connect(server.url).get_json("/posts.json", {})
 
 
 def test_drip_ends_at_the_deadline(serve: Serve, connect: Connect) -> None:
-    """JSON that comes byte by byte is given up when its time is over."""
+    """JSON that arrives byte by byte is given up at the deadline."""
     server = serve(drip(b"[" + b" " * 1000 + b"]"))
     with pytest.raises(SourceUnusable, match="too slowly"):
         connect(server.url, json_seconds=0.2, retry_seconds=0.001).get_json("/posts.json", {})
 
 
-def test_we_say_who_we_are(serve: Serve, connect: Connect) -> None:
-    """The User-Agent is our name, our version and the operator's contact, exactly."""
+def test_user_agent_says_who_we_are(serve: Serve, connect: Connect) -> None:
+    """The User-Agent is exactly our name, our version and the operator's contact."""
     server = serve(always(make_answer(b"[]")))
     connect(server.url, contact="Me@Example.org").get_json("/posts.json", {})
     assert server.requests[0][1]["user-agent"] == f"danbooru-pipeline/{version().number} (+me@example.org)"
@@ -142,18 +142,18 @@ def test_we_say_who_we_are(serve: Serve, connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("text", ["soon", "²", "-1", "Mon, 99 Foo 2000", "Fri, 31 Dec 99999 00:00:00 GMT", ""])
-def test_odd_retry_after_is_as_good_as_none(text: str) -> None:
-    """A Retry-After that is neither a number nor a date changes nothing."""
+def test_malformed_retry_after_is_ignored(text: str) -> None:
+    """A Retry-After that is neither a number nor a date counts as absent."""
     assert retry_after_seconds({"retry-after": text}) is None
 
 
 def test_retry_after_in_the_past_is_now() -> None:
-    """A date that is over asks for no delay."""
+    """A date in the past asks for no delay."""
     assert retry_after_seconds({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
 
 
 def test_public_host_without_contact_is_never_asked() -> None:
-    """A client for a public host cannot even be made without a contact."""
+    """A client for a public host cannot even be created without a contact."""
     with pytest.raises(SettingsError, match="DANBOORU_CONTACT"):
         BooruClient(Settings())
 
@@ -162,6 +162,6 @@ def test_throttled_host_is_asked_less_often(serve: Serve, connect: Connect) -> N
     """A 429 lowers the rate of its host."""
     server = serve(always(make_answer(status=429, headers={"Retry-After": "0"}), FINE))
     client = connect(server.url)
-    before = client.pacer.rate_of(server.url)
+    before = client.limiter.rate_of(server.url)
     client.get_json("/posts.json", {})
-    assert client.pacer.rate_of(server.url) < before
+    assert client.limiter.rate_of(server.url) < before

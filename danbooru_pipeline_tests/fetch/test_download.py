@@ -1,4 +1,4 @@
-"""Downloads: each file comes whole, or with the right reason and without a trace."""
+"""Downloads: each file arrives whole, or gets the right reason and leaves nothing behind."""
 
 import hashlib
 import logging
@@ -35,18 +35,18 @@ def real_post(booru: BooruProcess, number: int = 0) -> Post:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    """Where a file is to go."""
+    """The path of the finished file."""
     return tmp_path / "store" / "0007" / "7.png"
 
 
 @pytest.fixture
 def client(booru: BooruProcess, connect: Connect) -> BooruClient:
-    """A client of the embedded booru."""
+    """A client for the embedded booru."""
     return connect(booru.api_url, booru.cdn_url)
 
 
-def test_file_comes_whole(client: BooruClient, booru: BooruProcess, target: Path) -> None:
-    """A file that is fine is asked for once, and is in place with its MD5."""
+def test_good_file_arrives_whole(client: BooruClient, booru: BooruProcess, target: Path) -> None:
+    """A good file takes one request, and is in place with its MD5."""
     post = real_post(booru)
     got = download_file(client, post, target)
     assert got == Downloaded(reason=None, in_place=True, size=post.file_size, md5=post.md5, requests=1, http_status=200)
@@ -70,7 +70,7 @@ def test_file_comes_whole(client: BooruClient, booru: BooruProcess, target: Path
 def test_fault_is_a_reason_and_leaves_nothing(
     client: BooruClient, booru: BooruProcess, target: Path, fault: str, reason: Reason
 ) -> None:
-    """Each way to fail has its reason, and leaves neither a file nor a part of one."""
+    """Each kind of failure has its reason, and leaves neither a file nor a part of one."""
     post = real_post(booru)
     booru.set_fault(str(post.md5), fault)
     got = download_file(client, post, target)
@@ -81,8 +81,8 @@ def test_fault_is_a_reason_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("fault", ["error_once", "flaky:2", "truncate_once", "html_once", "slow"])
-def test_passing_trouble_is_overcome(booru: BooruProcess, connect: Connect, target: Path, fault: str) -> None:
-    """Trouble that passes costs requests, and the file is the right one in the end."""
+def test_transient_fault_is_overcome(booru: BooruProcess, connect: Connect, target: Path, fault: str) -> None:
+    """A transient fault costs requests; the file is the right one in the end."""
     client = connect(booru.api_url, booru.cdn_url, retry_seconds=10.0)
     post = real_post(booru)
     booru.set_fault(str(post.md5), fault)
@@ -91,8 +91,8 @@ def test_passing_trouble_is_overcome(booru: BooruProcess, connect: Connect, targ
     assert (got.requests == 1) == (fault == "slow")
 
 
-def test_throttling_is_waited_out_and_is_no_failure(serve: Serve, connect: Connect, target: Path) -> None:
-    """More 429s than failures are allowed, each with a short Retry-After, and then the file."""
+def test_throttling_does_not_count_as_failure(serve: Serve, connect: Connect, target: Path) -> None:
+    """The file arrives after more 429s than failures are allowed."""
     busy = make_answer(status=429, headers={"Retry-After": "0"})
     server = serve(always(*[busy] * 7, FINE))
     got = download_file(connect(server.url), post_of(), target)
@@ -100,7 +100,7 @@ def test_throttling_is_waited_out_and_is_no_failure(serve: Serve, connect: Conne
 
 
 def test_retry_after_is_honoured_as_seconds_and_as_a_date(serve: Serve, connect: Connect, target: Path) -> None:
-    """No request goes out before the time that the server names in either form."""
+    """No request goes out before the time the server names, in either form."""
     began = time.time()
     date = formatdate(int(began) + 2, usegmt=True)  # whole seconds: one to two from now
     server = serve(always(make_answer(status=429, headers={"Retry-After": date}), FINE))
@@ -109,10 +109,8 @@ def test_retry_after_is_honoured_as_seconds_and_as_a_date(serve: Serve, connect:
     assert time.time() >= int(began) + 2
 
 
-def test_wrong_bytes_that_come_twice_are_what_the_source_has(
-    client: BooruClient, booru: BooruProcess, target: Path
-) -> None:
-    """The same whole bytes under another MD5 two times are kept, and marked."""
+def test_same_wrong_bytes_twice_are_what_the_source_has(client: BooruClient, booru: BooruProcess, target: Path) -> None:
+    """Complete bytes with another MD5 are kept and marked when they arrive twice."""
     post = real_post(booru)
     booru.set_fault(str(post.md5), "corrupt")
     got = download_file(client, post, target)
@@ -121,31 +119,31 @@ def test_wrong_bytes_that_come_twice_are_what_the_source_has(
 
 
 def test_second_try_asks_for_a_fresh_copy(serve: Serve, connect: Connect, target: Path) -> None:
-    """After bytes with another MD5 the next request asks caches on the way to step aside."""
+    """After a body with another MD5, the next request tells caches to fetch the file anew."""
     server = serve(always(make_answer(PNG + b"x"), FINE))
     assert download_file(connect(server.url), post_of(), target).reason is None
     assert ["cache-control" in headers for _, headers in server.requests] == [False, True]
 
 
-def test_smaller_file_that_is_whole_is_kept(serve: Serve, connect: Connect, target: Path) -> None:
-    """A size that is wrong in the metadata does not keep a file from coming: its end was where the server said."""
+def test_complete_file_smaller_than_declared_is_kept(serve: Serve, connect: Connect, target: Path) -> None:
+    """A wrong size in the metadata does not reject a file that ends where its Content-Length says."""
     server = serve(always(make_answer(PNG)))
     got = download_file(connect(server.url), post_of(PNG + b"more"), target)
     assert (got.reason, got.size) == (Reason.MD5_DIFFERS, len(PNG))
 
 
 def test_unrecognised_bytes_are_never_kept(serve: Serve, connect: Connect, target: Path) -> None:
-    """A short text where a file should be is not the file, however often it comes."""
+    """A short text in place of a file is not accepted, however often it is sent."""
     server = serve(always(make_answer(b'{"error": "try later"}')))
     assert download_file(connect(server.url), post_of(), target).reason is Reason.MD5_MISMATCH
     assert_nothing_left(target)
 
 
 @pytest.mark.parametrize("size", [len(PNG), None])
-def test_early_end_without_announced_length_is_noticed(
+def test_early_end_without_announced_length_is_detected(
     serve: Serve, connect: Connect, target: Path, size: int | None
 ) -> None:
-    """A body without a length that ends early is cut off, even when it is cut off the same way twice."""
+    """A body without a length that ends early is truncated, even if it is truncated at the same byte twice."""
     server = serve(always(make_answer(PNG[:-100], length=None)))
     got = download_file(connect(server.url), post_of(file_size=size), target)
     assert (got.reason, got.requests) == (Reason.TRUNCATED, len(server.requests))
@@ -153,10 +151,10 @@ def test_early_end_without_announced_length_is_noticed(
 
 
 @pytest.mark.parametrize("length", [-1, None])
-def test_body_longer_than_the_metadata_say_is_cut_off(
+def test_body_longer_than_the_metadata_says_is_cut_off(
     serve: Serve, connect: Connect, target: Path, length: int | None
 ) -> None:
-    """Some slack is allowed; far more bytes than announced in the metadata are not taken in, time after time."""
+    """Some slack is allowed; a body far larger than the metadata declares is rejected every time."""
     server = serve(always(make_answer(PNG + bytes(10**6), length=length)))
     got = download_file(connect(server.url), post_of(), target)
     assert (got.reason, got.requests > 1) == (Reason.TOO_LARGE, True)
@@ -164,20 +162,20 @@ def test_body_longer_than_the_metadata_say_is_cut_off(
 
 
 def test_body_longer_than_its_header_says_ends_there(serve: Serve, connect: Connect, target: Path) -> None:
-    """Bytes after the announced end belong to nothing."""
+    """Bytes after the announced end are ignored."""
     server = serve(always(make_answer(PNG + b"trailing", length=len(PNG))))
     assert download_file(connect(server.url), post_of(), target).reason is None
     assert target.read_bytes() == PNG
 
 
-def test_long_error_page_for_a_small_file_is_no_large_file(serve: Serve, connect: Connect, target: Path) -> None:
-    """An error page above the size limit passes; a post is not marked for good because of one."""
+def test_long_error_page_for_a_small_file_is_retried(serve: Serve, connect: Connect, target: Path) -> None:
+    """An error page above the size limit is transient; it does not mark the post as too large."""
     server = serve(always(make_answer(PAGE + b" " * 10**6), FINE))
     assert download_file(connect(server.url), post_of(), target).reason is None
 
 
-def test_packed_answer_is_not_unpacked(serve: Serve, connect: Connect, target: Path) -> None:
-    """Nobody asked for packed bytes, so they are counted and judged as they come."""
+def test_compressed_body_is_not_decompressed(serve: Serve, connect: Connect, target: Path) -> None:
+    """We did not request compression, so the bytes are counted and judged as they arrive."""
     bomb = b"\x1f\x8b\x08" + bytes(10**6)
     server = serve(always(make_answer(bomb, headers={"Content-Encoding": "gzip"})))
     assert download_file(connect(server.url), post_of(), target).reason is Reason.TOO_LARGE
@@ -186,15 +184,15 @@ def test_packed_answer_is_not_unpacked(serve: Serve, connect: Connect, target: P
 
 
 def test_drip_ends_at_the_deadline(serve: Serve, connect: Connect, target: Path) -> None:
-    """A body that comes byte by byte is given up when its time is over, although no read ever times out."""
+    """A body that arrives byte by byte is given up at the deadline, although no read ever times out."""
     server = serve(drip(PNG))
     got = download_file(connect(server.url), post_of(file_size=100), target, base_seconds=0.3)
     assert (got.reason, got.requests) == (Reason.TRUNCATED, 1)
     assert_nothing_left(target)
 
 
-def test_type_is_seen_through_a_slow_start(serve: Serve, connect: Connect, target: Path) -> None:
-    """A web page is recognised even when its first bytes come one by one."""
+def test_type_is_recognised_from_a_slow_body(serve: Serve, connect: Connect, target: Path) -> None:
+    """A web page is recognised even if its first bytes arrive one by one."""
 
     def answer(server: RawServer, connection: socket.socket, target: str, headers: dict[str, str]) -> None:
         drip(PAGE, pause=0.002)(server, connection, target, headers)
@@ -209,18 +207,18 @@ def test_type_is_seen_through_a_slow_start(serve: Serve, connect: Connect, targe
     [b"SSH-2.0-OpenSSH_9.6\r\n", b"", b"\x00" * 100, make_answer(status=502)],
     ids=["ssh", "nothing", "zeros", "502"],
 )
-def test_no_sense_at_all_is_a_failed_request(serve: Serve, connect: Connect, target: Path, answer: bytes) -> None:
-    """Garbage instead of HTTP, a closed connection and a bad gateway are troubles that may pass."""
+def test_garbage_is_a_failed_request(serve: Serve, connect: Connect, target: Path, answer: bytes) -> None:
+    """Garbage instead of HTTP, a closed connection and a 502 are transient."""
     server = serve(always(answer, FINE))
     got = download_file(connect(server.url), post_of(), target)
     assert (got.reason, got.requests) == (None, 2)
 
 
 @pytest.mark.parametrize("status", [401, 403, 451])
-def test_refused_file_is_asked_for_once_and_the_others_go_on(
+def test_refused_file_is_requested_once_and_others_continue(
     serve: Serve, connect: Connect, target: Path, status: int
 ) -> None:
-    """One refusal is a matter of one file; the next file comes."""
+    """One refusal concerns one file; the next file is fetched."""
     server = serve(always(make_answer(PAGE, status=status), FINE))
     client = connect(server.url)
     got = download_file(client, post_of(), target)
@@ -230,7 +228,7 @@ def test_refused_file_is_asked_for_once_and_the_others_go_on(
 
 
 def test_many_refusals_in_a_row_are_a_block(serve: Serve, connect: Connect, target: Path) -> None:
-    """A host that refuses file after file refuses us."""
+    """A host that refuses 25 files in a row blocks us."""
     server = serve(always(make_answer(PAGE, status=403)))
     client = connect(server.url)
     with pytest.raises(SourceBlocked, match="DANBOORU_CONTACT"):
@@ -240,7 +238,7 @@ def test_many_refusals_in_a_row_are_a_block(serve: Serve, connect: Connect, targ
 
 
 def test_challenge_is_a_block_at_once(serve: Serve, connect: Connect, target: Path) -> None:
-    """The guard in front of the site means the client, whatever was asked for."""
+    """A challenge page is about the client, whichever file was requested."""
     server = serve(always(make_answer(PAGE, status=403, headers={"CF-Mitigated": "challenge"})))
     with pytest.raises(SourceBlocked):
         download_file(connect(server.url), post_of(), target)
@@ -248,7 +246,7 @@ def test_challenge_is_a_block_at_once(serve: Serve, connect: Connect, target: Pa
 
 
 def test_host_that_knows_no_file_is_the_wrong_host(serve: Serve, connect: Connect, target: Path) -> None:
-    """A long row of 404s without a single file ends the run, before a wrong address marks all posts as gone."""
+    """A hundred consecutive 404s end the run, before a wrong address marks all posts as gone."""
     server = serve(always(make_answer(status=404)))
     client = connect(server.url)
     with pytest.raises(SourceUnusable, match="DANBOORU_CDN_URL"):
@@ -258,7 +256,7 @@ def test_host_that_knows_no_file_is_the_wrong_host(serve: Serve, connect: Connec
 
 
 def test_host_that_is_down_ends_the_run(connect: Connect, target: Path) -> None:
-    """When nothing answers any more, the run stops instead of trying millions of files."""
+    """When a host no longer responds, the run stops instead of trying millions of files."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     client = connect(f"http://127.0.0.1:{port}", retry_seconds=0.001)
@@ -269,7 +267,7 @@ def test_host_that_is_down_ends_the_run(connect: Connect, target: Path) -> None:
 
 
 def test_foreign_file_url_is_never_contacted(serve: Serve, connect: Connect, target: Path) -> None:
-    """An address on another host, or of another scheme, is replaced by the one that the MD5 stands for."""
+    """An address on another host, or with another scheme, is replaced by the one derived from the MD5."""
     foreign, own = serve(always(FINE)), serve(always(FINE))
     client, post = connect(own.url), post_of()
     odd = ["http://[", "http://\x00", "//", "http://☃.net/", "file:///etc/passwd", own.url.replace("//", "//me:pw@")]
@@ -287,14 +285,14 @@ def test_foreign_file_url_is_never_contacted(serve: Serve, connect: Connect, tar
 def test_relative_file_url_belongs_to_the_file_host(
     serve: Serve, connect: Connect, target: Path, file_url: str, asked: str
 ) -> None:
-    """Addresses without a host, as old records have them, are asked of the file host."""
+    """Addresses without a host, as in old records, are resolved against the file host."""
     api, cdn = serve(always(make_answer(status=500))), serve(always(FINE))
     assert download_file(connect(api.url, cdn.url), post_of(file_url=file_url), target).reason is None
     assert (api.targets, cdn.targets) == ([], [asked])
 
 
 def test_redirect_within_our_hosts_is_followed(serve: Serve, connect: Connect, target: Path) -> None:
-    """A few steps within the two hosts lead to the file, and each is counted as a request."""
+    """Redirects within the two hosts lead to the file, and each counts as a request."""
     steps = [make_answer(status=s, headers={"Location": f"/step{s}"}) for s in (301, 302, 308)]
     server = serve(always(*steps, FINE))
     got = download_file(connect(server.url), post_of(), target)
@@ -303,7 +301,7 @@ def test_redirect_within_our_hosts_is_followed(serve: Serve, connect: Connect, t
 
 
 def test_endless_redirects_end(serve: Serve, connect: Connect, target: Path) -> None:
-    """After three steps a redirect is not followed any more."""
+    """The fourth redirect is not followed."""
     server = serve(always(make_answer(status=302, headers={"Location": "/again"})))
     got = download_file(connect(server.url), post_of(), target)
     assert (got.reason, got.requests, len(server.requests)) == (Reason.REDIRECTED, 4, 4)
@@ -312,7 +310,7 @@ def test_endless_redirects_end(serve: Serve, connect: Connect, target: Path) -> 
 
 @pytest.mark.parametrize("location", ["{foreign}/x.png", "//169.254.169.254/", "http://[", "https://a b/", None])
 def test_redirect_elsewhere_is_not_followed(serve: Serve, connect: Connect, target: Path, location: str | None) -> None:
-    """Another host, a broken address or none at all: nobody else is asked, and nothing is kept."""
+    """A redirect to another host, to a broken address or to none contacts nobody else and keeps nothing."""
     foreign = serve(always(FINE))
     where = {} if location is None else {"Location": location.format(foreign=foreign.url)}
     server = serve(always(make_answer(status=302, headers=where)))
@@ -344,7 +342,7 @@ def test_failure_leaves_an_earlier_file_alone(client: BooruClient, booru: BooruP
 
 
 def test_full_disk_stops_before_the_first_byte(booru: BooruProcess, connect: Connect, target: Path) -> None:
-    """Below the floor of free space nothing is asked for, and the message says what to do."""
+    """Below the floor of free space nothing is requested, and the message says what to do."""
     client = connect(booru.api_url, booru.cdn_url, min_free_bytes=2**60)
     with pytest.raises(StoreError, match="DANBOORU_MIN_FREE_BYTES"):
         download_file(client, real_post(booru), target)
@@ -352,7 +350,7 @@ def test_full_disk_stops_before_the_first_byte(booru: BooruProcess, connect: Con
 
 
 def test_downloads_run_side_by_side(client: BooruClient, booru: BooruProcess, target: Path) -> None:
-    """Downloads side by side do not get into each other's way."""
+    """Concurrent downloads, even of the same file, do not interfere."""
     posts = [real_post(booru, number) for number in range(4)] * 4
     with ThreadPoolExecutor(8) as threads:
         targets = [target.with_name(str(number)) for number in range(len(posts))]
@@ -364,7 +362,7 @@ def test_downloads_run_side_by_side(client: BooruClient, booru: BooruProcess, ta
 def test_api_key_goes_to_the_api_alone(
     serve: Serve, connect: Connect, target: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The key is in a header for the API host, and in no address, log line, repr or error, and with no file host."""
+    """The key is sent only in a header to the API host, and appears in no address, log line, repr or error."""
     api = serve(always(make_answer(b"[]"), make_answer(status=403)))
     cdn = serve(always(make_answer(status=302, headers={"Location": "/on"}), FINE))
     caplog.set_level(logging.DEBUG)
@@ -384,7 +382,7 @@ HALF = len(BIG) // 2
 
 
 def ranged(*, etag: str = '"one"', later_etag: str | None = None, shift: int = 0, honours: bool = True) -> Answer:
-    """A server whose first answer breaks off half-way, and which gives the rest when it is asked for."""
+    """A server that interrupts its first response half-way, and sends the rest when asked for it."""
     asked = 0
 
     def answer(_server: RawServer, connection: socket.socket, _target: str, headers: dict[str, str]) -> None:
@@ -409,8 +407,8 @@ def ranges_asked(server: RawServer) -> list[str | None]:
     return [headers.get("range") for _, headers in server.requests]
 
 
-def test_transfer_that_broke_off_goes_on(serve: Serve, connect: Connect, target: Path) -> None:
-    """Only the rest is asked for, and the whole is what the metadata say."""
+def test_interrupted_transfer_is_resumed(serve: Serve, connect: Connect, target: Path) -> None:
+    """Only the rest is requested, and the whole file matches the metadata."""
     server = serve(ranged())
     got = download_file(connect(server.url), post_of(BIG), target)
     assert (got.reason, got.size) == (None, len(BIG))
@@ -419,8 +417,8 @@ def test_transfer_that_broke_off_goes_on(serve: Serve, connect: Connect, target:
     assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
-def test_transfer_goes_on_in_the_next_run(serve: Serve, connect: Connect, target: Path) -> None:
-    """What a run that gave up had received is kept for the next one, even in another process."""
+def test_transfer_is_resumed_by_the_next_run(serve: Serve, connect: Connect, target: Path) -> None:
+    """What a run received before it gave up is kept for the next one, even in another process."""
     server = serve(ranged())
     first = download_file(connect(server.url, retry_seconds=0.001), post_of(BIG), target)
     assert (first.reason, first.requests) == (Reason.TRUNCATED, 1)
@@ -444,7 +442,7 @@ def test_transfer_goes_on_in_the_next_run(serve: Serve, connect: Connect, target
 def test_rest_of_another_file_is_not_added(
     serve: Serve, connect: Connect, target: Path, server_is: Answer, asked: int
 ) -> None:
-    """Without the server's word that it is the same file from the right place on, the transfer starts over."""
+    """Unless the server confirms the same file from the right offset, the transfer starts over."""
     server = serve(server_is)
     assert download_file(connect(server.url, retry_seconds=20), post_of(BIG), target).reason is None
     assert target.read_bytes() == BIG

@@ -1,4 +1,4 @@
-"""Turns of the download threads."""
+"""The turns in which download threads use the CPU."""
 
 import contextlib
 import random
@@ -17,7 +17,7 @@ from danbooru_pipeline_tests.support.certificate import certified
 
 
 def run_all(work: Callable[[], None], count: int) -> None:
-    """Do the work in so many threads at once; whoever hangs is left behind."""
+    """Run the work in this many threads at once; threads that hang are abandoned."""
     threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
     for thread in threads:
         thread.start()
@@ -26,7 +26,7 @@ def run_all(work: Callable[[], None], count: int) -> None:
 
 
 def test_one_thread_computes_at_a_time() -> None:
-    """Of many threads one is in its turn at once, and all get theirs."""
+    """Only one of many threads holds the turn at a time, and every thread gets it."""
     lock, together, most, done = threading.Lock(), 0, 0, 0
 
     def compute() -> None:
@@ -46,8 +46,8 @@ def test_one_thread_computes_at_a_time() -> None:
     assert most == 1
 
 
-def test_whoever_waits_lets_another_have_the_turn() -> None:
-    """Threads that all wait for one another at the same time, in turns, do not hang."""
+def test_waiting_thread_gives_up_its_turn() -> None:
+    """Threads that wait for one another while they hold a turn do not deadlock."""
     meet = threading.Barrier(8, timeout=20)
     arrived = []
 
@@ -60,28 +60,28 @@ def test_whoever_waits_lets_another_have_the_turn() -> None:
 
 
 def test_an_error_gives_the_turn_back() -> None:
-    """After an error in a turn, or away, the turn is there again."""
+    """After an error, with the turn or without it, the turn is free again."""
     with pytest.raises(OSError, match="in a turn"), cpu_turn():
         raise OSError("in a turn")
     with pytest.raises(OSError, match="away"), cpu_turn(), without_turn():
         raise OSError("away")
-    test_whoever_waits_lets_another_have_the_turn()
+    test_waiting_thread_gives_up_its_turn()
 
 
 def test_waiting_without_a_turn_takes_none() -> None:
-    """Somebody who waits and has no turn, such as a sweep of the API, neither gives one nor takes one."""
+    """A thread that waits and holds no turn, such as a sweep of the API, neither releases nor takes one."""
     with without_turn():
         pass
     test_one_thread_computes_at_a_time()
 
 
-#: Around the sizes of a record of TLS and of the piece that is waited for.
+#: Around the sizes of a TLS record and of the low watermark.
 SIZES = (0, 1, 1000, 16_383, 16_385, 17_408, 33_000, 65_535, 65_537, 82_943, 82_945, 90_000, 216_000)
 
 
 @contextlib.contextmanager
 def dripping(context: ssl.SSLContext | None) -> Iterator[int]:
-    """A port that answers ``/SIZE`` on connections that are kept, the body in pieces as a network brings them."""
+    """A port that answers ``/SIZE`` on persistent connections, with the body in packets as a network delivers them."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def talk() -> None:
@@ -102,8 +102,8 @@ def dripping(context: ssl.SSLContext | None) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("scheme", ["http", pytest.param("https", marks=pytest.mark.needs("openssl"))])
-def test_body_comes_whole_in_few_reads(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reads wait for a good piece of a body, and never for more than is still to come, whatever its size."""
+def test_body_arrives_whole_in_few_reads(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads wait for a large piece of the body, but never for more than is still to come, whatever its size."""
     context = None
     if scheme == "https":
         context = certified(tmp_path)

@@ -1,6 +1,6 @@
-"""Work on a bucket killed with SIGKILL at chosen system calls: no half file, no row that lies, nothing comes twice.
+"""A bucket's build killed with SIGKILL at chosen system calls: no half-written file, no wrong row, no repeated download.
 
-``KILLS=50 python -m pytest danbooru_pipeline_tests/fetch/test_kill.py`` is the run of the benchmarks.
+``KILLS=50 python -m pytest danbooru_pipeline_tests/fetch/test_kill.py`` is the run that benchmarks/README.md reports.
 """
 
 import hashlib
@@ -41,13 +41,13 @@ with RunContext(settings) as context:
 
 @pytest.fixture(scope="module")
 def files() -> Mapping[str, bytes]:
-    """Name on the server -> bytes; each a picture that optimisation makes smaller."""
+    """Path on the server -> bytes; each is a picture that optimisation makes smaller."""
     picture = jpeg(illustration())
     return {f"/{n * 1000}.jpg": picture + bytes(n) for n in range(1, FILES + 1)}
 
 
 def counting(files: Mapping[str, bytes], asked: Counter[str]) -> Answer:
-    """A server that counts what was sent to its end."""
+    """A server that counts the files it sent completely."""
 
     def answer(_server: object, connection: object, target: str, _headers: object) -> None:
         connection.sendall(make_answer(files[target]) if target in files else make_answer(status=404))  # type: ignore[attr-defined]
@@ -57,7 +57,7 @@ def counting(files: Mapping[str, bytes], asked: Counter[str]) -> Answer:
 
 
 def prepare(root: Path, files: Mapping[str, bytes]) -> Layout:
-    """A root with the slice of a bucket."""
+    """A root that has one bucket's slice of the metadata."""
     layout = Layout(root)
     layout.posts_bucket(2021, BUCKET).parent.mkdir(parents=True)
     layout.posts_report(2021).write_text('{"source": {"max_id": 1}}')
@@ -82,7 +82,7 @@ def prepare(root: Path, files: Mapping[str, bytes]) -> Layout:
 
 
 def assert_nothing_lies(layout: Layout, originals: Mapping[str, bytes]) -> int:
-    """Rows that say ok have exactly their file, and files under a final name are whole. Returns how many."""
+    """Check that every ok row has exactly its file and every file under a final name is whole. Returns how many."""
     for row in read_ledger(layout.ledger(BUCKET)).values():
         if row.status is Status.OK:
             data = layout.original(row.id, "jpg").read_bytes()
@@ -91,13 +91,13 @@ def assert_nothing_lies(layout: Layout, originals: Mapping[str, bytes]) -> int:
     names = list_files(layout.original_bucket(BUCKET))
     for name, size in names.items():
         data = (layout.original_bucket(BUCKET) / name).read_bytes()
-        assert data == originals[f"/{name}"] or data[-2:] == b"\xff\xd9", f"{name} of {size} bytes is half"
+        assert data == originals[f"/{name}"] or data[-2:] == b"\xff\xd9", f"{name} of {size} bytes is incomplete"
     return len(names)
 
 
 @pytest.mark.slow(8)
 def test_killed_anywhere_nothing_is_lost_or_wrong(tmp_path: Path, files: Mapping[str, bytes]) -> None:
-    """After every kill all rows are true and all files whole; each kill costs at most the downloads under way."""
+    """After every kill all rows are true and all files whole; each kill costs at most the downloads in flight."""
     asked = Counter[str]()
     calls = Random(3).sample(range(2, 12 + 5 * KILLS), KILLS)
     layout = prepare(tmp_path / "root", files)
@@ -112,7 +112,8 @@ def test_killed_anywhere_nothing_is_lost_or_wrong(tmp_path: Path, files: Mapping
     rows = read_ledger(layout.ledger(BUCKET))
     assert [row.reason for row in rows.values()] == [None] * FILES
     again = asked.total() - before_last - (FILES - had)
-    print(f"{KILLS} kills: {FILES} of {FILES} right, {asked.total() - FILES} files came again, {again} of them last")  # noqa: T201 - for the benchmark, with -s
-    # What comes again was under way, or had its optimised form for less than the moment that writing a row takes.
+    figures = f"{asked.total() - FILES} files were sent again, {again} of them last"
+    print(f"{KILLS} kills: {FILES} of {FILES} right, {figures}")  # noqa: T201 - for the benchmark, with -s
+    # A file is sent again if it was in flight, or if it was optimised and its row not yet written.
     assert asked.total() - FILES <= KILLS * 8
     assert not list(layout.store.rglob(".*.part"))

@@ -1,4 +1,4 @@
-"""JPG originals as JPEG XL: the very same bytes come back, or nothing is done."""
+"""JPG originals as JPEG XL: exactly the same bytes can be restored, or the JPG is kept."""
 
 import hashlib
 from pathlib import Path
@@ -18,15 +18,15 @@ JPEG = jpeg(illustration())
 
 
 def run(folder: Path, data: bytes, name: str = "1.jpg") -> ImageResult:
-    """Do everything with some bytes, JPEG XL wanted."""
+    """Run a full job on some bytes, with JPEG XL enabled."""
     source = folder / name
     source.write_bytes(data)
     return run_image_job(ImageJob(source=source, original=source, archive=folder / "1.jxl", px512=folder / "512.jpg"))
 
 
 @given(seed=st.integers(0, 2**31 - 1), quality=st.integers(1, 100), progressive=st.booleans(), grey=st.booleans())
-def test_any_jpeg_comes_back(seed: int, quality: int, *, progressive: bool, grey: bool) -> None:
-    """Of any kind of JPEG that is taken, exactly its bytes come back."""
+def test_any_archived_jpeg_can_be_restored(seed: int, quality: int, *, progressive: bool, grey: bool) -> None:
+    """Any kind of JPEG that is archived is restored byte for byte."""
     noise = pyvips.Image.gaussnoise(70, 50, mean=128, sigma=60, seed=seed).cast("uchar")
     image = noise if grey else noise.bandjoin([noise.rot180(), noise.invert()])
     data = image.jpegsave_buffer(Q=quality, interlace=progressive)
@@ -35,15 +35,15 @@ def test_any_jpeg_comes_back(seed: int, quality: int, *, progressive: bool, grey
 
 
 @pytest.mark.parametrize("data", [b"", b"garbage", png(illustration()), JPEG[: len(JPEG) // 2]])
-def test_what_is_no_whole_jpeg_is_refused(data: bytes) -> None:
-    """There is no archive of it, and nothing comes back from it."""
+def test_bytes_that_are_not_a_whole_jpeg_are_refused(data: bytes) -> None:
+    """They are neither archived nor restored."""
     assert archive_jpeg(data) is None
     with pytest.raises(ValueError, match="no JPEG"):
         restore_jpeg(data)
 
 
 def test_jpg_is_replaced(tmp_path: Path) -> None:
-    """The JPEG XL takes the place of the JPG; facts and 512px image are those of the JPG."""
+    """The JPEG XL replaces the JPG; facts and 512px image are those of the JPG."""
     result = run(tmp_path, JPEG)
     archived = (tmp_path / "1.jxl").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.jxl", "512.jpg"]
@@ -55,8 +55,8 @@ def test_jpg_is_replaced(tmp_path: Path) -> None:
     assert (result.facts.file_type, result.facts.flags, result.px512_reason) == ("jpg", (), None)
 
 
-def test_small_image_is_made_of_what_comes_back(tmp_path: Path) -> None:
-    """A later 512px image has the same bytes as the one that was made of the JPG, and the archive stays."""
+def test_px512_is_made_from_the_restored_jpeg(tmp_path: Path) -> None:
+    """A 512px image made later has the same bytes as one made from the JPG, and the archive stays."""
     first = run(tmp_path, JPEG)
     job = ImageJob(source=tmp_path / "1.jxl", px512=tmp_path / "again.jpg")
     again = run_image_job(job)
@@ -66,8 +66,8 @@ def test_small_image_is_made_of_what_comes_back(tmp_path: Path) -> None:
     assert again.facts == first.facts
 
 
-def test_archive_that_rotted_is_damaged(tmp_path: Path) -> None:
-    """Nothing comes back from it, so there is no 512px image; the file stays for the scrub to find."""
+def test_rotten_archive_is_damaged(tmp_path: Path) -> None:
+    """It cannot be restored, so there is no 512px image; the file stays for the scrub to find."""
     run(tmp_path, JPEG)
     path = tmp_path / "1.jxl"
     path.write_bytes(path.read_bytes()[:2000])
@@ -86,7 +86,7 @@ def test_archive_that_rotted_is_damaged(tmp_path: Path) -> None:
     ],
 )
 def test_others_stay_under_their_name(tmp_path: Path, data: bytes, name: str, tool: str | None) -> None:
-    """What JPEG XL does not take, or what has another name than a JPG, is treated as ever."""
+    """Files that JPEG XL refuses, or that are not named as JPG, are processed as usual."""
     result = run(tmp_path, data, name)
     assert (tmp_path / name).exists()
     assert not (tmp_path / "1.jxl").exists()

@@ -1,4 +1,4 @@
-"""The awkward kinds that boorus hold: each is shown in the colours it means, or has a reason; bombs stay small."""
+"""Awkward files that boorus have: each is rendered in the right colours, or has a reason; bombs stay small."""
 
 import struct
 import subprocess
@@ -30,7 +30,7 @@ SPACES = {
 
 
 def icc_profile(gamma: float, colorants: tuple[float, ...]) -> bytes:
-    """A version 2 matrix profile of three colours and one curve."""
+    """A version 2 matrix profile with three colorants and one curve."""
 
     def xyz(values: tuple[float, ...]) -> bytes:
         return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(v * 65536) for v in values))
@@ -58,19 +58,19 @@ def icc_profile(gamma: float, colorants: tuple[float, ...]) -> bytes:
 
 
 def middle(data: bytes) -> tuple[int, ...]:
-    """The pixel in the middle of the 512px image."""
+    """The centre pixel of the 512px image."""
     made = downscale_image(data, inspect_image(data))
     assert isinstance(made, Downscaled), made
     return tuple(int(v) for v in pixels_of(made.data)[256, 256])
 
 
 def near(color: tuple[int, ...], meant: tuple[int, ...], within: int = 6) -> bool:
-    """Whether two colours are the same, up to what JPEG does to them."""
+    """Whether two colours are equal within JPEG's error."""
     return max(abs(a - b) for a, b in zip(color, meant, strict=True)) <= within
 
 
 def with_profile(image: Any, profile: bytes) -> Any:
-    """The image with a profile attached, its numbers as they are."""
+    """The image with a profile attached and its pixel values unchanged."""
     image = image.copy()
     image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
     return image
@@ -79,7 +79,7 @@ def with_profile(image: Any, profile: bytes) -> Any:
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("encode", [jpeg, png])
 def test_wide_spaces(tmp_path: Path, space: str, encode: Any) -> None:
-    """Adobe RGB and ProPhoto are shown as meant, not with the numbers they have."""
+    """Adobe RGB and ProPhoto are converted to sRGB, not shown with their raw values."""
     path = tmp_path / "profile.icc"
     path.write_bytes(icc_profile(*SPACES[space]))
     stored = solid(MEANT).icc_transform(str(path), input_profile="srgb")
@@ -91,7 +91,7 @@ def test_wide_spaces(tmp_path: Path, space: str, encode: Any) -> None:
 
 @pytest.mark.parametrize("profile", [b"rubbish" * 40, bytes(128), icc_profile(*SPACES["adobe"])[:200]])
 def test_broken_profile(profile: bytes) -> None:
-    """A profile that is none is passed over, and the picture shown with its numbers."""
+    """An invalid profile is ignored, and the picture is shown with its raw values."""
     for data in (jpeg(with_profile(solid(MEANT), profile), keep="icc"), _png_with_profile(profile)):
         assert near(middle(data), MEANT)
 
@@ -101,13 +101,13 @@ def _png_with_profile(profile: bytes) -> bytes:
 
 
 def test_grey_with_colour_profile() -> None:
-    """A grey picture with a profile for colour is shown grey, as bright as it says."""
+    """A grey picture with a colour profile stays grey, at its stored brightness."""
     data = jpeg(with_profile(solid((128,)), icc_profile(*SPACES["adobe"])), keep="icc")
     assert near(middle(data), (128, 128, 128))
 
 
 def test_twelve_bits_are_not_damage() -> None:
-    """A JPEG that no decoder here reads is undecodable, which is not the same as broken."""
+    """A JPEG that none of our decoders reads is undecodable, not damaged."""
     data = jpeg(illustration())
     at = data.index(b"\xff\xc0") + 4
     data = data[:at] + b"\x0c" + data[at + 1 :]
@@ -116,7 +116,7 @@ def test_twelve_bits_are_not_damage() -> None:
 
 @pytest.mark.needs("jpegtran")
 def test_arithmetic_jpeg(tmp_path: Path) -> None:
-    """An arithmetic JPEG is flagged, and shown."""
+    """An arithmetic-coded JPEG is flagged, and has a 512px image."""
     source, target = tmp_path / "in.jpg", tmp_path / "out.jpg"
     source.write_bytes(jpeg(solid(MEANT)))
     subprocess.run(["jpegtran", "-arithmetic", "-outfile", target, source], check=True)
@@ -135,7 +135,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_bombs_stay_small(tmp_path: Path, bomb: str) -> None:
-    """A bomb costs its worker less than 400 MB, whatever becomes of it."""
+    """A bomb costs its worker less than 400 MB, whatever its outcome."""
     path = tmp_path / "bomb.png"
     make = (
         "import struct, sys, zlib; from danbooru_pipeline_tests.support import pictures; "
@@ -145,7 +145,7 @@ def test_bombs_stay_small(tmp_path: Path, bomb: str) -> None:
     work = (
         "import re, sys; from pathlib import Path; from danbooru_pipeline.images import ImageJob, run_image_job; "
         "p = Path(sys.argv[1]); r = run_image_job(ImageJob(source=p, original=p, px512=p.with_suffix('.jpg'))); "
-        # Not ru_maxrss, which a process takes over from the one that started it.
+        # Not ru_maxrss, which a process inherits from its parent.
         "peak = re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text()); "
         "print(int(peak[1]) // 1024, r.px512_reason)"
     )

@@ -1,4 +1,4 @@
-"""BMP: every usual kind is shown as it is, and anything else has its reason."""
+"""BMP: every usual kind is rendered correctly, and anything else has its reason."""
 
 import io
 import struct
@@ -27,7 +27,7 @@ def halves(mode: str = "RGB", size: tuple[int, int] = (600, 300)) -> bytes:
 
 
 def high_color(width: int = 600, height: int = 300) -> bytes:
-    """The same with 16 bits a pixel, 5, 6 and 5 of them a colour, the top row first."""
+    """The same with 16 bits per pixel (5-6-5), top row first."""
     row = np.where(np.arange(width) < width // 2, 30 << 11 | 5 << 5 | 2, 2 << 11 | 5 << 5 | 30).astype("<u2")
     pixels = row.tobytes() * height
     header = struct.pack("<IiiHHIIiiII", 40, width, -height, 1, 16, 3, len(pixels), 2835, 2835, 0, 0)
@@ -38,7 +38,7 @@ def high_color(width: int = 600, height: int = 300) -> bytes:
 
 @pytest.mark.parametrize("data", [halves(), halves("P"), halves("RGBA"), high_color()])
 def test_kinds(data: bytes) -> None:
-    """24 bits, a palette, 32 bits and 16 bits: both halves have their colours, upright and centred on white."""
+    """With 24 bits, a palette, 32 bits or 16 bits, both halves have their colours, upright and centred on white."""
     made = downscale_image(data, inspect_image(data))
     assert isinstance(made, Downscaled)
     pixels = pixels_of(made.data)
@@ -49,28 +49,28 @@ def test_kinds(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [halves()[:-5000], halves()[:60], bmp()[:30]])
-def test_cut_off(data: bytes) -> None:
-    """A file that is shorter than it says is damaged."""
+def test_truncated(data: bytes) -> None:
+    """A file shorter than its header says is damaged."""
     assert Flag.TRUNCATED in inspect_image(data).flags
     assert downscale_image(data, inspect_image(data)) is Reason.DAMAGED
 
 
-def test_kind_that_is_not_known() -> None:
-    """A compression that no BMP has is damage, not a crash."""
+def test_unknown_compression() -> None:
+    """An unknown compression is damage, not a crash."""
     data = halves()
     assert downscale_image(data[:30] + b"\x63" + data[31:], inspect_image(data)) is Reason.DAMAGED
 
 
 @given(at=st.integers(2, 60), byte=st.integers(0, 255))
 def test_any_header_has_an_outcome(at: int, byte: int) -> None:
-    """Whatever one byte of the headers is, there is a picture or a reason; the decoder raises nothing else."""
+    """For any value of any header byte there is a picture or a reason; the decoder raises nothing else."""
     data = bytearray(bmp(40, 30))
     data[at] = byte
     assert isinstance(downscale_image(bytes(data), inspect_image(bytes(data)), max_pixels=10**6), Downscaled | Reason)
 
 
-def test_other_types_are_shut_out() -> None:
-    """The decoder takes BMP alone, whatever else it was built with."""
+def test_other_formats_are_disabled() -> None:
+    """The decoder accepts only BMP, whatever else it was built with."""
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "TIFF")
     with pytest.raises(ValueError, match="cannot be decoded"):

@@ -1,4 +1,4 @@
-"""512px images are exactly square, upright, sRGB, opaque and whole; or there is a reason why there is none."""
+"""512px images are exactly square, upright, sRGB, opaque and whole; or there is a reason for having none."""
 
 import time
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def outcome(data: bytes, background: Background = "white") -> Downscaled | Reaso
 
 
 def shown(data: bytes, background: Background = "white") -> npt.NDArray[np.uint8]:
-    """The pixels of the 512px image, after a check that it is the JPEG that every release promises."""
+    """The pixels of the 512px image, after checking that it is the JPEG that every release promises."""
     result = outcome(data, background)
     assert isinstance(result, Downscaled), result
     check_promises(result.data)
@@ -38,7 +38,7 @@ def shown(data: bytes, background: Background = "white") -> npt.NDArray[np.uint8
 
 
 def check_promises(data: bytes) -> None:
-    """Baseline, 512 × 512, three components, 4:4:4, no metadata."""
+    """Check for baseline, 512 × 512, three components, 4:4:4, no metadata."""
     segments = {s.marker: data[s.start : s.end] for s in segments_of(data)}
     assert 0xC0 in segments
     assert not {0xC1, 0xC2, 0xE1, 0xE2, 0xED, 0xEE, 0xFE} & set(segments)
@@ -49,12 +49,12 @@ def check_promises(data: bytes) -> None:
 
 
 def close(color: npt.NDArray[np.uint8], to: tuple[int, ...], *, within: int = 6) -> bool:
-    """Whether a pixel has a colour, up to what JPEG does to it."""
+    """Whether a pixel has a colour within JPEG's error."""
     return bool(np.abs(color.astype(int) - to).max() <= within)
 
 
 def test_small_pictures_are_not_enlarged() -> None:
-    """A small picture stays at its size, in the middle of white."""
+    """A small picture keeps its size, centred on white."""
     pixels = shown(png(pictures.solid(RED, 100, 50)))
     assert close(pixels[256, 256], RED)
     assert close(pixels[235, 210], RED)
@@ -69,7 +69,7 @@ SHAPES = [(1024, 512), (512, 1024), (2000, 100), (513, 512), (512, 512), (4096, 
 @pytest.mark.parametrize("encode", [jpeg, png])
 @pytest.mark.parametrize(("width", "height"), SHAPES)
 def test_aspect_is_kept(width: int, height: int, encode: Callable[..., bytes]) -> None:
-    """The longer side becomes 512, the other follows, and the rest is white on both sides alike."""
+    """The longer side becomes 512, the shorter one keeps the aspect, and the padding is white and symmetric."""
     pixels = shown(encode(pictures.solid(BLUE, width, height)))
     scale = 512 / max(width, height)
     rows = int((np.abs(pixels[:, 256].astype(int) - BLUE).max(axis=1) < 40).sum())
@@ -82,16 +82,16 @@ def test_aspect_is_kept(width: int, height: int, encode: Callable[..., bytes]) -
 @pytest.mark.parametrize("encode", [jpeg, png])
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 20_000), (20_000, 1)])
 def test_extreme_shapes(width: int, height: int, encode: Callable[..., bytes]) -> None:
-    """One pixel, and lines of 20,000, are shown as well as they can be."""
+    """A single pixel and lines of 20,000 pixels have a 512px image."""
     assert shown(encode(pictures.solid(BLACK, width, height)))[255:257, 255:257].min() < 128
 
 
 @pytest.mark.parametrize("encode", [jpeg, png, lambda image, **o: image.webpsave_buffer(lossless=True, **o)])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_upright(encode: Callable[..., bytes], orientation: int) -> None:
-    """Each EXIF orientation is undone, in every format that has one."""
+    """Each EXIF orientation is applied, in every format that has one."""
     upright = pictures.corners()
-    # How a picture has to be stored so that the orientation brings it back (EXIF 2.3, 4.6.4).
+    # How a picture must be stored so that applying the orientation restores it (EXIF 2.3, 4.6.4).
     stored = {
         1: lambda i: i,
         2: lambda i: i.fliphor(),
@@ -109,12 +109,12 @@ def test_upright(encode: Callable[..., bytes], orientation: int) -> None:
 
 
 def grey16() -> bytes:
-    """A 16-bit grey picture of one tone."""
+    """A uniform 16-bit grey picture."""
     return png(pictures.from_array(np.full((64, 64, 1), 0x8080, np.uint16)), bitdepth=16)
 
 
 def rgba16() -> bytes:
-    """A 16-bit picture, half transparent red."""
+    """A uniform 16-bit picture in half-transparent red."""
     pixels = np.zeros((64, 64, 4), np.uint16)
     pixels[..., 0], pixels[..., 3] = 65535, 32768
     return png(pictures.from_array(pixels), bitdepth=16)
@@ -138,12 +138,12 @@ def rgba16() -> bytes:
     ],
 )
 def test_kinds(make: Callable[[], bytes], color: tuple[int, ...]) -> None:
-    """Grey, 16 bits, alpha, all formats: what is shown is the colour over white."""
+    """Grey, 16-bit and transparent pictures of all formats show their colour over white."""
     assert close(shown(make())[256, 256], color, within=8)
 
 
 def test_palette() -> None:
-    """A transparent palette entry is white, the other keeps its colour; without tRNS both do."""
+    """A transparent palette entry becomes white, the other keeps its colour; without tRNS both keep theirs."""
     pixels = shown(pictures.palette_png(transparent=True))
     assert close(pixels[256, 246], WHITE)
     assert close(pixels[256, 266], BLUE)
@@ -151,7 +151,7 @@ def test_palette() -> None:
 
 
 def test_wide_gamut_is_converted() -> None:
-    """A picture in Display P3 is shown in the colours it means, not with the numbers it has."""
+    """A picture in Display P3 is converted to sRGB, not shown with its raw values."""
     meant = (200, 90, 40)
     wide = pictures.solid(meant).icc_transform("p3", input_profile="srgb")
     data = png(wide, keep="icc")
@@ -162,7 +162,7 @@ def test_wide_gamut_is_converted() -> None:
 
 @pytest.mark.parametrize("keep", ["icc", "none"])
 def test_cmyk(keep: str) -> None:
-    """CMYK becomes sRGB, with its profile or, less exactly, without."""
+    """CMYK becomes sRGB, with its profile or, less exactly, without one."""
     meant = (180, 90, 60)
     data = jpeg(pictures.solid(meant).icc_transform("cmyk", input_profile="srgb"), keep=keep, Q=95)
     assert inspect_image(data).color_space == "cmyk"
@@ -170,7 +170,7 @@ def test_cmyk(keep: str) -> None:
 
 
 def line_art(tone: int) -> bytes:
-    """A thin cross of one tone on transparency."""
+    """A thin cross of one grey tone on transparency."""
     pixels = np.zeros((400, 400, 4), np.uint8)
     pixels[198:202, :, 3] = pixels[:, 198:202, 3] = 255
     pixels[..., :3] = tone
@@ -178,7 +178,7 @@ def line_art(tone: int) -> bytes:
 
 
 def test_black_line_art_stays_visible() -> None:
-    """Black lines on transparency are black on white, not black on black."""
+    """Black lines on transparency become black on white, not black on black."""
     pixels = shown(line_art(0))
     assert close(pixels[256, 256], BLACK, within=30)
     assert close(pixels[100, 100], WHITE)
@@ -187,7 +187,7 @@ def test_black_line_art_stays_visible() -> None:
 
 @pytest.mark.parametrize(("tone", "chosen"), [(0, "white"), (255, "black"), (240, "black"), (128, "white")])
 def test_contrast_background(tone: int, chosen: str) -> None:
-    """Asked for contrast, only what would vanish on white gets black."""
+    """With ``contrast``, only pictures that would vanish on white get a black background."""
     result = outcome(line_art(tone), "contrast")
     assert isinstance(result, Downscaled)
     assert result.background == chosen
@@ -196,14 +196,14 @@ def test_contrast_background(tone: int, chosen: str) -> None:
 
 @pytest.mark.parametrize("data", [png(pictures.solid((255, 255, 255, 0))), png(pictures.solid(WHITE)), JPEG])
 def test_contrast_needs_something_to_show(data: bytes) -> None:
-    """Nothing at all, and opaque pictures, stay on white."""
+    """Fully transparent and opaque pictures get a white background."""
     result = outcome(data, "contrast")
     assert isinstance(result, Downscaled)
     assert result.background == "white"
 
 
 def test_default_keeps_content_visible() -> None:
-    """Unless told otherwise, white lines get black, padding included; told white, they get white."""
+    """By default white lines get a black background and padding; with ``white`` they get white."""
     data = line_art(255)
     default = downscale_image(data, inspect_image(data))
     assert isinstance(default, Downscaled)
@@ -225,16 +225,16 @@ def test_default_keeps_content_visible() -> None:
     ],
 )
 def test_quality_flags(data: bytes, flags: tuple[str, ...]) -> None:
-    """Pictures with hardly anything in them carry warnings; padding does not count."""
+    """Pictures with hardly any content carry warnings; padding does not count."""
     result = outcome(data)
     assert isinstance(result, Downscaled)
     assert result.flags == flags
 
 
 def test_ycck() -> None:
-    """CMYK that is coded as YCCK is shown as the same ink in plain CMYK is."""
+    """CMYK coded as YCCK looks the same as the same inks in plain CMYK."""
     ink = np.full((64, 64, 4), (20, 120, 160, 10), np.uint8)
-    # Adobe's files hold what is left of the light; the encoder takes them as they are.
+    # Adobe's files store inverted inks, and the encoder writes values as given.
     ycck = simplejpeg.encode_jpeg(255 - ink, quality=95, colorspace="CMYK", colorsubsampling="444")
     assert simplejpeg.decode_jpeg_header(ycck)[2] == "YCCK"
     plain = jpeg(pictures.from_array(ink).copy(interpretation="cmyk"), keep="none", Q=95)
@@ -242,7 +242,7 @@ def test_ycck() -> None:
 
 
 def test_same_bytes_every_time() -> None:
-    """The 512px image of the same file is the same, byte for byte."""
+    """The same file gives the same 512px image, byte for byte."""
     assert outcome(JPEG) == outcome(JPEG)
 
 
@@ -271,7 +271,7 @@ AVIF = illustration(300, 300).heifsave_buffer(compression="av1", effort=0)
     ],
 )
 def test_damaged(data: bytes) -> None:
-    """Half a picture, or a rotten one, is never passed off as a picture."""
+    """A truncated or corrupt picture never gets a 512px image."""
     assert outcome(data) == Reason.DAMAGED
 
 
@@ -294,7 +294,7 @@ def test_damaged(data: bytes) -> None:
     ],
 )
 def test_reasons(data: bytes, reason: Reason) -> None:
-    """Everything else that has no 512px image has its reason, at no cost."""
+    """Every other file without a 512px image has its reason, without being decoded."""
     started = time.process_time()
     assert outcome(data) == reason
     assert time.process_time() - started < 0.5
@@ -302,13 +302,13 @@ def test_reasons(data: bytes, reason: Reason) -> None:
 
 @pytest.mark.parametrize("more", [b"\0" * 64, b"PK\3\4 an archive", JPEG])
 @pytest.mark.parametrize("data", [JPEG, PNG])
-def test_data_after_the_end_do_no_harm(data: bytes, more: bytes) -> None:
-    """A picture with something after its end is shown as without."""
+def test_trailing_data_is_harmless(data: bytes, more: bytes) -> None:
+    """Data after the end of a picture does not change its 512px image."""
     assert outcome(data + more) == outcome(data)
 
 
-def test_no_memory_is_not_damage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the decoder gets no memory, the picture is not blamed."""
+def test_running_out_of_memory_is_not_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the decoder runs out of memory, the picture is not blamed."""
 
     def fail(*_args: Any, **_options: Any) -> None:
         raise pyvips.Error("unable to call thumbnail_buffer", "out of memory --- size == 800MB")
@@ -319,7 +319,7 @@ def test_no_memory_is_not_damage(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_decoded_jpeg_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the optimiser has read strictly serves the 512px image too, and gives the same bytes."""
+    """The optimiser's strict decode is reused for the 512px image, which has the same bytes."""
     facts = inspect_image(JPEG)
     expected, decoded = downscale_image(JPEG, facts), optimize_image(JPEG, facts).pixels
     assert decoded is not None
@@ -329,16 +329,16 @@ def test_a_decoded_jpeg_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("side", [1300, 2100, 4200, 8300])
 def test_a_large_jpeg_is_as_sharp_as_a_slow_filter_makes_it(side: int) -> None:
-    """Decoding only a half, a quarter or an eighth of a large JPEG costs nothing that could be seen."""
+    """Decoding a large JPEG at a half, a quarter or an eighth of its size loses nothing visible."""
     data = jpeg(illustration(side, side * 3 // 4), Q=95)
     made = shown(data).astype(np.float32)
     slow = pyvips.Image.new_from_buffer(data, "").cast("float").resize(512 / side, kernel="lanczos3").numpy()
     made = made[(512 - slow.shape[0]) // 2 :][: slow.shape[0]]
-    assert 10 * np.log10(255**2 / np.mean((made - slow.clip(0, 255)) ** 2)) > 36  # quality 90 itself leaves 38
+    assert 10 * np.log10(255**2 / np.mean((made - slow.clip(0, 255)) ** 2)) > 36  # quality 90 alone gives 38
 
 
-def test_half_transparent_colours_mix_with_the_background() -> None:
-    """Every degree of transparency shows as much of the background as it should, and so does the padding."""
+def test_half_transparent_colours_blend_with_the_background() -> None:
+    """Every degree of transparency blends with the background exactly, and the padding is the background."""
     alpha = np.tile(np.repeat(np.arange(0, 256, 8, dtype=np.uint8), 16), (256, 1))
     data = png(pictures.from_array(np.dstack([np.full_like(alpha, 40)] * 3 + [alpha])))
     expected = 255 - alpha / 255 * (255 - 40)
@@ -349,7 +349,7 @@ def test_half_transparent_colours_mix_with_the_background() -> None:
 
 @pytest.mark.parametrize("quality", [90, 100])
 def test_noise_has_a_512px_image_too(quality: int) -> None:
-    """The least compressible of all pictures fits the encoder's buffer, whatever the quality."""
+    """Noise, the least compressible picture, fits the encoder's buffer at any quality."""
     noise = np.random.default_rng(2021).integers(0, 256, (512, 512, 3), np.uint8)
     data = png(pictures.from_array(noise))
     made = downscale_image(data, inspect_image(data), quality=quality)
@@ -364,7 +364,7 @@ def test_noise_has_a_512px_image_too(quality: int) -> None:
     st.one_of(st.none(), st.integers(1, 8)),
 )
 def test_any_picture_keeps_the_promises(pixels: npt.NDArray[Any], file_type: str, orientation: int | None) -> None:
-    """Whatever the picture, the result is exactly the JPEG that every release promises."""
+    """For any picture the result is exactly the JPEG that every release promises."""
     image = pictures.from_array(pixels).copy()
     if orientation:
         image.set_type(pyvips.GValue.gint_type, "orientation", orientation)

@@ -1,4 +1,4 @@
-"""Facts come from headers, markers and chunks, for any bytes."""
+"""Facts are read from headers, markers and chunks, and no bytes make that raise."""
 
 import time
 
@@ -21,7 +21,7 @@ PNG = png(illustration())
 
 @pytest.mark.parametrize("data", [JPEG, PROGRESSIVE, jpeg(illustration(), restart_interval=4)])
 def test_whole_jpeg(data: bytes) -> None:
-    """A whole JPEG, restart markers or not, ends where its last marker says and has no flags."""
+    """A whole JPEG, with or without restart markers, ends at its EOI marker and has no flags."""
     facts = inspect_image(data)
     assert (facts.file_type, facts.width, facts.height, facts.pages, facts.flags) == ("jpg", 300, 200, 1, ())
     assert walk_jpeg(data).end == len(data)
@@ -34,13 +34,13 @@ def test_whole_png() -> None:
 
 @pytest.mark.parametrize("data", [JPEG[:-2], JPEG[: len(JPEG) // 2], PROGRESSIVE[: len(JPEG) // 2], JPEG[:3]])
 def test_truncated_jpeg(data: bytes) -> None:
-    """A JPEG without its end is flagged, wherever it stops."""
+    """A truncated JPEG is flagged, wherever it ends."""
     assert Flag.TRUNCATED in inspect_image(data).flags
 
 
 @pytest.mark.parametrize("cut", [1, 12, 500])
 def test_truncated_png(cut: int) -> None:
-    """A PNG without its end is flagged, a missing IEND included."""
+    """A truncated PNG is flagged, even if only IEND is missing."""
     assert inspect_image(PNG[:-cut]).flags == (Flag.TRUNCATED,)
 
 
@@ -53,7 +53,7 @@ def test_truncated_webp() -> None:
 
 @pytest.mark.parametrize("cut", [1, 100, 1000])
 def test_truncated_avif(cut: int) -> None:
-    """An AVIF that stops inside a box is flagged."""
+    """An AVIF that ends inside a box is flagged."""
     data = illustration().heifsave_buffer(compression="av1", effort=0)
     assert inspect_image(data).flags == ()
     assert inspect_image(data[:-cut]).flags == (Flag.TRUNCATED,)
@@ -62,12 +62,12 @@ def test_truncated_avif(cut: int) -> None:
 @pytest.mark.parametrize("data", [JPEG, PNG, illustration().webpsave_buffer()])
 @pytest.mark.parametrize("more", [b"\0", b"PK\3\4 an archive", JPEG])
 def test_trailing_data(data: bytes, more: bytes) -> None:
-    """Bytes after the end are flagged; even one, even when they are a picture themselves."""
+    """Bytes after the end are flagged, even a single one, even if they are a picture themselves."""
     assert inspect_image(data + more).flags == (Flag.TRAILING_DATA,)
 
 
 def test_rotten_png() -> None:
-    """A chunk that fails its checksum makes a PNG corrupt; one that the picture does not need does not."""
+    """A critical chunk that fails its checksum makes a PNG corrupt; a metadata chunk does not."""
     assert inspect_image(pictures.rot(PNG, 0.5)).flags == (Flag.CORRUPT,)
     text = pictures.with_chunk(PNG, b"tEXt", b"Comment\0Hello")
     assert inspect_image(text.replace(b"Hello", b"Jello")).flags == ()
@@ -80,14 +80,14 @@ def test_unusual_jpeg(marker: int) -> None:
 
 
 def test_twelve_bit_jpeg() -> None:
-    """A JPEG of 12 bits a sample is unusual, since optimisers take it and decoders do not."""
+    """A JPEG with 12 bits per sample is unusual: optimisers accept it and decoders do not."""
     at = JPEG.index(b"\xff\xc0") + 4
     assert Flag.UNUSUAL_JPEG in inspect_image(JPEG[:at] + b"\x0c" + JPEG[at + 1 :]).flags
 
 
 @pytest.mark.parametrize(("frames", "pages"), [(1, 1), (3, 3)])
 def test_apng(frames: int, pages: int) -> None:
-    """The frames of an APNG are counted, which the decoder does not do."""
+    """The frames of an APNG are counted, since the decoder does not count them."""
     facts = inspect_image(pictures.apng(frames))
     assert (facts.pages, facts.flags) == (pages, (Flag.APNG,))
 
@@ -100,7 +100,7 @@ def test_animations(suffix: str) -> None:
 
 
 def test_avif_sequence() -> None:
-    """A sequence in an AVIF counts its samples; a still AVIF is one page."""
+    """The pages of an AVIF sequence are its samples; a still AVIF has one page."""
     still = illustration(64, 64).heifsave_buffer(compression="av1", effort=0)
     assert inspect_image(still).pages == 1
     sequence = still.replace(b"ftypavif", b"ftypavis") + b"\0\0\0\x14stsz" + bytes(8) + b"\0\0\0\x07"
@@ -108,7 +108,7 @@ def test_avif_sequence() -> None:
 
 
 def test_alpha_and_spaces() -> None:
-    """Alpha, depth, grey, CMYK and profiles show in the facts."""
+    """Alpha, depth, grey, CMYK and profiles appear in the facts."""
     assert inspect_image(png(pictures.solid((1, 2, 3, 4)))).alpha is True
     assert inspect_image(pictures.palette_png(transparent=True)).alpha is True
     assert inspect_image(pictures.palette_png(transparent=False)).alpha is False
@@ -121,7 +121,7 @@ def test_alpha_and_spaces() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation(orientation: int) -> None:
-    """The EXIF orientation is read, and the size stays the stored one."""
+    """The EXIF orientation is read, and the size is the stored one."""
     image = pictures.corners().copy()
     image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
     facts = inspect_image(jpeg(image, keep="exif"))
@@ -129,7 +129,7 @@ def test_orientation(orientation: int) -> None:
 
 
 def test_bmp() -> None:
-    """A bitmap's size is read from its header, though it is not decoded."""
+    """A BMP's size is read from its header without decoding it."""
     assert inspect_image(pictures.bmp(8, 4)) == ImageFacts("bmp", 8, 4, 1, color_space="srgb")
     assert inspect_image(pictures.bmp(8, -4)).height == 4
     assert inspect_image(pictures.bmp()[:40]).flags == (Flag.TRUNCATED,)
@@ -137,7 +137,7 @@ def test_bmp() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"PK\3\4", b"FWS\1", b"\xff\xd8\xff", PNG[:8], b"GIF89a"])
 def test_no_picture(data: bytes) -> None:
-    """Things that are not pictures, or only their first bytes, have no size."""
+    """Files that are not pictures, and bare magic bytes, have no size."""
     assert inspect_image(data).pixels == 0
 
 
@@ -153,7 +153,7 @@ def test_bomb_costs_nothing() -> None:
     st.binary(max_size=400),
 )
 def test_any_bytes(start: bytes, rest: bytes) -> None:
-    """Nothing raises on any bytes, also behind the start of a real file."""
+    """No bytes make it raise, even after the start of a real file."""
     data = start + rest
     facts = inspect_image(data)
     assert set(facts.flags) <= set(Flag)
@@ -165,7 +165,7 @@ def test_any_bytes(start: bytes, rest: bytes) -> None:
     changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=8), as_png=st.booleans()
 )
 def test_any_change(changes: list[tuple[float, int]], *, as_png: bool) -> None:
-    """Nothing raises on real files with changed bytes."""
+    """No changed bytes in real files make it raise."""
     data = bytearray(PNG if as_png else JPEG)
     for where, value in changes:
         data[int(where * len(data))] = value
@@ -174,7 +174,7 @@ def test_any_change(changes: list[tuple[float, int]], *, as_png: bool) -> None:
 
 @pytest.mark.parametrize("data", [b"\xff" * 10, b"\xff\xd8", b"\xff\xda\0\2" + b"\xff\x01\xff\0", b"\xff\xe1\0\0"])
 def test_walks_are_linear(data: bytes) -> None:
-    """Megabytes of the worst that the walks can meet take no time to speak of."""
+    """Megabytes of the worst input for the walks take a fraction of a second."""
     long = data * (2_000_000 // len(data))
     started = time.process_time()
     walk_jpeg(b"\xff\xd8\xff\xda\0\2" + long)
@@ -185,7 +185,7 @@ def test_walks_are_linear(data: bytes) -> None:
 
 @pytest.mark.parametrize("frames", [1, 3])
 def test_gif_ends_at_its_trailer(frames: int) -> None:
-    """A GIF that stops anywhere before its end is cut off, and one that goes on after it has trailing data."""
+    """A GIF that ends anywhere before its trailer is truncated; one that continues after it has trailing data."""
     whole = pictures.animated(".gif") if frames > 1 else illustration(64, 64).gifsave_buffer()
     assert inspect_image(whole).flags == ()
     assert inspect_image(whole + b"\0").flags == (Flag.TRAILING_DATA,)

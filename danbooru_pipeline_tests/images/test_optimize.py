@@ -1,4 +1,4 @@
-"""Optimised files show exactly what the given ones did, or are the given ones."""
+"""Optimised files decode to exactly the same picture, or the original bytes are kept."""
 
 import struct
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def optimize(data: bytes) -> Optimized:
 
 
 def rgba(data: bytes) -> np.ndarray:
-    """All pixels with alpha and in 16 bits, so that any two kinds of PNG can be compared; not the code under test."""
+    """All pixels as 16-bit RGBA, so that any two kinds of PNG can be compared; independent of the code under test."""
     pixels = pixels_of(data)
     wide = pixels.astype(np.uint16) * (257 if pixels.dtype == np.uint8 else 1)
     color, alpha = (wide[..., :-1], wide[..., -1:]) if wide.shape[2] in (2, 4) else (wide, None)
@@ -37,7 +37,7 @@ def rgba(data: bytes) -> np.ndarray:
 
 
 def with_exif(image: pyvips.Image, orientation: int = 6) -> pyvips.Image:
-    """The image with an EXIF orientation and a profile."""
+    """The image with an EXIF orientation and an ICC profile."""
     image = image.icc_transform("p3", input_profile="srgb").copy()
     image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
     return image
@@ -57,7 +57,7 @@ def with_exif(image: pyvips.Image, orientation: int = 6) -> pyvips.Image:
     ids=["plain", "grey", "444", "restarts", "p3+exif", "cmyk+profile", "cmyk"],
 )
 def test_jpeg_is_smaller_and_the_same(make: Callable[[], bytes]) -> None:
-    """A JPEG gets smaller, with every pixel and all metadata as they were."""
+    """A JPEG gets smaller, with every pixel and all metadata unchanged."""
     data = make()
     result = optimize(data)
     assert (result.tool, result.kept, result.pixels is not None) == ("mozjpeg", None, True)
@@ -68,7 +68,7 @@ def test_jpeg_is_smaller_and_the_same(make: Callable[[], bytes]) -> None:
 
 
 def deep_image() -> pyvips.Image:
-    """16 bits a sample, all of them multiples of 257, which an optimiser could take for 8 bits."""
+    """16-bit samples that are all multiples of 257, which an optimiser could reduce to 8 bits."""
     return (illustration().cast("ushort") * 257).cast("ushort").copy(interpretation="rgb16")
 
 
@@ -88,7 +88,7 @@ def deep_image() -> pyvips.Image:
     ids=["rgb", "grey", "grey+alpha", "rgba", "grey as rgb", "16 bit", "p3+exif", "palette+trns", "palette"],
 )
 def test_png_is_smaller_and_the_same(make: Callable[[], bytes]) -> None:
-    """A PNG gets smaller, with every pixel, its depth and all metadata as they were."""
+    """A PNG gets smaller, with every pixel, its depth and all metadata unchanged."""
     data = make()
     result = optimize(data)
     assert (result.tool, result.kept) == ("oxipng -o2", None)
@@ -99,7 +99,7 @@ def test_png_is_smaller_and_the_same(make: Callable[[], bytes]) -> None:
 
 
 def test_png_keeps_hidden_colour() -> None:
-    """Colour below full transparency stays."""
+    """Colour under full transparency is kept."""
     pixels = np.random.default_rng(1).integers(0, 4, (64, 64, 4), np.uint8) * 60
     pixels[..., 3] = 0
     pixels[:8, :8, 3] = 255
@@ -109,7 +109,7 @@ def test_png_keeps_hidden_colour() -> None:
 
 
 def test_png_keeps_every_chunk() -> None:
-    """Gamma, size, time, text and private chunks survive."""
+    """Gamma, physical size, time, text and private chunks survive."""
     data = PNG
     for name, body in {
         b"gAMA": struct.pack(">I", 45455),
@@ -125,7 +125,7 @@ def test_png_keeps_every_chunk() -> None:
 
 
 def test_png_stays_interlaced() -> None:
-    """An interlaced PNG stays one."""
+    """An interlaced PNG stays interlaced."""
     data = png(illustration(), interlace=True)
     result = optimize(data)
     assert result.tool is not None
@@ -133,7 +133,7 @@ def test_png_stays_interlaced() -> None:
 
 
 def test_lost_background_chunk_is_noticed() -> None:
-    """When a background colour would be lost or changed, the original bytes stay."""
+    """If a background colour would be lost or changed, the original bytes are kept."""
     grey = png(illustration(bands=1).bandjoin([illustration(bands=1)] * 2))
     data = grey[:33] + chunk(b"bKGD", struct.pack(">HHH", 1, 2, 3)) + grey[33:]
     bare = oxipng.optimize_from_memory(data, level=2, interlace=None)
@@ -160,20 +160,20 @@ def test_lost_background_chunk_is_noticed() -> None:
     ],
 )
 def test_kept(data: bytes, kept: Kept) -> None:
-    """In any doubt the original bytes stay, and the result says why."""
+    """In any doubt the original bytes are kept, and the result says why."""
     result = optimize(data)
     assert (result.data, result.tool, result.kept) == (data, None, kept)
 
 
 @pytest.mark.parametrize("data", [JPEG, PNG])
 def test_second_time_gains_nothing(data: bytes) -> None:
-    """What was optimised once is left alone the next time."""
+    """A file that was optimised once is kept as it is the next time."""
     once = optimize(data).data
     assert optimize(once) == Optimized(once, kept=Kept.LARGER)
 
 
 def test_panic_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A panic inside the optimiser keeps the original; Ctrl-C is not taken for one."""
+    """A panic inside the optimiser keeps the original; Ctrl-C is not mistaken for one."""
 
     class PanicException(BaseException):
         """Not an Exception, as in pyo3."""
@@ -192,8 +192,8 @@ def test_panic_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("changed", [png(illustration().invert()), png(illustration(299)), PNG[:-30]])
-def test_different_pixels_are_noticed(monkeypatch: pytest.MonkeyPatch, changed: bytes) -> None:
-    """An optimiser that gives back another picture is not believed."""
+def test_different_pixels_are_rejected(monkeypatch: pytest.MonkeyPatch, changed: bytes) -> None:
+    """An optimiser's output is rejected if it decodes to another picture."""
     monkeypatch.setattr(oxipng, "optimize_from_memory", lambda *_args, **_options: changed)
     data = pictures.with_chunk(png(illustration(), compression=0), b"tEXt", b"a\0" + bytes(50_000))
     changed = pictures.with_chunk(changed, b"tEXt", b"a\0" + bytes(20_000))
@@ -205,8 +205,8 @@ def test_different_pixels_are_noticed(monkeypatch: pytest.MonkeyPatch, changed: 
     pixels=any_pixels(24),
     interlaced=st.booleans(),
 )
-def test_any_png_stays_itself(pixels: np.ndarray, *, interlaced: bool) -> None:
-    """Whatever the picture, the optimiser's output decodes to the very same pixels."""
+def test_any_png_keeps_its_pixels(pixels: np.ndarray, *, interlaced: bool) -> None:
+    """For any picture, the optimised PNG decodes to exactly the same pixels."""
     data = png(pictures.from_array(pixels), interlace=interlaced, bitdepth=pixels.dtype.itemsize * 8)
     result = optimize(data)
     assert np.array_equal(rgba(result.data), rgba(data))
@@ -219,7 +219,7 @@ def test_any_png_stays_itself(pixels: np.ndarray, *, interlaced: bool) -> None:
     quality=st.integers(20, 100),
     progressive=st.booleans(),
 )
-def test_any_jpeg_stays_itself(pixels: np.ndarray, quality: int, *, progressive: bool) -> None:
-    """The same for JPEGs."""
+def test_any_jpeg_keeps_its_pixels(pixels: np.ndarray, quality: int, *, progressive: bool) -> None:
+    """For any picture, the optimised JPEG decodes to exactly the same pixels."""
     data = jpeg(pictures.from_array(pixels), Q=quality, interlace=progressive)
     assert np.array_equal(pixels_of(optimize(data).data), pixels_of(data))

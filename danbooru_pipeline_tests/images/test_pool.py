@@ -1,4 +1,4 @@
-"""Workers may die, hang or be killed with their parent; no job is lost by it, and no process is left."""
+"""Workers may crash, hang or be killed with their parent; no job is lost, and no process is left behind."""
 
 import hashlib
 import multiprocessing
@@ -29,7 +29,7 @@ SUM = hashlib.sha256(DATA).hexdigest()
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that waits to be reaped does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
@@ -37,7 +37,7 @@ def is_alive(pid: int) -> bool:
 
 
 def wait_until_gone(pids: list[int], seconds: float = 5) -> list[int]:
-    """The processes that are still there after a while."""
+    """Wait for processes to end. Returns those still alive after the time-out."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and any(is_alive(pid) for pid in pids):
         time.sleep(0.02)
@@ -45,7 +45,7 @@ def wait_until_gone(pids: list[int], seconds: float = 5) -> list[int]:
 
 
 def test_mishaps_cost_only_their_own_job(tmp_path: Path) -> None:
-    """Among jobs that abort, leave, raise or eat all memory, all others are done; those are told twice."""
+    """Jobs that abort, exit, raise or exhaust memory are attempted twice and reported; all others are done."""
     good = [make_job(tmp_path, f"good-{n}") for n in range(6)]
     bad = [make_job(tmp_path, name) for name in ("abort", "raises", "memory", "leaves")]
     with ImagePool(2, run=run_by_name, timeout_seconds=1) as pool:
@@ -63,7 +63,7 @@ def test_mishaps_cost_only_their_own_job(tmp_path: Path) -> None:
 
 
 def test_optimizer_that_gets_no_memory(tmp_path: Path) -> None:
-    """A PNG for which the optimiser gets no memory, which aborts the process, is told as a crash and left alone."""
+    """If the optimiser runs out of memory, which aborts its process, the PNG is kept and a crash reported."""
     data = png(solid((1, 2, 3, 4), 7000, 7000))
     (tmp_path / "1.png").write_bytes(data)
     with ImagePool(1, memory_limit_bytes=500 * 2**20) as pool:
@@ -74,7 +74,7 @@ def test_optimizer_that_gets_no_memory(tmp_path: Path) -> None:
 
 
 def test_too_slow(tmp_path: Path) -> None:
-    """A job over the time limit is ended, tried once more, and told."""
+    """A job over the time limit is killed, retried once, and reported."""
     job = make_job(tmp_path, "sleeps")
     with ImagePool(1, run=run_by_name, timeout_seconds=0.3) as pool:
         result = pool.submit(job).result(timeout=30)
@@ -84,14 +84,14 @@ def test_too_slow(tmp_path: Path) -> None:
 
 
 def test_second_attempt_counts(tmp_path: Path) -> None:
-    """A job that failed once for whatever reason is done by its second attempt."""
+    """A job that fails once succeeds on its second attempt."""
     with ImagePool(1, run=run_by_name) as pool:
         result = pool.submit(make_job(tmp_path, "once")).result(timeout=30)
     assert (result.optimized, result.px512_reason) == (True, None)
 
 
-def test_trouble_with_files_is_raised(tmp_path: Path) -> None:
-    """A full disk, or a source that is gone, is not called the picture's fault, and is not tried again."""
+def test_file_errors_are_raised(tmp_path: Path) -> None:
+    """A full disk or a missing source is not blamed on the picture, and is not retried."""
     with ImagePool(1, run=run_by_name) as pool:
         full, gone = make_job(tmp_path, "space"), make_job(tmp_path, "gone")
         gone.source.unlink()
@@ -104,7 +104,7 @@ def test_trouble_with_files_is_raised(tmp_path: Path) -> None:
 
 
 def test_killed_while_idle(tmp_path: Path) -> None:
-    """A worker that is killed between jobs is replaced, and no job pays for it."""
+    """A worker that is killed between jobs is replaced, without losing a job."""
     with ImagePool(1, run=run_by_name) as pool:
         first = make_job(tmp_path, "good-1")
         pool.submit(first).result(timeout=30)
@@ -114,7 +114,7 @@ def test_killed_while_idle(tmp_path: Path) -> None:
 
 
 def test_leaving_early_ends_everything(tmp_path: Path) -> None:
-    """An error in the block ends what runs at once, and no future is left waiting."""
+    """An error in the block kills running jobs at once and leaves no future pending."""
     jobs = [make_job(tmp_path, f"sleeps-{n}") for n in range(4)]
     futures: list[Future[ImageResult]] = []
 
@@ -134,20 +134,20 @@ def test_leaving_early_ends_everything(tmp_path: Path) -> None:
 
 
 def test_unused_pool_starts_nothing() -> None:
-    """Without a job no process is started."""
+    """No process is started before the first job."""
     with ImagePool(4):
         assert not [t for t in threading.enumerate() if t.name.startswith("image-worker")]
         assert not multiprocessing.active_children()
 
 
 def test_workers_that_cannot_start(tmp_path: Path) -> None:
-    """When no worker can start at all, that is said, instead of blaming picture after picture."""
+    """If no worker can start, the error says so instead of blaming one picture after another."""
     with ImagePool(1, memory_limit_bytes=2**80) as pool, pytest.raises(StoreError, match="do not start"):
         pool.submit(make_job(tmp_path, "good")).result(timeout=60)
 
 
 def test_workers_are_bounded(tmp_path: Path) -> None:
-    """A worker has its memory limit, one thread of each library, and none but our decoders."""
+    """A worker has a memory limit, one thread per library, and only our decoders."""
     job = make_job(tmp_path, "good")
     with ImagePool(1, memory_limit_bytes=2**30, run=report_limits) as pool:
         pool.submit(job).result(timeout=30)
@@ -173,7 +173,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("as_module", [False, True])
 def test_other_parents(tmp_path: Path, *, as_module: bool) -> None:
-    """The pool works below a script and below ``python -m``, and warns of nothing."""
+    """The pool works from a script and from ``python -m``, without warnings."""
     (tmp_path / "parent.py").write_text(PARENT)
     how = ["-m", "parent"] if as_module else [str(tmp_path / "parent.py")]
     done = subprocess.run(
@@ -188,7 +188,7 @@ def test_other_parents(tmp_path: Path, *, as_module: bool) -> None:
 
 
 def test_killed_parent_leaves_no_orphans(tmp_path: Path) -> None:
-    """When the parent is killed, its workers go with it, busy ones too."""
+    """When the parent is killed, its workers die with it, busy ones too."""
     (tmp_path / "parent.py").write_text(PARENT)
     with subprocess.Popen(
         [sys.executable, str(tmp_path / "parent.py"), str(tmp_path), "good-1", "sleeps-1", "sleeps-2"],

@@ -9,7 +9,7 @@ from danbooru_pipeline_tests.support.pictures import RED, illustration, jpeg, pi
 
 
 def test_sheet_is_small_and_shows_them(tmp_path: Path) -> None:
-    """However many images there are, twelve are shown, in three rows; unreadable ones are passed over."""
+    """A sheet shows at most twelve images in three rows, and skips unreadable ones."""
     paths = [tmp_path / f"{n}.jpg" for n in range(25)]
     for n, path in enumerate(paths):
         path.write_bytes(jpeg(solid(RED, 512, 512) if n == 0 else illustration(512, 512)))

@@ -1,4 +1,4 @@
-"""Types are told by first bytes."""
+"""File types are recognised by their magic bytes."""
 
 import pytest
 from hypothesis import given
@@ -28,11 +28,11 @@ SAMPLES = {
 
 @pytest.mark.parametrize(("file_type", "data"), SAMPLES.items(), ids=SAMPLES)
 def test_known_first_bytes(file_type: str, data: bytes) -> None:
-    """Each type of a release is recognised by its first bytes."""
+    """Each type of a release is recognised by its magic bytes."""
     assert sniff_type(data) == file_type
 
 
-def test_made_pictures() -> None:
+def test_encoded_pictures() -> None:
     """JPG, PNG and BMP as encoders write them are recognised."""
     image = illustration(16, 16)
     assert [sniff_type(jpeg(image)), sniff_type(png(image)), sniff_type(bmp())] == ["jpg", "png", "bmp"]
@@ -42,16 +42,16 @@ def test_made_pictures() -> None:
     "data", [b"", b"\0", b"BM but not a bitmap at all", b"plain text", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"]
 )
 def test_unknown(data: bytes) -> None:
-    """What is not known is None, HEIC and texts that start like a bitmap among it."""
+    """Unknown types are None, including HEIC and texts that start like a BMP."""
     assert sniff_type(data) is None
 
 
 def test_audio_without_tags() -> None:
-    """An MP3 that starts with its first frame is one too."""
+    """An MP3 without tags, which starts with its first frame, is recognised."""
     assert sniff_type(b"\xff\xfb\x90\x64") == "mp3"
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes(data: bytes) -> None:
-    """Whatever the bytes are, the answer is None or an extension of a release."""
+    """For any bytes the answer is None or an extension of a release."""
     assert sniff_type(data) in EXTENSIONS | {None}

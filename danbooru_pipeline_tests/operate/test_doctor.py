@@ -1,4 +1,4 @@
-"""The doctor's findings."""
+"""The findings of `doctor`."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from danbooru_pipeline.settings import Settings
 
 
 def test_healthy_machine_has_no_errors(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On this machine with the embedded booru nothing is an error, and every question has its finding."""
+    """On a healthy machine with the embedded booru every check has a finding, and none is an error."""
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     findings = list(examine(settings))
     assert len(findings) == len(CHECKS)
@@ -17,7 +17,7 @@ def test_healthy_machine_has_no_errors(settings: Settings, monkeypatch: pytest.M
 
 
 def test_dead_source_is_found(settings: Settings) -> None:
-    """A source that gives no answer, and a disk that is too full, are errors that say what to do."""
+    """A source that does not respond and a full disk are errors that say what to do."""
     sick = dataclasses.replace(settings, api_url="http://127.0.0.1:9", retry_seconds=0.1, min_free_bytes=2**62)
     errors = {f.name: f.text for f in examine(sick) if f.health is Health.ERROR}
     assert "DANBOORU_API_URL" in errors["source"]
@@ -25,7 +25,7 @@ def test_dead_source_is_found(settings: Settings) -> None:
 
 
 def test_credentials_are_never_shown(settings: Settings) -> None:
-    """It is said that credentials are there, not what they are."""
+    """Findings say which credentials are set, but not their values."""
     with_secrets = dataclasses.replace(
         settings, login="me", api_key="k3y-k3y", webhook_url="http://127.0.0.1:9/t0ken", notify_to=("a@example.org",)
     )

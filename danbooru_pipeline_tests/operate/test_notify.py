@@ -1,4 +1,4 @@
-"""Messages through a mail server and a webhook that listen on loopback."""
+"""Messages through a mail server and a webhook on loopback."""
 
 import json
 import socketserver
@@ -9,15 +9,15 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from danbooru_pipeline.errors import NotifyError
-from danbooru_pipeline.operate.notify import channels, deliver, mail_of
+from danbooru_pipeline.operate.notify import channels, deliver, make_mail
 from danbooru_pipeline.settings import Settings
 
 
 class MailHandler(socketserver.StreamRequestHandler):
-    """As much of SMTP as a client needs that delivers one mail."""
+    """As much SMTP as a client needs to deliver one mail."""
 
     def handle(self) -> None:
-        """Take one mail and keep it."""
+        """Accept one mail and keep it."""
         self.wfile.write(b"220 ready\r\n")
         mail: list[bytes] = []
         for line in self.rfile:
@@ -32,22 +32,22 @@ class MailHandler(socketserver.StreamRequestHandler):
 
 
 class HookHandler(BaseHTTPRequestHandler):
-    """Keeps what is posted; addresses that end with `broken` are refused."""
+    """Keeps what is posted; refuses addresses that end with `broken`."""
 
     def do_POST(self) -> None:
-        """Take one message."""
+        """Accept one message."""
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.mails.append(json.loads(body)["text"])  # type: ignore[attr-defined] # set by the fixture
         self.send_response(500 if self.path.endswith("broken") else 204)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def listen(server: socketserver.TCPServer) -> Iterator[socketserver.TCPServer]:
     """Serve until the test ends."""
-    server.mails = []  # type: ignore[attr-defined] # what came
+    server.mails = []  # type: ignore[attr-defined] # what was received
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -56,18 +56,18 @@ def listen(server: socketserver.TCPServer) -> Iterator[socketserver.TCPServer]:
 
 @pytest.fixture
 def mail_server() -> Iterator[socketserver.TCPServer]:
-    """A mail server."""
+    """A running mail server."""
     yield from listen(socketserver.TCPServer(("127.0.0.1", 0), MailHandler))
 
 
 @pytest.fixture
 def hook() -> Iterator[socketserver.TCPServer]:
-    """A webhook."""
+    """A running webhook."""
     yield from listen(HTTPServer(("127.0.0.1", 0), HookHandler))
 
 
 def settings_of(mail: socketserver.TCPServer, hook: socketserver.TCPServer, path: str = "fine") -> Settings:
-    """Settings for both channels."""
+    """Settings with both channels."""
     return Settings(
         smtp_url=f"smtp://127.0.0.1:{mail.server_address[1]}",
         notify_to=("a@example.org", "b@example.org"),
@@ -76,7 +76,7 @@ def settings_of(mail: socketserver.TCPServer, hook: socketserver.TCPServer, path
 
 
 def test_both_channels_get_the_message(mail_server: socketserver.TCPServer, hook: socketserver.TCPServer) -> None:
-    """Mail and webhook carry subject and body."""
+    """Mail and webhook receive subject and body."""
     sent = deliver(settings_of(mail_server, hook), subject="Danbooru2021 is published", body="4.9 M images – all fine")
     assert sent == ("mail", "webhook")
     assert "Subject: Danbooru2021 is published" in mail_server.mails[0]  # type: ignore[attr-defined]
@@ -87,7 +87,7 @@ def test_both_channels_get_the_message(mail_server: socketserver.TCPServer, hook
 def test_refused_message_is_an_error_without_secrets(
     mail_server: socketserver.TCPServer, hook: socketserver.TCPServer
 ) -> None:
-    """One channel that refuses makes an error that keeps its address to itself; the other has the message."""
+    """If one channel refuses, the error does not reveal its address, and the other still delivers."""
     with pytest.raises(NotifyError, match="webhook") as caught:
         deliver(settings_of(mail_server, hook, "secret-broken"), subject="s", body="b")
     assert "secret" not in str(caught.value)
@@ -95,12 +95,12 @@ def test_refused_message_is_an_error_without_secrets(
 
 
 def test_nothing_is_sent_without_settings() -> None:
-    """Without channels nothing happens, and the caller can tell."""
+    """Without channels nothing is sent, and the result is empty."""
     assert deliver(Settings(), subject="s", body="b") == ()
     assert channels(Settings(smtp_url="smtp://127.0.0.1")) == ()
 
 
 def test_subject_is_one_header() -> None:
-    """A line break in a subject does not begin another header."""
-    mail = mail_of(Settings(notify_to=("a@example.org",)), "failed\nBcc: x@example.org", "body")
+    """A line break in a subject does not start another header."""
+    mail = make_mail(Settings(notify_to=("a@example.org",)), subject="failed\nBcc: x@example.org", body="body")
     assert mail["Bcc"] is None

@@ -1,4 +1,4 @@
-"""One line of progress for all processes of a build."""
+"""One progress line for all processes of a build."""
 
 import io
 
@@ -9,15 +9,15 @@ from danbooru_pipeline.progress import Gauge, Meter
 
 
 class Terminal(io.StringIO):
-    """A stream that says that it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
-        """It is one."""
+        """Claim to be a terminal."""
         return True
 
 
 def test_workers_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files, bytes and reasons of all workers, and of runs that are over, stand in one line."""
+    """One line sums files, bytes and reasons of all workers, including finished runs."""
     monkeypatch.setenv("COLUMNS", "200")
     stream = Terminal()
     line = TerminalLine(stream)
@@ -32,8 +32,8 @@ def test_workers_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "gone 3" in last
 
 
-def test_lines_of_the_log_stand_above() -> None:
-    """A whole line takes the place of the line of progress, which comes again below it."""
+def test_log_lines_appear_above() -> None:
+    """A log line replaces the progress line, which reappears below it."""
     stream = Terminal()
     line = TerminalLine(stream)
     line.begin("x", 2)
@@ -42,8 +42,8 @@ def test_lines_of_the_log_stand_above() -> None:
     assert stream.getvalue().endswith("\x1b[Ksomething to keep\n")
 
 
-def test_nothing_is_written_over_where_there_is_no_terminal() -> None:
-    """A file or a pipe gets whole lines only."""
+def test_nothing_is_overwritten_without_a_terminal() -> None:
+    """A file or a pipe gets only whole lines."""
     stream = io.StringIO()
     line = TerminalLine(stream)
     line.begin("x", 2)
@@ -53,7 +53,7 @@ def test_nothing_is_written_over_where_there_is_no_terminal() -> None:
 
 
 def test_meter_shows_its_end() -> None:
-    """Whoever watches a meter sees how it ended, however short it was."""
+    """A watched meter always shows its final state, however short it ran."""
     seen: list[Gauge] = []
     with Meter("x", total=3, watch=seen.append) as meter:
         meter.count_file(10, "gone")

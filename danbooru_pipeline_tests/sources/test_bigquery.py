@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.demo.bigquery.server import Mirror, Served, Trouble, serve_bigquery
+from danbooru_pipeline.demo.bigquery.server import Failure, Mirror, Served, serve_bigquery
 from danbooru_pipeline.demo.process import start_booru
 from danbooru_pipeline.errors import SourceStale, SourceUnreachable, SourceUnusable
 from danbooru_pipeline.layout import Layout
@@ -26,12 +26,12 @@ NOW = datetime(2022, 1, 20, tzinfo=UTC)
 LOADED = datetime(2022, 1, 10, tzinfo=UTC)
 #: Every way in which a read breaks off that the client library knows how to resume, and those before a read begins.
 SIX_FAILURES = (
-    Trouble("tables"),
-    Trouble("session"),
-    Trouble("rows", after_rows=0),
-    Trouble("rows", after_rows=2_000),
-    Trouble("rows", "INTERNAL", after_rows=1_000, message="Received RST_STREAM with error code 2"),
-    Trouble("rows", after_rows=3_000),
+    Failure("tables"),
+    Failure("session"),
+    Failure("rows", after_rows=0),
+    Failure("rows", after_rows=2_000),
+    Failure("rows", "INTERNAL", after_rows=1_000, message="Received RST_STREAM with error code 2"),
+    Failure("rows", after_rows=3_000),
 )
 
 
@@ -80,7 +80,7 @@ def bring(from_: Any, layout: Layout) -> SweepReport:
 def test_six_failures_lose_and_double_nothing(mirror: Mirror, served: Served, layout: Layout) -> None:
     """Table facts, session and stream break off six times; each read goes on at the row where it stopped."""
     load(mirror, "posts", posts(20_000))
-    mirror.trouble(*SIX_FAILURES)
+    mirror.fail_next(*SIX_FAILURES)
     report = bring(source(served), layout)
     assert pq.read_table(layout.posts(2021))["id"].to_pylist() == list(range(1, 20_001))
     assert report.rows == 20_000
@@ -174,7 +174,7 @@ def test_table_of_another_time_or_place_is_named(mirror: Mirror, served: Served,
     with pytest.raises(SourceUnusable, match="has no posts"):
         bring(source(served), layout)
     load(mirror, "posts", posts(50))
-    mirror.trouble(Trouble("rows", "PERMISSION_DENIED", message="no rights"))
+    mirror.fail_next(Failure("rows", "PERMISSION_DENIED", message="no rights"))
     with pytest.raises(SourceUnreachable, match=r"stopped giving posts.*no rights"):
         bring(source(served), layout)
     reports = export_side_tables(source(served), layout, 2021, progress=lambda _line: None)

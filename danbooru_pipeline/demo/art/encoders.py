@@ -1,4 +1,4 @@
-"""Bytes of one file of each kind, as artists' tools, cameras and careless uploaders make them. No disk, no HTTP."""
+"""Bytes of a file of each kind, as art programs, cameras and careless uploaders produce them. No disk, no HTTP."""
 
 import io
 import struct
@@ -19,7 +19,7 @@ _ORIENTATION_90_RIGHT = 6
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A file that was made, and what a booru would say of it. Width and height are those of the upright picture."""
+    """A file, and what a booru records about it. Width and height are those of the upright picture, in pixels."""
 
     data: bytes
     width: int
@@ -28,7 +28,7 @@ class Made:
 
 
 def make_file(kind: Kind, scene: Scene, rng: Random) -> Made:
-    """A file of a kind that shows a scene."""
+    """Make a file of a kind that shows a scene."""
     width, height = (1, 1) if kind is Kind.PNG_TINY else _choose_size(kind, scene, rng)
     data = _ENCODERS[kind](_Order(scene, rng, width, height))
     moving = kind in {Kind.MP4, Kind.WEBM, Kind.ZIP} or kind.value.endswith("animated")
@@ -54,7 +54,7 @@ class _Order:
 
 
 def _choose_size(kind: Kind, scene: Scene, rng: Random) -> tuple[int, int]:
-    """Small on the whole, since every pixel is optimised later on; a part is large enough to be shrunk to 512px."""
+    """Mostly small sizes, since every pixel is optimised later; some are large enough to be shrunk to 512px."""
     if kind in {Kind.ZIP, Kind.GIF_ANIMATED, Kind.WEBP_ANIMATED, Kind.PNG_ANIMATED}:
         long_side = rng.randint(90, 150)
     elif kind.ext == "jpg":
@@ -83,7 +83,7 @@ def _encode_grey_jpg(order: _Order) -> bytes:
 
 
 def _encode_cmyk_jpg(order: _Order) -> bytes:
-    # Without its profile, as found in the wild; the built-in one alone would be a megabyte.
+    # Without a profile, as found in the wild; the built-in one alone is a megabyte.
     return _save_jpg(order.picture().colourspace("cmyk"), order.rng, keep="none")
 
 
@@ -111,7 +111,7 @@ def _encode_png(order: _Order) -> bytes:
 
 
 def _save_png(image: pyvips.Image, rng: Random) -> bytes:
-    """As drawing tools do it: half with next to no effort, a third with an alpha channel that is not needed."""
+    """Save as drawing programs do: half with almost no compression, a third with a needless alpha channel."""
     effort, row_filter = rng.choice(((1, "none"), (1, "sub"), (2, "none"), (6, "none"), (6, "sub")))
     image = image.bandjoin(255) if image.bands == 3 and rng.random() < 0.3 else image
     data: bytes = image.pngsave_buffer(compression=effort, filter=row_filter)
@@ -136,7 +136,7 @@ def _encode_grey_png(order: _Order) -> bytes:
 
 
 def _encode_16bit_png(order: _Order) -> bytes:
-    # Values that 8 bits cannot hold, or an optimiser would rightly halve it.
+    # Values that need more than 8 bits, or an optimiser could rightly reduce the depth.
     deep = order.picture() * 250 + pyvips.Image.xyz(order.width, order.height)[0]
     data: bytes = deep.cast("ushort").copy(interpretation="rgb16").pngsave_buffer(compression=1)
     return data
@@ -155,7 +155,7 @@ def _png_chunk(name: bytes, body: bytes) -> bytes:
 
 
 def _png_chunks(data: bytes) -> dict[bytes, bytes]:
-    """Chunk bodies by name, image data joined."""
+    """Chunk bodies by name, with all image data joined."""
     chunks: dict[bytes, bytes] = {}
     position = 8
     while position < len(data):
@@ -166,7 +166,7 @@ def _png_chunks(data: bytes) -> dict[bytes, bytes]:
 
 
 def _encode_animated_png(order: _Order) -> bytes:
-    """An APNG, by hand: libvips does not write them."""
+    """An APNG, assembled by hand, since libvips does not write them."""
     frames = [_png_chunks(frame.pngsave_buffer(compression=6)) for frame in order.frames(4)]
     parts = [b"\x89PNG\r\n\x1a\n", _png_chunk(b"IHDR", frames[0][b"IHDR"])]
     parts.append(_png_chunk(b"acTL", struct.pack(">II", len(frames), 0)))
@@ -215,7 +215,7 @@ def _encode_ugoira(order: _Order) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for number, frame in enumerate(order.frames(3)):
-            # ZipInfo's own date, 1980, keeps the bytes the same each time.
+            # ZipInfo's default date, 1980, keeps the bytes reproducible.
             archive.writestr(zipfile.ZipInfo(f"{number:06d}.jpg"), frame.jpegsave_buffer(Q=85))
     return buffer.getvalue()
 

@@ -1,4 +1,4 @@
-"""Characters, creatures and things as SVG fragments on a 100 × 100 field. No backgrounds and no files here."""
+"""Characters, creatures and things as SVG fragments on a 100 × 100 field. No backgrounds and no files."""
 
 import colorsys
 from collections.abc import Callable
@@ -16,7 +16,7 @@ def hsl(hue: float, saturation: float, lightness: float) -> str:
 
 
 def shade(colour: str, factor: float) -> str:
-    """A darker (below 1) or lighter (above 1) form of ``#rrggbb``."""
+    """A darker (factor below 1) or lighter (above 1) shade of ``#rrggbb``."""
     parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     if factor <= 1:
         mixed = (round(part * factor) for part in parts)
@@ -131,7 +131,7 @@ def _extra(extra: str, hair: str, accent: str) -> str:
 
 
 def draw_girl(girl: Girl, rng: Random, hue: float) -> str:
-    """Head and shoulders of a character."""
+    """Draw a character, head and shoulders."""
     hair = HAIR[girl.hair]
     accent = hsl(hue + 0.45, 0.6, 0.62)
     parts = (_back_hair(girl.style, hair), _body(OUTFITS[girl.outfit]), _face(girl), _bangs(hair, rng))
@@ -252,5 +252,5 @@ _FIGURES: dict[str, Callable[[str, str], str]] = {
 
 
 def draw_figure(what: str, hue: float) -> str:
-    """A creature or a thing."""
+    """Draw a creature or a thing."""
     return _FIGURES[what](hsl(hue, 0.55, 0.72), hsl(hue + 0.5, 0.65, 0.6))

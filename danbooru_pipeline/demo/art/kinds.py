@@ -1,10 +1,10 @@
-"""The sorts of file that a booru holds, awkward ones among them."""
+"""The kinds of file on a booru, including awkward ones."""
 
 from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What sort of file a post has; everything before the first ``_`` of a value is its extension."""
+    """The kind of a post's file; everything before the first ``_`` of a value is its extension."""
 
     JPG = "jpg"
     PNG = "png"
@@ -39,5 +39,5 @@ class Kind(StrEnum):
 
     @property
     def needs_figure(self) -> bool:
-        """Whether the picture shows something cut out or moving."""
+        """Whether the picture needs a figure to cut out or to move."""
         return self.value.endswith(("animated", "lines", "sticker", "palette", "zip"))

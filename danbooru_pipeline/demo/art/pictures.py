@@ -1,12 +1,12 @@
-"""From a scene to a picture: composes SVG and renders it. Deterministic for (seed, id, revision); no encoding here."""
+"""Turns a scene into a picture: composes SVG and renders it. Deterministic for (seed, id, revision); no encoding."""
 
 import os
 import re
 from collections.abc import Iterator
 from random import Random
 
-# One thread a picture: many are drawn at once, and small pictures gain nothing from libvips' own threads.
-# The name is read when libvips is loaded.
+# One thread per picture: many are drawn at once, and small pictures gain nothing from libvips' own threads.
+# libvips reads the variable when it is loaded.
 os.environ.setdefault("VIPS_CONCURRENCY", "1")
 
 import pyvips
@@ -20,7 +20,7 @@ _FILL = re.compile(r'fill="#([0-9a-f]{6})"')
 
 
 def _place(scene: Scene, rng: Random, *, height: float) -> str:
-    """Draw the scene's figure, which is made for 100 × 100, into a field of 100 × height, near its lower edge."""
+    """Place the scene's figure, drawn on 100 × 100, near the lower edge of a field of 100 × height."""
     if scene.motif in {"creature", "thing"}:
         figure, scale = draw_figure(scene.what, scene.hue), min(0.95, height / 108) * rng.uniform(0.9, 1)
         top = (height - 100 * scale) * rng.uniform(0.5, 1)
@@ -47,7 +47,7 @@ def _render(body: str, width: int, height: int) -> pyvips.Image:
 
 
 def _render_opaque(body: str, width: int, height: int) -> pyvips.Image:
-    # On a full sheet of paper the alpha channel says nothing; dropping it costs a tenth of flattening.
+    # On an opaque sheet the alpha channel carries nothing; dropping it costs a tenth of flattening.
     return _render(f'<rect width="100" height="500" fill="#ffffff"/>{body}', width, height).extract_band(0, n=3)
 
 
@@ -63,22 +63,22 @@ def _compose(scene: Scene, rng: Random, height: float) -> str:
 
 
 def draw_picture(scene: Scene, rng: Random, *, width: int, height: int) -> pyvips.Image:
-    """The scene as an opaque picture in sRGB; comics come out grey in all three channels."""
+    """The scene as an opaque sRGB picture; comics are grey, in three equal channels."""
     image = _render_opaque(_compose(scene, rng, 100 * height / width), width, height)
     return image[1].bandjoin([image[1], image[1]]).copy(interpretation="srgb") if scene.motif == "comic" else image
 
 
 def draw_sticker(scene: Scene, rng: Random, *, width: int, height: int) -> pyvips.Image:
-    """The scene's figure alone, with a white rim, on transparency."""
+    """The scene's figure alone, with a white rim, on a transparent background."""
     figure = _place(scene, rng, height=100 * height / width)
-    # A group cannot override the attributes of its shapes, so the rim is drawn from shapes that have lost theirs.
+    # A group cannot override attributes of its shapes, so the rim is drawn from shapes stripped of theirs.
     bare = _PAINT.sub("", figure)
     rim = f'<g fill="#ffffff" stroke="#ffffff" stroke-width="7" stroke-linejoin="round">{bare}</g>'
     return _render(rim + figure, width, height)
 
 
 def draw_lines(scene: Scene, rng: Random, *, width: int, height: int, ink: int) -> pyvips.Image:
-    """The scene's figure as line art on transparency; `ink` is the grey value of the lines."""
+    """The scene's figure as line art on a transparent background; `ink` is the grey value of the lines."""
     figure = _FILL.sub(_blanch, _place(scene, rng, height=100 * height / width))
     alpha = _render(figure, width, height).flatten(background=255).colourspace("b-w").invert()
     colour = (alpha * 0 + ink).cast("uchar")
@@ -86,13 +86,13 @@ def draw_lines(scene: Scene, rng: Random, *, width: int, height: int, ink: int) 
 
 
 def _blanch(match: re.Match[str]) -> str:
-    """White instead of any fill, except for what is as dark as ink."""
+    """Replace a fill by white, or by black if it is as dark as ink."""
     colour = match[1]
     return f'fill="{"#000000" if max(bytes.fromhex(colour)) < 80 else "#ffffff"}"'
 
 
 def draw_frames(scene: Scene, rng: Random, *, width: int, height: int, count: int) -> Iterator[pyvips.Image]:
-    """Frames of an animation: the figure bounces before its background."""
+    """Frames of an animation: the figure bounces in front of its background."""
     tall = 100 * height / width
     background = draw_background(scene.background, rng, hue=scene.hue, height=tall)
     figure = _place(scene, rng, height=tall)

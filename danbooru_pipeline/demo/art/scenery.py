@@ -1,4 +1,4 @@
-"""Backgrounds, landscapes, patterns and comic pages as SVG fragments, 100 units wide. No figures and no files here."""
+"""Backgrounds, landscapes, patterns and comic pages as SVG fragments, 100 units wide. No figures and no files."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ def rect(x: float, y: float, width: float, height: float, fill: str) -> str:
 
 
 def gradient(top: str, bottom: str, height: float) -> str:
-    """The whole field, from one colour to another."""
+    """A vertical gradient over the whole field."""
     return (
         f'<defs><linearGradient id="sky" x2="0" y2="1"><stop offset="0" stop-color="{top}"/>'
         f'<stop offset="1" stop-color="{bottom}"/></linearGradient></defs>' + rect(0, 0, 100, height, "url(#sky)")
@@ -81,7 +81,7 @@ def draw_cloud(x: float, y: float, size: float) -> str:
 
 
 def draw_background(kind: str, rng: Random, *, hue: float, height: float) -> str:
-    """What stands behind a figure."""
+    """Draw the background of a figure."""
     soft, light = hsl(hue, 0.5, 0.85), hsl(hue + 0.06, 0.55, 0.93)
     base = rect(0, 0, 100, height, soft)
     dots = [(rng.uniform(0, 100), rng.uniform(0, height), rng.uniform(0.6, 2.6)) for _ in range(36)]
@@ -180,7 +180,7 @@ _LANDS: dict[str, Callable[[Random, float, float], str]] = {
 
 
 def draw_landscape(what: str, rng: Random, *, time: str, height: float) -> str:
-    """A view with sky, sun or moon, and land."""
+    """Draw a landscape with sky, sun or moon, and land."""
     parts = [gradient(*_SKIES[time], height)]
     x, y = rng.uniform(15, 85), height * rng.uniform(0.12, 0.42)
     if time == "night":
@@ -195,7 +195,7 @@ def draw_landscape(what: str, rng: Random, *, time: str, height: float) -> str:
 
 
 def draw_pattern(what: str, rng: Random, *, hue: float, height: float) -> str:
-    """Rows of ornaments."""
+    """Draw rows of ornaments."""
     step = rng.choice((12, 16, 20))
     colours = [hsl(hue + d, 0.55, 0.68) for d in (0, 0.08, 0.5)]
     parts = [rect(0, 0, 100, height, hsl(hue, 0.5, 0.92))]
@@ -225,7 +225,7 @@ def _speed_lines(x: float, y: float, width: float, height: float, rng: Random) -
 
 
 def draw_comic(figures: list[str], rng: Random, *, height: float) -> str:
-    """A page of three or four panels, each with one of the figures (drawn on 100 × 100) and a speech bubble."""
+    """Draw a page of three or four panels, each with one of the figures (drawn on 100 × 100) and a speech bubble."""
     rows = [height * 0.36, height * 0.64 - 4] if height < 150 else [height * 0.3, height * 0.3, height * 0.4 - 4]
     parts, y, number = [rect(0, 0, 100, height, "#ffffff")], 2.0, 0
     tones = ("", _dots("#999999", height=height, step=4, radius=0.9), rect(0, 0, 100, height, "#d6d6d6"))
@@ -236,7 +236,7 @@ def draw_comic(figures: list[str], rng: Random, *, height: float) -> str:
                 continue
             number += 1
             inner = _speed_lines(x, y, width, tall, rng) if rng.random() < 0.4 else tones[number % 3]
-            # The face is at (50, 48) of its field; it stands in the middle of the panel, or right of the bubble.
+            # The face is at (50, 48) of its field; put it in the centre of the panel, or right of the bubble.
             scale = tall / rng.uniform(62, 95)
             middle = x + (width / 2 if width < 60 else rng.uniform(45, 75))
             moved = f"translate({middle - 50 * scale:.1f} {y + tall * 0.52 - 48 * scale:.1f}) scale({scale:.2f})"

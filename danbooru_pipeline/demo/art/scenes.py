@@ -1,6 +1,6 @@
-"""What a post shows: a scene, chosen from its seed, and the tags that describe it. No drawing and no files here.
+"""What a post shows: a scene, chosen from its seed, and the tags that describe it. No drawing and no files.
 
-The tags say what the picture really shows, so that a selection by tag from a demo release looks right.
+The tags match the picture, so that a selection by tag from a demo release looks right.
 """
 
 import itertools
@@ -71,7 +71,7 @@ RETAGS = ("day", "night", "solo", "chibi", "outline", "pastel_colors", "absurd_d
 
 
 def _vocabulary() -> dict[str, int]:
-    """Every tag there can be, with its category; the order gives the tag ids, so they never change."""
+    """Every possible tag with its category; the order determines the tag ids, so it must not change."""
     general = {
         *(f"{name}_hair" for name in HAIR),
         *(f"{name}_eyes" for name in EYES),
@@ -102,7 +102,7 @@ class Girl:
     expression: str
 
     def tags(self) -> set[str]:
-        """What there is to see of her."""
+        """Tags of what is visible of her."""
         tags = {
             f"{self.hair}_hair",
             f"{self.eyes}_eyes",
@@ -120,8 +120,8 @@ class Scene:
 
     Attributes:
         motif: ``girl``, ``creature``, ``thing``, ``landscape``, ``pattern`` or ``comic``.
-        what: the creature, the thing, the landscape or the shape of the pattern.
-        hue: leading colour, 0 to 1.
+        what: the creature, thing, landscape or shape of the pattern.
+        hue: of the main colour, 0 to 1.
     """
 
     motif: str
@@ -146,12 +146,12 @@ def _choose_girl(rng: Random) -> Girl:
 
 
 def choose_scene(seed: int, post_id: int, *, with_figure: bool = False) -> Scene:
-    """The scene of a post; a replaced file shows the same scene again.
+    """The scene of a post; a replaced file shows the same scene.
 
     Args:
-        seed: the world's.
-        post_id: the post's.
-        with_figure: the picture needs something to cut out or to move, so no landscape, pattern or comic.
+        seed: of the world.
+        post_id: of the post.
+        with_figure: whether the picture needs a figure, which rules out landscapes, patterns and comics.
     """
     rng = Random(f"scene:{seed}:{post_id}")
     motifs = ("girl", "creature", "thing", "landscape", "pattern", "comic")

@@ -1,1 +1,1 @@
-"""A stand-in for the public BigQuery mirror, spoken to by the real client library over REST and gRPC."""
+"""A stand-in for the public BigQuery mirror, which the real client library talks to over REST and gRPC."""

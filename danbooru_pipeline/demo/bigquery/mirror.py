@@ -1,4 +1,4 @@
-"""Tables as the public mirror keeps them: versions by time, streams of rows, and troubles on purpose. No wire."""
+"""Tables as the public mirror keeps them: versions by time, streams of rows, and injected failures. No network."""
 
 import threading
 import uuid
@@ -11,18 +11,18 @@ import pyarrow as pa
 
 from danbooru_pipeline.posts.schema import SITE_COLUMNS
 
-#: Rows of one answer; the service sends about a megabyte at a time.
+#: Rows per response; the service sends about a megabyte at a time.
 BATCH_ROWS: Final = 1_000
-#: Times are kept as the service keeps them.
+#: The type of all times, as in the service.
 _TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
 
 
 class MirrorError(Exception):
-    """What the service refuses.
+    """A request that the service refuses.
 
     Attributes:
         code: name of the gRPC status.
-        http: HTTP status of the same.
+        http: the corresponding HTTP status.
     """
 
     def __init__(self, code: str, http: int, message: str) -> None:
@@ -32,14 +32,14 @@ class MirrorError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """A failure that strikes one call.
+class Failure:
+    """An injected failure of one call.
 
     Attributes:
         method: ``tables``, ``session`` or ``rows``.
-        code: name of the gRPC status; over REST a 503.
-        after_rows: how many rows come first.
-        message: what the service says.
+        code: name of the gRPC status; over REST it is a 503.
+        after_rows: how many rows are sent before it.
+        message: the service's message.
     """
 
     method: str
@@ -50,7 +50,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A table as it was loaded at one time; a load replaces the one before, as the nightly job does."""
+    """A table as loaded at one time; each load replaces the previous one, as the nightly job does."""
 
     loaded_at: datetime
     rows: pa.Table
@@ -58,45 +58,45 @@ class Version:
 
 @dataclass(slots=True)
 class Mirror:
-    """Tables by their full name, ``project.dataset.table``.
+    """Tables by their full name, ``project.dataset.table``. Calls and failures are thread-safe.
 
     Attributes:
-        calls: methods that were called, in order; of rows with their offset.
+        calls: method and offset of each call, in order; the offset is 0 for all methods but ``rows``.
     """
 
     tables: dict[str, list[Version]] = field(default_factory=dict)
     calls: list[tuple[str, int]] = field(default_factory=list)
     _streams: dict[str, pa.Table] = field(default_factory=dict)
-    _troubles: list[Trouble] = field(default_factory=list)
+    _failures: list[Failure] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def load(self, name: str, rows: pa.Table, *, at: datetime | None = None) -> None:
-        """Put a new version of a table in place of the last one."""
+        """Load a new version of a table."""
         self.tables.setdefault(name, []).append(Version(at or datetime.now(UTC), rows))
 
-    def trouble(self, *troubles: Trouble) -> None:
-        """Let the next calls of these methods fail, one each."""
+    def fail_next(self, *failures: Failure) -> None:
+        """Make the next calls of these methods fail, one call per failure."""
         with self._lock:
-            self._troubles += troubles
+            self._failures += failures
 
-    def strike(self, method: str, offset: int = 0) -> Trouble | None:
-        """Note a call; what is to go wrong with it, if anything is."""
+    def record_call(self, method: str, offset: int = 0) -> Failure | None:
+        """Record a call. Returns the failure to inject, if any."""
         with self._lock:
             self.calls.append((method, offset))
-            found = next((trouble for trouble in self._troubles if trouble.method == method), None)
+            found = next((failure for failure in self._failures if failure.method == method), None)
             if found is not None:
-                self._troubles.remove(found)
+                self._failures.remove(found)
             return found
 
     def names(self, dataset: str) -> list[str]:
-        """Names of the tables of ``project.dataset``, without it."""
+        """Names of the tables in ``project.dataset``, without that prefix."""
         return sorted(name.removeprefix(f"{dataset}.") for name in self.tables if name.startswith(f"{dataset}."))
 
     def version(self, name: str, at: datetime | None = None) -> Version:
-        """A table as of a time, or as it is now.
+        """The version of a table as of a time, by default the latest.
 
         Raises:
-            MirrorError: there is none, or was none yet.
+            MirrorError: the table does not exist, or did not at that time.
         """
         known = self.tables.get(name)
         if not known:
@@ -107,18 +107,18 @@ class Mirror:
             raise MirrorError("INVALID_ARGUMENT", 400, message)
         return found[-1]
 
-    def open_streams(self, name: str, *, at: datetime | None, columns: Sequence[str], most: int) -> "Streams":
-        """Cut a table into streams that can be read from any row on.
+    def open_streams(self, name: str, *, at: datetime | None, columns: Sequence[str], max_streams: int) -> "Streams":
+        """Split a table into streams that can be read from any offset.
 
         Raises:
-            MirrorError: there is no such table or column.
+            MirrorError: the table or a column does not exist.
         """
         rows = self.version(name, at).rows
         if unknown := set(columns) - set(rows.column_names):
             raise MirrorError("INVALID_ARGUMENT", 400, f"no such field: {min(unknown)}")
         if columns:
             rows = rows.select([column for column in rows.column_names if column in set(columns)])
-        count = max(1, min(most or 1, 4, rows.num_rows))
+        count = max(1, min(max_streams or 1, 4, rows.num_rows))
         step = -(-rows.num_rows // count)
         session = uuid.uuid4().hex
         streams = {f"{session}/streams/{i}": rows.slice(i * step, step) for i in range(count if rows.num_rows else 0)}
@@ -130,7 +130,7 @@ class Mirror:
         """The rows of a stream from an offset on.
 
         Raises:
-            MirrorError: there is no such stream, or it is not as long.
+            MirrorError: the stream does not exist, or is shorter than the offset.
         """
         rows = self._streams.get("/".join(stream.rsplit("/", 3)[-3:]))
         if rows is None:
@@ -142,10 +142,10 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """A session of reading.
+    """A read session.
 
     Attributes:
-        streams: names, below the session.
+        streams: their names, which begin with the session's.
     """
 
     session: str
@@ -154,7 +154,7 @@ class Streams:
     streams: tuple[str, ...]
 
 
-#: The public dataset, as the settings name it.
+#: The public dataset, as the default of the settings.
 DATASET: Final = "danbooru1.danbooru_public"
 
 
@@ -162,17 +162,17 @@ Records = Iterable[Mapping[str, Any]]
 
 
 def load_site(mirror: Mirror, posts: Records, tables: Mapping[str, Records]) -> None:
-    """Load what the nightly job exported of a site in 2021: side tables, and posts with the columns of that time."""
+    """Load what the nightly job exported in 2021: side tables, and posts with the columns of that time."""
     mirror.load(f"{DATASET}.posts", as_table(posts, SITE_COLUMNS))
     for name, records in tables.items():
-        held = list(records)
-        mirror.load(f"{DATASET}.{name}", as_table(held, list(dict.fromkeys(key for record in held for key in record))))
+        rows = list(records)
+        mirror.load(f"{DATASET}.{name}", as_table(rows, list(dict.fromkeys(key for record in rows for key in record))))
 
 
 def as_table(records: Records, columns: Sequence[str]) -> pa.Table:
-    """Records of the site as the nightly job loads them: types by what is there, instants as such."""
-    held = [{name: _plain(name, record.get(name)) for name in columns} for record in records]
-    return pa.table({name: _column([record[name] for record in held]) for name in columns})
+    """Records of the site as the nightly job loads them: inferred types, with times as timestamps."""
+    rows = [{name: _plain(name, record.get(name)) for name in columns} for record in records]
+    return pa.table({name: _column([record[name] for record in rows]) for name in columns})
 
 
 def _plain(name: str, value: Any) -> Any:

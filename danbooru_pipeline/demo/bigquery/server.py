@@ -1,6 +1,6 @@
-"""An embedded BigQuery: what Google's own clients ask of it, over the wire that they use, and nothing else.
+"""An embedded BigQuery: the calls that Google's clients make for us, over their own protocols, and nothing else.
 
-REST for facts of tables (``tables.get``, ``tables.list``), gRPC for rows (``CreateReadSession`` and ``ReadRows`` of the
+REST for table metadata (``tables.get``, ``tables.list``), gRPC for rows (``CreateReadSession`` and ``ReadRows`` of the
 Storage Read API, in Arrow, from any offset, as of any snapshot time). No jobs and no SQL.
 
 ::
@@ -27,7 +27,7 @@ import grpc
 import pyarrow as pa
 from google.cloud.bigquery_storage_v1 import types
 
-from danbooru_pipeline.demo.bigquery.mirror import Mirror, MirrorError, Trouble, Version
+from danbooru_pipeline.demo.bigquery.mirror import Failure, Mirror, MirrorError, Version
 
 _SERVICE = "google.cloud.bigquery.storage.v1.BigQueryRead"
 _TABLE = re.compile(r"projects/([^/]+)/datasets/([^/]+)/tables/([^/]+)")
@@ -37,11 +37,11 @@ _TABLES = re.compile(r"/bigquery/v2/projects/([^/?]+)/datasets/([^/?]+)/tables(?
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Where it can be asked.
+    """The addresses it listens on.
 
     Attributes:
-        rest_url: for facts of tables.
-        grpc_address: ``host:port`` for rows.
+        rest_url: for table metadata.
+        grpc_address: ``host:port``, for rows.
     """
 
     rest_url: str
@@ -50,7 +50,7 @@ class Served:
 
 @contextmanager
 def serve_bigquery(mirror: Mirror) -> Iterator[Served]:
-    """Serve tables on this machine until the block ends."""
+    """Serve tables on loopback until the block ends."""
     rest = ThreadingHTTPServer(("127.0.0.1", 0), type("_Handler", (_RestHandler,), {"mirror": mirror}))
     rows = grpc.server(ThreadPoolExecutor(8), options=[("grpc.max_send_message_length", -1)])
     rows.add_generic_rpc_handlers((_handlers(_StorageRead(mirror)),))
@@ -89,13 +89,13 @@ class _StorageRead:
     def create_read_session(
         self, request: types.CreateReadSessionRequest, context: grpc.ServicerContext
     ) -> types.ReadSession:
-        if trouble := self._mirror.strike("session"):
-            _abort(context, trouble)
+        if failure := self._mirror.record_call("session"):
+            _abort(context, failure)
         wanted = request.read_session
         match = _TABLE.fullmatch(wanted.table)
         if match is None or wanted.data_format != types.DataFormat.ARROW or wanted.read_options.row_restriction:
-            message = "only whole tables, by their full name and in Arrow, are served here"
-            return _abort(context, Trouble("session", "INVALID_ARGUMENT", message=message))
+            message = "only whole tables, by full name and in Arrow, are served here"
+            return _abort(context, Failure("session", "INVALID_ARGUMENT", message=message))
         modifiers = wanted.table_modifiers
         at = modifiers.snapshot_time if "snapshot_time" in modifiers else None
         try:
@@ -103,7 +103,7 @@ class _StorageRead:
                 ".".join(match.groups()),
                 at=at,
                 columns=list(wanted.read_options.selected_fields),
-                most=request.max_stream_count,
+                max_streams=request.max_stream_count,
             )
         except MirrorError as error:
             context.abort(grpc.StatusCode[error.code], str(error))
@@ -120,35 +120,35 @@ class _StorageRead:
     def read_rows(
         self, request: types.ReadRowsRequest, context: grpc.ServicerContext
     ) -> Iterator[types.ReadRowsResponse]:
-        trouble = self._mirror.strike("rows", request.offset)
+        failure = self._mirror.record_call("rows", request.offset)
         sent = 0
         try:
             batches = self._mirror.batches(request.read_stream, request.offset)
         except MirrorError as error:
             context.abort(grpc.StatusCode[error.code], str(error))
         for batch in batches:
-            if trouble is not None and sent >= trouble.after_rows:
-                _abort(context, trouble)
+            if failure is not None and sent >= failure.after_rows:
+                _abort(context, failure)
             sent += batch.num_rows
             data = types.ArrowRecordBatch(serialized_record_batch=batch.serialize().to_pybytes())
             yield types.ReadRowsResponse(row_count=batch.num_rows, arrow_record_batch=data)
 
 
-def _abort(context: grpc.ServicerContext, trouble: Trouble) -> NoReturn:
-    context.abort(grpc.StatusCode[trouble.code], trouble.message)
+def _abort(context: grpc.ServicerContext, failure: Failure) -> NoReturn:
+    context.abort(grpc.StatusCode[failure.code], failure.message)
     raise AssertionError("abort does not return")
 
 
 class _RestHandler(BaseHTTPRequestHandler):
-    """Facts of tables over HTTP."""
+    """Table metadata over HTTP."""
 
     mirror: Mirror
 
     def do_GET(self) -> None:
         """Answer tables.list and tables.get."""
-        trouble = self.mirror.strike("tables")
+        failure = self.mirror.record_call("tables")
         try:
-            status, body = 200, self._answer(trouble)
+            status, body = 200, self._answer(failure)
         except MirrorError as error:
             status = error.http
             body = {"error": {"code": status, "message": str(error), "errors": [{"reason": _REASONS[status]}]}}
@@ -159,15 +159,16 @@ class _RestHandler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _answer(self, trouble: Trouble | None) -> dict[str, Any]:
-        if trouble is not None:
-            raise MirrorError(trouble.code, 503, trouble.message)
+    def _answer(self, failure: Failure | None) -> dict[str, Any]:
+        if failure is not None:
+            raise MirrorError(failure.code, 503, failure.message)
         match = _TABLES.fullmatch(self.path)
         if match is None:
             raise MirrorError("NOT_FOUND", 404, f"nothing is served at {self.path}")
         project, dataset, table, _ = match.groups()
         if table is not None:
-            return _facts(project, dataset, table, self.mirror.version(f"{project}.{dataset}.{table}"))
+            name = f"{project}.{dataset}.{table}"
+            return _table_metadata(project, dataset, table, version=self.mirror.version(name))
         names = self.mirror.names(f"{project}.{dataset}")
         if not names:
             raise MirrorError("NOT_FOUND", 404, f"Not found: Dataset {project}:{dataset}")
@@ -175,7 +176,7 @@ class _RestHandler(BaseHTTPRequestHandler):
         return {"kind": "bigquery#tableList", "tables": listed, "totalItems": len(listed)}
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
-        """Keep quiet."""
+        """Log nothing."""
 
 
 def _reference(project: str, dataset: str, table: str) -> dict[str, Any]:
@@ -183,7 +184,7 @@ def _reference(project: str, dataset: str, table: str) -> dict[str, Any]:
     return {"id": f"{project}:{dataset}.{table}", "type": "TABLE", "tableReference": reference}
 
 
-def _facts(project: str, dataset: str, table: str, version: Version) -> dict[str, Any]:
+def _table_metadata(project: str, dataset: str, table: str, *, version: Version) -> dict[str, Any]:
     return {
         "kind": "bigquery#table",
         **_reference(project, dataset, table),
@@ -216,4 +217,4 @@ def _described(field: pa.Field) -> dict[str, Any]:
     return {**described, "type": next((name for is_kind, name in _KINDS if is_kind(kind)), "STRING")}
 
 
-__all__ = ["Mirror", "Served", "Trouble", "serve_bigquery"]
+__all__ = ["Failure", "Mirror", "Served", "serve_bigquery"]

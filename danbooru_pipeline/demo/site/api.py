@@ -20,7 +20,7 @@ from danbooru_pipeline.demo.site.queries import (
     parse_only,
     parse_page,
     parse_tags,
-    refuse_record,
+    record_not_found,
     take_page,
 )
 
@@ -41,13 +41,13 @@ class ApiHandler(BooruHandler):
     """One connection to the API."""
 
     def do_GET(self) -> None:  # noqa: N802 - the base class looks for this name
-        """Answer a question."""
+        """Answer a query."""
         parts = urlsplit(self.path)
         params = dict(parse_qsl(parts.query, keep_blank_values=True))
         if parts.path.startswith("/demo/"):
             self._answer_control(parts.path, params)
             return
-        if self.turn_away():
+        if self.refuse_agent():
             return
         limiter = self.booru.limiter
         if limiter and not limiter.take():
@@ -61,18 +61,18 @@ class ApiHandler(BooruHandler):
             self.booru.log.count(name)
             if name == "posts":
                 effect = self.booru.faults.strike(POSTS_KEY)
-            reply = self._answer(name, parts.path, params)
+            reply = self._answer(name, parts.path, params=params)
         except QueryError as error:
             reply = _make_error(error)
         body = spoil_body(reply.body, effect)
         self.send_with_fault(Reply(reply.status, body, reply.content_type, reply.headers), effect)
 
     def do_HEAD(self) -> None:  # noqa: N802 - the base class looks for this name
-        """Say what GET would send."""
+        """Send the headers of a GET."""
         self.do_GET()
 
     def error_reply(self, status: int) -> Reply:
-        """Trouble of the site itself comes as JSON, trouble before it as a page."""
+        """Errors of the site itself are JSON, errors of its front end are web pages."""
         if status != 500:
             return make_page(status)
         return _make_error(QueryError(500, "ActiveRecord::QueryCanceled", "The database timed out running your query."))
@@ -99,21 +99,21 @@ class ApiHandler(BooruHandler):
         names = {"/posts.json": "posts", "/tags.json": "tags", "/pools.json": "pools", "/counts/posts.json": "counts"}
         return names.get(path, "other")
 
-    def _answer(self, name: str, path: str, params: Mapping[str, str]) -> Reply:
+    def _answer(self, name: str, path: str, *, params: Mapping[str, str]) -> Reply:
         site, only = self.booru.now, parse_only(params.get("only", ""))
         if name == "posts":
             return self._answer_posts(params)
         if name == "post":
             record = site.records.get(int(path.removeprefix("/posts/").removesuffix(".json")))
             if record is None:
-                raise refuse_record()
+                raise record_not_found()
             return _make_json(keep_only([record], only)[0])
         if name == "counts":
             condition = parse_tags(params.get("tags", ""))
             return _make_json({"counts": {"posts": sum(map(condition, site.records.values()))}})
         if name in {"tags", "pools"}:
             records = list((site.tags if name == "tags" else site.pools).values())
-            page = parse_page(params, default=POSTS_DEFAULT, most=OTHERS_MAX)
+            page = parse_page(params, default=POSTS_DEFAULT, max_limit=OTHERS_MAX)
             return _make_json(keep_only(take_page(records, page), only))
         raise QueryError(404, "ActionController::RoutingError", "That page was not found.")
 
@@ -122,9 +122,9 @@ class ApiHandler(BooruHandler):
         if "md5" in params:
             found = [record for record in records if record.get("md5") == params["md5"].lower()]
             if not found:
-                raise refuse_record()
+                raise record_not_found()
             return _make_json(keep_only(found, only)[0])
-        page = parse_page(_with_limit_tag(params), default=POSTS_DEFAULT, most=POSTS_MAX)
+        page = parse_page(_with_limit_tag(params), default=POSTS_DEFAULT, max_limit=POSTS_MAX)
         condition = parse_tags(params.get("tags", ""))
         return _make_json(keep_only(take_page(list(filter(condition, records)), page), only))
 
@@ -140,7 +140,7 @@ class ApiHandler(BooruHandler):
         self.send(_make_json(answer()) if answer else make_page(404))
 
     def do_PUT(self) -> None:  # noqa: N802 - the base class looks for this name
-        """Take a control."""
+        """Apply a control."""
         body = msgspec.json.decode(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
         try:
             if self.path == "/demo/year":
@@ -156,7 +156,7 @@ class ApiHandler(BooruHandler):
         self.send(_make_json({}))
 
     def do_DELETE(self) -> None:  # noqa: N802 - the base class looks for this name
-        """Take back controls."""
+        """Undo controls."""
         undo = {"/demo/requests": self.booru.log.reset, "/demo/fault": self.booru.faults.clear}.get(self.path)
         if undo:
             undo()
@@ -164,6 +164,6 @@ class ApiHandler(BooruHandler):
 
 
 def _with_limit_tag(params: Mapping[str, str]) -> Mapping[str, str]:
-    """``limit:N`` among the tags counts when there is no parameter of that name."""
+    """``limit:N`` among the tags applies if there is no ``limit`` parameter."""
     match = re.search(r"(?:^|\s)limit:(\d+)", params.get("tags", ""))
     return {"limit": match[1], **params} if match else params

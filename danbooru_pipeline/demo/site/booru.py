@@ -1,4 +1,4 @@
-"""The demo site's state: which year it is, what was asked of it, which faults are on. No HTTP."""
+"""The demo site's state: its year, its request log and its faults. No HTTP."""
 
 import threading
 from collections import Counter
@@ -13,7 +13,7 @@ from danbooru_pipeline.demo.site.world import World
 
 
 class RequestLog:
-    """What was asked since the last reset. Safe for threads."""
+    """The requests since the last reset. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -21,28 +21,28 @@ class RequestLog:
         self._files: list[str] = []
 
     def count(self, kind: str) -> None:
-        """Note one request of a kind."""
+        """Count a request of a kind."""
         with self._lock:
             self._counts[kind] += 1
 
     def count_file(self, path: str) -> None:
-        """Note one request for a file."""
+        """Count a request for a file."""
         with self._lock:
             self._counts["files"] += 1
             self._files.append(path)
 
     def counts(self) -> dict[str, int]:
-        """How many requests of each kind."""
+        """Number of requests by kind."""
         with self._lock:
             return dict(self._counts)
 
     def files(self) -> list[str]:
-        """Paths of files, in the order they were asked for."""
+        """Paths of files in the order of their requests."""
         with self._lock:
             return list(self._files)
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Clear the log."""
         with self._lock:
             self._counts.clear()
             self._files.clear()
@@ -52,10 +52,10 @@ class Booru:
     """One running demo site.
 
     Attributes:
-        log: what was asked.
+        log: its requests.
         faults: what goes wrong on purpose.
-        limiter: None when the API takes any number of requests.
-        mirror: its tables in the embedded BigQuery; None when there is none.
+        limiter: None if the API accepts any number of requests.
+        mirror: its tables in the embedded BigQuery; None if that is not served.
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class Booru:
 
     @property
     def now(self) -> Site:
-        """The site as it is shown at present."""
+        """The site at its present year."""
         if self._now is None:
             raise RuntimeError("the demo site has no year yet; call set_year first")
         return self._now
 
     def site(self, year: int) -> Site:
-        """The site as of any year; makes the files that year needs, which takes a while the first time."""
+        """The site as of any year. Creates that year's files, which takes a while the first time."""
         with self._lock:
             if year not in self._sites:
                 self._store.make([*self._world.as_of(year), *self._world.expunged(year)])
@@ -89,9 +89,9 @@ class Booru:
             return self._sites[year]
 
     def set_year(self, year: int) -> None:
-        """Show the site as of a year from now on."""
+        """Switch the site to a year."""
         site = self.site(year)
-        # Hidden posts keep their files: whoever knows the MD5 can ask, and the request log tells.
+        # Hidden posts keep their files: a client that knows the MD5 can request them, and the log shows it.
         found = ((post, self._store.facts(post)) for post in site.posts.values())
         self._paths = {file_path(shown_md5(post, facts), post.kind.ext): facts for post, facts in found}
         self._now = site
@@ -99,7 +99,7 @@ class Booru:
             load_site(self.mirror, site.records.values(), {"tags": site.tags.values(), "pools": site.pools.values()})
 
     def find_file(self, path: str) -> FileFacts | None:
-        """Facts of the file that the CDN has at a path."""
+        """Facts of the file at a path of the CDN; None without one."""
         return self._paths.get(path)
 
     def read_file(self, facts: FileFacts) -> bytes:
@@ -113,7 +113,7 @@ class Booru:
         return sorted(records, key=lambda record: int(record["id"]))
 
     def kinds(self, year: int) -> dict[str, list[int]]:
-        """Ids of the posts with each kind of file, and of those with a role of their own."""
+        """Post ids by kind of file and by role."""
         found: dict[str, list[int]] = {}
         for post in self.site(year).posts.values():
             roles = {
@@ -123,6 +123,6 @@ class Booru:
                 "wrong_md5": post.has_wrong_md5,
                 "replaced": post.revision > 0,
             }
-            for name in (post.kind.value, *(role for role, plays in roles.items() if plays)):
+            for name in (post.kind.value, *(role for role, has_role in roles.items() if has_role)):
                 found.setdefault(name, []).append(post.id)
         return found

@@ -1,4 +1,4 @@
-"""The demo's CDN port: originals, whole or in ranges."""
+"""The demo's CDN port: serves originals, whole or in ranges."""
 
 import re
 from pathlib import PurePosixPath
@@ -24,7 +24,7 @@ class CdnHandler(BooruHandler):
 
     def do_GET(self) -> None:  # noqa: N802 - the base class looks for this name
         """Send a file."""
-        if self.turn_away():
+        if self.refuse_agent():
             return
         path = urlsplit(self.path).path
         self.booru.log.count_file(path)
@@ -44,11 +44,11 @@ class CdnHandler(BooruHandler):
         self.send_with_fault(self._cut_range(Reply(200, body, content_type, headers)), effect)
 
     def do_HEAD(self) -> None:  # noqa: N802 - the base class looks for this name
-        """Say what GET would send."""
+        """Send the headers of a GET."""
         self.do_GET()
 
     def _cut_range(self, reply: Reply) -> Reply:
-        """The part that was asked for; all of it when the file is not the one that the client began with."""
+        """Cut the requested range; the whole file if it is not the one the client's If-Range names."""
         match = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", "").strip())
         known = self.headers.get("If-Range")
         if not match or not (match[1] or match[2]) or known not in {None, reply.headers["ETag"], _LAST_MODIFIED}:

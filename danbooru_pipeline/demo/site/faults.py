@@ -1,23 +1,23 @@
-"""Troubles that can be switched on for one file or for the API, and how often each strikes. No HTTP.
+"""Faults that can be enabled for one file or for the API, and how often each strikes. No HTTP.
 
 ========================  ==========================================================================
 ``gone``                  404
 ``error``                 500, always
 ``error_once``            500 once, then fine
-``flaky:N``               N times 500 or 503 in turn, then fine
+``flaky:N``               N times 500 or 503 alternately, then fine
 ``throttle:N``            N times 429 with ``Retry-After: 1``, then fine
-``truncate``              the whole length is announced, the connection closes half-way; always
+``truncate``              the full length is announced, the connection closes half-way; always
 ``truncate_once``         the same, once
-``html``                  200 with a web page instead of what was asked for; always
+``html``                  200 with a web page in place of the file; always
 ``html_once``             the same, once
 ``corrupt``               same length, other bytes, the same ones each time
 ``corrupt_random``        same length, other bytes each time
-``too_long``              more bytes than the metadata say, always
+``too_long``              more bytes than the metadata declares, always
 ``too_long_once``         the same, once
-``half``                  the first half, announced as if it were all; always
+``half``                  the first half, announced as if it were the whole; always
 ``empty``                 200 with no bytes
-``reset``                 the connection is reset without an answer; always
-``slow``                  the bytes drip, over about two seconds
+``reset``                 the connection is reset without a response; always
+``slow``                  the bytes are drip-fed over about two seconds
 ``redirect``              302 to another host
 ========================  ==========================================================================
 """
@@ -48,15 +48,18 @@ class Effect(StrEnum):
 
 ALWAYS = frozenset(Effect) - {Effect.UNAVAILABLE, Effect.THROTTLE}
 ONCE = frozenset({Effect.ERROR, Effect.TRUNCATE, Effect.HTML, Effect.TOO_LONG})
-#: The key that stands for the list of posts.
+#: The key of the list of posts.
 POSTS_KEY = "posts"
 
 
 def plan_fault(fault: str) -> tuple[list[Effect], Effect | None]:
-    """What a fault does: first these, one a request, and from then on that, or nothing.
+    """Parse a fault.
+
+    Returns:
+        The effects of the first requests, one each, and the effect of all later ones (None for none).
 
     Raises:
-        ValueError: there is no such fault.
+        ValueError: the fault is unknown.
     """
     if match := re.fullmatch(r"(flaky|throttle):(\d+)", fault):
         turns = (Effect.ERROR, Effect.UNAVAILABLE) if match[1] == "flaky" else (Effect.THROTTLE,)
@@ -70,25 +73,25 @@ def plan_fault(fault: str) -> tuple[list[Effect], Effect | None]:
 
 
 class Faults:
-    """The faults that are switched on, by key: a path, an MD5, or ``posts``. Safe for threads."""
+    """The enabled faults by key: a path, an MD5, or ``posts``. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._plans: dict[str, tuple[list[Effect], Effect | None]] = {}
 
     def set(self, key: str, fault: str) -> None:
-        """Switch a fault on, instead of the one that the key had."""
+        """Enable a fault, in place of the key's previous one."""
         plan = plan_fault(fault)
         with self._lock:
             self._plans[key] = plan
 
     def clear(self) -> None:
-        """Switch all faults off."""
+        """Disable all faults."""
         with self._lock:
             self._plans.clear()
 
     def strike(self, *keys: str) -> Effect | None:
-        """What happens to one request that goes by these keys; uses up one turn of a fault that ends."""
+        """The effect on one request with these keys; it uses up one turn of a fault that ends."""
         with self._lock:
             for key in keys:
                 if key in self._plans:

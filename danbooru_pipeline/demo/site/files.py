@@ -1,6 +1,6 @@
-"""The demo site's folder of files: makes what a year needs, once, and knows each file's facts. No HTTP.
+"""The demo site's folder of files: creates what a year needs, once, and knows each file's facts. No HTTP.
 
-A restart finds the files again by an index that is written after them; without the index they are made again.
+A restart finds the files through an index that is written after them; without the index they are created again.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ from danbooru_pipeline.demo.art.scenes import choose_scene
 from danbooru_pipeline.demo.site.world import Post
 from danbooru_pipeline.io.atomic import write_atomic
 
-#: Raised when the same post would get other bytes, so that an old folder is not taken for a new one.
+#: Increase it when the same post would get other bytes, so that an old folder is not reused.
 FILES_VERSION = 1
 _WORKERS = 2
 
 
 class FileFacts(msgspec.Struct, frozen=True):
-    """One file of the folder, as its bytes really are."""
+    """Facts of one file in the folder, from its actual bytes."""
 
     name: str
     md5: str
@@ -33,9 +33,9 @@ class FileFacts(msgspec.Struct, frozen=True):
 
 
 class FileStore:
-    """Files of the posts, below one folder.
+    """The posts' files, in one folder.
 
-    Threads make them: nearly all of the time is spent inside libvips, which needs no lock of Python's.
+    Threads create them: nearly all of the time is spent in libvips, which releases the GIL.
     """
 
     def __init__(self, folder: Path, *, seed: int = 0) -> None:
@@ -47,7 +47,7 @@ class FileStore:
             self._facts = msgspec.json.decode(self._index.read_bytes(), type=dict[str, FileFacts])
 
     def facts(self, post: Post) -> FileFacts:
-        """Facts of a post's file, which has been made before."""
+        """Facts of a post's file, which `make` has created before."""
         return self._facts[_file_name(post)]
 
     def read(self, facts: FileFacts) -> bytes:
@@ -55,7 +55,7 @@ class FileStore:
         return (self._folder / facts.name).read_bytes()
 
     def make(self, posts: Iterable[Post]) -> int:
-        """Make the files that are not there yet. Returns how many that were."""
+        """Create the missing files. Returns how many were missing."""
         missing = [post for post in posts if _file_name(post) not in self._facts]
         if not missing:
             return 0

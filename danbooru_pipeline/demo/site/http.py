@@ -1,4 +1,4 @@
-"""What both of the demo's ports share: cheap keep-alive HTTP, clients that are turned away, and faults on the wire."""
+"""What both of the demo's ports share: cheap keep-alive HTTP, refused clients, and faults on the wire."""
 
 import contextlib
 import secrets
@@ -26,11 +26,11 @@ _CHALLENGE = (
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer.
+    """One response.
 
     Attributes:
-        start: where the body begins in the whole file; above 0 only for an answer to a Range.
-        whole: length of the whole file; 0 stands for the length of the body.
+        start: offset of the body in the whole file; above 0 only in a response to a Range.
+        whole: length of the whole file; 0 means the length of the body.
     """
 
     status: int
@@ -42,7 +42,7 @@ class Reply:
 
 
 def make_page(status: int, text: str = "") -> Reply:
-    """A small web page, as servers and guards in front of the site answer with."""
+    """A small web page, as servers and the site's front end send them."""
     title = f"{status} {HTTPStatus(status).phrase}"
     return Reply(
         status,
@@ -63,16 +63,16 @@ class BooruServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Address without a slash at the end."""
+        """Address without a trailing slash."""
         return f"http://127.0.0.1:{self.server_port}"
 
     def server_bind(self) -> None:
-        """Bind without the reverse look-up that the base class does."""
+        """Bind without the base class's reverse DNS lookup."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that hang up are part of the game."""
+        """Ignore clients that hang up."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
@@ -92,10 +92,10 @@ class BooruHandler(BaseHTTPRequestHandler):
         return booru
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-        """Say nothing; the request log counts."""
+        """Log nothing; the request log counts."""
 
-    def turn_away(self) -> bool:
-        """Answer clients with a refused User-Agent. Returns whether that was so."""
+    def refuse_agent(self) -> bool:
+        """Send the challenge page to a client with a refused User-Agent. Returns whether it did."""
         if not is_refused_agent(self.headers.get("User-Agent")):
             return False
         self.booru.log.count("forbidden")
@@ -103,7 +103,7 @@ class BooruHandler(BaseHTTPRequestHandler):
         return True
 
     def send(self, reply: Reply, *, announced: int | None = None) -> None:
-        """Write an answer in one piece."""
+        """Write a response in one call."""
         self.wfile.write(self._head(reply, announced) + (b"" if self.command == "HEAD" else reply.body))
 
     def _head(self, reply: Reply, announced: int | None = None) -> bytes:
@@ -116,18 +116,18 @@ class BooruHandler(BaseHTTPRequestHandler):
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
     def error_reply(self, status: int) -> Reply:
-        """How this port says that something is wrong."""
+        """How this port reports an error."""
         return make_page(status)
 
     def send_with_fault(self, reply: Reply, effect: Effect | None) -> None:
-        """Write an answer, or what a fault that shows on the wire makes of it."""
+        """Write a response, with the fault applied if it affects the wire."""
         if effect is Effect.RESET:
-            # Lingering for no time at all makes the kernel send RST instead of FIN.
+            # A linger time of zero makes the kernel send RST instead of FIN.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
         elif effect is Effect.TRUNCATE:
             self.close_connection = True
-            # Half of the whole file, so that nobody gets to the end by asking for ranges.
+            # Half of the whole file, so that no client can complete it with ranges.
             left = max(0, (reply.whole or len(reply.body)) // 2 - reply.start)
             self.send(replace(reply, body=reply.body[:left]), announced=len(reply.body))
         elif effect is Effect.SLOW:
@@ -155,7 +155,7 @@ class BooruHandler(BaseHTTPRequestHandler):
 
 
 def spoil_body(body: bytes, effect: Effect | None) -> bytes:
-    """What a fault that lies in the bytes makes of them."""
+    """Apply a fault that affects the bytes."""
     if effect is Effect.HALF:
         return body[: len(body) // 2]
     if effect is Effect.EMPTY:
@@ -164,7 +164,7 @@ def spoil_body(body: bytes, effect: Effect | None) -> bytes:
         return body + bytes(100_000)
     if effect not in {Effect.CORRUPT, Effect.CORRUPT_RANDOM} or not body:
         return body
-    # The first bytes stay, so that only a check of all of them can tell.
+    # The first bytes stay, so that only a check of the whole file detects it.
     middle = len(body) // 2
     piece = body[middle : middle + 64]
     other = secrets.token_bytes(len(piece)) if effect is Effect.CORRUPT_RANDOM else bytes(byte ^ 0x5A for byte in piece)

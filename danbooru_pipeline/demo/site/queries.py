@@ -1,4 +1,4 @@
-"""What a client may ask of a list: page, limit, tags and only, with the site's own limits and errors. No HTTP."""
+"""Query parameters of lists: page, limit, tags and only, with the site's own limits and errors. No HTTP."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,11 +30,11 @@ Condition = Callable[[Record], bool]
 
 
 class QueryError(Exception):
-    """A question that the site refuses.
+    """A query that the site refuses.
 
     Attributes:
         status: HTTP status.
-        name: the site's name of the error.
+        name: the site's name for the error.
     """
 
     def __init__(self, status: int, name: str, message: str) -> None:
@@ -43,14 +43,14 @@ class QueryError(Exception):
         self.name = name
 
 
-def refuse_record() -> QueryError:
-    """The answer for a record that is not there."""
+def record_not_found() -> QueryError:
+    """The error for a record that does not exist."""
     return QueryError(404, "ActiveRecord::RecordNotFound", "That record was not found.")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is wanted: by number, or before or after an id."""
+    """The requested part of a list: by page number, or before or after an id."""
 
     limit: int
     number: int = 1
@@ -58,10 +58,10 @@ class Page:
     after: int | None = None
 
 
-def parse_page(params: Mapping[str, str], *, default: int, most: int) -> Page:
-    """Read `page` and `limit`."""
+def parse_page(params: Mapping[str, str], *, default: int, max_limit: int) -> Page:
+    """Parse `page` and `limit`."""
     text = params.get("limit", "").strip()
-    limit = max(0, min(most, int(text) if re.fullmatch(r"-?\d+", text) else 0)) if text else default
+    limit = max(0, min(max_limit, int(text) if re.fullmatch(r"-?\d+", text) else 0)) if text else default
     page = params.get("page", "").strip() or "1"
     match = re.fullmatch(r"([ab]?)(\d+)", page)
     if not match:
@@ -77,7 +77,7 @@ def parse_page(params: Mapping[str, str], *, default: int, most: int) -> Page:
 
 
 def take_page(records: Sequence[Record], page: Page) -> list[Record]:
-    """Cut one page out of records with ascending ids. All pages come back with descending ids."""
+    """Cut one page out of records with ascending ids. Every page has descending ids."""
     if page.after is not None:
         return [record for record in records if record["id"] > page.after][: page.limit][::-1]
     if page.before is not None:
@@ -87,7 +87,7 @@ def take_page(records: Sequence[Record], page: Page) -> list[Record]:
 
 
 def parse_range(text: str) -> Callable[[int | None], bool] | None:
-    """A number condition: ``5``, ``1,2,3``, ``1..9``, ``1..``, ``..9``, ``>=5``, ``>5``, ``<=5``, ``<5``; else None."""
+    """Parse a numeric condition: 5, 1,2,3, 1..9, 1.., ..9, >=5, >5, <=5 or <5; None for anything else."""
     if re.fullmatch(r"\d+(,\d+)*,?", text):
         wanted = {int(part) for part in text.split(",") if part}
         return lambda value: value in wanted
@@ -135,7 +135,7 @@ def _match_metatag(name: str, text: str) -> Condition:
 
 
 def parse_tags(text: str) -> Condition:
-    """Read a search. More than two tags that are not free metatags are refused."""
+    """Parse a search. More than two tags are refused, not counting free metatags."""
     conditions: list[Condition] = []
     counted = 0
     for term in text.split():
@@ -164,12 +164,12 @@ def _negate(condition: Condition) -> Condition:
 
 
 def parse_only(text: str) -> dict[str, tuple[str, ...]]:
-    """Read ``only=id,media_asset[md5,variants]``: attribute -> attributes wanted of it, none for all."""
+    """Parse ``only=id,media_asset[md5,variants]``: attribute -> its requested sub-attributes, empty for all."""
     return {match[1]: tuple(filter(None, (match[2] or "").split(","))) for match in _ONLY_ITEM.finditer(text)}
 
 
 def keep_only(records: Iterable[Record], only: Mapping[str, tuple[str, ...]]) -> list[Record]:
-    """Leave out what was not asked for. What may not be seen stays absent; the order is the site's."""
+    """Keep only the requested attributes. Hidden ones stay absent; the order is the site's."""
     if not only:
         return list(records)
     return [

@@ -33,13 +33,13 @@ def _nth_sunday(year: int, month: int, number: int) -> date:
 
 
 def format_time(moment: datetime) -> str:
-    """A time as the site writes it: milliseconds, with New York's offset of that day.
+    """Format a time as the site does: with milliseconds, and New York's offset on that day.
 
     The rule is spelled out so that the demo needs no time zone files.
     """
     moment = moment.astimezone(UTC)
     year = moment.year
-    # From 2007: second Sunday of March to first of November. Before: first Sunday of April to last of October.
+    # Since 2007: second Sunday of March to first of November. Before: first Sunday of April to last of October.
     start = _nth_sunday(year, 3, 2) if year >= 2007 else _nth_sunday(year, 4, 1)
     end = _nth_sunday(year, 11, 1) if year >= 2007 else _nth_sunday(year, 10, 0)
     summer = (
@@ -51,12 +51,12 @@ def format_time(moment: datetime) -> str:
 
 
 def shown_md5(post: Post, facts: FileFacts) -> str:
-    """The MD5 that metadata and file address say, which for a few posts is not the one of the file."""
+    """The MD5 in the metadata and in the file's address, which for a few posts is not that of the file."""
     return hashlib.md5(facts.md5.encode(), usedforsecurity=False).hexdigest() if post.has_wrong_md5 else facts.md5
 
 
 def file_path(md5: str, ext: str, *, size: str = "original") -> str:
-    """Path on the CDN; `size` is ``original`` or one of the smaller ones."""
+    """Path on the CDN; `size` is ``original`` or the name of a smaller variant."""
     prefix = "sample-" if size == "sample" else ""
     return f"/{size}/{md5[:2]}/{md5[2:4]}/{prefix}{md5}.{ext}"
 
@@ -83,7 +83,7 @@ class Site:
 
     @cached_property
     def expunged(self) -> list[Record]:
-        """Posts that are gone, as they were when last seen."""
+        """Expunged posts, as last seen."""
         return [self.describe_post(post, {}) for post in self.world.expunged(self.year)]
 
     @cached_property
@@ -98,7 +98,7 @@ class Site:
         return {pool["id"]: pool for pool in _describe_pools(list(self.posts), self.world)}
 
     def describe_post(self, post: Post, children: Mapping[int, int]) -> Record:
-        """One record."""
+        """The record of a post. `children`: post id -> number of child posts."""
         facts = self.store.facts(post)
         md5 = shown_md5(post, facts)
         record = _describe_upload(post, facts, md5) | _describe_counts(post, facts)
@@ -115,7 +115,7 @@ class Site:
 
 
 def _describe_upload(post: Post, facts: FileFacts, md5: str) -> Record:
-    """The first half of the columns before the tags, in the site's order; families are only given their place."""
+    """The first half of the columns before the tags, in the site's order; `parent_id` and children are placeholders."""
     rng = Random(f"upload:{post.id}")
     score, fav_count, _ = _count_votes(post)
     page = f"https://i.pximg.net/img-original/img/{post.created_at:%Y/%m/%d/%H/%M/%S}"
@@ -172,7 +172,7 @@ def _describe_counts(post: Post, facts: FileFacts) -> Record:
 
 
 def _count_votes(post: Post) -> tuple[int, int, int]:
-    """Score, favorites and votes against, which are counted below zero."""
+    """Score, favourites, and down votes as a negative number."""
     rng = Random(f"votes:{post.id}")
     up, down = int(rng.expovariate(0.12)), -int(rng.expovariate(1.5))
     return up + down, up * 3 // 2, down
@@ -206,7 +206,7 @@ def _describe_urls(post: Post, facts: FileFacts, md5: str, site: Site) -> Record
 
 def _describe_asset(post: Post, facts: FileFacts, md5: str, cdn_url: str) -> Record:
     rng = Random(f"asset:{post.id}:{post.revision}")
-    # On the real site, too, this equals the file's MD5 where no pixels are decoded.
+    # On the real site, too, this is the file's MD5 if no pixels are decoded.
     pixels = hashlib.md5(b"pixels" + md5.encode(), usedforsecurity=False).hexdigest()
     asset: Record = {
         "id": post.id * 3 + post.revision,
@@ -261,7 +261,7 @@ def _describe_tag(name: str, count: int) -> Record:
 
 
 def _describe_pools(ids: Sequence[int], world: World) -> Iterable[Record]:
-    """Series of neighbours and collections of strays; what was expunged is in none."""
+    """Series of consecutive posts and collections of scattered ones; none contains an expunged post."""
     for number in range(1, max(2, world.posts // 100) + 1):
         rng = Random(f"pool:{world.seed}:{number}")
         start, step = rng.randint(1, max(1, world.posts - 20)), rng.choice((1, 1, 3))

@@ -1,7 +1,7 @@
 """The posts of the demo site and their history: a pure function of (seed, posts, year). No files, no HTTP, no clock.
 
-"As of year Y" is the site in January Y+1, when a release is made: all posts up to the cutoff of Y, a few that came
-after it, and everything that was changed, replaced, banned or expunged until then.
+"As of year Y" is the site in January Y+1, when a release is made: all posts up to the cutoff of Y, a few uploaded after
+it, and everything that was changed, replaced, banned or expunged by then.
 """
 
 import math
@@ -16,11 +16,11 @@ from danbooru_pipeline.demo.art.kinds import Kind
 from danbooru_pipeline.demo.art.scenes import RESTRICTED_TAG, RETAGS, choose_scene, describe_scene
 
 FIRST_YEAR = 2021
-#: The site's first post, so that created_at spreads over years as on a real booru.
+#: Time of the site's first post, early enough for created_at to span years as on a real booru.
 OPENED = datetime(2005, 5, 24, 3, 35, 31, tzinfo=UTC)
 
 
-#: At least one of each, in this order, as far as a small world has room: one awkward file for two ordinary ones.
+#: Every world gets at least one of each, in this order, as far as it has room: one awkward file to two ordinary ones.
 AWKWARD = (
     Kind.PNG_BLACK_LINES, Kind.JPG_TRUNCATED, Kind.GIF_ANIMATED, Kind.JPG_IS_PNG, Kind.MP4, Kind.PNG_16BIT,
     Kind.JPG_CMYK,
@@ -40,8 +40,8 @@ class Post:
 
     Attributes:
         revision: how often the file was replaced.
-        is_restricted: shown to anonymous clients without md5 and file address; banned posts are, too.
-        has_wrong_md5: the metadata's MD5 is not that of the file, for good.
+        is_restricted: shown to anonymous clients without MD5 and file address, as banned posts are too.
+        has_wrong_md5: whether the metadata's MD5 permanently differs from the file's.
     """
 
     id: int
@@ -67,29 +67,29 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All that ever happens on the site.
+    """The whole history of the site.
 
     Attributes:
-        posts: how many posts the first year has up to its cutoff; each later year adds a quarter of that.
-        seed: another seed, another world.
+        posts: number of posts up to the first year's cutoff; each later year adds a quarter of that.
+        seed: a different seed gives a different world.
     """
 
     posts: int
     seed: int = 0
 
     def as_of(self, year: int) -> tuple[Post, ...]:
-        """The posts that the site shows in the January after `year`, by ascending id, expunged ones left out."""
+        """The posts on the site in the January after `year`, by ascending id, without expunged ones."""
         return _as_of(self, year)
 
     def expunged(self, year: int) -> tuple[Post, ...]:
-        """Posts that were shown as of an earlier year and are gone, as they were when last seen."""
+        """Posts of earlier years that were expunged by then, as last seen."""
         seen = {post.id: post for earlier in range(FIRST_YEAR, year) for post in _as_of(self, earlier)}
         shown = {post.id for post in _as_of(self, year)}
         return tuple(post for number, post in sorted(seen.items()) if number not in shown)
 
 
 def january_after(year: int) -> datetime:
-    """The moment at which the site is seen "as of" a year."""
+    """The time at which the site is seen "as of" a year."""
     return datetime(year + 1, 1, 12, tzinfo=UTC)
 
 
@@ -101,7 +101,9 @@ def _as_of(world: World, year: int) -> tuple[Post, ...]:
     before = _as_of(world, year - 1)
     known = {post.id for post in before}
     born = [p for p in (*_batch(world, year), *_batch(world, year + 1)) if p.created_at < now and p.id not in known]
-    return tuple(_live_through(before, Random(f"{world.seed}:{year}"), year)) + tuple(_rate_anew(p) for p in born)
+    return tuple(_apply_year(before, Random(f"{world.seed}:{year}"), year)) + tuple(
+        _adopt_general_rating(p) for p in born
+    )
 
 
 def _first_posts(world: World) -> Iterator[Post]:
@@ -124,7 +126,7 @@ def _hole_count(size: int) -> int:
 
 @lru_cache(maxsize=64)
 def _batch(world: World, year: int) -> tuple[Post, ...]:
-    """Posts of one year as they were uploaded."""
+    """Posts of one year as uploaded."""
     rng = Random(f"{world.seed}:{world.posts}:{year}:batch")
     ids = list(_choose_ids(world, year))
     kinds = _deal_kinds(rng, len(ids))
@@ -135,11 +137,11 @@ def _batch(world: World, year: int) -> tuple[Post, ...]:
 
 
 def _choose_ids(world: World, year: int) -> Iterator[int]:
-    """Nearly contiguous ids. No bucket (id % 1000) loses two of its posts, so that none is empty."""
+    """Nearly contiguous ids. No bucket (id % 1000) loses two posts to holes, so that none is empty."""
     first, size = _first_id(world, year), _batch_size(world, year)
     total = size + _hole_count(size)
     rng = Random(f"{world.seed}:{world.posts}:holes")
-    spare = rng.sample(range(1000), 1000)  # the same order each year; the years take their turn
+    spare = rng.sample(range(1000), 1000)  # the same order each year, continued from year to year
     taken = sum(_hole_count(_batch_size(world, earlier)) for earlier in range(FIRST_YEAR, year))
     holes: set[int] = set()
     for residue in spare[taken % 1000 :] + spare[: taken % 1000]:
@@ -160,15 +162,15 @@ def _deal_kinds(rng: Random, count: int) -> list[Kind]:
 
 
 def _choose_times(rng: Random, count: int, year: int) -> list[datetime]:
-    """Ascending times of upload; the edges of a year are the same in every world.
+    """Ascending upload times; the edges of a year are the same in every world.
 
-    A later year opens with one post half an hour after midnight UTC, when it is still the old year on the site's clock
-    in New York, and with a few more in early January. Every year closes a tenth of a second before the cutoff.
+    A later year begins with one post half an hour after midnight UTC, when it is still the old year on the site's clock
+    in New York, and a few more in early January. Every year ends with a post a tenth of a second before the cutoff.
     """
     last = datetime(year, 12, 31, 23, 59, 59, 900_000, tzinfo=UTC)
     if year == FIRST_YEAR:
         span = (last - OPENED).total_seconds()
-        # A growing site: the square root puts more posts into the later years.
+        # The site grows: the square root puts more posts into later years.
         return [_at(OPENED, span * math.sqrt(share)) for share in sorted(rng.random() for _ in range(count - 1))] + [
             last
         ]
@@ -221,11 +223,11 @@ def _kind_tags(kind: Kind) -> set[str]:
 
 
 def _mark_special(posts: list[Post], rng: Random, *, wrong_md5s: int) -> list[Post]:
-    """Deleted, banned and restricted posts and wrong MD5s: no post is two of them, or the edge of a year."""
+    """Mark deleted, banned and restricted posts and wrong MD5s: never two on one post, and never at a year's edges."""
     numbers = Counter(post.kind for post in posts)
     free = list(range(2, len(posts) - 1))
     rng.shuffle(free)
-    # As far as possible the only file of its kind stays in the open, so that even small worlds show it.
+    # If possible the only file of a kind stays visible, so that even small worlds show every kind.
     free.sort(key=lambda i: numbers[posts[i].kind] == 1)
     plain = [i for i in free if posts[i].kind in {Kind.JPG, Kind.PNG}]
     for i in _take(free, plain, wrong_md5s):
@@ -239,19 +241,19 @@ def _mark_special(posts: list[Post], rng: Random, *, wrong_md5s: int) -> list[Po
     return posts
 
 
-def _live_through(before: Sequence[Post], rng: Random, year: int) -> Iterator[Post]:
-    """What one year does to the posts that were there: at least one of each change where there is room."""
+def _apply_year(before: Sequence[Post], rng: Random, year: int) -> Iterator[Post]:
+    """Apply one year of changes to existing posts: at least one of each kind if there is room."""
     posts = list(before)
     free = [i for i, post in enumerate(posts) if i > 1 and not post.is_hidden and not post.has_wrong_md5]
     rng.shuffle(free)
     gone = _take_expunged(posts, free, rng)
-    # The rarer ones choose first, so that small worlds see all of it.
+    # Changes that fit fewer posts choose first, so that small worlds see all of them.
     for i in _take(free, [j for j in free if posts[j].rating in "qe"], len(posts) * 0.015):
         posts[i] = _touch(replace(posts[i], rating="s"), rng, year)
     plain = [j for j in free if posts[j].kind in {Kind.JPG, Kind.PNG}]
     plain = plain or [j for j in free if posts[j].kind.ext in {"jpg", "png"}]
     for number, i in enumerate(_take(free, plain, len(posts) * 0.01)):
-        # The first one, and many others, come back under the same id with another extension.
+        # The first replaced file, and many others, get another extension.
         kind = posts[i].kind if number and rng.random() < 0.4 else _other_kind(posts[i].kind)
         posts[i] = _touch(replace(posts[i], kind=kind, revision=posts[i].revision + 1), rng, year)
     for i in _take(free, free, len(posts) * 0.003):
@@ -264,11 +266,11 @@ def _live_through(before: Sequence[Post], rng: Random, year: int) -> Iterator[Po
         posts[i] = _touch(replace(posts[i], tags=_retag(posts[i].tags, rng)), rng, year)
     for i, post in enumerate(posts):
         if i not in gone:
-            yield replace(_rate_anew(post), is_pending=False, is_flagged=False)
+            yield replace(_adopt_general_rating(post), is_pending=False, is_flagged=False)
 
 
 def _take(free: list[int], wanted: Iterable[int], count: float) -> list[int]:
-    """Take the first of the wanted ones out of `free`: about `count`, and one where that is less than one."""
+    """Take the first `count` (rounded, but at least 1 unless 0) of the wanted posts out of `free`."""
     taken = list(wanted)[: max(1, round(count)) if count else 0]
     for i in taken:
         free.remove(i)
@@ -276,7 +278,7 @@ def _take(free: list[int], wanted: Iterable[int], count: float) -> list[int]:
 
 
 def _take_expunged(posts: Sequence[Post], free: list[int], rng: Random) -> set[int]:
-    """Expunge posts whose bucket keeps at least two others, so that no bucket of a full-size world runs empty."""
+    """Choose posts to expunge whose buckets keep two others, so that no bucket of a full-size world is empty."""
     sizes: dict[int, int] = {}
     for post in posts:
         sizes[post.id % 1000] = sizes.get(post.id % 1000, 0) + 1
@@ -297,15 +299,15 @@ def _touch(post: Post, rng: Random, year: int) -> Post:
 
 
 def _retag(tags: tuple[str, ...], rng: Random) -> tuple[str, ...]:
-    """One tag more, which was not there before, and now and then one less."""
+    """Add a new tag, and sometimes remove one."""
     left = set(tags) | {rng.choice([tag for tag in RETAGS if tag not in tags])}
     if rng.random() < 0.3:
         left.discard("solo")
     return tuple(sorted(left))
 
 
-def _rate_anew(post: Post) -> Post:
-    """Since May 2022 there is "general": most new safe posts get it, and some old ones were moved to it."""
+def _adopt_general_rating(post: Post) -> Post:
+    """The rating "general" exists since May 2022: most new safe posts have it, and some old ones were moved to it."""
     if post.rating != "s":
         return post
     share = 0.7 if post.created_at.year > FIRST_YEAR else 0.1

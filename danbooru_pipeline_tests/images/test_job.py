@@ -1,4 +1,4 @@
-"""A job reads once, and writes only what is new, to new inodes."""
+"""A job reads its source once, and writes only what is new, to new inodes."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from danbooru_pipeline_tests.support.pictures import illustration, jpeg, png
 
 
 def run(tmp_path: Path, data: bytes, name: str = "1.jpg") -> tuple[ImageJob, ImageResult]:
-    """Do everything with some bytes."""
+    """Run a full job on some bytes."""
     source = tmp_path / name
     source.write_bytes(data)
     job = ImageJob(source=source, original=source, px512=tmp_path / "512px" / "1.jpg")
@@ -35,7 +35,7 @@ def test_everything(tmp_path: Path, data: bytes) -> None:
 
 
 def test_not_through_a_hard_link(tmp_path: Path) -> None:
-    """A release that links the original keeps the bytes it has."""
+    """A release that hard-links the original keeps its bytes."""
     data = jpeg(illustration())
     (tmp_path / "1.jpg").write_bytes(data)
     os.link(tmp_path / "1.jpg", tmp_path / "released.jpg")
@@ -46,13 +46,13 @@ def test_not_through_a_hard_link(tmp_path: Path) -> None:
 
 
 def run_image_job_in_place(path: Path) -> tuple[ImageJob, ImageResult]:
-    """Only optimise."""
+    """Run a job that only optimises, in place."""
     job = ImageJob(source=path, original=path)
     return job, run_image_job(job)
 
 
 def test_nothing_to_gain_nothing_written(tmp_path: Path) -> None:
-    """A file that cannot be made smaller is not touched."""
+    """A file that cannot be made smaller is not written."""
     data = png(illustration())
     job, _ = run(tmp_path, data)
     before = job.source.stat()
@@ -62,7 +62,7 @@ def test_nothing_to_gain_nothing_written(tmp_path: Path) -> None:
 
 
 def test_original_left_alone(tmp_path: Path) -> None:
-    """Without a place for it, the original is not optimised; without one for the 512px image, none is made."""
+    """Without a path for it, the original is not optimised and no 512px image is made."""
     data = jpeg(illustration())
     source = tmp_path / "1.jpg"
     source.write_bytes(data)
@@ -71,8 +71,8 @@ def test_original_left_alone(tmp_path: Path) -> None:
     assert source.read_bytes() == data
 
 
-def test_rot_is_told_once(tmp_path: Path) -> None:
-    """Rot that only the strict decode sees becomes a flag, a reason and a kept original."""
+def test_rot_found_by_the_strict_decode_is_reported(tmp_path: Path) -> None:
+    """Bit rot that only the strict decode finds becomes a flag, a reason and a kept original."""
     data = pictures.rot(jpeg(illustration()), 0.5, length=200)
     job, result = run(tmp_path, data)
     assert result.facts is not None
@@ -83,7 +83,7 @@ def test_rot_is_told_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "wrong"), [("1.png", True), ("1.jpg", False), ("1.jpeg", False), ("1.mp4", True)])
 def test_wrong_extension(tmp_path: Path, name: str, *, wrong: bool) -> None:
-    """A file that is not what its name says is told by a flag, and treated as what it is."""
+    """A file with the wrong extension is flagged, and processed as what it is."""
     _, result = run(tmp_path, jpeg(illustration()), name)
     assert result.facts is not None
     assert (result.facts.file_type, Flag.WRONG_EXTENSION in result.facts.flags) == ("jpg", wrong)
@@ -92,19 +92,19 @@ def test_wrong_extension(tmp_path: Path, name: str, *, wrong: bool) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"PK\3\4 archive", b"<html>"])
 def test_not_a_picture(tmp_path: Path, data: bytes) -> None:
-    """Films, archives and nothing at all get their sum and a reason."""
+    """Videos, archives and empty files get their checksum and a reason."""
     _, result = run(tmp_path, data, "1.zip")
     assert (result.size, result.px512_reason) == (len(data), Reason.NOT_AN_IMAGE)
 
 
 def test_missing_source(tmp_path: Path) -> None:
-    """A source that is not there is an error, not an outcome of its picture."""
+    """A missing source is an error, not an outcome of the picture."""
     with pytest.raises(FileNotFoundError):
         run_image_job(ImageJob(source=tmp_path / "none.jpg"))
 
 
 def test_settings_fingerprint() -> None:
-    """The fingerprint stays the same until a setting changes."""
+    """The fingerprint changes exactly when a setting that affects 512px images changes."""
     settings = ImageSettings()
     assert settings.fingerprint() == ImageSettings().fingerprint()
     others = [
@@ -120,7 +120,7 @@ def test_settings_fingerprint() -> None:
 
 
 def test_settings_are_followed(tmp_path: Path) -> None:
-    """Size and limit of the settings reach the steps."""
+    """The settings' size and pixel limit are applied."""
     source = tmp_path / "1.png"
     source.write_bytes(png(illustration()))
     job = ImageJob(source=source, original=source, px512=tmp_path / "o.jpg", settings=ImageSettings(px512_size=64))
