@@ -1,4 +1,4 @@
-"""A bucket's build killed with SIGKILL at chosen system calls: no half-written file, no wrong row, no repeated download.
+"""A bucket's build killed with SIGKILL at chosen system calls: no half file, no wrong row, no repeated download.
 
 ``KILLS=50 python -m pytest danbooru_pipeline_tests/fetch/test_kill.py`` is the run that benchmarks/README.md reports.
 """
