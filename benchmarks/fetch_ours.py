@@ -15,7 +15,7 @@ from pathlib import Path
 from danbooru_pipeline.fetch import BooruClient, download_file
 from danbooru_pipeline.images import ImageJob, ImagePool
 from danbooru_pipeline.io.atomic import fsync_folder
-from danbooru_pipeline.posts import Post
+from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.settings import Settings
 
 
@@ -35,10 +35,8 @@ def main() -> int:
             if target.exists():  # a file has its name only when it was whole
                 return name, None
             stem, _, ext = name.partition(".")
-            post = Post(
-                id=int(stem), md5=md5, ext=ext, file_size=int(size), rating="s", file_url=f"{base}/{name}",
-                is_banned=False, tags="",
-            )  # fmt: skip
+            url = f"{base}/{name}"
+            post = Fetch(id=int(stem), md5=md5, ext=ext, file_size=int(size), rating="s", file_url=url)
             reason = download_file(client, post, target).reason
             if reason is None and pool is not None:
                 reason = pool.submit(ImageJob(source=target, px512=out / "512px" / f"{stem}.jpg")).result().px512_reason

@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.defs.headless import HeadlessBuild, open_instance
+from danbooru_pipeline.defs.headless import HeadlessBuild
+from danbooru_pipeline.defs.instance import open_instance
 from danbooru_pipeline.demo.process import BooruProcess, start_booru
 from danbooru_pipeline.layout import BUCKETS, Layout
 from danbooru_pipeline.settings import Settings

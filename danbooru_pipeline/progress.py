@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Self
 
 Report = Callable[[str], None]
+#: Takes one line for people.
+Say = Callable[[str], None]
 #: ``progress(what, done, total)``, for instance ``("original", 17, 1000)`` buckets; called often, so it returns fast.
 Progress = Callable[[str, int, int], None]
 

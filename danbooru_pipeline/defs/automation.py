@@ -1,8 +1,8 @@
-"""What follows by itself once the posts of a year are there, and whether sensors ship switched on. No sensors here.
+"""Automation conditions: what runs by itself once the posts of a year are there. No sensors here.
 
 After the yearly job brought posts and tables, each asset of the newest release is requested once, when its inputs are
-complete. What failed is not requested again: that is the operator's decision, or that of run retries. This is not
-`eager()`, which requests nothing when it is switched on after the posts came.
+complete. A failed one is not requested again: that is up to the operator, or to run retries. This is not `eager()`,
+which requests nothing when it is switched on after the posts came.
 """
 
 import os
@@ -18,9 +18,9 @@ _Is = dg.AutomationCondition
 def _once_ready(
     label: str, *, updated: dg.AutomationCondition, missing: dg.AutomationCondition, busy: dg.AutomationCondition
 ) -> dg.AutomationCondition:
-    """A partition of the newest release, once for each time that its inputs were `updated` or it went missing itself.
+    """A partition of the newest release, once each time that its inputs are `updated` or it goes missing itself.
 
-    Not while an input is `missing` or `busy`, or the partition itself is being made.
+    Not while an input is `missing` or `busy`, or the partition itself is in progress.
     """
     return (
         _Is.in_latest_time_window()
@@ -46,9 +46,9 @@ _originals_under_way = _Is.asset_matches(
     ),
 )
 
-#: Buckets of the newest release whose originals came, once no run works on originals of that release: else each look of
-#: the sensor would start a run for the few that came since. Dagster's own conditions count what is about to be
-#: requested as there, which is true of assets that share a run; these two do not.
+#: Buckets of the newest release whose originals are there, once no run works on originals of that release: else each
+#: tick of the sensor would start a run for the few that came since. Dagster's own conditions count what is about to be
+#: requested as present, which holds for assets that share a run; these two do not share one.
 FOLLOW_ALL_ORIGINALS = _once_ready(
     "newest release, once no run works on its originals",
     updated=_Is.any_deps_match(_Is.newly_updated()),
@@ -56,7 +56,7 @@ FOLLOW_ALL_ORIGINALS = _once_ready(
     busy=_originals_under_way,
 )
 
-#: As the first, and no check that blocks may have failed upstream.
+#: As the first, and only if no blocking check failed upstream.
 FOLLOW_CHECKED_RELEASE = (FOLLOW_NEWEST_RELEASE & _Is.all_deps_blocking_checks_passed()).with_label(
     "newest release, once its inputs are complete and checked"
 )
@@ -71,7 +71,7 @@ OWNERS = ["team:dataset"]
 
 
 def ships_on() -> bool:
-    """Whether sensors are on by default, read alone: a code location must load even when settings are wrong."""
+    """Whether sensors are on by default. Reads one variable: a code location must load even with bad settings."""
     return os.environ.get(f"{PREFIX}AUTOMATION", "").strip().lower() == "on"
 
 

@@ -1,4 +1,4 @@
-"""Everything Dagster knows of this project, in one call that serves production and tests."""
+"""Everything that Dagster knows about this project, in one call that serves production and tests."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 import dagster as dg
 
 from danbooru_pipeline.defs import checks, images, metadata, release, scrub, sensors
-from danbooru_pipeline.defs.resources import toolbox
+from danbooru_pipeline.defs.resources import run_log, toolbox
 
 
 def build_defs(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """All assets, checks, jobs and sensors, with the toolbox of the environment or another one.
+    """All assets, checks, jobs and sensors, with resources from the environment or those given.
 
-    Runs execute in one process: Dagster's default, a process a step, costs 5 s a run and nothing here gains from it.
+    Runs execute in one process: Dagster's default, a process for each step, costs 5 s a run and gains nothing here.
     """
     return dg.Definitions(
         assets=dg.load_assets_from_modules([metadata, images, release, scrub]),
@@ -20,6 +20,6 @@ def build_defs(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
         jobs=[sensors.begin_release, scrub.scrub_store],
         schedules=[*sensors.SCHEDULES, scrub.weekly_scrub],
         sensors=sensors.SENSORS,
-        resources={"toolbox": toolbox, **(resources or {})},
+        resources={"toolbox": toolbox, "run_log": run_log, **(resources or {})},
         executor=dg.in_process_executor,
     )

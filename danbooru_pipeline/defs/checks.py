@@ -1,6 +1,6 @@
-"""Checks of metadata, images and release: each with numbers over time and the worst rows as a table.
+"""Checks of metadata, images and release: each records numbers, plotted over time, and the worst rows as a table.
 
-A check that blocks keeps a release from being published; one that warns is for the operator to look at.
+A blocking check keeps a release from being published; a warning is for the operator to look at.
 """
 
 from datetime import datetime
@@ -13,6 +13,7 @@ from danbooru_pipeline.defs.images import images_512px, original_images
 from danbooru_pipeline.defs.metadata import posts, side_tables
 from danbooru_pipeline.defs.partitions import bucket_releases, releases
 from danbooru_pipeline.defs.release import release_manifest, release_snapshot
+from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import SHOWN
 from danbooru_pipeline.errors import SourceStale
 from danbooru_pipeline.layout import BUCKETS
@@ -39,16 +40,16 @@ def _table(head: str, rows: list[str]) -> dg.MarkdownMetadataValue:
 
 @dg.asset_check(asset=posts, blocking=True, partitions_def=releases)
 def posts_reach_the_end_of_the_year(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.AssetCheckResult:
-    """The source goes up to the release's cutoff; its numbers stand beside those of last year."""
+    """The source reaches the release's cutoff; its numbers are shown beside those of last year."""
     year = int(context.partition_key)
     now, before = read_report(toolbox.layout, year), read_report(toolbox.layout, year - 1)
     if now is None:
-        return dg.AssetCheckResult(passed=False, description=f"there is no report; build `posts` of {year} again")
+        return dg.AssetCheckResult(passed=False, description=f"the posts of {year} have no report; build `posts` again")
     verdict = judge_freshness(now, year)
     if not verdict.fresh:
-        toolbox.stopped_by = SourceStale(verdict.why)  # a build without the UI ends with the same words
+        run_log.stopped_by = SourceStale(verdict.why)  # a headless build ends with the same words
     rows = [
         f"| {name} | {getattr(before, key, None) or ''} | {getattr(now, key) or ''} |"
         for name, key in (
@@ -104,7 +105,7 @@ def columns_are_those_of_last_year(
 def side_tables_reach_the_end_of_the_year(
     context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
-    """Every side table that says when it was written was written after the release's cutoff."""
+    """Every side table with a date was written after the release's cutoff."""
     year = int(context.partition_key)
     reports = read_table_reports(toolbox.layout, year)
     stale = stale_tables(reports, year)
@@ -131,7 +132,7 @@ def side_tables_reach_the_end_of_the_year(
 def every_post_has_its_row(
     context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
-    """Posts and manifest have the same number of rows, each status is counted, and the pending ones are named."""
+    """Posts and manifest have the same number of rows, and every row has a status; pending rows are counted."""
     year = int(context.partition_key)
     summary = read_summary(toolbox.layout, year)
     count = pq.read_metadata(toolbox.layout.posts(year)).num_rows
@@ -151,7 +152,7 @@ def every_post_has_its_row(
 def every_sfw_row_has_its_512px_image(
     context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
-    """512px images = rows with an SFW rating, less those with a reason; and each image is in the store."""
+    """Every row with an SFW rating has a 512px image or a reason, and every image is in the store."""
     year = int(context.partition_key)
     balance = px512_balance(toolbox.layout, year)
     reasons = read_summary(toolbox.layout, year).reasons["px512"]
@@ -172,7 +173,7 @@ def every_sfw_row_has_its_512px_image(
 def missing_files_below_threshold(
     context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
-    """No single reason keeps the files of more than 0.1 % of all posts away."""
+    """No single reason accounts for missing files of more than 0.1 % of all posts."""
     summary = read_summary(toolbox.layout, int(context.partition_key))
     shares = missing_shares(summary.reasons["original"], summary.posts)
     rows = [f"| {name} | {share:.3%} |" for name, share in shares.items()]
@@ -195,7 +196,7 @@ def composition_is_stable(
     year = int(context.partition_key)
     before, now = composition(toolbox.layout, year - 1), composition(toolbox.layout, year)
     if before is None or now is None:
-        return dg.AssetCheckResult(passed=True, severity=_WARN, description=f"there is no {year - 1} to compare with")
+        return dg.AssetCheckResult(passed=True, severity=_WARN, description=f"{year - 1} is not there to compare with")
     found = drift(before, now)
     rows = [f"| {d.name} | {d.before:.4g} | {d.now:.4g} | {'look' if d.moved else ''} |" for d in found]
     return dg.AssetCheckResult(
@@ -213,7 +214,7 @@ def composition_is_stable(
 def release_verifies(
     context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
-    """The release verifies from its folder alone, as anyone would do it."""
+    """The release verifies from its folder alone, as anyone can do it."""
     report = verify_release(toolbox.layout.release(int(context.partition_key)))
     lines = [f"- {line}" for line in report.lines()[:SHOWN]]
     return dg.AssetCheckResult(passed=report.ok, metadata={"report": dg.MetadataValue.md("\n".join(lines))})

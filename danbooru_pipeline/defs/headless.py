@@ -1,36 +1,27 @@
 """A build without the UI: the same assets, run one after the other, recorded in the same instance.
 
-What the daemon would do with backfills is done here with one run for some hundred buckets. The instance is that of
+Where the daemon would launch backfills, this executes one run for every hundred buckets or two. The instance is that of
 DAGSTER_HOME, so whoever opens the UI on it sees every run and every partition.
 """
 
-import contextlib
-import os
-import shutil
-import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import dagster as dg
-from dagster._core.storage.dagster_run import RunsFilter
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.images import ORIGINALS_PER_RUN, PX512_PER_RUN
-from danbooru_pipeline.defs.lanes import OWNER_TAG, Lane, LaneProcesses, RunOrder, RunReport, open_lanes
-from danbooru_pipeline.defs.partitions import bucket_releases
+from danbooru_pipeline.defs.instance import end_orphaned_runs
+from danbooru_pipeline.defs.lanes import Lane, LaneProcesses, RunOrder, RunReport, open_lanes
 from danbooru_pipeline.errors import DanbooruPipelineError, SettingsError, SourceBlocked
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.operate.preflight import check_root, check_space
 from danbooru_pipeline.operate.terminal import TerminalLine
-from danbooru_pipeline.outcomes import Status
-from danbooru_pipeline.posts import Post
-from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
-from danbooru_pipeline.store.originals import plan_originals
+from danbooru_pipeline.progress import Gauge, Say
+from danbooru_pipeline.store.planning import YearPlan, plan_year
 
-Say = Callable[[str], None]
 PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
@@ -43,12 +34,12 @@ class StageResult:
 
     @property
     def partitions(self) -> int:
-        """How many partitions were worked on."""
+        """How many partitions its runs worked on."""
         return sum(report.order.partitions for report in self.reports)
 
     @property
     def numbers(self) -> Counter[str]:
-        """Sums of what the buckets counted, and posts by reason as ``reason:NAME``."""
+        """Sums of what the buckets counted (see `RunLog.numbers`)."""
         return sum((Counter(report.numbers) for report in self.reports), Counter())
 
 
@@ -73,7 +64,7 @@ class BuildResult:
 
     @property
     def failed(self) -> list[str]:
-        """Everything that did not succeed."""
+        """One line for each step that failed."""
         return [line for report in self.reports for line in report.failed]
 
     @property
@@ -83,27 +74,33 @@ class BuildResult:
 
     @property
     def dagster_cpu_seconds(self) -> float:
-        """What Dagster itself cost, without the work."""
+        """CPU time of Dagster itself, without the work."""
         return sum(report.dagster_cpu_seconds for report in self.reports)
 
 
 class HeadlessBuild:
-    """Runs the assets of one release on an instance."""
+    """Runs the assets of one release on an instance.
+
+    Attributes:
+        stages: the runs so far, by stage.
+        stopped_by: the error of ours that ended the last run that had one; the build goes no further.
+    """
 
     def __init__(self, context: RunContext, instance: dg.DagsterInstance, year: int, *, say: Say) -> None:
         self.context, self.year = context, year
         self.line = TerminalLine()
-        # Where there is no terminal, whole lines go to whoever asked for them.
+        # Without a terminal whole lines go to the caller.
         self.say = self.line.write if self.line.is_live else say
-        if self.line.is_live:
-            context.watch = lambda gauge: self.line.show("", gauge)
-        self.lane = Lane(context, instance)
+        self.lane = Lane(context, instance, watch=self._show if self.line.is_live else None)
         self.stages: dict[str, StageResult] = {}
         self.stopped_by: DanbooruPipelineError | None = None
         self.began = time.monotonic()
 
     def run_metadata(self) -> bool:
-        """Bring posts and side tables. Tables that cannot be had leave something to do, and do not hold up the rest."""
+        """Bring posts and side tables. Tables that cannot be fetched are left for the next build; images go on.
+
+        Returns whether the posts are there and nothing stopped the build.
+        """
         if not self._run_year("metadata", "posts", "posts_by_bucket"):
             return False
         self._run_year("side_tables", "side_tables")
@@ -131,8 +128,16 @@ class HeadlessBuild:
         return self._run_year("release", "release_manifest", "release_snapshot", "publication")
 
     def result(self) -> BuildResult:
-        """What was done so far."""
+        """The runs so far."""
         return BuildResult(stages=self.stages, seconds=time.monotonic() - self.began)
+
+    def raise_if_stopped(self) -> None:
+        """Raise the error that stopped a run, if one did."""
+        if self.stopped_by is not None:
+            raise self.stopped_by
+
+    def _show(self, gauge: Gauge) -> None:
+        self.line.show("", gauge)
 
     def _run_year(self, name: str, *assets: str) -> bool:
         order = RunOrder(assets=assets, tags={PARTITION: str(self.year)}, partitions=len(assets))
@@ -153,8 +158,7 @@ class HeadlessBuild:
     def _run_beside(self, lanes: LaneProcesses, stages: dict[str, list[RunOrder]], buckets: int) -> None:
         for name, orders in stages.items():
             self._collect(name, lanes.run_all(orders), buckets)
-            if self.stopped_by is not None:
-                raise self.stopped_by  # ends the lanes, which would go on with what they were given
+            self.raise_if_stopped()  # kills the lanes, which would execute the runs that they already have
 
     def _collect(self, name: str, reports: Iterator[RunReport], buckets: int) -> None:
         self.line.begin(f"{name} {self.year}", buckets)
@@ -183,91 +187,46 @@ def build_release(
     With `retry` the posts are those of the last sweep, and only buckets with something left are worked on.
 
     Raises:
-        DanbooruPipelineError: the build was stopped; what was done so far is kept, and a rerun goes on from there.
+        DanbooruPipelineError: the build was stopped; what was done so far is kept, and the next build resumes there.
     """
+    if retry and not context.layout.posts_report(year).exists():
+        raise SettingsError(f"there is nothing to retry of {year}; run danbooru-pipeline build {year}")
     end_orphaned_runs(instance)
     build = HeadlessBuild(context, instance, year, say=say)
+    has_posts = retry or build.run_metadata()
+    build.raise_if_stopped()
+    # The one plan of this build. For buckets that it does not work on, it stays true to the end.
+    plan = plan_year(context.layout, year, exclude_tags=context.exclude_tags)
+    chosen = buckets_left(plan, buckets) if retry else buckets
     if retry:
-        buckets = buckets_left(context, year, buckets)
-        say(f"looking at {len(buckets):,} buckets, those with something left among them")
-    if retry or build.run_metadata():
-        check_space(context, year)
-        build.run_images(buckets)
-        check_root(context.layout.root, min_free_bytes=context.settings.min_free_bytes)
-    others = _Others(0, 0)
-    if build.stopped_by is None:
-        others = _look_at_others(context, year, buckets)
-        if others.untouched:
-            say(f"no release yet: {others.untouched:,} other buckets have posts that were not worked on")
-        else:
-            build.run_release()
-    if build.stopped_by is not None:
-        raise build.stopped_by
-    return replace(build.result(), pending_elsewhere=others.pending)
+        say(f"looking at {len(chosen):,} buckets: those with something left, and their neighbours")
+    if has_posts:
+        _build_images(build, plan, chosen)
+    others = plan.without(chosen)
+    untouched = sum(each.is_untouched for each in others.buckets)
+    if untouched:
+        say(f"no release yet: {untouched:,} other buckets have posts that no build has worked on")
+    else:
+        build.run_release()
+    build.raise_if_stopped()
+    return replace(build.result(), pending_elsewhere=sum(each.pending for each in others.buckets))
 
 
-def buckets_left(context: RunContext, year: int, buckets: Sequence[str]) -> list[str]:
+def _build_images(build: HeadlessBuild, plan: YearPlan, buckets: Sequence[str]) -> None:
+    check_space(build.context, plan)
+    build.run_images(buckets)
+    check_root(build.context.layout.root, min_free_bytes=build.context.settings.min_free_bytes)
+    build.raise_if_stopped()
+
+
+def buckets_left(plan: YearPlan, buckets: Sequence[str]) -> list[str]:
     """Those of the buckets that a build would still work on, and their neighbours, so that few runs cover them.
 
     A neighbour with nothing left costs milliseconds and no request.
-
-    Raises:
-        SettingsError: the posts of the year were never swept.
     """
-    if not context.layout.posts_report(year).exists():
-        raise SettingsError(f"there is nothing to retry of {year}; run danbooru-pipeline build {year}")
-    hundreds = {bucket[:2] for bucket in buckets if plan_originals(context, bucket, year).changes_ledger}
+    with_work = {each.bucket for each in plan.buckets if each.has_work}
+    hundreds = {bucket[:2] for bucket in buckets if bucket in with_work}
     return [bucket for bucket in buckets if bucket[:2] in hundreds]
-
-
-@dataclass(frozen=True, slots=True)
-class _Others:
-    """The buckets that were not chosen: how many have posts without a row, and posts that are pending in the rest."""
-
-    untouched: int
-    pending: int
-
-
-def _look_at_others(context: RunContext, year: int, buckets: Sequence[str]) -> _Others:
-    chosen = set(buckets)
-    untouched = pending = 0
-    for bucket in (bucket for bucket in BUCKETS if bucket not in chosen):
-        plan = plan_originals(context, bucket, year)
-        known = plan.changes_ledger and read_ledger(context.layout.ledger(bucket))
-        left = [post for post in plan.fetch if known and _is_pending(known.get(post.id), post)]
-        pending += len(left)
-        untouched += len(left) < len(plan.fetch) or bool(plan.settle)
-    return _Others(untouched, pending)
-
-
-def _is_pending(row: LedgerRow | None, post: Post) -> bool:
-    return row is not None and row.status is Status.PENDING and (row.md5, row.ext) == (post.md5, post.ext)
-
-
-def open_instance(home: Path) -> contextlib.AbstractContextManager[dg.DagsterInstance]:
-    """The Dagster instance of a home folder; gives it a dagster.yaml when it has none."""
-    home.mkdir(parents=True, exist_ok=True)
-    config = home / "dagster.yaml"
-    if not config.exists():
-        shutil.copyfile(INSTANCE_YAML, config)
-    os.environ["DAGSTER_HOME"] = str(home.resolve())
-    return dg.DagsterInstance.get()
-
-
-#: The instance of one machine; production brings its own, with Postgres.
-INSTANCE_YAML = Path(__file__).with_name("dagster.yaml")
-
-
-def end_orphaned_runs(instance: dg.DagsterInstance) -> int:
-    """Mark runs of builds that were killed as failed, so that the UI does not show them as running for ever."""
-    host = socket.gethostname()
-    ended = 0
-    for run in instance.get_runs(RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])):
-        owner_host, _, pid = run.tags.get(OWNER_TAG, "").partition(":")
-        if owner_host == host and pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            instance.report_run_failed(run, "The process of this build is gone; run the build again, it resumes.")
-            ended += 1
-    return ended
 
 
 def parse_buckets(text: str) -> list[str]:
@@ -294,14 +253,3 @@ def contiguous(buckets: Sequence[str], per_run: int) -> Iterator[Sequence[str]]:
         if broken or end - start == per_run:
             yield buckets[start:end]
             start = end
-
-
-def count_green_buckets(year: int) -> dict[str, int]:
-    """How many buckets of a release each image asset has materialised, in the instance of DAGSTER_HOME."""
-    green: dict[str, int] = {}
-    with dg.DagsterInstance.get() as instance:
-        for asset in ("original_images", "images_512px"):
-            keys = [f"{bucket}|{year}" for bucket in BUCKETS]
-            states = instance.get_status_by_partition(dg.AssetKey(asset), keys, bucket_releases) or {}
-            green[asset] = sum(state is not None and state.name == "MATERIALIZED" for state in states.values())
-    return green

@@ -1,7 +1,7 @@
 """Assets of the image chain, partitioned by bucket and release.
 
-The two stages take different numbers of buckets a run. With the same number Dagster would put both into one run, and
-one bad bucket would hold its neighbours downstream.
+The two stages take different numbers of buckets a run. With the same number Dagster would put both into one run, where
+one bad bucket would hold up its neighbours downstream.
 """
 
 import base64
@@ -14,6 +14,7 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import FOLLOW_ALL_ORIGINALS, FOLLOW_NEWEST_RELEASE, OWNERS
 from danbooru_pipeline.defs.metadata import posts_by_bucket
 from danbooru_pipeline.defs.partitions import bucket_releases
+from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import materialize_buckets
 from danbooru_pipeline.store.originals import OriginalsReport, build_originals
 from danbooru_pipeline.store.px512 import Px512Report, build_px512
@@ -24,7 +25,7 @@ PX512_PER_RUN = 200
 
 
 def _numbers(report: OriginalsReport | Px512Report) -> dict[str, Any]:
-    """A report as Dagster metadata: every number, and a table of reasons when there are any."""
+    """A report as Dagster metadata: every number, and a table of reasons if there are any."""
     numbers = asdict(report)
     reasons = numbers.pop("reasons")
     sheet = numbers.pop("sheet", None)
@@ -50,14 +51,17 @@ def _numbers(report: OriginalsReport | Px512Report) -> dict[str, Any]:
     backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=ORIGINALS_PER_RUN),
     pool="booru",
 )
-def original_images(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
+def original_images(
+    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.MaterializeResult:
     """The uploaded files of a bucket, checked against their MD5 and losslessly optimised, up to a release's cutoff.
 
-    Fails when a post is left pending; running it again asks only for those.
+    Fails when a post is left pending; another run fetches only those.
     """
     return materialize_buckets(
         context,
         toolbox,
+        run_log,
         lambda bucket, year, meter: build_originals(toolbox, bucket, year, meter=meter),
         numbers=_numbers,
         pending=lambda report: report.pending,
@@ -74,15 +78,18 @@ def original_images(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam
     backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=PX512_PER_RUN),
     pool="image_cpu",
 )
-def images_512px(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
+def images_512px(
+    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.MaterializeResult:
     """A 512×512 JPEG, on white unless that hides it, for every single-frame image with an SFW rating of the release.
 
-    Most come from the same read as the original; this makes what a new rating, new settings or a lost file leave over.
+    Most come from the same read as the original; this makes those that new ratings, new settings or lost files require.
     """
     return materialize_buckets(
         context,
         toolbox,
-        lambda bucket, year, meter: build_px512(toolbox, bucket, year),  # noqa: ARG005 - it counts buckets alone
+        run_log,
+        lambda bucket, year, meter: build_px512(toolbox, bucket, year),  # noqa: ARG005 - only buckets are counted, no files
         numbers=_numbers,
         pending=lambda _report: 0,
     )

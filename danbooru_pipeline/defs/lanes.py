@@ -1,8 +1,8 @@
 """Where the runs of a headless build execute: this process, and processes beside it for stages of many runs.
 
 Dagster runs cannot share a process (two at once deadlock in its logging), and a process a run would cost its start-up
-each time. So a lane is a process that lives as long as the build and executes one run after the other. Image workers
-are divided among the lanes; pace and downloads need not be, since all processes on a store share them.
+each time. So a lane is a process that lives as long as the build and executes one run after the other. The lanes share
+out the image workers; the request rate and the download slots are shared by all processes on a store anyway.
 """
 
 import dataclasses
@@ -22,17 +22,18 @@ import dagster as dg
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.build import build_defs
+from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.errors import DanbooruPipelineError
 from danbooru_pipeline.io.processes import die_with, leave_signals_to_parent
-from danbooru_pipeline.progress import Gauge
+from danbooru_pipeline.progress import Gauge, Watch
 from danbooru_pipeline.settings import Settings
 
-#: Names the process of a run, so that runs of killed builds can be told from living ones.
+#: Names the process of a run, to tell runs of killed builds from live ones.
 OWNER_TAG: Final = "danbooru/process"
 QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 BUILD_PROCESSES: Final = 2
 
-#: Is told by whom, and where that one stands.
+#: Called with a worker id and its progress.
 Show = Callable[[str, Gauge], None]
 
 
@@ -47,12 +48,12 @@ class RunOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """What came of a run.
+    """The outcome of a run.
 
     Attributes:
         failed: one line for each step that failed.
-        numbers: sums of what the core counted, over buckets that failed as well.
-        dagster_cpu_seconds: what Dagster itself cost, without the work.
+        numbers: sums of what the core counted, including buckets that failed (see `RunLog.numbers`).
+        dagster_cpu_seconds: of Dagster itself, without the work.
         stopped_by: the error of ours that ended it, if one did.
     """
 
@@ -65,19 +66,21 @@ class RunReport:
 
 
 class Lane:
-    """Executes runs in this process, all with one toolbox."""
+    """Executes runs in this process, all with one context; `watch` is called with their progress."""
 
-    def __init__(self, context: RunContext, instance: dg.DagsterInstance) -> None:
-        self.context, self.instance = context, instance
-        self.job = build_defs(resources={"toolbox": context}).resolve_implicit_global_asset_job_def()
+    def __init__(self, context: RunContext, instance: dg.DagsterInstance, *, watch: Watch | None = None) -> None:
+        self._instance, self._watch = instance, watch
+        self._log = RunLog()
+        # Dagster takes no resources with a run of assets: what it gets is the log of the run that begins.
+        log = dg.ResourceDefinition(lambda _context: self._log)
+        self._job = build_defs(resources={"toolbox": context, "run_log": log}).resolve_implicit_global_asset_job_def()
 
     def run(self, order: RunOrder) -> RunReport:
         """Execute one run and record it in the instance."""
-        self.context.stopped_by = None
-        self.context.counted.clear()
-        cpu, worked = time.thread_time(), self.context.worked_seconds
-        result = self.job.execute_in_process(
-            instance=self.instance,
+        log = self._log = RunLog(watch=self._watch)
+        began = time.thread_time()
+        result = self._job.execute_in_process(
+            instance=self._instance,
             asset_selection=[dg.AssetKey(asset) for asset in order.assets],
             tags={**order.tags, OWNER_TAG: f"{socket.gethostname()}:{os.getpid()}"},
             run_config=QUIET,
@@ -87,14 +90,14 @@ class Lane:
             order=order,
             success=result.success,
             failed=[_failure_text(event) for event in result.all_events if event.is_step_failure],
-            numbers=dict(self.context.counted),
-            dagster_cpu_seconds=time.thread_time() - cpu - (self.context.worked_seconds - worked),
-            stopped_by=self.context.stopped_by,
+            numbers=dict(log.numbers),
+            dagster_cpu_seconds=time.thread_time() - began - log.worked_seconds,
+            stopped_by=log.stopped_by,
         )
 
 
 class LaneProcesses:
-    """Lanes beside this process; they start with the first run and end with the block of `open_lanes`."""
+    """Lanes in processes of their own; they start with the first run and end with the block of `open_lanes`."""
 
     def __init__(self, settings: Settings, show: Show | None) -> None:
         context = multiprocessing.get_context("spawn")
@@ -110,26 +113,26 @@ class LaneProcesses:
         )
 
     def run_all(self, orders: Sequence[RunOrder]) -> Iterator[RunReport]:
-        """Execute runs, as many at once as there are lanes; stops giving out more when the caller stops listening."""
-        # Not `map`: it cancels what is left, and a pool whose processes were killed trips over that.
+        """Execute runs, as many at once as there are lanes; yields the reports in the order of the runs."""
+        # Not `map`: it cancels what is left, and cancelling in a pool whose processes were killed raises.
         futures = [self._executor.submit(_run_in_lane, order) for order in orders]
         for future in futures:
             yield future.result()
 
     def close(self) -> None:
-        """Let the lanes end by themselves."""
+        """Wait for the lanes to finish."""
         self._executor.shutdown()
 
     def kill(self) -> None:
-        """End the lanes now; what they were doing resumes with the next build."""
+        """Kill the lanes; the next build resumes what they were doing."""
         for process in multiprocessing.active_children():
-            process.kill()  # a run that executes takes SIGTERM for a wish, and forgets it
+            process.kill()  # an executing run swallows SIGTERM
         self._executor.shutdown(wait=False)
 
 
 @contextmanager
 def open_lanes(settings: Settings, *, show: Show | None = None) -> Iterator[LaneProcesses]:
-    """Lane processes for the length of a block, killed when it ends with an error; `show` is told how they go on."""
+    """Lane processes for the length of a block, killed if it ends with an error; `show` gets their progress."""
     lanes = LaneProcesses(settings, show)
     try:
         yield lanes
@@ -143,22 +146,21 @@ _lane: Lane | None = None
 
 
 def _pass_on(gauges: Any, show: Show) -> None:
-    """Show what the lanes send, as long as this process lives."""
+    """Show what the lanes send, until this process ends."""
     while True:
         show(*gauges.get())
 
 
 def _open_lane(settings: Settings, parent: int, gauges: Any) -> None:
-    """Prepare a lane process: a toolbox of its own on the shared root, and the shared instance."""
+    """Prepare a lane process: a context of its own on the shared root, and the shared instance."""
     global _lane  # noqa: PLW0603 - a process has one lane, and a pool offers no other place for it
     die_with(parent)
     leave_signals_to_parent()
     context = RunContext(settings)
-    if gauges is not None:
-        context.watch = lambda gauge: gauges.put((str(os.getpid()), gauge))
+    watch = None if gauges is None else lambda gauge: gauges.put((str(os.getpid()), gauge))
     # Image workers must be gone before the process waits for its children.
     Finalize(None, context.__exit__, args=(None, None, None), exitpriority=100)
-    _lane = Lane(context, dg.DagsterInstance.get())
+    _lane = Lane(context, dg.DagsterInstance.get(), watch=watch)
 
 
 def _run_in_lane(order: RunOrder) -> RunReport:

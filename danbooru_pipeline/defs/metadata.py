@@ -1,4 +1,4 @@
-"""Assets of the metadata: the posts of a release, their split into buckets, and the side tables."""
+"""Assets of the metadata: the posts of a release, their slices by bucket, and the side tables."""
 
 import dagster as dg
 import msgspec
@@ -6,19 +6,22 @@ import msgspec
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import FOLLOW_CHECKED_RELEASE, OWNERS
 from danbooru_pipeline.defs.partitions import releases
+from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.sources import bring_posts, export_side_tables, split_by_bucket
 
 GROUP = "metadata"
-BUSY = "another run is bringing the posts of {year}; wait for it to end, then run again"
+BUSY = "another run is bringing the posts of {year}; wait until it ends, then run again"
 
 
 @dg.asset(partitions_def=releases, group_name=GROUP, kinds={"parquet"}, owners=OWNERS)
-def posts(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
+def posts(
+    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.MaterializeResult:
     """All posts of a release, up to its cutoff, as one typed Parquet file sorted by id."""
     year = int(context.partition_key)
-    with clear_failures(toolbox), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
+    with clear_failures(toolbox, run_log), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
         report = bring_posts(toolbox.source, toolbox.layout, year, now=toolbox.now(), progress=context.log.info)
     return dg.MaterializeResult(
         metadata={
@@ -42,10 +45,12 @@ def posts(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContex
     deps=[posts],
     automation_condition=FOLLOW_CHECKED_RELEASE,
 )
-def posts_by_bucket(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
-    """The posts of a release as one small file a bucket, so that a bucket reads its own rows in milliseconds."""
+def posts_by_bucket(
+    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.MaterializeResult:
+    """The posts of a release as one small file for each bucket, so that a bucket reads its rows in milliseconds."""
     year = int(context.partition_key)
-    with clear_failures(toolbox), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
+    with clear_failures(toolbox, run_log), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
         written = split_by_bucket(toolbox.layout, year)
     report = msgspec.json.decode(toolbox.layout.posts_report(year).read_bytes())
     return dg.MaterializeResult(
@@ -58,10 +63,12 @@ def posts_by_bucket(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam
 
 
 @dg.asset(partitions_def=releases, group_name=GROUP, kinds={"json"}, owners=OWNERS)
-def side_tables(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
-    """Tags, aliases, implications, artists, pools, notes, comments and the like, as far as the source offers them."""
+def side_tables(
+    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.MaterializeResult:
+    """Tags, aliases, implications, artists, pools, notes, comments and more, as far as the source offers them."""
     year = int(context.partition_key)
-    with clear_failures(toolbox):
+    with clear_failures(toolbox, run_log):
         reports = export_side_tables(toolbox.tables_source, toolbox.layout, year, progress=context.log.info)
     rows = "\n".join(f"| {name} | {report.status} | {report.rows:,} |" for name, report in reports.items())
     return dg.MaterializeResult(

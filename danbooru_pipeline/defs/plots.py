@@ -8,7 +8,7 @@ import dagster as dg
 from danbooru_pipeline.release.documents.bar_charts import horizontal_bars
 from danbooru_pipeline.release.documents.statistics import Bar
 
-# The page has a style sheet; a picture brings its own, readable on the light and the dark theme.
+# The page has a style sheet; a picture brings its own, readable on the light and on the dark theme.
 _STYLE = "<style>text{font:12px sans-serif;fill:#667}rect{fill:#4f86c6}.value{fill:#889}</style>"
 
 

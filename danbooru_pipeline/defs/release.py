@@ -1,4 +1,4 @@
-"""Assets of the release: the manifest that reconciles, the snapshot, and its publication."""
+"""Assets of the release: the manifest, the snapshot and its publication."""
 
 from typing import Any
 
@@ -15,6 +15,7 @@ from danbooru_pipeline.defs.images import images_512px, original_images
 from danbooru_pipeline.defs.metadata import BUSY, posts, side_tables
 from danbooru_pipeline.defs.partitions import releases
 from danbooru_pipeline.defs.plots import plot
+from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.operate.removal import manifest_without_blocked
@@ -45,10 +46,12 @@ def _counts(title: str, counts: dict[str, int]) -> dg.MarkdownMetadataValue:
         dg.AssetDep(images_512px, partition_mapping=_EVERY_BUCKET),
     ],
 )
-def release_manifest(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
+def release_manifest(
+    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.MaterializeResult:
     """One row per post that says what became of its file. Refused, with the rows named, when anything disagrees."""
     year = int(context.partition_key)
-    with clear_failures(toolbox):
+    with clear_failures(toolbox, run_log):
         with exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
             changed = apply_updates(toolbox.layout, year)
         summary = manifest_without_blocked(toolbox, year)
@@ -80,10 +83,12 @@ def release_manifest(context: dg.AssetExecutionContext, toolbox: dg.ResourcePara
     deps=[release_manifest, side_tables],
     automation_condition=FOLLOW_CHECKED_RELEASE,
 )
-def release_snapshot(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
-    """The tree of a release: hard links, metadata, checksums; verified in full before it gets its name."""
+def release_snapshot(
+    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.MaterializeResult:
+    """The tree of a release: hard links, metadata, checksums; fully verified before it gets its name."""
     year = int(context.partition_key)
-    with clear_failures(toolbox):
+    with clear_failures(toolbox, run_log):
         plan = plan_snapshot(
             toolbox.layout, year, image_settings=toolbox.image_settings.as_dict(), options=options_of(toolbox.settings)
         )
@@ -118,9 +123,11 @@ def _numbers(release: Release, *, action: str, path: str) -> dict[str, Any]:
     automation_condition=FOLLOW_CHECKED_RELEASE,
     freshness_policy=RELEASE_DEADLINE,
 )
-def publication(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
+def publication(
+    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.MaterializeResult:
     """`releases/current` points to the newest release."""
-    with clear_failures(toolbox):
+    with clear_failures(toolbox, run_log):
         require_decision(toolbox.layout, toolbox.settings)
         current = flip_current(toolbox.layout)
     context.log.info("releases/current is %s", current.name)

@@ -1,15 +1,22 @@
-"""What assets are given: one toolbox, made from the environment of the process. Secrets never pass through Dagster."""
+"""The resources of assets and checks, made from the environment of the process. Secrets never pass through Dagster."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 
 from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.settings import Settings
 
 
-@dg.resource(description="Settings from DANBOORU_* variables, paths, the paced HTTP client and the image workers.")
+@dg.resource(description="Settings from DANBOORU_* variables, paths, the rate-limited HTTP client and image workers.")
 def toolbox(_context: dg.InitResourceContext) -> Iterator[RunContext]:
-    """Open the toolbox of a run, and close it after."""
+    """Open the `RunContext` of a run, and close it after; the key keeps the name under which others configure it."""
     with RunContext(Settings.from_env()) as context:
         yield context
+
+
+@dg.resource(description="What a run hands back to whoever started it in the same process.")
+def run_log(_context: dg.InitResourceContext) -> RunLog:
+    """A log of its own for each run; a headless build gives its runs one that it reads."""
+    return RunLog()

@@ -1,24 +1,26 @@
-"""How an asset runs the core: errors become clear failures, and buckets succeed or fail one by one."""
+"""Runs the core for an asset: errors become clear failures, and buckets succeed or fail one by one."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import dagster as dg
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.partitions import bucket_releases
+from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused, full_disk_named, is_disk_full
 from danbooru_pipeline.progress import Meter
 from danbooru_pipeline.store.buckets import Finished, for_each_bucket
 
-#: Names shown of a long list; the rest is in the files on disk.
+#: Lines shown of a long list; the files on disk have the rest.
 SHOWN = 20
 
 
 class BucketReport(Protocol):
-    """What the core says of a bucket it worked on."""
+    """The core's report on a bucket."""
 
     @property
     def reasons(self) -> Mapping[str, int]:
@@ -37,10 +39,10 @@ class BucketWork(Protocol[R_co]):
 
 
 @contextmanager
-def clear_failures(context: RunContext) -> Iterator[None]:
-    """Turn an error of ours into a failure that the UI shows as one line. Running it again by itself would not help."""
+def clear_failures(context: RunContext, log: RunLog) -> Iterator[None]:
+    """Turn an error of ours into a failure that the UI shows as one line; a retry by itself would not help."""
     try:
-        with context.working(), full_disk_named(context.layout.root):
+        with log.working(), full_disk_named(context.layout.root):
             yield
     except DanbooruPipelineError as error:
         metadata = {}
@@ -49,9 +51,45 @@ def clear_failures(context: RunContext) -> Iterator[None]:
         raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Results(Generic[R]):
+    """What came of the partitions of a run, by their key.
+
+    Attributes:
+        numbers: turns a report into Dagster metadata.
+        pending: how many posts a report leaves pending.
+        done: metadata of finished partitions.
+        failed: what is wrong with the others.
+    """
+
+    numbers: Callable[[R], dict[str, Any]]
+    pending: Callable[[R], int]
+    log: RunLog
+    done: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def add(self, key: str, finished: Finished[R]) -> None:
+        """Take a bucket that is over.
+
+        Raises:
+            Exception: its error, if that concerns every bucket.
+        """
+        if finished.report is None:
+            _stop_if_hopeless(finished.error)
+            self.failed[key] = repr(finished.error)
+            return
+        numbers = self.numbers(finished.report)
+        self.log.count(numbers, finished.report.reasons)  # here, since Dagster drops those of a failed step
+        if self.pending(finished.report):
+            self.failed[key] = _reasons_text(finished.report.reasons)
+        else:
+            self.done[key] = numbers
+
+
 def materialize_buckets(
     context: dg.AssetExecutionContext,
     resources: RunContext,
+    log: RunLog,
     work: BucketWork[R],
     *,
     numbers: Callable[[R], dict[str, Any]],
@@ -62,53 +100,39 @@ def materialize_buckets(
     A bucket with posts left pending fails; the others are materialised even then. Dagster drops the materialisations
     of a step that fails, so those of the finished buckets are logged by hand before it does.
     """
-    keys = _partitions(context)
-    done: dict[str, dict[str, Any]] = {}
-    failed: dict[str, str] = {}
-    complete = False
+    results = _Results(numbers, pending, log)
     try:
-        with clear_failures(resources):
-            for year in sorted({year for _, year in keys.values()}):
-                of_bucket = {bucket: key for key, (bucket, its_year) in keys.items() if its_year == year}
-                title = f"{context.asset_key.to_user_string()} {year}"
-                meter = Meter(title, total=len(of_bucket), report=context.log.info, watch=resources.watch)
-                for finished in _work_on(work, list(of_bucket), year, meter):
-                    meter.count_step()
-                    key = of_bucket[finished.bucket]
-                    if finished.report is None:
-                        _stop_if_hopeless(finished.error)
-                        failed[key] = repr(finished.error)
-                    elif pending(finished.report):
-                        failed[key] = _reasons_text(finished.report.reasons)
-                    else:
-                        done[key] = numbers(finished.report)
-                    if finished.report is not None:
-                        _count(resources, numbers(finished.report), finished.report.reasons)
-        if failed:
-            raise _buckets_failed(failed)
-        complete = True
-    finally:
-        if not complete:
-            for key, metadata in done.items():
-                context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata))
-    for key, metadata in done.items():
+        with clear_failures(resources, log):
+            _work_on_partitions(context, work, results)
+    except BaseException:
+        for key, metadata in results.done.items():
+            context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata))
+        raise
+    for key, metadata in results.done.items():
         context.add_asset_metadata(metadata, partition_key=key)
     return dg.MaterializeResult()
 
 
-def _work_on(work: BucketWork[R], buckets: list[str], year: int, meter: Meter) -> Iterator[Finished[R]]:
-    with meter:
-        yield from for_each_bucket(partial(work, year=year, meter=meter), buckets)
+def _work_on_partitions(context: dg.AssetExecutionContext, work: BucketWork[R], results: _Results[R]) -> None:
+    """Work on the buckets of each year of the run; a meter logs how far it is.
 
-
-def _count(context: RunContext, numbers: Mapping[str, Any], reasons: Mapping[str, int]) -> None:
-    """Add a bucket to the sums of the run, which whoever started it reports; Dagster drops those of a failed step."""
-    context.counted.update({name: value for name, value in numbers.items() if isinstance(value, int)})
-    context.counted.update({f"reason:{name}": count for name, count in reasons.items()})
+    Raises:
+        Failure: some have posts left.
+    """
+    keys = _partitions(context)
+    for year in sorted({year for _, year in keys.values()}):
+        key_of = {bucket: key for key, (bucket, its_year) in keys.items() if its_year == year}
+        title = f"{context.asset_key.to_user_string()} {year}"
+        with Meter(title, total=len(key_of), report=context.log.info, watch=results.log.watch) as meter:
+            for finished in for_each_bucket(partial(work, year=year, meter=meter), list(key_of)):
+                meter.count_step()
+                results.add(key_of[finished.bucket], finished)
+    if results.failed:
+        raise _buckets_failed(results.failed)
 
 
 def _partitions(context: dg.AssetExecutionContext) -> dict[str, tuple[str, int]]:
-    """Partition key -> bucket and year. The keys are computed anew at every access, so they are read once."""
+    """Partition key -> bucket and year. Dagster computes the keys anew at every access, so they are read once."""
     keys: dict[str, tuple[str, int]] = {}
     for text in context.partition_keys:
         dimensions = bucket_releases.get_partition_key_from_str(str(text)).keys_by_dimension
@@ -117,9 +141,8 @@ def _partitions(context: dg.AssetExecutionContext) -> dict[str, tuple[str, int]]
 
 
 def _stop_if_hopeless(error: Exception | None) -> None:
-    """An error about the source or the store concerns every bucket: go no further."""
-    if isinstance(error, DanbooruPipelineError) or is_disk_full(error):
-        assert error is not None
+    """Raise an error about the source or the store, which concerns every bucket."""
+    if error is not None and (isinstance(error, DanbooruPipelineError) or is_disk_full(error)):
         raise error
 
 
@@ -133,7 +156,7 @@ def _buckets_failed(failed: Mapping[str, str]) -> dg.Failure:
     return dg.Failure(
         description=(
             f"{len(failed)} bucket partition(s) have posts left: {', '.join(shown)}"
-            f"{' …' if len(failed) > SHOWN else ''}. Backfill the failed ones: only what is pending is asked for again."
+            f"{' …' if len(failed) > SHOWN else ''}. Backfill the failed ones: only what is pending is fetched again."
         ),
         metadata={
             "failed_buckets": len(failed),

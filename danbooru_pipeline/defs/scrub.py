@@ -1,4 +1,4 @@
-"""The weekly scrub as an asset, so that what it finds is plotted over the years."""
+"""The weekly scrub as an asset, so that Dagster plots its findings over the years."""
 
 from functools import partial
 
@@ -6,17 +6,20 @@ import dagster as dg
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import OWNERS, SCHEDULE_STATUS
+from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import SHOWN, clear_failures
 from danbooru_pipeline.operate.scrub import buckets_of_week, scrub_bucket
 from danbooru_pipeline.store.buckets import for_each_bucket
 
 
 @dg.asset(group_name="store", kinds={"file"}, owners=OWNERS, pool="booru")
-def scrubbed_store(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext]) -> dg.MaterializeResult:
-    """A 52nd of the buckets, every file hashed; what is damaged goes to the quarantine and is brought again."""
+def scrubbed_store(
+    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.MaterializeResult:
+    """Hashes every file of a 52nd of the buckets; damaged ones go to the quarantine and are fetched again."""
     buckets = buckets_of_week(toolbox.now().date())
     reports, errors = [], []
-    with clear_failures(toolbox):
+    with clear_failures(toolbox, run_log):
         for finished in for_each_bucket(partial(scrub_bucket, toolbox), buckets):
             if finished.error is not None:
                 errors.append(f"{finished.bucket}: {finished.error}")
@@ -39,7 +42,7 @@ def scrubbed_store(context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[
 
 @dg.asset_check(asset=scrubbed_store)
 def nothing_is_left_damaged(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """Everything that the last scrub found damaged is repaired, in the store and in every release."""
+    """Every file that the last scrub found damaged is repaired, in the store and in every release."""
     event = context.instance.get_latest_materialization_event(scrubbed_store.key)
     metadata = event.asset_materialization.metadata if event and event.asset_materialization else {}
     counts = {name: metadata[name].value for name in ("damaged", "repaired", "left") if name in metadata}
@@ -49,7 +52,7 @@ def nothing_is_left_damaged(context: dg.AssetCheckExecutionContext) -> dg.AssetC
 scrub_store = dg.define_asset_job(
     "scrub_store",
     selection=dg.AssetSelection.assets(scrubbed_store),
-    description="Hashes a 52nd of the store and repairs what it finds.",
+    description="Hashes a 52nd of the store and repairs damaged files.",
 )
 
 weekly_scrub = dg.ScheduleDefinition(

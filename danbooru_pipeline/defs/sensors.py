@@ -1,4 +1,4 @@
-"""What starts the yearly release, and who hears of failures and releases. `yearly` decides, `notify` delivers."""
+"""Sensors that start the yearly release and report failures and releases. `readiness` decides, `notify` delivers."""
 
 import os
 from datetime import datetime
@@ -17,13 +17,15 @@ from danbooru_pipeline.release import published, read_release
 from danbooru_pipeline.release.release_json import release_lines
 from danbooru_pipeline.settings import PREFIX, Settings
 
-#: Says of a run which release it began, so that sensor and schedule never begin one twice.
+#: The release that a run began, so that sensor and schedule never begin one twice.
 BEGAN_TAG: Final = "danbooru/begins_release"
-NOBODY: Final = "nobody is to be told; set DANBOORU_WEBHOOK_URL, or DANBOORU_SMTP_URL and DANBOORU_NOTIFY_TO"
+NOBODY: Final = (
+    "no notification channel is configured; set DANBOORU_WEBHOOK_URL, or DANBOORU_SMTP_URL and DANBOORU_NOTIFY_TO"
+)
 
 
 def _look_seconds() -> int:
-    """Read alone, as all that is needed to load the code location."""
+    """Time between two looks. Reads this variable alone, as all that is needed to load the code location."""
     text = os.environ.get(f"{PREFIX}LOOK_SECONDS", "").strip()
     return max(1, int(float(text))) if text.replace(".", "", 1).isdigit() else int(Settings(contact="-").look_seconds)
 
@@ -36,7 +38,7 @@ begin_release = dg.define_asset_job(
 
 
 def _began_already(instance: dg.DagsterInstance, year: int) -> bool:
-    """Whether a run began this release; one that failed is re-executed by hand, a cancelled one does not count."""
+    """Whether a run began this release. A failed one counts (it is re-executed by hand), a cancelled one does not."""
     begun = instance.get_runs(RunsFilter(tags={BEGAN_TAG: str(year)}))
     return any(run.status is not dg.DagsterRunStatus.CANCELED for run in begun)
 
@@ -49,7 +51,7 @@ def _request(year: int) -> dg.RunRequest:
 def yearly_release(
     context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Begins the release of a year once: when the year is over, its metadata settled and the source covers it."""
+    """Begins the release of a year once: when the year is over, its metadata has settled and the source covers it."""
     decision = decide(
         read_memory(context.cursor),
         now=toolbox.now(),
@@ -71,7 +73,7 @@ def _reason_not_to_begin(instance: dg.DagsterInstance, context: RunContext, year
     if year in published(context.layout):
         return f"{release_name(year)} is published already"
     if _began_already(instance, year):
-        return f"a run of begin_release began {release_name(year)} already; re-execute that one if it failed"
+        return f"a run of begin_release began {release_name(year)} already; re-execute it if it failed"
     return None
 
 
@@ -84,7 +86,7 @@ def _reason_not_to_begin(instance: dg.DagsterInstance, context: RunContext, year
 def yearly_release_on_a_date(
     context: dg.ScheduleEvaluationContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.RunRequest | dg.SkipReason:
-    """For those who prefer a date to the sensor: 25 January, last year's release, whatever the source looks like."""
+    """For those who prefer a date to the sensor: last year's release on 25 January, whatever the source looks like."""
     when: datetime = context.scheduled_execution_time
     year = when.year - 1
     done = _reason_not_to_begin(context.instance, toolbox, year)
@@ -95,10 +97,10 @@ def yearly_release_on_a_date(
 def tell_of_failures(
     context: dg.RunFailureSensorContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.SkipReason | None:
-    """Sends a message for every run that failed and will not be tried again."""
+    """Sends a message for every run that failed and will not be retried."""
     run = context.dagster_run
     if run.tags.get("dagster/will_retry") == "true":
-        return dg.SkipReason(f"run {run.run_id} is tried again")
+        return dg.SkipReason(f"run {run.run_id} will be retried")
     what = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ())) or run.job_name
     began, ended = (run.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
     where = f"{began} to {ended}" if began else run.tags.get("dagster/partition", "")
@@ -115,19 +117,19 @@ def tell_of_failures(
 def tell_of_releases(
     context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Sends a message once for every release, and every new version of one, that becomes current."""
+    """Sends one message for every release, and for every new version of one, that becomes current."""
     folder = toolbox.layout.current
     if not (folder / "RELEASE.json").exists():
         return dg.SkipReason("nothing is published yet")
     release = read_release(folder)
     name = f"{release.name} {release.version}"
     if context.cursor == name:
-        return dg.SkipReason(f"{name} was told of")
+        return dg.SkipReason(f"{name} was announced")
     announcement = folder / "ANNOUNCEMENT.txt"
     lines = release_lines(release, toolbox.layout.release(release.year))
     body = announcement.read_text() if announcement.exists() else "\n".join(lines)
     sent = deliver(toolbox.settings, subject=f"{name} is published", body=body)
-    why = f"told of {name} by {', '.join(sent)}" if sent else NOBODY
+    why = f"announced {name} by {', '.join(sent)}" if sent else NOBODY
     return dg.SensorResult(skip_reason=why, cursor=name if sent else context.cursor)
 
 

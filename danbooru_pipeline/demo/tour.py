@@ -94,7 +94,7 @@ def tree_digest(folder: Path) -> str:
 
 def _report_partitions(year: int, say: Say) -> bool:
     """Report and return whether every bucket is green in Dagster, as the UI shows it."""
-    from danbooru_pipeline.defs.headless import count_green_buckets
+    from danbooru_pipeline.defs.instance import count_green_buckets
 
     green = count_green_buckets(year)
     say(

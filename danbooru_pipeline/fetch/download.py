@@ -22,7 +22,7 @@ from danbooru_pipeline.fetch.partial_file import SAVE_VALIDATOR_BYTES, PartialFi
 from danbooru_pipeline.images.signature import sniff_type
 from danbooru_pipeline.io.atomic import commit_part
 from danbooru_pipeline.outcomes import Reason
-from danbooru_pipeline.posts import Post
+from danbooru_pipeline.posts import Fetch
 
 #: Sizes in the metadata are sometimes slightly wrong; a body may exceed them by this much.
 SIZE_SLACK_BYTES: Final = 64 * 2**10
@@ -72,13 +72,13 @@ class _Attempt:
 
 
 def download_file(
-    client: BooruClient, post: Post, target: Path, *, base_seconds: float = BASE_DEADLINE_SECONDS
+    client: BooruClient, post: Fetch, target: Path, *, base_seconds: float = BASE_DEADLINE_SECONDS
 ) -> Downloaded:
     """Download a post's file to `target`. The caller fsyncs the folder before it records that the file exists.
 
     Args:
         client: sends the requests.
-        post: must name a file (`Post.names_a_file`).
+        post: names the file.
         target: path of the finished file.
         base_seconds: deadline of an empty body.
 
@@ -86,7 +86,6 @@ def download_file(
         SourceError: the host as a whole cannot be used: it blocks us, is down, or knows none of our files.
         DiskFull: the disk has no room for this file.
     """
-    assert post.md5 is not None, "hidden posts are not fetched"
     with full_disk_named(target.parent):
         partial = PartialFile(target, post.md5)
         try:
@@ -130,7 +129,7 @@ class _Download:
     Remembers the MD5 of every complete body: the same wrong bytes twice are what the host has.
     """
 
-    def __init__(self, client: BooruClient, post: Post, *, partial: PartialFile, base_seconds: float) -> None:
+    def __init__(self, client: BooruClient, post: Fetch, *, partial: PartialFile, base_seconds: float) -> None:
         self.client = client
         self.post = post
         self.partial = partial
@@ -161,7 +160,6 @@ class _Download:
     def _first_url(self) -> str | httpx.URL:
         """The row's own address if it is on one of our hosts, else the one the site derives from the MD5."""
         settings, post = self.client.settings, self.post
-        assert post.md5 is not None, "hidden posts are not fetched"
         given = self.client.resolve(post.file_url, base=settings.cdn_url) if post.file_url else None
         return given or f"{settings.cdn_url}/original/{post.md5[:2]}/{post.md5[2:4]}/{post.md5}.{post.ext}"
 

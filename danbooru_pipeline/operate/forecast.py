@@ -1,7 +1,7 @@
-"""What a build would cost: requests, bytes, disk and days at the configured pace. A dry run, nothing is written.
+"""What a build would cost: requests, bytes, disk and days at the configured rate. A dry run: it writes nothing.
 
-Once the posts of a year are swept the files to fetch are known one by one. Before that a survey of the source answers:
-where the year ends, how dense its ids are and how large its files, from some thirty requests.
+Once the posts of a year are swept, each file to fetch is known. Before that a survey of the source estimates where the
+year ends, how dense its ids are and how large its files, with some thirty requests.
 """
 
 import shutil
@@ -13,17 +13,17 @@ from typing import Any, Final
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import SettingsError, SourceUnusable
 from danbooru_pipeline.fetch import BooruClient
-from danbooru_pipeline.layout import BUCKETS, Layout
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.preflight import check_year, nearest_folder
 from danbooru_pipeline.posts import PostRow, parse_api_record
 from danbooru_pipeline.progress import human_bytes, human_seconds
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources.api import POSTS_PER_PAGE
 from danbooru_pipeline.sources.sweep import last_sweep_before
-from danbooru_pipeline.store.originals import plan_originals
+from danbooru_pipeline.store.planning import plan_year
 from danbooru_pipeline.years import cutoff
 
-#: Pages of posts that a survey looks at, spread over all ids.
+#: Pages of posts that a survey samples, spread over all ids.
 SURVEYED_PAGES: Final = 5
 #: Mean size of a 512px image, share of posts that get one, and bytes of a post's metadata in all its forms (measured on
 #: illustrations, and counted in the releases of 2018 to 2021).
@@ -37,16 +37,16 @@ class Forecast:
     """What a build of a year would cost.
 
     Attributes:
-        exact: whether the posts are swept, so that files are known one by one; else all numbers are estimates.
+        exact: whether the posts are swept, so that each file is known; else all numbers are estimates.
         posts: of the release.
         files: to fetch.
-        unsized: of these, how many have no size in the metadata; they are counted with the mean of the others.
-        requests: of pages and of files.
+        unsized: of these, how many have no size in the metadata; each counts as the mean of the others.
+        requests: for pages and for files.
         bytes: to fetch.
-        disk_bytes: that store and release will take more than now.
+        disk_bytes: that store and release will grow by.
         free_bytes: on the disk of the root.
-        seconds: of waiting at the pace, which is `requests_per_second`.
-        cpu_seconds: of work on images, to be divided among the workers.
+        seconds: that the requests take at `requests_per_second`.
+        cpu_seconds: of work on images, shared among the workers.
     """
 
     year: int
@@ -74,7 +74,7 @@ class Forecast:
 
     @property
     def days(self) -> float:
-        """Until it is done: waiting and work on images go on beside each other."""
+        """Until it is done: requests and work on images overlap."""
         return max(self.seconds, self.cpu_seconds / self.workers) / 86_400
 
     def lines(self) -> list[str]:
@@ -83,9 +83,9 @@ class Forecast:
         lines = [
             f"Danbooru{self.year}: {about}{self.posts:,} posts",
             f"would download {about}{self.files:,} files ({human_bytes(self.bytes)}) in {self.requests:,} requests",
-            f"at {self.requests_per_second:g} requests/s that takes {human_seconds(self.seconds)}",
-            f"work on images takes {human_seconds(self.cpu_seconds / self.workers)} with {self.workers} workers",
-            f"would take {human_bytes(self.disk_bytes)} of disk, {human_bytes(self.free_bytes)} are free",
+            f"at {self.requests_per_second:g} requests/s this takes {human_seconds(self.seconds)}",
+            f"image work takes {human_seconds(self.cpu_seconds / self.workers)} with {self.workers} workers",
+            f"needs {human_bytes(self.disk_bytes)} of disk; {human_bytes(self.free_bytes)} free",
         ]
         if not self.fits:
             lines[-1] += ": NOT ENOUGH; set DANBOORU_ROOT to a larger disk"
@@ -108,27 +108,25 @@ def forecast_year(context: RunContext, year: int) -> Forecast:
 
 
 def _from_sweep(context: RunContext, year: int) -> Forecast:
-    plans = [plan_originals(context, bucket, year) for bucket in BUCKETS]
-    fetch = [post for plan in plans for post in plan.fetch]
-    sizes = [post.file_size for post in fetch if post.file_size]
-    mean = sum(sizes) / len(sizes) if sizes else 0
-    unsized = len(fetch) - len(sizes)
-    posts = sum(len(plan.fetch) + len(plan.keep) + len(plan.settle) for plan in plans)
+    plan = plan_year(context.layout, year, exclude_tags=context.exclude_tags)
+    files = sum(each.fetch for each in plan.buckets)
+    unsized = sum(each.unsized for each in plan.buckets)
+    mean = plan.fetch_bytes / (files - unsized) if files > unsized else 0
     return cost_of(
         context.settings,
         year,
         exact=True,
-        posts=posts,
-        files=len(fetch),
+        posts=sum(each.rows for each in plan.buckets),
+        files=files,
         unsized=unsized,
-        size=sum(sizes) + int(mean * unsized),
+        size=plan.fetch_bytes + int(mean * unsized),
     )
 
 
 def _from_survey(context: RunContext, year: int) -> Forecast:
     if context.settings.posts_source != "api":
         raise SettingsError(
-            f"the posts of {year} are not swept, and only the API can be asked beforehand; run danbooru-pipeline build "
+            f"the posts of {year} are not swept, and only the API can be surveyed before; run danbooru-pipeline build "
             f"{year}, or set DANBOORU_POSTS_SOURCE=api",
         )
     survey = survey_source(context.client, cutoff(year))
@@ -141,7 +139,7 @@ def _from_survey(context: RunContext, year: int) -> Forecast:
 
 
 def cost_of(settings: Settings, year: int, *, exact: bool, posts: int, files: int, unsized: int, size: int) -> Forecast:
-    """What it costs to fetch so many files of so many bytes in all; `docs/scale.md` is computed with it too."""
+    """The cost of fetching `files` files of `size` bytes in all; `docs/scale.md` is computed with it too."""
     requests = files + -(-posts // POSTS_PER_PAGE)
     return Forecast(
         year=year,
@@ -161,14 +159,14 @@ def cost_of(settings: Settings, year: int, *, exact: bool, posts: int, files: in
 
 
 def _last_known_id(layout: Layout, year: int) -> int:
-    """The last id of the newest earlier year that was swept: its files are in the store."""
+    """The last id of the newest earlier year that was swept; its files are in the store."""
     earlier = last_sweep_before(layout, year)
     return earlier.last_id if earlier else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a look at a source tells: its last id of a year, posts an id, files a post, and their mean size."""
+    """A sample of a source: its last id of a year, posts per id, files per post, and their mean size."""
 
     last_id: int
     density: float
@@ -177,7 +175,7 @@ class Survey:
 
 
 def survey_source(client: BooruClient, limit: datetime) -> Survey:
-    """Find the last id up to a moment by halving, and look at some pages below it.
+    """Find the last id up to a moment by bisection, and sample some pages below it.
 
     Raises:
         SourceError: the source cannot be used.
@@ -200,7 +198,7 @@ def survey_source(client: BooruClient, limit: datetime) -> Survey:
 
 
 def _last_id(below: Callable[[int], Mapping[int, PostRow]], end: int, limit: datetime) -> int:
-    """The highest id below `end` that was created up to a moment; ids and creation times run together."""
+    """The highest id below `end` that was created up to a moment; ids grow with creation times."""
     last, low, high = 0, 1, end + 1  # nothing below `low` is too young, and something below `high` is, or it is the end
     while high - low > 1:
         middle = (low + high) // 2
@@ -214,7 +212,7 @@ def _last_id(below: Callable[[int], Mapping[int, PostRow]], end: int, limit: dat
 
 
 def _page_below(client: BooruClient, below: int | None, limit: int) -> dict[int, PostRow]:
-    """The posts that stand below an id, or the newest ones, by id."""
+    """The posts just below an id, or the newest ones, by id."""
     answer = client.get_json("/posts.json", {"limit": limit, "page": f"b{below}" if below else "1"})
     records = answer.value if answer.status == 200 and isinstance(answer.value, list) else []
     rows = (parse_api_record(record) for record in records if isinstance(record, Mapping))

@@ -1,4 +1,4 @@
-"""Everything that can be known to be wrong before a build begins. Leaves nothing behind when it refuses."""
+"""Refuses a build that cannot succeed, before it begins. Leaves nothing behind when it does."""
 
 import contextlib
 import shutil
@@ -8,10 +8,10 @@ from pathlib import Path
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import SettingsError, StoreError
-from danbooru_pipeline.layout import BUCKETS, Layout, release_name
+from danbooru_pipeline.layout import Layout, release_name
 from danbooru_pipeline.operate.status import is_closed
 from danbooru_pipeline.progress import human_bytes
-from danbooru_pipeline.store.originals import plan_originals
+from danbooru_pipeline.store.planning import YearPlan
 from danbooru_pipeline.years import finished_years
 
 
@@ -28,7 +28,7 @@ def check_build(context: RunContext, year: int) -> None:
 
 
 def check_year(year: int, *, first: int, now: datetime) -> None:
-    """Refuse a year that has no release.
+    """Refuse a year that can have no release.
 
     Raises:
         SettingsError: it is before the first year, or not over.
@@ -43,39 +43,38 @@ def check_year(year: int, *, first: int, now: datetime) -> None:
 
 
 def check_history(layout: Layout, year: int) -> None:
-    """Refuse to remake a release that a later one builds on: its metadata would be today's.
+    """Refuse to rebuild a release that a later one builds on: its metadata would be today's.
 
     Raises:
-        SettingsError: both are published.
+        SettingsError: a later release is published.
     """
     if is_closed(layout, year):
         raise SettingsError(
-            f"{release_name(year)} is closed, since a later release was made from the same store; it stays as it is in "
-            f"{layout.release(year)}, build a year that has no later release",
+            f"{release_name(year)} is closed, since a later release was made from the same store; it stays as it is "
+            f"in {layout.release(year)}. Build a year that has no later release",
         )
 
 
-def check_space(context: RunContext, year: int) -> None:
+def check_space(context: RunContext, plan: YearPlan) -> None:
     """Refuse to begin with downloads that will not fit.
 
     Raises:
         StoreError: the files still to be fetched are larger than the free space.
     """
-    plans = (plan_originals(context, bucket, year) for bucket in BUCKETS)
-    needed = sum(post.file_size or 0 for plan in plans for post in plan.fetch)
+    needed = plan.fetch_bytes
     free = shutil.disk_usage(nearest_folder(context.layout.root)).free
     if needed + context.settings.min_free_bytes > free:
         raise StoreError(
-            f"the files to fetch take {human_bytes(needed)} and {context.layout.root} has {human_bytes(free)} free; "
+            f"the files to fetch need {human_bytes(needed)}, and {context.layout.root} has {human_bytes(free)} free; "
             "free some space, or set DANBOORU_ROOT to another disk, then run again",
         )
 
 
 def check_root(root: Path, *, min_free_bytes: int) -> None:
-    """Refuse a root that cannot be written or has no space. Tried on the nearest folder that exists.
+    """Refuse a root that cannot be written or has no space; it tries the nearest folder that exists.
 
     Raises:
-        StoreError: either.
+        StoreError: one of the two.
     """
     nearest = nearest_folder(root)
     try:
@@ -94,7 +93,7 @@ def check_root(root: Path, *, min_free_bytes: int) -> None:
 
 
 def nearest_folder(path: Path) -> Path:
-    """The path itself, or the nearest one above it that exists."""
+    """The path itself, or its nearest parent that exists."""
     path = path.absolute()
     for candidate in (path, *path.parents):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Where the releases of a root stand, read from what is on disk. Touches nothing."""
+"""How far the releases of a root are, read from what is on disk. Touches nothing."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,12 +8,9 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 
-from danbooru_pipeline.layout import BUCKETS, Layout
-from danbooru_pipeline.outcomes import Status
-from danbooru_pipeline.posts import read_posts
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import published, read_summary
-from danbooru_pipeline.store.ledger import read_ledger
-from danbooru_pipeline.store.plan import list_files, plan_bucket
+from danbooru_pipeline.store.planning import plan_year
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +19,10 @@ class YearStatus:
 
     Attributes:
         posts: rows of its metadata; None before the sweep is done.
-        originals: posts by the status of their original; ``todo`` for those that no run has reached.
+        originals: posts by the status of their original; ``todo`` for those that no build has reached.
         reasons: originals by reason.
         buckets_with_work: buckets that a build would still work on.
-        version: of the published release, None without one.
+        version: of the published release; None without one.
     """
 
     year: int
@@ -40,12 +37,12 @@ class YearStatus:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether it is released and nothing is left to do."""
         return self.version is not None and not self.buckets_with_work
 
 
 def known_years(layout: Layout) -> list[int]:
-    """Years that anything was done for."""
+    """Years with metadata or a release."""
     swept = {int(folder.name) for folder in layout.root.glob("metadata/[0-9]*") if folder.name.isdigit()}
     return sorted(swept | set(published(layout)))
 
@@ -60,7 +57,7 @@ class _Count:
 
 
 def year_status(layout: Layout, year: int, *, exclude_tags: frozenset[str] = frozenset()) -> YearStatus:
-    """Compare a release's posts with ledgers and files; one that a later release builds on, with its manifest."""
+    """How far a release is: by its posts, ledgers and files, or by its manifest once a later release builds on it."""
     count = _frozen(layout, year) if is_closed(layout, year) else _living(layout, year, exclude_tags)
     report = _json(layout.posts_report(year)).get("source", {})
     release = _json(layout.release(year) / "RELEASE.json")
@@ -78,7 +75,7 @@ def year_status(layout: Layout, year: int, *, exclude_tags: frozenset[str] = fro
 
 
 def is_closed(layout: Layout, year: int) -> bool:
-    """Whether a release is published and a later one was made from the same store since."""
+    """Whether a release is published, and a later one was made from the same store since."""
     releases = published(layout)
     return year in releases and max(releases) > year
 
@@ -90,29 +87,20 @@ def _frozen(layout: Layout, year: int) -> _Count:
 
 def _living(layout: Layout, year: int, exclude_tags: frozenset[str]) -> _Count:
     count = _Count(Counter(), Counter())
-    for bucket in BUCKETS:
-        path = layout.posts_bucket(year, bucket)
-        if not path.exists():
+    for bucket in plan_year(layout, year, exclude_tags=exclude_tags).buckets:
+        if not bucket.posts:
             continue
-        posts = read_posts(path, refreshed=layout.refreshed(year, bucket))
-        ledger = read_ledger(layout.ledger(bucket))
-        files = list_files(layout.original_bucket(bucket))
-        plan = plan_bucket(posts, ledger, files, exclude_tags=exclude_tags, release=year)
-        ids = {post.id for post in posts}
-        known = [ledger[post.id] for post in plan.fetch if post.id in ledger]
-        waiting = [row for row in known if row.status is Status.PENDING]
-        rows = [*(row for row in plan.keep if row.id in ids), *waiting]
-        count.originals["todo"] += len(ids) - len(rows)
-        count.originals.update(str(row.status) for row in rows)
-        count.reasons.update(str(row.reason) for row in rows if row.reason is not None)
-        count.buckets_with_work += plan.changes_ledger
+        count.originals["todo"] += bucket.posts - sum(bucket.statuses.values())
+        count.originals.update(bucket.statuses)
+        count.reasons.update(bucket.reasons)
+        count.buckets_with_work += bucket.has_work
     return count
 
 
 def status_lines(layout: Layout, years: Sequence[YearStatus]) -> list[str]:
     """The state of releases for people."""
     if not years:
-        return [f"nothing was built in {layout.root} yet; run danbooru-pipeline build YEAR"]
+        return [f"nothing is built in {layout.root} yet; run danbooru-pipeline build YEAR"]
     lines = []
     for status in years:
         if status.posts is None:

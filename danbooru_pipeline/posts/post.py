@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import pyarrow.parquet as pq
 
@@ -46,6 +47,36 @@ class Post:
             and self.ext in EXTENSIONS
             and (self.file_size is None or 0 < self.file_size <= MAX_FILE_BYTES)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """The file of a visible post that names one, so its MD5 and extension are known: what a plan fetches.
+
+    Attributes:
+        file_size: bytes, as the metadata declares; None when it does not.
+        file_url: as the source gives it; without one the MD5 gives the address.
+        replaced: whether it is another file than in the sweep.
+    """
+
+    id: int
+    md5: str
+    ext: str
+    file_size: int | None
+    rating: str | None
+    file_url: str | None
+    replaced: bool = False
+
+    @classmethod
+    def of(cls, post: Post) -> Self:
+        """The file of a post.
+
+        Raises:
+            ValueError: the post names none (see `Post.names_a_file`).
+        """
+        if post.md5 is None or post.ext is None or not post.names_a_file:
+            raise ValueError(f"post {post.id} names no file")
+        return cls(post.id, post.md5, post.ext, post.file_size, post.rating, post.file_url, post.replaced)
 
 
 #: The columns a `Post` is made from, so that a bucket does not read the rest.

@@ -5,9 +5,10 @@ A release is planned and made by `write_manifest`, `plan_snapshot`, `apply_snaps
 """
 
 from danbooru_pipeline.release.documents.options import DocumentOptions
-from danbooru_pipeline.release.manifest.reconcile import ManifestRow, reconcile_bucket
-from danbooru_pipeline.release.manifest.summary import ManifestSummary, summary
-from danbooru_pipeline.release.manifest.write import MANIFEST_SCHEMA, read_summary, write_manifest
+from danbooru_pipeline.release.manifest.reconcile import reconcile_bucket
+from danbooru_pipeline.release.manifest.row import MANIFEST_SCHEMA, ManifestRow
+from danbooru_pipeline.release.manifest.summary import ManifestSummary
+from danbooru_pipeline.release.manifest.write import read_summary, write_manifest
 from danbooru_pipeline.release.publish import flip_current, require_decision
 from danbooru_pipeline.release.reconstruct import Reconstruction, reconstruct, write_reconstruction
 from danbooru_pipeline.release.release_json import Release, ReleaseRef, published, read_release
@@ -42,7 +43,6 @@ __all__ = [
     "reconcile_bucket",
     "reconstruct",
     "require_decision",
-    "summary",
     "verify_release",
     "write_manifest",
     "write_posts_jsonl",

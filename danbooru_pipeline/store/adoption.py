@@ -1,75 +1,78 @@
-"""Originals that lie in the store without a true row, as a kill or a lost ledger leaves them: taken over, or not.
+"""Recovers originals that are in the store but not in the ledger, after a crash or a lost ledger.
 
-A file is taken over when its bytes, or those that its JPEG XL gives back, have the MD5 of the metadata, or when they
-are the very ones that an earlier row of the same post speaks of. Anything else is asked for again.
+A file is adopted when its bytes, or those that its JPEG XL restores, have the MD5 of the metadata, or when they are the
+very bytes that an earlier row of the same post describes. Anything else is fetched again.
 """
 
 import hashlib
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.errors import DiskFull
 from danbooru_pipeline.fetch import Downloaded
 from danbooru_pipeline.images import ImageJob
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
-from danbooru_pipeline.posts import Post
+from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.store.ledger import LedgerRow
 
 
-class Adopter:
-    """Takes files over for one bucket in work. Safe for threads.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obtained:
+    """A file that was adopted, or the outcome of its download, and what the next steps must know about it.
 
     Attributes:
-        archived: posts whose JPG was found as JPEG XL.
-        optimized: posts whose file an optimiser has had in hand, as their earlier row says.
+        got: the outcome; zero requests when it was adopted.
+        is_archive: the store has the JPG as JPEG XL.
+        was_optimized: the stored file has already been optimised, as its earlier row says.
+        full: the error, when the disk had no room for it.
     """
 
-    def __init__(self, context: RunContext, rows: Mapping[int, LedgerRow]) -> None:
-        self.archived: set[int] = set()
-        self.optimized: set[int] = set()
-        self._tools, self._rows = context, rows
+    got: Downloaded
+    is_archive: bool = False
+    was_optimized: bool = False
+    full: DiskFull | None = None
 
-    def is_done(self, post_id: int) -> bool:
-        """Whether there is nothing to optimise in the file that was found."""
-        return post_id in self.archived or post_id in self.optimized
 
-    def adopt(self, post: Post) -> Downloaded | None:
-        """The file of a post that is there already; None when it has to be asked for."""
-        assert post.ext is not None, "planned posts name a file"
-        path = self._tools.layout.original(post.id, post.ext)
-        return self._adopt_plain(post, path) or self._adopt_archive(post)
+def adopt_file(context: RunContext, fetch: Fetch, known: LedgerRow | None) -> Obtained | None:
+    """The file of a post that is there already; None when it must be fetched. Safe for threads.
 
-    def _adopt_plain(self, post: Post, path: Path) -> Downloaded | None:
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        row = self._row_of(post)
-        if row is not None and row.sha256 != hashlib.sha256(data).hexdigest():
-            row = None  # of other bytes
-        if row is not None and (row.optimized or row.kept is not None):
-            self.optimized.add(post.id)
-        if data and md5 == post.md5:
-            return Downloaded(reason=None, in_place=True, size=len(data), md5=md5)
-        if row is not None:
-            # Optimised earlier, then withheld, and shown again by the source now.
-            return Downloaded(reason=None, in_place=True, size=row.source_size, md5=row.fetched_md5)
+    Args:
+        context: its layout and image workers are used.
+        fetch: the file.
+        known: the post's row of an earlier build, if there is one.
+    """
+    row = known if known is not None and known.md5 == fetch.md5 else None
+    plain = context.layout.original(fetch.id, fetch.ext)
+    return _adopt_plain(fetch, plain, row) or _adopt_archive(context, fetch, row)
+
+
+def _adopt_plain(fetch: Fetch, path: Path, row: LedgerRow | None) -> Obtained | None:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
         return None
+    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    if row is not None and row.sha256 != hashlib.sha256(data).hexdigest():
+        row = None  # it describes other bytes
+    was_optimized = row is not None and bool(row.optimized or row.kept is not None)
+    if data and md5 == fetch.md5:
+        got = Downloaded(reason=None, in_place=True, size=len(data), md5=md5)
+    elif row is not None:
+        # Optimised earlier, then withheld, and shown again by the source now.
+        got = Downloaded(reason=None, in_place=True, size=row.source_size, md5=row.fetched_md5)
+    else:
+        return None
+    return Obtained(got=got, was_optimized=was_optimized)
 
-    def _adopt_archive(self, post: Post) -> Downloaded | None:
-        path = self._tools.layout.original(post.id, ARCHIVE_EXTENSION)
-        if not path.exists():
-            return None
-        found = self._tools.images.submit(ImageJob(source=path)).result()
-        row = self._row_of(post)
-        is_known = row is not None and row.sha256 == found.sha256
-        if found.restored_md5 is None or (found.restored_md5 != post.md5 and not is_known):
-            return None
-        self.archived.add(post.id)
-        return Downloaded(reason=None, in_place=True, size=found.restored_size, md5=found.restored_md5)
 
-    def _row_of(self, post: Post) -> LedgerRow | None:
-        """The row of the file that the post has now."""
-        row = self._rows.get(post.id)
-        return row if row is not None and row.md5 == post.md5 else None
+def _adopt_archive(context: RunContext, fetch: Fetch, row: LedgerRow | None) -> Obtained | None:
+    path = context.layout.original(fetch.id, ARCHIVE_EXTENSION)
+    if not path.exists():
+        return None
+    found = context.images.submit(ImageJob(source=path)).result()
+    is_known = row is not None and row.sha256 == found.sha256
+    if found.restored_md5 is None or (found.restored_md5 != fetch.md5 and not is_known):
+        return None
+    got = Downloaded(reason=None, in_place=True, size=found.restored_size, md5=found.restored_md5)
+    return Obtained(got=got, is_archive=True)

@@ -1,11 +1,11 @@
-"""Work on many buckets: several beside each other, and each fails alone."""
+"""Work on many buckets: several at a time, and each fails alone."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-#: Buckets in work at once. Downloads and workers are shared, so this only hides the pauses between small buckets.
+#: Buckets in flight. They share downloads and workers, so this only hides the pauses between small buckets.
 BUCKETS_IN_FLIGHT: Final = 6
 
 R = TypeVar("R")
@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Finished(Generic[R]):
-    """A bucket that came to its end: with a report, or with the error that stopped it."""
+    """A bucket that is over: with a report, or with the error that stopped it."""
 
     bucket: str
     report: R | None
@@ -25,8 +25,8 @@ def for_each_bucket(
 ) -> Iterator[Finished[R]]:
     """Run `work` for every bucket and yield each as it finishes.
 
-    An error costs its bucket. When the caller stops listening, buckets that have not begun are dropped and those in
-    work are waited for.
+    An error costs its bucket alone. If the caller stops iterating, queued buckets are cancelled and running ones are
+    awaited.
     """
     queue = iter(buckets)
     with ThreadPoolExecutor(lanes, thread_name_prefix="bucket") as threads:

@@ -1,4 +1,4 @@
-"""Ledger rows of a bucket in work, kept line by line so that a kill costs none of them."""
+"""Ledger rows of a bucket in flight, appended line by line so that a crash loses none of them."""
 
 import contextlib
 from pathlib import Path
@@ -6,18 +6,18 @@ from typing import BinaryIO
 
 import msgspec
 
-from danbooru_pipeline.store.ledger import LedgerRow
+from danbooru_pipeline.store.ledger import LedgerRow, record_of
 
 
 class Journal:
-    """Rows since the ledger was last written, a line each, so that a kill costs none of them. One process has it."""
+    """Rows since the ledger was last written, one line each. The holder of the bucket's lock has it to itself."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: BinaryIO | None = None
 
     def read(self) -> list[LedgerRow]:
-        """The rows that a killed process left; a line that it could not finish is none."""
+        """The rows that a killed process left; an unfinished line is skipped."""
         if not self._path.exists():
             return []
         rows = []
@@ -27,19 +27,19 @@ class Journal:
         return rows
 
     def add(self, row: LedgerRow) -> None:
-        """Add a row, in one write; what the kernel has a kill does not take away."""
+        """Append a row in one write: once the kernel has it, a kill of this process cannot lose it."""
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("ab", buffering=0)
-        self._file.write(b"\n" + msgspec.json.encode(row) + b"\n")
+        self._file.write(b"\n" + msgspec.json.encode(record_of(row)) + b"\n")
 
     def clear(self) -> None:
-        """Forget all rows, which are in the ledger now."""
+        """Remove the journal: the ledger has its rows now."""
         self.close()
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None

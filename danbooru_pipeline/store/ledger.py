@@ -1,114 +1,72 @@
-"""The ledger: one row per post of a bucket that says what became of its file, and why.
+"""The ledger: one row per post of a bucket that says whether its file is there, or why not.
 
-Reads and writes the rows, and plans what a bucket has to do. The plan is pure: it compares posts with rows and with the
-files that are there, and touches nothing. A row is keyed by (id, md5): a post whose MD5 changed is work to do again.
+Reads and writes rows; `open_ledger` adds to them while a bucket is worked on, and `plan` compares them with posts.
+A row is keyed by (id, md5): a post whose MD5 changed is work to do again.
 """
 
-import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.io.atomic import atomic_file
 from danbooru_pipeline.outcomes import Reason, Status, status_of
-
-LEDGER_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.int64(), nullable=False),
-        ("md5", pa.string()),
-        ("ext", pa.string()),
-        ("stored_ext", pa.string()),
-        pa.field("status", pa.string(), nullable=False),
-        ("reason", pa.string()),
-        ("size", pa.int64()),
-        ("sha256", pa.string()),
-        ("source_size", pa.int64()),
-        ("fetched_md5", pa.string()),
-        ("file_type", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("pages", pa.int32()),
-        ("flags", pa.list_(pa.string())),
-        ("alpha", pa.bool_()),
-        ("color_space", pa.string()),
-        ("has_profile", pa.bool_()),
-        ("orientation", pa.int8()),
-        ("optimized", pa.bool_()),
-        ("optimized_by", pa.string()),
-        ("kept", pa.string()),
-        ("attempts", pa.int32()),
-        ("http_status", pa.int16()),
-        ("fetched_at", pa.timestamp("us", tz="UTC")),
-        ("px512_reason", pa.string()),
-        ("px512_size", pa.int64()),
-        ("px512_sha256", pa.string()),
-        ("px512_background", pa.string()),
-        ("px512_flags", pa.list_(pa.string())),
-        ("px512_settings", pa.string()),
-        ("first_release", pa.int16()),
-    ],
-    metadata={"danbooru_pipeline.schema": "1"},
+from danbooru_pipeline.store.columns import (
+    Fact,
+    FileFacts,
+    Origin,
+    columns_of,
+    schema_of,
+    table_of,
+    values_from,
+    with_tuples,
 )
+
+if TYPE_CHECKING:
+    from danbooru_pipeline.images import ImageResult  # which loads libvips, and whoever reads a ledger needs none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerRow:
-    """What is known of one post's file. Sizes in bytes.
+class LedgerRow(FileFacts):
+    """What is known of one post's file: the shared facts, and what only the ledger keeps."""
 
-    Attributes:
-        md5: MD5 in the metadata when the row was made; with `id`, the key of the row.
-        fetched_md5: MD5 of the bytes that the source sent, before optimisation.
-        source_size: length of those bytes.
-        stored_ext: extension of the file in the store, when it is kept as another type than the source's.
-        size, sha256: of the file in the store.
-        flags, alpha, color_space, has_profile, orientation: facts of the file, as in `images.ImageFacts`.
-        optimized_by: what made the bytes in the store, None when they are the source's.
-        kept: why an optimiser left the bytes alone, a value of `images.Kept`.
-        px512_background: colour behind and around the 512px image.
-        px512_flags: warnings to those who use it, values of `images.Quality`.
-        px512_settings: fingerprint of the settings a 512px image was made, or refused, with; None: not tried.
-        first_release: first release that held the post.
-    """
-
-    id: int
-    md5: str | None = None
-    ext: str | None = None
-    stored_ext: str | None = None
-    reason: Reason | None = None
-    size: int | None = None
-    sha256: str | None = None
-    source_size: int | None = None
-    fetched_md5: str | None = None
-    file_type: str | None = None
-    width: int | None = None
-    height: int | None = None
-    pages: int | None = None
-    flags: tuple[str, ...] = ()
-    alpha: bool | None = None
-    color_space: str | None = None
-    has_profile: bool | None = None
-    orientation: int | None = None
-    optimized: bool = False
-    optimized_by: str | None = None
-    kept: str | None = None
-    attempts: int = 0
-    http_status: int | None = None
-    fetched_at: datetime | None = None
-    px512_reason: Reason | None = None
-    px512_size: int | None = None
-    px512_sha256: str | None = None
-    px512_background: str | None = None
-    px512_flags: tuple[str, ...] = ()
-    px512_settings: str | None = None
-    first_release: int | None = None
+    id: Annotated[int, Fact(pa.int64(), Origin.POST, "the post's id", before="size", nullable=False)]
+    md5: Annotated[
+        str | None, Fact(pa.string(), Origin.POST, "MD5 in the metadata; with `id`, the key of the row", before="size")
+    ] = None
+    ext: Annotated[str | None, Fact(pa.string(), Origin.POST, "extension in the metadata", before="size")] = None
+    stored_ext: Annotated[
+        str | None, Fact(pa.string(), Origin.RESULT, "extension in the store, when it is another", before="size")
+    ] = None
+    reason: Annotated[
+        Reason | None,
+        Fact(pa.string(), Origin.BUILD, "why there is no file, or what is special about it", before="size"),
+    ] = None
+    attempts: Annotated[
+        int, Fact(pa.int32(), Origin.BUILD, "requests for the file with this MD5, all builds", before="px512_size")
+    ] = 0
+    http_status: Annotated[int | None, Fact(pa.int16(), Origin.DOWNLOAD, "of the last answer", before="px512_size")] = (
+        None
+    )
+    fetched_at: Annotated[
+        datetime | None, Fact(pa.timestamp("us", tz="UTC"), Origin.BUILD, "when the row was made", before="px512_size")
+    ] = None
+    px512_reason: Annotated[
+        Reason | None, Fact(pa.string(), Origin.PX512, "why there is no 512px image", before="px512_size")
+    ] = None
+    px512_settings: Annotated[
+        str | None, Fact(pa.string(), Origin.BUILD, "fingerprint of the settings it was made, or refused, with")
+    ] = None
+    first_release: Annotated[int | None, Fact(pa.int16(), Origin.BUILD, "first release that held the post")] = None
 
     @property
     def status(self) -> Status:
-        """The status its reason stands for."""
+        """The status that its reason stands for."""
         return status_of(self.reason)
 
     @property
@@ -118,33 +76,51 @@ class LedgerRow:
 
     @property
     def source_md5_matches(self) -> bool | None:
-        """Whether the source's bytes have the MD5 that the metadata announce; None without a file."""
+        """Whether the source's bytes have the MD5 that the metadata declares; None without a file."""
         return None if self.fetched_md5 is None else self.fetched_md5 == self.md5
 
 
-_FIELDS = [f.name for f in dataclasses.fields(LedgerRow)]
+LEDGER_COLUMNS: Final = columns_of(
+    LedgerRow,
+    status=Fact(
+        pa.string(), Origin.BUILD, "status of the original, as its reason says", before="reason", nullable=False
+    ),
+)
+LEDGER_SCHEMA: Final = schema_of(LEDGER_COLUMNS)
+_STORED: Final = [column.name for column in LEDGER_COLUMNS if column.name != "status"]
+_values: Final = attrgetter(*_STORED)
+_REASONS: Final = ("reason", "px512_reason")
+
+
+def with_px512(row: LedgerRow, result: "ImageResult", *, settings: str | None) -> LedgerRow:
+    """A row with the outcome of its 512px image; `settings` is the fingerprint of those tried, None when not wanted."""
+    return replace(row, **values_from(result, Origin.PX512, LEDGER_COLUMNS), px512_settings=settings)
 
 
 def read_ledger(path: Path) -> dict[int, LedgerRow]:
-    """The rows of a bucket by id; none when the bucket was never worked on."""
+    """The rows of a bucket by id; empty when the bucket was never worked on."""
     if not path.exists():
         return {}
-    rows = pq.ParquetFile(path).read(columns=_FIELDS).to_pylist()
+    rows = pq.ParquetFile(path).read(columns=_STORED).to_pylist()  # an earlier version's ledger lacks columns
     return {row["id"]: _row_from(row) for row in rows}
 
 
-def _row_from(row: dict[str, object]) -> LedgerRow:
-    for name in ("flags", "px512_flags"):  # a ledger of an earlier version lacks columns
-        row[name] = tuple(row.get(name) or ())  # type: ignore[arg-type]
-    for name in ("reason", "px512_reason"):
-        if row[name] is not None:
-            row[name] = Reason(str(row[name]))
-    return LedgerRow(**row)  # type: ignore[arg-type]
+def _row_from(record: dict[str, Any]) -> LedgerRow:
+    values = with_tuples(record)
+    for name in _REASONS:
+        if values.get(name) is not None:
+            values[name] = Reason(values[name])
+    return LedgerRow(**values)
+
+
+def record_of(row: LedgerRow) -> dict[str, Any]:
+    """A row as the journal keeps it: its values by column, in the order of the ledger."""
+    return dict(zip(_STORED, _values(row), strict=True))
 
 
 def write_ledger(path: Path, rows: Iterable[LedgerRow]) -> None:
     """Replace the ledger of a bucket, sorted by id."""
     ordered = sorted(rows, key=lambda row: row.id)
-    records = [{name: getattr(row, name) for name in _FIELDS} | {"status": row.status} for row in ordered]
+    table = table_of(ordered, LEDGER_SCHEMA)
     with atomic_file(path) as file:
-        pq.write_table(pa.Table.from_pylist(records, schema=LEDGER_SCHEMA), file, compression="zstd")
+        pq.write_table(table, file, compression="zstd")

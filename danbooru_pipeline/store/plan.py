@@ -1,4 +1,4 @@
-"""Plans what a bucket has to do. Pure: compares posts with ledger rows and with the files that are there.
+"""Plans what a bucket has to do. Pure: compares posts with ledger rows and with the files on disk.
 
 A row is keyed by (id, md5): a post whose MD5 changed is work to do again.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from danbooru_pipeline.outcomes import Reason, Status
-from danbooru_pipeline.posts import Post
+from danbooru_pipeline.posts import Fetch, Post
 from danbooru_pipeline.store.ledger import LedgerRow
 
 
@@ -19,20 +19,20 @@ class BucketPlan:
     """What a bucket has to do for a release.
 
     Attributes:
-        fetch: posts whose file is to be asked for: new ones, changed ones, pending ones, ones whose file is gone.
-        settle: rows that need no request: withheld, quarantined and removed posts.
+        fetch: files of posts that are new, changed or pending, and files that the store has lost.
+        settle: rows to write without a request: withheld, quarantined and removed posts.
         keep: rows that stay as they are.
-        changed: how many of `fetch` had a file under another MD5.
+        changed: how many of `fetch` replace a file with another MD5.
     """
 
-    fetch: tuple[Post, ...]
+    fetch: tuple[Fetch, ...]
     settle: tuple[LedgerRow, ...]
     keep: tuple[LedgerRow, ...]
     changed: int
 
     @property
     def changes_ledger(self) -> bool:
-        """Whether anything is to be written."""
+        """Whether a build would write anything."""
         return bool(self.fetch or self.settle)
 
 
@@ -53,7 +53,7 @@ def plan_bucket(
         exclude_tags: tags whose posts get no file.
         release: year of the release, for rows that are new.
     """
-    fetch: list[Post] = []
+    fetch: list[Fetch] = []
     settle: list[LedgerRow] = []
     keep: list[LedgerRow] = []
     changed = 0
@@ -61,29 +61,40 @@ def plan_bucket(
     for post in posts:
         seen.add(post.id)
         row = ledger.get(post.id)
-        reason = reason_without_request(post, exclude_tags)
-        if reason is not None:
-            wanted = _settled(post, reason, row, release=release)
-            (keep if wanted == row else settle).append(wanted)
-        elif row is not None and row.md5 == post.md5 and row.ext == post.ext and _holds(row, files):
-            wanted = _marked(row, post)
+        wanted = _row_without_request(post, row, files, exclude_tags=exclude_tags, release=release)
+        if wanted is not None:
             (keep if wanted == row else settle).append(wanted)
         else:
             changed += row is not None and row.status is Status.OK and row.md5 != post.md5
-            fetch.append(post)
+            fetch.append(Fetch.of(post))
     for row in ledger.values():
-        if row.id in seen:
-            continue
-        if row.first_release is not None and row.first_release > release:
-            keep.append(row)  # a post of a later release than the one that is worked on
-        else:
-            gone = dataclasses.replace(row, reason=Reason.EXPUNGED)
-            (keep if gone == row else settle).append(gone)
+        if row.id not in seen:
+            wanted = _without_post(row, release=release)
+            (keep if wanted == row else settle).append(wanted)
     return BucketPlan(fetch=tuple(fetch), settle=tuple(settle), keep=tuple(keep), changed=changed)
 
 
+def _row_without_request(
+    post: Post, row: LedgerRow | None, files: Mapping[str, int], *, exclude_tags: frozenset[str], release: int
+) -> LedgerRow | None:
+    """The row of a post whose file needs no request; None when it must be fetched."""
+    reason = reason_without_request(post, exclude_tags)
+    if reason is not None:
+        return _settled(post, reason, row, release=release)
+    if row is not None and (row.md5, row.ext) == (post.md5, post.ext) and _is_settled(row, files):
+        return _marked(row, post)
+    return None
+
+
+def _without_post(row: LedgerRow, *, release: int) -> LedgerRow:
+    """The row of a post that the release does not have: expunged, unless it is of a later release."""
+    if row.first_release is not None and row.first_release > release:
+        return row
+    return dataclasses.replace(row, reason=Reason.EXPUNGED)
+
+
 def reason_without_request(post: Post, exclude_tags: frozenset[str]) -> Reason | None:
-    """Why a post's file is not to be asked for at all; None when it is."""
+    """Why the file of a post is not fetched at all; None when it may be."""
     if post.is_expunged:
         return Reason.EXPUNGED
     if post.is_banned:
@@ -98,28 +109,28 @@ def reason_without_request(post: Post, exclude_tags: frozenset[str]) -> Reason |
 
 
 def _settled(post: Post, reason: Reason, row: LedgerRow | None, *, release: int) -> LedgerRow:
-    """The row of a post that gets no file now. What is known of an earlier file stays, so it can come back."""
+    """The row of a post that gets no file now. What is known of an earlier file stays, so that it can be restored."""
     if row is None:
         return LedgerRow(id=post.id, md5=post.md5, ext=post.ext, reason=reason, first_release=release)
     return dataclasses.replace(row, reason=reason)
 
 
 def _marked(row: LedgerRow, post: Post) -> LedgerRow:
-    """The row of a file that is there, marked while the post's file is another one than in the sweep."""
+    """The row of a file that is there, marked while the post has another file than in the sweep."""
     if row.reason not in {None, Reason.REPLACED}:
         return row
     return dataclasses.replace(row, reason=Reason.REPLACED if post.replaced else None)
 
 
-def _holds(row: LedgerRow, files: Mapping[str, int]) -> bool:
-    """Whether a row is settled: the file it speaks of is there in full, or it is final without one."""
+def _is_settled(row: LedgerRow, files: Mapping[str, int]) -> bool:
+    """Whether a row needs no work: its file is there in full, or it is final without one."""
     if row.status is Status.OK:
         return row.size is not None and files.get(f"{row.id}.{row.held_ext}") == row.size
     return row.status is Status.MISSING or row.reason is Reason.TOO_LARGE
 
 
 def list_files(folder: Path) -> dict[str, int]:
-    """Name -> size in bytes of the whole files in a bucket's folder; hidden and unfinished ones are left out."""
+    """Name -> size in bytes of the whole files in a bucket's folder; hidden and partial ones are left out."""
     if not folder.is_dir():
         return {}
     with os.scandir(folder) as entries:

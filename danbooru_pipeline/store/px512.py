@@ -1,33 +1,34 @@
 """A bucket's 512px images: every SFW post of a release has one, or a reason why not.
 
-Most were made with the original, from the same read. What is left are posts whose rating changed, images made with
-other settings, and files that are gone.
+Most were made together with the original, from the same read. What is left are posts whose rating changed, images made
+with other settings, and files that are gone.
 """
 
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.images import ImageJob, ImageResult, make_contact_sheet
+from danbooru_pipeline.images import ImageJob, make_contact_sheet
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.outcomes import Status
-from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, write_ledger
-from danbooru_pipeline.store.originals import read_bucket_posts
+from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, with_px512, write_ledger
 from danbooru_pipeline.store.plan import list_files
+from danbooru_pipeline.store.planning import read_bucket_posts
 from danbooru_pipeline.years import sfw_ratings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Px512Report:
-    """What work on a bucket's 512px images came to. Sizes in bytes.
+    """What a build did for a bucket's 512px images, and what they are now. Sizes in bytes.
 
     Attributes:
         wanted: SFW posts of the release that have an original.
         files: 512px images of them in the store.
-        made: in this run; the others were there.
-        sheet: a small JPEG that shows some of them, None when there are none.
+        made: by this build; the others were there.
+        reasons: of the wanted posts that have no 512px image.
+        sheet: a small JPEG that shows some of them; None without any.
     """
 
     wanted: int
@@ -39,10 +40,18 @@ class Px512Report:
     sheet: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Px512Plan:
+    """A 512px image to make: the row of its post, and the extension of the original in the store."""
+
+    row: LedgerRow
+    ext: str
+
+
 def plan_px512(
     rows: Mapping[int, LedgerRow], files: Mapping[str, int], *, wanted: frozenset[int], settings: str
-) -> list[LedgerRow]:
-    """Rows whose 512px image has to be made: never tried, made with other settings, or not there in full.
+) -> list[Px512Plan]:
+    """Images to make: never tried, made with other settings, or not there in full.
 
     Args:
         rows: the bucket's ledger.
@@ -51,10 +60,11 @@ def plan_px512(
         settings: fingerprint of the settings to make them with.
     """
     return [
-        row
+        Px512Plan(row, ext)
         for row in rows.values()
         if row.id in wanted
         and row.status is Status.OK
+        and (ext := row.held_ext) is not None
         and (
             row.px512_settings != settings
             or (row.px512_reason is None and files.get(f"{row.id}.jpg") != row.px512_size)
@@ -65,47 +75,33 @@ def plan_px512(
 def build_px512(context: RunContext, bucket: str, year: int) -> Px512Report:
     """Complete a bucket's 512px images for the ratings of a release."""
     began = time.monotonic()
-    ratings = sfw_ratings(year)
-    with exclusive(context.layout.bucket_lock(bucket)):  # runs of two years may meet in one bucket
-        rows = read_ledger(context.layout.ledger(bucket))
-        wanted = frozenset(p.id for p in read_bucket_posts(context, bucket, year) if p.rating in ratings)
-        files = list_files(context.layout.px512_bucket(bucket))
-        todo = plan_px512(rows, files, wanted=wanted, settings=context.image_settings.fingerprint())
-        made = 0
-        for row, future in [(row, context.images.submit(_job(context, row))) for row in todo]:
-            rows[row.id] = _with_px512(row, future.result(), context)
-            made += rows[row.id].px512_reason is None
-        if todo:
-            write_ledger(context.layout.ledger(bucket), rows.values())
-    chosen = [rows[i] for i in wanted if i in rows and rows[i].status is Status.OK]
+    layout, ratings = context.layout, sfw_ratings(year)
+    with exclusive(layout.bucket_lock(bucket)):  # runs of two years may meet in one bucket
+        rows = read_ledger(layout.ledger(bucket))
+        wanted = frozenset(post.id for post in read_bucket_posts(layout, bucket, year) if post.rating in ratings)
+        settings = context.image_settings.fingerprint()
+        files = list_files(layout.px512_bucket(bucket))
+        plans = plan_px512(rows, files, wanted=wanted, settings=settings)
+        for plan, future in [(plan, context.images.submit(_job(context, plan))) for plan in plans]:
+            rows[plan.row.id] = with_px512(plan.row, future.result(), settings=settings)
+        if plans:
+            write_ledger(layout.ledger(bucket), rows.values())
+    chosen = [rows[id_] for id_ in wanted if id_ in rows and rows[id_].status is Status.OK]
     stored = [row for row in chosen if row.px512_reason is None]
     return Px512Report(
         wanted=len(chosen),
         files=len(stored),
-        made=made,
+        made=sum(rows[plan.row.id].px512_reason is None for plan in plans),
         bytes_stored=sum(row.px512_size or 0 for row in stored),
         reasons=dict(Counter(str(row.px512_reason) for row in chosen if row.px512_reason is not None)),
         seconds=time.monotonic() - began,
-        sheet=make_contact_sheet([context.layout.px512(row.id) for row in sorted(stored, key=lambda row: row.id)]),
+        sheet=make_contact_sheet([layout.px512(row.id) for row in sorted(stored, key=lambda row: row.id)]),
     )
 
 
-def _job(context: RunContext, row: LedgerRow) -> ImageJob:
-    assert row.held_ext is not None, "rows with a file have an extension"
+def _job(context: RunContext, plan: Px512Plan) -> ImageJob:
     return ImageJob(
-        source=context.layout.original(row.id, row.held_ext),
-        px512=context.layout.px512(row.id),
+        source=context.layout.original(plan.row.id, plan.ext),
+        px512=context.layout.px512(plan.row.id),
         settings=context.image_settings,
-    )
-
-
-def _with_px512(row: LedgerRow, result: ImageResult, context: RunContext) -> LedgerRow:
-    return replace(
-        row,
-        px512_reason=result.px512_reason,
-        px512_size=result.px512_size,
-        px512_sha256=result.px512_sha256,
-        px512_background=result.background,
-        px512_flags=result.px512_flags,
-        px512_settings=context.image_settings.fingerprint(),
     )

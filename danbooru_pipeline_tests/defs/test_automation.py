@@ -42,7 +42,7 @@ class Daemon:
         }
 
     def materialize(self, asset: str, partition: str) -> None:
-        """Have a partition of an asset made by nobody."""
+        """Record a materialisation that no run made."""
         made = dg.AssetMaterialization(asset, partition=partition, tags={DATA_VERSION_TAG: partition})
         self.instance.report_runless_asset_event(made)
 

@@ -15,6 +15,7 @@ from dagster._core.utils import make_new_run_id
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.build import build_defs
+from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.sensors import BEGAN_TAG, tell_of_releases, yearly_release, yearly_release_on_a_date
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import SourceStale
@@ -22,7 +23,7 @@ from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.posts.drift import Columns
 from danbooru_pipeline.posts.report import SweepReport, read_report
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline_tests.support.runs import METADATA, RELEASE, run_buckets, run_year
+from danbooru_pipeline_tests.support.runs import METADATA, RELEASE, run, run_buckets, run_year
 
 JANUARY = datetime(2022, 1, 25, tzinfo=UTC)
 MANIFEST_CHECKS = {
@@ -104,13 +105,15 @@ def test_stale_source_holds_up_what_follows(
     context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance
 ) -> None:
     """A site that ends eleven months before the release fails the check that blocks: no buckets are made of it."""
-    result = run_year(context, instance, ["posts", "posts_by_bucket"], 2022)  # the site is of January 2022
+    log = RunLog()
+    tags = {"dagster/partition": "2022"}  # the site is of January 2022
+    result = run(context, instance, ["posts", "posts_by_bucket"], tags, log=log)
     assert not result.success
     (check,) = [each for each in result.get_asset_check_evaluations() if each.blocking]
     assert not check.passed
     assert "stale" in str(check.description)
     assert "DANBOORU_API_URL" in str(check.description)
-    assert isinstance(context.stopped_by, SourceStale)
+    assert isinstance(log.stopped_by, SourceStale)
     assert not context.layout.posts_by_bucket(2022).exists()
 
 
@@ -140,7 +143,7 @@ def test_drift_of_columns_is_told(context: RunContext, instance: dg.DagsterInsta
 def test_whole_release_passes_its_checks(
     context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance
 ) -> None:
-    """Every check of the release runs with it and carries numbers; those that block, pass; the release is told of."""
+    """Every check of the release runs with it and carries numbers; those that block pass; the release is announced."""
     run_year(context, instance, METADATA, 2021)
     run_buckets(context, instance, "original_images", 2021, "0000", "0049")
     run_buckets(context, instance, "images_512px", 2021, "0000", "0049")
@@ -152,7 +155,7 @@ def test_whole_release_passes_its_checks(
     assert found["every_sfw_row_has_its_512px_image"].metadata["sfw_rows"].value
     sensor = dg.build_sensor_context(instance=instance, resources={"toolbox": context})
     told: Any = tell_of_releases(sensor)
-    assert "nobody is to be told" in str(told.skip_reason)
+    assert "no notification channel" in str(told.skip_reason)
 
 
 def test_lost_512px_image_fails_the_check_that_blocks(
@@ -198,7 +201,7 @@ def test_new_posts_make_their_year_stale_alone(
 def test_unchanged_bucket_is_fresh_again_in_milliseconds(
     context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance
 ) -> None:
-    """200 buckets whose rows did not change ask for nothing, and cost some milliseconds each, bookkeeping included."""
+    """200 buckets whose rows did not change make no request, and cost some milliseconds each, bookkeeping included."""
     run_year(context, instance, ["posts", "posts_by_bucket"], 2021)
     run_buckets(context, instance, "original_images", 2021, "0000", "0199")
     booru.reset_requests()

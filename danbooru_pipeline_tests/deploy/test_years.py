@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from danbooru_pipeline.defs.headless import INSTANCE_YAML
+from danbooru_pipeline.defs.instance import INSTANCE_YAML
 from danbooru_pipeline.demo.process import start_booru
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import read_release, verify_release

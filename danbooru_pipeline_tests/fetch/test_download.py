@@ -16,7 +16,7 @@ from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import SourceBlocked, SourceError, SourceUnreachable, SourceUnusable, StoreError
 from danbooru_pipeline.fetch import BooruClient, Downloaded, download_file
 from danbooru_pipeline.outcomes import Reason
-from danbooru_pipeline.posts import Post
+from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline_tests.support.downloads import PNG, Connect, Serve, assert_nothing_left, post_of
 from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, always, drip, make_answer
 
@@ -24,13 +24,13 @@ PAGE = b"<!DOCTYPE html><html><body>Sorry.</body></html>"
 FINE = make_answer(PNG)
 
 
-def real_post(booru: BooruProcess, number: int = 0) -> Post:
+def real_post(booru: BooruProcess, number: int = 0) -> Fetch:
     """A plain post of the booru."""
     wrong = set(booru.kinds(2021)["wrong_md5"])
     found = [r for r in booru.truth(2021) if r["file_ext"] == "jpg" and r.get("md5") and r["id"] not in wrong]
     names = {"id": "id", "md5": "md5", "ext": "file_ext", "file_size": "file_size", "rating": "rating"}
     values = {name: found[number][key] for name, key in names.items()}
-    return Post(file_url=found[number]["file_url"], is_banned=False, tags="", **values)
+    return Fetch(file_url=found[number]["file_url"], **values)
 
 
 @pytest.fixture
@@ -275,7 +275,7 @@ def test_foreign_file_url_is_never_contacted(serve: Serve, connect: Connect, tar
     for url in [*urls, *odd]:
         assert download_file(client, replace(post, file_url=url), target).reason is None
     assert foreign.requests == []
-    assert set(own.targets) <= {f"/original/{post.md5[:2]}/{post.md5[2:4]}/{post.md5}.png", "/"} if post.md5 else False
+    assert set(own.targets) <= {f"/original/{post.md5[:2]}/{post.md5[2:4]}/{post.md5}.png", "/"}
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_unknown_year_has_no_forecast(context: RunContext) -> None:
 def test_lines_say_when_the_disk_is_too_small(
     context: RunContext, booru: BooruProcess, bring_posts: BringPosts
 ) -> None:
-    """Requests, bytes, days and disk are told, and a disk that is too small stands out."""
+    """Requests, bytes, days and disk are listed, and a disk that is too small stands out."""
     bring_posts(2021)
     forecast = forecast_year(context, 2021)
     assert "would download" in forecast.lines()[1]

@@ -30,7 +30,7 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 def archiving(context: RunContext, booru: BooruProcess, bring_posts: BringPosts) -> RunContext:
-    """A toolbox with all originals of 2021 fetched."""
+    """A context with all originals of 2021 fetched."""
     bring_posts(2021)
     build_all(context, 2021)
     booru.reset_requests()
@@ -57,7 +57,7 @@ def asked_for(booru: BooruProcess, posts: Collection[LedgerRow]) -> set[int]:
 
 
 def archived(context: RunContext, post_id: int) -> Path:
-    """Where a JPG lies as JPEG XL."""
+    """Where the store keeps a JPG as JPEG XL."""
     return context.layout.original(post_id, "jxl")
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danbooru_pipeline.outcomes import REASONS, Reason, Status
-from danbooru_pipeline.posts import Post
+from danbooru_pipeline.posts import Fetch, Post
 from danbooru_pipeline.store.journal import Journal
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, write_ledger
 from danbooru_pipeline.store.plan import list_files, plan_bucket
@@ -37,8 +37,16 @@ FILES = {"1000.png": 7}
 
 
 def test_new_post_is_fetched() -> None:
-    """A post without a row is asked for."""
-    assert plan_bucket([post()], {}, {}, release=2021).fetch == (post(),)
+    """The file of a post without a row is fetched."""
+    assert plan_bucket([post()], {}, {}, release=2021).fetch == (Fetch.of(post()),)
+
+
+def test_only_a_post_that_names_a_file_can_be_fetched() -> None:
+    """A planned file has an MD5 and an extension that make a path; posts without them give none."""
+    assert (Fetch.of(post()).md5, Fetch.of(post()).ext) == (MD5, "png")
+    for bad in (post(md5=None), post(ext=None), post(ext="exe"), post(md5="../x"), post(file_size=0)):
+        with pytest.raises(ValueError, match="names no file"):
+            Fetch.of(bad)
 
 
 def test_settled_post_is_kept() -> None:
@@ -51,25 +59,25 @@ def test_settled_post_is_kept() -> None:
 @pytest.mark.parametrize("files", [{}, {"1000.png": 0}, {"1000.png": 6}, {"1000.jpg": 7}])
 def test_row_without_its_file_is_work(files: dict[str, int]) -> None:
     """A row is not believed when the file is missing, empty, of another size or another kind."""
-    assert plan_bucket([post()], {1000: OK_ROW}, files, release=2021).fetch == (post(),)
+    assert plan_bucket([post()], {1000: OK_ROW}, files, release=2021).fetch == (Fetch.of(post()),)
 
 
 def test_changed_md5_is_fetched_again() -> None:
     """A replaced file has another MD5; the plan counts it as changed."""
     plan = plan_bucket([post(md5=OTHER)], {1000: OK_ROW}, FILES, release=2022)
-    assert plan.fetch == (post(md5=OTHER),)
+    assert plan.fetch == (Fetch.of(post(md5=OTHER)),)
     assert plan.changed == 1
 
 
 @pytest.mark.parametrize("reason", [r for r, (status, _) in REASONS.items() if status is Status.PENDING])
-def test_pending_is_asked_for_again(reason: Reason) -> None:
+def test_pending_is_fetched_again(reason: Reason) -> None:
     """Every pending reason is work for the next run."""
     row = LedgerRow(id=1000, md5=MD5, ext="png", reason=reason)
-    assert plan_bucket([post()], {1000: row}, {}, release=2021).fetch == (post(),)
+    assert plan_bucket([post()], {1000: row}, {}, release=2021).fetch == (Fetch.of(post()),)
 
 
 @pytest.mark.parametrize("reason", [Reason.GONE, Reason.TOO_LARGE])
-def test_final_without_a_file_is_not_asked_for_again(reason: Reason) -> None:
+def test_final_without_a_file_is_not_fetched_again(reason: Reason) -> None:
     """A file that is gone for good costs no request in later years."""
     row = LedgerRow(id=1000, md5=MD5, ext="png", reason=reason)
     assert not plan_bucket([post()], {1000: row}, {}, release=2022).changes_ledger
@@ -119,7 +127,7 @@ def test_later_posts_are_not_expunged_from_an_earlier_year() -> None:
 def test_hidden_post_that_is_shown_again_is_work() -> None:
     """A post that was withheld and is visible now is looked at again."""
     row = dataclasses.replace(OK_ROW, reason=Reason.RESTRICTED)
-    assert plan_bucket([post()], {1000: row}, FILES, release=2022).fetch == (post(),)
+    assert plan_bucket([post()], {1000: row}, FILES, release=2022).fetch == (Fetch.of(post()),)
 
 
 rows = st.builds(

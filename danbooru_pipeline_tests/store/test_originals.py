@@ -1,5 +1,6 @@
 """A bucket's originals against the embedded booru: fetched, checked, optimised, accounted for."""
 
+import dataclasses
 import hashlib
 import os
 from pathlib import Path
@@ -30,7 +31,7 @@ def md5_of(path: Path) -> str:
 
 
 def test_every_post_is_accounted_for(context: RunContext, booru: BooruProcess, bring_posts: BringPosts) -> None:
-    """Each post of the source has a row; ok rows have their file, hidden posts were never asked for."""
+    """Each post of the source has a row; ok rows have their file, hidden posts were never fetched."""
     bring_posts(2021)
     build_all(context, 2021)
     cutoff_ids = {p["id"] for p in booru.truth(2021) if p["created_at"] < "2021-12-31T19"}
@@ -260,7 +261,7 @@ def test_withheld_post_that_comes_back_needs_no_request(
     build_originals(context, bucket, 2021)
     rows = read_ledger(context.layout.ledger(bucket))
     known = rows[post.id]
-    hidden = LedgerRow(**{name: getattr(known, name) for name in known.__slots__} | {"reason": Reason.RESTRICTED})
+    hidden = dataclasses.replace(known, reason=Reason.RESTRICTED)
     write_ledger(context.layout.ledger(bucket), [*(r for r in rows.values() if r.id != known.id), hidden])
     booru.reset_requests()
     assert build_originals(context, bucket, 2021).adopted == 1

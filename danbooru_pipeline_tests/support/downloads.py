@@ -1,4 +1,4 @@
-"""What tests of downloads share: a small file, a post that names it, and what opens servers and clients."""
+"""What tests of downloads share: a small file, the `Fetch` that names it, and what opens servers and clients."""
 
 import hashlib
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from danbooru_pipeline.fetch import BooruClient
-from danbooru_pipeline.posts import Post
+from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline_tests.support.raw_server import Answer, RawServer
 
 #: The fixtures ``serve`` and ``connect`` of `fetch/`.
@@ -17,11 +17,11 @@ Connect = Callable[..., BooruClient]
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 
 
-def post_of(data: bytes = PNG, *, file_url: str | None = "/file.png", **more: Any) -> Post:
+def post_of(data: bytes = PNG, *, file_url: str | None = "/file.png", **more: Any) -> Fetch:
     """A post whose file is `data`."""
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
     values: dict[str, Any] = {"id": 7, "md5": md5, "ext": "png", "file_size": len(data), "rating": "s"} | more
-    return Post(file_url=file_url, is_banned=False, tags="", **values)
+    return Fetch(file_url=file_url, **values)
 
 
 def assert_nothing_left(target: Path) -> None:

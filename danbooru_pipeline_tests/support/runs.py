@@ -4,16 +4,23 @@ import dagster as dg
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.build import build_defs
+from danbooru_pipeline.defs.run_log import RunLog
 
 METADATA = ["posts", "posts_by_bucket", "side_tables"]
 RELEASE = ["release_manifest", "release_snapshot", "publication"]
 
 
 def run(
-    context: RunContext, instance: dg.DagsterInstance, assets: list[str], tags: dict[str, str]
+    context: RunContext,
+    instance: dg.DagsterInstance,
+    assets: list[str],
+    tags: dict[str, str],
+    *,
+    log: RunLog | None = None,
 ) -> dg.ExecuteInProcessResult:
-    """Execute assets as one run, as the UI would."""
-    job = build_defs(resources={"toolbox": context}).resolve_implicit_global_asset_job_def()
+    """Execute assets as one run, as the UI would; with a log, as a headless build does."""
+    resources = {"toolbox": context} | ({"run_log": log} if log else {})
+    job = build_defs(resources=resources).resolve_implicit_global_asset_job_def()
     return job.execute_in_process(
         instance=instance,
         asset_selection=[dg.AssetKey(asset) for asset in assets],

@@ -1,1 +1,1 @@
-"""Reconciles posts, ledgers and files of 1000 buckets into the manifest, and judges what it says."""
+"""Reconciles posts, ledgers and files of 1000 buckets into the manifest, and judges it."""

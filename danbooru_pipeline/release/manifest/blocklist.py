@@ -1,7 +1,7 @@
 """The operator's private list of files that must not be published: MD5 and SHA-256, one a line.
 
-The list and its hits are never written into a release, a log or a message. A post whose file is on it is taken down as
-if somebody had asked for it, so that what remains is an id among other ids.
+The list and its hits are never written to a release, a log or a message. A post whose file is on it is taken down as if
+somebody had asked for it, so all that remains is an id among other ids.
 """
 
 import re
@@ -19,7 +19,7 @@ _COLUMNS = ("id", "source_md5", "fetched_md5", "sha256", "px512_sha256")
 
 
 def read_blocklist(path: Path) -> frozenset[str]:
-    """Read the list; empty lines and lines that begin with ``#`` are passed over.
+    """Read the list; empty lines and lines that begin with ``#`` are skipped.
 
     Raises:
         SettingsError: it cannot be read, or a line is neither MD5 nor SHA-256. The line is not shown.
@@ -28,7 +28,7 @@ def read_blocklist(path: Path) -> frozenset[str]:
         lines = path.read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
-            f"DANBOORU_HASH_BLOCKLIST {path} cannot be read ({type(error).__name__}); mend or unset it"
+            f"DANBOORU_HASH_BLOCKLIST {path} cannot be read ({type(error).__name__}); fix or unset it"
         ) from None
     hashes = set()
     for number, line in enumerate(lines, start=1):
@@ -36,15 +36,13 @@ def read_blocklist(path: Path) -> frozenset[str]:
         if not text or text.startswith("#"):
             continue
         if not _HASH.fullmatch(text):
-            raise SettingsError(
-                f"DANBOORU_HASH_BLOCKLIST {path} line {number} is neither an MD5 nor a SHA-256; mend it"
-            )
+            raise SettingsError(f"DANBOORU_HASH_BLOCKLIST {path} line {number} is neither an MD5 nor a SHA-256; fix it")
         hashes.add(text)
     return frozenset(hashes)
 
 
 def blocked_ids(layout: Layout, year: int, hashes: frozenset[str]) -> list[int]:
-    """Posts of a manifest that have a file on the list, whichever of its sums is."""
+    """Posts of a manifest with a file on the list, by any of its hashes."""
     if not hashes:
         return []
     listed = pa.array(sorted(hashes), pa.string())

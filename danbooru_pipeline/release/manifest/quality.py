@@ -1,6 +1,6 @@
-"""Questions asked of a manifest before it becomes a release, answered with numbers. Pure but for reading files.
+"""Numbers that judge a manifest before it becomes a release. Pure, but for reading files.
 
-What does not add up is a problem and stops the release; what merely differs from last year is a drift and is shown.
+What does not add up is a problem and stops the release; what merely differs from last year is drift and is shown.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from danbooru_pipeline.outcomes import REASONS, Reason, Status
 from danbooru_pipeline.store.plan import list_files
 from danbooru_pipeline.years import sfw_ratings
 
-#: Above these shares of all posts a reason is worth a look.
+#: A reason with more than this share of all posts is worth a look.
 MAX_MISSING_SHARE: Final = 0.001
 #: A share that moved by more than this between two years is worth a look, and so is a mean that moved by a tenth.
 MAX_SHARE_MOVE: Final = 0.02
@@ -26,10 +26,10 @@ MAX_MEAN_MOVE: Final = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Px512Balance:
-    """Rows with an SFW rating, and what became of them. They balance when nothing is unexplained.
+    """Rows with an SFW rating, and whether each is accounted for.
 
     Attributes:
-        explained: SFW rows without a 512px image that have a reason.
+        explained: SFW rows that have a reason in place of a 512px image.
         files: 512px images of the manifest that are in the store.
     """
 
@@ -45,7 +45,7 @@ class Px512Balance:
 
 
 def px512_balance(layout: Layout, year: int) -> Px512Balance:
-    """Count the SFW rows of the posts themselves, not of the manifest, and the files themselves."""
+    """Count SFW rows in the posts, not in the manifest, and the files on disk."""
     sfw = pa.array(sfw_ratings(year))
     posts = pq.read_table(layout.posts(year), columns=["rating"])["rating"]
     sfw_rows = pc.sum(pc.is_in(posts, value_set=sfw)).as_py() or 0
@@ -73,7 +73,7 @@ def _px512_names(layout: Layout, year: int) -> dict[str, set[str]]:
 
 
 def missing_shares(reasons: Mapping[str, int], posts: int) -> dict[str, float]:
-    """Reason -> share of all posts whose file is not there for it; md5_differs, which is there, is left out."""
+    """Reason -> share of all posts without a file for that reason; reasons of files that are there are left out."""
     return {
         name: count / max(posts, 1)
         for name, count in sorted(reasons.items(), key=lambda item: -item[1])
@@ -83,7 +83,7 @@ def missing_shares(reasons: Mapping[str, int], posts: int) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composition:
-    """What a year is made of: shares of its posts by rating and by file type, and its mean number of tags a post."""
+    """The composition of a year: shares of its posts by rating and by file type, and mean tags per post."""
 
     posts: int
     ratings: Mapping[str, float]
@@ -92,7 +92,7 @@ class Composition:
 
 
 def composition(layout: Layout, year: int) -> Composition | None:
-    """What a year is made of; None when its posts are not there."""
+    """The composition of a year; None without its posts."""
     if not layout.posts(year).exists():
         return None
     table = pq.read_table(layout.posts(year), columns=["rating", "file_ext", "tag_string"])
@@ -117,7 +117,7 @@ def _shares(column: pa.ChunkedArray) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One number of two years; `moved` when it is worth a look."""
+    """One number in two years; `moved` if it is worth a look."""
 
     name: str
     before: float
@@ -126,7 +126,7 @@ class Drift:
 
 
 def drift(before: Composition, now: Composition) -> list[Drift]:
-    """The numbers of two years beside each other, the largest moves first."""
+    """The numbers of two years side by side, the largest moves first."""
     found = [
         _share_drift(f"{what} {name}", then.get(name, 0.0), today.get(name, 0.0))
         for what, then, today in (("rating", before.ratings, now.ratings), ("type", before.types, now.types))

@@ -1,6 +1,6 @@
-"""Posts, ledger and files of one bucket, held against each other: manifest rows where they agree, problems where not.
+"""Reconciles posts, ledger and files of one bucket: manifest rows where they agree, problems where they do not.
 
-Pure. The rule of the house is kept here: every post has one ledger row that says what became of its file, and a row
+Pure. Here the promise of a release is kept: every post has one ledger row that says what became of its file, and a row
 that says ``ok`` has its file on disk. A problem is one line, ``"<id>: <what is wrong>"``.
 """
 
@@ -10,71 +10,24 @@ from dataclasses import dataclass
 from danbooru_pipeline.layout import bucket_of, original_path, px512_path
 from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.posts import Post
+from danbooru_pipeline.release.manifest.row import ManifestRow
+from danbooru_pipeline.store.columns import ABSENT, ORIGINAL_FACTS, PX512_FACTS
 from danbooru_pipeline.store.ledger import LedgerRow
 from danbooru_pipeline.store.plan import reason_without_request
 from danbooru_pipeline.years import sfw_ratings
 
-#: Reasons that follow from the metadata alone. A row that has one must agree with the post, in both directions.
+#: Reasons that follow from the metadata alone: the row has one exactly when the post says so.
 _FROM_METADATA = frozenset({Reason.BANNED, Reason.RESTRICTED, Reason.BAD_ROW, Reason.EXPUNGED})
 
-#: 512px outcomes that the manifest derives itself; in a ledger row that should have an image they are out of date.
+#: 512px outcomes that the manifest derives itself; in the ledger row of an SFW post they are out of date.
 _DERIVED = frozenset({Reason.RATING, Reason.NO_ORIGINAL})
-
-#: Facts of the original that are passed on as they are.
-_FACTS = ("alpha", "color_space", "has_profile", "orientation", "optimized", "optimized_by", "kept")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ManifestRow:
-    """What became of one post's files in one release. Facts of a file are None when the release does not hold it.
-
-    Attributes:
-        source_md5: MD5 that the metadata announce.
-        fetched_md5, source_size: of the bytes that the source sent, before optimisation.
-        path, px512_path: relative to the release.
-    """
-
-    id: int
-    bucket: str
-    rating: str | None
-    status: str
-    reason: str | None = None
-    path: str | None = None
-    size: int | None = None
-    sha256: str | None = None
-    source_md5: str | None = None
-    source_size: int | None = None
-    source_md5_matches: bool | None = None
-    fetched_md5: str | None = None
-    file_type: str | None = None
-    width: int | None = None
-    height: int | None = None
-    pages: int | None = None
-    flags: tuple[str, ...] = ()
-    alpha: bool | None = None
-    color_space: str | None = None
-    has_profile: bool | None = None
-    orientation: int | None = None
-    optimized: bool | None = None
-    optimized_by: str | None = None
-    kept: str | None = None
-    px512_status: str
-    px512_reason: str | None = None
-    px512_path: str | None = None
-    px512_size: int | None = None
-    px512_sha256: str | None = None
-    px512_background: str | None = None
-    px512_flags: tuple[str, ...] = ()
-    first_release: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Px512:
-    """Outcome of a post's 512px image."""
+    """Outcome of a post's 512px image in a release: there, or why not."""
 
     reason: Reason | None
-    size: int | None = None
-    sha256: str | None = None
 
 
 def reconcile_bucket(
@@ -86,11 +39,11 @@ def reconcile_bucket(
     year: int,
     px512_settings: str,
 ) -> tuple[list[ManifestRow], list[str]]:
-    """Hold a bucket's posts, ledger and files against each other. Returns rows and problems, each by id.
+    """Reconcile a bucket's posts, ledger and files. Returns rows and problems, each by id.
 
     Args:
         posts: the bucket's posts of the release.
-        ledger: rows by id; those of posts that are gone, or of later releases, are passed over.
+        ledger: rows by id; those of expunged posts, or of later releases, are skipped.
         original_files: name -> size in bytes of the bucket's originals.
         px512_files: the same of its 512px images.
         year: of the release.
@@ -130,9 +83,9 @@ def _row_problem(post: Post, row: LedgerRow | None, files: Mapping[str, int]) ->
     if row.reason is Reason.EXCLUDED_TAG and expected is None:
         return None  # the operator's choice, not a fact of the post
     if expected is not row.reason and (expected is not None or row.reason in _FROM_METADATA):
-        return f"the ledger says {row.reason or 'ok'}, the metadata say {expected or 'that it has a file'}"
+        return f"the ledger says {row.reason or 'ok'}, the metadata says {expected or 'that it has a file'}"
     if expected is not None:
-        return None  # the row may still speak of an earlier file, so that it can come back
+        return None  # the row may still describe an earlier file, so that it can be restored
     if row.md5 != post.md5 or row.ext != post.ext:
         return f"the ledger is about {row.md5}.{row.ext}, the metadata about {post.md5}.{post.ext}"
     return _original_problem(post, row, files) if row.status is Status.OK else None
@@ -152,7 +105,7 @@ def _original_problem(post: Post, row: LedgerRow, files: Mapping[str, int]) -> s
 def _px512_of(
     post: Post, row: LedgerRow, files: Mapping[str, int], *, sfw: tuple[str, ...], settings: str
 ) -> _Px512 | str:
-    """The outcome of a post's 512px image, or what is wrong with it."""
+    """The outcome of a post's 512px image, or its problem."""
     if post.rating not in sfw:
         return _Px512(Reason.RATING)
     if row.status is not Status.OK:
@@ -160,7 +113,7 @@ def _px512_of(
     problem = _px512_problem(row, files.get(f"{post.id}.jpg"), settings)
     if problem is not None:
         return problem
-    return _Px512(row.px512_reason) if row.px512_reason else _Px512(None, row.px512_size, row.px512_sha256)
+    return _Px512(row.px512_reason)
 
 
 def _px512_problem(row: LedgerRow, size: int | None, settings: str) -> str | None:
@@ -178,7 +131,10 @@ def _px512_problem(row: LedgerRow, size: int | None, settings: str) -> str | Non
 
 
 def _manifest_row(post: Post, row: LedgerRow, px512: _Px512, *, year: int) -> ManifestRow:
+    """The row of a release; facts of a file that it does not hold are left out, whatever the store knows of it."""
     held = row.status is Status.OK and post.ext is not None
+    names = (*(ORIGINAL_FACTS if held else ()), *(PX512_FACTS if px512.reason is None else ()))
+    facts = {**ABSENT, **{name: getattr(row, name) for name in names}}
     return ManifestRow(
         id=post.id,
         bucket=bucket_of(post.id),
@@ -186,24 +142,11 @@ def _manifest_row(post: Post, row: LedgerRow, px512: _Px512, *, year: int) -> Ma
         status=row.status.value,
         reason=None if row.reason is None else row.reason.value,
         path=original_path(post.id, str(row.held_ext)) if held else None,
-        size=row.size if held else None,
-        sha256=row.sha256 if held else None,
         source_md5=post.md5,
-        source_size=row.source_size if held else None,
         source_md5_matches=row.source_md5_matches if held else None,
-        fetched_md5=row.fetched_md5 if held else None,
-        file_type=row.file_type if held else None,
-        width=row.width if held else None,
-        height=row.height if held else None,
-        pages=row.pages if held else None,
-        flags=row.flags if held else (),
-        **{name: getattr(row, name) if held else None for name in _FACTS},
         px512_status=status_of(px512.reason).value,
         px512_reason=None if px512.reason is None else px512.reason.value,
         px512_path=None if px512.reason else px512_path(post.id),
-        px512_size=px512.size,
-        px512_sha256=px512.sha256,
-        px512_background=row.px512_background if px512.reason is None else None,
-        px512_flags=row.px512_flags if px512.reason is None else (),
         first_release=row.first_release or year,
+        **facts,
     )

@@ -1,7 +1,6 @@
-"""What a manifest adds up to: posts, files, bytes and reasons. Pure; a manifest of any size is added batch by batch."""
+"""The totals of a manifest: posts, files, bytes and reasons. Pure; a manifest of any size is added batch by batch."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -12,12 +11,12 @@ from danbooru_pipeline.outcomes import Status
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestSummary:
-    """The numbers of a manifest. Bytes are of files as shipped; `saved` is what optimisation took off originals.
+    """The totals of a manifest. Bytes are of files as shipped; `saved_bytes` is what optimisation took off originals.
 
     Attributes:
         statuses: status of the original -> posts.
         reasons: ``original`` and ``px512`` -> reason -> posts.
-        digest: SHA-256 over the content of all rows; two manifests with equal rows have it in common.
+        digest: SHA-256 over all rows (see `row.digest_bytes`); manifests with equal rows share it.
     """
 
     posts: int
@@ -34,7 +33,7 @@ class ManifestSummary:
 
 
 class Tally:
-    """Adds up batches of manifest rows."""
+    """Adds up manifest rows, batch by batch."""
 
     def __init__(self) -> None:
         self._last_id = 0
@@ -56,7 +55,7 @@ class Tally:
             self._bytes[name] += pc.sum(column).as_py() or 0
 
     def summary(self, digest: str = "") -> ManifestSummary:
-        """The numbers so far."""
+        """The totals so far."""
         status = self._counts["status"]
         return ManifestSummary(
             posts=status.total(),
@@ -75,11 +74,3 @@ class Tally:
 
 def _plain(counter: Counter[str]) -> dict[str, int]:
     return {name: counter[name] for name in sorted(name for name in counter if name is not None)}
-
-
-def summary(batches: Iterable[pa.Table], *, digest: str = "") -> ManifestSummary:
-    """The numbers of manifest rows."""
-    tally = Tally()
-    for table in batches:
-        tally.add(table)
-    return tally.summary(digest)

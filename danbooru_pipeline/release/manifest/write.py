@@ -1,6 +1,6 @@
 """The manifest of a release: the frozen ledgers, one row per post, sorted by id. No network, no clock.
 
-It is written only when posts, ledgers and files of all 1000 buckets reconcile; what does not is named, row by row.
+It is written only if posts, ledgers and files of all 1000 buckets reconcile; the error names each row that does not.
 """
 
 import hashlib
@@ -19,57 +19,23 @@ from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, Layout
 from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.posts import read_posts
 from danbooru_pipeline.progress import Progress, silent
-from danbooru_pipeline.release.manifest.reconcile import ManifestRow, reconcile_bucket
+from danbooru_pipeline.release.manifest.reconcile import reconcile_bucket
+from danbooru_pipeline.release.manifest.row import (
+    MANIFEST_DICTIONARY,
+    MANIFEST_SCHEMA,
+    ManifestRow,
+    digest_bytes,
+    manifest_table,
+)
 from danbooru_pipeline.release.manifest.summary import ManifestSummary, Tally
 from danbooru_pipeline.store.ledger import read_ledger
 from danbooru_pipeline.store.plan import list_files
 
-MANIFEST_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.int64(), nullable=False),
-        pa.field("bucket", pa.string(), nullable=False),
-        ("rating", pa.string()),
-        pa.field("status", pa.string(), nullable=False),
-        ("reason", pa.string()),
-        ("path", pa.string()),
-        ("size", pa.int64()),
-        ("sha256", pa.string()),
-        ("source_md5", pa.string()),
-        ("source_size", pa.int64()),
-        ("source_md5_matches", pa.bool_()),
-        ("fetched_md5", pa.string()),
-        ("file_type", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("pages", pa.int32()),
-        ("flags", pa.list_(pa.string())),
-        ("alpha", pa.bool_()),
-        ("color_space", pa.string()),
-        ("has_profile", pa.bool_()),
-        ("orientation", pa.int8()),
-        ("optimized", pa.bool_()),
-        ("optimized_by", pa.string()),
-        ("kept", pa.string()),
-        pa.field("px512_status", pa.string(), nullable=False),
-        ("px512_reason", pa.string()),
-        ("px512_path", pa.string()),
-        ("px512_size", pa.int64()),
-        ("px512_sha256", pa.string()),
-        ("px512_background", pa.string()),
-        ("px512_flags", pa.list_(pa.string())),
-        pa.field("first_release", pa.int16(), nullable=False),
-    ],
-    metadata={"danbooru_pipeline.schema": "1"},
-)
-
-#: Columns with few values.
-MANIFEST_DICTIONARY = ("bucket", "rating", "status", "reason", "file_type", "px512_status", "px512_reason")
-
-#: Columns that the posts have too; they must agree.
+#: Columns that the posts have too; both must agree.
 SHARED_COLUMNS = ("id", "source_md5", "rating")
 POSTS_COLUMNS = ("id", "md5", "rating")
 
-#: More pending posts than this are an outage, not a release: as many, or this share of all posts if that is more.
+#: More pending posts than this are an outage, not a release: this many, or this share of all posts if that is more.
 PENDING_POSTS = 20
 PENDING_SHARE = 0.1
 
@@ -95,12 +61,12 @@ def write_manifest(layout: Layout, year: int, *, px512_settings: str, progress: 
             rows, wrong = _reconcile(layout, year, bucket, px512_settings=px512_settings)
             problems += wrong
             if rows:
-                digest.update(msgspec.json.encode(rows))
+                digest.update(digest_bytes(rows))
                 table = manifest_table(rows)
                 tally.add(table)
                 by_range.add(table)
             progress("buckets", done + 1, BUCKET_COUNT)
-        # A stale slice of a bucket would agree with its ledger, and not with the posts that are released.
+        # A stale slice of a bucket agrees with its ledger, but not with the posts that are released.
         problems = problems or list(_against_posts(layout.posts(year), (table for _, table in by_range.groups())))
         summary = tally.summary(digest.hexdigest())
         _refuse(layout, year, problems, summary)
@@ -119,21 +85,14 @@ def _reconcile(layout: Layout, year: int, bucket: str, *, px512_settings: str) -
     )
 
 
-def manifest_table(rows: Iterable[ManifestRow]) -> pa.Table:
-    """Rows as an Arrow table of `MANIFEST_SCHEMA`."""
-    held = list(rows)
-    columns = [pa.array([getattr(row, f.name) for row in held], f.type) for f in MANIFEST_SCHEMA]
-    return pa.Table.from_arrays(columns, schema=MANIFEST_SCHEMA)
-
-
 def post_keys(path: Path) -> Iterator[pa.Table]:
-    """What posts and manifest have in common, as the posts have it, under the names of the manifest."""
+    """The columns that posts and manifest share, read from posts, under the names of the manifest."""
     for table in read_batches(path, columns=POSTS_COLUMNS):
         yield pa.Table.from_arrays([table[name].cast(_plain(name)) for name in POSTS_COLUMNS], list(SHARED_COLUMNS))
 
 
 def manifest_keys(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same, as the manifest has it."""
+    """The columns that posts and manifest share, from rows of the manifest."""
     for table in tables:
         yield pa.Table.from_arrays([table[name].cast(_plain(name)) for name in SHARED_COLUMNS], list(SHARED_COLUMNS))
 
@@ -154,7 +113,7 @@ def _against_posts(posts: Path, manifest: Iterable[pa.Table]) -> Iterator[str]:
 
 
 def _refuse(layout: Layout, year: int, problems: Sequence[str], summary: ManifestSummary) -> None:
-    """Stop when there is something that must not be released."""
+    """Refuse rows that do not reconcile, and an outage."""
     report = layout.unreconciled(year)
     if problems:
         ordered = sorted(problems, key=lambda line: int(line.partition(":")[0]))
@@ -175,17 +134,17 @@ def _refuse(layout: Layout, year: int, problems: Sequence[str], summary: Manifes
 
 
 def write_manifest_table(path: Path, tables: Iterable[pa.Table], summary: ManifestSummary) -> None:
-    """Write rows sorted by id. The summary travels in the file, so that nobody takes it for another manifest's."""
+    """Write rows sorted by id. The summary is in the file, so it cannot be mistaken for another manifest's."""
     metadata = {**MANIFEST_SCHEMA.metadata, _SUMMARY_KEY: msgspec.json.encode(summary)}
     schema = MANIFEST_SCHEMA.with_metadata(metadata)
     write_parquet(path, rechunk(tables, ROW_GROUP_ROWS), schema=schema, dictionary=MANIFEST_DICTIONARY)
 
 
 def read_summary(layout: Layout, year: int) -> ManifestSummary:
-    """The numbers of a manifest that was written.
+    """The totals of a manifest on disk.
 
     Raises:
-        ReleaseError: there is none, or it is damaged.
+        ReleaseError: it is missing or damaged.
     """
     path = layout.manifest(year)
     try:

@@ -1,9 +1,8 @@
 """Tables, lines and reports without some posts: the same bytes as if the source had never had them."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -16,9 +15,9 @@ from danbooru_pipeline.io.parquet import read_batches, rechunk, write_parquet
 from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.posts import POST_SCHEMA, conform
 from danbooru_pipeline.release.checksums import bucket_number
-from danbooru_pipeline.release.manifest.reconcile import ManifestRow
+from danbooru_pipeline.release.manifest.row import MANIFEST_SCHEMA, digest_bytes, row_from
 from danbooru_pipeline.release.manifest.summary import ManifestSummary, Tally
-from danbooru_pipeline.release.manifest.write import MANIFEST_SCHEMA, write_manifest_table
+from danbooru_pipeline.release.manifest.write import write_manifest_table
 
 _ROWS = 50_000
 
@@ -94,15 +93,10 @@ def write_manifest_without(files: Iterable[Path], target: Path, ids: Collection[
             by_bucket.add(rows)
             tables.append(rows)
         for _, table in by_bucket.groups():
-            digest.update(msgspec.json.encode(list(map(_manifest_row, table.to_pylist()))))
+            digest.update(digest_bytes(map(row_from, table.to_pylist())))
     summary = tally.summary(digest.hexdigest())
     write_manifest_table(target, tables, summary)
     return summary
-
-
-def _manifest_row(row: Mapping[str, Any]) -> ManifestRow:
-    lists = {name: tuple(row[name] or ()) for name in ("flags", "px512_flags")}
-    return ManifestRow(**{**row, **lists})
 
 
 def lines_without(path: Path, target: Path, ids: Collection[int], *, about_posts: bool) -> bool:

@@ -39,7 +39,7 @@ from danbooru_pipeline.release.checksums import (
     sums_lines,
     tree_files,
 )
-from danbooru_pipeline.release.manifest.write import MANIFEST_DICTIONARY, MANIFEST_SCHEMA
+from danbooru_pipeline.release.manifest.row import MANIFEST_DICTIONARY, MANIFEST_SCHEMA
 from danbooru_pipeline.release.tree.archive import TarEntry, text_segments, write_tar_xz, write_xz
 from danbooru_pipeline.release.tree.content import Content
 from danbooru_pipeline.release.tree.jsonl import write_posts_jsonl

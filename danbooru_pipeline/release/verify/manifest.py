@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from danbooru_pipeline.io.parquet import TagCounter, read_batches
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, STORED_EXTENSIONS, bucket_of, px512_path, release_name
 from danbooru_pipeline.outcomes import Reason, Status, status_of
+from danbooru_pipeline.release.manifest.row import MANIFEST_SCHEMA
 from danbooru_pipeline.release.manifest.summary import ManifestSummary
-from danbooru_pipeline.release.manifest.write import MANIFEST_SCHEMA
 from danbooru_pipeline.release.release_json import RELEASE_JSON, Release, instant_text
 from danbooru_pipeline.release.verify.checksums import READ_ERRORS, is_plain_file, is_safe
 from danbooru_pipeline.release.verify.findings import Findings, Kind

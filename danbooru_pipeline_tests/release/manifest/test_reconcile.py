@@ -36,7 +36,7 @@ def reconcile(
     px512: dict[str, int] | None = None,
     year: int = 2021,
 ) -> tuple[list[ManifestRow], list[str]]:
-    """Reconcile with the files that `ROW` speaks of, unless others are given."""
+    """Reconcile with the files that `ROW` describes, unless others are given."""
     return reconcile_bucket(
         posts,
         {row.id: row for row in ledger},
@@ -101,7 +101,7 @@ def test_512px_failure_keeps_its_reason() -> None:
         ([], [ROW], "has a ledger row (ok) but no post"),
         ([replace(POST, md5="d" * 32)], [ROW], "the metadata about dddd"),
         ([replace(POST, ext="jpg")], [ROW], "the metadata about aaaa"),
-        ([replace(POST, is_banned=True)], [ROW], "the ledger says ok, the metadata say banned"),
+        ([replace(POST, is_banned=True)], [ROW], "the ledger says ok, the metadata says banned"),
         ([POST], [replace(ROW, reason=Reason.BANNED)], "the ledger says banned"),
         ([POST], [replace(ROW, reason=Reason.EXPUNGED)], "the ledger says expunged"),
         ([POST], [replace(ROW, size=11)], "has 10 bytes, the ledger says 11"),

@@ -34,7 +34,7 @@ def test_rebuild_has_the_same_digest_and_the_same_bytes(yard: Yard) -> None:
 
 
 def test_refusal_names_rows_and_leaves_the_old_manifest(yard: Yard) -> None:
-    """Every row that does not reconcile is in the report; the report goes away when all is well again."""
+    """Every row that does not reconcile is in the report; the report is removed once everything reconciles."""
     yard.manifest()
     before = yard.layout.manifest(2021).read_bytes()
     files = [yard.layout.original(id_, "jpg") for id_ in (10003, 1002)]

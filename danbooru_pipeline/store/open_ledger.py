@@ -1,0 +1,100 @@
+"""The ledger of a bucket in flight: rows in memory, each journalled at once, the whole written every ten seconds.
+
+Order on disk, so a crash at any point never leaves a row that describes a missing file: the file under its final name
+first, its row after. A file without a row is adopted by the next build (see `adoption`).
+"""
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from danbooru_pipeline.errors import SourceError, StoreError, is_disk_full
+from danbooru_pipeline.io.atomic import fsync_folder
+from danbooru_pipeline.io.locks import exclusive
+from danbooru_pipeline.layout import STORED_EXTENSIONS, Layout
+from danbooru_pipeline.outcomes import Status
+from danbooru_pipeline.store.journal import Journal
+from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, write_ledger
+
+#: Time between two writes of the ledger: the rows since the last one are checked against their files after a crash.
+CHECKPOINT_SECONDS: Final = 10.0
+
+
+@contextlib.contextmanager
+def open_ledger(layout: Layout, bucket: str) -> Iterator["OpenLedger"]:
+    """Hold a bucket's lock and its ledger for the length of a block. Runs of two years may meet in one bucket.
+
+    The block writes the ledger when it is done. When the source or the disk gives out, what was learned until then is
+    written here.
+    """
+    with exclusive(layout.bucket_lock(bucket)):
+        ledger = OpenLedger(layout, bucket)
+        try:
+            yield ledger
+        except (SourceError, StoreError):
+            with contextlib.suppress(OSError):  # a full disk may not take even this
+                ledger.write()
+            raise
+        finally:
+            ledger.close()
+
+
+class OpenLedger:
+    """The rows of one bucket, for the thread that holds its lock.
+
+    Attributes:
+        known: rows by id, as earlier builds left them; never changed, so other threads may read it.
+        rows: rows by id, as they are now.
+    """
+
+    def __init__(self, layout: Layout, bucket: str) -> None:
+        self._layout, self._bucket = layout, bucket
+        self._journal = Journal(layout.ledger_journal(bucket))
+        self._written = read_ledger(layout.ledger(bucket))
+        self._written_at = time.monotonic()
+        self.known = self._written | {row.id: row for row in self._journal.read() if _row_matches_file(layout, row)}
+        self.rows = dict(self.known)
+
+    def settle(self, rows: Iterable[LedgerRow]) -> None:
+        """Take rows that follow from the metadata. They are not journalled: after a crash they follow again."""
+        self.rows |= {row.id: row for row in rows}
+
+    def record(self, row: LedgerRow) -> None:
+        """Take the row of a file that was worked on."""
+        self.rows[row.id] = row
+        try:
+            self._journal.add(row)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            # After a crash the file is adopted without its row, by a hash.
+        if time.monotonic() - self._written_at > CHECKPOINT_SECONDS:
+            self.write()
+            self._written_at = time.monotonic()
+
+    def write(self) -> None:
+        """Write the ledger if a row changed; the journal starts anew."""
+        if self.rows != self._written:
+            folder = self._layout.original_bucket(self._bucket)
+            if folder.is_dir():
+                fsync_folder(folder)  # names first: no row may outlive the file that it describes
+            write_ledger(self._layout.ledger(self._bucket), self.rows.values())
+            self._written = dict(self.rows)
+        self._journal.clear()
+
+    def close(self) -> None:
+        """Close the journal; its rows stay for the next build unless they were written."""
+        self._journal.close()
+
+
+def _row_matches_file(layout: Layout, row: LedgerRow) -> bool:
+    """Whether a row that a killed build left describes the very file that is there."""
+    if row.status is not Status.OK or row.held_ext not in STORED_EXTENSIONS:
+        return row.status is not Status.OK
+    try:
+        with layout.original(row.id, row.held_ext).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == row.sha256
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,123 @@
+"""Plans from what is on disk: one bucket, or all buckets of a year. Touches nothing.
+
+A build plans its year once, after the sweep, and hands the `YearPlan` on: to the check of free space, to the choice of
+buckets for a retry, and to the count of what other buckets have left. A new sweep makes a plan stale, and work on a
+bucket that bucket's part of it.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from danbooru_pipeline.layout import BUCKETS, Layout
+from danbooru_pipeline.outcomes import Status
+from danbooru_pipeline.posts import Fetch, Post, read_posts
+from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
+from danbooru_pipeline.store.plan import BucketPlan, list_files, plan_bucket
+
+
+def read_bucket_posts(layout: Layout, bucket: str, year: int) -> list[Post]:
+    """The posts of a bucket with what was learned since the sweep; empty when the split made no file for it."""
+    return read_posts(layout.posts_bucket(year, bucket), refreshed=layout.refreshed(year, bucket))
+
+
+def plan_stored_bucket(
+    layout: Layout, bucket: str, year: int, *, ledger: Mapping[int, LedgerRow], exclude_tags: frozenset[str]
+) -> BucketPlan:
+    """What a build has to do in a bucket, given its ledger's rows by id."""
+    return plan_bucket(
+        read_bucket_posts(layout, bucket, year),
+        ledger,
+        list_files(layout.original_bucket(bucket)),
+        exclude_tags=exclude_tags,
+        release=year,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketCounts:
+    """What a bucket has to do, counted.
+
+    Attributes:
+        posts: of the release in this bucket.
+        rows: that its ledger will have, including those of expunged and later posts.
+        fetch: files to fetch.
+        fetch_bytes: of those with a size in the metadata.
+        unsized: how many of them have none.
+        pending: how many of them an earlier build left pending.
+        settle: rows to write without a request.
+        statuses: posts by the status of their original; those that no build reached are left out.
+        reasons: the same posts by reason.
+    """
+
+    bucket: str
+    posts: int
+    rows: int
+    fetch: int
+    fetch_bytes: int
+    unsized: int
+    pending: int
+    settle: int
+    statuses: Mapping[str, int]
+    reasons: Mapping[str, int]
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a build would write anything."""
+        return bool(self.fetch or self.settle)
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether there is work that no build has tried: anything but files left pending."""
+        return self.fetch > self.pending or self.settle > 0
+
+
+@dataclass(frozen=True, slots=True)
+class YearPlan:
+    """What a build of a year has to do in each of the 1000 buckets."""
+
+    year: int
+    buckets: tuple[BucketCounts, ...]
+
+    @property
+    def fetch_bytes(self) -> int:
+        """Bytes of all files to fetch, as far as the metadata has their sizes."""
+        return sum(each.fetch_bytes for each in self.buckets)
+
+    def without(self, chosen: Collection[str]) -> "YearPlan":
+        """The plan of the other buckets."""
+        others = set(BUCKETS) - set(chosen)
+        return YearPlan(self.year, tuple(each for each in self.buckets if each.bucket in others))
+
+
+def plan_year(layout: Layout, year: int, *, exclude_tags: frozenset[str]) -> YearPlan:
+    """Plan all buckets of a year: reads its posts, all ledgers and the names of all originals."""
+    return YearPlan(year, tuple(_count_bucket(layout, bucket, year, exclude_tags) for bucket in BUCKETS))
+
+
+def _count_bucket(layout: Layout, bucket: str, year: int, exclude_tags: frozenset[str]) -> BucketCounts:
+    ledger = read_ledger(layout.ledger(bucket))
+    posts = read_bucket_posts(layout, bucket, year)
+    files = list_files(layout.original_bucket(bucket))
+    plan = plan_bucket(posts, ledger, files, exclude_tags=exclude_tags, release=year)
+    ids = {post.id for post in posts}
+    sizes = [fetch.file_size for fetch in plan.fetch if fetch.file_size]
+    waiting = [row for fetch in plan.fetch if (row := ledger.get(fetch.id)) and row.status is Status.PENDING]
+    rows = [*(row for row in plan.keep if row.id in ids), *waiting]
+    return BucketCounts(
+        bucket=bucket,
+        posts=len(posts),
+        rows=len(plan.fetch) + len(plan.keep) + len(plan.settle),
+        fetch=len(plan.fetch),
+        fetch_bytes=sum(sizes),
+        unsized=len(plan.fetch) - len(sizes),
+        pending=sum(_is_pending(ledger.get(fetch.id), fetch) for fetch in plan.fetch),
+        settle=len(plan.settle),
+        statuses=Counter(str(row.status) for row in rows),
+        reasons=Counter(str(row.reason) for row in rows if row.reason is not None),
+    )
+
+
+def _is_pending(row: LedgerRow | None, fetch: Fetch) -> bool:
+    """Whether an earlier build tried to fetch this very file, and left it pending."""
+    return row is not None and row.status is Status.PENDING and (row.md5, row.ext) == (fetch.md5, fetch.ext)
