@@ -1,10 +1,25 @@
-"""For people who have a release: choose posts by their tags, and give them to other tools in the form those expect.
+"""For people who have a release: read it in Python, select posts by their tags, and export them for other tools.
 
 Needs nothing but the release's folder: no settings, no store, no network. A release is only read; what is written goes
 to a new place, and images go there as hard links where that is possible.
 """
 
+from danbooru_pipeline.consume.errors import BadQuery, NoImage, UnknownName
+from danbooru_pipeline.consume.images import ImageKind, ReleaseImage
+from danbooru_pipeline.consume.opened_release import OpenedRelease, open_release
 from danbooru_pipeline.consume.select import Chosen, Selection, select
 from danbooru_pipeline.consume.write import export
 
-__all__ = ["Chosen", "Selection", "export", "select"]
+__all__ = [
+    "BadQuery",
+    "Chosen",
+    "ImageKind",
+    "NoImage",
+    "OpenedRelease",
+    "ReleaseImage",
+    "Selection",
+    "UnknownName",
+    "export",
+    "open_release",
+    "select",
+]

@@ -1,4 +1,4 @@
-"""Images with captions beside them: ``ID.jpg`` and ``ID.txt`` with its tags, as trainers of generators read them."""
+"""Images with captions: ``ID.jpg`` beside ``ID.txt`` with its tags, the form that trainers of image generators read."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from danbooru_pipeline.layout import bucket_of
 
 
 def write(release: Path, target: Path, selection: Selection) -> int:
-    """Write ``BUCKET/ID.ext`` and ``BUCKET/ID.txt``. Returns how many posts there are."""
+    """Write ``BUCKET/ID.ext`` and ``BUCKET/ID.txt``. Returns the number of posts."""
     posts = 0
     target.mkdir()
     for post in select(release, selection, threads=os.cpu_count() or 1):

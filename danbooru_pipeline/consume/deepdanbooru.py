@@ -1,7 +1,7 @@
 """DeepDanbooru's project folder: ``images/ab/MD5.ext`` beside a database of posts, and ``tags.txt``.
 
-Its loader finds a file by the MD5 in the database. The MD5 is that of the file as shipped: the metadata's is of the
-file before optimisation, and two posts may have the same. Only files that it can read (jpg, png) are taken.
+Its loader finds a file by the MD5 in the database. That MD5 is of the file as shipped: the one in the metadata is of
+the file before optimisation, and two posts may share it. Only files that the loader can read (jpg, png) are exported.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from danbooru_pipeline.consume.select import Chosen, Selection, select
 from danbooru_pipeline.io.atomic import link_or_copy
 
-#: Tags of fewer posts than this cannot be learned from; the loader's own default is of this size.
+#: A tag of fewer posts cannot be learned. The loader's own default is of this order.
 MIN_POSTS = 2
 _READABLE = frozenset({"jpg", "jpeg", "png"})
 _SCHEMA = """
@@ -26,7 +26,7 @@ CREATE TABLE posts (
 
 
 def write(release: Path, target: Path, selection: Selection) -> int:
-    """Write the folder. Returns how many posts it holds."""
+    """Write the folder. Returns the number of posts in it."""
     tags: Counter[str] = Counter()
     posts = 0
     target.mkdir()
@@ -57,6 +57,6 @@ def _link(source: Path, images: Path, ext: str) -> str:
         md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     place = images / md5[:2] / f"{md5}.{ext}"
     place.parent.mkdir(parents=True, exist_ok=True)
-    if not place.exists():  # two posts may have the same file
+    if not place.exists():  # two posts may share a file
         link_or_copy(source, place)
     return md5

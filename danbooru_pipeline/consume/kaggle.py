@@ -1,7 +1,7 @@
-"""A Kaggle dataset: a sample of the 512px images in zip files of some buckets, with one table and its descriptor.
+"""A Kaggle dataset: a sample of the 512px images in zip files of 100 buckets each, a table, and its descriptor.
 
-The sample is that of the smallest hashes of ids, so a larger one contains a smaller one, and every year's resembles the
-last one's. The table is one of ids, numbers and tags; it holds no free text.
+The sample has the posts whose ids hash lowest, so a larger sample contains a smaller one, and one year's resembles that
+of the year before. The table has ids, numbers and tags, and no free text.
 """
 
 import csv
@@ -18,15 +18,15 @@ from danbooru_pipeline.consume.select import Chosen, Selection, select
 from danbooru_pipeline.layout import bucket_of
 from danbooru_pipeline.release.release_json import Release, read_release
 
-#: Images of a subset when nothing is said: as many as the first one had.
+#: Images in a sample unless the caller says otherwise: as many as the first subset on Kaggle had.
 IMAGES: Final = 300_000
 BUCKETS_PER_ZIP: Final = 100
 _COLUMNS = ("id", "file_name", "rating", "score", "width", "height", "tags")
-_TIME = (1980, 1, 1, 0, 0, 0)  # zip knows no earlier one, and the same images give the same file
+_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest in zip; a fixed one, so that the same images give the same file
 
 
 def write(release: Path, target: Path, selection: Selection) -> int:
-    """Write the folder that ``kaggle datasets create`` takes. Returns how many images it has."""
+    """Write the folder that ``kaggle datasets create`` uploads. Returns the number of images in it."""
     about = read_release(release)
     wanted = dataclasses.replace(
         selection,
@@ -64,7 +64,7 @@ def _row(post: Chosen) -> tuple[object, ...]:
 
 
 def _descriptor(release: Release, images: int, files: list[str]) -> dict[str, object]:
-    """A Frictionless data package, which Kaggle's form is a subset of."""
+    """A Frictionless data package, of which Kaggle reads a subset."""
     kinds = {"id": "integer", "score": "integer", "width": "integer", "height": "integer"}
     fields = [{"name": name, "type": kinds.get(name, "string")} for name in _COLUMNS]
     return {

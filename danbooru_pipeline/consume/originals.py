@@ -1,7 +1,7 @@
-"""Originals as the site served them: ``BUCKET/ID.EXT``, JPEG XL turned back, and ``MD5SUMS`` that proves each of them.
+"""Originals as the site served them: ``BUCKET/ID.EXT``, JPEG XL turned back into JPG, and ``MD5SUMS`` to prove it.
 
-A file that was optimised shows the same and has other bytes than the source sent: it is linked as it is, and named in
-``optimised.txt`` instead.
+An optimised file has the same pixels as the source's and other bytes. It is linked as it is, and listed in
+``optimised.txt`` instead of ``MD5SUMS``.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from danbooru_pipeline.layout import ARCHIVE_EXTENSION, EXTENSIONS, bucket_of
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """A file of the export: where it is, its MD5, and whether that is the one of the source's bytes."""
+    """A file of the export: its path, its MD5, and whether its bytes are the source's."""
 
     path: str
     md5: str
@@ -28,10 +28,10 @@ class _Written:
 
 
 def write(release: Path, target: Path, selection: Selection) -> int:
-    """Write the export. Returns how many files it has.
+    """Write the export. Returns the number of files in it.
 
     Raises:
-        ReleaseError: a file does not give back the bytes that the source sent.
+        ReleaseError: a JPEG XL does not give back the bytes that the source sent.
     """
     target.mkdir()
     count = 0
@@ -49,7 +49,7 @@ def write(release: Path, target: Path, selection: Selection) -> int:
 
 def _write_one(release: Path, target: Path, post: Chosen) -> _Written:
     if post.file_ext not in EXTENSIONS:
-        raise ReleaseError(f"{post.path}: the posts give {post.file_ext!r} as its extension; verify the release")
+        raise ReleaseError(f"{post.path}: the metadata has the extension {post.file_ext!r} for it; verify the release")
     name = f"{bucket_of(post.id)}/{post.id}.{post.file_ext}"
     (target / name).parent.mkdir(exist_ok=True)
     if post.path.endswith(f".{ARCHIVE_EXTENSION}"):

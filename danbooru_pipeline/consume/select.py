@@ -1,4 +1,4 @@
-"""Choose posts of a release: tags match whole, conditions are all of them met, the result is sorted by id."""
+"""Select posts of a release: tags match whole, every condition must hold, the result is sorted by id."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,12 +16,15 @@ TREES = ("512px", "original")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What posts to choose. A field that is not set asks for nothing.
+    """Which posts to select. A field that is not set does not restrict anything.
 
     Attributes:
-        tree: ``512px`` or ``original``: which file a post must have.
-        all_tags, any_tags, no_tags: tags that must all, at least one, or none be there.
-        sample: that many of them, the same ones each time: those whose id hashes lowest.
+        tree: ``512px`` or ``original``: the file that a post must have.
+        all_tags: a post must have all of these tags,
+        any_tags: at least one of these,
+        no_tags: and none of these.
+        deleted: whether posts that the site has deleted are selected, too.
+        sample: at most this many posts, the same ones each time: those whose ids hash lowest.
     """
 
     tree: str = "512px"
@@ -40,7 +43,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """A post that was chosen, with its file in the tree."""
+    """A selected post, with its file in the tree."""
 
     id: int
     path: str
@@ -68,7 +71,7 @@ _COLUMNS = """
     coalesce(p.tag_string_character, '') AS tag_string_character, coalesce(p.tag_string_meta, '') AS tag_string_meta
 """
 
-#: field -> condition on posts `p` and files `f`; the field's value is the parameter.
+#: Field of `Selection` -> condition on posts `p` and files `f`; the field's value is the parameter.
 _CONDITIONS = {
     "all_tags": "list_has_all(string_split(coalesce(p.tag_string, ''), ' '), ?::VARCHAR[])",
     "any_tags": "list_has_any(string_split(coalesce(p.tag_string, ''), ' '), ?::VARCHAR[])",
@@ -83,15 +86,33 @@ _CONDITIONS = {
 
 
 def select(release: Path, selection: Selection, *, threads: int = 1) -> Iterator[Chosen]:
-    """The posts that a selection chooses.
+    """The posts that a selection matches, sorted by id.
 
     Raises:
-        NotARelease: the folder is none.
-        ReleaseError: its manifest names a path outside of it.
+        NotARelease: the folder is not a release.
+        ReleaseError: its manifest names a path outside the release.
         SettingsError: the selection asks for something that does not exist.
     """
     read_release(release)
     _check(selection)
+    query, parameters = _query(selection)
+    with database(threads=threads) as connection:
+        view(connection, "posts", release, "parquet/posts-*.parquet")
+        view(connection, "files", release, "manifest/files-*.parquet")
+        cursor = connection.execute(query, parameters)
+        names = [column[0] for column in cursor.description or ()]
+        while rows := cursor.fetchmany(10_000):
+            for row in rows:
+                post = Chosen(**dict(zip(names, row, strict=True)))
+                if not is_safe(post.path):
+                    raise ReleaseError(
+                        f"the manifest of {release} names {post.path!r}, which is outside the release; verify it first"
+                    )
+                yield post
+
+
+def _query(selection: Selection) -> tuple[str, list[Any]]:
+    """The SQL of a selection, and its parameters in order."""
     wanted = [(sql, getattr(selection, name)) for name, sql in _CONDITIONS.items()]
     wanted = [(sql, value) for sql, value in wanted if value is not None and value != ()]
     prefix = "px512_" if selection.tree == "512px" else ""
@@ -102,20 +123,8 @@ def select(release: Path, selection: Selection, *, threads: int = 1) -> Iterator
     query = f"SELECT {columns} FROM posts p JOIN files f ON p.id = f.id WHERE {' AND '.join(clauses)}"
     if selection.sample is not None:
         query = f"SELECT * FROM ({query}) ORDER BY md5(id::VARCHAR), id LIMIT {int(selection.sample)}"
-    with database(threads=threads) as connection:
-        view(connection, "posts", release, "parquet/posts-*.parquet")
-        view(connection, "files", release, "manifest/files-*.parquet")
-        parameters = [list(value) if isinstance(value, tuple) else value for _, value in wanted]
-        cursor = connection.execute(f"SELECT * FROM ({query}) ORDER BY id", parameters)
-        names = [column[0] for column in cursor.description or ()]
-        while rows := cursor.fetchmany(10_000):
-            for row in rows:
-                post = Chosen(**dict(zip(names, row, strict=True)))
-                if not is_safe(post.path):
-                    raise ReleaseError(
-                        f"the manifest of {release} names {post.path!r}, which is outside; verify it first"
-                    )
-                yield post
+    parameters = [list(value) if isinstance(value, tuple) else value for _, value in wanted]
+    return f"SELECT * FROM ({query}) ORDER BY id", parameters
 
 
 def _check(selection: Selection) -> None:

@@ -1,6 +1,6 @@
-"""SQLite: posts, tags and which post has which, indexed both ways; pools and notes when the release has them.
+"""SQLite: posts, tags and which post has which tag, indexed both ways; pools and notes when the release has them.
 
-The table and column names are those of the metadata, so that whoever knows the site knows the database.
+Tables and columns are named as in the metadata, so whoever knows the site knows the database.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ _SIDE = {
 
 
 def write(release: Path, target: Path, selection: Selection) -> int:
-    """Write the database. Returns how many posts it holds."""
+    """Write the database. Returns the number of posts in it."""
     tags = _Tags()
     posts = 0
     with contextlib.closing(sqlite3.connect(target)) as database:
@@ -72,14 +72,14 @@ def _row(post: Chosen) -> tuple[Any, ...]:
 
 
 class _Tags:
-    """Numbers for tags, given when they are first seen."""
+    """Assigns numbers to tags in the order in which they are first seen."""
 
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
         self._categories: dict[str, int] = {}
 
     def of(self, post: Chosen) -> Iterator[int]:
-        """The tags of a post."""
+        """Numbers of a post's tags."""
         for category, number in CATEGORIES.items():
             for name in getattr(post, f"tag_string_{category}").split():
                 self._categories.setdefault(name, number)
@@ -87,7 +87,7 @@ class _Tags:
             yield self._ids.setdefault(name, len(self._ids) + 1)
 
     def rows(self) -> Iterator[tuple[int, str, int]]:
-        """All of them."""
+        """Id, name and category of all tags so far."""
         return ((id_, name, self._categories.get(name, 0)) for name, id_ in self._ids.items())
 
 

@@ -1,4 +1,4 @@
-"""WebDataset shards of a selection: one tar a bucket with ``ID.jpg`` (or what it is) and ``ID.json``."""
+"""WebDataset shards of a selection: one tar per bucket with ``ID.jpg`` (or its own extension) and ``ID.json``."""
 
 import itertools
 import os
@@ -14,7 +14,7 @@ _CATEGORIES = ("general", "artist", "copyright", "character", "meta")
 
 
 def write(release: Path, target: Path, selection: Selection) -> int:
-    """Write the shards. Returns how many posts they hold."""
+    """Write the shards. Returns the number of posts in them."""
     mtime = int(cutoff(read_release(release).year).timestamp())
     posts = sorted(
         select(release, selection, threads=os.cpu_count() or 1), key=lambda post: (bucket_of(post.id), post.id)

@@ -1,4 +1,4 @@
-"""Exports: a selection of posts in the form that a tool expects, in a new place that appears when it is whole."""
+"""Exports: a selection of posts in the form that a tool reads, at a new path that appears once it is complete."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ from danbooru_pipeline.consume.select import Selection
 from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.io.atomic import commit_part, part_path, remove_part
 
-#: Writes an export of a release to a path that is not there yet. Returns how many posts it holds.
+#: Writes an export of a release to a path that does not exist yet. Returns the number of posts in it.
 Export = Callable[[Path, Path, Selection], int]
 
 EXPORTS: dict[str, Export] = {
@@ -22,15 +22,15 @@ EXPORTS: dict[str, Export] = {
 
 
 def export(form: str, release: Path, target: Path, selection: Selection) -> int:
-    """Write an export. Returns how many posts it holds.
+    """Write an export. Returns the number of posts in it.
 
     Raises:
-        SettingsError: the target is there already, or there is no such form.
+        SettingsError: the target exists, or there is no such form.
     """
     if form not in EXPORTS:
         raise SettingsError(f"there is no export {form!r}; use one of {', '.join(EXPORTS)}")
     if target.exists():
-        raise SettingsError(f"{target} is there already; give a name that is not")
+        raise SettingsError(f"{target} already exists; give a new path")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = part_path(target)
     try:

@@ -134,11 +134,9 @@ def write_changes(
                     removed.add(old_path)
             yield table
 
-    with database(threads=threads, spill=folder) as connection:
-        _views(connection, old_folder, folder, taken_down)
-        rows = noted(tables(connection, _query(connection), CHANGES_SCHEMA))
-        dictionary = ("kind", "old_rating", "new_rating")
-        write_parquet(folder / changes_path(label, "parquet"), rows, schema=CHANGES_SCHEMA, dictionary=dictionary)
+    rows = changed_rows(old_folder, folder, taken_down=taken_down, threads=threads, spill=folder)
+    dictionary = ("kind", "old_rating", "new_rating")
+    write_parquet(folder / changes_path(label, "parquet"), noted(rows), schema=CHANGES_SCHEMA, dictionary=dictionary)
     report = render("changes.md", release=release, old=old, label=label, counts=counts, kinds=list(Change))
     write_atomic(folder / changes_path(label, "md"), report)
     papers = _paper_changes(folder, old_folder, labels, threads=threads)
@@ -146,6 +144,23 @@ def write_changes(
         with atomic_file(folder / changes_path(label, kind)) as file:
             file.writelines(f"{path}\n".encode() for path in sorted(paths))
     return Changes(old=old, counts=dict(counts))
+
+
+def changed_rows(
+    old: Path, new: Path, *, taken_down: Collection[int], threads: int, spill: Path | None = None
+) -> Iterator[pa.Table]:
+    """What changed from one release to another, in tables of `CHANGES_SCHEMA` sorted by id, kind and path.
+
+    Args:
+        old: folder of a release.
+        new: folder of another one; only their tables ``posts`` and ``files`` are read.
+        taken_down: ids of posts of which nothing may be said.
+        threads: for joining.
+        spill: folder for what does not fit in memory; the system's temporary one by default.
+    """
+    with database(threads=threads, spill=spill) as connection:
+        _views(connection, old, new, taken_down)
+        yield from tables(connection, _query(connection), CHANGES_SCHEMA)
 
 
 def _views(connection: duckdb.DuckDBPyConnection, old: Path, new: Path, taken_down: Collection[int]) -> None:

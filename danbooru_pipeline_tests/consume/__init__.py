@@ -1,1 +1,1 @@
-"""Tests of selections and exports."""
+"""Tests of the Python API, selections and exports."""

@@ -18,7 +18,7 @@ from danbooru_pipeline_tests.support.trees import contents
 
 
 def test_sqlite_answers_by_tag_and_by_post(releases: Layout, tmp_path: Path) -> None:
-    """Posts of a tag and tags of a post are what the metadata say."""
+    """Posts of a tag and tags of a post are what the metadata says."""
     target = tmp_path / "d.sqlite"
     count = export("sqlite", releases.current, target, Selection())
     with contextlib.closing(sqlite3.connect(target)) as db:
@@ -36,7 +36,7 @@ def test_sqlite_answers_by_tag_and_by_post(releases: Layout, tmp_path: Path) -> 
 
 
 def test_deepdanbooru_finds_every_image_by_its_md5(releases: Layout, tmp_path: Path) -> None:
-    """As its loader does: ``images/`` + two digits + MD5 + extension, and each file has that MD5."""
+    """The loader's path, ``images/`` + two digits + MD5 + extension, leads to a file of that MD5."""
     target = tmp_path / "project"
     count = export("deepdanbooru", releases.current, target, Selection())
     with contextlib.closing(sqlite3.connect(target / "danbooru.sqlite")) as db:
@@ -51,7 +51,7 @@ def test_deepdanbooru_finds_every_image_by_its_md5(releases: Layout, tmp_path: P
 
 
 def test_webdataset_index_finds_every_image(releases: Layout, tmp_path: Path) -> None:
-    """The offset and size of the index cut the image's own bytes out of its shard."""
+    """Offset and size in the index give the image's own bytes in its shard."""
     export("webdataset", releases.current, tmp_path / "out", Selection())
     for index in (tmp_path / "out").glob("wds-index/*.json"):
         about = json.loads(index.read_bytes())
@@ -66,7 +66,7 @@ def test_webdataset_index_finds_every_image(releases: Layout, tmp_path: Path) ->
 
 
 def test_kaggle_subset_is_the_same_each_time(releases: Layout, tmp_path: Path) -> None:
-    """The same release gives the same bytes; table, zips and descriptor name the same SFW images."""
+    """The same release gives the same bytes; table, zips and descriptor list the same SFW images."""
     for name in "ab":
         assert export("kaggle", releases.current, tmp_path / name, Selection(sample=12)) == 12
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
@@ -81,18 +81,18 @@ def test_kaggle_subset_is_the_same_each_time(releases: Layout, tmp_path: Path) -
     }
 
 
-def test_captions_lie_beside_images(releases: Layout, tmp_path: Path) -> None:
-    """Every image has a text of its tags."""
+def test_captions_are_beside_their_images(releases: Layout, tmp_path: Path) -> None:
+    """Every image has a text file with its tags."""
     count = export("captions", releases.current, tmp_path / "c", Selection(all_tags=("solo",)))
     images = list((tmp_path / "c").glob("*/*.jpg"))
     assert len(images) == count > 0
     assert all("solo" in image.with_suffix(".txt").read_text().strip().split(", ") for image in images)
 
 
-def test_nothing_is_written_over(releases: Layout, tmp_path: Path) -> None:
-    """A target that is there is refused, and an export that fails leaves nothing."""
+def test_nothing_is_overwritten(releases: Layout, tmp_path: Path) -> None:
+    """A target that exists is refused, and an export that fails leaves nothing behind."""
     (tmp_path / "x").write_text("mine")
-    with pytest.raises(SettingsError, match="is there already"):
+    with pytest.raises(SettingsError, match="already exists"):
         export("sqlite", releases.current, tmp_path / "x", Selection())
     with pytest.raises(SettingsError, match="--rating"):
         export("captions", releases.current, tmp_path / "y", Selection(ratings=("no",)))

@@ -1,4 +1,4 @@
-"""Selections choose by whole tags, and what they print is what rsync copies."""
+"""Selections match whole tags, and what `select` prints is what rsync copies."""
 
 import random
 import subprocess
@@ -27,8 +27,8 @@ def posts_of(release: Path) -> dict[int, tuple[frozenset[str], str, int]]:
     }
 
 
-def test_selection_is_what_a_loop_would_choose(releases: Layout) -> None:
-    """For many random conditions, the ids are those that comparing whole tags in Python gives."""
+def test_selection_equals_a_loop_over_all_posts(releases: Layout) -> None:
+    """For many random conditions, the ids are those that a comparison of whole tags in Python finds."""
     posts = posts_of(releases.current)
     tags = sorted({tag for names, _, _ in posts.values() for tag in names})
     dice = random.Random(6)
@@ -47,8 +47,8 @@ def test_selection_is_what_a_loop_would_choose(releases: Layout) -> None:
         assert [post.id for post in select(releases.current, wanted)] == expected
 
 
-def test_part_of_a_tag_is_no_tag(releases: Layout) -> None:
-    """Half of a tag, and its wildcard, choose nothing."""
+def test_part_of_a_tag_does_not_match(releases: Layout) -> None:
+    """Half of a tag, or a wildcard, selects nothing."""
     for tag in ("sol", "olo", "so%", "*"):
         assert not list(select(releases.current, Selection(all_tags=(tag,))))
     assert list(select(releases.current, Selection(all_tags=("solo",))))
@@ -61,23 +61,23 @@ def test_sample_is_the_same_and_grows(releases: Layout) -> None:
     assert small < large
 
 
-def test_wrong_folder_and_wrong_rating_are_told(releases: Layout, tmp_path: Path) -> None:
-    """What does not exist is an error that says so."""
+def test_wrong_folder_and_wrong_rating_are_errors(releases: Layout, tmp_path: Path) -> None:
+    """A folder that is not a release, or a rating that does not exist, is an error that names it."""
     with pytest.raises(NotARelease):
         list(select(tmp_path, Selection()))
     with pytest.raises(SettingsError, match="--rating 'safe'"):
         list(select(releases.current, Selection(ratings=("safe",))))
 
 
-def test_every_form_has_its_command() -> None:
-    """The forms that the command names are those that exist."""
+def test_command_knows_every_form() -> None:
+    """The forms that the command offers are those that exist."""
     assert set(FORMS) == set(EXPORTS)
     assert {"select", "export"} <= set(main.commands)
 
 
 @pytest.mark.needs("rsync")
 def test_selection_is_a_list_for_rsync(releases: Layout, tmp_path: Path) -> None:
-    """A list of paths, given to rsync, copies these files and no others."""
+    """rsync, given the list of paths, copies these files and no others."""
     chosen = [post.path for post in select(releases.current, Selection(any_tags=("solo",), tree="original"))]
     (tmp_path / "list").write_text("".join(f"{path}\n" for path in chosen))
     subprocess.run(

@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.atomic import commit_part, part_path, remove_parts
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.parquet import read_batches
@@ -83,7 +84,7 @@ def plan_takedown(layout: Layout, ids: Iterable[int]) -> TakedownPlan:
     years = [
         year
         for year, folder in published(layout).items()
-        if (posts.keys() - _tombstones(folder)) & {id_ for id_, post in posts.items() if _reaches(post, year)}
+        if (posts.keys() - removed_ids(folder)) & {id_ for id_, post in posts.items() if _reaches(post, year)}
     ]
     files = [path for id_ in posts for path in _store_files(layout, id_)]
     return TakedownPlan(layout=layout, posts=posts, years=tuple(years), files=tuple(files))
@@ -114,9 +115,17 @@ def _manifest_rows(folder: Path, post_id: int) -> list[dict[str, str | None]]:
     ]
 
 
-def _tombstones(folder: Path) -> set[int]:
+def removed_ids(folder: Path) -> set[int]:
+    """Ids that a release lists in ``removed.txt``: posts that were taken down. Empty when it has no such file.
+
+    Raises:
+        ReleaseError: a line is not an id.
+    """
     path = folder / REMOVED
-    return set(map(int, path.read_bytes().split())) if path.is_file() else set()
+    try:
+        return set(map(int, path.read_bytes().split())) if path.is_file() else set()
+    except ValueError as error:
+        raise ReleaseError(f"{path} cannot be read ({error}); verify the release") from error
 
 
 def _store_files(layout: Layout, post_id: int) -> list[Path]:
@@ -153,7 +162,7 @@ def apply_takedown(
         made = []
         for year, folder in published(layout).items():
             gone = {id_ for id_, post in takedowns.posts.items() if _reaches(post, year)}
-            if gone - _tombstones(folder):
+            if gone - removed_ids(folder):
                 made.append(
                     _make_again(
                         layout,

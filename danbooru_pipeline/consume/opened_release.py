@@ -1,0 +1,243 @@
+"""`open_release`: a release as a value in Python, with its tables as pandas frames or Arrow, and its images.
+
+Only the folder is needed, and it is only read. Opening reads RELEASE.json alone; a table or an image is opened by the
+call that asks for it, and closed when that call returns, so values can be kept, compared, pickled and sent to workers.
+
+What finds posts gives ids (``where=[("id", "in", ids)]`` takes them to a table); finding them by tags, ``search``,
+belongs beside `OpenedRelease.image`.
+"""
+
+import operator
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, SupportsIndex, overload
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from danbooru_pipeline.consume.errors import NoImage
+from danbooru_pipeline.consume.frames import to_frame
+from danbooru_pipeline.consume.images import ImageKind, ReleaseImage, image_of, path_column
+from danbooru_pipeline.consume.tables import (
+    BATCH_ROWS,
+    FILES,
+    Query,
+    read_batches,
+    read_table,
+    shards,
+    table_names,
+    table_schema,
+)
+from danbooru_pipeline.consume.where import Where, expression_of
+from danbooru_pipeline.errors import NotARelease
+from danbooru_pipeline.release.changes import CHANGES_SCHEMA, changed_rows
+from danbooru_pipeline.release.release_json import RELEASE_JSON, Release, read_release
+from danbooru_pipeline.release.takedown.run import removed_ids
+
+#: Rows whose images are read from the manifest at once.
+_IMAGE_ROWS = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRelease:
+    """A release that somebody has. Two are equal when they are the same folder.
+
+    `columns`, `where` and `arrow` mean the same in all methods:
+
+    - `columns`: names of the columns to read, in the order of the answer. Others are not read from disk.
+    - `where`: conditions as ``[("score", ">=", 10), ("rating", "in", ["g", "s"])]``, all of which hold, a list of such
+      lists, or a `pyarrow.compute.Expression`. Parquet skips what cannot match (see `consume.where`).
+    - `arrow`: `True` gives a `pyarrow.Table` in place of a `pandas.DataFrame` (whose dtypes `consume.frames` explains).
+
+    Attributes:
+        path: its folder; where a link like ``releases/current`` led when the release was opened.
+        info: RELEASE.json.
+    """
+
+    path: Path
+    info: Release = field(compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Like ``danbooru2022``."""
+        return self.info.name
+
+    @property
+    def year(self) -> int:
+        """The year whose end is the release's cutoff."""
+        return self.info.year
+
+    @property
+    def version(self) -> str:
+        """Like ``2022.0``."""
+        return self.info.version
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names that `table`, `schema` and `batches` take."""
+        return table_names(self.path)
+
+    def schema(self, name: str = "posts") -> pa.Schema:
+        """Columns and Arrow types of a table.
+
+        Raises:
+            UnknownName: there is no such table.
+        """
+        return table_schema(self.path, name)
+
+    @overload
+    def table(
+        self, name: str, columns: Sequence[str] | None = ..., where: Where | None = ..., *, arrow: Literal[False] = ...
+    ) -> pd.DataFrame: ...
+    @overload
+    def table(
+        self, name: str, columns: Sequence[str] | None = ..., where: Where | None = ..., *, arrow: Literal[True]
+    ) -> pa.Table: ...
+    def table(
+        self, name: str, columns: Sequence[str] | None = None, where: Where | None = None, *, arrow: bool = False
+    ) -> pd.DataFrame | pa.Table:
+        """Rows of any table in `tables`.
+
+        Raises:
+            UnknownName: there is no such table or column; close names are given.
+            BadQuery: `columns` or `where` has a wrong form.
+            ReleaseError: the table is not whole in this copy, or damaged.
+        """
+        found = read_table(self.path, name, Query(columns=columns, where=where))
+        return found if arrow else to_frame(found)
+
+    @overload
+    def posts(
+        self, columns: Sequence[str] | None = ..., where: Where | None = ..., *, arrow: Literal[False] = ...
+    ) -> pd.DataFrame: ...
+    @overload
+    def posts(
+        self, columns: Sequence[str] | None = ..., where: Where | None = ..., *, arrow: Literal[True]
+    ) -> pa.Table: ...
+    def posts(
+        self, columns: Sequence[str] | None = None, where: Where | None = None, *, arrow: bool = False
+    ) -> pd.DataFrame | pa.Table:
+        """The metadata: one row a post, sorted by id. Errors are those of `table`."""
+        return self.table("posts", columns, where, arrow=True) if arrow else self.table("posts", columns, where)
+
+    @overload
+    def files(
+        self, columns: Sequence[str] | None = ..., where: Where | None = ..., *, arrow: Literal[False] = ...
+    ) -> pd.DataFrame: ...
+    @overload
+    def files(
+        self, columns: Sequence[str] | None = ..., where: Where | None = ..., *, arrow: Literal[True]
+    ) -> pa.Table: ...
+    def files(
+        self, columns: Sequence[str] | None = None, where: Where | None = None, *, arrow: bool = False
+    ) -> pd.DataFrame | pa.Table:
+        """The manifest: for each post, sorted by id, what became of its files and why. Errors are those of `table`."""
+        return self.table(FILES, columns, where, arrow=True) if arrow else self.table(FILES, columns, where)
+
+    @overload
+    def tags(
+        self, columns: Sequence[str] | None = ..., where: Where | None = ..., *, arrow: Literal[False] = ...
+    ) -> pd.DataFrame: ...
+    @overload
+    def tags(
+        self, columns: Sequence[str] | None = ..., where: Where | None = ..., *, arrow: Literal[True]
+    ) -> pa.Table: ...
+    def tags(
+        self, columns: Sequence[str] | None = None, where: Where | None = None, *, arrow: bool = False
+    ) -> pd.DataFrame | pa.Table:
+        """The site's table of tags, with its own counts; ``table("tag_counts")`` counts this release's posts instead.
+
+        Errors are those of `table`.
+        """
+        return self.table("tags", columns, where, arrow=True) if arrow else self.table("tags", columns, where)
+
+    def batches(
+        self,
+        table: str = "posts",
+        columns: Sequence[str] | None = None,
+        where: Where | None = None,
+        *,
+        rows: int = BATCH_ROWS,
+    ) -> Iterator[pa.RecordBatch]:
+        """Rows of a table, at most `rows` at a time, in memory that does not grow with the release.
+
+        Errors are those of `table`, raised by the call itself and not by the first batch.
+        """
+        return read_batches(self.path, table, Query(columns=columns, where=where), rows=rows)
+
+    def image(self, post_id: SupportsIndex, kind: ImageKind = "512px") -> ReleaseImage:
+        """The 512px image or the original of a post: its path and facts; `open` and `array` of it give pixels.
+
+        Raises:
+            NoImage: the release has no such file; the message has the reason.
+            BadQuery: there is no such kind.
+        """
+        wanted = operator.index(post_id)  # ids out of a frame are NumPy's
+        path_column(kind)
+        where = [("id", "==", wanted)] if 0 < wanted <= self.info.last_id else None
+        rows = [] if where is None else read_table(self.path, FILES, Query(where=where)).to_pylist()
+        if not rows:
+            raise NoImage(
+                f"{self.name} has no post {wanted}; its last is {self.info.last_id}", post_id=wanted, kind=kind
+            )
+        return image_of(self.path, rows[0], kind)
+
+    def images(self, where: Where | None = None, kind: ImageKind = "512px") -> Iterator[ReleaseImage]:
+        """All images of a kind, or those whose row of the manifest meets conditions, sorted by id.
+
+        Quicker than `image` for many posts. Errors are those of `table`.
+        """
+        conditions = expression_of(where, self.schema(FILES), label=f"the table {FILES} of {self.name}")
+        held = pc.field(path_column(kind)).is_valid()
+        both = held if conditions is None else held & conditions
+        batches = self.batches(FILES, where=both, rows=_IMAGE_ROWS)
+        return (image_of(self.path, row, kind) for batch in batches for row in batch.to_pylist())
+
+    @overload
+    def compare(
+        self, other: "OpenedRelease | str | os.PathLike[str]", *, arrow: Literal[False] = ...
+    ) -> pd.DataFrame: ...
+    @overload
+    def compare(self, other: "OpenedRelease | str | os.PathLike[str]", *, arrow: Literal[True]) -> pa.Table: ...
+    def compare(
+        self, other: "OpenedRelease | str | os.PathLike[str]", *, arrow: bool = False
+    ) -> pd.DataFrame | pa.Table:
+        """What changed from another release, usually an older one, to this one: one row for each change.
+
+        Columns, kinds and order are those of ``changes/*.parquet``: posts added and removed, files added, replaced and
+        removed, ratings changed, metadata (its tags, too) changed.
+
+        Raises:
+            NotARelease: the other folder is not a release.
+            ReleaseError: a table is not whole in one of the copies, or damaged.
+        """
+        old = other if isinstance(other, OpenedRelease) else open_release(other)
+        for release in (old, self):
+            for table in ("posts", FILES):
+                shards(release.path, table)
+        gone = removed_ids(old.path) | removed_ids(self.path)
+        rows = changed_rows(old.path, self.path, taken_down=gone, threads=os.cpu_count() or 1)
+        found = pa.concat_tables([CHANGES_SCHEMA.empty_table(), *rows])
+        return found if arrow else to_frame(found)
+
+
+def open_release(path: str | os.PathLike[str]) -> OpenedRelease:
+    """Open a release in a folder; a link to one, like ``releases/current``, is followed once, now.
+
+    So a link that is moved to the next year while somebody works does not mix two releases.
+
+    Raises:
+        NotARelease: the folder is not a release; the message names one close by, if there is one.
+        ReleaseError: its RELEASE.json is damaged.
+    """
+    folder = Path(os.path.expanduser(path)).resolve()  # noqa: PTH111 - Path's own raises where there is no such user
+    try:
+        return OpenedRelease(path=folder, info=read_release(folder))
+    except NotARelease as error:
+        for near in (folder / "current", folder / "releases/current", folder.parent):
+            if (near / RELEASE_JSON).is_file():
+                raise NotARelease(f"{folder} is not a release; open {near}") from None
+        raise error from None
