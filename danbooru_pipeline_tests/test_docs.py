@@ -25,7 +25,7 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.mark.parametrize(("page", "name"), [(page, name) for page, names in SECTIONS.items() for name in names])
 def test_reference_is_generated(page: str, name: str) -> None:
-    """Settings, commands, exit codes and reasons stand in the docs word for word as they are declared."""
+    """The docs have settings, commands, exit codes and reasons word for word as the code declares them."""
     expected = "".join(f"{line}\n" for line in SECTIONS[page][name]())
     assert section_of((ROOT / page).read_text(), name)[1] == expected, "run make docs"
 
@@ -66,7 +66,7 @@ def test_reference_is_rewritten_in_place(tmp_path: Path) -> None:
 
 
 def scale_rows() -> list[str]:
-    """The table of docs/scale.md: 10 M posts, nothing of them in the store yet."""
+    """The table of docs/scale.md: 10 M posts, none of them in the store yet."""
     rows = []
     for pace, workers in ((8, 2), (8, 8), (8, 16), (4, 8)):
         settings = Settings(contact="-", requests_per_second=pace, workers=workers)
@@ -89,13 +89,13 @@ def test_scale_is_what_plan_computes() -> None:
 
 @pytest.fixture
 def graph() -> Iterator[Any]:
-    """The asset graph. Dagster looks for an instance while it is made, and must not find one of an earlier test."""
+    """The asset graph. Dagster looks for an instance while building it, and must not find one of an earlier test."""
     with DagsterInstance.ephemeral():
         yield build_defs().resolve_asset_graph()
 
 
 def test_every_check_is_documented(graph: Any) -> None:
-    """Each check of the graph stands in a page of docs/."""
+    """A page of docs/ names each check of the graph."""
     pages = "\n".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
     for key in graph.asset_check_keys:
         assert f"`{key.name}`" in pages

@@ -224,7 +224,7 @@ def test_list_says_where_each_setting_came_from() -> None:
 
 
 def test_misspelt_setting_is_noticed() -> None:
-    """A variable that looks like a setting and is none is named."""
+    """A variable that looks like a setting and is not one is named."""
     assert Settings.unknown({"DANBOORU_CONTCAT": "me", "DANBOORU_ROOT": "x", "HOME": "y"}) == ["DANBOORU_CONTCAT"]
 
 

@@ -151,7 +151,7 @@ SmtpUrl = Annotated[str, _from_text(_smtp_url)]
 Count = Annotated[int, _number(int, above=0)]
 Bytes = Annotated[int, _number(int, above=-1, wanted="a number of bytes, 0 or more")]
 Positive = Annotated[float, _number(float, above=0)]
-#: Half a day early is allowed, since it always was.
+#: Not "0 or more": values between -1 and 0 have always been accepted.
 Days = Annotated[float, _number(float, above=-1)]
 Year = Annotated[int, _integer(2005, 9999, wanted="a year from 2005, when the site began")]
 PngLevel = Annotated[int, _integer(0, 6, wanted="a level from 0 to 6")]

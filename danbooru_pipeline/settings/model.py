@@ -1,6 +1,6 @@
-"""Every setting, declared once. What a release shows of them, and what they cost, is decided elsewhere.
+"""Every setting, declared once, and the defaults that depend on other settings.
 
-Secrets (the API key) come from the environment only, never show in a repr and never travel in run config.
+Secrets come from the environment only, never show in a repr and never travel in run config.
 """
 
 import os
@@ -53,14 +53,16 @@ class Settings(BaseSettings):
     )
     bigquery_tables: str = setting("project and dataset of the public mirror", default="danbooru1.danbooru_public")
     bigquery_grpc: str = setting(
-        "`host:port` of an emulator's Storage Read API, beside `BIGQUERY_EMULATOR_HOST`; empty for the real one",
+        "`host:port` of an emulator's Storage Read API, used with `BIGQUERY_EMULATOR_HOST`; empty for the real one",
         default="",
     )
     requests_per_second: kinds.Positive | None = setting(
-        "most requests per second, to all hosts together", default_text="`8`, or `500` on loopback", unit="requests/s"
+        "upper limit on requests per second, to all hosts together",
+        default_text="`8`, or `500` on loopback",
+        unit="requests/s",
     )
     downloads_parallel: kinds.Count | None = setting(
-        "most downloads in flight", default_text="`4`, or `8` on loopback", unit="downloads"
+        "upper limit on downloads in flight", default_text="`4`, or `8` on loopback", unit="downloads"
     )
     workers: kinds.Count = setting(
         "image worker processes",
@@ -108,10 +110,11 @@ class Settings(BaseSettings):
     )
     px512_quality: kinds.JpegQuality = setting("JPEG quality of 512px images, 1 to 100", default=90)
     px512_background: kinds.Background = setting(
-        "behind transparent pictures: `contrast` (white, or black where the content would vanish), `white` or `black`",
+        "background of transparent pictures: `white`, `black` or `contrast` (white, or black where the content "
+        "would vanish)",
         default="contrast",
     )
-    max_pixels: kinds.Count = setting("larger pictures are not decoded", default=200_000_000, unit="pixels")
+    max_pixels: kinds.Count = setting("pictures with more pixels are not decoded", default=200_000_000, unit="pixels")
     automation: kinds.Switch = setting(
         "`on` starts sensors and schedules before anyone switches them on in the UI", default=False
     )
