@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -104,7 +103,7 @@ def measure_work(settings: Settings, folder: Path) -> None:
     walls: dict[str, list[float]] = {"directly": [], "through runs": []}
     for number in range(ROUNDS):
         for name, way in (("directly", directly), ("through runs", through_runs)):
-            with RunContext(replace(settings, root=folder / f"{name}{number}".replace(" ", ""))) as context:
+            with RunContext(settings.replace(root=folder / f"{name}{number}".replace(" ", ""))) as context:
                 forge_posts(context)
                 began = time.monotonic()
                 way(context)

@@ -76,7 +76,7 @@ class RunContext:
     @property
     def tables_source(self) -> Source | BulkSource:
         """Where side tables come from, without what was taken down."""
-        return self._source(self.settings.tables_source or self.settings.posts_source)
+        return self._source(self.settings.side_tables_source)
 
     def _source(self, name: str) -> Source | BulkSource:
         gone = read_takedowns(self.layout).ids

@@ -3,43 +3,64 @@
 ::
 
     DanbooruPipelineError
-    ├── SettingsError        a setting is missing or wrong                        exit code 2
-    ├── StoreError           the root cannot be used: permissions, space, a lock  exit code 2
-    │   └── DiskFull             no space or inodes for a file
-    ├── SourceError          the source cannot be used                            exit code 2
-    │   ├── SourceUnreachable    no answer at all
-    │   ├── SourceBlocked        it answers, and refuses us as a client
-    │   ├── SourceUnusable       it answers with something that is not a booru's answer
-    │   └── SourceStale          it ends before the release does
-    ├── NotifyError          a message could not be delivered                     exit code 2
-    └── ReleaseError
-        ├── ReleaseRefused   metadata and files do not reconcile                  exit code 1
-        └── NotARelease      a folder given as a release is none                  exit code 2
+    ├── SettingsError            settings are missing or wrong                          exit code 2
+    ├── StoreError               the root cannot be used: permissions, space, a lock    exit code 2
+    │   └── DiskFull                 no space or no inodes left for a file
+    ├── SourceError              the source cannot be used                              exit code 2
+    │   ├── SourceUnreachable        it does not answer
+    │   ├── SourceBlocked            it refuses us as a client
+    │   ├── SourceUnusable           its answer is not a booru's answer
+    │   └── SourceStale              it ends before the release does
+    ├── NotifyError              a message could not be delivered                       exit code 2
+    └── ReleaseError             a release cannot be made or read                       exit code 2
+        ├── ReleaseRefused           metadata and files do not reconcile                exit code 1
+        └── NotARelease              the folder is not a release                        exit code 2
 
-Every message is one line and ends by saying what to do.
+Every message is one line and ends by saying what to do; only `SettingsError` has a line for each wrong setting.
 """
 
 import contextlib
 import errno
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
+
+#: What scripts may rely on; help and README show it.
+EXIT_CODES: Final = {
+    0: "done",
+    1: "finished with work left over (pending posts, a refused release, failed verification)",
+    2: "wrong usage or settings, or a source, store or release that cannot be used",
+}
 
 
 class DanbooruPipelineError(Exception):
-    """Base of everything this project raises on purpose."""
+    """Base of everything that this project raises on purpose.
+
+    Attributes:
+        exit_code: of a command that ends with it, one of `EXIT_CODES`.
+    """
 
     exit_code = 2
 
 
 class SettingsError(DanbooruPipelineError):
-    """A setting is missing or wrong."""
+    """Settings are missing or wrong.
+
+    Takes one complaint for each of them, and prints as that many lines: whoever sets up a machine wants to see all.
+    """
+
+    def __init__(self, *complaints: str) -> None:
+        super().__init__(*complaints)
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 class StoreError(DanbooruPipelineError):
     """The root cannot be used as it is."""
 
 
-class DiskFull(StoreError):  # noqa: N818 - says what is the matter
+class DiskFull(StoreError):  # noqa: N818 - the name says what is wrong
     """The disk of the root has no space or no inodes left for a file; a smaller one may still fit."""
 
 
@@ -48,23 +69,23 @@ class SourceError(DanbooruPipelineError):
 
 
 class SourceUnreachable(SourceError):  # noqa: N818 - the family name is the suffix
-    """The source gives no answer."""
+    """The source does not answer."""
 
 
 class SourceBlocked(SourceError):  # noqa: N818
-    """The source refuses us as a client: nothing it says about posts can be believed until that is settled."""
+    """The source refuses us as a client: until that is settled, nothing it says about posts can be believed."""
 
 
 class SourceUnusable(SourceError):  # noqa: N818
-    """The source answers with something that is not a booru's answer."""
-
-
-class NotifyError(DanbooruPipelineError):
-    """A message could not be delivered."""
+    """The source's answer is not a booru's answer."""
 
 
 class SourceStale(SourceError):  # noqa: N818
     """The source ends before the release does."""
+
+
+class NotifyError(DanbooruPipelineError):
+    """A message could not be delivered."""
 
 
 class ReleaseError(DanbooruPipelineError):
@@ -75,7 +96,7 @@ class ReleaseRefused(ReleaseError):  # noqa: N818
     """Metadata and files do not reconcile.
 
     Attributes:
-        rows: one line for each row that does not, ``"<id>: <what is wrong>"``.
+        rows: one line for each row that does not reconcile, ``"<id>: <what is wrong>"``.
     """
 
     exit_code = 1
@@ -86,16 +107,16 @@ class ReleaseRefused(ReleaseError):  # noqa: N818
 
 
 class NotARelease(ReleaseError):  # noqa: N818
-    """A folder that was given as a release has no RELEASE.json."""
+    """The folder is not a release: it has no RELEASE.json."""
 
 
 _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-#: What SQLite, in which Dagster keeps its runs, says of a full disk.
+#: What SQLite, in which Dagster keeps its runs, says about a full disk.
 _SQLITE_ON_A_FULL_DISK = ("database or disk is full", "disk I/O error")
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or what it was raised from, is about a disk without space or inodes."""
+    """Whether an error, or one that it was raised from, is about a disk without space or inodes."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:
             return True
@@ -107,7 +128,7 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 @contextlib.contextmanager
 def full_disk_named(folder: Path) -> Iterator[None]:
-    """Tell a full disk, met by work on `folder`, as a `DiskFull` of one line."""
+    """Raise `DiskFull`, one line about `folder`, when the work in this block meets a full disk."""
     try:
         yield
     except OSError as error:

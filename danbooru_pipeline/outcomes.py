@@ -1,4 +1,4 @@
-"""What became of a post's file: a status, and a reason from one closed list.
+"""What became of a post's file: a status, and a reason from a closed list.
 
 The ledger, the manifest, the counters in Dagster and the docs all use these two enums and nothing else.
 """
@@ -52,55 +52,58 @@ class Reason(StrEnum):
     WORKER_TIMEOUT = "worker_timeout"
 
 
-#: reason -> (status, what it says). The docs are rendered from here.
+#: reason -> (status, what it means). The README's table is rendered from here.
 REASONS: dict[Reason, tuple[Status, str]] = {
     Reason.MD5_DIFFERS: (
         Status.OK,
-        "Whole, and served the same way twice, but its MD5 is not the one in the metadata; kept and marked.",
+        "The file is whole and was served twice alike, but its MD5 is not the one in the metadata; kept and marked.",
     ),
     Reason.REPLACED: (
         Status.OK,
-        "The file was replaced upstream after the metadata were taken; file and metadata row are the new ones.",
+        "The file was replaced upstream after the metadata was exported; file and metadata row are the new ones.",
     ),
-    Reason.GONE: (Status.MISSING, "The server says that there is no such file (404 or 410)."),
-    Reason.RESTRICTED: (Status.WITHHELD, "The source shows this post without MD5 and file address."),
-    Reason.BANNED: (Status.WITHHELD, "The post is banned upstream; its file is not part of new releases."),
-    Reason.EXCLUDED_TAG: (Status.WITHHELD, "The post carries a tag of the operator's EXCLUDE_TAGS."),
+    Reason.GONE: (Status.MISSING, "The server says that the file does not exist (404 or 410)."),
+    Reason.RESTRICTED: (Status.WITHHELD, "The source shows this post without its MD5 and file address."),
+    Reason.BANNED: (Status.WITHHELD, "The post is banned upstream; new releases leave its file out."),
+    Reason.EXCLUDED_TAG: (Status.WITHHELD, "The post has a tag of the operator's EXCLUDE_TAGS."),
     Reason.EXPUNGED: (
         Status.REMOVED,
-        "The source had this post, in an earlier release or in the sweep, and does not know it any more.",
+        "The source had this post, in an earlier release or in the sweep, and no longer has it.",
     ),
-    Reason.BAD_ROW: (Status.QUARANTINED, "The metadata row has an MD5, extension or size that cannot name a file."),
-    Reason.TOO_LARGE: (Status.QUARANTINED, "The server sends more bytes than the metadata announce."),
-    Reason.MD5_MISMATCH: (Status.PENDING, "The bytes do not match the MD5, and are damaged or differ from try to try."),
+    Reason.BAD_ROW: (Status.QUARANTINED, "The metadata row has an MD5, an extension or a size that no file can have."),
+    Reason.TOO_LARGE: (Status.QUARANTINED, "The server sends more bytes than the metadata declares."),
+    Reason.MD5_MISMATCH: (
+        Status.PENDING,
+        "The bytes do not match the MD5, and are damaged or differ between attempts.",
+    ),
     Reason.TRUNCATED: (
         Status.PENDING,
         "The server stops before the end of the file, or sends it too slowly.",
     ),
     Reason.HTML_INSTEAD: (Status.PENDING, "The server answers with a web page instead of the file."),
-    Reason.EMPTY: (Status.PENDING, "The server answers with no bytes at all."),
+    Reason.EMPTY: (Status.PENDING, "The server answers without a single byte."),
     Reason.REFUSED: (Status.PENDING, "The server refuses this file (401, 403 or 451), though not others."),
     Reason.REDIRECTED: (
         Status.PENDING,
-        "The server sends us to a host that is not one of ours, or in a circle.",
+        "The server redirects to a foreign host, or in a loop.",
     ),
-    Reason.RETRY_EXHAUSTED: (Status.PENDING, "Errors of the server or the network, through all attempts."),
+    Reason.RETRY_EXHAUSTED: (Status.PENDING, "Every attempt ended in an error of the server or the network."),
     Reason.DISK_FULL: (Status.PENDING, "The disk of the root had no space or no inodes left for this file."),
     Reason.RATING: (Status.SKIPPED, "The post's rating is not one of the release's SFW ratings."),
     Reason.NO_ORIGINAL: (Status.SKIPPED, "There is no original to make a 512px image from."),
-    Reason.NOT_AN_IMAGE: (Status.SKIPPED, "The file is a video, an archive, a Flash film or a document."),
+    Reason.NOT_AN_IMAGE: (Status.SKIPPED, "The file is a video, an archive, a Flash file or a document."),
     Reason.ANIMATED: (Status.SKIPPED, "The image has more than one frame."),
     Reason.DAMAGED: (
         Status.FAILED,
-        "The image is cut off or its data are broken; a 512px image would show it wrongly.",
+        "The image is truncated or corrupt; a 512px image would show it wrongly.",
     ),
     Reason.UNDECODABLE: (Status.FAILED, "The decoder refuses the file."),
-    Reason.TOO_MANY_PIXELS: (Status.FAILED, "Width times height is over the pixel limit; it was not decoded."),
+    Reason.TOO_MANY_PIXELS: (Status.FAILED, "Width times height exceeds the pixel limit; the file was not decoded."),
     Reason.WORKER_CRASHED: (Status.FAILED, "The worker process died on this image, twice."),
-    Reason.WORKER_TIMEOUT: (Status.FAILED, "The worker process took longer than the time limit, twice."),
+    Reason.WORKER_TIMEOUT: (Status.FAILED, "The worker process exceeded the time limit on this image, twice."),
 }
 
 
 def status_of(reason: Reason | None) -> Status:
-    """The status that a reason stands for; no reason means ok."""
+    """The status that a reason belongs to; no reason means ok."""
     return Status.OK if reason is None else REASONS[reason][0]

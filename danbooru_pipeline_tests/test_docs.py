@@ -1,17 +1,18 @@
 """The README says what the code does: every command, setting, reason and asset."""
 
-import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 from dagster import DagsterInstance
 
 import danbooru_pipeline
 from danbooru_pipeline.cli.main import main
+from danbooru_pipeline.cli.reference import SECTIONS, section_of, write_reference
 from danbooru_pipeline.defs.build import build_defs
 from danbooru_pipeline.operate.forecast import cost_of
 from danbooru_pipeline.outcomes import REASONS
@@ -22,34 +23,50 @@ ROOT = Path(danbooru_pipeline.__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def section(name: str) -> str:
-    """What stands between two marks of the README."""
-    match = re.search(rf"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", README, flags=re.DOTALL)
-    assert match, name
-    return match[1]
+@pytest.mark.parametrize(("page", "name"), [(page, name) for page, names in SECTIONS.items() for name in names])
+def test_reference_is_generated(page: str, name: str) -> None:
+    """The docs have settings, commands, exit codes and reasons word for word as the code declares them."""
+    expected = "".join(f"{line}\n" for line in SECTIONS[page][name]())
+    assert section_of((ROOT / page).read_text(), name)[1] == expected, "run make docs"
 
 
-def test_every_setting_is_documented() -> None:
-    """The table of settings has all of them, in their order, and no others."""
-    documented = re.findall(r"^\| `(\w+)`", section("settings"), flags=re.MULTILINE)
-    assert documented == [PREFIX + field.name.upper() for field in dataclasses.fields(Settings)]
-
-
-def test_every_reason_is_documented() -> None:
-    """The table of reasons is the one of the code, word for word."""
-    rows = [f"| `{reason}` | {status} | {text} |" for reason, (status, text) in REASONS.items()]
-    assert section("reasons").splitlines()[2:] == rows
+def test_reference_has_every_setting_and_reason() -> None:
+    """The README names each setting, in the order of its declaration, and each reason."""
+    documented = re.findall(r"^\| `(\w+)`", section_of(README, "settings")[1], flags=re.MULTILINE)
+    assert documented == [PREFIX + name.upper() for name in Settings.model_fields]
+    assert all(f"| `{reason}` |" in section_of(README, "reasons")[1] for reason in REASONS)
 
 
 @pytest.mark.parametrize("command", sorted(main.commands))
 def test_every_command_is_documented(command: str) -> None:
-    """Each command has its row, and a help text."""
+    """Each command has its row in the README and a section with all its options, all of them with a help text."""
     assert f"| `{command}" in README
     assert main.commands[command].help
+    section = (ROOT / "docs/commands.md").read_text().split(f"\n## `{command}")[1].split("\n## ")[0]
+    for option in main.commands[command].params:
+        if isinstance(option, click.Option):
+            assert option.help
+            assert all(f"{name} " in section or f"{name}`" in section for name in option.opts)
+
+
+def test_reference_is_rewritten_in_place(tmp_path: Path) -> None:
+    """`make docs` changes only what stands between the marks; a page without them is refused."""
+    (tmp_path / "docs").mkdir()
+    for page, names in SECTIONS.items():
+        marks = "".join(f"before\n<!-- {name} -->\nold\n<!-- /{name} -->\nafter\n" for name in names)
+        (tmp_path / page).write_text(marks)
+    write_reference(tmp_path)
+    written = (tmp_path / "README.md").read_text()
+    assert section_of(written, "settings")[1] == section_of(README, "settings")[1]
+    assert written.count("before\n<!-- ") == written.count(" -->\nafter\n") == len(SECTIONS["README.md"])
+    assert "old" not in written.splitlines()
+    (tmp_path / "README.md").write_text("no marks")
+    with pytest.raises(ValueError, match="<!-- commands -->"):
+        write_reference(tmp_path)
 
 
 def scale_rows() -> list[str]:
-    """The table of docs/scale.md: 10 M posts, nothing of them in the store yet."""
+    """The table of docs/scale.md: 10 M posts, none of them in the store yet."""
     rows = []
     for pace, workers in ((8, 2), (8, 8), (8, 16), (4, 8)):
         settings = Settings(contact="-", requests_per_second=pace, workers=workers)
@@ -72,13 +89,13 @@ def test_scale_is_what_plan_computes() -> None:
 
 @pytest.fixture
 def graph() -> Iterator[Any]:
-    """The asset graph. Dagster looks for an instance while it is made, and must not find one of an earlier test."""
+    """The asset graph. Dagster looks for an instance while building it, and must not find one of an earlier test."""
     with DagsterInstance.ephemeral():
         yield build_defs().resolve_asset_graph()
 
 
 def test_every_check_is_documented(graph: Any) -> None:
-    """Each check of the graph stands in a page of docs/."""
+    """A page of docs/ names each check of the graph."""
     pages = "\n".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
     for key in graph.asset_check_keys:
         assert f"`{key.name}`" in pages

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-#: Forms of `consume.write`, named here so that help needs no import of it; a test holds both together.
+#: Forms that `consume.export` writes, named here so that help does not import it; a test compares the two.
 FORMS = ("sqlite", "deepdanbooru", "webdataset", "kaggle", "captions", "originals")
 
 
@@ -16,17 +16,31 @@ def _list(_context: click.Context, _parameter: click.Parameter, value: str | Non
 
 
 _OPTIONS = (
-    click.option("--all", "all_tags", callback=_list, help="Tags that must all be there: a,b."),
-    click.option("--any", "any_tags", callback=_list, help="Tags of which at least one must be there."),
-    click.option("--none", "no_tags", callback=_list, help="Tags of which none may be there."),
-    click.option("--rating", "ratings", callback=_list, help="Ratings: g,s,q,e."),
-    click.option("--type", "types", callback=_list, help="Extensions of the originals: jpg,png."),
+    click.option("--all", "all_tags", metavar="A,B", callback=_list, help="Only posts with all of these tags."),
+    click.option(
+        "--any", "any_tags", metavar="A,B", callback=_list, help="Only posts with at least one of these tags."
+    ),
+    click.option("--none", "no_tags", metavar="A,B", callback=_list, help="Exclude posts with any of these tags."),
+    click.option("--rating", "ratings", metavar="G,S", callback=_list, help="Only these ratings: g, s, q, e."),
+    click.option(
+        "--type", "types", metavar="JPG,PNG", callback=_list, help="Only originals with one of these extensions."
+    ),
     click.option("--min-score", type=int, help="Lowest score."),
     click.option("--min-side", type=int, help="Shortest side of the original, in pixels."),
     click.option("--since-id", type=int, help="Lowest id."),
     click.option("--until-id", type=int, help="Highest id."),
-    click.option("--deleted/--no-deleted", default=True, show_default=True, help="Posts that the site has deleted."),
-    click.option("--sample", type=click.IntRange(min=0), help="That many of them, the same ones each time."),
+    click.option(
+        "--deleted/--no-deleted",
+        default=True,
+        show_default=True,
+        help="Include or exclude posts that the site has deleted.",
+    ),
+    click.option(
+        "--sample",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Only N of the posts, chosen at random but always the same ones.",
+    ),
     click.option(
         "--tree", type=click.Choice(["512px", "original"]), default="512px", show_default=True, help="Which files."
     ),
@@ -34,7 +48,7 @@ _OPTIONS = (
 
 
 def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of a selection."""
+    """Give a command the options that select posts."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -44,9 +58,9 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("release_dir", type=click.Path(path_type=Path))
 @selection_options
 @click.option("--ids", is_flag=True, help="Print ids instead of paths.")
-@click.option("--out", type=click.Path(path_type=Path), help="File to write to instead of printing.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write to this file instead of printing.")
 def select(release_dir: Path, *, ids: bool, out: Path | None, **wanted: Any) -> None:
-    """Print the paths of posts chosen by tags, for rsync --files-from. Tags match whole: hat is not that."""
+    """Print the paths of posts chosen by tags, for rsync --files-from. A tag matches whole: hat does not match that."""
     from danbooru_pipeline.consume import Selection
     from danbooru_pipeline.consume import select as choose
     from danbooru_pipeline.io.atomic import atomic_file
@@ -62,13 +76,15 @@ def select(release_dir: Path, *, ids: bool, out: Path | None, **wanted: Any) -> 
     click.echo(f"{count:,} posts in {out}", err=True)
 
 
-@click.command()
-@click.argument("form", type=click.Choice(FORMS))
+@click.command(
+    help=f"Export posts of a release to a new TARGET, in a FORM that another tool reads: {', '.join(FORMS)}."
+)
+@click.argument("form", type=click.Choice(FORMS), metavar="FORM")
 @click.argument("release_dir", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
 @selection_options
 def export(form: str, release_dir: Path, target: Path, **wanted: Any) -> None:
-    """Export posts of a release in the FORM that another tool reads, to a new TARGET."""
+    """Write the selected posts in a form; its help is above, since it lists the forms."""
     from danbooru_pipeline.consume import Selection
     from danbooru_pipeline.consume import export as write
 

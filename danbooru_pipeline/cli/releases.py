@@ -1,23 +1,61 @@
-"""Commands for releases that exist: take an earlier one out of a later one, and take posts down."""
+"""Commands for releases that exist: verify one, take an earlier one out of a later one, take posts down."""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from danbooru_pipeline.cli.shared import JSON, YEAR, print_json, read_settings
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.settings import Settings
 
 
 @click.command()
-@click.argument("year", type=int)
+@click.argument("release_dir", type=click.Path(path_type=Path))
+@click.option("--full", is_flag=True, help="Hash every image instead of comparing its size only.")
+@click.option("--bucket", metavar="BUCKET", help="Check the images of this bucket only, by their content.")
 @click.option(
-    "--from", "release_dir", type=click.Path(path_type=Path), required=True, help="A release of YEAR or later."
+    "--signers",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Keys that may have signed it, in ssh-keygen's format; by default those that the release itself names.",
 )
-@click.option("--into", type=click.Path(path_type=Path), help="New folder to link the files and the metadata into.")
-@click.option("--list", "as_list", is_flag=True, help="Print the paths of the files alone, for rsync --files-from.")
+@JSON
+def verify(release_dir: Path, bucket: str | None, signers: Path | None, *, full: bool, as_json: bool) -> None:
+    """Verify a release from its folder alone: without settings, store or network."""
+    from danbooru_pipeline.layout import BUCKETS
+    from danbooru_pipeline.operate.terminal import TerminalLine
+    from danbooru_pipeline.release import verify_release
+
+    if bucket is not None and bucket not in BUCKETS:
+        raise click.BadParameter("a bucket is 0000 to 0999", param_hint="--bucket")
+    terminal = TerminalLine()
+    report = verify_release(release_dir, full=full, bucket=bucket, signers=signers, progress=terminal.step)
+    terminal.clear()
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        for line in report.lines():
+            click.echo(line)
+    sys.exit(0 if report.ok else 1)
+
+
+@click.command()
+@YEAR
+@click.option(
+    "--from",
+    "release_dir",
+    type=click.Path(path_type=Path),
+    metavar="RELEASE_DIR",
+    required=True,
+    help="A release of YEAR or later.",
+)
+@click.option(
+    "--into", type=click.Path(path_type=Path), metavar="DIR", help="New folder to link the files and the metadata into."
+)
+@click.option("--list", "as_list", is_flag=True, help="Print only the paths of the files, for rsync --files-from.")
 def reconstruct(year: int, release_dir: Path, into: Path | None, *, as_list: bool) -> None:
-    """Take the release of YEAR out of a later one, and name every file that was replaced or is gone since."""
+    """Take the release of YEAR out of a later one, and name every file that was replaced or removed since."""
     from danbooru_pipeline.release import reconstruct as find
     from danbooru_pipeline.release import write_reconstruction
 
@@ -28,25 +66,25 @@ def reconstruct(year: int, release_dir: Path, into: Path | None, *, as_list: boo
     for line in found.lines():
         click.echo(line, err=as_list)
     if not as_list and into is None:
-        click.echo("its files: --list prints their paths, --into FOLDER links them")
+        click.echo("to get its files: --list prints their paths, --into DIR links them")
     if into is not None:
         count = write_reconstruction(found, into)
         click.echo(f"linked {count:,} files and {len(found.metadata):,} of metadata into {into}", err=as_list)
 
 
 @click.command()
-@click.argument("ids", type=click.IntRange(min=1), nargs=-1)
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option("--resume", is_flag=True, help="Finish a takedown that was stopped.")
+@click.argument("ids", type=click.IntRange(min=1), nargs=-1, metavar="ID...")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
+@click.option("--resume", is_flag=True, help="Finish a takedown that was interrupted.")
 def takedown(ids: tuple[int, ...], *, dry_run: bool, resume: bool) -> None:
-    """Remove posts from every published release, from the store, and from all that is made later."""
+    """Remove posts from every published release, from the store, and from all releases made later."""
     from danbooru_pipeline.context import RunContext
     from danbooru_pipeline.operate.removal import take_down, takedown_lines
     from danbooru_pipeline.release import plan_takedown
 
     if bool(ids) == resume:
         raise click.UsageError("give the ids of posts, or --resume")
-    settings = Settings.from_env(offline=True)
+    settings = read_settings(offline=True)
     plan = plan_takedown(Layout(settings.root), ids)
     if dry_run:
         for line in plan.lines():
@@ -56,4 +94,4 @@ def takedown(ids: tuple[int, ...], *, dry_run: bool, resume: bool) -> None:
         made = take_down(context, plan)
     for line in takedown_lines(made):
         click.echo(line)
-    click.echo(f"{len(plan.posts):,} posts are taken down; tell mirrors to run again: removed.txt has the ids")
+    click.echo(f"Took down {len(plan.posts):,} posts. Mirrors must sync again; the ids are in removed.txt.")

@@ -5,12 +5,11 @@ complete. A failed one is not requested again: that is up to the operator, or to
 which requests nothing when it is switched on after the posts came.
 """
 
-import os
 from datetime import timedelta
 
 import dagster as dg
 
-from danbooru_pipeline.settings import PREFIX
+from danbooru_pipeline.settings import Settings
 
 _Is = dg.AutomationCondition
 
@@ -71,8 +70,8 @@ OWNERS = ["team:dataset"]
 
 
 def ships_on() -> bool:
-    """Whether sensors are on by default. Reads one variable: a code location must load even with bad settings."""
-    return os.environ.get(f"{PREFIX}AUTOMATION", "").strip().lower() == "on"
+    """Whether sensors are on by default: a code location must load even when settings are wrong."""
+    return Settings.from_env_with_defaults().automation
 
 
 SENSOR_STATUS = dg.DefaultSensorStatus.RUNNING if ships_on() else dg.DefaultSensorStatus.STOPPED

@@ -5,7 +5,6 @@ each time. So a lane is a process that lives as long as the build and executes o
 out the image workers; the request rate and the download slots are shared by all processes on a store anyway.
 """
 
-import dataclasses
 import multiprocessing
 import os
 import socket
@@ -104,7 +103,7 @@ class LaneProcesses:
         self._gauges = context.SimpleQueue() if show else None
         if self._gauges is not None:
             threading.Thread(target=_pass_on, args=(self._gauges, show), daemon=True).start()
-        share = dataclasses.replace(settings, workers=max(1, settings.workers // BUILD_PROCESSES))
+        share = settings.replace(workers=max(1, settings.workers // BUILD_PROCESSES))
         self._executor = ProcessPoolExecutor(
             BUILD_PROCESSES,
             mp_context=context,

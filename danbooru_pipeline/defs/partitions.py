@@ -1,17 +1,14 @@
 """Partitions: 1000 buckets, one release for each finished year, and their product. No assets here."""
 
-import os
-
 import dagster as dg
 
 from danbooru_pipeline.layout import BUCKETS
-from danbooru_pipeline.settings import PREFIX, Settings
+from danbooru_pipeline.settings import Settings
 
 
 def _first_year() -> str:
-    """The first release year. Reads one variable: a code location must load even with bad settings."""
-    text = os.environ.get(f"{PREFIX}FIRST_YEAR", "").strip()
-    return text if text.isdigit() and len(text) == 4 else str(Settings(contact="-").first_year)
+    """The first release year: a code location must load, and say so in the UI, when settings are wrong."""
+    return str(Settings.from_env_with_defaults().first_year)
 
 
 #: "0123" holds every post whose id % 1000 is 123; never grows.

@@ -1,6 +1,5 @@
 """Sensors that start the yearly release and report failures and releases. `readiness` decides, `notify` delivers."""
 
-import os
 from datetime import datetime
 from typing import Final
 
@@ -15,7 +14,7 @@ from danbooru_pipeline.operate.notify import deliver
 from danbooru_pipeline.operate.readiness import decide, look_at, read_memory, write_memory
 from danbooru_pipeline.release import published, read_release
 from danbooru_pipeline.release.release_json import release_lines
-from danbooru_pipeline.settings import PREFIX, Settings
+from danbooru_pipeline.settings import Settings
 
 #: The release that a run began, so that sensor and schedule never begin one twice.
 BEGAN_TAG: Final = "danbooru/begins_release"
@@ -24,10 +23,9 @@ NOBODY: Final = (
 )
 
 
-def _look_seconds() -> int:
-    """Time between two looks. Reads this variable alone, as all that is needed to load the code location."""
-    text = os.environ.get(f"{PREFIX}LOOK_SECONDS", "").strip()
-    return max(1, int(float(text))) if text.replace(".", "", 1).isdigit() else int(Settings(contact="-").look_seconds)
+def _poll_seconds() -> int:
+    """Whole seconds, at least one: Dagster takes no fractions."""
+    return max(1, int(Settings.from_env_with_defaults().poll_seconds))
 
 
 begin_release = dg.define_asset_job(
@@ -47,7 +45,7 @@ def _request(year: int) -> dg.RunRequest:
     return dg.RunRequest(run_key=release_name(year), partition_key=str(year), tags={BEGAN_TAG: str(year)})
 
 
-@dg.sensor(job=begin_release, minimum_interval_seconds=_look_seconds(), default_status=SENSOR_STATUS)
+@dg.sensor(job=begin_release, minimum_interval_seconds=_poll_seconds(), default_status=SENSOR_STATUS)
 def yearly_release(
     context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:

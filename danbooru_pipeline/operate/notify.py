@@ -53,7 +53,7 @@ def make_mail(settings: Settings, *, subject: str, body: str) -> EmailMessage:
     """Format a message as a mail."""
     message = EmailMessage()
     message["Subject"] = " ".join(subject.split())  # a line break would start another header
-    message["From"] = settings.notify_from or settings.notify_to[0]
+    message["From"] = settings.mail_sender
     message["To"] = ", ".join(settings.notify_to)
     message["Date"] = formatdate()
     message["Message-ID"] = make_msgid(domain="danbooru-pipeline.invalid")

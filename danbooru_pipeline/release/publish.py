@@ -1,15 +1,18 @@
 """Which release is the newest: the link ``releases/current``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
 from danbooru_pipeline.io.atomic import symlink_atomic
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release.release_json import published
-from danbooru_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from danbooru_pipeline.settings import Settings
 
 
-def require_decision(layout: Layout, settings: Settings) -> None:
+def require_decision(layout: Layout, settings: "Settings") -> None:
     """Refuse to publish what comes from public hosts before somebody decided what must not be in it.
 
     Raises:

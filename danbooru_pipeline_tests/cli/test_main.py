@@ -20,7 +20,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 
 def unwritable(tmp_path: Path) -> str:
-    """A root that nobody can make, not even an administrator: below a file."""
+    """A root below a file, which nobody can create, not even an administrator."""
     (tmp_path / "file").touch()
     return str(tmp_path / "file" / "root")
 
@@ -51,7 +51,7 @@ def test_bad_settings_end_in_one_line(tmp_path: Path, case: str) -> None:
 
 
 def test_unwritable_root_ends_in_one_line(tmp_path: Path) -> None:
-    """A root that cannot be made is refused before anything is asked."""
+    """A root that cannot be created is refused before any request."""
     env = environment(root=unwritable(tmp_path), api_url=NOWHERE, cdn_url=NOWHERE)
     result = call("build", "2021", env=env)
     assert result.returncode == 2
@@ -61,7 +61,7 @@ def test_unwritable_root_ends_in_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("year", "expected"), [("1999", "FIRST_YEAR"), ("2999", "when its year is over"), ("x", "x")])
 def test_unknown_year_is_refused(tmp_path: Path, year: str, expected: str) -> None:
-    """Years before the first, not over yet, or that are no number, are usage errors."""
+    """A year before the first, one that is not over, or one that is not a number is a usage error."""
     root = tmp_path / "root"
     result = call("build", year, env=environment(root=str(root), api_url=NOWHERE, cdn_url=NOWHERE))
     assert result.returncode == 2
@@ -79,7 +79,7 @@ def test_wrong_buckets_are_refused(tmp_path: Path, booru: BooruProcess) -> None:
 
 
 def test_source_that_is_no_booru_is_refused(tmp_path: Path, booru: BooruProcess) -> None:
-    """An address that answers with something else is told apart from one that does not answer."""
+    """An address with another site behind it gets another message than one that does not answer."""
     root = tmp_path / "root"
     env = settings_of(booru, root) | {"DANBOORU_API_URL": booru.cdn_url}
     result = call("build", "2021", env=env)
@@ -89,13 +89,13 @@ def test_source_that_is_no_booru_is_refused(tmp_path: Path, booru: BooruProcess)
 
 
 def test_misspelt_setting_is_told(tmp_path: Path) -> None:
-    """A variable that is no setting is named, since it would silently do nothing."""
+    """A variable that is not a setting is named, since it would silently do nothing."""
     result = call("status", env=environment(api_url=NOWHERE, cdn_url=NOWHERE, rooot="x"))
     assert "DANBOORU_ROOOT" in result.stderr
 
 
 def test_verify_needs_no_settings(tmp_path: Path) -> None:
-    """Verification runs without any setting, and a folder that is no release is a usage error."""
+    """Verification runs without any setting, and a folder that is not a release is a usage error."""
     result = call("verify", str(tmp_path), env=environment())
     assert result.returncode == 2
     assert "RELEASE.json" in result.stderr
@@ -110,7 +110,7 @@ def test_status_of_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow(25)
 def test_build_of_some_buckets_makes_the_release_when_they_are_all(tmp_path: Path, booru: BooruProcess) -> None:
-    """Buckets that hold every post are enough for a release; fewer are not, and say so. A rerun requests no file."""
+    """Buckets with all posts make a release; fewer do not, and the build says so. A second build requests no file."""
     env = settings_of(booru, tmp_path)
     some = call("build", "2021", "--buckets", "0000-0009", env=env)
     assert some.returncode == 0
@@ -134,7 +134,7 @@ def test_build_of_some_buckets_makes_the_release_when_they_are_all(tmp_path: Pat
 
 @pytest.mark.slow(18)
 def test_pending_posts_are_told_by_the_exit_code(tmp_path: Path, booru: BooruProcess) -> None:
-    """A file that cannot be had now leaves exit code 1 and a release that names it; a later build completes it."""
+    """A file that cannot be fetched leaves exit code 1 and a release that names it; a later build completes it."""
     env = settings_of(booru, tmp_path)
     post = next(p for p in booru.truth(2021) if p.get("md5") and p["file_ext"] == "jpg")
     booru.set_fault(post["md5"], "error")
@@ -153,7 +153,7 @@ def test_pending_posts_are_told_by_the_exit_code(tmp_path: Path, booru: BooruPro
 
 
 def files_in(root: Path, folder: str) -> int:
-    """How many files a build has brought to a folder of the store so far."""
+    """How many files a build has written to a folder of the store so far."""
     return sum(1 for path in (root / "store" / folder).glob("[0-9]*/[0-9]*") if path.is_file())
 
 
@@ -169,7 +169,7 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 
 
 def kill_at(moment: Callable[[Path], bool], root: Path, env: Mapping[str, str]) -> None:
-    """Start a build, and kill it and all it started when something is on disk."""
+    """Start a build, and kill it with all its children as soon as something is on disk."""
     with subprocess.Popen(
         command("build", "2021", "--buckets", WITH_POSTS),
         env=env,
@@ -192,7 +192,7 @@ def test_retry_of_nothing_is_refused(tmp_path: Path, booru: BooruProcess) -> Non
 
 
 def test_plan_downloads_and_writes_nothing(tmp_path: Path, booru: BooruProcess) -> None:
-    """The plan of a year is told in lines or as JSON, with exit code 0 and an untouched root."""
+    """The plan of a year is printed as text or JSON, with exit code 0, and the root stays untouched."""
     env = settings_of(booru, tmp_path / "root")
     shown = call("plan", "2021", env=env)
     assert shown.returncode == 0
@@ -206,7 +206,7 @@ def test_plan_downloads_and_writes_nothing(tmp_path: Path, booru: BooruProcess) 
 @pytest.mark.slow(70)
 @pytest.mark.timeout(1200)
 def test_killed_builds_end_as_an_undisturbed_one(tmp_path: Path, booru: BooruProcess) -> None:
-    """Builds killed at several moments, then run to the end, give the files and the manifest of a build left alone."""
+    """Builds that are killed at several moments and then finished give the same files as an undisturbed one."""
     for name, moments in {"calm": {}, "killed": MOMENTS}.items():
         env = settings_of(booru, tmp_path / name)
         for moment in moments.values():

@@ -40,7 +40,7 @@ def two_years(tmp_path: Path) -> Layout:
 
 @pytest.mark.needs("ssh-keygen")
 def test_verify_takes_keys_that_its_user_keeps(yard: Yard, tmp_path: Path) -> None:
-    """A release that is signed by another key than those in the file is not good, whatever it says of itself."""
+    """A release signed by a key that is not in the user's file fails, whatever the release says about itself."""
     for name in ("mine", "other"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True)
         (tmp_path / f"{name}.signers").write_text(f"danbooru-release {public_key(tmp_path / name)}\n")
@@ -57,7 +57,7 @@ def test_verify_takes_keys_that_its_user_keeps(yard: Yard, tmp_path: Path) -> No
 
 
 def test_reconstruct_lists_links_and_names_what_changed(two_years: Layout, tmp_path: Path) -> None:
-    """The list is what rsync takes, the folder holds the same files, and each that changed since is named."""
+    """The list is one for rsync, the folder has the same files, and each file that changed since is named."""
     old, new = two_years.release(2021), two_years.release(2022)
     before, now = images(old), images(new)
     same = {path for path, data in before.items() if now.get(path) == data}
@@ -73,7 +73,7 @@ def test_reconstruct_lists_links_and_names_what_changed(two_years: Layout, tmp_p
 
 
 def test_reconstruct_goes_by_metadata_where_no_manifest_is_carried(two_years: Layout, tmp_path: Path) -> None:
-    """A release that carries an earlier year's metadata and no manifest of it tells the replaced file by its MD5."""
+    """Where a release carries an earlier year's metadata without its manifest, a replaced file shows by its MD5."""
     new = tmp_path / "copy"
     shutil.copytree(two_years.release(2022), new)
     shutil.rmtree(new / "manifest" / "2021")
@@ -103,7 +103,7 @@ def test_takedown_is_shown_first_and_then_done(two_years: Layout) -> None:
 
 
 def test_takedown_of_nothing_is_refused(two_years: Layout) -> None:
-    """Ids or `--resume`, and only one of them; with nothing to go on with, that is said."""
+    """The command takes ids or `--resume`, not both; with nothing to resume, it says so."""
     assert call("takedown", root=two_years.root).exit_code == 2
     assert call("takedown", 5, "--resume", root=two_years.root).exit_code == 2
     assert call("takedown", 0, root=two_years.root).exit_code == 2

@@ -1,6 +1,5 @@
 """Assets on an ephemeral Dagster instance, against the embedded booru."""
 
-import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
@@ -118,7 +117,7 @@ def test_unfinished_buckets_refuse_the_release(
 
 def test_unreachable_source_fails_in_one_line(settings: Settings, instance: dg.DagsterInstance) -> None:
     """A source that is down makes a failure that says what to check, not a traceback of a library."""
-    down = dataclasses.replace(settings, api_url="http://127.0.0.1:9", retry_seconds=0.1)
+    down = settings.replace(api_url="http://127.0.0.1:9", retry_seconds=0.1)
     with RunContext(down) as context:
         result = run_year(context, instance, ["posts"], 2021)
     failure = failure_of(result)

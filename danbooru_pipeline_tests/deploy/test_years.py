@@ -68,7 +68,7 @@ def test_two_years_make_two_releases(tmp_path: Path, booru_files: Path) -> None:
         settings = {
             "DAGSTER_HOME": str(home), "DANBOORU_ROOT": str(layout.root),
             "DANBOORU_API_URL": booru.api_url, "DANBOORU_CDN_URL": booru.cdn_url,
-            "DANBOORU_AUTOMATION": "on", "DANBOORU_EXCLUDE_TAGS": "", "DANBOORU_LOOK_SECONDS": "1",
+            "DANBOORU_AUTOMATION": "on", "DANBOORU_EXCLUDE_TAGS": "", "DANBOORU_POLL_SECONDS": "1",
             "DANBOORU_SETTLING_DAYS": str(SETTLING / timedelta(days=1)), "DANBOORU_PNG_LEVEL": "0",
         }  # fmt: skip
         for year in (2021, 2022):

@@ -25,7 +25,7 @@ from danbooru_pipeline_tests.support.commands import WITH_POSTS, call, settings_
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Those of all tests, with JPGs that become JPEG XL."""
-    return dataclasses.replace(settings, jpg_archive="jxl")
+    return settings.replace(jpg_archive="jxl")
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_mode_concerns_files_that_come_later(archiving: RunContext, booru: Booru
     data = small.read_bytes()
     small.unlink()
     archived(archiving, second).unlink()
-    with RunContext(dataclasses.replace(archiving.settings, jpg_archive="off")) as context:
+    with RunContext(archiving.settings.replace(jpg_archive="off")) as context:
         build_all(context, 2021)
         build_px512(context, bucket_of(first), 2021)
         assert booru.requests()["files"] == 1

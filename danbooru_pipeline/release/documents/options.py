@@ -1,12 +1,14 @@
 """The operator's choices about the documents of a release. None is secret: they are part of RELEASE.json."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from danbooru_pipeline.release.signing import public_key
-from danbooru_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from danbooru_pipeline.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +38,15 @@ class DocumentOptions:
         return dict(msgspec.to_builtins(self))
 
 
-def options_of(settings: Settings) -> DocumentOptions:
+def options_of(settings: "Settings") -> DocumentOptions:
     """What the operator's settings say about the documents of releases.
 
     Raises:
         SettingsError: the signing key cannot sign.
     """
     return DocumentOptions(
-        maker=settings.maker,
-        contact=settings.removal_contact or settings.contact,
+        maker=settings.publisher,
+        contact=settings.removal_address,
         url=settings.public_url,
         webdataset=settings.webdataset,
         torrent=settings.torrent,

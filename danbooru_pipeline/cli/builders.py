@@ -1,0 +1,112 @@
+"""Commands for those who build releases: the demo, what a build costs, the build, how far it is, what hinders it."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from danbooru_pipeline.cli.shared import JSON, YEAR, print_json, read_settings, say, warn_of_unknown_settings
+from danbooru_pipeline.layout import Layout
+
+
+@click.command()
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    default=Path("data/demo"),
+    show_default=True,
+    help="Folder for the demo to use; an earlier demo in it is removed.",
+)
+@click.option("--posts", type=click.IntRange(min=12), default=2600, show_default=True, help="Posts of the first year.")
+def demo(root: Path, posts: int) -> None:
+    """Start the embedded booru, build Danbooru2021 and Danbooru2022 from it, and verify both."""
+    from danbooru_pipeline.demo.tour import run_tour
+
+    sys.exit(run_tour(root, posts=posts, say=click.echo))
+
+
+@click.command()
+@YEAR
+@click.option(
+    "--buckets", default="0000-0999", show_default=True, help="Buckets to work on, like 0000-0009 or 0123,0456."
+)
+@click.option("--retry", is_flag=True, help="Ask again only for what an earlier build left pending.")
+def build(year: int, buckets: str, *, retry: bool) -> None:
+    """Build the release of YEAR: metadata, images, manifest, snapshot. Resumes where an earlier build stopped.
+
+    It runs through Dagster, in the instance of DAGSTER_HOME (default ROOT/dagster).
+    """
+    from danbooru_pipeline.build import run_build
+
+    sys.exit(run_build(read_settings(), year, buckets=buckets, retry=retry, say=say, tell=click.echo))
+
+
+@click.command()
+@YEAR
+@JSON
+def plan(year: int, *, as_json: bool) -> None:
+    """Show what a build of YEAR would cost: requests, bytes, disk and days. Downloads and writes nothing."""
+    from danbooru_pipeline.context import RunContext
+    from danbooru_pipeline.operate.forecast import forecast_year
+
+    with RunContext(read_settings()) as context:
+        forecast = forecast_year(context, year)
+    if as_json:
+        print_json(forecast.as_dict())
+    else:
+        for line in forecast.lines():
+            click.echo(line)
+
+
+@click.command()
+@click.argument("year", type=int, required=False)
+@JSON
+def status(year: int | None, *, as_json: bool) -> None:
+    """Show how far each release is: files by status and reason, buckets with work left over, what is published."""
+    from danbooru_pipeline.operate.status import known_years, status_lines, year_status
+
+    settings = read_settings(offline=True)
+    layout = Layout(settings.root)
+    excluded = settings.excluded
+    years = [year] if year is not None else known_years(layout)
+    found = [year_status(layout, each, exclude_tags=excluded) for each in years]
+    if as_json:
+        print_json({"root": str(settings.root), "years": found})
+    else:
+        for line in status_lines(layout, found):
+            click.echo(line)
+
+
+@click.command()
+@JSON
+def doctor(*, as_json: bool) -> None:
+    """Examine disk, inodes, hard links, libvips, credentials, clock, source and DAGSTER_HOME.
+
+    Exits with 1 when one of them stands in the way of a build.
+    """
+    from danbooru_pipeline.operate.doctor import Health, examine
+
+    findings = []
+    for finding in examine(read_settings(offline=True)):
+        findings.append(finding)
+        if not as_json:
+            click.echo(finding.line())
+    if as_json:
+        print_json({"findings": [finding.as_dict() for finding in findings]})
+    sys.exit(1 if any(finding.health is Health.ERROR for finding in findings) else 0)
+
+
+@click.command()
+@JSON
+def settings(*, as_json: bool) -> None:
+    """Show every setting in force, and whether it comes from the environment or is the default. Masks secrets."""
+    from danbooru_pipeline.settings import settings_in_force
+    from danbooru_pipeline.settings.listing import settings_lines
+
+    warn_of_unknown_settings()
+    found = settings_in_force()
+    if as_json:
+        print_json({"settings": [each.as_dict() for each in found]})
+    else:
+        for line in settings_lines(found):
+            click.echo(line)

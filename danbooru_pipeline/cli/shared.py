@@ -1,0 +1,49 @@
+"""What several commands use: arguments, printing, the settings. No commands here."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+if TYPE_CHECKING:
+    from danbooru_pipeline.settings import Settings
+
+YEAR = click.argument("year", type=int)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+def complain(text: str) -> None:
+    """Print what is wrong, each line of it with the name of the program."""
+    for line in text.splitlines():
+        click.echo(f"danbooru-pipeline: {line}", err=True)
+
+
+def say(text: str) -> None:
+    """Print progress, which is not what the command was asked for."""
+    click.echo(text, err=True)
+
+
+def print_json(value: Any) -> None:
+    """Print for programs."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
+def warn_of_unknown_settings() -> None:
+    """Name each misspelt variable, since it would silently do nothing."""
+    from danbooru_pipeline.settings import Settings
+
+    for name in Settings.unknown():
+        complain(f"{name} is not a setting and has no effect; is it misspelt?")
+
+
+def read_settings(*, offline: bool = False) -> "Settings":
+    """The settings of the environment, after a warning of variables that are misspelt.
+
+    Raises:
+        SettingsError: some are not valid, or the contact is missing and the command is not `offline`.
+    """
+    # Here, since pydantic takes 0.2 s of CPU time, which help and `verify` need not spend.
+    from danbooru_pipeline.settings import Settings
+
+    warn_of_unknown_settings()
+    return Settings.from_env(offline=offline)
