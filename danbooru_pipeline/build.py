@@ -62,8 +62,7 @@ def build_year(
         tell(f"left: {line}")
     if result.pending_elsewhere:
         tell(f"left: {result.pending_elsewhere:,} posts are pending in buckets that were not worked on")
-    release_json = context.layout.release(year) / "RELEASE.json"
-    released = "release" in result.stages and release_json.exists()
+    released = "release" in result.stages and context.layout.release_json(year).exists()
     if released:
         release = read_release(context.layout.release(year))
         for line in release_lines(release, context.layout.release(year)):

@@ -14,12 +14,11 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import msgspec
-
 from danbooru_pipeline.errors import DanbooruPipelineError, SourceBlocked, SourceError
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.images import ImagePool, ImageSettings
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.posts.report import load_posts_report
 from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import ApiSource, BulkSource, PostUpdates, Source, recheck_posts
@@ -138,9 +137,7 @@ class RunContext:
             return PostUpdates()
 
     def _last_id(self, year: int) -> int | None:
-        report = msgspec.json.decode(self.layout.posts_report(year).read_bytes())
-        last: int | None = report["source"].get("max_id")
-        return last
+        return load_posts_report(self.layout, year).max_id
 
     @property
     def downloads(self) -> ThreadPoolExecutor:

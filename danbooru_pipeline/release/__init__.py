@@ -1,12 +1,12 @@
 """Releases: the manifest that reconciles posts with files, the snapshot that ships them, and verification.
 
-A release is planned and made by `write_manifest`, `plan_snapshot`, `apply_snapshot` and `flip_current`, in this order;
-`verify_release` needs nothing but its folder. No network, and no clock: the time of making is an argument.
+A release is made by `write_manifest`, `plan_snapshot`, `apply_snapshot` and `flip_current`, in this order;
+`verify_release` needs nothing but its folder. No network and no clock: the time of making is an argument.
 """
 
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.manifest.reconcile import ManifestRow, reconcile_bucket
-from danbooru_pipeline.release.manifest.summary import ManifestSummary, summary
+from danbooru_pipeline.release.manifest.summary import ManifestSummary
 from danbooru_pipeline.release.manifest.write import MANIFEST_SCHEMA, read_summary, write_manifest
 from danbooru_pipeline.release.publish import flip_current, require_decision
 from danbooru_pipeline.release.reconstruct import Reconstruction, reconstruct, write_reconstruction
@@ -42,7 +42,6 @@ __all__ = [
     "reconcile_bucket",
     "reconstruct",
     "require_decision",
-    "summary",
     "verify_release",
     "write_manifest",
     "write_posts_jsonl",

@@ -5,7 +5,6 @@ A file that has no row is looked at again and taken over when it is what the met
 """
 
 import contextlib
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -20,6 +19,7 @@ from danbooru_pipeline.fetch import Downloaded, download_file, part_names
 from danbooru_pipeline.images import IMAGE_TYPES, ImageJob, ImageResult
 from danbooru_pipeline.io.atomic import fsync_folder, remove_parts
 from danbooru_pipeline.io.locks import exclusive
+from danbooru_pipeline.io.sha256 import sha256_or_none
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION, STORED_EXTENSIONS
 from danbooru_pipeline.outcomes import REASONS, Reason, Status
 from danbooru_pipeline.posts import Post, read_posts
@@ -148,11 +148,9 @@ class _OriginalsOfBucket:
         """Whether a row that a killed run left speaks of the very file that is there."""
         if row.status is not Status.OK or row.held_ext not in STORED_EXTENSIONS:
             return row.status is not Status.OK
-        try:
-            with self.context.layout.original(row.id, row.held_ext).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == row.sha256
-        except FileNotFoundError:
-            return False
+        return (
+            row.sha256 is not None and sha256_or_none(self.context.layout.original(row.id, row.held_ext)) == row.sha256
+        )
 
     def _fetch_all(self, posts: tuple[Post, ...]) -> None:
         """Keep downloads and image workers busy, some posts at a time; write the ledger now and then."""

@@ -1,7 +1,6 @@
 """What a manifest adds up to: posts, files, bytes and reasons. Pure; a manifest of any size is added batch by batch."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -75,11 +74,3 @@ class Tally:
 
 def _plain(counter: Counter[str]) -> dict[str, int]:
     return {name: counter[name] for name in sorted(name for name in counter if name is not None)}
-
-
-def summary(batches: Iterable[pa.Table], *, digest: str = "") -> ManifestSummary:
-    """The numbers of manifest rows."""
-    tally = Tally()
-    for table in batches:
-        tally.add(table)
-    return tally.summary(digest)
