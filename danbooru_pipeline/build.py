@@ -74,7 +74,7 @@ def _result_lines(layout: Layout, year: int, result: "BuildResult") -> Iterator[
     if result.pending_elsewhere:
         yield f"left: {result.pending_elsewhere:,} posts are pending in buckets that were not worked on"
     folder = layout.release(year)
-    if "release" in result.stages and (folder / "RELEASE.json").exists():
+    if "release" in result.stages and layout.release_json(year).exists():
         yield from release_lines(read_release(folder), folder)
     yield (
         f"took {human_seconds(result.seconds)}; Dagster itself cost {result.dagster_cpu_seconds:.0f} CPU seconds "

@@ -67,6 +67,15 @@ def changes_path(label: str, kind: str) -> str:
     return f"changes/{label}.{kind}"
 
 
+#: ``RELEASE.json``, relative to a release: written last, so a tree without it is not a release.
+RELEASE_JSON = "RELEASE.json"
+
+
+def metadata_folder(year: int) -> str:
+    """``metadata/YEAR``, relative to a release or to the root."""
+    return f"metadata/{year}"
+
+
 def release_name(year: int) -> str:
     """Name of a release, and of its folder."""
     return f"danbooru{year}"
@@ -124,9 +133,19 @@ class Layout:
         """Lock of the one process that works on a bucket."""
         return self.store / "ledger" / f".{bucket}.lock"
 
+    @property
+    def takedowns(self) -> Path:
+        """The list of posts that were taken down; private, and no part of any release."""
+        return self.store / "takedowns.json"
+
+    @property
+    def takedowns_lock(self) -> Path:
+        """Lock of the one takedown that runs."""
+        return self.store / "takedowns.lock"
+
     def metadata(self, year: int) -> Path:
         """Folder of everything known about the posts of a release."""
-        return self.root / "metadata" / str(year)
+        return self.root / metadata_folder(year)
 
     @property
     def segments(self) -> Path:
@@ -137,9 +156,18 @@ class Layout:
         """Lock of the one process that writes the metadata of a release."""
         return self.metadata(year) / ".lock"
 
+    @property
+    def metadata_years(self) -> list[int]:
+        """Years that metadata was fetched for, ascending."""
+        return sorted(int(folder.name) for folder in self.root.glob(f"metadata/{'[0-9]' * 4}"))
+
+    def sweeps(self, year: int) -> Path:
+        """Folder of all unfinished sweeps of a year."""
+        return self.metadata(year) / "sweep"
+
     def sweep(self, year: int, table: str) -> Path:
         """Pages of an unfinished sweep, kept so that it can resume."""
-        return self.metadata(year) / "sweep" / table
+        return self.sweeps(year) / table
 
     def carried(self, year: int) -> Path:
         """Metadata of earlier years from an archive, kept byte for byte: ``YEAR/NAME`` below it."""
@@ -197,6 +225,10 @@ class Layout:
     def release(self, year: int) -> Path:
         """A published release."""
         return self.releases / release_name(year)
+
+    def release_json(self, year: int) -> Path:
+        """``RELEASE.json`` of a published release."""
+        return self.release(year) / RELEASE_JSON
 
     def staging(self, year: int) -> Path:
         """A release that is still being made; hidden and never served."""

@@ -1,6 +1,7 @@
-"""Counts work as it goes on, and says from time to time how far it is.
+"""Counts work while it goes on, and reports from time to time how far it is.
 
-Printed where the work runs: a line on a terminal, a log line every 30 seconds in a Dagster run. Never a line an image.
+Reports go where the work runs: a line on a terminal, a log line every 30 seconds in a Dagster run, never a line per
+image. The types of all callbacks that report to somebody are declared here.
 """
 
 import threading
@@ -10,15 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-Report = Callable[[str], None]
-#: Takes one line for people.
+#: ``say(line)``: one line for people, without its newline.
 Say = Callable[[str], None]
 #: ``progress(what, done, total)``, for instance ``("original", 17, 1000)`` buckets; called often, so it returns fast.
 Progress = Callable[[str, int, int], None]
 
 
 def silent(what: str, done: int, total: int, /) -> None:
-    """Say nothing."""
+    """A `Progress` that reports nothing."""
 
 
 def human_bytes(size: float) -> str:
@@ -41,7 +41,15 @@ def human_seconds(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """Where one piece of work stands: what a meter counted so far."""
+    """How far one piece of work is: what a meter has counted so far.
+
+    Attributes:
+        title: of the work.
+        steps, total: done, and to do in all.
+        files, bytes: fetched.
+        reasons: reason -> files that failed for it.
+        is_over: whether the work has ended.
+    """
 
     title: str
     steps: int
@@ -52,7 +60,10 @@ class Gauge:
     is_over: bool = False
 
 
+#: ``watch(gauge)``: shows how far one piece of work is; called twice a second, and when the work ends.
 Watch = Callable[[Gauge], None]
+#: ``show(worker, gauge)``: the same for work that several processes do; `worker` names one of them.
+Show = Callable[[str, Gauge], None]
 #: How often a gauge is shown to whoever watches, in seconds.
 WATCH_SECONDS = 0.5
 
@@ -63,9 +74,9 @@ class Meter:
     Args:
         title: of the work.
         total: how many steps it has.
-        report: told a line every so often; without it the meter only counts.
-        every_seconds: how often.
-        watch: shown the counts twice a second, and at the end.
+        report: gets a line every `every_seconds`; without it the meter only counts.
+        every_seconds: time between two lines.
+        watch: is shown the counts twice a second, and at the end.
     """
 
     def __init__(
@@ -73,7 +84,7 @@ class Meter:
         title: str = "",
         *,
         total: int = 0,
-        report: Report | None = None,
+        report: Say | None = None,
         every_seconds: float = 30.0,
         watch: Watch | None = None,
     ) -> None:
@@ -96,7 +107,7 @@ class Meter:
         return Gauge(self.title, self.steps, self.total, self.files, self.bytes, dict(self.reasons), is_over)
 
     def count_file(self, size: int, reason: str | None) -> None:
-        """Note one file that was asked for."""
+        """Count one file that was asked for."""
         with self._lock:
             self.files += 1
             self.bytes += size
@@ -105,13 +116,13 @@ class Meter:
         self._say()
 
     def count_step(self) -> None:
-        """Note one of the steps."""
+        """Count one of the steps."""
         with self._lock:
             self.steps += 1
         self._say()
 
     def line(self) -> str:
-        """How far the work is, how fast, how long it will take, and what went wrong."""
+        """How far the work is, how fast, how much time is left, and what went wrong."""
         return progress_line(self._gauge(), time.monotonic() - self._began)
 
     def _say(self) -> None:
@@ -128,7 +139,7 @@ class Meter:
 
 
 def progress_line(gauge: Gauge, seconds: float) -> str:
-    """A gauge for people, after so many seconds of work."""
+    """A gauge for people, after `seconds` of work."""
     seconds = max(seconds, 1e-9)
     parts = [f"{gauge.title}: {gauge.steps:,}/{gauge.total:,}"]
     if gauge.files:

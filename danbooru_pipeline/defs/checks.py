@@ -19,6 +19,7 @@ from danbooru_pipeline.errors import SourceStale
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.posts.drift import Columns, column_drift
 from danbooru_pipeline.posts.report import judge_freshness, read_report
+from danbooru_pipeline.posts.table_reports import read_table_reports
 from danbooru_pipeline.release import read_summary, verify_release
 from danbooru_pipeline.release.manifest.quality import (
     MAX_MISSING_SHARE,
@@ -27,7 +28,7 @@ from danbooru_pipeline.release.manifest.quality import (
     missing_shares,
     px512_balance,
 )
-from danbooru_pipeline.sources.tables import read_table_reports, stale_tables
+from danbooru_pipeline.sources.tables import stale_tables
 from danbooru_pipeline.years import cutoff
 
 _WARN = dg.AssetCheckSeverity.WARN

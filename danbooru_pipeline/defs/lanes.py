@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,16 +24,13 @@ from danbooru_pipeline.defs.build import build_defs
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.errors import DanbooruPipelineError
 from danbooru_pipeline.io.processes import die_with, leave_signals_to_parent
-from danbooru_pipeline.progress import Gauge, Watch
+from danbooru_pipeline.progress import Show, Watch
 from danbooru_pipeline.settings import Settings
 
 #: Names the process of a run, to tell runs of killed builds from live ones.
 OWNER_TAG: Final = "danbooru/process"
 QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 BUILD_PROCESSES: Final = 2
-
-#: Called with a worker id and its progress.
-Show = Callable[[str, Gauge], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

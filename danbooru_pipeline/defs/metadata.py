@@ -1,7 +1,6 @@
 """Assets of the metadata: the posts of a release, their slices by bucket, and the side tables."""
 
 import dagster as dg
-import msgspec
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import FOLLOW_CHECKED_RELEASE, OWNERS
@@ -9,6 +8,7 @@ from danbooru_pipeline.defs.partitions import releases
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.io.locks import exclusive
+from danbooru_pipeline.posts.report import load_posts_report
 from danbooru_pipeline.sources import bring_posts, export_side_tables, split_by_bucket
 
 GROUP = "metadata"
@@ -52,13 +52,13 @@ def posts_by_bucket(
     year = int(context.partition_key)
     with clear_failures(toolbox, run_log), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
         written = split_by_bucket(toolbox.layout, year)
-    report = msgspec.json.decode(toolbox.layout.posts_report(year).read_bytes())
+    report = load_posts_report(toolbox.layout, year)
     return dg.MaterializeResult(
         metadata={
             "buckets_with_posts": written,
             "path": dg.MetadataValue.path(toolbox.layout.posts_by_bucket(year)),
         },
-        data_version=dg.DataVersion(report["source"]["sha256"]),
+        data_version=dg.DataVersion(report.sha256),
     )
 
 

@@ -9,7 +9,7 @@ from dagster._core.storage.dagster_run import RunsFilter
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import SENSOR_STATUS
 from danbooru_pipeline.defs.metadata import posts, posts_by_bucket, side_tables
-from danbooru_pipeline.layout import release_name
+from danbooru_pipeline.layout import RELEASE_JSON, release_name
 from danbooru_pipeline.operate.notify import deliver
 from danbooru_pipeline.operate.readiness import decide, look_at, read_memory, write_memory
 from danbooru_pipeline.release import published, read_release
@@ -117,7 +117,7 @@ def tell_of_releases(
 ) -> dg.SensorResult | dg.SkipReason:
     """Sends one message for every release, and for every new version of one, that becomes current."""
     folder = toolbox.layout.current
-    if not (folder / "RELEASE.json").exists():
+    if not (folder / RELEASE_JSON).exists():
         return dg.SkipReason("nothing is published yet")
     release = read_release(folder)
     name = f"{release.name} {release.version}"

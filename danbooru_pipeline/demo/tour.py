@@ -5,7 +5,6 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,14 +14,12 @@ from danbooru_pipeline.demo.process import BooruProcess, start_booru
 from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.layout import BUCKET_COUNT, Layout
 from danbooru_pipeline.operate.preflight import check_root
-from danbooru_pipeline.progress import human_seconds
+from danbooru_pipeline.progress import Say, human_seconds
 from danbooru_pipeline.release import verify_release
 from danbooru_pipeline.settings import Settings
 
 YEARS: Final = (2021, 2022)
 MARK: Final = ".danbooru-pipeline-demo"
-
-Say = Callable[[str], None]
 
 
 def run_tour(root: Path, *, posts: int, say: Say) -> int:

@@ -6,7 +6,6 @@ machines that share a store share no other clock; a clock that is off costs at m
 """
 
 import contextlib
-import fcntl
 import os
 import threading
 import time
@@ -18,6 +17,7 @@ import msgspec
 
 from danbooru_pipeline.fetch.gil_turns import without_turn
 from danbooru_pipeline.fetch.rate import RateState, grow
+from danbooru_pipeline.io.locks import locked
 
 #: The record is written in one call of this size, so that a kill leaves either the old one or the new one.
 RECORD_BYTES: Final = 4096
@@ -131,13 +131,12 @@ class RateLimiter:
             if descriptor is None:
                 yield self._own_state
                 return
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             try:
-                state = _read(descriptor)
-                yield state
-                _write(descriptor, state)
+                with locked(descriptor):
+                    state = _read(descriptor)
+                    yield state
+                    _write(descriptor, state)
             finally:
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
                 if self._closed.is_set():
                     self._close_record()
 

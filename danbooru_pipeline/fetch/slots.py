@@ -1,11 +1,10 @@
-"""How many downloads run at once, all processes on one store together.
+"""Limits how many downloads run at once, over all processes on one store.
 
-A slot is a file that is locked for the length of a download. The kernel frees it when its holder dies, however it dies,
-so nothing has to be cleaned up after a kill.
+A slot is a file that is locked for the length of a download. The kernel frees it when its holder dies, so nothing has
+to be cleaned up after a crash.
 """
 
 import contextlib
-import fcntl
 import os
 import random
 import threading
@@ -14,22 +13,23 @@ from pathlib import Path
 from typing import Final
 
 from danbooru_pipeline.fetch.rate_limiter import RateLimiter
+from danbooru_pipeline.io.locks import lock_file
 
-#: How often a busy slot is asked for again, in seconds.
-LOOK_SECONDS: Final = 0.02
+#: How long to wait before trying busy slots again, in seconds.
+RETRY_SECONDS: Final = 0.02
 
 
 class DownloadSlots:
     """A number of slots that threads and processes share.
 
     Args:
-        paths: of the slots' files, one for each download; before their folder is there, nobody is held up.
-        limiter: waits, and says when the work is over.
+        paths: one lock file per slot; as long as their folder does not exist, downloads are not limited.
+        limiter: waits, and stops waiting when it is closed.
     """
 
     def __init__(self, paths: Sequence[Path], *, limiter: RateLimiter) -> None:
-        # Those that this process does not hold, the one that it had last at the end: most likely nobody took it since.
-        # Processes begin with different ones.
+        # The slots that this process does not hold. The last one released is tried first, since most likely no other
+        # process has taken it; the order is random at the start, so that processes begin with different ones.
         self._free = random.sample(list(paths), len(paths))
         self._limited = bool(paths)
         self._lock = threading.Lock()
@@ -37,10 +37,10 @@ class DownloadSlots:
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
-        """Hold a slot for the length of the block, waiting for one to become free.
+        """Hold a slot for the length of the block; waits until one is free.
 
         Raises:
-            RuntimeError: the limiter is closed.
+            RuntimeError: the limiter was closed while waiting.
         """
         if not self._limited:
             yield
@@ -54,19 +54,19 @@ class DownloadSlots:
             self._give_back(path)
 
     def _take(self) -> tuple[Path, int | None]:
-        """A slot, and what it is locked by; None before the folder is there."""
+        """A slot and the descriptor that locks it; None as long as the folder does not exist."""
         while True:
             tried: list[Path] = []
             try:
                 while path := self._next():
                     tried.append(path)
                     with contextlib.suppress(BlockingIOError):
-                        descriptor = _locked(path)
+                        descriptor = _lock(path)
                         tried.remove(path)
                         return path, descriptor
             finally:
                 self._put_last(tried)
-            self._limiter.pause(LOOK_SECONDS)
+            self._limiter.pause(RETRY_SECONDS)
 
     def _next(self) -> Path | None:
         with self._lock:
@@ -81,19 +81,13 @@ class DownloadSlots:
             self._free[:0] = paths
 
 
-def _locked(path: Path) -> int | None:
-    """A slot's file, opened and locked.
+def _lock(path: Path) -> int | None:
+    """Lock a slot; None as long as its folder does not exist.
 
     Raises:
-        BlockingIOError: another process has it.
+        BlockingIOError: another process holds it.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        return lock_file(path, wait=False)
     except FileNotFoundError:
         return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor

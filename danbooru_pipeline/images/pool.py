@@ -5,7 +5,6 @@ after any failure it is killed, and the next job starts a new one. Workers share
 locked.
 """
 
-import hashlib
 import os
 import threading
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Self
 from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.images.job import ImageJob, ImageResult, run_image_job
 from danbooru_pipeline.images.worker import serve
+from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.outcomes import Reason
 
 #: Time-out for starting a process on a busy machine; a job's own time-out begins after that.
@@ -191,7 +191,9 @@ class _Worker:
 
 def _unprocessed(job: ImageJob, reason: Reason) -> ImageResult:
     """The result of a job that killed its worker twice: the original unchanged, and no 512px image."""
-    with job.source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size = file.tell()
-    return ImageResult(facts=None, sha256=digest, size=size, px512_reason=None if job.px512 is None else reason)
+    return ImageResult(
+        facts=None,
+        sha256=sha256_of(job.source),
+        size=job.source.stat().st_size,
+        px512_reason=None if job.px512 is None else reason,
+    )

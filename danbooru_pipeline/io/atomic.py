@@ -1,8 +1,8 @@
 """The one way bytes reach the store or a release.
 
 A file is written beside its target under a hidden ``.part`` name, flushed to disk and renamed. So every reader sees the
-old file or the new one, whole; and a file that releases share by hard link is never written through, since the
-rename always brings a new inode. Model: borgbackup's SaveFile.
+old file or the new one, whole; and nothing ever writes through a hard link that releases share, since the rename always
+brings a new inode. Model: borgbackup's SaveFile.
 """
 
 import contextlib
@@ -18,13 +18,13 @@ from danbooru_pipeline.layout import PART_SUFFIX
 
 
 def part_path(path: Path) -> Path:
-    """A new hidden name beside `path`, for bytes that are on their way to it."""
+    """A fresh hidden name beside `path`, for a file that is not finished."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART_SUFFIX}")
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that appears at `path` only when the block ends without an error. Makes missing folders."""
+    """Open a file that appears at `path` only when the block ends without an error. Creates missing folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = part_path(path)
     try:
@@ -39,13 +39,13 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def commit_part(part: Path, path: Path, *, flush_folder: bool = True) -> None:
-    """Give a file that is already whole and flushed its final name.
+    """Give a file or folder that is already whole and flushed its final name.
 
     Args:
         part: the file.
-        path: its name.
-        flush_folder: whether the name survives a power cut from now on; a caller that brings many files to a folder
-            flushes it once for all of them, before anything says that they are there.
+        path: its final name.
+        flush_folder: make the name survive a power cut now. A caller that adds many files to a folder flushes it once
+            for all of them, before it records that they exist.
     """
     part.replace(path)
     if flush_folder:
@@ -60,9 +60,9 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Fill a new folder that takes the place of `path` as a whole when the block ends without an error.
+    """Fill a new folder that replaces `path` as a whole when the block ends without an error.
 
-    Killed between the two renames, the old folder is gone and the new one still hidden: callers make it again.
+    A crash between the two renames leaves neither folder at `path`, so callers must be able to make it again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_parts(path.parent)
@@ -81,7 +81,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def fsync_file(path: Path) -> None:
-    """Make the bytes of a file that is already written survive a power cut."""
+    """Flush the bytes of a file that is already written, so they survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -89,14 +89,14 @@ def fsync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-#: The file system has no hard links, the other name is on another one, or the file has as many names as it may have.
+#: The file system has no hard links, the other name is on another file system, or the file has all the links it may.
 _CANNOT_LINK = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP})
 
 
 def link_or_copy(source: Path, target: Path) -> bool:
     """Give a whole file a second name, which must be free; copy it where linking is impossible.
 
-    The caller makes the folder, and flushes it when all names are in place. Returns whether it is a link.
+    The caller creates the folder, and flushes it when all names are in place. Returns whether it is a link.
     """
     try:
         os.link(source, target, follow_symlinks=False)
@@ -110,7 +110,7 @@ def link_or_copy(source: Path, target: Path) -> bool:
 
 
 def symlink_atomic(link: Path, target: str) -> None:
-    """Let `link` point to `target`; whoever looks sees the old target or the new one."""
+    """Point `link` at `target`; every reader sees the old target or the new one."""
     part = part_path(link)
     try:
         part.symlink_to(target)
@@ -121,7 +121,7 @@ def symlink_atomic(link: Path, target: str) -> None:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a power cut."""
+    """Flush a folder, so renames in it survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -130,11 +130,11 @@ def fsync_folder(folder: Path) -> None:
 
 
 def remove_parts(folder: Path, *, keep: Collection[str] = ()) -> int:
-    """Remove what killed writers left in a folder that the caller has for itself. Returns how many things went.
+    """Remove unfinished files and folders that killed writers left. Returns how many were removed.
 
     Args:
-        folder: of the caller.
-        keep: names of parts that somebody will go on with.
+        folder: the caller must hold the lock that covers it.
+        keep: names of parts that will be resumed.
     """
     if not folder.is_dir():
         return 0
@@ -146,7 +146,7 @@ def remove_parts(folder: Path, *, keep: Collection[str] = ()) -> int:
 
 
 def remove_part(part: Path) -> None:
-    """Remove a file or folder that was not finished."""
+    """Remove one unfinished file or folder."""
     if part.is_dir() and not part.is_symlink():
         shutil.rmtree(part)
     else:

@@ -1,6 +1,10 @@
-"""Locks between processes: files that the kernel frees when their holder dies, however it dies."""
+"""Locks between processes: files locked with ``flock``. The kernel frees them when their holder dies, however it dies.
+
+A lock file is never removed: a process that waits for it holds it open, and would then lock a file without a name.
+"""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,21 +12,53 @@ from pathlib import Path
 from danbooru_pipeline.errors import StoreError
 
 
+def lock_file(path: Path, *, wait: bool) -> int:
+    """Create a file if necessary, open it and lock it. Returns its descriptor; closing that frees the lock.
+
+    Args:
+        path: of the lock file; its folder must exist.
+        wait: whether to wait for another holder.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+        BlockingIOError: the lock is held elsewhere and `wait` is false.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextmanager
+def locked(descriptor: int) -> Iterator[None]:
+    """Lock an open file for the length of the block; waits while another process holds the lock."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
 @contextmanager
 def exclusive(path: Path, *, busy: str | None = None) -> Iterator[None]:
-    """Hold a lock on a file, made when it is not there.
+    """Hold a lock file for the length of the block. Creates missing folders.
 
     Args:
         path: of the lock file.
-        busy: what to say when somebody else holds it; without it the call waits.
+        busy: error message when the lock is held elsewhere; without it the call waits.
 
     Raises:
-        StoreError: somebody else holds it, and `busy` is given.
+        StoreError: the lock is held elsewhere and `busy` is given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
-        except BlockingIOError:
-            raise StoreError(busy) from None
+    try:
+        descriptor = lock_file(path, wait=busy is None)
+    except BlockingIOError:
+        raise StoreError(busy) from None
+    try:
         yield
+    finally:
+        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Work done by threads some steps ahead of the one who takes its results, in order and in bounded memory."""
+"""Bounded, order-preserving parallel map, as `Executor.map` with `buffersize` is in Python 3.14."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,9 +10,15 @@ R = TypeVar("R")
 
 
 def ordered_map(work: Callable[[T], R], items: Iterable[T], *, threads: int, name: str) -> Iterator[R]:
-    """Results of `work` for each item, in the order of the items; twice as many as threads are held at a time.
+    """Results of `work` for each item, in the order of the items; at most twice as many in flight as there are threads.
 
-    When the caller stops listening or some work fails, what has not begun is dropped and what is in work waited for.
+    If the caller stops iterating or an item fails, queued items are cancelled and running ones are awaited.
+
+    Args:
+        work: runs in the threads.
+        items: taken only as fast as results are consumed.
+        threads: how many; at least one.
+        name: prefix of the threads' names.
     """
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(max(1, threads), thread_name_prefix=name) as pool:

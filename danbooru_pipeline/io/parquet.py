@@ -1,4 +1,4 @@
-"""Parquet in a release: read in batches, cut into shards, compared row by row. Memory stays bounded at any size."""
+"""Parquet files: read in batches, written in row groups and shards, compared row by row, in bounded memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ BATCH_ROWS = 65_536
 
 
 def read_batches(path: Path, *, columns: Sequence[str] | None = None, rows: int = BATCH_ROWS) -> Iterator[pa.Table]:
-    """The rows of a Parquet file, some at a time."""
+    """The rows of a Parquet file, in tables of at most `rows` rows that never span row groups."""
     names = None if columns is None else list(columns)
     with pq.ParquetFile(path) as file:
-        # One row group after the other: an iterator over all of them holds on to what it has read (measured).
+        # One row group after the other: an iterator over all of them keeps what it has read in memory (measured).
         for number in range(file.num_row_groups):
             for batch in file.iter_batches(batch_size=rows, row_groups=[number], columns=names, use_threads=False):
                 yield pa.Table.from_batches([batch])
 
 
 def row_count(path: Path) -> int:
-    """How many rows a Parquet file has, from its footer."""
+    """How many rows a Parquet file has, read from its footer."""
     return int(pq.read_metadata(path).num_rows)
 
 
@@ -50,10 +50,10 @@ def rechunk(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 
 def write_parquet(path: Path, chunks: Iterable[pa.Table], *, schema: pa.Schema, dictionary: Sequence[str]) -> None:
-    """Write each chunk as a row group; the file appears when all are written."""
+    """Write each chunk as one row group; the file appears when all are written."""
     with atomic_file(path) as file, _writer(file, schema, dictionary) as writer:
         for chunk in chunks:
-            # A file's own schema metadata must not decide what a release carries.
+            # Schema metadata of the file that a chunk was read from must not end up in a release.
             writer.write_table(chunk.replace_schema_metadata(schema.metadata), row_group_size=max(1, chunk.num_rows))
 
 
@@ -72,7 +72,16 @@ def write_shards(
     dictionary: Sequence[str],
     shard_rows: int = SHARD_ROWS,
 ) -> int:
-    """Cut `rows` rows into files of at most `shard_rows`; `path_of(n, of)` names them. Returns how many there are."""
+    """Write tables as files of at most `shard_rows` rows. Returns how many files there are.
+
+    Args:
+        tables: of `rows` rows in all.
+        rows: known beforehand, since the name of each file says how many there are.
+        path_of: ``(n, of)`` -> path of the n-th file.
+        schema: of the files.
+        dictionary: columns that are dictionary-encoded.
+        shard_rows: most rows of one file.
+    """
     shards = max(1, -(-rows // shard_rows))
     # A shard is a whole number of row groups, so every chunk belongs to one file.
     group_rows = min(ROW_GROUP_ROWS, shard_rows)
@@ -85,29 +94,8 @@ def write_shards(
     return shards
 
 
-class TagCounter:
-    """Counts tags and their instances from ``tag_string``: a `tags` table counts posts that are not in the release."""
-
-    def __init__(self) -> None:
-        self._seen = pa.array([], pa.string())
-        self.instances = 0
-
-    @property
-    def tags(self) -> int:
-        """How many different tags there were."""
-        return len(self._seen)
-
-    def add(self, column: pa.ChunkedArray) -> None:
-        """Count the tags of some posts."""
-        for chunk in column.chunks:
-            names = pc.split_pattern(chunk, " ").flatten()
-            names = names.filter(pc.not_equal(names, ""))
-            self.instances += len(names)
-            self._seen = pc.unique(pa.concat_arrays([self._seen, pc.unique(names)]))
-
-
 class Side(StrEnum):
-    """How two lists of rows differ in one id."""
+    """How two sorted tables differ in one id: in one of them only, more than once, or with other values."""
 
     LEFT_ONLY = "left_only"
     RIGHT_ONLY = "right_only"
@@ -117,14 +105,14 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One id in which two lists of rows differ."""
+    """One id in which two sorted tables differ."""
 
     id: int
     side: Side
 
 
 def differences(left: Iterable[pa.Table], right: Iterable[pa.Table]) -> Iterator[Difference]:
-    """What differs between two lists of rows that have the same columns and are sorted by id."""
+    """What differs between two tables that have the same columns and are sorted by id, each given in chunks."""
     other = _Sorted(right)
     for chunk in left:
         if chunk.num_rows:
@@ -155,7 +143,7 @@ class _Sorted:
             yield table
 
     def _next(self) -> pa.Table | None:
-        # Not `yield from`: a generator that is left early would close the tables with it.
+        # Not `yield from`: a generator that is abandoned early would close the tables with it.
         return self._held.pop() if self._held else next(self._tables, None)
 
 

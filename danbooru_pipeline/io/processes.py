@@ -1,4 +1,4 @@
-"""Processes that are started to work for this one, and must never outlive it."""
+"""Helpers for child processes, which must never outlive their parent."""
 
 import contextlib
 import ctypes
@@ -11,26 +11,26 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel end this process when its parent is killed; elsewhere it ends at its next read of work."""
+    """Have the kernel kill this process when its parent dies; on other systems it exits when it next reads its pipe."""
     if not sys.platform.startswith("linux"):
         return
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it went before the line above
+    if os.getppid() != parent:  # it died before the line above
         os._exit(1)
 
 
 def leave_signals_to_parent() -> None:
-    """Ctrl-C is for the parent, which then ends this process; SIGTERM ends it at once, whatever library runs."""
+    """Ignore Ctrl-C, since the parent handles it and then ends this process; let SIGTERM end it at once."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def keep_freed_memory(limit_bytes: int = 128 * 2**20) -> None:
-    """Have the C library keep up to this much of what is freed, for a process that needs the same again at once.
+    """Have the C library keep up to this many freed bytes, for a process that soon needs as much again.
 
-    Each picture's pixels are megabytes, which glibc would give back to the kernel and get anew, page by page: for a
-    512px image a third of the system time.
+    The pixels of an image take megabytes, which glibc would return to the kernel and fetch again page by page: a third
+    of the system time of a 512px image.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,4 +1,4 @@
-"""A digest of rows that depends on nothing but the rows: not on pieces, files, compression or a library's version."""
+"""A digest of rows that depends on the rows alone: not on chunks, files, compression or a library's version."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 
 
 class RowDigest:
-    """SHA-256 of rows of one schema that come in pieces. Each column is hashed by itself, so pieces leave no mark.
+    """SHA-256 of rows of one schema that arrive in chunks. Each column is hashed by itself, so chunks leave no trace.
 
-    A list counts as one column of lengths and, for each of its parts, one of all items.
+    A list counts as one column of lengths and one column of items; a struct as one column per field.
     """
 
     def __init__(self, schema: pa.Schema) -> None:
@@ -39,7 +39,7 @@ class RowDigest:
 
 
 def _leaves(name: str, column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
-    """The columns of plain values that a column is made of."""
+    """The columns of plain values that a nested column consists of, each under its own name."""
     if pa.types.is_list(column.type):
         yield name, pc.list_value_length(column)
         yield from _leaves(f"{name}[]", column.flatten())
@@ -51,7 +51,7 @@ def _leaves(name: str, column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
 
 
 def _lengths(column: pa.Array) -> memoryview:
-    """The length of every value; a null's is -1."""
+    """The length of every value; -1 for a null."""
     if pa.types.is_string(column.type):
         lengths = pc.binary_length(column).fill_null(-1)
     else:
@@ -60,7 +60,7 @@ def _lengths(column: pa.Array) -> memoryview:
 
 
 def _values(column: pa.Array) -> memoryview:
-    """All values one after the other; nothing, or zero, for a null."""
+    """All values one after the other; nothing, or zero, for nulls."""
     if pa.types.is_string(column.type):
         return _text(column.fill_null(""))
     whole = column.cast(pa.int8() if pa.types.is_boolean(column.type) else pa.int64())

@@ -1,4 +1,4 @@
-"""DuckDB over the Parquet files of a release: joins and sums of more rows than memory holds, in bounded memory."""
+"""DuckDB over Parquet files: joins and aggregates of more rows than memory holds."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ from tempfile import TemporaryDirectory
 import duckdb
 import pyarrow as pa
 
-#: Rows of one table that a result is read in.
+#: Rows of each table in which a result is returned.
 BATCH_ROWS = 65_536
 
 
 @contextmanager
 def database(*, threads: int, spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database in memory that reads files and installs nothing; what does not fit goes to a folder in `spill`."""
+    """An in-memory database that reads files and installs no extensions; it spills to a folder below `spill`."""
     with TemporaryDirectory(prefix=".sql-", dir=spill) as folder:
         config: dict[str, str | bool | int | float | list[str]] = {
             "threads": max(1, threads),
@@ -31,8 +31,8 @@ def database(*, threads: int, spill: Path | None = None) -> Iterator[duckdb.Duck
 
 
 def view(connection: duckdb.DuckDBPyConnection, name: str, folder: Path, pattern: str) -> None:
-    """Make a view over Parquet files of a release; `name` and `pattern` are ours, the folder is quoted."""
-    # A folder's own name may hold wildcards, so the files are named one by one.
+    """Create a view over the Parquet files in a folder. `name` and `pattern` are trusted; the folder is quoted."""
+    # The folder's own name may contain wildcards, so the files are named one by one.
     files = ", ".join("'" + str(file).replace("'", "''") + "'" for file in sorted(folder.glob(pattern)))
     connection.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM read_parquet([{files}])")
 

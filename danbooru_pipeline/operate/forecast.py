@@ -5,7 +5,7 @@ year ends, how dense its ids are and how large its files, with some thirty reque
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,7 +18,8 @@ from danbooru_pipeline.operate.preflight import check_year, nearest_folder
 from danbooru_pipeline.posts import PostRow, parse_api_record
 from danbooru_pipeline.progress import human_bytes, human_seconds
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.sources.api import POSTS_PER_PAGE
+from danbooru_pipeline.sources.api import POSTS_PER_PAGE, ApiSource
+from danbooru_pipeline.sources.last_id import find_last_id
 from danbooru_pipeline.sources.sweep import last_sweep_before
 from danbooru_pipeline.store.planning import plan_year
 from danbooru_pipeline.years import cutoff
@@ -183,7 +184,7 @@ def survey_source(client: BooruClient, limit: datetime) -> Survey:
     newest = _page_below(client, None, 1)
     if not newest:
         raise SourceUnusable(f"{client.settings.api_url}/posts.json shows no posts; check DANBOORU_API_URL")
-    last = _last_id(lambda below: _page_below(client, below, 1), max(newest) + 1, limit)
+    last = find_last_id(ApiSource(client), limit).id or 0
     spread = [round(last * (number + 1) / SURVEYED_PAGES) + 1 for number in range(SURVEYED_PAGES)]
     pages = [page for below in spread if (page := _page_below(client, below, POSTS_PER_PAGE))]
     ids = sum(max(page) - min(page) + 1 for page in pages)
@@ -195,20 +196,6 @@ def survey_source(client: BooruClient, limit: datetime) -> Survey:
         with_file=len(sizes) / len(rows) if rows else 0.0,
         mean_bytes=sum(sizes) / len(sizes) if sizes else 0.0,
     )
-
-
-def _last_id(below: Callable[[int], Mapping[int, PostRow]], end: int, limit: datetime) -> int:
-    """The highest id below `end` that was created up to a moment; ids grow with creation times."""
-    last, low, high = 0, 1, end + 1  # nothing below `low` is too young, and something below `high` is, or it is the end
-    while high - low > 1:
-        middle = (low + high) // 2
-        page = below(middle)
-        highest = max(page, default=0)
-        if page and page[highest]["created_at"] > limit:
-            high = highest + 1
-        else:
-            last, low = max(last, highest), middle
-    return last
 
 
 def _page_below(client: BooruClient, below: int | None, limit: int) -> dict[int, PostRow]:

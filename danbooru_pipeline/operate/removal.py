@@ -1,4 +1,4 @@
-"""Removal as the operator runs it: what a takedown needs from the settings, and the private list of blocked files."""
+"""Takedowns as the operator runs them: with the clock and key of a run, and with the private list of blocked files."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ from danbooru_pipeline.release.manifest.blocklist import blocked_ids, read_block
 
 
 def manifest_without_blocked(context: RunContext, year: int) -> ManifestSummary:
-    """Write the manifest of a year; posts with a file on the blocklist are taken down first, everywhere.
+    """Write the manifest of a year; posts with a file on the blocklist are taken down first, in every release.
 
     Raises:
         ReleaseRefused: it does not reconcile.
@@ -33,14 +33,14 @@ def manifest_without_blocked(context: RunContext, year: int) -> ManifestSummary:
 
 
 def take_down(context: RunContext, plan: TakedownPlan) -> list[Release]:
-    """Do what a plan says. Returns the releases that were made again."""
+    """Carry out a plan. Returns the releases that were made again."""
     return apply_takedown(plan, created_at=context.now(), signing_key=context.settings.signing_key)
 
 
 def takedown_lines(releases: Iterable[Release]) -> list[str]:
     """What was done, for people."""
     return [
-        f"{release.name} {release.version} took the place of {release.replaces and release.replaces.version}: "
+        f"{release.name} {release.version} replaced {release.replaces and release.replaces.version}: "
         f"{release.counts.posts:,} posts"
         for release in releases
     ]

@@ -1,11 +1,10 @@
-"""The weekly scrub: reads a 52nd of the store, and repairs what is not what the ledger says it is.
+"""The weekly scrub: reads one 52nd of the store, and repairs files that do not match the ledger.
 
 A file whose SHA-256 differs is moved to ``store/quarantine``, never deleted. Its bucket is then built again: the
-original is asked for once more, the 512px image is made from the original. Releases share the damaged file by hard
-link; they get the repaired one in its place when it is the same to the byte, and are named when it is not.
+original is downloaded once more, and the 512px image is made from the original. Releases share the damaged file by hard
+link: if the repaired file is identical byte for byte they get it in its place, otherwise they are named.
 """
 
-import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from typing import Final
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.io.atomic import commit_part, link_or_copy, part_path
 from danbooru_pipeline.io.locks import exclusive
-from danbooru_pipeline.layout import BUCKETS, original_path, px512_path
+from danbooru_pipeline.io.sha256 import sha256_or_none
+from danbooru_pipeline.layout import BUCKETS, checksums_path, original_path, px512_path
 from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.release import published
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
@@ -24,12 +24,11 @@ from danbooru_pipeline.store.originals import build_originals
 from danbooru_pipeline.store.px512 import build_px512
 
 WEEKS: Final = 52
-_BLOCK_BYTES: Final = 2**20
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Expected:
-    """A file as the ledger has it; `path` is relative to the store and to a release alike."""
+    """A file as the ledger describes it; `path` is the same relative to the store and to a release."""
 
     path: str
     size: int
@@ -41,8 +40,9 @@ class ScrubReport:
     """What the scrub of one bucket found.
 
     Attributes:
-        damaged: files with other bytes than the ledger says, or gone.
-        repaired: of them, how many are again what they were, in the store and in every release.
+        files, bytes: that were read.
+        damaged: files that are missing or do not have the bytes that the ledger says.
+        repaired: damaged files that were restored, in the store and in every release.
         left: one line for each of the others.
     """
 
@@ -55,13 +55,13 @@ class ScrubReport:
 
 
 def buckets_of_week(day: date) -> tuple[str, ...]:
-    """The buckets whose turn it is in the week of a day; after 52 weeks in a row each had its turn."""
+    """The buckets to scrub in the week of a day; 52 consecutive weeks cover all buckets."""
     week = day.toordinal() // 7 % WEEKS
     return BUCKETS[week::WEEKS]
 
 
 def expected_files(rows: Iterable[LedgerRow]) -> list[Expected]:
-    """The files that a ledger speaks of."""
+    """The files that a ledger describes, by path."""
     files: list[Expected] = []
     for row in rows:
         if row.status is not Status.OK:
@@ -77,12 +77,12 @@ def scrub_bucket(context: RunContext, bucket: str) -> ScrubReport:
     """Read every file of a bucket, and repair what is damaged.
 
     Raises:
-        SourceError: the file host cannot be used; what was found is in the quarantine, and a build asks for it again.
+        SourceError: the file host cannot be used. Damaged files are in the quarantine, and a build fetches them again.
     """
     began = time.monotonic()
     with exclusive(context.layout.bucket_lock(bucket)):
         files = expected_files(read_ledger(context.layout.ledger(bucket)).values())
-        damaged = [file for file in files if hash_file(context.layout.store / file.path) != file.sha256]
+        damaged = [file for file in files if sha256_or_none(context.layout.store / file.path) != file.sha256]
         for file in damaged:
             _quarantine(context, bucket, file)
     left = _repair(context, bucket, damaged) if damaged else ()
@@ -96,20 +96,8 @@ def scrub_bucket(context: RunContext, bucket: str) -> ScrubReport:
     )
 
 
-def hash_file(path: Path) -> str | None:
-    """SHA-256 of a file; None when it is not there or the disk does not give its bytes."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
-    except OSError:
-        return None
-    return digest.hexdigest()
-
-
 def _quarantine(context: RunContext, bucket: str, file: Expected) -> None:
-    """Move a damaged file out of the way; one that is gone already needs no moving."""
+    """Move a damaged file out of the way, if it exists."""
     source = context.layout.store / file.path
     if not source.exists():
         return
@@ -119,7 +107,7 @@ def _quarantine(context: RunContext, bucket: str, file: Expected) -> None:
 
 
 def _repair(context: RunContext, bucket: str, damaged: list[Expected]) -> tuple[str, ...]:
-    """Build the bucket again, and give releases the repaired files. Returns a line for each that could not be."""
+    """Build the bucket again and give releases the repaired files. Returns a line per file that was not restored."""
     year = _newest_year(context, bucket)
     if year is not None:
         build_originals(context, bucket, year)
@@ -129,21 +117,20 @@ def _repair(context: RunContext, bucket: str, damaged: list[Expected]) -> tuple[
 
 
 def _newest_year(context: RunContext, bucket: str) -> int | None:
-    """The newest year that has posts of this bucket: what its ledger is about."""
-    years = sorted(int(path.name) for path in context.layout.root.glob("metadata/[0-9]*") if path.name.isdigit())
-    having = [year for year in years if context.layout.posts_bucket(year, bucket).exists()]
-    return having[-1] if having else None
+    """The newest year that has posts of this bucket, which is the one its ledger is about."""
+    years = context.layout.metadata_years
+    return max((year for year in years if context.layout.posts_bucket(year, bucket).exists()), default=None)
 
 
 def _repair_one(context: RunContext, file: Expected, folders: Mapping[int, Path]) -> Iterator[str]:
-    """At most one line, when a file is not again what it was everywhere."""
+    """Give every release the repaired file. Yields at most one line, if the file was not restored everywhere."""
     source = context.layout.store / file.path
-    same = hash_file(source) == file.sha256
+    same = sha256_or_none(source) == file.sha256
     lost = []
     for folder in folders.values():
         target = folder / file.path
-        # An earlier release may hold another file of this post under the same name, whole and its own.
-        if not target.exists() or (target.stat().st_size, hash_file(target)) == (file.size, file.sha256):
+        # An earlier release may have an intact file of its own under the same name.
+        if not target.exists() or (target.stat().st_size, sha256_or_none(target)) == (file.size, file.sha256):
             continue
         if same and _is_in_manifest(folder, file):
             _replace_link(source, target)
@@ -152,16 +139,16 @@ def _repair_one(context: RunContext, file: Expected, folders: Mapping[int, Path]
     if lost:
         yield f"{file.path}: damaged in {', '.join(lost)}; take it from another copy of the release"
     elif not same:
-        yield f"{file.path}: the source does not give it any more as it was" + (
+        yield f"{file.path}: the source no longer has the same file" + (
             "" if source.exists() else ", and it is gone from the store"
         )
 
 
 def _is_in_manifest(folder: Path, file: Expected) -> bool:
-    """Whether a release's own sums announce these bytes under this path."""
+    """Whether a release's own checksums list these bytes under this path."""
     tree, bucket, _ = file.path.split("/")
     try:
-        sums = (folder / "checksums" / tree / f"{bucket}.sha256").read_text()
+        sums = (folder / checksums_path(tree, bucket)).read_text()
     except OSError:
         return False
     return f"{file.sha256}  {file.path}" in sums.splitlines()

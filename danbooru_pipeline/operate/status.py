@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import msgspec
 import pyarrow.parquet as pq
 
+from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.release import published, read_summary
+from danbooru_pipeline.posts.report import find_posts_report
+from danbooru_pipeline.release import Release, published, read_release, read_summary
 from danbooru_pipeline.store.planning import plan_year
 
 
@@ -43,8 +43,7 @@ class YearStatus:
 
 def known_years(layout: Layout) -> list[int]:
     """Years with metadata or a release."""
-    swept = {int(folder.name) for folder in layout.root.glob("metadata/[0-9]*") if folder.name.isdigit()}
-    return sorted(swept | set(published(layout)))
+    return sorted({*layout.metadata_years, *published(layout)})
 
 
 @dataclass(slots=True)
@@ -59,16 +58,16 @@ class _Count:
 def year_status(layout: Layout, year: int, *, exclude_tags: frozenset[str] = frozenset()) -> YearStatus:
     """How far a release is: by its posts, ledgers and files, or by its manifest once a later release builds on it."""
     count = _frozen(layout, year) if is_closed(layout, year) else _living(layout, year, exclude_tags)
-    report = _json(layout.posts_report(year)).get("source", {})
-    release = _json(layout.release(year) / "RELEASE.json")
+    report = find_posts_report(layout, year)
+    release = _released(layout, year)
     return YearStatus(
         year=year,
         posts=pq.read_metadata(layout.posts(year)).num_rows if layout.posts(year).exists() else None,
-        last_id=report.get("max_id"),
+        last_id=report.max_id if report else None,
         originals={name: number for name, number in sorted(count.originals.items()) if number},
         reasons=dict(count.reasons.most_common()),
         buckets_with_work=count.buckets_with_work,
-        version=release.get("version"),
+        version=release.version if release else None,
         path=str(layout.release(year)) if release else None,
         is_current=layout.current.is_symlink() and layout.current.readlink().name == layout.release(year).name,
     )
@@ -121,9 +120,9 @@ def status_lines(layout: Layout, years: Sequence[YearStatus]) -> list[str]:
     return lines
 
 
-def _json(path: Any) -> dict[str, Any]:
+def _released(layout: Layout, year: int) -> Release | None:
+    """The published release of a year; None when there is none that can be read."""
     try:
-        value = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        return read_release(layout.release(year))
+    except ReleaseError:
+        return None

@@ -1,4 +1,4 @@
-"""The post: one Arrow schema, and the dialects that parse into it. No network, no clock."""
+"""The post: one Arrow schema, the dialects that are parsed into it and written from it. No network, no clock."""
 
 from danbooru_pipeline.posts.arrow_rows import as_json, type_batch
 from danbooru_pipeline.posts.dialect_2017 import encode_2017, pool_lists

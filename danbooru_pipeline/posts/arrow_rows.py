@@ -1,4 +1,4 @@
-"""Rows that come as Arrow, as BigQuery gives them, typed a batch at a time."""
+"""Rows that arrive as Arrow, as BigQuery sends them, typed a batch at a time."""
 
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from danbooru_pipeline.posts.lines import Typed
 from danbooru_pipeline.posts.record import RejectedRow, parse_record
 from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS
 
-#: Types that need no look at single values to be known to fit.
+#: Kinds of types whose values fit without a look at each of them.
 _KINDS: Final = (
     pa.types.is_integer,
     pa.types.is_boolean,
@@ -22,7 +22,7 @@ _KINDS: Final = (
 
 
 def type_batch(batch: pa.RecordBatch) -> Typed:
-    """A batch of posts as rows. A batch with a column of another type goes one row at a time.
+    """A batch of posts as rows of `POST_SCHEMA`. If a column has another type, the batch is typed one row at a time.
 
     Unknown columns go to `extra`, as with every other source.
     """
@@ -53,7 +53,7 @@ def _placed(source: pa.Table) -> pa.ChunkedArray:
 
 
 def _extra(unknown: pa.Table) -> pa.Array:
-    """Unknown columns as JSON objects; null where all of them are."""
+    """Unknown columns as one JSON object per row; null where all of them are null."""
     rows: list[str | None] = [None] * unknown.num_rows
     some = [name for name in unknown.column_names if unknown[name].null_count < unknown.num_rows]
     if not some:
@@ -74,7 +74,7 @@ def _one_by_one(source: pa.Table) -> Typed:
 
 
 def as_json(value: Any) -> Any:
-    """A value as JSON would say it: an instant is text in ISO form, nested ones included."""
+    """A value as JSON has it: instants become text in ISO form, nested ones too."""
     if isinstance(value, dict):
         return {name: as_json(item) for name, item in value.items()}
     if isinstance(value, list):

@@ -1,7 +1,7 @@
 """The dialect of Danbooru2017 to 2020: tags as a list of objects, pools and favourites in the post, no nulls.
 
-Integers are strings, none is ``"0"`` and no time is 1970. Pools are their ids and then their categories. A line that
-came in this dialect goes out with the same bytes.
+Integers are strings; a missing integer is ``"0"`` and a missing time is 1970. Pools are their ids followed by their
+categories. A line that came in this dialect is written with the same bytes.
 """
 
 from typing import Final
@@ -34,8 +34,8 @@ def encode_2017(table: pa.Table, *, pools: pa.Array | None = None) -> bytes:
     """Rows of `POST_SCHEMA` as lines.
 
     Args:
-        table: the rows; those without `tags` have an empty list (`tag_lists` makes them).
-        pools: JSON array of the pools of each row, in place of the column's and of those in `extra`.
+        table: the rows; those without `tags` get an empty list (`tag_lists` fills the column).
+        pools: JSON array of the pools of each row; replaces the column and the pools in `extra`.
     """
     objects = ObjectLines()
     for name in COLUMNS_2017:
@@ -64,7 +64,7 @@ def _tag_lists(tags: pa.Array) -> pa.Array:
 
 
 def pool_lists(table: pa.Table) -> pa.Array:
-    """The pools of each row as a JSON array, with their categories where the source gave them."""
+    """The pools of each row as a JSON array, with their categories where the source gives them."""
     numbers = integer_lists(one_chunk(table["pools"]))
     extra = one_chunk(table["extra"])
     if extra.null_count == len(extra):

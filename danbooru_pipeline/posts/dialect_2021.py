@@ -2,7 +2,7 @@
 
 Integers are strings, nulls are left out, timestamps read ``2021-12-31 23:03:35.373 UTC``, and ``<``, ``>`` and ``&``
 are escaped. Columns that only some records have (`extra`) come last, in the same style. A line that came in this
-dialect goes out with the same bytes.
+dialect is written with the same bytes.
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ def encode_2021(table: pa.Table) -> bytes:
 
 
 def _members(extra: str | None) -> str:
-    """Unknown columns as members of an object; the lists of 2017 to 2020 are not of this dialect."""
+    """Unknown columns as members of an object, without the lists of 2017 to 2020, which this dialect does not have."""
     if extra is None:
         return ""
     more = {n: v for n, v in msgspec.json.decode(extra).items() if n not in _LISTS_2017}
@@ -82,5 +82,5 @@ def _text(name: str, value: str) -> str:
 
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
-    """One record of any table in the dialect, as a line that ends in a newline."""
+    """One record of any table as a line of this dialect, with its newline."""
     return escape_markup(_encode(to_2021_dialect(record))) + b"\n"

@@ -1,4 +1,4 @@
-"""Which columns a source filled, which are new to us, and which hold values of another type than they did."""
+"""Drift: which columns a source filled, which are new, and which hold values of another type."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,9 +16,9 @@ class Columns:
     """The columns of a source's posts.
 
     Attributes:
-        filled: columns of the schema that at least one row has a value for.
-        new: columns that the schema has not, and in how many rows they were.
-        retyped: columns of the schema, and how many of their values were of another type; those are in `extra`.
+        filled: columns of the schema that have a value in at least one row.
+        new: columns that the schema lacks, and how many rows have them.
+        retyped: columns of the schema, and how many of their values are of another type; those are in `extra`.
     """
 
     filled: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class ColumnTally:
                 self._extra.update(msgspec.json.decode(text, type=dict[str, msgspec.Raw]).keys())
 
     def columns(self) -> Columns:
-        """What was counted."""
+        """The columns of all rows so far."""
         ordered = dict(sorted(self._extra.items()))
         return Columns(
             filled=tuple(name for name in SITE_COLUMNS if name in self._filled),
@@ -53,12 +53,12 @@ class ColumnTally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnDrift:
-    """What is different from the columns of the year before.
+    """How the columns differ from those of the year before.
 
     Attributes:
-        appeared: columns that nobody knows yet: not in the schema, and not in the year before.
-        lost: columns that the year before had values in.
-        retyped: columns with values of another type.
+        appeared: columns that neither the schema nor the year before has, and how many rows have them.
+        lost: columns that the year before had values in, and this one does not.
+        retyped: columns with values of another type, and how many.
     """
 
     appeared: dict[str, int]
@@ -70,7 +70,7 @@ class ColumnDrift:
 
 
 def column_drift(before: Columns | None, now: Columns) -> ColumnDrift:
-    """Compare two years; without the year before, only what the schema does not know counts."""
+    """Compare two years; without the year before, only columns that the schema does not know count."""
     known = before or Columns()
     return ColumnDrift(
         appeared={name: count for name, count in now.new.items() if name not in known.new},

@@ -1,9 +1,9 @@
-"""Lines of earlier releases as rows, a block at a time, and proven.
+"""Lines of earlier releases as rows, typed a block at a time and proven.
 
-A block is typed as a whole, written back, and compared: a row whose line comes out with the same bytes was understood.
-The others (hidden posts without id, columns that are new, a value of another type, a damaged line) go one by one
-through `parse_record`, which is exact and a tenth as fast, and keep their line in `raw`. So whatever a line holds, the
-release can give it back byte for byte.
+A block is typed as a whole, written back and compared: a row whose line comes out with the same bytes was understood.
+All others (hidden posts without id, new columns, a value of another type, a damaged line) go one by one through
+`parse_record`, which is exact and a tenth as fast, and keep their line in `raw`. So whatever a line holds, the release
+can reproduce it byte for byte.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,12 +21,12 @@ from danbooru_pipeline.posts.dialect_2017 import COLUMNS_2017, encode_2017
 from danbooru_pipeline.posts.dialect_2021 import encode_2021
 from danbooru_pipeline.posts.json_text import TAGS_2017, one_chunk
 from danbooru_pipeline.posts.record import EPOCH, NONE_IN_2017, RejectedRow, parse_record
-from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS, PostRow, posts_table
+from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS, PostRow
 from danbooru_pipeline.posts.tags import has_repeats, tag_columns
 
-#: A block that cannot be typed as a whole is halved until it is this small; then its lines go one by one.
+#: A block that cannot be typed as a whole is halved until it is this small; then its lines are typed one by one.
 _FEW_LINES: Final = 256
-#: The dialects of releases write ids, and rows without one, like this; the API and its dumps write numbers.
+#: How a line of a release starts, with an id or without one; the API and its dumps write ids as numbers.
 _OF_A_RELEASE: Final = (b'{"id":"', b'{"created_at":"')
 _NEWLINE: Final = 10
 
@@ -36,9 +36,9 @@ class Typed:
     """Rows that were typed.
 
     Attributes:
-        table: of `POST_SCHEMA`, in no order.
+        table: of `POST_SCHEMA`, in no particular order.
         rejected: records that cannot be placed in a release.
-        read: how many records there were, the rejected ones among them.
+        read: number of records, the rejected ones included.
     """
 
     table: pa.Table
@@ -58,11 +58,11 @@ class LineTyper:
 
         Args:
             block: the lines; the last one may lack its newline.
-            name: of the file they are from, for what is said about them.
-            first_line: number of the first line in it.
+            name: of the file they are from, for error messages.
+            first_line: number of the first line in that file.
 
         Raises:
-            SourceUnusable: a line is no JSON object.
+            SourceUnusable: a line is not a JSON object.
         """
         data = block if block.endswith(b"\n") or not block else block + b"\n"
         if not data.startswith(_OF_A_RELEASE):
@@ -97,10 +97,10 @@ class LineTyper:
         return _together(Typed(table.filter(pa.array(proven)), read=int(proven.sum())), *rest)
 
     def _typed_at_once(self, lines: pa.Array, *, old: bool) -> pa.Table:
-        """Rows as the lines seem to say; whether they do is for the caller to prove."""
+        """Rows as the lines seem to say; the caller must prove that they do."""
         self._database.register("lines", pa.table({"line": lines}))
         shape = _SHAPE_2017 if old else _SHAPE_2021
-        # json_transform wants its shape as a constant; it is one of ours.
+        # json_transform takes its shape as a constant only; the shape is our own.
         query = f"SELECT unnest(json_transform(line, '{shape}')) FROM lines"
         texts: pa.Table = self._database.sql(query).to_arrow_table()
         self._database.unregister("lines")
@@ -131,19 +131,19 @@ def _column(column: pa.Array, target: pa.Field, *, old: bool) -> pa.Array:
     if old and none is not None:
         column = pc.if_else(pc.equal(column, none), None, column)
     if is_time:
-        # The last four characters are " UTC", or the line is not written back the same.
+        # The last four characters are " UTC", or the line will not be written back the same.
         return pc.utf8_slice_codeunits(column, 0, -4).cast(pa.timestamp("us")).cast(target.type)
     return column.cast(target.type)
 
 
 def _bounds(data: bytes) -> list[int]:
-    """Where each line begins, and where the last one ends."""
+    """Offsets of the start of each line, and of the end of the last one."""
     return [0, *(np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE) + 1).tolist()]
 
 
 def _lines(data: bytes, bounds: list[int]) -> pa.Array:
     lines = pa.StringArray.from_buffers(len(bounds) - 1, pa.py_buffer(np.asarray(bounds, np.int32)), pa.py_buffer(data))
-    lines.validate(full=True)  # it is UTF-8
+    lines.validate(full=True)  # raises if it is not UTF-8
     return lines
 
 
@@ -184,7 +184,7 @@ def json_objects(lines: Iterable[bytes], *, name: str, first_line: int) -> Itera
     """Each line that is not blank, with the JSON object in it.
 
     Raises:
-        SourceUnusable: a line is no JSON object.
+        SourceUnusable: a line is not a JSON object.
     """
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     for number, line in enumerate(lines, start=first_line):
@@ -194,12 +194,12 @@ def json_objects(lines: Iterable[bytes], *, name: str, first_line: int) -> Itera
             yield line, decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise SourceUnusable(
-                f"{name} is damaged or cut off: line {number:,} is no JSON object; get the file again"
+                f"{name} is damaged or truncated: line {number:,} is not a JSON object; get the file again"
             ) from None
 
 
 def _with_raw(rows: Sequence[PostRow], lines: Sequence[bytes]) -> pa.Table:
-    """Rows that keep their line where it would be written otherwise."""
+    """Rows that keep their line in `raw` where it would be written differently."""
     table = pa.Table.from_pylist(list(rows), schema=POST_SCHEMA)
     if not any(lines):
         return table
@@ -217,6 +217,3 @@ def _together(*parts: Typed) -> Typed:
         tuple(row for part in parts for row in part.rejected),
         sum(part.read for part in parts),
     )
-
-
-__all__ = ["LineTyper", "Typed", "posts_table"]

@@ -1,4 +1,4 @@
-"""What the image chain needs to know of a post, read from a bucket's slice of the sweep."""
+"""What the image chain needs to know about a post, read from a bucket's slice of the sweep."""
 
 import re
 from dataclasses import dataclass, replace
@@ -15,11 +15,12 @@ MAX_FILE_BYTES = 2**40
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """What the image chain needs to know of a post.
+    """What the image chain needs to know about a post.
 
     Attributes:
-        is_expunged: the source had it in the sweep, and does not know it any more.
-        replaced: its file is another one than in the sweep.
+        md5, ext, file_size: of its file, as the metadata says.
+        is_expunged: the source had it in the sweep and no longer knows it.
+        replaced: its file was replaced since the sweep.
     """
 
     id: int
@@ -35,12 +36,12 @@ class Post:
 
     @property
     def visible(self) -> bool:
-        """Whether the source shows us the file: hidden posts come without MD5 and file address."""
+        """Whether the source shows the file: hidden posts come without MD5 and file address."""
         return self.md5 is not None and self.file_url is not None
 
     @property
     def names_a_file(self) -> bool:
-        """Whether MD5, extension and size are of the kind that a path and a check can be made from."""
+        """Whether MD5, extension and size are valid, so a path can be built and a download checked."""
         return (
             self.md5 is not None
             and MD5.fullmatch(self.md5) is not None
@@ -79,30 +80,30 @@ class Fetch:
         return cls(post.id, post.md5, post.ext, post.file_size, post.rating, post.file_url, post.replaced)
 
 
-#: The columns a `Post` is made from, so that a bucket does not read the rest.
+#: The columns that a `Post` is made from, so a bucket reads no others.
 POST_COLUMNS = ["id", "md5", "file_ext", "file_size", "rating", "file_url", "is_banned", "tag_string"]
 
 
 def read_posts(path: Path, *, refreshed: Path | None = None) -> list[Post]:
-    """The posts of one bucket, by id, with what the image chain needs.
+    """The posts of one bucket, by id.
 
     Args:
-        path: the bucket's slice of the sweep; no posts when it is not there.
-        refreshed: what was learned of some of them since, if anything was.
+        path: the bucket's slice of the sweep; without the file there are no posts.
+        refreshed: updates of some of these posts since the sweep; the file may be missing.
     """
     posts = _read_columns(path, POST_COLUMNS) if path.exists() else []
     if refreshed is None or not refreshed.exists():
         return posts
-    news = {post.id: post for post in _read_columns(refreshed, [*POST_COLUMNS, "is_expunged"])}
-    return [_with_news(post, news[post.id]) if post.id in news else post for post in posts]
+    updates = {post.id: post for post in _read_columns(refreshed, [*POST_COLUMNS, "is_expunged"])}
+    return [_updated(post, updates[post.id]) if post.id in updates else post for post in posts]
 
 
-def _with_news(old: Post, new: Post) -> Post:
+def _updated(old: Post, new: Post) -> Post:
     return replace(new, replaced=new.visible and (old.md5, old.ext) != (new.md5, new.ext))
 
 
 def _read_columns(path: Path, names: list[str]) -> list[Post]:
-    # Not read_table: for a file this small its dataset machinery costs more than the reading.
+    # Not read_table: for a file this small its dataset machinery costs more than reading it.
     columns = pq.ParquetFile(path).read(columns=names).to_pydict()
     return [
         Post(

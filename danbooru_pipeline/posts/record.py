@@ -1,8 +1,8 @@
 """One record of any dialect as a row: exact, one value at a time.
 
-A record that has no usable id or creation time cannot be placed in a release; it is rejected with a reason and counted.
-Everything else is kept: a column that is unknown, or whose value has an unexpected type, goes to `extra` as JSON, so
-drift of the source is visible and nothing is lost. No network, no clock.
+A record without a usable id or creation time cannot be placed in a release; it is rejected with a reason and counted.
+Everything else is kept: an unknown column, or a value of an unexpected type, goes to `extra` as JSON, so drift of the
+source is visible and nothing is lost. No network, no clock.
 """
 
 import re
@@ -26,6 +26,11 @@ class RejectedRow:
 
     reason: str
     record: Mapping[str, Any]
+
+    @property
+    def line(self) -> bytes:
+        """Its line of ``rejected.jsonl``, without a newline; values that JSON does not know are text."""
+        return msgspec.json.encode({"reason": self.reason, "record": self.record}, enc_hook=str)
 
 
 def _to_int(value: object) -> int:
@@ -52,10 +57,10 @@ def _to_text(value: object) -> str:
 
 
 def parse_timestamp(value: object) -> datetime:
-    """An instant from the API's ISO form with an offset, or from the mirror's ``YYYY-MM-DD HH:MM:SS.ffffff UTC``.
+    """An instant in UTC, from the API's ISO form with an offset or the mirror's ``YYYY-MM-DD HH:MM:SS.ffffff UTC``.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the value is in neither form.
     """
     if not isinstance(value, str):
         raise ValueError("not a timestamp")
@@ -104,8 +109,8 @@ def _parse(values: Mapping[str, Any], record: Mapping[str, Any]) -> PostRow | Re
     return row
 
 
-#: What the archives until 2020 write for none; of times, 1970. The empty texts are ours, since readers of that dialect
-#: take every key for granted, and hidden posts had theirs then.
+#: What the archives until 2020 write for a null; for times it is 1970. The empty texts are our own choice: readers of
+#: that dialect expect every key, and at that time hidden posts still had theirs.
 NONE_IN_2017: Final = {
     **dict.fromkeys(("parent_id", "approver_id", "pixiv_id"), "0"),
     **dict.fromkeys(("md5", "file_ext", "rating"), ""),
@@ -114,14 +119,14 @@ EPOCH: Final = "1970-01-01 00:00:00 UTC"
 
 
 def parse_record(record: Mapping[str, Any]) -> PostRow | RejectedRow:
-    """One record of any dialect as a row of `POST_SCHEMA`; those until 2020 hold their tags as a list."""
+    """One record of any dialect as a row of `POST_SCHEMA`; the dialect until 2020 is recognised by its list of tags."""
     return _parse_2017(record) if isinstance(record.get("tags"), list) else parse_api_record(record)
 
 
 def _parse_2017(record: Mapping[str, Any]) -> PostRow | RejectedRow:
-    """A record of 2017 to 2020: `tags`, `pools` and `favs` are columns, and today's strings of tags are made from them.
+    """A record of 2017 to 2020: `tags`, `pools` and `favs` become columns, and today's tag strings follow from `tags`.
 
-    What does not fit these columns stays in `extra` under its name: pools come with their categories among the ids.
+    A list that does not fit its column stays in `extra` as well: pools have their categories among the ids.
     """
     plain: dict[str, Any] = {
         name: None if value in (EPOCH, NONE_IN_2017.get(name, EPOCH)) else value for name, value in record.items()
@@ -164,7 +169,7 @@ def _numbers(items: Sequence[Any]) -> list[int]:
 
 
 def _strings_of(tags: Sequence[Mapping[str, Any]]) -> PostRow:
-    names: dict[str, int | None] = {tag["name"]: tag["category"] for tag in tags}  # a tag may be there twice
+    names: dict[str, int | None] = {tag["name"]: tag["category"] for tag in tags}  # a tag may be listed twice
     strings: PostRow = {"tag_string": " ".join(names), "tag_count": len(names)}
     for category, title in CATEGORIES.items():
         mine = [name for name, its in names.items() if its == category]

@@ -1,16 +1,22 @@
-"""What a read of posts saw, and whether it reaches the end of the release's year."""
+"""``metadata/YEAR/posts.json``: what a read of posts saw, and whether it reaches the end of the release's year.
 
+The file is read and written here and nowhere else. A rewrite changes what it must and keeps every other key, those of
+other versions of this project too.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.drift import Columns
 from danbooru_pipeline.years import cutoff
 
-#: Longest time between the newest post and the cutoff: some uploads' worth, within these bounds.
+#: The longest gap between the newest post and the cutoff: so many mean gaps between posts, within these bounds.
 MIN_GAP: Final = timedelta(days=3)
 MAX_GAP: Final = timedelta(days=31)
 UPLOADS_OF_GAP: Final = 5
@@ -21,14 +27,19 @@ class SweepReport:
     """What a read of posts saw.
 
     Attributes:
-        sha256: digest of the rows alone, so that an unchanged source gives an unchanged digest.
-        requests: pages asked for in this run.
-        drifted: how many rows hold columns that the schema does not know.
+        name: of the source.
+        taken_at: when it was read.
+        rows: posts up to the cutoff.
+        rejected: records that cannot be placed in a release.
+        max_id: the highest id up to the cutoff.
         min_created_at, max_created_at: of the posts up to the cutoff.
         beyond: how many posts were created after the cutoff, as far as the read went on.
-        announced: how many rows the source says there are; None when it does not say.
+        announced: how many rows the source says it has; None when it does not say.
         modified: when the source's table was last written; None when it does not say.
         as_of: the instant that the rows are of, where the source can go back in time.
+        sha256: digest of the rows alone, so an unchanged source gives an unchanged digest.
+        requests: pages asked for in this run.
+        drifted: how many rows have columns that the schema does not know.
         columns: which columns had values.
     """
 
@@ -50,8 +61,86 @@ class SweepReport:
 
 
 @dataclass(frozen=True, slots=True)
+class PostsReport:
+    """The file as it is on disk, whatever version wrote it.
+
+    Attributes:
+        content: the whole JSON object, its keys in their order.
+    """
+
+    content: Mapping[str, Any]
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """What ``sources`` in RELEASE.json says about the posts: all keys of the read's report, as they are."""
+        return dict(self.content["source"])
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the posts; empty when the file has none."""
+        return str(self.source.get("sha256", ""))
+
+    @property
+    def rejected(self) -> int:
+        """Records that cannot be placed in a release."""
+        return int(self.source.get("rejected", 0))
+
+    @property
+    def max_id(self) -> int | None:
+        """The highest id up to the cutoff; None when the file does not say."""
+        value = self.source.get("max_id")
+        return value if isinstance(value, int) else None
+
+    @property
+    def sweep(self) -> SweepReport | None:
+        """The report of the read; None when a version wrote it that knew less than this one needs."""
+        try:
+            return msgspec.convert(self.source, SweepReport)
+        except msgspec.ValidationError:
+            return None
+
+    def with_rows(self, *, sha256: str, rows: int | None = None) -> "PostsReport":
+        """The same report about other rows: their digest, and their number if that changed."""
+        changed = {"sha256": sha256} if rows is None else {"rows": rows, "sha256": sha256}
+        return PostsReport({**self.content, "source": self.source | changed})
+
+
+def load_posts_report(layout: Layout, year: int) -> PostsReport:
+    """Read the report of a year's posts.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError, ValueError: it cannot be read, or has no object `source`.
+    """
+    content = msgspec.json.decode(layout.posts_report(year).read_bytes())
+    if not isinstance(content, dict) or not isinstance(content.get("source"), dict):
+        raise ValueError("it has no object named source")
+    return PostsReport(content)
+
+
+def find_posts_report(layout: Layout, year: int) -> PostsReport | None:
+    """The report of a year's posts; None when there is none that can be read."""
+    try:
+        return load_posts_report(layout, year)
+    except (OSError, ValueError):
+        return None
+
+
+def read_report(layout: Layout, year: int) -> SweepReport | None:
+    """What the read of a year's posts saw; None when no report says it in full."""
+    report = find_posts_report(layout, year)
+    return None if report is None else report.sweep
+
+
+def write_posts_report(layout: Layout, year: int, report: SweepReport | PostsReport) -> None:
+    """Replace the report of a year's posts."""
+    content = report.content if isinstance(report, PostsReport) else {"source": report}
+    write_atomic(layout.posts_report(year), msgspec.json.format(msgspec.json.encode(content)))
+
+
+@dataclass(frozen=True, slots=True)
 class Freshness:
-    """Whether posts reach the end of their year; `why` says what to do when they do not."""
+    """Whether posts reach the end of their year. `why` is for people; if they do not, it ends by saying what to do."""
 
     fresh: bool
     why: str
@@ -60,8 +149,8 @@ class Freshness:
 def judge_freshness(report: SweepReport, year: int) -> Freshness:
     """Compare posts with the cutoff of a release.
 
-    A post after the cutoff proves that a source reaches it. Without one, the newest must be close by (by how densely
-    posts come), and the table must have been written after the year.
+    A post after the cutoff proves that a source reaches it. Without one, the newest post must be close to it (measured
+    by how densely posts come), and the table must have been written after the year.
     """
     limit = cutoff(year)
     until = f"Danbooru{year} goes up to {limit:%Y-%m-%d %H:%M} UTC"
@@ -94,20 +183,8 @@ def _way_out(name: str) -> str:
 
 
 def allowed_gap(report: SweepReport) -> timedelta:
-    """Longest time before the cutoff without a post that is believed: by how densely they come."""
+    """The longest gap before the cutoff that proves nothing missing, by how densely posts come."""
     if report.min_created_at is None or report.max_created_at is None:
         return MIN_GAP
     spacing = (report.max_created_at - report.min_created_at) / max(1, report.rows)
     return min(MAX_GAP, max(MIN_GAP, UPLOADS_OF_GAP * spacing))
-
-
-class _File(msgspec.Struct):
-    source: SweepReport
-
-
-def read_report(layout: Layout, year: int) -> SweepReport | None:
-    """The report of a year's posts; None when there is none that can be read."""
-    try:
-        return msgspec.json.decode(layout.posts_report(year).read_bytes(), type=_File).source
-    except (OSError, msgspec.MsgspecError):
-        return None

@@ -1,4 +1,4 @@
-"""The one Arrow schema of posts, whatever dialect they came in. No network, no clock."""
+"""The one Arrow schema of posts, whatever dialect they come in. No network, no clock."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -18,10 +18,10 @@ TAG: Final = pa.struct([("id", pa.int64()), ("name", pa.string()), ("category", 
 CATEGORIES: Final = {0: "general", 1: "artist", 3: "copyright", 4: "character", 5: "meta"}
 
 #: Columns in the order in which the site writes them (2021 to today; the three ``is_*_locked`` until January 2022).
-#: The last five are ours:
-#:   `tags`, `pools`, `favs`: of 2017 to 2020 as the source gave them; else filled from the side tables in a release
-#:   `extra`: columns that are not here and values of another type, as a JSON object
-#:   `raw`: the line of an earlier release, where writing the row in its dialect would give another line
+#: The last five are our own:
+#:   `tags`, `pools`, `favs`: as the source gives them for 2017 to 2020; else filled from the side tables in a release
+#:   `extra`: columns that are not in this list and values of another type, as a JSON object
+#:   `raw`: the line of an earlier release, where writing the row in its dialect would give a different line
 POST_SCHEMA: Final = pa.schema(
     [
         pa.field("id", pa.int64(), nullable=False),
@@ -85,17 +85,17 @@ OUR_COLUMNS: Final = ("tags", "pools", "favs", "extra", "raw")
 #: The columns of the site alone.
 SITE_COLUMNS: Final = tuple(name for name in POST_SCHEMA.names if name not in OUR_COLUMNS)
 
-#: Posts that were asked for again since the sweep; expunged ones are as they were when last seen.
+#: Posts that were asked for again since the sweep; expunged ones as they were last seen.
 REFRESHED_SCHEMA: Final = POST_SCHEMA.append(pa.field("is_expunged", pa.bool_(), nullable=False))
 
-#: Few distinct values, so a dictionary is small; on the others it only costs time.
+#: Columns with few distinct values, for which a dictionary is small; for the others it only costs time.
 DICTIONARY_COLUMNS: Final = ["rating", "file_ext"]
 
 INT64_MAX: Final = 2**63 - 1
 
 
 def conform(table: pa.Table, schema: pa.Schema = POST_SCHEMA) -> pa.Table:
-    """A table with the columns of a schema; those that an older release or store has not are null."""
+    """A table with the columns of a schema; columns that an older release or store lacks are null."""
     if table.schema.equals(schema, check_metadata=True):
         return table
     held = set(table.column_names)

@@ -1,4 +1,4 @@
-"""Tags of posts: the list of today's strings, and the strings of yesterday's lists, for a whole table at once."""
+"""Tags of posts, a whole table at once: lists from today's tag strings, and tag strings from the lists until 2020."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ class TagIds:
     """Ids of tags by their names.
 
     Args:
-        names: of all tags; an empty array when they are not known.
+        names: of all tags; an empty array when they are unknown.
         ids: of the same tags.
     """
 
@@ -25,17 +25,17 @@ class TagIds:
         self._ids = ids if ids is not None else pa.array([], pa.int64())
 
     def of(self, names: pa.Array) -> pa.Array:
-        """The ids of some names; null for a name that is not known."""
+        """The ids of some names; null for an unknown name."""
         if not len(self._names):
             return pa.nulls(len(names), pa.int64())
-        # Looked up once for each different name: a table of posts has some thousand of them, each many times.
+        # Each distinct name is looked up once: a table of posts has some thousand of them, each many times.
         distinct = names.dictionary_encode()
         found = self._ids.take(pc.index_in(distinct.dictionary, value_set=self._names))
         return found.take(distinct.indices)
 
 
 def tag_lists(table: pa.Table, ids: TagIds) -> pa.Array:
-    """The column `tags` of rows that have strings of tags by category: by name in each post, as the site has them."""
+    """The column `tags` from the tag strings by category; sorted by name within each post, as the site has them."""
     names: list[pa.Array] = []
     categories: list[np.ndarray] = []
     rows: list[np.ndarray] = []
@@ -57,7 +57,7 @@ def tag_lists(table: pa.Table, ids: TagIds) -> pa.Array:
 
 
 def has_repeats(tags: pa.Array) -> np.ndarray:
-    """Which rows name a tag twice, or could: those whose names do not rise are compared one by one."""
+    """Which rows list a tag twice. Only rows whose names do not ascend are compared name by name."""
     names = tags.flatten().field("name")
     row = _rows_of(tags)
     if len(names) < 2:
@@ -72,18 +72,18 @@ def has_repeats(tags: pa.Array) -> np.ndarray:
 
 
 def tag_columns(tags: pa.Array) -> dict[str, pa.Array]:
-    """`tag_string`, `tag_count` and the same by category, from lists in which no tag is there twice."""
+    """`tag_string`, `tag_count` and both by category, from lists without repetitions."""
     items = tags.flatten()
     names, row = items.field("name"), _rows_of(tags)
     category = items.field("category").fill_null(-1).to_numpy()
-    columns = _column("", names, row, len(tags))
+    columns = _column("", names, row, rows=len(tags))
     for number, title in CATEGORIES.items():
         mine = category == number
-        columns |= _column(f"_{title}", names.filter(pa.array(mine)), row[mine], len(tags))
+        columns |= _column(f"_{title}", names.filter(pa.array(mine)), row[mine], rows=len(tags))
     return columns
 
 
-def _column(suffix: str, names: pa.Array, row: np.ndarray, rows: int) -> dict[str, pa.Array]:
+def _column(suffix: str, names: pa.Array, row: np.ndarray, *, rows: int) -> dict[str, pa.Array]:
     counts = np.bincount(row, minlength=rows)
     joined = pc.binary_join(lists_of(counts, names), " ")
     return {f"tag_string{suffix}": joined, f"tag_count{suffix}": pa.array(counts, pa.int64())}
@@ -91,3 +91,28 @@ def _column(suffix: str, names: pa.Array, row: np.ndarray, rows: int) -> dict[st
 
 def _rows_of(lists: pa.Array) -> np.ndarray:
     return np.repeat(np.arange(len(lists)), lengths_of(lists))
+
+
+class TagCounter:
+    """Counts the tags in ``tag_string``. A `tags` table cannot say this: it counts posts that are not in the release.
+
+    Attributes:
+        instances: how many tags all posts carry together.
+    """
+
+    def __init__(self) -> None:
+        self._seen = pa.array([], pa.string())
+        self.instances = 0
+
+    @property
+    def tags(self) -> int:
+        """How many different tags there are."""
+        return len(self._seen)
+
+    def add(self, column: pa.ChunkedArray) -> None:
+        """Count the tags of some posts."""
+        for chunk in column.chunks:
+            names = pc.split_pattern(chunk, " ").flatten()
+            names = names.filter(pc.not_equal(names, ""))
+            self.instances += len(names)
+            self._seen = pc.unique(pa.concat_arrays([self._seen, pc.unique(names)]))

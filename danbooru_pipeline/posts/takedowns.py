@@ -1,10 +1,10 @@
-"""Which posts were taken down: ids and the names their files had, in the store and nowhere else.
+"""``store/takedowns.json``: which posts were taken down. Read and written here and nowhere else.
 
-The list is written before anything is removed, so a takedown that was killed is known to be unfinished.
+It has their ids and the paths of their files, it is private and no part of any release. It is written before anything
+is removed, so an interrupted takedown is known to be unfinished.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
@@ -15,11 +15,11 @@ from danbooru_pipeline.layout import Layout
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenDown:
-    """What must be known of a post that was taken down.
+    """What must be remembered about a post that was taken down.
 
     Attributes:
-        paths: that its files had in any release, relative to it.
-        first_year: of the first release that held it; None when none did.
+        paths: of its files in any release, relative to the release.
+        first_year: of the first release that contained it; None if no release did.
     """
 
     paths: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class Takedowns:
     """All posts that were ever taken down, by id.
 
     Attributes:
-        unfinished: whether some release may still hold them.
+        unfinished: whether some release may still contain one of them.
     """
 
     posts: dict[int, TakenDown]
@@ -44,27 +44,22 @@ class Takedowns:
 
     @property
     def paths(self) -> list[str]:
-        """The paths their files had, sorted."""
+        """The paths of their files, sorted."""
         return sorted({path for post in self.posts.values() for path in post.paths})
 
     @property
     def tombstones(self) -> bytes:
-        """``removed.txt`` of a release: ids, one a line, and nothing about why."""
+        """``removed.txt`` of a release: one id per line, and nothing about why."""
         return "".join(f"{id_}\n" for id_ in sorted(self.posts)).encode()
 
 
-def takedowns_path(layout: Layout) -> Path:
-    """The list; private, and no part of any release."""
-    return layout.store / "takedowns.json"
-
-
 def read_takedowns(layout: Layout) -> Takedowns:
-    """Read the list; empty when there is none.
+    """Read the list; empty when nothing was ever taken down.
 
     Raises:
-        StoreError: it is damaged, and what was removed must not come back.
+        StoreError: it is damaged. Everything stops, since what was removed must not come back.
     """
-    path = takedowns_path(layout)
+    path = layout.takedowns
     try:
         return msgspec.json.decode(path.read_bytes(), type=Takedowns)
     except FileNotFoundError:
@@ -75,4 +70,4 @@ def read_takedowns(layout: Layout) -> Takedowns:
 
 def write_takedowns(layout: Layout, takedowns: Takedowns) -> None:
     """Replace the list."""
-    write_atomic(takedowns_path(layout), msgspec.json.format(msgspec.json.encode(takedowns)))
+    write_atomic(layout.takedowns, msgspec.json.format(msgspec.json.encode(takedowns)))

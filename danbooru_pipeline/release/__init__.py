@@ -1,7 +1,7 @@
 """Releases: the manifest that reconciles posts with files, the snapshot that ships them, and verification.
 
-A release is planned and made by `write_manifest`, `plan_snapshot`, `apply_snapshot` and `flip_current`, in this order;
-`verify_release` needs nothing but its folder. No network, and no clock: the time of making is an argument.
+A release is made by `write_manifest`, `plan_snapshot`, `apply_snapshot` and `flip_current`, in this order;
+`verify_release` needs nothing but its folder. No network and no clock: the time of making is an argument.
 """
 
 from danbooru_pipeline.release.documents.options import DocumentOptions

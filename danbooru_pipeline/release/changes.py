@@ -1,8 +1,8 @@
 """What changed from one release to the next: for people, for machines, and for rsync.
 
 ``changes/2022-from-2021.parquet`` has a row for each change of a post or of a file; ``.files.txt`` names every file
-that a copy of the old release lacks, for ``rsync --files-from``; ``.remove.txt`` those that it has too many. Together
-they turn one tree into the other. Nothing is said of posts that were taken down but their ids and paths.
+that a copy of the old release lacks, for ``rsync --files-from``; ``.remove.txt`` every file that it must remove.
+Together they turn one tree into the other. Of posts that were taken down only ids and paths are listed.
 """
 
 from collections import Counter
@@ -17,9 +17,9 @@ import pyarrow as pa
 from danbooru_pipeline.io.atomic import atomic_file, write_atomic
 from danbooru_pipeline.io.parquet import write_parquet
 from danbooru_pipeline.io.sql import database, tables, view
-from danbooru_pipeline.layout import changes_path
-from danbooru_pipeline.release.checksums import hash_papers, parse_sums
-from danbooru_pipeline.release.release_json import RELEASE_JSON, SHA256SUMS, SIGNATURE, Release, read_release
+from danbooru_pipeline.layout import RELEASE_JSON, changes_path
+from danbooru_pipeline.release.checksums import hash_documents, parse_sums
+from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE, Release, read_release
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS
 from danbooru_pipeline.release.templating import render
 
@@ -50,10 +50,10 @@ CHANGES_SCHEMA = pa.schema(
     metadata={"danbooru_pipeline.schema": "1"},
 )
 
-#: The files of one list.
+#: The files of one list of changes.
 KINDS = ("parquet", "md", "files.txt", "remove.txt")
 
-#: Columns of a post whose change is one of its metadata. Scores, counters and times move with every look.
+#: Columns of a post that count as a change of its metadata. Scores, counters and times change all the time.
 _TELLING = (
     *("md5", "file_ext", "source", "parent_id", "pixiv_id", "is_deleted", "is_banned", "is_flagged"),
     *("tag_string_general", "tag_string_artist", "tag_string_copyright", "tag_string_character", "tag_string_meta"),
@@ -90,10 +90,30 @@ ORDER BY id, kind, path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What changed, in numbers."""
+    """What changed, in numbers: kind of change -> how many."""
 
     old: Release
     counts: Mapping[str, int]
+
+
+class _Paths:
+    """Files that a copy of the old release must fetch or remove, collected from the rows of changes on their way."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.fetch: set[str] = set()
+        self.remove: set[str] = set()
+
+    def note(self, tables_: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        """Pass tables of `CHANGES_SCHEMA` on."""
+        for table in tables_:
+            for kind, path, old_path in zip(*(table[c].to_pylist() for c in ("kind", "path", "old_path")), strict=True):
+                self.counts[kind] += 1
+                if kind in {Change.FILE_ADDED, Change.FILE_REPLACED}:
+                    self.fetch.add(path)
+                if old_path is not None and (kind == Change.FILE_REMOVED or path != old_path):
+                    self.remove.add(old_path)
+            yield table
 
 
 def write_changes(
@@ -107,43 +127,31 @@ def write_changes(
     removed_paths: Collection[str],
     threads: int,
 ) -> Changes:
-    """Write the list of changes from a published release to one whose other papers are all there.
+    """Write the list of changes from a published release to a tree whose other documents are all written.
 
     Args:
         folder: the new tree.
         old_folder: the published release.
-        release: the new one, as far as it is known.
-        label: what the files are called, like ``2022-from-2021``.
-        labels: all lists that are written in this release, this one among them.
-        taken_down: ids of posts of which nothing may be said.
+        release: RELEASE.json of the new tree, as far as it is known.
+        label: stem of the files' names, like ``2022-from-2021``.
+        labels: of all lists that are written in this release, this one included.
+        taken_down: ids of posts about which nothing may be revealed.
         removed_paths: paths that copies of older releases may still have.
         threads: for hashing and joining.
     """
     old = read_release(old_folder)
-    counts: Counter[str] = Counter()
-    files: set[str] = set()
-    removed: set[str] = set(removed_paths)
-
-    def noted(rows: Iterator[pa.Table]) -> Iterator[pa.Table]:
-        for table in rows:
-            for kind, path, old_path in zip(*(table[c].to_pylist() for c in ("kind", "path", "old_path")), strict=True):
-                counts[kind] += 1
-                if kind in {Change.FILE_ADDED, Change.FILE_REPLACED}:
-                    files.add(path)
-                if old_path is not None and (kind == Change.FILE_REMOVED or path != old_path):
-                    removed.add(old_path)
-            yield table
-
-    rows = changed_rows(old_folder, folder, taken_down=taken_down, threads=threads, spill=folder)
+    images = _Paths()
+    rows = images.note(changed_rows(old_folder, folder, taken_down=taken_down, threads=threads, spill=folder))
     dictionary = ("kind", "old_rating", "new_rating")
-    write_parquet(folder / changes_path(label, "parquet"), noted(rows), schema=CHANGES_SCHEMA, dictionary=dictionary)
-    report = render("changes.md", release=release, old=old, label=label, counts=counts, kinds=list(Change))
+    write_parquet(folder / changes_path(label, "parquet"), rows, schema=CHANGES_SCHEMA, dictionary=dictionary)
+    report = render("changes.md", release=release, old=old, label=label, counts=images.counts, kinds=list(Change))
     write_atomic(folder / changes_path(label, "md"), report)
-    papers = _paper_changes(folder, old_folder, labels, threads=threads)
-    for kind, paths in (("files.txt", files | papers[0]), ("remove.txt", (removed | papers[1]) - files)):
+    changed, gone = _document_changes(folder, old_folder, labels, threads=threads)
+    remove = (images.remove | set(removed_paths) | gone) - images.fetch
+    for kind, paths in (("files.txt", images.fetch | changed), ("remove.txt", remove)):
         with atomic_file(folder / changes_path(label, kind)) as file:
             file.writelines(f"{path}\n".encode() for path in sorted(paths))
-    return Changes(old=old, counts=dict(counts))
+    return Changes(old=old, counts=dict(images.counts))
 
 
 def changed_rows(
@@ -159,11 +167,11 @@ def changed_rows(
         spill: folder for what does not fit in memory; the system's temporary one by default.
     """
     with database(threads=threads, spill=spill) as connection:
-        _views(connection, old, new, taken_down)
+        _create_views(connection, old=old, new=new, taken_down=taken_down)
         yield from tables(connection, _query(connection), CHANGES_SCHEMA)
 
 
-def _views(connection: duckdb.DuckDBPyConnection, old: Path, new: Path, taken_down: Collection[int]) -> None:
+def _create_views(connection: duckdb.DuckDBPyConnection, *, old: Path, new: Path, taken_down: Collection[int]) -> None:
     for name, folder in (("old", old), ("new", new)):
         view(connection, f"{name}_files", folder, "manifest/files-*.parquet")
         view(connection, f"{name}_posts", folder, "parquet/posts-*.parquet")
@@ -172,18 +180,18 @@ def _views(connection: duckdb.DuckDBPyConnection, old: Path, new: Path, taken_do
 
 
 def _query(connection: duckdb.DuckDBPyConnection) -> str:
-    """The query for the columns that both releases have; an older release may lack some."""
+    """The query over the columns that both releases have, since an older release may lack some."""
     known = [{row[0] for row in connection.execute(f"DESCRIBE {side}_posts").fetchall()} for side in ("old", "new")]
     telling = [f"o.{name} IS DISTINCT FROM n.{name}" for name in _TELLING if all(name in names for names in known)]
     return _ROWS.replace("{telling}", " OR ".join(telling) or "false")
 
 
-def _paper_changes(
+def _document_changes(
     folder: Path, old_folder: Path, labels: Collection[str], *, threads: int
 ) -> tuple[set[str], set[str]]:
-    """Papers that are new or have other bytes, and papers that are gone. Those still to be written are new."""
+    """Documents that are new or changed, and documents that are gone. Those still to be written count as new."""
     before, _ = parse_sums((old_folder / SHA256SUMS).read_bytes())
-    now = hash_papers(folder, threads=threads)
+    now = hash_documents(folder, threads=threads)
     to_come = {changes_path(each, kind) for each in labels for kind in KINDS}
     names = now.keys() | to_come
     last = to_come | {RELEASE_JSON, SHA256SUMS} | ({SIGNATURE} if (folder / ALLOWED_SIGNERS).exists() else set())

@@ -1,7 +1,8 @@
-"""The papers that make a release trustworthy: lists of its files, and checksums that reach every one of them.
+"""Checksums and file lists of a release, which together cover every one of its files.
 
-``SHA256SUMS`` covers all papers, among them one list per bucket and tree that covers the images; so who checks one
-bucket needs ``sha256sum`` and nothing else. All paths are relative to the release and sorted as ``LC_ALL=C sort`` does.
+``SHA256SUMS`` covers all documents. Among these is one list per bucket and tree, which covers the images; so checking
+one bucket takes ``sha256sum`` and nothing else. All paths are relative to the release and sorted as ``LC_ALL=C sort``
+does. A document is here every file that is not an image: tables, texts and lists.
 """
 
 import hashlib
@@ -16,23 +17,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.io.atomic import write_atomic
-from danbooru_pipeline.io.external_sort import Ids
+from danbooru_pipeline.io.external_sort import by_remainder
 from danbooru_pipeline.io.ordered_map import ordered_map
-from danbooru_pipeline.layout import BUCKET_COUNT
-from danbooru_pipeline.release.release_json import RELEASE_JSON, SHA256SUMS, SIGNATURE
+from danbooru_pipeline.io.sha256 import sha256_of
+from danbooru_pipeline.layout import BUCKET_COUNT, RELEASE_JSON
+from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
 
 FILELIST = "filelist.txt.xz"
 NSFW_IDS = "nsfw-ids.txt"
 ARCHIVE = "metadata.json.tar.xz"
 
-#: Folders of a tree that hold images and no papers.
+#: Folders of a tree that hold images and no documents.
 BUCKET_FOLDER = re.compile(r"[0-9]{4}")
-_HASHED_BYTES = 2**20
+
+#: Key of an external sort that groups rows by the number of their bucket.
+by_bucket = by_remainder(BUCKET_COUNT)
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """One of the two trees of images, and the manifest's columns about it."""
+    """One of the two trees of images, and the manifest's columns about its files."""
 
     name: str
     path: str
@@ -41,7 +45,7 @@ class Tree:
 
     @property
     def columns(self) -> tuple[str, str, str]:
-        """The manifest's columns about this tree's files."""
+        """The manifest's columns: path, size and SHA-256."""
         return (self.path, self.size, self.sha256)
 
 
@@ -51,7 +55,7 @@ PX512 = Tree("512px", "px512_path", "px512_size", "px512_sha256")
 #: In the order of ``LC_ALL=C sort``.
 TREES = (PX512, ORIGINAL)
 
-#: What the lists are made from.
+#: The columns of the manifest that the lists are made from.
 LIST_SCHEMA = pa.schema(
     [
         ("id", pa.int64()),
@@ -65,25 +69,20 @@ LIST_SCHEMA = pa.schema(
 
 
 class ImageFile(NamedTuple):
-    """A file that the manifest names; a named tuple, since there are millions, and they are sorted."""
+    """An image that the manifest names. A named tuple, since there are millions of them and they are sorted."""
 
     path: str
     size: int
     sha256: str
 
 
-def bucket_number(ids: Ids) -> Ids:
-    """The bucket of each id, as a number."""
-    return ids % BUCKET_COUNT
-
-
 def list_columns(table: pa.Table, schema: pa.Schema = LIST_SCHEMA) -> pa.Table:
-    """What the lists, or a part of them, need of some manifest rows."""
+    """The columns of `schema` of some manifest rows."""
     return pa.Table.from_arrays([table[f.name].cast(f.type) for f in schema], schema=schema)
 
 
 def tree_files(table: pa.Table, tree: Tree) -> list[ImageFile]:
-    """The files that manifest rows have in a tree, sorted by path."""
+    """The files of manifest rows in one tree, sorted by path."""
     held = table.filter(pc.is_valid(table[tree.path]))
     return sorted(map(ImageFile, *(held[name].to_pylist() for name in tree.columns)))
 
@@ -94,7 +93,7 @@ def sums_lines(files: Iterable[tuple[str, str]]) -> bytes:
 
 
 def parse_sums(data: bytes) -> tuple[dict[str, str], list[str]]:
-    """Path -> SHA-256 of a checksum list, and the lines that are none."""
+    """Path -> SHA-256 of a checksum list, and the lines that are malformed or repeat a path."""
     sums: dict[str, str] = {}
     wrong: list[str] = []
     for line in data.decode("utf-8", errors="replace").splitlines():
@@ -107,56 +106,42 @@ def parse_sums(data: bytes) -> tuple[dict[str, str], list[str]]:
 
 
 def filelist_lines(files: Iterable[ImageFile]) -> bytes:
-    """Files as the filelist of 2021 has them: ``./original/0000/1000.png``."""
+    """Files as the file list of 2021 has them: ``./original/0000/1000.png``."""
     return "".join(f"./{file.path}\n" for file in files).encode()
 
 
 def nsfw_id_lines(batches: Iterable[pa.Table], *, sfw: Sequence[str]) -> Iterator[bytes]:
-    """Ids of posts whose rating is not SFW, or not known, one a line."""
+    """Ids of posts whose rating is unknown or not SFW, one per line."""
     for table in batches:
-        # A null is in no list, so a rating that is not known is not SFW.
+        # A null is in no list, so an unknown rating is not SFW.
         is_sfw = pc.is_in(table["rating"].cast(pa.string()), pa.array(sfw, pa.string()))
         ids = table["id"].filter(pc.invert(is_sfw)).to_pylist()
         yield "".join(f"{id_}\n" for id_ in ids).encode()
 
 
 def document_files(folder: Path) -> list[str]:
-    """Paths of all files of a release but images, the sums themselves, their signature and RELEASE.json; sorted."""
+    """Sorted paths of all documents, without SHA256SUMS itself, its signature and RELEASE.json."""
     found: list[str] = []
     for parent, folders, names in os.walk(folder):
         relative = Path(parent).relative_to(folder)
         if relative.as_posix() in {tree.name for tree in TREES}:
             folders[:] = [name for name in folders if not BUCKET_FOLDER.fullmatch(name)]
-        # A link to a folder counts as a file: a walk that follows it would leave the release.
+        # A link to a folder counts as a file, since following it would leave the release.
         links = [name for name in folders if (Path(parent) / name).is_symlink()]
         found += [(relative / name).as_posix() for name in [*names, *links]]
     return sorted(set(found) - {SHA256SUMS, SIGNATURE, RELEASE_JSON}, key=os.fsencode)
 
 
-def hash_file(path: Path | str) -> str:
-    """SHA-256 of a file. A symbolic link is an error: it could lead out of the release."""
-    # Bare descriptors: of a small file, Python's file objects cost more than its hash.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        digest = hashlib.sha256()
-        size = min(_HASHED_BYTES, os.fstat(descriptor).st_size + 1)
-        while chunk := os.read(descriptor, size):
-            digest.update(chunk)
-        return digest.hexdigest()
-    finally:
-        os.close(descriptor)
-
-
-def hash_papers(folder: Path, *, threads: int) -> dict[str, str]:
-    """Path -> SHA-256 of every paper, sorted by path."""
-    papers = document_files(folder)
-    digests = ordered_map(lambda name: hash_file(folder / name), papers, threads=threads, name="hash")
-    return dict(zip(papers, digests, strict=True))
+def hash_documents(folder: Path, *, threads: int) -> dict[str, str]:
+    """Path -> SHA-256 of every document, sorted by path."""
+    names = document_files(folder)
+    digests = ordered_map(lambda name: sha256_of(folder / name), names, threads=threads, name="hash")
+    return dict(zip(names, digests, strict=True))
 
 
 def write_sha256sums(folder: Path, *, threads: int) -> str:
-    """Write SHA256SUMS over all papers, read-only. Returns its own SHA-256."""
-    data = sums_lines((sha256, path) for path, sha256 in hash_papers(folder, threads=threads).items())
+    """Write SHA256SUMS over all documents, read-only. Returns its own SHA-256."""
+    data = sums_lines((sha256, path) for path, sha256 in hash_documents(folder, threads=threads).items())
     write_atomic(folder / SHA256SUMS, data)
     (folder / SHA256SUMS).chmod(0o444)
     return hashlib.sha256(data).hexdigest()

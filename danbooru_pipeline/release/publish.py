@@ -1,4 +1,4 @@
-"""Which release is the newest: the link ``releases/current``."""
+"""Publishing a release: the link ``releases/current``, and the decision that must come before it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def require_decision(layout: Layout, settings: "Settings") -> None:
-    """Refuse to publish what comes from public hosts before somebody decided what must not be in it.
+    """Refuse to publish data of public hosts before the operator has decided what must not be hosted.
 
     Raises:
-        ReleaseRefused: EXCLUDE_TAGS is not set.
+        ReleaseRefused: DANBOORU_EXCLUDE_TAGS is not set.
     """
     if settings.exclude_tags is None and not settings.on_loopback:
         raise ReleaseRefused(
@@ -26,9 +26,9 @@ def require_decision(layout: Layout, settings: "Settings") -> None:
 
 
 def flip_current(layout: Layout) -> Path:
-    """Let ``releases/current`` point to the newest year that is published. Returns that release's folder.
+    """Point ``releases/current`` at the newest published year. Returns that release's folder.
 
-    The link is relative, so the whole folder may move; a transfer that runs keeps the tree it began with.
+    The link is relative, so the whole folder may be moved; a running transfer keeps the tree it started with.
 
     Raises:
         ReleaseError: nothing is published yet.

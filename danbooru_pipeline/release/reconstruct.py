@@ -1,7 +1,7 @@
-"""An earlier release, taken out of a later one: which of its files are still here, which were replaced, which are gone.
+"""Reconstructs an earlier release from a later one: which files are unchanged, which were replaced, which are gone.
 
-A release carries the manifests of the releases before it, and by their SHA-256 the answer is exact. For years that have
-none, those of the original's own releases, it follows from that year's metadata or, at the least, from its last id.
+A release carries the manifests of the releases before it; with their SHA-256 the answer is exact. For years without a
+manifest, those of the original Danbooru releases, it follows from that year's metadata or at least from its last id.
 """
 
 import re
@@ -15,7 +15,7 @@ import msgspec
 from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.io.atomic import link_or_copy
 from danbooru_pipeline.io.parquet import read_batches
-from danbooru_pipeline.layout import EXTENSIONS, original_path, px512_path, release_name
+from danbooru_pipeline.layout import EXTENSIONS, metadata_folder, original_path, px512_path, release_name
 from danbooru_pipeline.release.documents.history import original
 from danbooru_pipeline.release.release_json import Release, read_release
 from danbooru_pipeline.release.tables.image_rows import release_shards
@@ -30,12 +30,14 @@ class Reconstruction:
     """What is left of an earlier release. All paths are relative to a release and sorted.
 
     Attributes:
+        year: of the earlier release.
+        folder: the later release.
         last_id: of the earlier release.
-        exact: whether its own manifest said so; else its metadata, or its last id alone.
+        exact: whether it was reconstructed from its own manifest; else from its metadata, or from its last id alone.
         posts: how many it had, as far as that is known.
-        files: that are here with the same bytes.
-        replaced: that are here with other bytes, or under another extension.
-        gone: that are not here any more.
+        files: files with the same bytes.
+        replaced: files with other bytes, or under another extension.
+        gone: files that the later release no longer has.
         metadata: its metadata in the later release.
     """
 
@@ -65,7 +67,7 @@ class Reconstruction:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file of the earlier release, and what it was known by: a SHA-256, an MD5 of the source, or nothing."""
+    """A file of the earlier release, and what identifies it: a SHA-256, an MD5 of the source, or nothing."""
 
     path: str
     sha256: str | None = None
@@ -74,7 +76,7 @@ class _File:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """Files that the later release holds for a post."""
+    """Files that the later release has for a post."""
 
     original: str | None
     sha256: str | None
@@ -87,8 +89,8 @@ def reconstruct(year: int, folder: Path) -> Reconstruction:
     """Find an earlier release in a later one. Changes nothing.
 
     Raises:
-        ReleaseError: the folder is no release, or its manifest cannot be read.
-        SettingsError: the release is not a later one, or nothing is known of the year.
+        ReleaseError: the folder is not a release, or its manifest cannot be read.
+        SettingsError: the release is not a later one, or nothing is known about the year.
     """
     release = read_release(folder)
     if year > release.year:
@@ -97,9 +99,8 @@ def reconstruct(year: int, folder: Path) -> Reconstruction:
         row["id"]: _Held(*(row[name] for name in _COLUMNS[1:]))
         for row in _rows(folder, release_shards(folder, "manifest/files"))
     }
-    shards = release_shards(folder, f"manifest/{year}/files")
-    shards = release_shards(folder, "manifest/files") if year == release.year else shards
-    metadata = sorted(path for path in (folder / "metadata" / str(year)).glob("*") if path.is_file())
+    shards = release_shards(folder, "manifest/files" if year == release.year else f"manifest/{year}/files")
+    metadata = sorted(path for path in (folder / metadata_folder(year)).glob("*") if path.is_file())
     exact = bool(shards)
     if exact:
         posts = dict(_from_manifest(folder, shards))
@@ -139,7 +140,7 @@ def _from_manifest(folder: Path, shards: Iterable[Path]) -> Iterator[tuple[int, 
 
 
 class _Post(msgspec.Struct, gc=False):
-    """What is read of a line of either dialect."""
+    """What is read from a line of either dialect."""
 
     id: int
     md5: str | None = None
@@ -151,7 +152,7 @@ _decoder = msgspec.json.Decoder(_Post, strict=False)
 
 
 def _from_metadata(files: Iterable[Path], year: int) -> Iterator[tuple[int, list[_File]]]:
-    """Files that the metadata of a year speak of; whether the release held each of them they do not say."""
+    """Files that the metadata of a year names. It does not record which of them the release contained."""
     for path in files:
         if not _POSTS.fullmatch(path.name):
             continue
@@ -160,14 +161,14 @@ def _from_metadata(files: Iterable[Path], year: int) -> Iterator[tuple[int, list
                 try:
                     post = _decoder.decode(line)
                 except ValueError:
-                    continue  # rows without an id were banned or restricted, and had no file
+                    continue  # posts without an id were banned or restricted, and had no file
                 if post.id > 0 and post.md5 and post.file_ext in EXTENSIONS:
                     small = [_File(px512_path(post.id), md5=post.md5)] if post.rating in sfw_ratings(year) else []
                     yield post.id, [_File(original_path(post.id, post.file_ext), md5=post.md5), *small]
 
 
 def _from_last_id(year: int, release: Release, held: Mapping[int, _Held]) -> Iterator[tuple[int, list[_File]]]:
-    """Everything up to the last id of a year, which is what the original's users did."""
+    """Everything up to the last id of a year, as users of the original releases did."""
     event = next((event for event in release.history if event.name == release_name(year)), None)
     known = original(year)
     last_id = event.last_id if event else (known.last_id if known else None) or 0
@@ -186,7 +187,7 @@ def _compare(posts: Mapping[int, list[_File]], held: Mapping[int, _Held]) -> tup
             small = file.path.startswith("512px/")
             path = (now.px512 if small else now.original) if now else None
             if now is None or path is None:
-                # Metadata alone do not say that the release had the file; only its manifest does.
+                # Metadata does not prove that the release had the file; only its manifest does.
                 gone.append(file.path)
             elif _stem(path) == _stem(file.path) and _is_same(file, now, small=small):
                 kept.append(path)
@@ -196,7 +197,7 @@ def _compare(posts: Mapping[int, list[_File]], held: Mapping[int, _Held]) -> tup
 
 
 def _stem(path: str) -> str:
-    """A path without its extension: the same JPG may be kept as JPEG XL in one release and not in another."""
+    """A path without its extension, since the same JPG may be stored as JPEG XL in one release and not in another."""
     return path.rpartition(".")[0]
 
 
@@ -207,13 +208,13 @@ def _is_same(file: _File, now: _Held, *, small: bool) -> bool:
 
 
 def write_reconstruction(found: Reconstruction, target: Path) -> int:
-    """Link the files that are as they were, and the year's metadata, into a new folder. Returns how many.
+    """Link the unchanged files and the year's metadata into a new folder. Returns the number of files.
 
     Raises:
-        SettingsError: the folder is there already.
+        SettingsError: the folder exists.
     """
     if target.exists():
-        raise SettingsError(f"{target} is there already; give a folder that is not")
+        raise SettingsError(f"{target} exists; give a folder that does not")
     for path in (*found.metadata, *found.files):
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(found.folder / path, target / path)

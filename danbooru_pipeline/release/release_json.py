@@ -1,4 +1,7 @@
-"""RELEASE.json: what a release is, in numbers. It is written last; a tree without it is not a release."""
+"""RELEASE.json: what a release is, in numbers. It is written last; a tree without it is not a release.
+
+The file is read and written here and nowhere else.
+"""
 
 import re
 from dataclasses import dataclass, field
@@ -10,10 +13,9 @@ import msgspec
 
 from danbooru_pipeline.errors import NotARelease, ReleaseError
 from danbooru_pipeline.io.atomic import write_atomic
-from danbooru_pipeline.layout import Layout, release_name
+from danbooru_pipeline.layout import RELEASE_JSON, Layout, release_name
 from danbooru_pipeline.progress import human_bytes
 
-RELEASE_JSON = "RELEASE.json"
 SHA256SUMS = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.sig"
 
@@ -44,7 +46,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How many there are. `rejected` records of the source are not posts of the release."""
+    """Counts of a release. `rejected` records of the source are not posts of the release."""
 
     posts: int
     originals: int
@@ -66,7 +68,7 @@ class Bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryCount:
-    """Tags of one category: how many there are, how many are new, and in how many posts they are in all."""
+    """Tags of one category: how many there are, how many are new, and how often posts carry one of them."""
 
     tags: int
     new: int
@@ -75,7 +77,7 @@ class CategoryCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatingCount:
-    """Posts of one rating, and all instances of tags in them."""
+    """Posts of one rating, and how many tags they carry together."""
 
     posts: int
     instances: int
@@ -83,7 +85,7 @@ class RatingCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagStatistics:
-    """Sums of the counts, as RELEASE.json has them.
+    """Totals of the tag counts.
 
     Attributes:
         tags_per_post: mean, median and most tags of a post.
@@ -101,7 +103,7 @@ class TagStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """Digests of what a release was made from; equal ones make an equal release."""
+    """Digests of what a release was made from; equal inputs make an equal release."""
 
     manifest: str
     posts: str
@@ -110,10 +112,10 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One release that was made, as later ones remember it.
+    """An earlier release, as the history of later ones has it.
 
     Attributes:
-        removed: posts that were taken down up to then.
+        removed: posts that had been taken down by then.
     """
 
     name: str
@@ -133,13 +135,13 @@ class Release:
     """RELEASE.json.
 
     Attributes:
-        version: ``2021.0`` first, ``2021.1`` when the release of the year is made again from other inputs.
+        version: ``2021.0`` first; ``2021.1`` when the year's release is made again from other inputs.
         previous: the newest release of an earlier year.
-        replaces: the version of the same year that this one took the place of.
-        options: what the operator chose about the papers.
-        history: all releases before this one that its folder's makers knew of, oldest first.
-        tag_statistics: sums of ``parquet/tag_counts-….parquet``.
-        taken_down: posts that are in no release any more, up to the last id; ``removed.txt`` names them.
+        replaces: the version of the same year that this one replaced.
+        options: what the operator chose about the documents.
+        history: all earlier releases, oldest first, as far as its makers knew.
+        tag_statistics: totals of ``parquet/tag_counts-….parquet``.
+        taken_down: posts that are no longer in any release; ``removed.txt`` names them.
     """
 
     name: str
@@ -166,12 +168,12 @@ class Release:
 
     @property
     def ref(self) -> ReleaseRef:
-        """How others name this release."""
+        """How other releases refer to this one."""
         return ReleaseRef(name=self.name, version=self.version, sha256sums_sha256=self.sha256sums_sha256)
 
     @property
     def event(self) -> Event:
-        """How later releases remember this one."""
+        """How the history of later releases has this one."""
         return Event(
             name=self.name,
             version=self.version,
@@ -185,9 +187,15 @@ class Release:
             removed=self.taken_down,
         )
 
+    @property
+    def next_version(self) -> str:
+        """The version that a release has which replaces this one: ``2021.1`` after ``2021.0``."""
+        year, _, patch = self.version.partition(".")
+        return f"{year}.{int(patch) + 1}"
+
 
 def instant_text(instant: datetime) -> str:
-    """An instant as RELEASE.json writes it: ``2021-12-31T23:59:59.999Z``."""
+    """An instant in the form of RELEASE.json: ``2021-12-31T23:59:59.999Z``."""
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
@@ -203,7 +211,7 @@ def read_release(folder: Path) -> Release:
 
     Raises:
         NotARelease: the folder has none.
-        ReleaseError: it cannot be read.
+        ReleaseError: it cannot be read, or lacks what every version writes.
     """
     path = folder / RELEASE_JSON
     try:
@@ -215,7 +223,7 @@ def read_release(folder: Path) -> Release:
 
 
 def published(layout: Layout) -> dict[int, Path]:
-    """Year -> folder of every release that is published, oldest first."""
+    """Year -> folder of every published release, oldest first."""
     if not layout.releases.is_dir():
         return {}
     years = sorted(int(entry.name[-4:]) for entry in layout.releases.iterdir() if _FOLDER.fullmatch(entry.name))

@@ -1,7 +1,7 @@
-"""Signatures over SHA256SUMS by ``ssh-keygen -Y``: nothing to install on either side.
+"""Signatures over SHA256SUMS by ``ssh-keygen -Y``: neither side has to install anything.
 
-SHA256SUMS reaches every file of a release, so its signature does too. ``allowed_signers`` in the release says which key
-signed it; whoever wants more than integrity compares that key with one got elsewhere.
+SHA256SUMS covers every file of a release, so its signature does too. ``allowed_signers`` in the release says which key
+signed it; to prove more than integrity, compare that key with one from another place.
 """
 
 import subprocess
@@ -19,7 +19,7 @@ _SECONDS = 60
 
 
 class Signature(StrEnum):
-    """What is known of a release's signature."""
+    """What is known about a release's signature."""
 
     NONE = "none"
     GOOD = "good"
@@ -31,7 +31,7 @@ def public_key(key: Path) -> str:
     """The public half of a private key, as ``ssh-ed25519 AAAA…``.
 
     Raises:
-        SettingsError: there is no such key, it asks for a passphrase, or ssh-keygen is not installed.
+        SettingsError: the key does not exist or has a passphrase, or ssh-keygen is not installed.
     """
     try:
         command = ["ssh-keygen", "-y", "-P", "", "-f", str(key)]
@@ -42,14 +42,14 @@ def public_key(key: Path) -> str:
         ) from None
     if done.returncode:
         raise SettingsError(
-            f"DANBOORU_SIGNING_KEY {key} is no private key without a passphrase; make one with "
+            f"DANBOORU_SIGNING_KEY {key} is not a private key without passphrase; make one with "
             "ssh-keygen -t ed25519 -N '' -f FILE"
         )
     return " ".join(done.stdout.split()[:2])
 
 
 def allowed_signers(signer: str) -> bytes:
-    """The file that names the key that may sign."""
+    """The content of ``allowed_signers``: the one key that may sign."""
     return f'{IDENTITY} namespaces="{NAMESPACE}" {signer}\n'.encode()
 
 
@@ -59,7 +59,7 @@ def sign_sums(folder: Path, key: Path) -> None:
     Raises:
         StoreError: ssh-keygen cannot sign.
     """
-    # `-q` and no terminal: a key with a passphrase fails instead of asking.
+    # `-q` and no terminal: a key with a passphrase fails instead of prompting.
     data = (folder / SHA256SUMS).read_bytes()
     command = ["ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", NAMESPACE]
     done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603
@@ -72,24 +72,12 @@ def sign_sums(folder: Path, key: Path) -> None:
 
 
 def check_signature(folder: Path, signers: Path | None = None) -> Signature:
-    """Check SHA256SUMS.sig with the keys of a file; default those that the release names itself."""
+    """Check SHA256SUMS.sig against the keys in `signers`; by default against those that the release itself names."""
     signature, allowed = folder / SIGNATURE, signers or folder / ALLOWED_SIGNERS
     if not signature.is_file():
         return Signature.BAD if allowed.is_file() else Signature.NONE
-    command = [
-        "ssh-keygen",
-        "-q",
-        "-Y",
-        "verify",
-        "-f",
-        str(allowed),
-        "-I",
-        IDENTITY,
-        "-n",
-        NAMESPACE,
-        "-s",
-        str(signature),
-    ]
+    command = ["ssh-keygen", "-q", "-Y", "verify", "-f", str(allowed), "-I", IDENTITY, "-n", NAMESPACE]
+    command += ["-s", str(signature)]
     try:
         with (folder / SHA256SUMS).open("rb") as data:
             done = subprocess.run(command, stdin=data, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603

@@ -1,4 +1,4 @@
-"""Papers as text: templates in, bytes out. Numbers come from RELEASE.json and from what was counted, not from here."""
+"""Documents as text: templates in, bytes out. All numbers come from RELEASE.json and from counted tables."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def _round(value: int) -> str:
 
 
 def _bibtex(text: str) -> str:
-    """Text as it may stand in braces."""
+    """Text that is safe inside braces."""
     return "".join("\\" + c if c in "#$%&_" else c for c in text if c not in "{}\\")
 
 
@@ -33,7 +33,7 @@ def _yaml(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") + '"'
 
 
-# HTML and XML are escaped; in Markdown, YAML and BibTeX the same would be noise.
+# HTML and XML are escaped; in Markdown, YAML and BibTeX the same escapes would be noise.
 _environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(TEMPLATES),
     autoescape=jinja2.select_autoescape(("html", "atom"), default=False),
@@ -46,5 +46,5 @@ _environment.filters |= {"n": _number, "short": _round, "size": human_bytes, "bi
 
 
 def render(template: str, **values: Any) -> bytes:
-    """A template of `TEMPLATES`, filled in. What goes into HTML and XML is escaped."""
+    """A template of `TEMPLATES`, filled in. Values in HTML and XML are escaped."""
     return _environment.get_template(template).render(**values).encode()

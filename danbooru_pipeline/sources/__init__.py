@@ -1,7 +1,7 @@
 """Where metadata comes from.
 
-A source answers one question, page by page: which records come after this id? The JSON API does. The others (the
-mirror, dumps, archives) give whole tables in any order. Typing and split behind them are the same.
+The JSON API is a `Source`: it answers, page by page, which records follow an id. The mirror, dumps and archives are a
+`BulkSource`: they give whole tables in any order. Typing rows and splitting them by bucket is the same for both.
 """
 
 from danbooru_pipeline.posts.report import SweepReport

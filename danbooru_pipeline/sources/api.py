@@ -1,9 +1,9 @@
 """The booru's JSON API as a source.
 
-``page=a<ID>`` gives the lowest ids above ID, without the limit on page numbers; an empty answer is the end. In which
-order they come does not matter. Facts: danbooru app/logical/pagination_extension.rb. Other boorus give the newest
-records above ID instead; that shows in what stands below the first page, and from then on the same records are had by
-``page=b<ID>``, which can mean one thing only.
+``page=a<ID>`` gives the lowest ids above ID, without the limit on page numbers; an empty answer is the end. The order
+within a page does not matter. Facts: danbooru app/logical/pagination_extension.rb. Other boorus give the newest records
+above ID instead. That is recognised by a record below the first page; from then on the same records are fetched by
+``page=b<ID>``, which is unambiguous.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ from danbooru_pipeline.fetch.client import JsonAnswer
 from danbooru_pipeline.posts import INT64_MAX
 from danbooru_pipeline.sources.source import Page
 
-#: The most that /posts.json gives at once; other tables give up to 1000.
+#: Most records per page: 200 of /posts.json, 1000 of other tables.
 POSTS_PER_PAGE = 200
 RECORDS_PER_PAGE = 1000
 #: The site's ids are 32-bit numbers, and it refuses to compare them with larger ones.
 ABOVE_ALL_IDS = 2**31 - 1
-#: How often a page may come empty where something should be.
+#: How many times in a row a page may be empty where records should follow.
 EMPTY_PAGES = 3
 
 
@@ -37,7 +37,7 @@ class ApiSource:
         """Ask for one post.
 
         Raises:
-            SourceError: the source does not answer as a booru does.
+            SourceError: the answer is not a booru's.
         """
         _checked(self._client, "/posts.json", self._client.get_json("/posts.json", {"limit": 1}))
 
@@ -46,7 +46,7 @@ class ApiSource:
         return self._walk("/posts.json", POSTS_PER_PAGE).after(cursor)
 
     def table_after(self, table: str, cursor: int) -> Page | None:
-        """Some hundred records of a side table; None when the API does not offer it."""
+        """Some hundred records of a side table with the lowest ids above `cursor`; None if there is no such table."""
         path = f"/{table}.json"
         first: dict[str, str | int] = {"limit": 1, "page": "a0"}
         if cursor == 0 and not _is_list(self._client.get_json(path, first, may_be_refused=True)):
@@ -54,7 +54,7 @@ class ApiSource:
         return self._walk(path, RECORDS_PER_PAGE).after(cursor)
 
     def newest_id(self, table: str) -> int | None:
-        """About the highest id of a table, to say how far a read is."""
+        """About the highest id of a table, which shows how far a read is."""
         answer = self._client.get_json(f"/{table}.json", {"limit": 1, "page": f"b{ABOVE_ALL_IDS}"}, may_be_refused=True)
         return next(iter(map(id_of, answer.value)), None) if _is_list(answer) else None
 
@@ -63,16 +63,16 @@ class ApiSource:
 
 
 class _Walk:
-    """All records of one address, upwards by id."""
+    """All records of one address, by ascending id."""
 
     def __init__(self, client: BooruClient, path: str, limit: int) -> None:
         self._client, self._path, self._limit = client, path, limit
-        self._upwards: bool | None = None  # whether page=a gives the lowest ids; not known before the first page
+        self._upwards: bool | None = None  # whether page=a gives the lowest ids; unknown before the first page
         self._newest = 0
         self._width = limit
 
     def after(self, cursor: int) -> Page:
-        """The records that follow an id, none left out between."""
+        """The records that follow an id, without gaps."""
         if self._upwards is None:
             page = self._first_page(cursor)
         else:
@@ -80,23 +80,24 @@ class _Walk:
         return page if page.last_id is not None else self._page_after_all(cursor)
 
     def _page_after_all(self, cursor: int) -> Page:
-        """What follows when a page came empty: nothing, if the newest record is no newer than the cursor.
+        """What follows after an empty page: nothing, if the newest record is not above the cursor.
 
-        An empty page in the middle, from a server in trouble, would end a sweep and make a release of half the posts.
+        Otherwise a server in trouble that sends one empty page would end a sweep, and the release would have half the
+        posts.
         """
         newest = None
         for _ in range(EMPTY_PAGES):
             records = self._records("1")
             newest = max((i for i in map(id_of, records) if i is not None), default=None)
-            is_end = newest <= cursor if newest else bool(records) or not cursor  # the newest may show no ids
+            is_end = newest <= cursor if newest else bool(records) or not cursor  # the newest may hide their ids
             if is_end:
                 return Page(records=(), last_id=None)
             page = self._page_above(cursor) if self._upwards else self._window_above(cursor)
             if page.last_id is not None:
                 return page
         raise SourceUnusable(
-            f"{self._client.settings.api_url}{self._path} gives nothing above id {cursor}, and {newest or 'nothing'} "
-            "as its newest id; run again later: what was read so far is kept",
+            f"{self._client.settings.api_url}{self._path} gives nothing above id {cursor}, but its newest id is "
+            f"{newest or 'missing'}; run again later: what was read so far is kept",
         )
 
     def _first_page(self, cursor: int) -> Page:
@@ -106,7 +107,7 @@ class _Walk:
         return page if self._upwards else self._window_above(cursor)
 
     def _stands_between(self, cursor: int, lowest: int) -> bool:
-        """Whether there is a record below the lowest one of a page that should begin just above the cursor."""
+        """Whether a record lies between the cursor and the lowest id of a page that should start just above it."""
         if lowest <= cursor + 1:
             return False
         answer = self._client.get_json(self._path, {"limit": 1, "page": f"b{lowest}"})
@@ -117,10 +118,10 @@ class _Walk:
         records = self._records(f"a{cursor}")
         ids = [(id_of(record), record) for record in records]
         if cursor and records and all(i is None for i, _ in ids):
-            # Hidden posts came without id in 2021 and 2022. These are the lowest ids above the cursor, whatever they
-            # are, so nothing is skipped by a step as wide as there are of them.
+            # Hidden posts came without id in 2021 and 2022. They have the lowest ids above the cursor, whatever those
+            # are, so a step of as many ids as there are records skips nothing.
             return Page(records=tuple(records), last_id=cursor + len(records))
-        # What was had before is left out.
+        # Records at or below the cursor came with an earlier page.
         above = sorted(((i, record) for i, record in ids if i is None or i > cursor), key=lambda pair: pair[0] or 0)
         last_id = above[-1][0] if above else None
         if records and last_id is None:
@@ -131,7 +132,7 @@ class _Walk:
         return Page(records=tuple(record for _, record in above), last_id=last_id)
 
     def _window_above(self, cursor: int) -> Page:
-        """The same by ``page=b``: a range of ids from its upper end down to the cursor, as wide as ids are sparse."""
+        """The same by ``page=b``: a window of ids, read from its upper end down; wider where ids are sparse."""
         if cursor >= self._newest:
             self._newest = max((i for i in map(id_of, self._records("1")) if i is not None), default=0)
         start = cursor
@@ -149,7 +150,7 @@ class _Walk:
         return Page(records=(), last_id=None)
 
     def _between(self, low: int, high: int) -> tuple[dict[int, Mapping[str, Any]], list[Mapping[str, Any]]]:
-        """All records with ids above `low` and below `high`, and those among them that show no id."""
+        """All records with ids above `low` and below `high`, and separately those that show no id."""
         found: dict[int, Mapping[str, Any]] = {}
         nameless: list[Mapping[str, Any]] = []
         while high > low + 1:
@@ -157,7 +158,7 @@ class _Walk:
             page = {i: record for record in records if (i := id_of(record)) is not None and i < high}
             found |= {i: record for i, record in page.items() if i > low}
             nameless += [record for record in records if id_of(record) is None]
-            # Records without id are the highest below as well, so there is none above a step as wide as their number.
+            # Records without id are the highest below `high` too, so a step of as many ids as there are skips nothing.
             high = min(page) if page else high - len(records) if records else low
         return found, nameless
 
@@ -182,7 +183,7 @@ def _is_list(answer: JsonAnswer) -> bool:
 
 
 def id_of(record: Mapping[str, Any]) -> int | None:
-    """The id of a record, as a number or as text; None without one that can be an id."""
+    """The id of a record, given as a number or as text; None if it has no valid one."""
     value = record.get("id")
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None

@@ -1,14 +1,14 @@
-"""The public mirror in BigQuery: table facts over REST, rows over the Storage Read API. No SQL is ever made.
+"""The public mirror in BigQuery: table facts over REST, rows over the Storage Read API. No query is ever run.
 
-All tables are read as of one instant. The client library goes on at the right row when a stream breaks off. Without
-BIGQUERY_EMULATOR_HOST it uses default credentials; with it, nothing is authenticated, and rows are asked for at
+All tables are read as of one instant. The client library resumes an interrupted stream at the right row. Without
+BIGQUERY_EMULATOR_HOST it uses default credentials; with it, nothing is authenticated, and rows come from
 DANBOORU_BIGQUERY_GRPC (host:port).
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import pyarrow as pa
@@ -23,29 +23,26 @@ from danbooru_pipeline.errors import SourceBlocked, SourceUnreachable, SourceUnu
 from danbooru_pipeline.posts import LineTyper, Typed, as_json, type_batch
 from danbooru_pipeline.sources.bulk import BulkTable
 
-#: Tables are asked for as of a moment ago: what is being written right now is not read half.
+#: Tables are read as of a minute ago, so a table that is being written right now is not read half-written.
 SETTLING = timedelta(seconds=60)
 #: How far back a table can be read: seven days, less one for the reading.
 TIME_TRAVEL = timedelta(days=6)
 ANY_SIZE = [("grpc.max_receive_message_length", -1)]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class ArrowRows:
-    """Rows as the Storage Read API sends them.
-
-    Attributes:
-        batch: the rows.
-    """
+    """Rows as the Storage Read API sends them."""
 
     batch: pa.RecordBatch
 
-    def posts(self, typer: LineTyper) -> Typed:  # noqa: ARG002 - they are typed already
+    def posts(self, typer: LineTyper) -> Typed:  # noqa: ARG002 - Arrow rows are typed already
         """The rows as posts."""
         return type_batch(self.batch)
 
     def records(self) -> Iterator[Mapping[str, Any]]:
-        """The rows as the API would say them: instants as text."""
+        """The rows as the JSON API would give them: instants as text."""
         return map(as_json, self.batch.to_pylist())
 
 
@@ -56,8 +53,9 @@ class BigQuerySource:
         dataset: ``project.dataset``.
         emulator: REST address of an emulator; empty for the real service.
         grpc_endpoint: ``host:port`` of the emulator's Storage Read API.
-        now: the instant, less a minute.
-        read_before: year -> the instant as of which its posts were read, if they were; its tables are of the same.
+        now: tables are read as of a minute before.
+        read_before: year -> the instant as of which its posts were read, if they were; its tables are read as of the
+            same instant.
     """
 
     name = "bigquery"
@@ -86,17 +84,17 @@ class BigQuerySource:
             return
 
     def open_table(self, table: str, year: int) -> BulkTable | None:
-        """Facts of a table, its rows when they are read; both as of the same instant as the year's posts."""
+        """A table as of the same instant as the year's posts. Its rows are fetched when they are iterated."""
         facts = self._call(lambda client: _found(client, f"{self._project}.{self._dataset}.{table}"))
         if facts is None:
             return None
         as_of = self._instant(table, year)
-        # The service tells facts of now alone; a table that was loaded since had others then.
-        told = facts.modified is not None and facts.modified <= as_of
+        # The service reports facts as of now only; they hold for `as_of` if the table was not written since.
+        known = facts.modified is not None and facts.modified <= as_of
         return BulkTable(
             blocks=self._blocks(table, as_of),
-            rows=facts.num_rows if told else None,
-            modified=facts.modified if told else None,
+            rows=facts.num_rows if known else None,
+            modified=facts.modified if known else None,
             as_of=as_of,
         )
 
@@ -105,12 +103,12 @@ class BigQuerySource:
         return before if before is not None and self._now - before < TIME_TRAVEL else self._now
 
     def earlier_files(self, year: int) -> Iterator[tuple[str, Iterator[bytes]]]:  # noqa: ARG002 - see below
-        """None: the mirror is of one time only."""
+        """Nothing: the mirror has no earlier years."""
         return iter(())
 
-    def _call(self, ask: Any) -> Any:
+    def _call(self, request: Callable[[bigquery.Client], T]) -> T:
         try:
-            return ask(self._rest())
+            return request(self._rest())
         except GoogleAuthError as error:
             raise _without_credentials(error) from None
         except Forbidden as error:
@@ -118,7 +116,7 @@ class BigQuerySource:
         except NotFound as error:
             raise SourceUnusable(f"{error.message}; check DANBOORU_BIGQUERY_TABLES") from None
         except (GoogleAPIError, OSError) as error:
-            raise SourceUnreachable(f"BigQuery gives no answer ({error}); check the network, then run again") from None
+            raise SourceUnreachable(f"BigQuery does not answer ({error}); check the network, then run again") from None
 
     def _rest(self) -> bigquery.Client:
         if not self._emulator:
@@ -148,12 +146,12 @@ class BigQuerySource:
             )
             schema = pa.ipc.read_schema(pa.py_buffer(session.arrow_schema.serialized_schema))
             for stream in session.streams:
-                # It goes on at the right row when it breaks off.
+                # The library resumes an interrupted stream at the right row.
                 for answer in client.read_rows(stream.name):  # type: ignore[no-untyped-call]
                     data = pa.py_buffer(answer.arrow_record_batch.serialized_record_batch)
                     yield ArrowRows(pa.ipc.read_record_batch(data, schema))
         except GoogleAPIError as error:
-            raise SourceUnreachable(f"BigQuery stopped giving {table} ({error}); run again") from None
+            raise SourceUnreachable(f"BigQuery stopped sending {table} ({error}); run again") from None
         except GoogleAuthError as error:
             raise _without_credentials(error) from None
 

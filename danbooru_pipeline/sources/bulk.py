@@ -1,17 +1,16 @@
 """Sources that give whole tables: a mirror, public dumps, an archive. Rows come in any order and are sorted here.
 
-What is read is checked before it takes the place of anything: as many rows as the source says there are, no line cut
-off, and posts up to the cutoff of the release. A read that was killed begins anew; the same rows give the same bytes.
+A read is checked before it replaces anything: as many rows as the source says it has, no truncated line, and posts up
+to the cutoff of the release. A read that was killed starts over; the same rows give the same bytes.
 """
 
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,17 +20,16 @@ from danbooru_pipeline.io.atomic import atomic_file, write_atomic
 from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
 from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.posts import POST_SCHEMA, LineTyper, RejectedRow, Typed, posts_writer
+from danbooru_pipeline.posts import POST_SCHEMA, LineTyper, Typed, posts_writer
 from danbooru_pipeline.posts.drift import ColumnTally
-from danbooru_pipeline.posts.report import SweepReport, judge_freshness
+from danbooru_pipeline.posts.report import SweepReport, judge_freshness, write_posts_report
+from danbooru_pipeline.progress import Say
 from danbooru_pipeline.sources.sweep import ROWS_PER_GROUP
 from danbooru_pipeline.years import cutoff
 
-#: Rows that are held before they are sorted and spilled, and ids of one sorted piece: 2 KB a row, some copies each.
+#: Rows held in memory before they are sorted and spilled, and ids of one sorted group: 2 KB a row, and some copies.
 ROWS_PER_RUN: Final = 100_000
-IDS_PER_PIECE: Final = 50_000
-
-Progress = Callable[[str], None]
+IDS_PER_GROUP: Final = 50_000
 
 
 class Block(Protocol):
@@ -41,7 +39,7 @@ class Block(Protocol):
         """The rows as posts."""
 
     def records(self) -> Iterable[Mapping[str, Any]]:
-        """The rows as JSON would say them."""
+        """The rows as JSON objects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +47,9 @@ class BulkTable:
     """One table of a source.
 
     Attributes:
-        blocks: its rows in any order; read once.
+        blocks: its rows in any order; can be read once.
         rows: how many the source says there are; None when it does not say.
-        modified: when it was last written, as far as the source tells.
+        modified: when it was last written; None when the source does not say.
         as_of: the instant that the rows are of, where the source can go back in time.
         without: ids of posts that are read and not kept.
     """
@@ -65,28 +63,28 @@ class BulkTable:
 
 @runtime_checkable
 class BulkSource(Protocol):
-    """A place that gives whole tables."""
+    """A source that gives whole tables."""
 
     @property
     def name(self) -> str:
-        """How the settings call it."""
+        """Its name in settings and in RELEASE.json."""
 
     def probe(self) -> None:
-        """Make sure that the source is there; raises a `SourceError` that says what to do when it is not."""
+        """Check that the source is available; raises a `SourceError` if it is not."""
 
     def open_table(self, table: str, year: int) -> BulkTable | None:
         """A table as of a release; None when the source has no such table."""
 
     def earlier_files(self, year: int) -> Iterator[tuple[str, Iterator[bytes]]]:
-        """Metadata of the years before one, to be carried along: ``YEAR/NAME`` and the bytes of each file."""
+        """Metadata of the years before `year`, to be carried along: ``YEAR/NAME`` and the bytes of each file."""
 
 
-def load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, progress: Progress) -> SweepReport:
+def load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, progress: Say) -> SweepReport:
     """Bring all posts of a release from a source of whole tables to ``metadata/YEAR/posts.parquet``.
 
     Raises:
-        SourceStale: the source ends before the release does; what was there stays.
-        SourceUnusable: it has no posts, or fewer than it says.
+        SourceStale: the source ends before the release does; earlier posts stay in place.
+        SourceUnusable: it has no posts, or not as many as it says.
     """
     table = source.open_table("posts", year)
     if table is None:
@@ -94,25 +92,25 @@ def load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, 
             f"the {source.name} source has no posts of {year}; check its address, or set DANBOORU_POSTS_SOURCE=api"
         )
     with ExternalGroupBy(
-        POST_SCHEMA, key=by_id_range(IDS_PER_PIECE), folder=_ensure_metadata_dir(layout, year), run_rows=ROWS_PER_RUN
+        POST_SCHEMA, key=by_id_range(IDS_PER_GROUP), folder=_ensure_metadata_dir(layout, year), run_rows=ROWS_PER_RUN
     ) as sorter:
         load = _Load(cutoff(year))
         for batch in load.batches(table, progress):
             sorter.add(batch)
-        _require_all(source.name, "posts", load.read, table.rows)
+        _require_all(source.name, "posts", read=load.read, announced=table.rows)
         seen = load.report(source.name, table, now=now)
         verdict = judge_freshness(seen, year)
         if not verdict.fresh:
             raise SourceStale(verdict.why)
-        report = _write(layout, year, sorter, seen)
+        report = _write(layout, year, sorter=sorter, seen=seen)
     _write_rejected(layout, year, load)
     _carry_earlier_years(source, layout, year)
-    write_atomic(layout.posts_report(year), msgspec.json.format(msgspec.json.encode({"source": report})))
+    write_posts_report(layout, year, report)
     return report
 
 
 def _carry_earlier_years(source: BulkSource, layout: Layout, year: int) -> None:
-    """Keep what the source has of earlier years, byte for byte, for the releases that are made from these posts."""
+    """Keep the source's metadata of earlier years, byte for byte, for the releases that are made from these posts."""
     folder = layout.carried(year)
     shutil.rmtree(folder, ignore_errors=True)
     for name, chunks in source.earlier_files(year):
@@ -126,7 +124,7 @@ def _ensure_metadata_dir(layout: Layout, year: int) -> Path:
 
 
 class _Load:
-    """What a read of posts has seen."""
+    """What a read of posts has seen so far."""
 
     def __init__(self, limit: datetime) -> None:
         self.limit = limit
@@ -135,16 +133,16 @@ class _Load:
         self.kept = 0
         self.max_id = 0
         self.rejected: list[bytes] = []
-        self.created: list[datetime] = []  # of the first and the last post up to the cutoff
+        self.created: list[datetime] = []  # of the oldest and the newest post up to the cutoff
 
-    def batches(self, table: BulkTable, progress: Progress) -> Iterator[pa.Table]:
+    def batches(self, table: BulkTable, progress: Say) -> Iterator[pa.Table]:
         """Typed rows up to the cutoff, some thousand at a time."""
         typer = LineTyper()
         gone = pa.array(sorted(table.without), pa.int64())
         for block in table.blocks:
             typed = block.posts(typer)
             self.read += typed.read
-            self.rejected += [_rejected_line(row) for row in typed.rejected]
+            self.rejected += [row.line for row in typed.rejected]
             rows = typed.table.filter(pc.invert(pc.is_in(typed.table["id"], gone))) if len(gone) else typed.table
             if rows.num_rows:
                 yield self._up_to_the_cutoff(rows)
@@ -163,7 +161,7 @@ class _Load:
         return within
 
     def report(self, name: str, table: BulkTable, *, now: datetime) -> SweepReport:
-        """What was seen, before the rows are sorted and repeated ones are gone."""
+        """What was seen, before the rows are sorted and repetitions are dropped."""
         return SweepReport(
             name=name,
             taken_at=now.astimezone(UTC),
@@ -182,12 +180,8 @@ class _Load:
         )
 
 
-def _rejected_line(row: RejectedRow) -> bytes:
-    return msgspec.json.encode({"reason": row.reason, "record": row.record}, enc_hook=str)
-
-
-def _require_all(name: str, table: str, read: int, announced: int | None) -> None:
-    """Refuse a table that breaks off."""
+def _require_all(name: str, table: str, *, read: int, announced: int | None) -> None:
+    """Refuse a table that is not complete."""
     if announced is not None and read != announced:
         raise SourceUnusable(
             f"the {name} source gave {read:,} rows of {table} and says that there are {announced:,}; read it again, or "
@@ -195,7 +189,7 @@ def _require_all(name: str, table: str, read: int, announced: int | None) -> Non
         )
 
 
-def _write(layout: Layout, year: int, sorter: ExternalGroupBy, seen: SweepReport) -> SweepReport:
+def _write(layout: Layout, year: int, *, sorter: ExternalGroupBy, seen: SweepReport) -> SweepReport:
     digest, columns = RowDigest(POST_SCHEMA), ColumnTally()
     rows = drifted = 0
     with atomic_file(layout.posts(year)) as file, posts_writer(file) as writer:
@@ -211,7 +205,7 @@ def _write(layout: Layout, year: int, sorter: ExternalGroupBy, seen: SweepReport
 
 
 def _newest_of_each(group: pa.Table) -> pa.Table:
-    """The rows of a group by id, each id once: the one that was updated last."""
+    """The rows of a group by id; of rows with the same id, the one that was updated last."""
     updated = group["updated_at"].cast(pa.int64()).fill_null(-(2**62)).to_numpy()
     table = group.take(pa.array(np.lexsort((updated, group["id"].to_numpy())))).combine_chunks()
     ids = table["id"].to_numpy()

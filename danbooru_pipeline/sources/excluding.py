@@ -1,4 +1,4 @@
-"""A source without some posts: what was taken down does not come back with the next sweep."""
+"""A source without some posts, so that what was taken down does not come back with the next sweep."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -13,11 +13,11 @@ from danbooru_pipeline.sources.source import Page, Source
 
 @dataclass(frozen=True, slots=True)
 class SourceWithout:
-    """Another source, less some posts and what its side tables say of them.
+    """A source without some posts and without the records of side tables that belong to them.
 
     Attributes:
-        source: the other one.
-        ids: of the posts.
+        source: the full source.
+        ids: of the posts that are left out.
     """
 
     source: Source
@@ -25,15 +25,15 @@ class SourceWithout:
 
     @property
     def name(self) -> str:
-        """The other one's name."""
+        """The name of the full source."""
         return self.source.name
 
     def probe(self) -> None:
-        """Make sure that the source answers."""
+        """Check that the source answers."""
         self.source.probe()
 
     def posts_after(self, cursor: int) -> Page:
-        """The posts that follow an id; the cursor goes on as if all had come."""
+        """The posts that follow an id; the cursor advances past those that are left out."""
         page = self.source.posts_after(cursor)
         return replace(page, records=tuple(record for record in page.records if not refers_to(record, "id", self.ids)))
 
@@ -55,8 +55,8 @@ class BulkSourceWithout:
     """The same for a source of whole tables.
 
     Attributes:
-        source: the other one.
-        ids: of the posts.
+        source: the full source.
+        ids: of the posts that are left out.
     """
 
     source: BulkSource
@@ -64,28 +64,28 @@ class BulkSourceWithout:
 
     @property
     def name(self) -> str:
-        """The other one's name."""
+        """The name of the full source."""
         return self.source.name
 
     def probe(self) -> None:
-        """Make sure that the source is there."""
+        """Check that the source is available."""
         self.source.probe()
 
     def open_table(self, table: str, year: int) -> BulkTable | None:
-        """A table as of a release. What is left out counts as read."""
+        """A table as of a release. Rows that are left out still count as read."""
         found = self.source.open_table(table, year)
         if found is None or not self.ids:
             return found
         return replace(found, without=self.ids)
 
     def earlier_files(self, year: int) -> Iterator[tuple[str, Iterator[bytes]]]:
-        """Metadata of earlier years as it lies there, less the lines about these posts."""
+        """Metadata of earlier years, byte for byte, without the lines about these posts."""
         for name, chunks in self.source.earlier_files(year):
             yield name, chunks if not self.ids else _lines_without(chunks, name, self.ids)
 
 
 def refers_to(record: Mapping[str, Any], column: str, ids: Collection[int]) -> bool:
-    """Whether a column of a record holds the id of one of some posts."""
+    """Whether a column of a record holds one of these ids."""
     try:
         return int(record[column]) in ids
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -93,17 +93,17 @@ def refers_to(record: Mapping[str, Any], column: str, ids: Collection[int]) -> b
 
 
 def _lines_without(chunks: Iterator[bytes], name: str, ids: Collection[int]) -> Iterator[bytes]:
-    """Lines as they are, but those about some posts. A line that cannot be read is about nobody."""
+    """Lines unchanged, without those about some posts. A line that cannot be parsed is about no post."""
     column = "id" if re.match(r"posts|\d", name.rpartition("/")[2]) else "post_id"
     held = b""
     for chunk in chunks:
         *whole, held = (held + chunk).split(b"\n")
-        yield b"".join(line + b"\n" for line in whole if not _speaks_of(line, column, ids))
-    if held and not _speaks_of(held, column, ids):
+        yield b"".join(line + b"\n" for line in whole if not _line_refers_to(line, column, ids))
+    if held and not _line_refers_to(held, column, ids):
         yield held
 
 
-def _speaks_of(line: bytes, column: str, ids: Collection[int]) -> bool:
+def _line_refers_to(line: bytes, column: str, ids: Collection[int]) -> bool:
     try:
         return refers_to(msgspec.json.decode(line, type=dict[str, Any]), column, ids)
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
-"""Tables that lie in files: the public newline-JSON dumps, and the metadata of earlier releases (2017 to 2021).
+"""Tables in files: the public newline-JSON dumps, and the metadata of earlier releases (2017 to 2021).
 
-A dump is ``TABLE.json``, plain or gzipped (told by its first bytes), in a folder or at an address. An archive is a
+A dump is ``TABLE.json``, plain or gzipped (as its first bytes show), in a folder or at an address. An archive is a
 ``metadata`` folder or ``metadata.json.tar.xz``; its files are named ``posts000000000000.json`` since 2021 and
-``2017000000000000.json`` before. A file that ends within a line is refused: it was cut off.
+``2017000000000000.json`` before. A file that ends within a line was truncated, and is refused.
 """
 
 import lzma
@@ -26,9 +26,9 @@ from danbooru_pipeline.sources.bulk import BulkTable
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 CHUNK: Final = 2**20
-#: Lines that are typed at a time; of posts about 8,000.
+#: Bytes of lines that are typed at a time; about 8,000 posts.
 BLOCK_BYTES: Final = 16 * 2**20
-#: A file in a folder that is named like a year.
+#: A file in a folder whose name is a year.
 _OF_A_YEAR = re.compile(r"(^|/)((?:19|20)\d\d)/[^/]+$")
 _FILE_NAME = re.compile(r"[a-z0-9_]{1,80}\.json")
 _MEMBER = re.compile(r"(?P<table>[a-z][a-z_]*?|\d{4})?(?P<shard>\d{12})?\.json")
@@ -39,10 +39,10 @@ class JsonLines:
     """Whole lines of a file.
 
     Attributes:
-        data: the lines; the last one may lack its newline, but not its end.
+        data: the lines; the last one may lack its newline, but must be complete.
         name: of the file.
-        first_line: the number of the first line among those of the file.
-        cdn_url: where the files of posts lie that come without an address; empty when that is not known.
+        first_line: number of the first line in the file.
+        cdn_url: host of the files of posts that come without an address; empty when unknown.
     """
 
     data: bytes
@@ -54,7 +54,7 @@ class JsonLines:
         """The lines as posts.
 
         Raises:
-            SourceUnusable: a line is no JSON object.
+            SourceUnusable: a line is not a JSON object.
         """
         typed = typer.type(self.data, name=self.name, first_line=self.first_line)
         return replace(typed, table=_located(typed.table, self.cdn_url)) if self.cdn_url else typed
@@ -63,7 +63,7 @@ class JsonLines:
         """The JSON object of each line.
 
         Raises:
-            SourceUnusable: a line is no JSON object.
+            SourceUnusable: a line is not a JSON object.
         """
         lines = self.data.split(b"\n")
         return (record for _, record in json_objects(lines, name=self.name, first_line=self.first_line))
@@ -72,7 +72,7 @@ class JsonLines:
 def read_lines(
     chunks: Iterable[bytes], name: str, *, cdn_url: str = "", size: int = BLOCK_BYTES
 ) -> Iterator[JsonLines]:
-    """Bytes that come in any pieces as blocks of whole lines, the same blocks whatever the pieces were."""
+    """Blocks of whole lines, of about `size` bytes; they do not depend on how the bytes are cut into chunks."""
     held = bytearray()
     first_line = 1
     for chunk in chunks:
@@ -90,7 +90,7 @@ def read_lines(
 
 
 def _located(table: pa.Table, cdn_url: str) -> pa.Table:
-    """Until 2020 posts came without the address of their file, which follows from their MD5."""
+    """Posts with the address of their file, which follows from the MD5; until 2020 they came without it."""
     md5 = table["md5"]
     known = pc.and_(
         pc.and_(table["tags"].is_valid(), table["file_url"].is_null()),
@@ -104,7 +104,7 @@ def _located(table: pa.Table, cdn_url: str) -> pa.Table:
 
 
 def _unpacked(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """Plain bytes, whether they come gzipped (in one piece or several) or not."""
+    """Plain bytes, whether they come plain or gzipped (in one gzip member or several)."""
     inflate: Any = None
     first = True
     for chunk in chunks:
@@ -120,9 +120,9 @@ def _unpacked(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
                 yield inflate.decompress(rest)
                 rest = inflate.unused_data
         except zlib.error:
-            raise SourceUnusable(f"{name} is damaged: it is no whole gzip file; get it again") from None
+            raise SourceUnusable(f"{name} is damaged: its gzip data is invalid; get it again") from None
     if inflate and not inflate.eof:
-        raise SourceUnusable(f"{name} is cut off in the middle of its gzip data; get it again")
+        raise SourceUnusable(f"{name} is truncated in the middle of its gzip data; get it again")
 
 
 def _file_chunks(path: Path) -> Iterator[bytes]:
@@ -132,7 +132,7 @@ def _file_chunks(path: Path) -> Iterator[bytes]:
 
 
 class DumpSource:
-    """The public dumps, ``TABLE.json`` each, from a folder or below an ``http(s)://`` or ``gs://`` address."""
+    """The public dumps, one ``TABLE.json`` each, from a folder or below an ``http(s)://`` or ``gs://`` address."""
 
     name = "dump"
 
@@ -144,15 +144,15 @@ class DumpSource:
         self._agent = user_agent
 
     def probe(self) -> None:
-        """Look whether there is a folder; an address is asked when it is read.
+        """Check that the folder exists; an address is contacted when it is read.
 
         Raises:
-            SourceUnusable: there is none.
+            SourceUnusable: the folder does not exist.
         """
         if not self._remote and not Path(self._place).is_dir():
             raise SourceUnusable(f"there is no folder {self._place}; set DANBOORU_DUMP to the dump's folder or address")
 
-    def open_table(self, table: str, year: int) -> BulkTable | None:  # noqa: ARG002 - a dump is of one time only
+    def open_table(self, table: str, year: int) -> BulkTable | None:  # noqa: ARG002 - a dump has one version only
         """One file of the dump."""
         if self._remote:
             return self._open_remote(f"{self._place}/{table}.json")
@@ -166,14 +166,14 @@ class DumpSource:
         return None
 
     def earlier_files(self, year: int) -> Iterator[tuple[str, Iterator[bytes]]]:  # noqa: ARG002 - see below
-        """None: a dump is of one time only."""
+        """Nothing: a dump has no earlier years."""
         return iter(())
 
     def _open_remote(self, url: str) -> BulkTable | None:
         try:
             head = httpx.head(url, headers=self._headers, follow_redirects=True, timeout=30)
         except httpx.HTTPError as error:
-            raise SourceUnreachable(f"{url} gives no answer ({error!r}); check DANBOORU_DUMP and the network") from None
+            raise SourceUnreachable(f"{url} does not answer ({error!r}); check DANBOORU_DUMP and the network") from None
         if head.status_code == httpx.codes.NOT_FOUND:
             return None
         if head.status_code != httpx.codes.OK:
@@ -187,7 +187,7 @@ class DumpSource:
 
     @property
     def _headers(self) -> dict[str, str]:
-        # Asked for as it lies there: a server that unpacks it on the way gives plain bytes, which are told apart.
+        # Gzipped if it is stored that way; a server that unpacks it sends plain bytes, and `_unpacked` takes both.
         return {"User-Agent": self._agent, "Accept-Encoding": "gzip"}
 
     def _download(self, url: str) -> Iterator[bytes]:
@@ -196,11 +196,11 @@ class DumpSource:
                 answer.raise_for_status()
                 yield from answer.iter_raw(CHUNK)
         except httpx.HTTPError as error:
-            raise SourceUnreachable(f"{url} broke off ({error!r}); run again, or download it first") from None
+            raise SourceUnreachable(f"{url} was interrupted ({error!r}); run again, or download it first") from None
 
 
 class ArchiveSource:
-    """Metadata of an earlier release: a folder, or ``metadata.json.tar.xz``. `cdn_url` is where its files lie today."""
+    """Metadata of an earlier release: a folder, or ``metadata.json.tar.xz``. `cdn_url` is where its files are today."""
 
     name = "archive"
 
@@ -209,10 +209,10 @@ class ArchiveSource:
         self._cdn = cdn_url
 
     def probe(self) -> None:
-        """Look whether it is there.
+        """Check that it exists.
 
         Raises:
-            SourceUnusable: it is not.
+            SourceUnusable: it does not.
         """
         if not self._path.exists():
             raise SourceUnusable(f"there is no {self._path}; set DANBOORU_ARCHIVE to a metadata folder or tar.xz")
@@ -220,15 +220,15 @@ class ArchiveSource:
     def open_table(self, table: str, year: int) -> BulkTable | None:
         """All shards of a table; of posts, those of the year."""
         names = [name for name in self._names() if _belongs(name, table, year)]
-        # A folder of the year is that year's; what lies flat is taken when there is none.
+        # The files in the year's own folder; without such a folder, those that are in no year's folder.
         own = [name for name in names if str(year) in Path(name).parts]
         found = own or [name for name in names if not _OF_A_YEAR.search(name)]
-        # Of posts that are there in both dialects, those of 2021 say more.
+        # If posts are there in both dialects, those in the dialect of 2021 say more.
         chosen = frozenset([name for name in found if Path(name).name.startswith(table)] or found)
         return BulkTable(blocks=self._blocks(chosen)) if chosen else None
 
     def earlier_files(self, year: int) -> Iterator[tuple[str, Iterator[bytes]]]:
-        """The metadata of the years before one as it lies there: ``2017/2017000000000000.json`` and its bytes."""
+        """The metadata of the years before `year`, byte for byte: ``2017/2017000000000000.json`` and its bytes."""
         names = frozenset(name for name in self._names() if (found := _OF_A_YEAR.search(name)) and int(found[2]) < year)
         for name, chunks in self._read(names):
             part = Path(name)
@@ -252,7 +252,7 @@ class ArchiveSource:
             yield from read_lines(_unpacked(chunks, name), name, cdn_url=self._cdn)
 
     def _read(self, names: frozenset[str]) -> Iterator[tuple[str, Iterator[bytes]]]:
-        """The bytes of some files, one after the other: each must be read before the next is asked for."""
+        """The bytes of some files, one after the other; each must be read before the next is requested."""
         if self._path.is_dir():
             yield from ((name, _file_chunks(self._path / name)) for name in sorted(names))
             return
@@ -278,6 +278,3 @@ def _belongs(name: str, table: str, year: int) -> bool:
             or (stem is None and match["shard"] is not None)
         )
     return stem == table
-
-
-__all__ = ["ArchiveSource", "DumpSource", "JsonLines", "read_lines"]

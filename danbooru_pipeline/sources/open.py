@@ -1,13 +1,13 @@
-"""Opens a source by its name in the settings, and brings the posts of a release from it."""
+"""Opens a source by its name in the settings, and fetches the posts of a release from it."""
 
 import os
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.report import SweepReport, read_report
+from danbooru_pipeline.progress import Say
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources.bulk import BulkSource, load_posts
 from danbooru_pipeline.sources.files import ArchiveSource, DumpSource
@@ -16,10 +16,10 @@ from danbooru_pipeline.sources.sweep import sweep_posts
 
 
 def open_bulk(name: str, settings: Settings, *, now: datetime) -> BulkSource:
-    """The source `name`: bigquery, dump or archive.
+    """The source `name`: ``bigquery``, ``dump`` or ``archive``.
 
     Raises:
-        SettingsError: it has no address.
+        SettingsError: its address is not set.
     """
     if name == "dump":
         if not settings.dump:
@@ -48,9 +48,7 @@ def _read_before(layout: Layout, year: int) -> datetime | None:
     return report.as_of if report is not None else None
 
 
-def bring_posts(
-    source: Source | BulkSource, layout: Layout, year: int, *, now: datetime, progress: Callable[[str], None]
-) -> SweepReport:
+def bring_posts(source: Source | BulkSource, layout: Layout, year: int, *, now: datetime, progress: Say) -> SweepReport:
     """Bring all posts of a release to ``metadata/YEAR/posts.parquet``.
 
     Raises:

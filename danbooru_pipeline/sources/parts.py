@@ -1,6 +1,6 @@
-"""Parts of a read that takes hours: each says by its name which ids it covers, so a killed read goes on after the last.
+"""Parts of a read that takes hours. The name of each says which ids it covers, so an interrupted read resumes.
 
-An unfinished read older than a week starts anew: its rows would be from another time than the rest.
+An unfinished read older than a week starts over, since its rows would be from another time than the rest.
 """
 
 import re
@@ -21,15 +21,15 @@ class Parts:
     """The parts in one folder.
 
     Attributes:
-        folder: holds them.
-        suffix: of their names.
+        folder: of the parts.
+        suffix: of their names, with its dot.
     """
 
     folder: Path
     suffix: str
 
     def resume(self) -> int:
-        """The id after which to go on; throws away what is too old, and what a killed write left."""
+        """The id after which to resume. Removes parts that are too old, and files that a killed write left."""
         drop_if_old(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_parts(self.folder)
@@ -46,15 +46,16 @@ class Parts:
 
 
 def drop_if_old(folder: Path) -> None:
-    """Throw an unfinished read away when it is a week old."""
+    """Remove an unfinished read that is older than a week."""
     if folder.is_dir() and time.time() - folder.stat().st_mtime > RESUME_SECONDS:
         discard_parts(folder)
 
 
 def discard_parts(folder: Path) -> None:
-    """Throw a whole read away at once.
+    """Remove an unfinished read as a whole.
 
-    Removed one by one, the parts that a kill left over would be resumed by the next read as if nothing else had come.
+    If its parts were removed one by one, a crash in between would leave some, and the next read would resume from them
+    as if they were everything read so far.
     """
     if folder.is_dir():
         folder.rename(part_path(folder))
@@ -63,5 +64,5 @@ def discard_parts(folder: Path) -> None:
 
 
 def share_of(cursor: int, newest: int | None) -> str:
-    """How far a read is, for people; nothing when it is not known how far it goes."""
+    """How far a read is, for people; empty when its end is not known."""
     return f" of {newest:,}, about {min(100, 100 * cursor // newest)} %" if newest else ""

@@ -1,4 +1,4 @@
-"""What every source of metadata offers."""
+"""What a source that is read page by page offers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ class Page:
     """The records whose ids follow a cursor, up to some number of them.
 
     Attributes:
-        records: as the source gives them, lowest id first; none with an id up to the cursor.
-        last_id: the highest id among them, the cursor of the next page; None when nothing follows.
+        records: as the source gives them, lowest id first; no id is at or below the cursor.
+        last_id: the highest id among them, which is the cursor of the next page; None when nothing follows.
     """
 
     records: tuple[Mapping[str, Any], ...]
@@ -19,20 +19,20 @@ class Page:
 
 
 class Source(Protocol):
-    """A place that metadata can be read from in the order of ids."""
+    """A source that can be read in the order of ids."""
 
     @property
     def name(self) -> str:
-        """What it is called in RELEASE.json."""
+        """Its name in settings and in RELEASE.json."""
 
     def probe(self) -> None:
-        """Make sure that the source answers; raises a `SourceError` that says what to do when it does not."""
+        """Check that the source answers; raises a `SourceError` if it does not."""
 
     def posts_after(self, cursor: int) -> Page:
-        """The posts that follow an id, some hundreds at a time, with no post left out between."""
+        """The posts that follow an id, some hundred at a time, without gaps."""
 
     def table_after(self, table: str, cursor: int) -> Page | None:
-        """The records of a side table that follow an id; None when the source says that it has no such table."""
+        """The records of a side table that follow an id; None when the source does not offer the table."""
 
     def newest_id(self, table: str) -> int | None:
-        """About the highest id of a table, to say how far a read is; None when the source does not tell."""
+        """About the highest id of a table, which shows how far a read is; None when the source does not say."""

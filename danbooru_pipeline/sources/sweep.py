@@ -1,23 +1,23 @@
-"""The sweep: all posts of a source up to a release's cutoff, by id, into one Parquet file. It can be killed anywhere.
+"""The sweep: all posts of a source up to a release's cutoff, by id, into one Parquet file. It may be killed anywhere.
 
-Pages are kept in parts of some thousand rows; the name of a part says which ids it covers, so a sweep that was cut off
-goes on after its last part. Records created after the cutoff are left out; the sweep ends after some hundred of them in
-a row, since ids and creation times run together but for moments.
+Pages are kept in parts of some thousand rows. The name of a part says which ids it covers, so an interrupted sweep
+resumes after its last part. Posts created after the cutoff are left out; some hundred of them in a row end the sweep,
+since ids and creation times ascend together but for moments.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.io.atomic import atomic_file, write_atomic
+from danbooru_pipeline.io.parquet import rechunk
 from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import (
@@ -31,29 +31,28 @@ from danbooru_pipeline.posts import (
     write_posts,
 )
 from danbooru_pipeline.posts.drift import ColumnTally
-from danbooru_pipeline.posts.report import SweepReport
+from danbooru_pipeline.posts.report import SweepReport, load_posts_report, write_posts_report
+from danbooru_pipeline.progress import Say
 from danbooru_pipeline.sources.parts import Parts, discard_parts, share_of
 from danbooru_pipeline.sources.recheck import discard_updates
 from danbooru_pipeline.sources.source import Page, Source
 from danbooru_pipeline.years import cutoff
 
 PAGES_PER_PART: Final = 50
-#: Posts in a row created after the cutoff that end a sweep: a full page of the API, however small its pages are.
+#: How many posts in a row created after the cutoff end a sweep: a full page of the API, however small its pages are.
 POSTS_BEYOND_CUTOFF: Final = 200
-#: Pages of rejected records alone that are believed to be an oddity and not the end of all sense.
+#: How many pages in a row may have rejected records only; with more, the source is unusable.
 MAX_BARREN_PAGES: Final = 100
-#: Rows of one row group of the posts; fixed, so that the file does not show where a sweep was cut off.
+#: Rows of one row group of the posts; fixed, so that the file does not show where a sweep was interrupted.
 ROWS_PER_GROUP: Final = 50_000
 FIRST_POSSIBLE_YEAR: Final = 2004  # the site began in 2005
 
-Progress = Callable[[str], None]
 
-
-def sweep_posts(source: Source, layout: Layout, year: int, *, now: datetime, progress: Progress) -> SweepReport:
+def sweep_posts(source: Source, layout: Layout, year: int, *, now: datetime, progress: Say) -> SweepReport:
     """Bring all posts of a release to ``metadata/YEAR/posts.parquet``, resuming where an earlier sweep stopped.
 
     Raises:
-        SourceError: the source cannot be used; the pages that came are kept.
+        SourceError: the source cannot be used; the pages read so far are kept.
     """
     folder = layout.sweep(year, "posts")
     parts = Parts(folder, ".parquet")
@@ -63,13 +62,13 @@ def sweep_posts(source: Source, layout: Layout, year: int, *, now: datetime, pro
     discard_updates(layout, year)
     report = _merge(sweep, source.name, layout.posts(year), now=now)
     _write_rejected(folder, layout.rejected(year))
-    write_atomic(layout.posts_report(year), msgspec.json.format(msgspec.json.encode({"source": report})))
+    write_posts_report(layout, year, report)
     discard_parts(folder)
     return report
 
 
 def _require_no_step_back(layout: Layout, year: int, last_id: int) -> None:
-    """Refuse a source that ends before an earlier year did: it is another one, or has lost its posts."""
+    """Refuse a source that ends before an earlier year did: it is a different one, or has lost posts."""
     earlier = last_sweep_before(layout, year)
     if earlier is not None and last_id < earlier.last_id:
         raise SourceUnusable(
@@ -89,14 +88,13 @@ class EarlierSweep:
 def last_sweep_before(layout: Layout, year: int) -> EarlierSweep | None:
     """The sweep of the newest earlier year that has one."""
     for earlier in range(year - 1, FIRST_POSSIBLE_YEAR, -1):
-        report = layout.posts_report(earlier)
-        if report.exists():
-            return EarlierSweep(earlier, msgspec.json.decode(report.read_bytes())["source"]["max_id"])
+        if layout.posts_report(earlier).exists():
+            return EarlierSweep(earlier, load_posts_report(layout, earlier).max_id or 0)
     return None
 
 
 def _resume(parts: Parts) -> int:
-    """The id after which to go on; rejected rows without their part are of a part that was not finished."""
+    """The id after which to resume. Rejected rows without their part belong to a part that was not finished."""
     cursor = parts.resume()
     for rejected in parts.folder.glob("*.rejected.jsonl"):
         if not parts.folder.joinpath(rejected.name.replace(".rejected.jsonl", parts.suffix)).exists():
@@ -105,7 +103,7 @@ def _resume(parts: Parts) -> int:
 
 
 class _Sweep:
-    """A sweep at work: what came since the last part was written."""
+    """A running sweep: what was read since the last part was written."""
 
     def __init__(self, parts: Parts, limit: datetime, *, cursor: int) -> None:
         self.parts = parts
@@ -115,11 +113,11 @@ class _Sweep:
         self.rows: dict[int, PostRow] = {}
         self.rejected: dict[bytes, None] = {}  # lines, in the order in which they came
 
-    def run(self, source: Source, progress: Progress) -> None:
-        """Ask for page after page until the source or the year ends, and write parts."""
+    def run(self, source: Source, progress: Say) -> None:
+        """Read page after page until the source or the year ends, and write parts."""
         finished = False
         newest = source.newest_id("posts")
-        barren = 0  # pages in a row without a single post that can be placed
+        barren = 0  # pages in a row without a post that can be placed
         while not finished:
             page = source.posts_after(self.cursor)
             self.requests += 1
@@ -127,7 +125,7 @@ class _Sweep:
             barren = 0 if self._take(page) else barren + 1
             if barren > MAX_BARREN_PAGES:
                 raise SourceUnusable(
-                    f"{barren} pages in a row, up to id {self.cursor}, hold no post with an id and a creation time; "
+                    f"{barren} pages in a row, up to id {self.cursor}, have no post with an id and a creation time; "
                     "look at the answers of the source, then run again",
                 )
             finished = page.last_id is None or self.beyond >= POSTS_BEYOND_CUTOFF
@@ -136,14 +134,13 @@ class _Sweep:
                 progress(f"posts: up to id {self.cursor:,}{share_of(self.cursor, newest)}, {self.requests:,} requests")
 
     def _take(self, page: Page) -> int:
-        """Sort the records of a page in. Returns how many have an id and a time."""
+        """Sort the records of a page by what they are. Returns how many have an id and a time."""
         placed = 0
         for record in page.records:
             row = parse_api_record(record)
             if isinstance(row, RejectedRow):
-                # By their bytes: one without id comes again when the next page cannot start behind it.
-                line = msgspec.json.encode({"reason": row.reason, "record": row.record})
-                self.rejected[line] = None
+                # Known by its bytes: a record without id comes again if the next page cannot start after it.
+                self.rejected[row.line] = None
                 continue
             placed += 1
             if row["created_at"] <= self.limit:
@@ -155,7 +152,7 @@ class _Sweep:
         return placed
 
     def _write_part(self) -> None:
-        """Keep what came; the part is last, so that rejected rows without one are known to be unfinished."""
+        """Keep what was read. The part is written last, so rejected rows without one are known to be unfinished."""
         path = self.parts.path(self.start, self.cursor)
         if self.rejected:
             write_atomic(path.with_suffix(".rejected.jsonl"), b"".join(line + b"\n" for line in self.rejected))
@@ -165,12 +162,12 @@ class _Sweep:
 
 
 def _merge(sweep: "_Sweep", name: str, target: Path, *, now: datetime) -> SweepReport:
-    """Write the parts one after the other; they cover rising ids, so the whole is sorted."""
+    """Write the parts one after the other; they cover ascending ids, so the result is sorted."""
     digest, columns = RowDigest(POST_SCHEMA), ColumnTally()
     rows = drifted = max_id = 0
     created: list[datetime] = []
     with atomic_file(target) as file, posts_writer(file) as writer:
-        for table in _groups(sweep.parts.paths()):
+        for table in _row_groups(sweep.parts.paths()):
             writer.write_table(table)
             digest.update(table)
             columns.add(table)
@@ -195,19 +192,11 @@ def _merge(sweep: "_Sweep", name: str, target: Path, *, now: datetime) -> SweepR
     )
 
 
-def _groups(parts: list[Path]) -> Iterator[pa.Table]:
-    """The rows of all parts in tables of `ROWS_PER_GROUP`, the last one of what is left."""
-    held: list[pa.Table] = []
-    count = 0
-    for part in parts:
-        held.append(conform(pq.ParquetFile(part).read()))
-        count += held[-1].num_rows
-        while count >= ROWS_PER_GROUP:
-            whole = pa.concat_tables(held)
-            yield whole.slice(0, ROWS_PER_GROUP).combine_chunks()
-            held, count = [whole.slice(ROWS_PER_GROUP)], count - ROWS_PER_GROUP
-    if count:
-        yield pa.concat_tables(held).combine_chunks()
+def _row_groups(parts: list[Path]) -> Iterator[pa.Table]:
+    """The rows of all parts in tables of `ROWS_PER_GROUP` rows; the last one may be shorter."""
+    tables = (conform(pq.ParquetFile(part).read()) for part in parts)
+    # One chunk each: the pages of a Parquet file would show where the chunks of a table end.
+    return (table.combine_chunks() for table in rechunk(tables, ROWS_PER_GROUP))
 
 
 def _write_rejected(folder: Path, target: Path) -> None:

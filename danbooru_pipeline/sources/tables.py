@@ -1,30 +1,28 @@
 """Side tables of a release: tags, aliases, pools and the like, as JSON lines in the dialect of 2021.
 
-A table that the source does not offer is reported as absent. One that it offers and fails to give is an error: a
-release without its tags must be somebody's decision. The other tables are written before that is said. What came is
-kept until all tables are there, so an export that was killed or failed goes on where it stopped.
+A table that the source does not offer is reported as absent. A table that it offers and fails to give is an error,
+since a release without its tags must be somebody's decision; all other tables are written before it is raised. What was
+read is kept until all tables are complete, so an export that was killed or failed resumes where it stopped.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-
-import msgspec
 
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.io.atomic import atomic_file, write_atomic
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import encode_record
+from danbooru_pipeline.posts.table_reports import TableReport, write_table_reports
+from danbooru_pipeline.progress import Say
 from danbooru_pipeline.sources.bulk import BulkSource
 from danbooru_pipeline.sources.excluding import refers_to
 from danbooru_pipeline.sources.parts import Parts, discard_parts, drop_if_old, share_of
 from danbooru_pipeline.sources.source import Source
 from danbooru_pipeline.years import cutoff
 
-#: Tables that an anonymous user can read in full and that make tags and pools of posts understandable. An allow-list,
-#: since some tables of the site hold private data.
+#: Tables that an anonymous user can read in full and that explain the tags and pools of posts. An allow-list, since
+#: some tables of the site hold private data.
 SIDE_TABLES: Final = (
     "tags",
     "tag_aliases",
@@ -46,45 +44,19 @@ SIDE_TABLES: Final = (
 PAGES_PER_PART: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class TableReport:
-    """How the export of one side table went: ``ok``, ``absent`` or ``failed``, and then why.
-
-    Attributes:
-        modified: when the source last wrote it, as far as it tells.
-    """
-
-    status: str
-    rows: int = 0
-    problem: str | None = None
-    modified: datetime | None = None
-
-
-class _Reports(msgspec.Struct):
-    tables: dict[str, TableReport]
-
-
-def read_table_reports(layout: Layout, year: int) -> dict[str, TableReport]:
-    """How the last export of a year went; nothing when there was none."""
-    try:
-        return msgspec.json.decode(layout.side_tables_report(year).read_bytes(), type=_Reports).tables
-    except (OSError, msgspec.MsgspecError):
-        return {}
-
-
 def stale_tables(reports: Mapping[str, TableReport], year: int) -> list[str]:
-    """Tables that were written before the release's year was over."""
+    """Tables that the source last wrote before the release's year was over."""
     limit = cutoff(year)
     return [name for name, report in reports.items() if report.modified is not None and report.modified < limit]
 
 
 def export_side_tables(
-    source: Source | BulkSource, layout: Layout, year: int, *, progress: Callable[[str], None]
+    source: Source | BulkSource, layout: Layout, year: int, *, progress: Say
 ) -> dict[str, TableReport]:
-    """Write all side tables that the source has to ``metadata/YEAR/tables``, resuming where a killed export stopped.
+    """Write all side tables of the source to ``metadata/YEAR/tables``, resuming where an earlier export stopped.
 
     Raises:
-        SourceError: the source cannot be used, or a table of it could not be read to its end.
+        SourceError: the source cannot be used, or a table could not be read to its end.
     """
     reports: dict[str, TableReport] = {}
     folder = layout.sweep(year, "tables")
@@ -92,16 +64,16 @@ def export_side_tables(
     for table in SIDE_TABLES:
         try:
             if isinstance(source, BulkSource):
-                reports[table] = _export_rows(source, layout, year, table)
+                reports[table] = _export_rows(source, layout, year, table=table)
             else:
                 reports[table] = _Pages(source, table, folder / table).export(layout.side_table(year, table), progress)
         except SourceUnusable as error:
             reports[table] = TableReport("failed", problem=str(error))
         if reports[table].status != "ok":
-            # A file of an earlier export would be from another time than the report.
+            # The file of an earlier export would contradict the report.
             layout.side_table(year, table).unlink(missing_ok=True)
         progress(f"{table}: {reports[table].status}, {reports[table].rows:,} rows")
-    write_atomic(layout.side_tables_report(year), msgspec.json.format(msgspec.json.encode({"tables": reports})))
+    write_table_reports(layout, year, reports)
     failed = {table: report.problem for table, report in reports.items() if report.status == "failed"}
     if failed:
         name, problem = next(iter(failed.items()))
@@ -110,7 +82,7 @@ def export_side_tables(
     return reports
 
 
-def _export_rows(source: BulkSource, layout: Layout, year: int, table: str) -> TableReport:
+def _export_rows(source: BulkSource, layout: Layout, year: int, *, table: str) -> TableReport:
     found = source.open_table(table, year)
     if found is None:
         return TableReport("absent")
@@ -122,20 +94,20 @@ def _export_rows(source: BulkSource, layout: Layout, year: int, table: str) -> T
                 if not found.without or not refers_to(record, "post_id", found.without):
                     file.write(encode_record(record))
         if found.rows is not None and rows != found.rows:
-            raise SourceUnusable(f"{table} has {rows:,} rows and is said to have {found.rows:,}; read it again")
+            raise SourceUnusable(f"{table} has {rows:,} rows, but the source says {found.rows:,}; read it again")
     return TableReport("ok", rows=rows, modified=found.modified)
 
 
 class _Pages:
-    """A table that comes page by page: lines are kept in parts, so that a killed export goes on after the last one."""
+    """A table that is read page by page. Lines are kept in parts, so an interrupted export resumes after the last."""
 
     def __init__(self, source: Source, table: str, folder: Path) -> None:
         self._source, self._table = source, table
         self._parts = Parts(folder, ".jsonl")
         self._end = folder / "finished"
 
-    def export(self, target: Path, progress: Callable[[str], None]) -> TableReport:
-        """Bring the whole table to one file."""
+    def export(self, target: Path, progress: Say) -> TableReport:
+        """Write the whole table to one file."""
         cursor = self._parts.resume()
         if not self._end.exists() and not self._read_on(cursor, progress):
             return TableReport("absent")
@@ -147,8 +119,8 @@ class _Pages:
                 file.write(data)
         return TableReport("ok", rows=rows)
 
-    def _read_on(self, cursor: int, progress: Callable[[str], None]) -> bool:
-        """Read what follows an id; False when there is no such table."""
+    def _read_on(self, cursor: int, progress: Say) -> bool:
+        """Read the records that follow an id; False when the source has no such table."""
         page = self._source.table_after(self._table, cursor)
         if page is None:
             return False

@@ -63,7 +63,7 @@ def test_sensor_begins_a_release_once(
         reasons.append(str(result.skip_reason))
     assert [(r.run_key, r.partition_key) for r in requests] == [("danbooru2021", "2021")]
     assert "seen 1 of 3" in reasons[0]
-    assert "begun already" in reasons[3]
+    assert "started already" in reasons[3]
 
 
 def test_lost_cursor_begins_nothing_twice(in_january: RunContext, booru: BooruProcess, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def test_write_brings_a_new_inode(tmp_path: Path) -> None:
 
 
 def test_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    """When writing fails half-way, the target is as it was and no temporary file stays."""
+    """When writing fails half-way, the target is unchanged and no temporary file is left."""
     path = tmp_path / "a"
     write_atomic(path, b"old")
     with pytest.raises(RuntimeError), atomic_file(path) as file:
@@ -30,7 +30,7 @@ def test_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    """Files of the earlier folder do not live on in the new one."""
+    """Files of the old folder are not in the new one."""
     target = tmp_path / "folder"
     with atomic_folder(target) as folder:
         (folder / "1").write_bytes(b"1")
@@ -52,7 +52,7 @@ def test_failed_folder_leaves_the_earlier_one(tmp_path: Path) -> None:
 
 
 def test_parts_of_killed_writers_are_removed(tmp_path: Path) -> None:
-    """Hidden unfinished files go, everything else stays."""
+    """Hidden unfinished files are removed, everything else stays."""
     for name in (".1.jpg.abcd.part", "1.jpg", "x.part"):
         (tmp_path / name).touch()
     assert remove_parts(tmp_path) == 1

@@ -1,80 +1,51 @@
-"""Tables in batches: cut, counted and compared without being held whole."""
+"""The external sort: rows in any order come back group by group, by id, in bounded memory."""
 
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danbooru_pipeline.io.parquet import Difference, Side, TagCounter, differences, rechunk, write_shards
+from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range, by_remainder
 
-Rows = dict[int, str]
-
-
-def tables(rows: Rows, size: int) -> Iterator[pa.Table]:
-    """Rows by id, in tables of some size, as a generator gives them."""
-    ids = sorted(rows)
-    for start in range(0, len(ids), size):
-        some = ids[start : start + size]
-        yield pa.table({"id": pa.array(some, pa.int64()), "md5": [rows[id_] for id_ in some]})
+SCHEMA = pa.schema([pa.field("id", pa.int64(), nullable=False), ("name", pa.string())])
 
 
-rows_by_id = st.dictionaries(st.integers(1, 40), st.sampled_from("ab"), max_size=40)
+def table_of(ids: list[int]) -> pa.Table:
+    """Rows with these ids."""
+    return pa.table({"id": ids, "name": [f"é{id_}" if id_ % 3 else None for id_ in ids]}, schema=SCHEMA)
 
 
-@given(rows_by_id, rows_by_id, st.integers(1, 9), st.integers(1, 9))
-def test_differences_are_those_of_dictionaries(left: Rows, right: Rows, size: int, other: int) -> None:
-    """However both sides are cut, every id that differs is found once, and no other."""
-    expected = [Difference(id_, Side.LEFT_ONLY) for id_ in left.keys() - right.keys()]
-    expected += [Difference(id_, Side.RIGHT_ONLY) for id_ in right.keys() - left.keys()]
-    expected += [Difference(id_, Side.DIFFERS) for id_ in left.keys() & right.keys() if left[id_] != right[id_]]
-    assert Counter(differences(tables(left, size), tables(right, other))) == Counter(expected)
+@given(st.lists(st.lists(st.integers(0, 2**40) | st.integers(0, 50), max_size=9)), st.integers(1, 12))
+def test_groups_are_those_of_a_dictionary(tables: list[list[int]], run_rows: int) -> None:
+    """However rows are spilled, each group has its rows by id, groups ascend, and all can be read twice."""
+    ids = [id_ for some in tables for id_ in some]
+    expected = {key: sorted(id_ for id_ in ids if id_ % 7 == key) for key in sorted({id_ % 7 for id_ in ids})}
+    with ExternalGroupBy(SCHEMA, key=by_remainder(7), run_rows=run_rows) as grouped:
+        for some in tables:
+            grouped.add(table_of(some))
+        for _ in range(2):
+            found = [(key, table) for key, table in grouped.groups()]
+            assert {key: table["id"].to_pylist() for key, table in found} == expected
+            assert [key for key, _ in found] == list(expected)
+            assert all(table.equals(table_of(table["id"].to_pylist())) for _, table in found)
 
 
-@pytest.mark.parametrize("swapped", [False, True])
-def test_id_that_is_there_twice_is_found(swapped: bool) -> None:  # noqa: FBT001 - parametrized
-    """A repetition on either side is named, within a table and over the edge of two."""
-    once = [pa.table({"id": [1, 2, 3]})]
-    for twice in ([pa.table({"id": [1, 2, 2, 3]})], [pa.table({"id": [1, 2]}), pa.table({"id": [2, 3]})]):
-        found = {d.id for d in (differences(twice, once) if swapped else differences(once, twice))}
-        assert found == {2}
+@pytest.mark.parametrize("ids", [[1, 2, 3, 4, 11, 12], [4, 3, 12, 11, 2, 1]])
+def test_a_group_is_one_chunk(ids: list[int]) -> None:
+    """A group has one chunk whether its rows had to be sorted or not: chunks would show in a Parquet file's pages."""
+    with ExternalGroupBy(SCHEMA, key=by_id_range(10), run_rows=2) as grouped:
+        for id_ in ids:
+            grouped.add(table_of([id_]))
+        groups = dict(grouped.groups())
+    assert {key: table["id"].to_pylist() for key, table in groups.items()} == {0: [1, 2, 3, 4], 1: [11, 12]}
+    assert all(column.num_chunks == 1 for table in groups.values() for column in table.columns)
 
 
-@given(st.lists(st.integers(0, 7)), st.integers(1, 5))
-def test_rechunk_keeps_rows_and_fills_tables(sizes: list[int], rows: int) -> None:
-    """All tables but the last have the wanted size, and nothing is lost or moved."""
-    total = sum(sizes)
-    source = pa.table({"id": list(range(total))})
-    starts = [sum(sizes[:n]) for n in range(len(sizes))]
-    cut = list(rechunk((source.slice(start, size) for start, size in zip(starts, sizes, strict=True)), rows))
-    assert [id_ for table in cut for id_ in table["id"].to_pylist()] == list(range(total))
-    assert all(table.num_rows == rows for table in cut[:-1])
-
-
-@pytest.mark.parametrize(("rows", "sizes"), [(0, [0]), (3, [3]), (4, [4]), (9, [4, 4, 1])])
-def test_shards_are_named_by_number_and_count(tmp_path: Path, rows: int, sizes: list[int]) -> None:
-    """A shard is full before the next begins, and knows how many there are."""
-    schema = pa.schema([("id", pa.int64())])
-    shards = write_shards(
-        (pa.table({"id": [n]}, schema=schema) for n in range(rows)),
-        rows,
-        path_of=lambda n, of: tmp_path / f"{n}-of-{of}.parquet",
-        schema=schema,
-        dictionary=(),
-        shard_rows=4,
-    )
-    assert [pq.read_table(tmp_path / f"{n}-of-{shards}.parquet").num_rows for n in range(shards)] == sizes
-
-
-@given(st.lists(st.lists(st.sampled_from(["1girl", "solo", "a&b"]))))
-def test_tags_are_counted_as_they_stand(posts: list[list[str]]) -> None:
-    """Instances count repetitions, tags do not; spaces too many and posts without tags count nothing."""
-    counter = TagCounter()
-    for tags in posts:
-        counter.add(pa.chunked_array([pa.array(["  ".join(tags), None, ""], pa.string())]))
-    assert counter.instances == sum(map(len, posts))
-    assert counter.tags == len({tag for tags in posts for tag in tags})
+def test_spilled_runs_have_no_names(tmp_path: Path) -> None:
+    """While runs are on disk, their folder is empty, so a killed process leaves nothing behind."""
+    with ExternalGroupBy(SCHEMA, key=by_remainder(2), folder=tmp_path, run_rows=1) as grouped:
+        grouped.add(table_of([1, 2]))
+        assert list(tmp_path.iterdir()) == []
+        assert len(dict(grouped.groups())) == 2

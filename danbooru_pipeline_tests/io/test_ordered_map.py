@@ -1,4 +1,4 @@
-"""Threads work ahead in order and in bounded memory."""
+"""A parallel map in order and in bounded memory."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from danbooru_pipeline.io.ordered_map import ordered_map
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
-    """Items that take longer hold up those after them, and mix nothing up."""
+    """Slow items delay those after them, and the order stays."""
 
     def work(number: int) -> int:
         time.sleep(0.01 if number % 3 == 0 else 0)
@@ -20,7 +20,7 @@ def test_results_come_in_the_order_of_the_items() -> None:
 
 
 def test_no_more_items_are_taken_than_threads_can_be_ahead() -> None:
-    """An endless supply is read a little ahead of what was taken."""
+    """An endless iterator is read only a little ahead of the results taken."""
     taken: list[int] = []
 
     def items() -> Iterator[int]:
@@ -36,7 +36,7 @@ def test_no_more_items_are_taken_than_threads_can_be_ahead() -> None:
 
 
 def test_an_error_ends_the_work_and_its_threads() -> None:
-    """The first error in order is raised, and no thread goes on."""
+    """The first error in order is raised, and all threads end."""
 
     def work(number: int) -> int:
         if number == 3:

@@ -1,4 +1,4 @@
-"""Lines of earlier releases: typed in blocks as one by one, and given back byte for byte."""
+"""Lines of earlier releases: blocks are typed as single lines would be, and written back byte for byte."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ def typed(*lines: bytes) -> pa.Table:
 
 
 def test_real_lines_of_2017_come_back_byte_for_byte() -> None:
-    """Three posts as the mirror wrote them until 2020: zeros, 1970, tags, and no line needs to be kept beside."""
+    """Three posts as the mirror wrote them until 2020, with zeros, 1970 and tags; no line has to be kept in `raw`."""
     table = typed(*REAL_2017.splitlines())
     assert encode_2017(table) == REAL_2017
     assert table["raw"].null_count == table.num_rows == 3
@@ -60,7 +60,7 @@ def test_line_of_january_2022_comes_back_byte_for_byte() -> None:
 
 @given(st.lists(RECORDS_2021 | ODD_RECORDS, min_size=1, max_size=8))
 def test_any_lines_of_2021_come_back_byte_for_byte(records: list[dict[str, Any]]) -> None:
-    """Columns in any order, new ones, values of other types: what has an id as text goes out as it came in."""
+    """With columns in any order, new ones or values of other types, a line with a text id is written back unchanged."""
     lines = [placed(record, number) for number, record in enumerate(records, start=1)]
     lines = [line for line in lines if not line_is_2017(line)]
     assert encode_2021(typed(*lines).sort_by("id")).splitlines() == lines
@@ -68,27 +68,27 @@ def test_any_lines_of_2021_come_back_byte_for_byte(records: list[dict[str, Any]]
 
 @given(st.lists(RECORDS_2017 | ODD_RECORDS, min_size=1, max_size=8))
 def test_any_lines_of_2017_come_back_byte_for_byte(records: list[dict[str, Any]]) -> None:
-    """The same for lists of tags, pools with their categories, tags that are there twice."""
+    """The same with lists of tags, pools with their categories, and repeated tags."""
     lines = [placed(record, number) for number, record in enumerate(records, start=1)]
     lines = [line for line in lines if line_is_2017(line)]
     assert encode_2017(typed(*lines).sort_by("id")).splitlines() == lines
 
 
 def placed(record: dict[str, Any], number: int) -> bytes:
-    """A record as the line of a post that has a place in a release."""
+    """A record as the line of a post that can be placed in a release."""
     created = record.get("created_at")
     usable = isinstance(created, str) and created.endswith(" UTC")
     return line_of({**record, "id": str(number), "created_at": created if usable else "2020-01-01 00:00:00 UTC"})
 
 
 def line_is_2017(line: bytes) -> bool:
-    """Whether a line holds its tags as a list."""
+    """Whether a line has its tags as a list."""
     return isinstance(json.loads(line).get("tags"), list)
 
 
 @given(st.lists(RECORDS_2021 | RECORDS_2017 | ODD_RECORDS, min_size=1, max_size=8))
 def test_block_is_typed_as_its_records_one_by_one(records: list[dict[str, Any]]) -> None:
-    """Fast and exact give the same rows, the same rejected records, and never an error."""
+    """The fast and the exact path give the same rows and the same rejected records, and never an error."""
     result = TYPER.type(b"\n".join(map(line_of, records)) + b"\n", name="posts.json")
     one_by_one = [parse_record(msgspec.json.decode(line_of(record))) for record in records]
     rows = pa.Table.from_pylist([row for row in one_by_one if not isinstance(row, RejectedRow)], schema=POST_SCHEMA)
@@ -105,15 +105,15 @@ def _as_set(table: pa.Table) -> list[str]:
     "bad", [b'{"id":"3",', b"[1]", b'{"id":"3","source":"\xff"}', b'{"id":"3"}{"id":"4"}', b"null"]
 )
 def test_damaged_line_is_named(bad: bytes) -> None:
-    """A line that is no JSON object says its file and its number, wherever in a block it stands."""
+    """A line that is not a JSON object is reported by file and line number, wherever in a block it is."""
     lines = [line_of({"id": str(i), "created_at": "2020-01-01 00:00:00 UTC"}) for i in range(1, 1001)]
     lines[700] = bad
-    with pytest.raises(SourceUnusable, match=r"posts\.json is damaged or cut off: line 701 is no JSON object"):
+    with pytest.raises(SourceUnusable, match=r"posts\.json is damaged or truncated: line 701 is not a JSON object"):
         typed(*lines)
 
 
 def test_only_what_cannot_be_written_again_is_kept() -> None:
-    """Of a thousand lines the one with a column that we do not know keeps its text, and goes out in its place."""
+    """Of a thousand lines, the one with an unknown column keeps its text and is written back in its place."""
     lines = [line_of({"id": str(i), "created_at": "2020-01-01 00:00:00 UTC"}) for i in range(1, 1001)]
     lines[500] = b'{"id":"501","new":"&","created_at":"2020-01-01 00:00:00 UTC"}'
     table = typed(*lines).sort_by("id")

@@ -1,4 +1,4 @@
-"""Posts: records of the site become rows of one schema, and nothing is lost on the way."""
+"""Records of the site become rows of one schema, and nothing is lost."""
 
 import json
 from datetime import UTC, datetime
@@ -81,7 +81,7 @@ def parsed(**changes: Any) -> PostRow:
 
 
 def test_record_parses_field_by_field() -> None:
-    """Every column of a real record arrives with its value, times in UTC, and nothing is left over."""
+    """Every column of a real record has its value, times are in UTC, and nothing is left over."""
     row = parsed()
     for name, value in RECORD.items():
         if name.endswith("_at") and value is not None:
@@ -95,7 +95,7 @@ def test_record_parses_field_by_field() -> None:
 
 
 def test_unknown_column_is_kept() -> None:
-    """What a later version of the site adds goes to `extra`, as JSON."""
+    """Columns that a later version of the site adds go to `extra`, as JSON."""
     assert json.loads(parsed(media_asset={"id": 1, "variants": []})["extra"]) == {
         "media_asset": {"id": 1, "variants": []}
     }
@@ -113,7 +113,7 @@ def test_unknown_column_is_kept() -> None:
     ],
 )
 def test_retyped_value_is_kept_aside(name: str, value: Any) -> None:
-    """A value of an unexpected type does not reach the column, and is not lost."""
+    """A value of an unexpected type does not get into the column and is not lost."""
     row = parsed(**{name: value})
     assert name not in row
     assert json.loads(row["extra"]) == {name: value}
@@ -151,19 +151,19 @@ def test_hidden_post_has_an_id_and_no_file() -> None:
     ],
 )
 def test_timestamps_of_both_dialects(text: str, instant: datetime) -> None:
-    """The API speaks Eastern time and the mirror UTC; both become the same instant."""
+    """The API gives Eastern time and the mirror UTC; both become the same instant."""
     assert parse_timestamp(text) == instant
 
 
 def test_timestamp_without_offset_is_refused() -> None:
-    """A time of an unknown zone could fall into the wrong year."""
+    """A time without a zone is refused, since it could fall into the wrong year."""
     with pytest.raises(ValueError, match="offset"):
         parse_timestamp("2021-12-31T23:59:59")
 
 
 @given(st.dictionaries(st.sampled_from([*RECORD, "new_column"]), st.none() | st.booleans() | st.integers() | st.text()))
 def test_any_record_is_a_row_or_rejected(changes: dict[str, Any]) -> None:
-    """Whatever a record holds, it parses into something that fits the schema, or is rejected; it never raises."""
+    """Any record is parsed into a row that fits the schema or is rejected; it never raises."""
     row = parse_api_record(RECORD | changes)
     if isinstance(row, dict):
         assert posts_table([row]).num_rows == 1

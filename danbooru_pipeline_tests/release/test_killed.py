@@ -1,4 +1,4 @@
-"""Work on releases that is killed anywhere ends, when it is run again, as if nobody had touched it."""
+"""Work on releases that is killed anywhere and run again ends with the same bytes."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def digests(yard: Yard, work: str, points: int) -> tuple[str, list[str]]:
 @pytest.mark.slow(8)
 @pytest.mark.parametrize("version", ["new", "new version"])
 def test_release_is_the_same_after_sigkill_at_random_points(yard: Yard, version: str) -> None:
-    """Fifteen kills of a first release and fifteen of a new version: what is published is whole, and ends the same."""
+    """Fifteen kills of a first release and fifteen of a new version: what is published is whole and ends the same."""
     if version == "new version":
         yard.release()
         yard.post(1002, rating="e")

@@ -1,4 +1,4 @@
-"""What must hold over years, whatever happens to posts: changes make one release of another, and nothing old moves."""
+"""What must hold over years, whatever happens to posts: changes turn one release into the next, old ones stay."""
 
 import itertools
 import tempfile
@@ -69,7 +69,7 @@ def assert_years_agree(layout: Layout) -> None:
 
 
 def assert_reconstructed(year: int, old: Path, new: Path) -> None:
-    """What the later release says of the earlier one is so, file by file."""
+    """What the later release says about the earlier one is true, file by file."""
     found = reconstruct(year, new)
     before, now = images(old), images(new)
     assert set(found.files) == {path for path, data in before.items() if now.get(path) == data}
@@ -83,7 +83,7 @@ def assert_reconstructed(year: int, old: Path, new: Path) -> None:
 @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(history=HISTORY)
 def test_any_history_of_three_years(history: History) -> None:
-    """Posts come, change and go: changes, reconstruction and verification agree, and old trees stay as they were."""
+    """Posts come, change and go: changes, reconstruction and verification agree, and old trees stay unchanged."""
     live_through(history)
 
 
@@ -93,7 +93,7 @@ def test_any_history_of_three_years(history: History) -> None:
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(history=HISTORY)
 def test_many_histories_of_three_years(history: History) -> None:
-    """The same for more of them than there is time for in every run."""
+    """The same for more histories than there is time for in every run."""
     live_through(history)
 
 
@@ -120,7 +120,7 @@ def live_through(history: History) -> None:
 
 
 def assert_taken_down(layout: Layout, post_id: int) -> None:
-    """No release and no store holds a file or a row of a post; its id is all that is left."""
+    """No release and no store has a file or a row of the post; only its id is left."""
     for folder in [*published(layout).values(), layout.store]:
         assert not [path for path in folder.glob(f"*/{bucket_of(post_id)}/*") if path.stem == str(post_id)]
     for folder in published(layout).values():

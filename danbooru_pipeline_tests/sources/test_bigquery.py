@@ -54,7 +54,7 @@ def source(served: Served, *, now: datetime = NOW) -> BigQuerySource:
 
 
 def posts(count: int, *, score: int = 1, last: datetime = datetime(2021, 12, 31, 23, tzinfo=UTC)) -> pa.Table:
-    """Posts with ids from 1, a minute apart, in no order."""
+    """Posts with ids from 1, a minute apart, in random order."""
     ids = [i * 7919 % count + 1 for i in range(count)]
     return pa.table(
         {
@@ -73,12 +73,12 @@ def load(mirror: Mirror, table: str, rows: pa.Table, *, at: datetime = LOADED) -
 
 
 def bring(from_: Any, layout: Layout) -> SweepReport:
-    """Bring posts of 2021 without a word."""
+    """Load the posts of 2021 without progress."""
     return bring_posts(from_, layout, 2021, now=NOW, progress=lambda _line: None)
 
 
 def test_six_failures_lose_and_double_nothing(mirror: Mirror, served: Served, layout: Layout) -> None:
-    """Table facts, session and stream break off six times; each read goes on at the row where it stopped."""
+    """Table facts, session and stream are interrupted six times; each read resumes at the row where it stopped."""
     load(mirror, "posts", posts(20_000))
     mirror.fail_next(*SIX_FAILURES)
     report = bring(source(served), layout)
@@ -92,7 +92,7 @@ def test_six_failures_lose_and_double_nothing(mirror: Mirror, served: Served, la
 def test_all_tables_are_read_as_of_one_instant(
     monkeypatch: pytest.MonkeyPatch, mirror: Mirror, served: Served, layout: Layout
 ) -> None:
-    """What is loaded after the posts were read is of the next release, also for side tables that are read a day later.
+    """Rows loaded after the posts were read belong to the next release, even if side tables are read a day later.
 
     The instant is kept in the report. A week later the mirror does not go back that far, and its tables are of then.
     """
@@ -114,7 +114,7 @@ def test_all_tables_are_read_as_of_one_instant(
 
 
 def test_table_that_is_not_whole_is_refused(mirror: Mirror, served: Served, layout: Layout) -> None:
-    """Fewer rows than the service announces are not taken for a table."""
+    """A table with fewer rows than the service announces is refused."""
     load(mirror, "posts", posts(50))
     found = source(served).open_table("posts", 2021)
     assert found is not None
@@ -148,7 +148,7 @@ def test_columns_come_typed_and_new_ones_are_kept(mirror: Mirror, served: Served
 
 
 def test_batches_are_typed_at_once_like_one_by_one(mirror: Mirror, served: Served, layout: Layout) -> None:
-    """The same rows give the same posts, whether a strange column forces the slow way or not."""
+    """The same rows give the same posts, whether a strange column forces the slow path or not."""
     load(mirror, "posts", posts(40))
     bring(source(served), layout)
     fast = pq.read_table(layout.posts(2021))
@@ -158,7 +158,7 @@ def test_batches_are_typed_at_once_like_one_by_one(mirror: Mirror, served: Serve
 
 
 def test_stale_mirror_is_refused(mirror: Mirror, served: Served, layout: Layout) -> None:
-    """Posts that were last loaded before the year ended are refused, with what to do; so it was since 2022."""
+    """Posts last loaded before the year ended are refused, with advice; so it is with the public mirror since 2022."""
     load(mirror, "posts", posts(100, last=datetime(2021, 8, 1, tzinfo=UTC)), at=datetime(2021, 8, 2, tzinfo=UTC))
     with pytest.raises(SourceStale, match=r"stale.*written 2021-08-02.*DANBOORU_POSTS_SOURCE=api"):
         bring(source(served), layout)
@@ -166,7 +166,7 @@ def test_stale_mirror_is_refused(mirror: Mirror, served: Served, layout: Layout)
 
 
 def test_table_of_another_time_or_place_is_named(mirror: Mirror, served: Served, layout: Layout) -> None:
-    """No dataset, no posts, and a read that does not come back say so; what is private is never asked for."""
+    """A missing dataset, missing posts and an interrupted read each say so; private tables are never requested."""
     with pytest.raises(SourceUnusable, match="check DANBOORU_BIGQUERY_TABLES"):
         source(served).probe()
     load(mirror, "users", pa.table({"id": [1]}))
@@ -175,14 +175,14 @@ def test_table_of_another_time_or_place_is_named(mirror: Mirror, served: Served,
         bring(source(served), layout)
     load(mirror, "posts", posts(50))
     mirror.fail_next(Failure("rows", "PERMISSION_DENIED", message="no rights"))
-    with pytest.raises(SourceUnreachable, match=r"stopped giving posts.*no rights"):
+    with pytest.raises(SourceUnreachable, match=r"stopped sending posts.*no rights"):
         bring(source(served), layout)
     reports = export_side_tables(source(served), layout, 2021, progress=lambda _line: None)
     assert {report.status for report in reports.values()} == {"absent"}
 
 
 def test_settings_choose_it(monkeypatch: pytest.MonkeyPatch, served: Served, mirror: Mirror, layout: Layout) -> None:
-    """BIGQUERY_EMULATOR_HOST and DANBOORU_BIGQUERY_GRPC are all that stands between the real one and this."""
+    """BIGQUERY_EMULATOR_HOST and DANBOORU_BIGQUERY_GRPC are all that it takes to use an emulator."""
     load(mirror, "posts", posts(20))
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", served.rest_url.removeprefix("http://"))
     settings = Settings(root=layout.root, posts_source="bigquery", bigquery_grpc=served.grpc_address)
@@ -190,7 +190,7 @@ def test_settings_choose_it(monkeypatch: pytest.MonkeyPatch, served: Served, mir
 
 
 def test_mirror_and_api_tell_the_same(tmp_path: Path, booru_files: Path) -> None:
-    """The same posts, tags and pools come from a site's API and from its mirror, but for what the API added since."""
+    """A site's API and its mirror give the same posts, tags and pools, apart from columns that the API added since."""
     found: dict[str, pa.Table] = {}
     tables: dict[str, bytes] = {}
     with start_booru(posts=40, year=2021, files=booru_files, rate_limit=False, bigquery=True) as booru:

@@ -1,4 +1,4 @@
-"""Dumps and archives: all rows whatever their dialect, and nothing from a file that is stale or cut off."""
+"""Dumps and archives: all rows in any dialect, and nothing from a stale or truncated file."""
 
 import gzip
 import json
@@ -44,7 +44,7 @@ def line_of(post_id: int, created_at: str = "2021-12-31T18:59:59.999-05:00", **m
 
 
 def bring(source: Any, layout: Layout) -> SweepReport:
-    """Bring posts of 2021 without a word."""
+    """Load the posts of 2021 without progress."""
     return bring_posts(source, layout, 2021, now=NOW, progress=lambda _line: None)
 
 
@@ -56,7 +56,7 @@ def dump(tmp_path: Path, data: bytes) -> DumpSource:
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_dump_is_sorted_cut_and_counted(layout: Layout, tmp_path: Path, pack: Any) -> None:
-    """Rows in any order arrive by id, each once, up to the last millisecond in UTC; those without id are counted."""
+    """Rows in any order are sorted by id, each once, up to the last millisecond in UTC; rows without id are counted."""
     lines = [line_of(i, score=i) for i in (3, 1, 2)]
     lines += [line_of(2, score=9, updated_at="2022-01-01T00:00:00Z"), line_of(4, "2021-12-31T19:00:00-05:00")]
     lines += [b'{"id":null,"created_at":"2021-01-01T00:00:00Z"}']
@@ -69,14 +69,14 @@ def test_dump_is_sorted_cut_and_counted(layout: Layout, tmp_path: Path, pack: An
 
 @pytest.mark.parametrize("spoil", [lambda data: data[:-9], lambda data: gzip.compress(data)[:-9]])
 def test_cut_off_dump_is_refused(layout: Layout, tmp_path: Path, spoil: Any) -> None:
-    """A row or a packed file that ends in the middle is an error, and no posts are written."""
-    with pytest.raises(SourceUnusable, match="cut off"):
+    """A truncated row or gzip file is an error, and no posts are written."""
+    with pytest.raises(SourceUnusable, match=r"truncated|not a JSON object"):
         bring(dump(tmp_path, spoil(line_of(1) + b"\n" + line_of(2))), layout)
     assert not layout.posts(2021).exists()
 
 
 def test_stale_dump_is_refused_with_a_way_out(layout: Layout, tmp_path: Path) -> None:
-    """Posts that end before the release say which source is stale and what to take instead; what was there stays."""
+    """If posts end before the release, the error names the stale source and an alternative, and earlier posts stay."""
     bring(dump(tmp_path, line_of(1)), layout)
     before = layout.posts(2021).read_bytes()
     with pytest.raises(SourceStale, match=r"dump source are stale.*DANBOORU_POSTS_SOURCE=api"):
@@ -86,7 +86,7 @@ def test_stale_dump_is_refused_with_a_way_out(layout: Layout, tmp_path: Path) ->
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_archive_of_the_old_dialect_is_read(layout: Layout, tmp_path: Path, *, packed: bool) -> None:
-    """Zeros and 1970 are none, tags become strings by category, each once; what is not ours is kept as it was."""
+    """Zeros and 1970 become null, tags become strings by category, each once; unknown columns are kept unchanged."""
     folder = tmp_path / "metadata" / "2021"
     folder.mkdir(parents=True)
     folder.joinpath("2021000000000000.json").write_text(json.dumps(OLD))
@@ -111,7 +111,7 @@ def test_archive_of_the_old_dialect_is_read(layout: Layout, tmp_path: Path, *, p
 
 
 def test_metadata_of_earlier_years_comes_along(layout: Layout, tmp_path: Path) -> None:
-    """Files of the years before are kept byte for byte, damaged lines and all; later years and the own are not."""
+    """Files of earlier years are kept byte for byte, damaged lines included; those of this year and later are not."""
     old = b'{"id":"1"}\n{"id":"2","x'
     for name in ("2017/2017000000000000.json", "2021/posts000000000000.json", "2022/posts000000000000.json"):
         tmp_path.joinpath("metadata", name).parent.mkdir(parents=True)

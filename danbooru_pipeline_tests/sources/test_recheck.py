@@ -1,4 +1,4 @@
-"""Asking again: what a site says of posts is believed, its silence only beside a control_id."""
+"""Asking again about posts: a missing post counts as expunged only beside a control post."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ Answering = Callable[[dict[str, str]], Any]
 
 
 def ask(give: Answering, ids: list[int], *, control_id: int | None) -> tuple[PostUpdates, RawServer]:
-    """Ask a site that answers so."""
+    """Ask a site that gives this answer."""
     with serving(json_by(lambda _path, params: give(params))) as server:
         settings = Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.1)
         with BooruClient(settings) as client:
@@ -34,7 +34,7 @@ def by_id(*known: int) -> Answering:
 
 
 def test_answers_and_silence_beside_a_witness() -> None:
-    """Posts that are there come with their rows; those that are not are expunged, since the control_id is there."""
+    """Posts in the answer come with their rows; missing ones are expunged, since the control post is in the answer."""
     news, _ = ask(by_id(1, 2, 9), [1, 2, 3], control_id=9)
     assert sorted(news.rows) == [1, 2]
     assert news.rows[2]["md5"] == f"{2:032x}"
@@ -43,7 +43,7 @@ def test_answers_and_silence_beside_a_witness() -> None:
 
 @pytest.mark.parametrize("control_id", [9, None])
 def test_silence_without_a_witness_says_nothing(control_id: int | None) -> None:
-    """When the control_id is not answered for either, the site may not know such questions at all."""
+    """If the control post is missing too, the site may not support such questions at all."""
     news, _ = ask(by_id(1), [1, 3], control_id=control_id)
     assert sorted(news.rows) == [1]
     assert news.expunged == frozenset()
@@ -51,7 +51,7 @@ def test_silence_without_a_witness_says_nothing(control_id: int | None) -> None:
 
 @pytest.mark.parametrize("control_id", [9, 49, 50])
 def test_site_that_ignores_the_question_is_not_believed(control_id: int) -> None:
-    """A site that gives its newest posts whatever is asked does not have everything else expunged."""
+    """A site that gives its newest posts whatever it is asked expunges nothing."""
 
     def newest(params: dict[str, str]) -> Any:
         return [{"id": i, "created_at": CREATED} for i in range(50, 0, -1)][: int(params["limit"])][:10]
@@ -63,13 +63,13 @@ def test_site_that_ignores_the_question_is_not_believed(control_id: int) -> None
 
 @pytest.mark.parametrize("answer", [[], {"success": False}, ["x"], [{"name": "x"}]])
 def test_odd_answers_are_no_news(answer: Any) -> None:
-    """Nothing is learned from an answer that holds no posts."""
+    """An answer without posts proves nothing."""
     news, _ = ask(lambda _params: answer, [1, 2], control_id=9)
     assert news == PostUpdates()
 
 
 def test_many_posts_take_few_requests() -> None:
-    """199 posts and their control_id go into one request."""
+    """199 posts and the control post go into one request."""
     ids = list(range(1, 500))
     news, server = ask(by_id(*range(1, 600)), ids, control_id=599)
     assert sorted(news.rows) == ids

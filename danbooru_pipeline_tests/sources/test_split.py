@@ -35,7 +35,7 @@ def read_buckets(layout: Layout) -> dict[str, bytes]:
 @given(ids=IDS, rows_per_run=st.integers(1, 60))
 @examples(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_split_is_the_naive_split(tmp_path: Path, ids: list[int], rows_per_run: int) -> None:
-    """However many runs it takes, each bucket has its rows by id, whole, and nothing is left over or behind."""
+    """However many runs it takes, each bucket has all its rows by id, and no temporary file is left."""
     layout = Layout(tmp_path)
     write_ids(layout, ids)
     written = split_by_bucket(layout, 2021, rows_per_run=rows_per_run)
@@ -52,7 +52,7 @@ def test_split_is_the_naive_split(tmp_path: Path, ids: list[int], rows_per_run: 
 
 @pytest.mark.parametrize("rows_per_run", [1, 7, 50, 1000])
 def test_bytes_do_not_depend_on_the_runs(tmp_path: Path, rows_per_run: int) -> None:
-    """The same rows are the same files, whatever memory the split may use."""
+    """The same rows give the same files, however much memory the split may use."""
     one, other = Layout(tmp_path / "one"), Layout(tmp_path / "other")
     ids = [*range(1, 40), *range(1001, 1060), *range(5000, 5010)]
     for layout in (one, other):
@@ -65,7 +65,7 @@ def test_bytes_do_not_depend_on_the_runs(tmp_path: Path, rows_per_run: int) -> N
 
 
 def test_buckets_of_an_earlier_split_are_gone(tmp_path: Path) -> None:
-    """A bucket that has no posts any more has no file any more."""
+    """A bucket that has lost its posts loses its file."""
     layout = Layout(tmp_path)
     write_ids(layout, [1, 2])
     split_by_bucket(layout, 2021)
@@ -75,7 +75,7 @@ def test_buckets_of_an_earlier_split_are_gone(tmp_path: Path) -> None:
 
 
 def test_year_without_posts_has_no_buckets(tmp_path: Path) -> None:
-    """No posts, no files, no error; and those of an earlier split are gone."""
+    """Without posts there are no files and no error, and files of an earlier split are removed."""
     layout = Layout(tmp_path)
     write_ids(layout, [1])
     split_by_bucket(layout, 2021)
@@ -85,7 +85,7 @@ def test_year_without_posts_has_no_buckets(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_a_killed_split_do_no_harm(tmp_path: Path) -> None:
-    """Runs and folders that a killed process left are cleared away."""
+    """Runs and folders of a killed process are removed."""
     layout = Layout(tmp_path)
     write_ids(layout, [1, 2])
     left = layout.sweep(2021, "runs")

@@ -1,4 +1,4 @@
-"""The sweep: every post up to the cutoff, once, whatever the source does and whenever it is killed."""
+"""The sweep: every post up to the cutoff exactly once, whatever the source does and whenever it is killed."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ LATE = "2022-01-01T00:00:00.000Z"
 
 
 def sweep(source: Any, layout: Layout, year: int = 2021) -> SweepReport:
-    """Sweep without a word."""
+    """Sweep without progress."""
     return sweep_posts(source, layout, year, now=NOW, progress=lambda _line: None)
 
 
@@ -46,7 +46,7 @@ def ids_of(layout: Layout) -> list[int]:
 
 @pytest.mark.parametrize("year", [2021, 2022])
 def test_every_post_up_to_the_cutoff_is_there_once(context: RunContext, booru: BooruProcess, year: int) -> None:
-    """All that the site shows, hidden posts and the last moment of the year included, and nothing after it."""
+    """Every post that the site shows, including hidden ones and the last moment of the year, and none after it."""
     booru.set_year(year)
     truth = booru.truth(year)
     wanted = {r["id"]: r for r in truth if datetime.fromisoformat(r["created_at"]) <= cutoff(year)}
@@ -79,7 +79,7 @@ def test_values_arrive_as_they_are(context: RunContext, booru: BooruProcess) -> 
 
 
 def test_cutoff_is_an_instant_not_a_date(site: Site, layout: Layout) -> None:
-    """The last millisecond belongs to the year, in whatever time zone it is told."""
+    """The last millisecond belongs to the year, in whatever time zone it is given."""
     times = ["2021-12-31T23:59:59.999Z", "2021-12-31T18:59:59.999-05:00", "2022-01-01T04:59:59.999+05:00"]
     late = ["2022-01-01T00:00:00.000Z", "2021-12-31T19:00:00.000-05:00", "2022-01-01T05:00:00.000+05:00"]
     records = [record_of(i, created_at=time) for i, time in enumerate([*times, *late], start=1)]
@@ -91,7 +91,7 @@ def test_cutoff_is_an_instant_not_a_date(site: Site, layout: Layout) -> None:
 @pytest.mark.parametrize("most", [200, 20, 1])
 @pytest.mark.parametrize("ascending", [False, True])
 def test_size_and_order_of_pages_do_not_matter(site: Site, layout: Layout, most: int, *, ascending: bool) -> None:
-    """A server may give fewer records than asked for, in either order; late posts between early ones end nothing."""
+    """A server may give fewer records than requested, in either order; some late posts do not end a sweep."""
     records = [record_of(i, created_at=LATE if i in {30, 31, 40} else SOON) for i in range(1, 60)]
     source, _ = site(give_posts(records, most=most, ascending=ascending))
     sweep(source, layout)
@@ -99,7 +99,7 @@ def test_size_and_order_of_pages_do_not_matter(site: Site, layout: Layout, most:
 
 
 def test_sweep_ends_soon_after_the_cutoff(site: Site, layout: Layout) -> None:
-    """Years of later posts are not read: a page of them is enough."""
+    """A sweep does not read years of later posts: one page of them ends it."""
     records = [record_of(i, created_at=SOON if i <= 100 else LATE) for i in range(1, 2001)]
     source, server = site(give_posts(records))
     report = sweep(source, layout)
@@ -108,7 +108,7 @@ def test_sweep_ends_soon_after_the_cutoff(site: Site, layout: Layout) -> None:
 
 
 def test_resumed_sweep_is_the_same_to_the_byte(layout: Layout, tmp_path: Path) -> None:
-    """Cut off at any page and started again, a sweep writes the very same file and report, and nothing else."""
+    """Interrupted at any page and restarted, a sweep writes the same file and report, and nothing else."""
     records = [record_of(i, new_column=i) if i % 9 else {"id": i} for i in range(1, PAGES_PER_PART + 11)]
     whole = sweep(Paged(records), layout)
     names = {path.name for path in layout.metadata(2021).rglob("*")}
@@ -141,7 +141,7 @@ sweep_posts(source, Layout(Path(sys.argv[1])), 2021, now=datetime.now(UTC), prog
 
 
 def test_sweep_survives_sigkill(layout: Layout, tmp_path: Path) -> None:
-    """A process that is killed after its first part leaves what the next one goes on from."""
+    """A process killed after its first part leaves that part for the next one to resume from."""
     records = [record_of(i) for i in range(1, 121)]
     whole = sweep(Paged(records), layout)
     again = Layout(tmp_path / "again")
@@ -203,7 +203,7 @@ def test_sweep_killed_anywhere_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_old_unfinished_sweep_starts_anew(layout: Layout) -> None:
-    """Rows of a sweep that was cut off long ago would be from another time than the rest."""
+    """A sweep interrupted long ago starts over, since its rows would be from another time than the rest."""
     with pytest.raises(Killed):
         sweep(Paged([record_of(i, score=1) for i in range(1, 80)], dies_at=60), layout)
     folder = layout.sweep(2021, "posts")
@@ -214,7 +214,7 @@ def test_old_unfinished_sweep_starts_anew(layout: Layout) -> None:
 
 
 def test_rows_that_cannot_be_placed_are_counted_and_kept(site: Site, layout: Layout) -> None:
-    """Without a usable id or time a record is in no release, but in a file with the reason."""
+    """A record without a usable id or time is in no release, but in a file that gives the reason."""
     records = [
         record_of(1),
         {"_id": 2, "created_at": SOON},
@@ -239,7 +239,7 @@ def test_rows_that_cannot_be_placed_are_counted_and_kept(site: Site, layout: Lay
 
 @pytest.mark.parametrize("hidden", [{59, 60}, {21, 22, 23, 24, 29}, set(range(20, 41))])
 def test_pages_of_posts_without_ids_are_passed(site: Site, layout: Layout, hidden: set[int]) -> None:
-    """Hidden posts came without id for two years; a page of nothing else neither ends a sweep nor skips a post."""
+    """Hidden posts came without id for two years; a page of only these neither ends a sweep nor skips a post."""
     records = [{"_id": i, "created_at": SOON, "n": i} if i in hidden else record_of(i) for i in range(1, 61)]
     source, _ = site(give_posts(records, most=2))
     report = sweep(source, layout)
@@ -248,7 +248,7 @@ def test_pages_of_posts_without_ids_are_passed(site: Site, layout: Layout, hidde
 
 
 def test_source_without_any_ids_is_unusable(site: Site, layout: Layout) -> None:
-    """Records that nothing can be made of end the sweep with an error, at the start and later."""
+    """Pages of unusable records end the sweep with an error, at the start and later."""
     source, _ = site(lambda _path, _params: [{"name": "x"}])
     with pytest.raises(SourceUnusable, match="no ids"):
         sweep(source, layout)
@@ -259,7 +259,7 @@ def test_source_without_any_ids_is_unusable(site: Site, layout: Layout) -> None:
 
 @pytest.mark.parametrize("first", [1, 500])
 def test_source_that_ignores_the_cursor_is_unusable(site: Site, layout: Layout, first: int) -> None:
-    """A server that gives the same page whatever is asked for ends the sweep, not the operator's patience."""
+    """A server that always gives the same page ends the sweep with an error, not in an endless loop."""
     source, server = site(lambda _path, _params: [record_of(i) for i in range(first, first + 20)])
     with pytest.raises(SourceUnusable, match="check that DANBOORU_API_URL"):
         sweep(source, layout)
@@ -288,7 +288,7 @@ def newest_above(records: list[dict[str, Any]], *, most: int) -> Give:
 def test_source_that_starts_with_the_newest_is_read_downwards(
     site: Site, layout: Layout, ids: Sequence[int], most: int
 ) -> None:
-    """A server that takes "above 0" for its newest page is asked for what stands below ids, and nothing is left out."""
+    """A server that answers "above 0" with its newest page is read downwards by id instead, without gaps."""
     source, server = site(newest_above([record_of(i) for i in ids], most=most))
     sweep(source, layout)
     assert ids_of(layout) == list(ids)
@@ -296,7 +296,7 @@ def test_source_that_starts_with_the_newest_is_read_downwards(
 
 
 def test_sweep_cut_off_is_resumed_where_the_newest_come_first(site: Site, layout: Layout) -> None:
-    """A sweep that resumes in the middle finds out anew how such a server reads, and misses nothing."""
+    """A sweep that resumes in the middle detects such a server again and misses nothing."""
     give = newest_above([record_of(i) for i in range(1, 2000)], most=20)
     asked = 0
 
@@ -314,7 +314,7 @@ def test_sweep_cut_off_is_resumed_where_the_newest_come_first(site: Site, layout
 
 
 def test_posts_without_id_are_counted_where_the_newest_come_first(site: Site, layout: Layout) -> None:
-    """Hidden posts that show no id are kept among the rejected ones, whatever way the site is read."""
+    """Hidden posts without id are kept among the rejected records, in either direction of reading."""
     hidden = {5, 6, 7, 8, 30}
     records: list[dict[str, Any]] = [
         {"_id": i, "created_at": record_of(i)["created_at"], "name": str(i)} if i in hidden else record_of(i)
@@ -328,7 +328,7 @@ def test_posts_without_id_are_counted_where_the_newest_come_first(site: Site, la
 
 @pytest.mark.parametrize("empty", [1, 2])
 def test_empty_page_in_the_middle_is_not_the_end(site: Site, layout: Layout, empty: int) -> None:
-    """A page that comes empty while the newest post is further on is asked for again."""
+    """An empty page is requested again if the newest post has a higher id."""
     give = give_posts([record_of(i) for i in range(1, 60)], most=20)
     left = {"a40": empty}
 
@@ -342,16 +342,16 @@ def test_empty_page_in_the_middle_is_not_the_end(site: Site, layout: Layout, emp
 
 
 def test_source_that_stays_empty_in_the_middle_is_unusable(site: Site, layout: Layout) -> None:
-    """A sweep that cannot reach the newest post ends with an error, keeps its pages, and goes on another day."""
+    """A sweep that cannot reach the newest post ends with an error, keeps its pages, and resumes another day."""
     give = give_posts([record_of(i) for i in range(1, 60)], most=20)
     source, _ = site(lambda path, params: [] if params["page"] == "a40" else give(path, params))
-    with pytest.raises(SourceUnusable, match="nothing above id 40, and 59 as its newest"):
+    with pytest.raises(SourceUnusable, match="nothing above id 40, but its newest id is 59"):
         sweep(source, layout)
     assert not layout.posts(2021).exists()
 
 
 def test_source_that_lost_its_posts_is_refused(site: Site, layout: Layout) -> None:
-    """A source that ends before an earlier year's posts did makes no release: it is another one, or in trouble."""
+    """A source that ends before an earlier year's posts did is refused: it is a different one, or in trouble."""
     source, _ = site(give_posts([record_of(i) for i in range(1, 60)]))
     sweep(source, layout)
     for records in ([], [record_of(i) for i in range(1, 50)]):
@@ -362,7 +362,7 @@ def test_source_that_lost_its_posts_is_refused(site: Site, layout: Layout) -> No
 
 
 def test_overlapping_pages_leave_no_duplicates(site: Site, layout: Layout) -> None:
-    """A server that repeats the last record, or one of a page, is read as if it did not."""
+    """Records that a server repeats, from the page before or within a page, are read once."""
     give = give_posts([record_of(i) for i in range(1, 50)], most=7)
 
     def inclusive(path: str, params: dict[str, str]) -> Any:
@@ -387,7 +387,7 @@ def test_unknown_and_odd_values_go_to_extra(site: Site, layout: Layout) -> None:
 
 
 def test_digest_follows_the_rows_alone(layout: Layout, tmp_path: Path) -> None:
-    """The same rows have the same digest however they came in pages and parts; any other row changes it."""
+    """The same rows have the same digest, however they are split into pages and parts; any other row changes it."""
     records = [record_of(i, source=f"s{i}" if i % 3 else None, tag_string="") for i in range(1, 400)]
     same = {sweep(Paged(records, size=size), Layout(tmp_path / str(size))).sha256 for size in (1, 7, 400)}
     assert same == {sweep(Paged(records, size=3), layout).sha256}
@@ -404,7 +404,7 @@ def test_digest_follows_the_rows_alone(layout: Layout, tmp_path: Path) -> None:
 
 
 def test_source_without_posts_gives_an_empty_file(site: Site, layout: Layout) -> None:
-    """No posts are no error."""
+    """A source without posts is not an error."""
     source, _ = site(give_posts([]))
     report = sweep(source, layout)
     assert (report.rows, report.max_id, report.max_created_at) == (0, 0, None)
@@ -412,7 +412,7 @@ def test_source_without_posts_gives_an_empty_file(site: Site, layout: Layout) ->
 
 
 def test_report_is_written_beside_the_posts(context: RunContext) -> None:
-    """Status and papers read the report from disk."""
+    """Status and documents read the report from disk."""
     report = sweep(context.source, context.layout)
     written = msgspec.json.decode(context.layout.posts_report(2021).read_bytes())["source"]
     assert (written["rows"], written["sha256"], written["name"]) == (report.rows, report.sha256, "api")
@@ -421,7 +421,7 @@ def test_report_is_written_beside_the_posts(context: RunContext) -> None:
 
 @pytest.mark.parametrize("value", [{"success": False}, [1, 2], "x", 7])
 def test_answer_of_another_shape_is_unusable(site: Site, value: object) -> None:
-    """Whatever is no list of records is not taken for one, and the probe tells."""
+    """An answer that is not a list of records is refused, and the probe says so."""
     source, _ = site(lambda _path, _params: value)
     with pytest.raises(SourceUnusable, match="without a list of records"):
         source.probe()
@@ -433,7 +433,7 @@ def test_probe_of_a_booru_is_fine(context: RunContext) -> None:
 
 
 def test_passing_errors_do_not_show(context: RunContext, booru: BooruProcess) -> None:
-    """A sweep through a flaky API is the sweep."""
+    """A sweep through a flaky API gives the same posts."""
     booru.set_fault("posts", "flaky:1")
     report = sweep(context.source, context.layout)
     assert report.rows == len([r for r in booru.truth(2021) if datetime.fromisoformat(r["created_at"]) <= cutoff(2021)])

@@ -1,4 +1,4 @@
-"""Side tables: all that the source has, in the dialect of 2021; what it has not is told apart from what failed."""
+"""Side tables: all that the source has, in the dialect of 2021; absent tables are distinguished from failed ones."""
 
 import socket
 from datetime import datetime
@@ -13,15 +13,15 @@ from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.posts.table_reports import TableReport
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import SIDE_TABLES, ApiSource, export_side_tables
-from danbooru_pipeline.sources.tables import TableReport
 from danbooru_pipeline_tests.support.raw_server import RawServer, json_by, make_answer, serving
 from danbooru_pipeline_tests.support.sites import Site
 
 
 def export(source: Any, layout: Layout) -> dict[str, TableReport]:
-    """Export without a word."""
+    """Export without progress."""
     return export_side_tables(source, layout, 2021, progress=lambda _line: None)
 
 
@@ -52,7 +52,7 @@ def test_tags_and_pools_come_in_the_dialect_of_2021(context: RunContext, booru: 
 
 
 def test_table_that_is_not_offered_is_absent(context: RunContext) -> None:
-    """It is reported, and a file of an earlier export goes, since it would be from another time."""
+    """It is reported as absent, and the file of an earlier export is removed, since it would be from another time."""
     old = context.layout.side_table(2021, "artists")
     old.parent.mkdir(parents=True)
     old.write_bytes(b"{}\n")
@@ -65,7 +65,7 @@ def test_table_that_is_not_offered_is_absent(context: RunContext) -> None:
 
 @pytest.mark.parametrize("step", [-1, 1])
 def test_pages_are_put_in_the_order_of_ids(site: Site, layout: Layout, step: int) -> None:
-    """Whether a server answers in rising or in falling order, the file rises; ids may be text."""
+    """Whether a server answers in ascending or descending order, the file is ascending; ids may be text."""
 
     def give(_path: str, params: dict[str, str]) -> Any:
         first = int(params["page"][1:] or 49) + 1
@@ -94,7 +94,7 @@ def test_table_that_breaks_off_is_an_error_and_leaves_no_half(site: Site, layout
 
 
 def test_table_that_ignores_the_cursor_is_an_error(site: Site, layout: Layout) -> None:
-    """The same page for ever is no table, and no endless loop."""
+    """A server that always gives the same page is an error, not an endless loop."""
     source, server = site(lambda _path, _params: [{"id": 1}])
     with pytest.raises(SourceUnusable, match="no ids above 1"):
         export(source, layout)
@@ -102,14 +102,14 @@ def test_table_that_ignores_the_cursor_is_an_error(site: Site, layout: Layout) -
 
 
 def test_empty_table_is_a_table(site: Site, layout: Layout) -> None:
-    """A table without records is there, with no lines."""
+    """A table without records exists, with no lines."""
     source, _ = site(lambda _path, _params: [])
     assert export(source, layout)["pools"] == TableReport("ok")
     assert layout.side_table(2021, "pools").read_bytes() == b""
 
 
 def test_refused_table_is_named_and_the_others_come(site: Site, layout: Layout) -> None:
-    """A 403 for one table concerns that table; it is no block of us, and the rest is written."""
+    """A 403 for one table fails that table only; it does not block the client, and the others are written."""
 
     def answer(server: RawServer, connection: socket.socket, target: str, headers: dict[str, str]) -> None:
         if target.startswith("/tags.json"):
@@ -126,7 +126,7 @@ def test_refused_table_is_named_and_the_others_come(site: Site, layout: Layout) 
 
 
 def test_killed_export_goes_on_where_it_stopped(site: Site, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tables and parts of tables that came are not asked for again, and the file is the same; it says how far it is."""
+    """Tables and parts already read are not requested again, the file is the same, and progress is reported."""
     monkeypatch.setattr("danbooru_pipeline.sources.tables.PAGES_PER_PART", 2)
     broken = {"after": "a300"}
 

@@ -1,16 +1,15 @@
 """The releases of the small world, made once a run whatever the number of processes, and only read."""
 
-import fcntl
 from pathlib import Path
 
+from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline_tests.support.small_world import make_releases
 
 
 def shared_releases(folder: Path) -> Layout:
     """Make both releases below a folder, or take those that another process made there."""
-    with (folder / "small-world.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with exclusive(folder / "small-world.lock"):
         root = folder / "small-world"
         if not (root / "root/releases/current").exists():
             make_releases(root)

@@ -12,7 +12,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from danbooru_pipeline.release.checksums import ARCHIVE, hash_file
+from danbooru_pipeline.io.sha256 import sha256_of
+from danbooru_pipeline.release.checksums import ARCHIVE
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.tables.tag_counts import TABLE as TAG_COUNTS
 
@@ -99,7 +100,7 @@ def _archive(folder: Path) -> dict[str, Any]:
         "contentUrl": ARCHIVE,
         "encodingFormat": "application/x-xz",
         "contentSize": f"{(folder / ARCHIVE).stat().st_size} B",
-        "sha256": hash_file(folder / ARCHIVE),
+        "sha256": sha256_of(folder / ARCHIVE),
     }
 
 

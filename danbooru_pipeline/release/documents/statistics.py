@@ -8,7 +8,6 @@ import duckdb
 from danbooru_pipeline.io.sql import database, view
 from danbooru_pipeline.release.tables.tag_counts import TABLE
 
-CATEGORIES = ("general", "artist", "copyright", "character", "meta")
 TOP_TAGS = 20
 #: A tag counts as growing if at least this many posts of the release's year have it.
 GROWING_POSTS = 5

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from danbooru_pipeline.io.atomic import write_atomic
-from danbooru_pipeline.layout import metadata_path
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.changes import Changes, write_changes
 from danbooru_pipeline.release.checksums import ARCHIVE
@@ -26,7 +25,7 @@ from danbooru_pipeline.release.documents.torrent import write_torrent
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS, allowed_signers
 from danbooru_pipeline.release.tables.image_rows import write_image_rows
-from danbooru_pipeline.release.tables.side_tables import write_side_tables
+from danbooru_pipeline.release.tables.side_tables import side_table_files, write_side_tables
 from danbooru_pipeline.release.tables.tag_counts import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.tables.webdataset import write_webdataset
 from danbooru_pipeline.release.templating import render
@@ -62,7 +61,7 @@ class DocumentJob:
 def write_documents(job: DocumentJob) -> None:
     """Write everything that is neither an image, nor metadata, nor a checksum."""
     folder, release = job.folder, job.release
-    side = write_side_tables(folder, _side_tables(job))
+    side = write_side_tables(folder, side_table_files(folder, release.year))
     write_atomic(folder / REMOVED, job.takedowns.tombstones)
     write_image_rows(folder)
     shards = 0
@@ -79,14 +78,6 @@ def write_documents(job: DocumentJob) -> None:
     for name in TEXTS:
         write_atomic(folder / name, render(name, **values))
     _write_changes(job)
-
-
-def _side_tables(job: DocumentJob) -> dict[str, Path]:
-    year = job.release.year
-    ending = metadata_path(year, "", 0).rpartition("/")[2]
-    folder = job.folder / "metadata" / str(year)
-    names = sorted(path.name.removesuffix(ending) for path in folder.glob(f"*{ending}"))
-    return {name: job.folder / metadata_path(year, name, 0) for name in names if name not in {"posts", str(year)}}
 
 
 def _values(job: DocumentJob, numbers: Statistics, *, side: Mapping[str, int], shards: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Rows about 512px images with the tags of their posts, for readers that know nothing of the manifest.
+"""One row per 512px image with the tags of its post, for readers that know nothing about the manifest.
 
-``512px/metadata.parquet`` makes the folder an ImageFolder of Hugging Face: without it the buckets would become labels.
+``512px/metadata.parquet`` makes the folder an ImageFolder of Hugging Face; without it the buckets would become labels.
 """
 
 from collections.abc import Iterator
@@ -33,12 +33,12 @@ ROWS_SCHEMA = pa.schema(
 
 
 def image_rows(posts: list[Path], manifest: list[Path]) -> Iterator[pa.Table]:
-    """The rows, sorted by id. `width` and `height` are the original's, which says how much of the square is image."""
+    """The rows, sorted by id. `width` and `height` are the original's, and tell which part of the square is image."""
     columns = ["id", "rating", "score", "is_deleted", "tag_string", *(f"tag_string_{name}" for name in _TAGS)]
     left = rechunk((table for path in posts for table in read_batches(path, columns=columns)), _ROWS)
     files = ["id", PX512.path, PX512.sha256, "width", "height"]
     right = rechunk((table for path in manifest for table in read_batches(path, columns=files)), _ROWS)
-    # Both are sorted by id and have the same ids, or there is no release.
+    # Both are sorted by id and have the same ids, as in every release.
     for post, file in zip(left, right, strict=True):
         held = pc.is_valid(file[PX512.path])
         yield _rows(post.filter(held), file.filter(held))
@@ -61,7 +61,7 @@ def _rows(posts: pa.Table, files: pa.Table) -> pa.Table:
 
 
 def _split(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Tags of a string; no tags are an empty list and not one empty tag."""
+    """Tag strings as lists; a string without tags is an empty list, not one empty tag."""
     text = pc.fill_null(column, "")
     lists = pc.split_pattern(text, " ")
     empty = pa.scalar([], pa.list_(pa.string()))
@@ -69,7 +69,7 @@ def _split(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def write_image_rows(folder: Path) -> int:
-    """Write ``512px/metadata.parquet`` of a tree whose tables are there. Returns its rows."""
+    """Write ``512px/metadata.parquet`` of a tree whose tables are written. Returns the number of rows."""
     rows = 0
 
     def counted() -> Iterator[pa.Table]:
@@ -90,5 +90,5 @@ def _or_empty(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 def release_shards(folder: Path, stem: str) -> list[Path]:
-    """The files of a table of a release, in order."""
+    """The files of a table of a release, in order; `stem` is like ``parquet/posts``."""
     return sorted(folder.glob(f"{stem}-*.parquet"))

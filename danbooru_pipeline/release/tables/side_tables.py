@@ -1,6 +1,6 @@
-"""Side tables as Parquet: the JSON lines of ``metadata/YEAR/``, typed. A table is read twice and never held whole.
+"""Side tables of a release: which it has, and the same as typed Parquet. A table is read twice and never held whole.
 
-Which type a column has follows from its name, and only when every value agrees; what does not stays text.
+The type of a column follows from its name if every value fits it; otherwise the column is text.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.io.parquet import rechunk, write_shards
-from danbooru_pipeline.layout import parquet_path
+from danbooru_pipeline.layout import metadata_folder, metadata_path, parquet_path
 from danbooru_pipeline.posts import TIMESTAMP, parse_timestamp
 
 _ROWS = 50_000
@@ -21,8 +21,16 @@ _INTEGERS = frozenset({"id", "post_count", "x", "y", "width", "height", "version
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
 
+def side_table_files(folder: Path, year: int) -> dict[str, Path]:
+    """Name -> JSON lines of each side table that a release, or a tree that becomes one, has in ``metadata/YEAR``."""
+    ending = Path(metadata_path(year, "", 0)).name
+    names = sorted(path.name.removesuffix(ending) for path in (folder / metadata_folder(year)).glob(f"*{ending}"))
+    posts = {"posts", str(year)}  # in the dialects of 2021 and 2017
+    return {name: folder / metadata_path(year, name, 0) for name in names if name not in posts}
+
+
 def write_side_tables(folder: Path, tables: Mapping[str, Path]) -> dict[str, int]:
-    """Write ``parquet/TABLE-00000-of-00001.parquet`` for each table that has rows. Returns rows by table."""
+    """Write ``parquet/TABLE-00000-of-00001.parquet`` for each table that has rows. Returns the rows of each table."""
     rows: dict[str, int] = {}
     for name, source in tables.items():
         schema, rows[name] = _schema(name, source)
@@ -44,7 +52,7 @@ def _records(source: Path) -> Iterator[dict[str, Any]]:
                 yield _decoder.decode(line)
             except (ValueError, RecursionError) as error:
                 raise ReleaseRefused(
-                    f"{source} line {number} is no JSON object ({error}); build `side_tables` again"
+                    f"{source} line {number} is not a JSON object ({error}); build `side_tables` again"
                 ) from error
 
 
@@ -102,7 +110,7 @@ def _tables(source: Path, schema: pa.Schema) -> Iterator[pa.Table]:
 
 
 def _converter(kind: pa.DataType) -> Callable[[Any], Any]:
-    """A function from a value of the dialect to one of a column; it raises when the value does not fit."""
+    """A function that converts a value of the dialect to one of a column, and raises if the value does not fit."""
     if pa.types.is_list(kind):
         inner = _converter(kind.value_type)
         return lambda value: None if value is None else [inner(item) for item in _as_list(value)]

@@ -1,4 +1,4 @@
-"""How often each tag occurs in a release, counted from its posts: a `tags` table counts posts that are not in it."""
+"""How often each tag occurs in a release, counted from its posts. The `tags` table counts posts that are not in it."""
 
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from danbooru_pipeline.posts.schema import CATEGORIES
 from danbooru_pipeline.release.release_json import CategoryCount, RatingCount, TagStatistics
 
 TABLE = "tag_counts"
-#: One row for each tag and category, the most frequent first. `posts` are also told by rating; `other` is any rating
-#: that the site has not. A tag is `new` when no post from before the release's year has it.
+#: One row per tag and category, the most frequent first. `posts` are also counted by rating; `other` is any rating that
+#: the site does not have. A tag is `new` if no post from before the release's year has it.
 TAG_COUNTS_SCHEMA = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False),
@@ -36,7 +36,7 @@ _INSTANCES = " UNION ALL ".join(
 
 
 def write_tag_counts(folder: Path, year: int, *, threads: int) -> TagStatistics:
-    """Count the tags of a release whose posts are written, into ``parquet/tag_counts-….parquet``."""
+    """Count the tags of a release whose posts are written, write ``parquet/tag_counts-….parquet``, return totals."""
     with database(threads=threads, spill=folder) as connection:
         view(connection, "posts", folder, "parquet/posts-*.parquet")
         connection.execute("CREATE VIEW p AS SELECT *, coalesce(year(created_at), 0) AS created FROM posts")

@@ -1,7 +1,7 @@
-"""WebDataset shards: the 512px images of a bucket and what is known of them, in one tar, with its members' offsets.
+"""WebDataset shards: one tar per bucket with its 512px images and what is known about them, and an index of offsets.
 
-The same images and rows give the same bytes. ``wds-index/512px-0000.json`` says where each member begins, so that one
-image can be read from a shard by range; the shard itself is read from its beginning by everybody else.
+The same images and rows give the same bytes. ``wds-index/512px-0000.json`` has the offset of each member, so a single
+image can be read by a range request; all other readers read a shard from its start.
 """
 
 import tarfile
@@ -16,7 +16,7 @@ import msgspec
 from danbooru_pipeline.io.atomic import atomic_file, write_atomic
 from danbooru_pipeline.io.external_sort import ExternalGroupBy
 from danbooru_pipeline.layout import BUCKETS
-from danbooru_pipeline.release.checksums import PX512, bucket_number
+from danbooru_pipeline.release.checksums import PX512, by_bucket
 from danbooru_pipeline.release.tables.image_rows import ROWS_SCHEMA, image_rows, release_shards
 
 SHARDS, INDEX = "wds", "wds-index"
@@ -24,7 +24,7 @@ SHARDS, INDEX = "wds", "wds-index"
 
 @dataclass(frozen=True, slots=True)
 class ShardImage:
-    """An image of a shard and what is known of it. `name` is ``ID.EXT``."""
+    """An image of a shard and what is known about it. `name` is ``ID.EXT``."""
 
     name: str
     path: Path
@@ -33,7 +33,7 @@ class ShardImage:
 
 
 def write_webdataset(release: Path, target: Path, *, mtime: int) -> int:
-    """Write one shard a bucket below `target`, from a release or a tree that is to be one. Returns how many there are.
+    """Write one shard per bucket below `target`, from a release or a tree that becomes one. Returns how many.
 
     Args:
         release: has tables and 512px images.
@@ -41,10 +41,10 @@ def write_webdataset(release: Path, target: Path, *, mtime: int) -> int:
         mtime: time of all members, in seconds.
     """
     shards = 0
-    with ExternalGroupBy(ROWS_SCHEMA, key=bucket_number) as by_bucket:
+    with ExternalGroupBy(ROWS_SCHEMA, key=by_bucket) as rows:
         for table in image_rows(release_shards(release, "parquet/posts"), release_shards(release, "manifest/files")):
-            by_bucket.add(table)
-        for number, table in by_bucket.groups():
+            rows.add(table)
+        for number, table in rows.groups():
             members = (_member(release, row) for row in table.to_pylist())
             write_shard(target, f"{PX512.name}-{BUCKETS[number]}", members, mtime=mtime)
             shards += 1
@@ -75,7 +75,7 @@ def write_shard(target: Path, name: str, members: Iterable[ShardImage], *, mtime
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes, *, mtime: int) -> int:
-    """Add a member. Returns where its bytes begin."""
+    """Add a member. Returns the offset of its data."""
     info = tarfile.TarInfo(name)
     info.size, info.mtime, info.mode = len(data), mtime, 0o644
     tar.addfile(info, BytesIO(data))

@@ -1,14 +1,15 @@
-"""Removal of posts from every release that is published, from the store, and from whatever is made later.
+"""Removal of posts from every published release, from the store, and from whatever is made later.
 
-The list of ids is written first and nothing is removed before that; so a takedown that is killed anywhere is finished
-by running it again, and no release is made meanwhile. Releases are never changed: each that held a post, or carries its
-metadata, is made again without it under the next version, from its own files, and takes the old one's place whole.
+The list of ids is written before anything is removed, so a takedown that is killed anywhere is finished by running it
+again, and no release is made until then. Releases are never changed: each that contained a post, or carries its
+metadata, is made again without it under the next version, from its own files, and replaces the old one as a whole.
 """
 
 import shutil
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,35 +19,30 @@ from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.atomic import commit_part, part_path, remove_parts
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.parquet import read_batches
-from danbooru_pipeline.layout import Layout, bucket_of, metadata_path
-from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, read_takedowns, takedowns_path, write_takedowns
+from danbooru_pipeline.layout import Layout, bucket_of
+from danbooru_pipeline.posts.report import load_posts_report, write_posts_report
+from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, read_takedowns, write_takedowns
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.documents.options import DocumentOptions
+from danbooru_pipeline.release.documents.write import REMOVED
 from danbooru_pipeline.release.release_json import Inputs, Release, published, read_release
 from danbooru_pipeline.release.tables.image_rows import release_shards
+from danbooru_pipeline.release.tables.side_tables import side_table_files
 from danbooru_pipeline.release.takedown.without import (
     ids_present,
     lines_without,
-    rewrite_report,
     write_manifest_without,
     write_posts_without,
     write_slice_without,
 )
 from danbooru_pipeline.release.tree.content import Content, carried_metadata
 from danbooru_pipeline.release.tree.inputs import table_digests
-from danbooru_pipeline.release.tree.snapshot import (
-    Action,
-    SnapshotPlan,
-    apply_snapshot,
-    heal_releases,
-    history_of,
-    newest_before,
-)
+from danbooru_pipeline.release.tree.snapshot import Action, SnapshotPlan, apply_snapshot, history_of, newest_before
+from danbooru_pipeline.release.tree.swap import heal_releases
 from danbooru_pipeline.store.ledger import read_ledger, write_ledger
 from danbooru_pipeline.store.plan import list_files
 
 _BUSY = "another takedown is running; wait for it to end, then run again"
-REMOVED = "removed.txt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +50,9 @@ class TakedownPlan:
     """What a takedown would do.
 
     Attributes:
-        posts: id -> what is known of it; all ids that were asked for.
-        years: releases that are made again.
-        files: paths in the store that go away.
+        posts: id -> what is known about it; all ids that were asked for.
+        years: of the releases that are made again.
+        files: in the store that are removed.
     """
 
     layout: Layout
@@ -69,15 +65,15 @@ class TakedownPlan:
         lines = [f"would take down {len(self.posts)} posts and remove {len(self.files)} files from the store"]
         for year in self.years:
             release = read_release(self.layout.release(year))
-            lines.append(f"would make {release.name} {_next_version(release)} in place of {release.version}")
+            lines.append(f"would make {release.name} {release.next_version} in place of {release.version}")
         unknown = [str(id_) for id_, post in sorted(self.posts.items()) if post.first_year is None]
         if unknown:
-            lines.append(f"in no release, and kept away from later ones: {', '.join(unknown)}")
+            lines.append(f"in no release, and kept out of later ones: {', '.join(unknown)}")
         return lines
 
 
 def plan_takedown(layout: Layout, ids: Iterable[int]) -> TakedownPlan:
-    """Look where posts are; with no ids, what an unfinished takedown has left to do. Changes nothing."""
+    """Find out where posts are; without ids, what an unfinished takedown still has to do. Changes nothing."""
     known = read_takedowns(layout)
     wanted = dict.fromkeys(ids) or dict.fromkeys(known.posts if known.unfinished else ())
     posts = {id_: _find(layout, id_, known) for id_ in sorted(wanted)}
@@ -91,12 +87,12 @@ def plan_takedown(layout: Layout, ids: Iterable[int]) -> TakedownPlan:
 
 
 def _reaches(post: TakenDown, year: int) -> bool:
-    """Whether a release holds a post or, through the metadata that it carries, what an earlier one said of it."""
+    """Whether a release contains a post, or what an earlier one said about it in the metadata that it carries."""
     return post.first_year is not None and post.first_year <= year
 
 
 def _find(layout: Layout, post_id: int, known: Takedowns) -> TakenDown:
-    """What releases say of a post; what was known before counts too, since they may be done already."""
+    """What releases say about a post. What was known before counts too, since they may be made again already."""
     before = known.posts.get(post_id, TakenDown())
     paths, first = set(before.paths), before.first_year
     for year, folder in published(layout).items():
@@ -144,43 +140,42 @@ def apply_takedown(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> list[Release]:
-    """Do it, and finish what an earlier one left. Returns the releases that were made, oldest first.
+    """Do what a plan says, and finish what an earlier takedown left. Returns the new releases, oldest first.
+
+    Args:
+        plan: from `plan_takedown`.
+        created_at: the time that each RELEASE.json records.
+        signing_key: private key for SHA256SUMS.sig; without it releases are not signed.
+        threads: that link, hash and compress; default one per core.
+        progress: see `apply_snapshot`.
 
     Raises:
-        StoreError: another takedown or a build holds what is needed.
+        StoreError: another takedown or a build holds a lock that is needed.
     """
     layout = plan.layout
-    with exclusive(takedowns_path(layout).with_suffix(".lock"), busy=_BUSY):
-        takedowns = read_takedowns(layout)
-        takedowns = Takedowns(posts={**takedowns.posts, **plan.posts}, unfinished=True)
+    make = partial(apply_snapshot, created_at=created_at, signing_key=signing_key, threads=threads, progress=progress)
+    with exclusive(layout.takedowns_lock, busy=_BUSY):
+        known = read_takedowns(layout)
+        takedowns = Takedowns(posts={**known.posts, **plan.posts}, unfinished=True)
         write_takedowns(layout, takedowns)
         for bucket in sorted({bucket_of(id_) for id_ in takedowns.posts}):
             _clear_store(layout, bucket, takedowns.ids)
-        for folder in sorted(layout.root.glob("metadata/[0-9][0-9][0-9][0-9]")):
-            _clear_metadata(layout, int(folder.name), takedowns.ids)
+        for year in layout.metadata_years:
+            _clear_metadata(layout, year, takedowns.ids)
         heal_releases(layout)
         made = []
         for year, folder in published(layout).items():
             gone = {id_ for id_, post in takedowns.posts.items() if _reaches(post, year)}
             if gone - removed_ids(folder):
-                made.append(
-                    _make_again(
-                        layout,
-                        year,
-                        takedowns,
-                        created_at=created_at,
-                        signing_key=signing_key,
-                        threads=threads,
-                        progress=progress,
-                    )
-                )
+                again = _plan_again(layout, year, takedowns)
+                made.append(make(again))
             shutil.rmtree(layout.takedown(year), ignore_errors=True)
         write_takedowns(layout, replace(takedowns, unfinished=False))
     return made
 
 
 def _clear_store(layout: Layout, bucket: str, ids: Collection[int]) -> None:
-    """Remove rows before files: a file without a row is nothing, a row without a file is a lie."""
+    """Remove rows before files: a crash in between leaves a file without a row, never a row without its file."""
     with exclusive(layout.bucket_lock(bucket)):
         rows = read_ledger(layout.ledger(bucket))
         if not rows.keys().isdisjoint(ids):
@@ -191,10 +186,10 @@ def _clear_store(layout: Layout, bucket: str, ids: Collection[int]) -> None:
 
 
 def _clear_metadata(layout: Layout, year: int, ids: Collection[int]) -> None:
-    """Remove rows from what was fetched for a year, published or not."""
+    """Remove the posts from everything that was fetched for a year, published or not."""
     with exclusive(layout.year_lock(year)):
         remove_parts(layout.metadata(year))
-        shutil.rmtree(layout.metadata(year) / "sweep", ignore_errors=True)
+        shutil.rmtree(layout.sweeps(year), ignore_errors=True)
         for bucket in {bucket_of(id_) for id_ in ids}:
             for slice_ in (layout.posts_bucket(year, bucket), layout.refreshed(year, bucket)):
                 if slice_.exists() and ids_present([slice_], ids):
@@ -209,46 +204,30 @@ def _clear_metadata(layout: Layout, year: int, ids: Collection[int]) -> None:
         if posts.exists() and ids_present([posts], ids):
             part = part_path(posts)
             rows, digest = write_posts_without([posts], part, ids)
-            rewrite_report(layout.posts_report(year), rows=rows, digest=digest)
-            commit_part(part, posts)  # last, since it is what a rerun looks at
+            report = load_posts_report(layout, year).with_rows(rows=rows, sha256=digest)
+            write_posts_report(layout, year, report)
+            commit_part(part, posts)  # last, since a rerun looks at this file
 
 
-def _make_again(
-    layout: Layout,
-    year: int,
-    takedowns: Takedowns,
-    *,
-    created_at: datetime,
-    signing_key: Path | None,
-    threads: int | None,
-    progress: Progress,
-) -> Release:
-    """A release without some posts, from its own files, in the place of the one that has them."""
-    work = layout.takedown(year)
+def _plan_again(layout: Layout, year: int, takedowns: Takedowns) -> SnapshotPlan:
+    """The plan of a release without these posts, from its own files, that replaces the one with them."""
+    folder, work = layout.release(year), layout.takedown(year)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    plan = _plan_again(layout, year, work, takedowns)
-    return apply_snapshot(plan, created_at=created_at, signing_key=signing_key, threads=threads, progress=progress)
-
-
-def _plan_again(layout: Layout, year: int, work: Path, takedowns: Takedowns) -> SnapshotPlan:
-    folder = layout.release(year)
     standing, earlier = read_release(folder), newest_before(layout, year)
     ids = takedowns.ids
-    content = _content_without(folder, year, work, ids, earlier=earlier)
+    content = _content_without(folder, year, ids, work=work, earlier=earlier)
     summary = write_manifest_without(release_shards(folder, "manifest/files"), content.manifest, ids)
     _, digest = write_posts_without(release_shards(folder, "parquet/posts"), content.posts, ids)
     return SnapshotPlan(
         layout=layout,
         year=year,
         action=Action.NEW_VERSION,
-        version=_next_version(standing),
-        files=summary.originals + summary.px512,
-        bytes=summary.originals_bytes + summary.px512_bytes,
+        version=standing.next_version,
         summary=summary,
         rejected=standing.counts.rejected,
         sources=tuple(standing.sources),
-        inputs=Inputs(manifest=summary.digest, posts=digest, side_tables=table_digests(dict(content.tables))),
+        inputs=Inputs(manifest=summary.digest, posts=digest, side_tables=table_digests(content.tables)),
         image_settings=standing.image_settings,
         standing=standing,
         previous=read_release(earlier).ref if earlier else None,
@@ -260,17 +239,8 @@ def _plan_again(layout: Layout, year: int, work: Path, takedowns: Takedowns) -> 
     )
 
 
-def _next_version(release: Release) -> str:
-    year, _, patch = release.version.partition(".")
-    return f"{year}.{int(patch) + 1}"
-
-
-def _content_without(folder: Path, year: int, work: Path, ids: Collection[int], *, earlier: Path | None) -> Content:
-    """The content of a release; files that speak of a post are written anew, the others stay what they are."""
-    ending = metadata_path(year, "", 0).rpartition("/")[2]
-    mine = folder / "metadata" / str(year)
-    names = sorted(path.name.removesuffix(ending) for path in mine.glob(f"*{ending}"))
-    tables = {name: folder / metadata_path(year, name, 0) for name in names if name not in {"posts", str(year)}}
+def _content_without(folder: Path, year: int, ids: Collection[int], *, work: Path, earlier: Path | None) -> Content:
+    """The content of a release. Files that mention one of these posts are rewritten in `work`, the others shared."""
     # What an earlier release carries was cleared when that one was made again, so its files are shared.
     carried = carried_metadata(folder, without=year)
     shared = carried_metadata(earlier, without=year) if earlier else {}
@@ -279,13 +249,16 @@ def _content_without(folder: Path, year: int, work: Path, ids: Collection[int], 
         posts=work / "posts.parquet",
         manifest=work / "manifest.parquet",
         images=folder,
-        tables={name: _cleared(path, work / f"{name}.json", ids, about_posts=False) for name, path in tables.items()},
-        metadata={name: _cleared_carried(name, path, work, ids) for name, path in metadata.items()},
+        tables={
+            name: _cleared(path, work / f"{name}.json", ids, about_posts=False)
+            for name, path in side_table_files(folder, year).items()
+        },
+        metadata={name: _cleared_carried(name, path, ids, work=work) for name, path in metadata.items()},
     )
 
 
-def _cleared_carried(name: str, path: Path, work: Path, ids: Collection[int]) -> Path:
-    """A file of an earlier year: a manifest, posts of either dialect, or a side table."""
+def _cleared_carried(name: str, path: Path, ids: Collection[int], *, work: Path) -> Path:
+    """A file of an earlier year without these posts: a manifest, posts of either dialect, or a side table."""
     if path.suffix != ".parquet":
         return _cleared(path, work / name, ids, about_posts=path.name.startswith(("posts", "20")))
     if not ids_present([path], ids):

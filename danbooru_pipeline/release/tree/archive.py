@@ -1,9 +1,9 @@
-"""tar.xz made by many threads, the same bytes every time, in bounded memory.
+"""tar.xz compressed by many threads, the same bytes every time, in bounded memory.
 
-A tar file is cut into segments, each compressed as an xz stream of its own; the file is their concatenation, which
-``xz``, GNU tar and Python read as one. Compression is the one expensive step of a release (xz -6: 1.6 MB a CPU second),
-so it must use every core; `lzma` lets other threads run meanwhile. Segments are as large as the
-blocks of ``xz -T``, and so is the whole.
+The tar file is cut into segments, each compressed as an xz stream of its own. The result is their concatenation, which
+``xz``, GNU tar and Python read as one. Compression is the one expensive step of a release (xz -6: 1.6 MB per CPU
+second), so it must use every core; `lzma` releases the interpreter's lock. Segments are as large as the blocks of
+``xz -T``, and the archive gets no larger than with it.
 """
 
 import itertools
@@ -44,44 +44,38 @@ def write_tar_xz(
     progress: Progress = silent,
     store: SegmentStore | None = None,
 ) -> None:
-    """Write files as a tar.xz, sorted by name, owned by nobody, all with one time in seconds.
+    """Write files as a tar.xz, sorted by name, with owner 0 and one time for all.
 
     Args:
-        file: where it goes.
-        members: what is in it.
-        mtime: the time of every member.
+        file: the target.
+        members: the files.
+        mtime: time of every member, in seconds.
         threads: that compress.
         preset: of xz.
-        progress: told about segments.
-        store: keeps compressed segments; those that the archive does not need are dropped from it.
+        progress: called with the number of segments.
+        store: caches compressed segments; those that this archive does not use are dropped from it.
     """
     ordered = sorted(members)
     sizes = [member.path.stat().st_size for member in ordered]
     lengths = [_BLOCK + size + -size % _BLOCK for size in sizes]
     end = 2 * _BLOCK
     end += -(sum(lengths) + end) % _RECORD
-    segments = itertools.chain(
-        itertools.chain.from_iterable(
-            _segments(member, size, mtime=mtime) for member, size in zip(ordered, sizes, strict=True)
-        ),
-        [lambda: bytes(end)],
-    )
+    of_members = (_segments(member, size, mtime=mtime) for member, size in zip(ordered, sizes, strict=True))
     count = sum(len(list(_cuts(length - _BLOCK))) for length in lengths) + 1
-    pack = compress if store is None else store.compress
     write_xz(
         file,
-        segments,
+        itertools.chain(itertools.chain.from_iterable(of_members), [lambda: bytes(end)]),
         threads=threads,
         preset=preset,
         progress=lambda done: progress("archive", done, count),
-        pack=pack,
+        pack=compress if store is None else store.compress,
     )
     if store is not None:
         store.drop_unused()
 
 
 def _segments(member: TarEntry, size: int, *, mtime: int) -> Iterator[Segment]:
-    """A member, header and padding included, cut into pieces that are read when they are compressed."""
+    """A member with header and padding, cut into pieces that are read only when they are compressed."""
     info = tarfile.TarInfo(member.name)
     info.size, info.mtime, info.mode = size, mtime, 0o644
     header = info.tobuf(tarfile.GNU_FORMAT)
@@ -95,7 +89,7 @@ def _segments(member: TarEntry, size: int, *, mtime: int) -> Iterator[Segment]:
             source.seek(first)
             data = source.read(wanted)
         if len(data) != wanted:
-            raise StoreError(f"{member.path} became shorter while it was read; run the build again")
+            raise StoreError(f"{member.path} shrank while it was being read; run the build again")
         return (head + data).ljust(end - start, b"\0")
 
     for start, end in _cuts(length - _BLOCK):
@@ -103,7 +97,7 @@ def _segments(member: TarEntry, size: int, *, mtime: int) -> Iterator[Segment]:
 
 
 def _cuts(content: int) -> Iterator[tuple[int, int]]:
-    """Where a member is cut. The header of a large one stands alone, since it has the time of the archive in it."""
+    """Where a member is cut. The header of a large one is cut off, since it contains the time of the archive."""
     starts = [0, *range(_BLOCK if content >= SMALLEST else SEGMENT_BYTES, _BLOCK + content, SEGMENT_BYTES)]
     return itertools.pairwise([*starts, _BLOCK + content])
 
@@ -117,7 +111,7 @@ def write_xz(
     progress: Callable[[int], None] = lambda _: None,
     pack: Callable[[bytes, int], bytes] = compress,
 ) -> None:
-    """Compress segments in parallel and write them in order; twice as many as threads are held at a time."""
+    """Compress segments in parallel and write them in order; at most twice as many in flight as there are threads."""
     packed = ordered_map(lambda segment: pack(segment(), preset), segments, threads=threads, name="xz")
     for done, data in enumerate(packed, start=1):
         file.write(data)
@@ -125,7 +119,7 @@ def write_xz(
 
 
 def text_segments(lines: Iterable[bytes], size: int = SEGMENT_BYTES) -> Iterator[Segment]:
-    """Pieces of text as segments of about `size` bytes; one empty segment when there is no text."""
+    """Lines as segments of about `size` bytes; one empty segment if there are no lines."""
     held: list[bytes] = []
     held_bytes = 0
     cut = 0

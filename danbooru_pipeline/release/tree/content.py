@@ -1,4 +1,4 @@
-"""What a tree is filled from: tables, images and metadata of the store, or those of a release that is made again."""
+"""What a tree is filled from: tables, images and metadata of the store, or of a release that is made again."""
 
 import os
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from danbooru_pipeline.release.tree.inputs import side_tables
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """Files that become a release. They are read, linked and never written to.
+    """Files that become a release. They are read and linked, never written to.
 
     Attributes:
-        posts, manifest: tables of the release's year, sorted by id.
-        images: folder that holds ``original/`` and ``512px/``.
+        posts, manifest: Parquet tables of the release's year, sorted by id.
+        images: folder that has ``original/`` and ``512px/``.
         tables: side table -> file of JSON lines.
         metadata: path in the release -> file, for the metadata and the manifests of earlier years.
     """
@@ -29,7 +29,7 @@ class Content:
 
 
 def store_content(layout: Layout, year: int, *, earlier: Path | None) -> Content:
-    """The content of a year as the store has it, with the metadata that the release before carries along.
+    """The content of a year from the store, with the metadata that the release before carries.
 
     Raises:
         ReleaseError: the report of the side tables is damaged.
@@ -39,18 +39,18 @@ def store_content(layout: Layout, year: int, *, earlier: Path | None) -> Content
         manifest=layout.manifest(year),
         images=layout.store,
         tables=side_tables(layout, year),
-        metadata=_from_an_archive(layout, year)
+        metadata=_archive_metadata(layout, year)
         | ({} if earlier is None else carried_metadata(earlier, without=year) | manifest_to_carry(earlier)),
     )
 
 
-def _from_an_archive(layout: Layout, year: int) -> dict[str, Path]:
+def _archive_metadata(layout: Layout, year: int) -> dict[str, Path]:
     folder = layout.carried(year)
     return {f"metadata/{_relative(folder, path)}": path for path in sorted(folder.glob("[0-9]*/*.json"))}
 
 
 def carried_metadata(folder: Path, *, without: int) -> dict[str, Path]:
-    """Path -> file of what a release says of other years than one: metadata, and manifests that it carries itself."""
+    """Path -> file of what a release has about other years than `without`: their metadata and carried manifests."""
     found: dict[str, Path] = {}
     for part in ("metadata", "manifest"):
         for parent, folders, names in os.walk(folder / part):
@@ -61,7 +61,7 @@ def carried_metadata(folder: Path, *, without: int) -> dict[str, Path]:
 
 
 def manifest_to_carry(folder: Path) -> dict[str, Path]:
-    """The manifest of a release under the name that later ones carry it by: ``manifest/2021/files-…``."""
+    """The manifest of a release, under the name by which later releases carry it: ``manifest/2021/files-…``."""
     year = read_release(folder).year
     return {f"manifest/{year}/{path.name}": path for path in sorted((folder / "manifest").glob("files-*.parquet"))}
 

@@ -1,77 +1,59 @@
-"""What a release is made from: the reports that other steps left beside their tables. Read only, nothing made here."""
+"""What a release is made from: the reports that earlier steps left beside their tables. Reads only."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.release.checksums import hash_file
+from danbooru_pipeline.posts.report import PostsReport, load_posts_report
+from danbooru_pipeline.posts.table_reports import load_table_reports
 
-# A table's name becomes a file's name, and it is read from a report.
+# The name of a table comes from a report and becomes the name of a file.
 _TABLE = re.compile(r"[a-z][a-z0-9_]{0,60}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceReport:
-    """What the sweep of posts said of itself."""
-
-    source: dict[str, Any]
-
-    @property
-    def digest(self) -> str:
-        """Digest of the posts."""
-        return str(self.source.get("sha256", ""))
-
-    @property
-    def rejected(self) -> int:
-        """Records that cannot be placed in a release."""
-        return int(self.source.get("rejected", 0))
-
-
-def read_posts_report(layout: Layout, year: int) -> SourceReport:
-    """Read the report of the sweep of posts.
+def require_posts_report(layout: Layout, year: int) -> PostsReport:
+    """Read the report of the posts.
 
     Raises:
         ReleaseError: there is none, or it has no digest.
     """
     path = layout.posts_report(year)
     try:
-        report = msgspec.json.decode(path.read_bytes(), type=SourceReport)
+        report = load_posts_report(layout, year)
     except FileNotFoundError:
         raise ReleaseError(f"there is no {path}; build `posts` of {year} first") from None
     except (OSError, ValueError) as error:
         raise ReleaseError(f"{path} cannot be read ({error}); build `posts` of {year} again") from error
-    if not report.digest:
+    if not report.sha256:
         raise ReleaseError(f"{path} has no digest of the posts; build `posts` of {year} again")
     return report
 
 
 def side_tables(layout: Layout, year: int) -> dict[str, Path]:
-    """Name -> file of the side tables that a year has; none when they were not fetched.
+    """Name -> file of the side tables of a year; empty when none were fetched.
 
     Raises:
-        ReleaseError: the report is damaged, or speaks of a table that is not there.
+        ReleaseError: the report is damaged, or names a table that is missing.
     """
     path = layout.side_tables_report(year)
     try:
-        tables = msgspec.json.decode(path.read_bytes())["tables"]
-        names = sorted(name for name, table in tables.items() if table["status"] == "ok")
+        reports = load_table_reports(layout, year)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise ReleaseError(f"{path} cannot be read ({error!r}); build `side_tables` of {year} again") from error
+    names = sorted(name for name, report in reports.items() if report.status == "ok")
     if wrong := [name for name in names if not _TABLE.fullmatch(name) or name == "posts"]:
         raise ReleaseError(f"{path} names a table {wrong[0]!r}; build `side_tables` of {year} again")
     found = {name: layout.side_table(year, name) for name in names}
     if lost := [name for name, file in found.items() if not file.is_file()]:
-        raise ReleaseError(f"the side table {lost[0]} of {year} is not there; build `side_tables` of {year} again")
+        raise ReleaseError(f"the side table {lost[0]} of {year} is missing; build `side_tables` of {year} again")
     return found
 
 
-def table_digests(tables: dict[str, Path]) -> dict[str, str]:
+def table_digests(tables: Mapping[str, Path]) -> dict[str, str]:
     """Name -> SHA-256 of each side table."""
-    return {name: hash_file(path) for name, path in tables.items()}
+    return {name: sha256_of(path) for name, path in tables.items()}

@@ -1,7 +1,7 @@
-"""What side tables say of posts: ids of their tags, their pools, and who has them as favourites.
+"""What side tables add to posts: ids of their tags, their pools, and the users who have them as favourites.
 
-The site's posts come with names of tags alone; readers of 2017 to 2020 and everybody who joins want ids. Posts are
-walked by id, and what is said of them comes in the same order from disk, so memory does not grow with the tables.
+Today's posts have only names of tags; readers of the dialect until 2020, and everybody who joins tables, need ids.
+Posts are read by id, and their relations come from disk in the same order, so memory does not grow with the tables.
 """
 
 from collections.abc import Iterator, Mapping
@@ -43,11 +43,11 @@ class _Favorite(msgspec.Struct, gc=False):
 
 
 class RelationFiller:
-    """Fills `tags`, `pools` and `favs` of posts where their source left them null. Posts must come by rising id.
+    """Fills `tags`, `pools` and `favs` of posts where the source left them null. Posts must come by ascending id.
 
     Args:
-        tables: side table -> its JSON lines; what is not there leaves its column null.
-        folder: for what does not fit into memory.
+        tables: side table -> its JSON lines; a missing table leaves its column null.
+        folder: where data that does not fit into memory is spilled.
     """
 
     def __init__(self, tables: Mapping[str, Path], folder: Path) -> None:
@@ -92,7 +92,7 @@ class RelationFiller:
         return _Lists(sorter)
 
     def fill(self, posts: pa.Table) -> pa.Table:
-        """Posts with their lists."""
+        """Posts with their lists filled in."""
         table = conform(posts)
         columns = {"tags": tag_lists(table, self._ids)} if table["tags"].null_count else {}
         ids = one_chunk(table["id"]).to_numpy()
@@ -106,7 +106,7 @@ class RelationFiller:
         return table
 
     def encode_2017(self, posts: pa.Table) -> bytes:
-        """Filled posts in the dialect of 2017: pools are their ids, and then their categories."""
+        """Filled posts in the dialect of 2017: pools are their ids followed by their categories."""
         pools = one_chunk(posts["pools"])
         if self._pools is None or not len(pools.flatten()):
             return encode_2017(posts)
@@ -121,16 +121,16 @@ class RelationFiller:
 
 
 class _Lists:
-    """A list of values for each id, read from disk in the order of ids."""
+    """A list of values per id, read from disk in the order of ids."""
 
     def __init__(self, sorter: ExternalGroupBy) -> None:
         self._groups = sorter.groups()
         self._ids = np.empty(0, np.int64)
         self._values = np.empty(0, np.int64)
-        self._known_up_to = -1  # the last range that was read
+        self._last_range = -1  # the last range of ids that was read
 
     def of(self, ids: Ids) -> pa.Array:
-        """The lists of ids that rise, above all that were asked for before."""
+        """The lists of ascending ids, all above those of earlier calls."""
         if not len(ids):
             return pa.array([], pa.list_(pa.int64()))
         self._read_up_to(int(ids[-1]) // _RANGE_IDS)
@@ -144,9 +144,9 @@ class _Lists:
         return lists_of(lengths, pa.array(values))
 
     def _read_up_to(self, last: int) -> None:
-        while self._known_up_to < last:
+        while self._last_range < last:
             number, group = next(self._groups, (last, None))
-            self._known_up_to = max(self._known_up_to, number)
+            self._last_range = max(self._last_range, number)
             if group is not None:
                 order = np.lexsort((group["value"].to_numpy(), group["id"].to_numpy()))
                 self._ids = np.concatenate([self._ids, group["id"].to_numpy()[order]])
@@ -154,7 +154,7 @@ class _Lists:
 
 
 def _records(path: Path, kind: type[_Record]) -> Iterator[list[_Record]]:
-    """The records of a side table that have what is asked of them, some megabytes of lines at a time."""
+    """The records of a side table that have the fields of `kind`, some megabytes of lines at a time."""
     decoder = msgspec.json.Decoder(kind, strict=False)
     with path.open("rb") as file:
         while block := file.readlines(_CHUNK):
@@ -165,8 +165,8 @@ def _decoded(decoder: msgspec.json.Decoder[_Record], line: bytes, path: Path) ->
     try:
         return decoder.decode(line)
     except msgspec.ValidationError:
-        return None  # a tag without a name, a pool without posts: nothing can be joined by it
+        return None  # for instance a tag without a name: nothing can be joined by it
     except (ValueError, RecursionError) as error:
         raise ReleaseRefused(
-            f"{path} holds a line that is no JSON object ({error}); build `side_tables` again"
+            f"{path} has a line that is not a JSON object ({error}); build `side_tables` again"
         ) from error

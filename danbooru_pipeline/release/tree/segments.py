@@ -1,8 +1,8 @@
-"""Compressed segments that are kept: an archive that was cut off goes on, and the next one repeats only what is new.
+"""A cache of compressed segments: an interrupted archive resumes, and the next one compresses only what is new.
 
-Of a release's metadata most is that of earlier years, and compressing it costs hours (xz -6: 1.6 MB a CPU second). A
-segment is found by the SHA-256 of what is in it; its name also says the SHA-256 of the file, so a damaged one is made
-again. What the newest archive did not need is dropped.
+Most metadata of a release is that of earlier years, and compressing it takes hours (xz -6: 1.6 MB per CPU second). The
+name of a segment has the SHA-256 of its content, by which it is found, and the SHA-256 of the file itself, so a damaged
+one is noticed and made again. Segments that the newest archive did not use are dropped.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from typing import Final
 
 from danbooru_pipeline.io.atomic import write_atomic
 
-#: Smaller segments cost less than their file.
+#: Smaller segments are not worth a file.
 SMALLEST: Final = 2**20
 
 
@@ -24,18 +24,18 @@ def compress(data: bytes, preset: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class SegmentStore:
-    """Compressed segments in one folder. Safe for threads.
+    """Compressed segments in one folder. Safe for threads: each adds to `used`, and nobody reads it before all ended.
 
     Attributes:
-        folder: holds them; made when it is needed.
-        used: names of those that were asked for.
+        folder: created when it is needed.
+        used: names of the segments that were asked for.
     """
 
     folder: Path
     used: set[str] = field(default_factory=set)
 
     def compress(self, data: bytes, preset: int) -> bytes:
-        """A segment compressed, from the store if it is there."""
+        """A segment, compressed; from the cache if it is there."""
         if len(data) < SMALLEST:
             return compress(data, preset)
         key = f"{hashlib.sha256(data).hexdigest()}-{preset}"
@@ -51,7 +51,7 @@ class SegmentStore:
         return made
 
     def drop_unused(self) -> None:
-        """Drop what was not asked for; the archive is written."""
+        """Drop the segments that were not asked for, once the archive is written."""
         if self.folder.is_dir():
             for path in self.folder.iterdir():
                 if path.name not in self.used:

@@ -1,13 +1,12 @@
-"""A release, planned and made: hard links into a hidden tree, papers, verification, and one rename that publishes it.
+"""Plans and makes a release: hard links into a hidden tree, documents, verification, and a swap that publishes it.
 
-`plan_snapshot` only looks. `apply_snapshot` makes; killed at any point it leaves the published releases as they were,
-or finished, and running it again completes what was begun. A release of the same year is replaced as a whole.
+`plan_snapshot` only looks. `apply_snapshot` makes: killed at any point it leaves the published releases as they were or
+finished, and running it again completes the work. A release of the same year is replaced as a whole.
 """
 
 import os
-import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -16,8 +15,7 @@ from typing import Any
 
 import msgspec
 
-from danbooru_pipeline.errors import NotARelease, ReleaseError, ReleaseRefused, StoreError
-from danbooru_pipeline.io.atomic import commit_part, fsync_folder
+from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout, release_name
 from danbooru_pipeline.posts.takedowns import Takedowns, read_takedowns
@@ -28,7 +26,6 @@ from danbooru_pipeline.release.documents.write import DocumentJob, write_documen
 from danbooru_pipeline.release.manifest.summary import ManifestSummary
 from danbooru_pipeline.release.manifest.write import read_summary
 from danbooru_pipeline.release.release_json import (
-    RELEASE_JSON,
     Bytes,
     Counts,
     Event,
@@ -44,15 +41,13 @@ from danbooru_pipeline.release.release_json import (
 from danbooru_pipeline.release.signing import sign_sums
 from danbooru_pipeline.release.tables.tag_counts import write_tag_counts
 from danbooru_pipeline.release.tree.content import Content, store_content
-from danbooru_pipeline.release.tree.inputs import read_posts_report, side_tables, table_digests
+from danbooru_pipeline.release.tree.inputs import require_posts_report, side_tables, table_digests
 from danbooru_pipeline.release.tree.segments import SegmentStore
 from danbooru_pipeline.release.tree.staging import Staging
+from danbooru_pipeline.release.tree.swap import heal, standing_release, swap_in
 from danbooru_pipeline.release.verify.run import verify_tree
 from danbooru_pipeline.version import version
 from danbooru_pipeline.years import cutoff, sfw_ratings
-
-#: Writes more papers into a staged tree before it is summed up; gets the folder and the release so far.
-MorePapers = Callable[[Path, Release], None]
 
 
 class Action(StrEnum):
@@ -68,21 +63,23 @@ class SnapshotPlan:
     """What a snapshot would do, and from what.
 
     Attributes:
-        version: of the release after it.
-        standing: the release of this year that is published, if any.
-        earlier: folder of the newest release of an earlier year.
+        version: of the release when it is done.
+        summary: of its manifest.
+        rejected: records of the source that are not posts of the release.
+        sources: reports of the reads of its posts, as RELEASE.json carries them.
+        standing: the published release of this year, which it would replace.
+        previous: the newest release of an earlier year.
+        earlier: folder of that release.
         content: the files that become the release.
-        options: what the operator chose about the papers.
-        takedowns: posts that are in no release any more.
-        history: the releases before it.
+        options: what the operator chose about the documents.
+        takedowns: posts that are no longer in any release.
+        history: all earlier releases, oldest first.
     """
 
     layout: Layout
     year: int
     action: Action
     version: str
-    files: int
-    bytes: int
     summary: ManifestSummary
     rejected: int
     sources: tuple[dict[str, Any], ...]
@@ -96,6 +93,26 @@ class SnapshotPlan:
     takedowns: Takedowns
     history: tuple[Event, ...]
 
+    @property
+    def files(self) -> int:
+        """How many images it has in both trees."""
+        return self.summary.originals + self.summary.px512
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of these images."""
+        return self.summary.originals_bytes + self.summary.px512_bytes
+
+    @property
+    def standing_folder(self) -> Path | None:
+        """Folder of the release that it would replace."""
+        return self.layout.release(self.year) if self.standing else None
+
+    def is_plan_of(self, release: Release) -> bool:
+        """Whether a release was made from the same inputs, with the same settings and options."""
+        wanted = (self.inputs, self.image_settings, self.options.as_dict())
+        return (release.inputs, release.image_settings, release.options) == wanted
+
     def lines(self) -> list[str]:
         """The plan for people."""
         name = release_name(self.year)
@@ -106,53 +123,50 @@ class SnapshotPlan:
         if self.earlier is not None:
             lines.append(f"would carry the metadata of earlier years along from {self.earlier.name}")
         if self.standing is not None:
-            lines.append(f"would take the place of {name} {self.standing.version}")
+            lines.append(f"would replace {name} {self.standing.version}")
         return lines
 
 
 def plan_snapshot(
     layout: Layout, year: int, *, image_settings: Mapping[str, Any], options: DocumentOptions | None = None
 ) -> SnapshotPlan:
-    """Compare what there is with what is published. Changes nothing.
+    """Compare the store with what is published. Changes nothing.
 
     Raises:
-        ReleaseError: manifest or posts of the year are not there.
+        ReleaseError: the year has no manifest or no posts.
         ReleaseRefused: a takedown is not finished.
     """
-    options = options or DocumentOptions()
     takedowns = read_takedowns(layout)
     if takedowns.unfinished:
         raise ReleaseRefused("a takedown was not finished; run danbooru-pipeline takedown --resume, then build again")
     summary = read_summary(layout, year)
-    report = read_posts_report(layout, year)
+    report = require_posts_report(layout, year)
     digests = table_digests(side_tables(layout, year))
-    inputs = Inputs(manifest=summary.digest, posts=report.digest, side_tables=digests)
-    standing = _standing(layout, year)
-    earlier = newest_before(layout, year)
-    # As RELEASE.json will give them back, so that a tuple is no difference.
-    settings = msgspec.json.decode(msgspec.json.encode(dict(image_settings)))
-    same = standing is not None and _made_of(standing) == (inputs, settings, options.as_dict())
-    action = Action.NEW if standing is None else Action.UNCHANGED if same else Action.NEW_VERSION
-    return SnapshotPlan(
+    standing, earlier = standing_release(layout, year), newest_before(layout, year)
+    plan = SnapshotPlan(
         layout=layout,
         year=year,
-        action=action,
-        version=_version(year, standing, same=same),
-        files=summary.originals + summary.px512,
-        bytes=summary.originals_bytes + summary.px512_bytes,
+        action=Action.NEW,
+        version=f"{year}.0",
         summary=summary,
         rejected=report.rejected,
         sources=(report.source,),
-        inputs=inputs,
-        image_settings=settings,
+        inputs=Inputs(manifest=summary.digest, posts=report.sha256, side_tables=digests),
+        # In the form that RELEASE.json gives back, where a tuple is a list.
+        image_settings=msgspec.json.decode(msgspec.json.encode(dict(image_settings))),
         standing=standing,
         previous=read_release(earlier).ref if earlier else None,
         earlier=earlier,
         content=store_content(layout, year, earlier=earlier),
-        options=options,
+        options=options or DocumentOptions(),
         takedowns=takedowns,
         history=history_of(earlier, standing),
     )
+    if standing is None:
+        return plan
+    if plan.is_plan_of(standing):
+        return replace(plan, action=Action.UNCHANGED, version=standing.version)
+    return replace(plan, action=Action.NEW_VERSION, version=standing.next_version)
 
 
 def newest_before(layout: Layout, year: int) -> Path | None:
@@ -161,39 +175,10 @@ def newest_before(layout: Layout, year: int) -> Path | None:
 
 
 def history_of(earlier: Path | None, standing: Release | None) -> tuple[Event, ...]:
-    """The releases before one, as the release of an earlier year and the version it replaces remember them."""
+    """All earlier releases, as the release of an earlier year and the version that is replaced know them."""
     known = [release for release in (read_release(earlier) if earlier else None, standing) if release is not None]
     events = {(event.name, event.version): event for release in known for event in (*release.history, release.event)}
     return tuple(events[key] for key in sorted(events, key=lambda key: (key[0], int(key[1].rpartition(".")[2]))))
-
-
-def _made_of(release: Release) -> tuple[Inputs, dict[str, Any], dict[str, Any]]:
-    return release.inputs, release.image_settings, release.options
-
-
-def _version(year: int, standing: Release | None, *, same: bool) -> str:
-    if standing is None:
-        return f"{year}.0"
-    return standing.version if same else f"{year}.{int(standing.version.rpartition('.')[2]) + 1}"
-
-
-def _standing(layout: Layout, year: int) -> Release | None:
-    """The release of a year, also when a swap was killed half-way."""
-    for folder in (layout.release(year), *_healing(layout, year)):
-        if folder.exists():
-            try:
-                return read_release(folder)
-            except NotARelease:
-                raise StoreError(f"{folder} is in the way: it is not a release; move it elsewhere") from None
-    return None
-
-
-def _healing(layout: Layout, year: int) -> list[Path]:
-    """Trees that may become the release of a year when a swap was killed between its two renames, best first."""
-    retired, staging = layout.retired(year), layout.staging(year)
-    if not retired.exists():
-        return []
-    return [staging, retired] if (staging / RELEASE_JSON).exists() else [retired]
 
 
 def apply_snapshot(
@@ -203,71 +188,66 @@ def apply_snapshot(
     threads: int | None = None,
     progress: Progress = silent,
     signing_key: Path | None = None,
-    more_documents: MorePapers | None = None,
 ) -> Release:
     """Make the release that a plan describes, and publish it under its year's name.
 
+    Args:
+        plan: from `plan_snapshot`.
+        created_at: the time that RELEASE.json records.
+        threads: that link, hash and compress; default one per core.
+        progress: called with counts of rows, buckets and segments.
+        signing_key: private key for SHA256SUMS.sig; without it the release is not signed.
+
     Raises:
-        ReleaseRefused: what was made does not verify, or the store changed since the plan.
-        StoreError: another process is at it.
+        ReleaseRefused: the result does not verify, or the releases changed since the plan.
+        StoreError: another process is making this release.
     """
     layout, year = plan.layout, plan.year
     busy = f"another process makes {release_name(year)}; wait for it to end, then run again"
     with exclusive(layout.release_lock(year), busy=busy):
-        _heal(layout, year)
-        standing = _standing(layout, year)
+        heal(layout, year)
+        standing = standing_release(layout, year)
         if (standing and standing.ref) != (plan.standing and plan.standing.ref):
             raise ReleaseRefused(f"{release_name(year)} changed since it was planned; plan it again")
         if plan.action is Action.UNCHANGED and standing is not None:
             return standing
-        staging = layout.staging(year)
-        release = _finished(staging, plan)
+        release = _finished(plan)
         if release is None:
-            if staging.exists():
-                shutil.rmtree(staging)
-            work = Staging(
-                staging,
-                plan.content,
-                year=year,
-                threads=threads or os.cpu_count() or 1,
-                progress=progress,
-                segments=SegmentStore(layout.segments),
-            )
-            release = _make(plan, work, created_at=created_at, signing_key=signing_key, more_documents=more_documents)
-        _swap_in(layout, year)
+            work = _empty_staging(plan, threads=threads or os.cpu_count() or 1, progress=progress)
+            release = _make(plan, work, created_at=created_at, signing_key=signing_key)
+        swap_in(layout, year)
         return release
 
 
-def _finished(staging: Path, plan: SnapshotPlan) -> Release | None:
-    """The release in a staging tree that a killed process had finished, if it is the one that is wanted."""
+def _finished(plan: SnapshotPlan) -> Release | None:
+    """The planned release, if a killed process finished it in the staging tree."""
     try:
-        release = read_release(staging)
+        release = read_release(plan.layout.staging(plan.year))
     except ReleaseError:
         return None
-    same = _made_of(release) == (plan.inputs, plan.image_settings, plan.options.as_dict())
-    return release if same and (release.version, release.previous) == (plan.version, plan.previous) else None
+    same = (release.version, release.previous) == (plan.version, plan.previous) and plan.is_plan_of(release)
+    return release if same else None
 
 
-def _make(
-    plan: SnapshotPlan,
-    work: Staging,
-    *,
-    created_at: datetime,
-    signing_key: Path | None,
-    more_documents: MorePapers | None,
-) -> Release:
+def _empty_staging(plan: SnapshotPlan, *, threads: int, progress: Progress) -> Staging:
+    folder = plan.layout.staging(plan.year)
+    if folder.exists():
+        shutil.rmtree(folder)
+    segments = SegmentStore(plan.layout.segments)
+    return Staging(folder, plan.content, year=plan.year, threads=threads, progress=progress, segments=segments)
+
+
+def _make(plan: SnapshotPlan, work: Staging, *, created_at: datetime, signing_key: Path | None) -> Release:
+    """Fill the staging tree and verify it. RELEASE.json comes last: with it the tree is a release."""
     tags = work.write_tables(plan.summary.posts, dialect_2017=plan.options.dialect_2017)
     work.link_images()
     work.write_lists()
     work.carry_metadata()
     work.write_archive()
     draft = replace(
-        _release(plan, tags=tags.tags, instances=tags.instances, created_at=created_at, sums=""),
+        _release(plan, tags=tags.tags, instances=tags.instances, created_at=created_at),
         tag_statistics=write_tag_counts(work.folder, plan.year, threads=work.threads),
     )
-    if more_documents is not None:
-        more_documents(work.folder, draft)
-    standing = plan.layout.release(plan.year) if plan.standing else None
     write_documents(
         DocumentJob(
             folder=work.folder,
@@ -275,16 +255,23 @@ def _make(
             options=plan.options,
             takedowns=plan.takedowns,
             earlier=plan.earlier,
-            standing=standing,
+            standing=plan.standing_folder,
             threads=work.threads,
         )
     )
     work.seal()
-    sums = write_sha256sums(work.folder, threads=work.threads)
+    release = replace(draft, sha256sums_sha256=write_sha256sums(work.folder, threads=work.threads))
     if signing_key is not None:
         sign_sums(work.folder, signing_key)
-    release = replace(draft, sha256sums_sha256=sums)
-    known = tuple(folder for folder in (standing, plan.earlier) if folder is not None)
+    _require_verified(plan, work, release)
+    write_release(work.folder, release)
+    work.flush()
+    return release
+
+
+def _require_verified(plan: SnapshotPlan, work: Staging, release: Release) -> None:
+    """Refuse a tree that does not verify. Files that are also those of a published release were hashed already."""
+    known = tuple(folder for folder in (plan.standing_folder, plan.earlier) if folder is not None)
     report = verify_tree(work.folder, release, full=True, known=known, threads=work.threads, progress=work.progress)
     if not report.ok:
         found = report.lines()
@@ -292,12 +279,10 @@ def _make(
             f"{release.name} does not verify ({found[0]}); build the manifest again, it names what to repair",
             rows=found,
         )
-    write_release(work.folder, release)
-    work.flush()
-    return release
 
 
-def _release(plan: SnapshotPlan, *, tags: int, instances: int, created_at: datetime, sums: str) -> Release:
+def _release(plan: SnapshotPlan, *, tags: int, instances: int, created_at: datetime) -> Release:
+    """RELEASE.json as far as it is known before the documents are written."""
     numbers = plan.summary
     return Release(
         name=release_name(plan.year),
@@ -325,42 +310,7 @@ def _release(plan: SnapshotPlan, *, tags: int, instances: int, created_at: datet
         options=plan.options.as_dict(),
         history=list(plan.history),
         taken_down=len(plan.takedowns.posts),
-        sha256sums_sha256=sums,
+        sha256sums_sha256="",
         created_at=instant_text(created_at),
         tool=Tool(name="danbooru-pipeline", version=version().number, commit=version().commit),
     )
-
-
-def _swap_in(layout: Layout, year: int) -> None:
-    """Publish the staging tree. `_heal` finishes what is killed between the renames."""
-    target = layout.release(year)
-    if target.exists():
-        commit_part(target, layout.retired(year))
-    commit_part(layout.staging(year), target)
-    _drop_retired(layout, year)
-
-
-def _heal(layout: Layout, year: int) -> None:
-    """Finish a swap that was killed half-way, forwards if the new tree is whole and backwards if not."""
-    target = layout.release(year)
-    if not target.exists():
-        for folder in _healing(layout, year)[:1]:
-            commit_part(folder, target)
-    _drop_retired(layout, year)
-
-
-def heal_releases(layout: Layout) -> None:
-    """Finish all swaps that were killed half-way; a release that hangs between its names is not published."""
-    pattern = layout.retired(0).name.replace("0", "[0-9]" * 4)
-    for folder in sorted(layout.releases.glob(pattern)):
-        year = int(re.sub(r"\D", "", folder.name))
-        with exclusive(layout.release_lock(year)):
-            _heal(layout, year)
-
-
-def _drop_retired(layout: Layout, year: int) -> None:
-    """Take the old version's names away; files that the store or other releases hold live on."""
-    retired = layout.retired(year)
-    if retired.exists():
-        shutil.rmtree(retired)
-        fsync_folder(layout.releases)

@@ -1,7 +1,7 @@
-"""The hidden tree in which a release is made: each method adds one part of it, whole.
+"""The hidden tree in which a release is made; each method adds one complete part.
 
 Files of the store and of earlier releases come in as hard links and are never written to. A release is made from the
-frozen manifest and posts of its year and from nothing that may move meanwhile.
+frozen manifest and posts of its year, and from nothing that may change meanwhile.
 """
 
 import os
@@ -15,7 +15,7 @@ from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.io.atomic import atomic_file, fsync_folder, link_or_copy, write_atomic
 from danbooru_pipeline.io.external_sort import ExternalGroupBy
 from danbooru_pipeline.io.ordered_map import ordered_map
-from danbooru_pipeline.io.parquet import TagCounter, read_batches, row_count, write_shards
+from danbooru_pipeline.io.parquet import read_batches, row_count, write_shards
 from danbooru_pipeline.layout import (
     BUCKET_COUNT,
     BUCKETS,
@@ -25,6 +25,7 @@ from danbooru_pipeline.layout import (
     parquet_path,
 )
 from danbooru_pipeline.posts import DICTIONARY_COLUMNS, POST_SCHEMA, encode_2021
+from danbooru_pipeline.posts.tags import TagCounter
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.checksums import (
     ARCHIVE,
@@ -32,7 +33,7 @@ from danbooru_pipeline.release.checksums import (
     LIST_SCHEMA,
     NSFW_IDS,
     TREES,
-    bucket_number,
+    by_bucket,
     filelist_lines,
     list_columns,
     nsfw_id_lines,
@@ -48,11 +49,20 @@ from danbooru_pipeline.release.tree.segments import SegmentStore
 from danbooru_pipeline.years import cutoff, sfw_ratings
 
 _READ_ONLY = 0o444
-_LIST_SEGMENT_BYTES = 2 * 2**20  # small, so that it is compressed while the rest is written
+_LIST_SEGMENT_BYTES = 2 * 2**20  # small, so that segments are compressed while the rest is written
 
 
 class Staging:
-    """A release in the making."""
+    """A release in the making.
+
+    Args:
+        folder: of the tree; must not exist.
+        content: the files that it is filled from.
+        year: of the release.
+        threads: that link, hash and compress.
+        progress: called with counts of rows, buckets and segments.
+        segments: cache of compressed segments.
+    """
 
     def __init__(
         self,
@@ -73,19 +83,19 @@ class Staging:
         self.folder.mkdir(parents=True)
 
     def write_tables(self, rows: int, *, dialect_2017: bool = False) -> TagCounter:
-        """Write posts as Parquet and as JSON lines, and the manifest. Returns the tags that were counted on the way."""
+        """Write posts as Parquet and as JSON lines, and the manifest. Returns the count of the posts' tags."""
         tags = TagCounter()
         posts, manifest = self._content.posts, self._content.manifest
         if row_count(posts) != rows:
             raise ReleaseRefused(
                 f"there are {row_count(posts)} posts, the manifest has {rows}; build the manifest again"
             )
-        with RelationFiller(self._content.tables, self.folder) as members:
+        with RelationFiller(self._content.tables, self.folder) as relations:
 
             def counted() -> Iterator[pa.Table]:
                 for table in read_batches(posts):
                     tags.add(table["tag_string"])
-                    yield members.fill(table)
+                    yield relations.fill(table)
 
             write_shards(
                 counted(),
@@ -94,7 +104,7 @@ class Staging:
                 schema=POST_SCHEMA,
                 dictionary=DICTIONARY_COLUMNS,
             )
-            self._write_lines(members, dialect_2017=dialect_2017)
+            self._write_lines(relations, dialect_2017=dialect_2017)
         write_shards(
             read_batches(manifest),
             rows,
@@ -104,9 +114,9 @@ class Staging:
         )
         return tags
 
-    def _write_lines(self, members: RelationFiller, *, dialect_2017: bool) -> None:
+    def _write_lines(self, relations: RelationFiller, *, dialect_2017: bool) -> None:
         posts = sorted((self.folder / "parquet").glob("posts-*.parquet"))
-        dialects = {"posts": encode_2021} | ({str(self._year): members.encode_2017} if dialect_2017 else {})
+        dialects = {"posts": encode_2021} | ({str(self._year): relations.encode_2017} if dialect_2017 else {})
         for table, encode in dialects.items():
             write_posts_jsonl(
                 posts,
@@ -116,12 +126,12 @@ class Staging:
             )
 
     def link_images(self) -> None:
-        """Link both trees."""
+        """Link the images of both trees."""
         schema = pa.schema([LIST_SCHEMA.field(name) for name in ("id", *(tree.path for tree in TREES))])
         for tree in TREES:
             (self.folder / tree.name).mkdir()
-        with self._by_bucket(schema) as by_bucket:
-            linked = ordered_map(self._link_bucket, by_bucket.groups(), threads=self.threads, name="link")
+        with self._manifest_by_bucket(schema) as manifest:
+            linked = ordered_map(self._link_bucket, manifest.groups(), threads=self.threads, name="link")
             for bucket in linked:
                 self.progress("links", int(bucket) + 1, BUCKET_COUNT)
 
@@ -136,17 +146,17 @@ class Staging:
         return bucket
 
     def write_lists(self) -> None:
-        """Write the lists of the files of both trees, and of the ids that are not SFW."""
+        """Write the list of all files, the checksums of each bucket, and the ids that are not SFW."""
         with atomic_file(self.folder / NSFW_IDS) as file:
             batches = read_batches(self._content.manifest, columns=("id", "rating"))
             file.writelines(nsfw_id_lines(batches, sfw=sfw_ratings(self._year)))
-        with self._by_bucket(LIST_SCHEMA) as by_bucket, atomic_file(self.folder / FILELIST) as file:
-            write_xz(file, text_segments(self._write_sums(by_bucket), _LIST_SEGMENT_BYTES), threads=self.threads)
+        with self._manifest_by_bucket(LIST_SCHEMA) as manifest, atomic_file(self.folder / FILELIST) as file:
+            write_xz(file, text_segments(self._write_sums(manifest), _LIST_SEGMENT_BYTES), threads=self.threads)
 
-    def _write_sums(self, by_bucket: ExternalGroupBy) -> Iterator[bytes]:
-        """Write the checksums of each bucket on the way to its part of the list of all files."""
+    def _write_sums(self, manifest: ExternalGroupBy) -> Iterator[bytes]:
+        """Write the checksums of each bucket, and yield its part of the list of all files."""
         for tree in TREES:
-            for number, table in by_bucket.groups():
+            for number, table in manifest.groups():
                 files = tree_files(table, tree)
                 if files:
                     sums = sums_lines((file.sha256, file.path) for file in files)
@@ -154,15 +164,15 @@ class Staging:
                 yield filelist_lines(files)
                 self.progress(f"lists of {tree.name}", number + 1, BUCKET_COUNT)
 
-    def _by_bucket(self, schema: pa.Schema) -> ExternalGroupBy:
-        """Columns of the manifest, by bucket."""
-        regrouper = ExternalGroupBy(schema, key=bucket_number, folder=self.folder)
+    def _manifest_by_bucket(self, schema: pa.Schema) -> ExternalGroupBy:
+        """Columns of the manifest, grouped by bucket."""
+        grouped = ExternalGroupBy(schema, key=by_bucket, folder=self.folder)
         for table in read_batches(self._content.manifest, columns=schema.names):
-            regrouper.add(list_columns(table, schema))
-        return regrouper
+            grouped.add(list_columns(table, schema))
+        return grouped
 
     def carry_metadata(self) -> None:
-        """Link the side tables of this year, and all metadata of earlier years."""
+        """Link the side tables of this year and all metadata of earlier years."""
         tables = {metadata_path(self._year, name, 0): path for name, path in self._content.tables.items()}
         for name, source in sorted({**self._content.metadata, **tables}.items()):
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +187,7 @@ class Staging:
             write_tar_xz(file, members, mtime=mtime, threads=self.threads, progress=self.progress, store=self._segments)
 
     def seal(self) -> None:
-        """Make all papers read-only; images are since they were linked."""
+        """Make all documents read-only; images already are, since linking."""
         trees = {self.folder / tree.name / bucket for tree in TREES for bucket in BUCKETS}
         for parent, folders, names in os.walk(self.folder):
             folders[:] = [name for name in folders if Path(parent) / name not in trees]
@@ -185,20 +195,20 @@ class Staging:
                 make_read_only(Path(parent) / name)
 
     def flush(self) -> None:
-        """Make all names survive a power cut; the bytes do since they were written."""
+        """Flush all folders, so that names survive a power cut; the bytes were flushed when they were written."""
         for parent, _, _ in os.walk(self.folder, topdown=False):
             fsync_folder(Path(parent))
 
 
 def _link_read_only(names: Iterable[str], source: Path, target: Path) -> None:
-    """Link files of one folder into another, and take the right to write to them away."""
-    # By open folders and plain names: with whole paths this takes longer than ``cp -al`` (benchmarks/release.py).
+    """Link files of one folder into another and make them read-only."""
+    # With open folders and plain names: with whole paths this is slower than ``cp -al`` (benchmarks/release.py).
     with _opened(source) as there, _opened(target) as here:
         for name in names:
             try:
                 os.link(name, name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
             except FileNotFoundError:
-                raise _is_gone(source / name) from None
+                raise _missing(source / name) from None
             except OSError:
                 link_or_copy(source / name, target / name)
             make_read_only(name, folder=here)
@@ -209,23 +219,23 @@ def _opened(folder: Path) -> Iterator[int]:
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
-        raise _is_gone(folder) from None
+        raise _missing(folder) from None
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _is_gone(path: Path) -> ReleaseRefused:
+def _missing(path: Path) -> ReleaseRefused:
     return ReleaseRefused(f"{path} is gone since the manifest; build the manifest again")
 
 
 def make_read_only(path: Path | str, *, folder: int | None = None) -> None:
-    """Take the right to write away. Of a linked file this changes the mode under all its names, which is meant.
+    """Make a file read-only. A linked file changes its mode under all its names, which is intended.
 
     Args:
-        path: of the file, relative to `folder` if there is one.
-        folder: descriptor of an open one.
+        path: of the file, relative to `folder` if given.
+        folder: descriptor of an open folder.
     """
     if os.stat(path, dir_fd=folder).st_mode & 0o777 != _READ_ONLY:
         os.chmod(path, _READ_ONLY, dir_fd=folder)

@@ -1,4 +1,7 @@
-"""What verification can find, as one closed list, and the report that it makes."""
+"""What verification can find, as one closed list, and the report of it.
+
+The names of kinds are an interface: scripts read them from ``verify --json``. They still call documents papers.
+"""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-#: Findings of one kind that are kept; all are counted. A tree without images would otherwise fill the memory.
+#: How many findings of one kind are kept; all are counted. A tree without images would otherwise fill the memory.
 KEPT_PER_KIND = 1000
 
 
@@ -22,7 +25,6 @@ class Kind(StrEnum):
     PAPER_MISSING = "paper_missing"
     PAPER_ALTERED = "paper_altered"
     PAPER_UNLISTED = "paper_unlisted"
-    PAPER_UNREADABLE = "paper_unreadable"
     PART_FILE = "part_file"
     NOT_A_FILE = "not_a_file"
     UNSAFE_PATH = "unsafe_path"
@@ -50,7 +52,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: what, where (a path in the release, or a post's id), and in words."""
+    """One thing that is wrong: its kind, where it is (a path in the release or the id of a post), and a sentence."""
 
     kind: Kind
     where: str
@@ -61,17 +63,17 @@ class Finding:
 
 
 class Findings:
-    """Collects findings, and counts those it does not keep."""
+    """Collects findings. All are counted, and at most `KEPT_PER_KIND` of a kind are kept."""
 
     def __init__(self) -> None:
         self.kept: list[Finding] = []
         self.counts: Counter[Kind] = Counter()
 
     def add(self, kind: Kind, where: str, message: str) -> None:
-        """Note one."""
+        """Record one."""
         self.counts[kind] += 1
         if self.counts[kind] <= KEPT_PER_KIND:
-            # What stands in a damaged file may hold anything; one finding stays one line.
+            # Text from a damaged file may contain anything; a finding must stay one line.
             self.kept.append(Finding(kind, _one_line(where), _one_line(message)))
 
 
@@ -85,7 +87,7 @@ class VerifyReport:
 
     Attributes:
         findings: in the order in which they were found, at most `KEPT_PER_KIND` of a kind.
-        counts: kind -> how many there are.
+        counts: kind -> number of findings.
         files: images whose size or content was checked.
         hashed: images whose content was checked.
         signature: ``good``, ``bad``, ``none``, or ``unchecked`` where ssh-keygen is not installed.

@@ -1,4 +1,4 @@
-"""Verification of the images: the files of both trees against the manifest, both ways, and the lists that name them."""
+"""Verification of the images: both trees against the manifest, in both directions, and the lists of files."""
 
 import itertools
 import lzma
@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.io.external_sort import ExternalGroupBy
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, PART_SUFFIX, bucket_of, checksums_path
-from danbooru_pipeline.progress import Progress
 from danbooru_pipeline.release.checksums import (
     BUCKET_FOLDER,
     FILELIST,
@@ -23,7 +22,7 @@ from danbooru_pipeline.release.checksums import (
     TREES,
     ImageFile,
     Tree,
-    bucket_number,
+    by_bucket,
     filelist_lines,
     list_columns,
     nsfw_id_lines,
@@ -32,39 +31,31 @@ from danbooru_pipeline.release.checksums import (
     tree_files,
 )
 from danbooru_pipeline.release.verify.checksums import READ_ERRORS, hash_files, is_plain_file
-from danbooru_pipeline.release.verify.findings import Findings, Kind
+from danbooru_pipeline.release.verify.findings import Kind
+from danbooru_pipeline.release.verify.verification import Verification
 
 _SCHEMA = LIST_SCHEMA.append(pa.field("rating", pa.string()))
-#: Files, or bytes, that are hashed at a time: buckets of a small release would not keep all threads busy.
+#: Files, or bytes, that are hashed at a time: one bucket of a small release would not keep all threads busy.
 _ENOUGH, _ENOUGH_BYTES = 2000, 64 * 2**20
 _KNOWN_BUCKETS = frozenset(BUCKETS)
 _SAFE = {tree.name: rf"^{tree.name}/[0-9]{{4}}/[1-9][0-9]*\.[a-z0-9]+$" for tree in TREES}
 
 
 class ImageChecks:
-    """Gathers the manifest by bucket, then holds buckets against the disk."""
+    """Collects the manifest by bucket, then compares each bucket with the disk.
 
-    def __init__(
-        self,
-        folder: Path,
-        found: Findings,
-        *,
-        sfw: Sequence[str] | None,
-        known: Sequence[Path] = (),
-        full: bool,
-        threads: int,
-        progress: Progress,
-    ) -> None:
+    Attributes:
+        files: images whose size or content was checked.
+        hashed: images whose content was checked.
+    """
+
+    def __init__(self, run: Verification) -> None:
         self.files = 0
         self.hashed = 0
-        self._folder = folder
-        self._found = found
-        self._sfw = sfw
-        self._known = known
-        self._full = full
-        self._threads = threads
-        self._progress = progress
-        self._by_bucket = ExternalGroupBy(_SCHEMA, key=bucket_number)
+        self._run = run
+        self._folder = run.folder
+        self._sfw = run.release.sfw_ratings if run.release else None
+        self._by_bucket = ExternalGroupBy(_SCHEMA, key=by_bucket)
         self._nsfw: set[int] = set()
         self._unhashed: list[ImageFile] = []
 
@@ -77,7 +68,7 @@ class ImageChecks:
         self._by_bucket.__exit__(kind, error, trace)
 
     def add(self, table: pa.Table) -> None:
-        """Take manifest rows. A path that is not of the right form was reported and is not used."""
+        """Take manifest rows. A path of the wrong form is a finding already, and is not used."""
         rows = list_columns(table)
         for tree in TREES:
             safe = pc.match_substring_regex(rows[tree.path], _SAFE[tree.name])
@@ -91,8 +82,9 @@ class ImageChecks:
             for lines in nsfw_id_lines([table], sfw=self._sfw):
                 self._nsfw.update(map(int, lines.split()))
 
-    def check(self, bucket: str | None) -> None:
-        """Check the files and the checksum list of one bucket, or of all."""
+    def check(self) -> None:
+        """Check the files and the checksum list of the wanted bucket, or of all."""
+        bucket = self._run.bucket
         unseen = self._buckets_on_disk() if bucket is None else {bucket}
         total = BUCKET_COUNT if bucket is None else 1
         done = 0
@@ -102,14 +94,14 @@ class ImageChecks:
                 unseen.discard(name)
                 self._check_bucket(name, table)
                 done += 1
-                self._progress("buckets", done, total)
+                self._run.progress("buckets", done, total)
         for name in sorted(unseen):
             self._check_bucket(name, _SCHEMA.empty_table())
         self._hash()
-        self._progress("buckets", total, total)
+        self._run.progress("buckets", total, total)
 
     def _buckets_on_disk(self) -> set[str]:
-        """Buckets that have a folder; one that looks like a bucket and is none is not looked into by anyone else."""
+        """Buckets with a folder. Other folders that look like buckets are reported, as no other check visits them."""
         found: set[str] = set()
         for tree in TREES:
             folder = self._folder / tree.name
@@ -117,7 +109,7 @@ class ImageChecks:
                 if name in _KNOWN_BUCKETS:
                     found.add(name)
                 elif BUCKET_FOLDER.fullmatch(name) or _is_empty_folder(folder / name):
-                    self._found.add(Kind.IMAGE_EXTRA, f"{tree.name}/{name}", "is no bucket")
+                    self._run.add(Kind.IMAGE_EXTRA, f"{tree.name}/{name}", "is not a bucket")
             lists = self._folder / "checksums" / tree.name
             found |= {path.stem for path in lists.glob("*.sha256")} & _KNOWN_BUCKETS
         return found
@@ -128,33 +120,33 @@ class ImageChecks:
             expected = {file.path: file for file in files}
             sizes = self._sizes(tree, bucket)
             for path in sorted(expected.keys() - sizes.keys()):
-                self._found.add(Kind.IMAGE_MISSING, path, "is in the manifest, and not there")
+                self._run.add(Kind.IMAGE_MISSING, path, "is in the manifest, but does not exist")
             for path in sorted(sizes.keys() - expected.keys()):
                 self._extra(tree, bucket, path)
             same = [file for path, file in expected.items() if sizes.get(path) == file.size]
             for path in sorted((expected.keys() & sizes.keys()) - {file.path for file in same}):
                 said = f"has {sizes[path]} bytes, the manifest says {expected[path].size}"
-                self._found.add(Kind.IMAGE_SIZE, path, said)
+                self._run.add(Kind.IMAGE_SIZE, path, said)
             self.files += len(expected)
-            if self._full and same:
+            if (self._run.full or self._run.bucket) and same:
                 self._unhashed += self._unknown(tree, bucket, same)
             self._check_sums(tree, bucket, files)
         self._hash(least=_ENOUGH)
 
     def _sizes(self, tree: Tree, bucket: str) -> dict[str, int]:
-        """Path -> size of what lies in a bucket's folder."""
+        """Path -> size of the files in a bucket's folder."""
         folder = self._folder / tree.name / bucket
         sizes: dict[str, int] = {}
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-            self._found.add(Kind.NOT_A_FILE, f"{tree.name}/{bucket}", "is not a folder")
+            self._run.add(Kind.NOT_A_FILE, f"{tree.name}/{bucket}", "is not a folder")
         elif folder.is_dir():
             with os.scandir(folder) as entries:
                 for entry in entries:
                     path = f"{tree.name}/{bucket}/{entry.name}"
                     if not entry.is_file(follow_symlinks=False):
-                        self._found.add(Kind.NOT_A_FILE, path, "is a link, a folder or a special file")
+                        self._run.add(Kind.NOT_A_FILE, path, "is a link, a folder or a special file")
                     elif entry.name.endswith(PART_SUFFIX):
-                        self._found.add(Kind.PART_FILE, path, "is a file that was never finished")
+                        self._run.add(Kind.PART_FILE, path, "is an unfinished file")
                     else:
                         sizes[path] = entry.stat(follow_symlinks=False).st_size
         return sizes
@@ -163,15 +155,15 @@ class ImageChecks:
         stem = path.rpartition("/")[2].partition(".")[0]
         post_id = int(stem) if stem.isascii() and stem.isdigit() and len(stem) < 19 else 0
         if post_id and bucket_of(post_id) != bucket:
-            self._found.add(Kind.WRONG_BUCKET, path, f"belongs in bucket {bucket_of(post_id)}")
+            self._run.add(Kind.WRONG_BUCKET, path, f"belongs in bucket {bucket_of(post_id)}")
         elif tree is PX512 and post_id in self._nsfw:
-            self._found.add(Kind.NOT_SFW, path, "is a 512px image of a post whose rating is not SFW")
+            self._run.add(Kind.NOT_SFW, path, "is a 512px image of a post whose rating is not SFW")
         else:
-            self._found.add(Kind.IMAGE_EXTRA, path, "is there, and not in the manifest")
+            self._run.add(Kind.IMAGE_EXTRA, path, "exists, but is not in the manifest")
 
     def _unknown(self, tree: Tree, bucket: str, files: list[ImageFile]) -> list[ImageFile]:
-        """The files that are not also, under the same name and sum, those of a known release."""
-        for release in self._known:
+        """The files that are not also, under the same name and sum, files of a known release."""
+        for release in self._run.known:
             sums = release / checksums_path(tree.name, bucket)
             if files and is_plain_file(sums):
                 listed, _ = parse_sums(sums.read_bytes())
@@ -184,17 +176,17 @@ class ImageChecks:
         return files
 
     def _hash(self, *, least: int = 1) -> None:
-        """Hash what waits for it, if there is enough of it to keep all threads busy.
+        """Hash the waiting files, if they are enough to keep all threads busy.
 
-        Nothing else runs meanwhile: small files would fight with it for the interpreter's lock.
+        Nothing else runs meanwhile, since it would compete with small files for the interpreter's lock.
         """
         if len(self._unhashed) < least and sum(file.size for file in self._unhashed) < _ENOUGH_BYTES:
             return
         files, self._unhashed = self._unhashed, []
-        digests = hash_files(self._folder, ((file.path, file.size) for file in files), self._threads)
+        digests = hash_files(self._folder, ((file.path, file.size) for file in files), self._run.threads)
         for file, digest in zip(files, digests, strict=True):
             if digest != file.sha256:
-                self._found.add(Kind.IMAGE_ALTERED, file.path, "its SHA-256 is not the one in the manifest")
+                self._run.add(Kind.IMAGE_ALTERED, file.path, "its SHA-256 is not the one in the manifest")
         self.hashed += len(files)
 
     def _check_sums(self, tree: Tree, bucket: str, files: Sequence[ImageFile]) -> None:
@@ -205,48 +197,48 @@ class ImageChecks:
         expected = {file.path: file.sha256 for file in files}
         listed, wrong = parse_sums(data)
         for line in wrong:
-            self._found.add(Kind.CHECKSUMS_DIFFER, name, f"a line that is damaged or a repetition: {line}")
+            self._run.add(Kind.CHECKSUMS_DIFFER, name, f"has a damaged or repeated line: {line}")
         for path in sorted(expected.keys() | listed.keys()):
             if expected.get(path) != listed.get(path):
-                self._found.add(Kind.CHECKSUMS_DIFFER, name, f"does not agree with the manifest on {path}")
+                self._run.add(Kind.CHECKSUMS_DIFFER, name, f"disagrees with the manifest about {path}")
 
     def check_lists(self) -> None:
-        """Check the lists of all files, and of ids that are not SFW."""
+        """Check the list of all files and the list of ids that are not SFW."""
         self._check_filelist()
         if self._sfw is None:
             return
         try:
             listed = set(map(int, (self._folder / NSFW_IDS).read_bytes().split()))
         except READ_ERRORS as error:
-            self._found.add(Kind.NSFW_IDS_DIFFER, NSFW_IDS, f"cannot be read: {error}")
+            self._run.add(Kind.NSFW_IDS_DIFFER, NSFW_IDS, f"cannot be read: {error}")
             return
         for post_id in sorted(listed ^ self._nsfw):
-            said = "is listed, and its rating is SFW" if post_id in listed else "is not listed"
-            self._found.add(Kind.NSFW_IDS_DIFFER, NSFW_IDS, f"{post_id} {said}")
+            said = "is listed, but its rating is SFW" if post_id in listed else "is not listed"
+            self._run.add(Kind.NSFW_IDS_DIFFER, NSFW_IDS, f"{post_id} {said}")
 
     def _check_filelist(self) -> None:
         try:
             with lzma.open(self._folder / FILELIST) as file:
                 for line, listed in _unpaired(self._filelist(), file):
-                    said = "is listed, and not in the manifest" if listed else "is not listed"
-                    self._found.add(Kind.FILELIST_DIFFERS, FILELIST, f"{line.decode(errors='replace').strip()} {said}")
+                    said = "is listed, but not in the manifest" if listed else "is not listed"
+                    self._run.add(Kind.FILELIST_DIFFERS, FILELIST, f"{line.decode(errors='replace').strip()} {said}")
         except READ_ERRORS as error:
-            self._found.add(Kind.FILELIST_DIFFERS, FILELIST, f"cannot be read: {error}")
+            self._run.add(Kind.FILELIST_DIFFERS, FILELIST, f"cannot be read: {error}")
 
     def _filelist(self) -> Iterator[bytes]:
-        """The lines that should be there, a bucket's together."""
+        """The expected lines, those of one bucket at a time."""
         for tree in TREES:
             for _, table in self._by_bucket.groups():
                 yield filelist_lines(tree_files(table, tree))
 
 
 def _is_empty_folder(path: Path) -> bool:
-    """Files in other folders are found as papers that nobody lists; one without any is found here alone."""
+    """Whether a folder is empty. Files in unknown folders are unlisted documents; empty folders are found only here."""
     return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
 
 
 def _one_file(path: str, other: str) -> bool:
-    """Whether two names are one file."""
+    """Whether two paths are the same file."""
     try:
         return os.path.samefile(path, other)  # noqa: PTH121 - strings, for speed
     except OSError:
@@ -254,7 +246,7 @@ def _one_file(path: str, other: str) -> bool:
 
 
 def _unpaired(expected: Iterator[bytes], file: IO[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Lines that only one of two sorted lists has, and whether it is the file; `expected` comes in parts."""
+    """Lines that only one of two sorted lists has, and whether that is the file; `expected` comes in parts."""
     for part in expected:
         read = file.read(len(part))
         if read != part:
@@ -266,9 +258,9 @@ def _unpaired(expected: Iterator[bytes], file: IO[bytes]) -> Iterator[tuple[byte
     yield from _unpaired_lines(iter(()), file)
 
 
-def _lines_after(begun: bytes, file: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a file of which a part has been read."""
-    *whole, last = begun.splitlines(keepends=True) or [b""]
+def _lines_after(read: bytes, file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file of which `read` has been read already."""
+    *whole, last = read.splitlines(keepends=True) or [b""]
     yield from whole
     yield from filter(None, [last if last.endswith(b"\n") else last + file.readline()])
     yield from file

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from danbooru_pipeline.io.parquet import TagCounter, read_batches
-from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, STORED_EXTENSIONS, bucket_of, px512_path, release_name
+from danbooru_pipeline.io.parquet import read_batches
+from danbooru_pipeline.layout import (
+    BUCKET_COUNT,
+    BUCKETS,
+    RELEASE_JSON,
+    STORED_EXTENSIONS,
+    bucket_of,
+    px512_path,
+    release_name,
+)
 from danbooru_pipeline.outcomes import Reason, Status, status_of
+from danbooru_pipeline.posts.tags import TagCounter
 from danbooru_pipeline.release.manifest.row import MANIFEST_SCHEMA
 from danbooru_pipeline.release.manifest.summary import ManifestSummary
-from danbooru_pipeline.release.release_json import RELEASE_JSON, Release, instant_text
+from danbooru_pipeline.release.release_json import Release, instant_text
 from danbooru_pipeline.release.verify.checksums import READ_ERRORS, is_plain_file, is_safe
-from danbooru_pipeline.release.verify.findings import Findings, Kind
+from danbooru_pipeline.release.verify.findings import Kind
+from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.years import cutoff, sfw_ratings
 
 _SHARD = re.compile(r"([a-z][a-z0-9_]*)-(\d{5})-of-(\d{5})\.parquet")
@@ -29,7 +39,7 @@ _ROW_COLUMNS = (
 
 
 def shards(folder: Path, part: str, table: str) -> list[Path] | None:
-    """Files of a table in order, below ``manifest/`` or ``parquet/``; None when they are not all there."""
+    """Files of a table below ``manifest/`` or ``parquet/``, in order; None when they are not complete."""
     names = sorted(path.name for path in (folder / part).glob(f"{table}-*.parquet"))
     matches = [match for name in names if (match := _SHARD.fullmatch(name))]
     expected = [f"{table}-{n:05d}-of-{len(names):05d}.parquet" for n in range(len(names))]
@@ -39,43 +49,44 @@ def shards(folder: Path, part: str, table: str) -> list[Path] | None:
     return files if all(map(is_plain_file, files)) else None
 
 
-def readable_shards(
-    folder: Path, part: str, table: str, *, altered: Collection[str], found: Findings
-) -> Sequence[Path] | None:
-    """The same, with a finding when they cannot be read: an altered binary file is not given to its reader."""
+def readable_shards(run: Verification, part: str, table: str) -> Sequence[Path] | None:
+    """The same, with a finding if they cannot be read: an altered file is never given to a reader of binary formats."""
     kind = Kind.MANIFEST_UNREADABLE if part == "manifest" else Kind.PARQUET_UNREADABLE
-    files = shards(folder, part, table)
+    files = shards(run.folder, part, table)
     if files is None:
-        found.add(kind, f"{part}/{table}-*.parquet", "the files are not all there")
+        run.add(kind, f"{part}/{table}-*.parquet", "the files are not complete")
         return None
-    wrong = [name for file in files if (name := file.relative_to(folder).as_posix()) in altered]
+    wrong = [name for name in map(run.name_of, files) if name in run.altered]
     for name in wrong:
-        found.add(kind, name, "is altered, and was not read")
+        run.add(kind, name, "is altered, and was not read")
     return None if wrong else files
 
 
-def manifest_batches(folder: Path, found: Findings, altered: Collection[str]) -> Iterator[pa.Table | None]:
-    """The manifest's rows, some at a time; None when there is a part that cannot be read."""
-    files = readable_shards(folder, "manifest", "files", altered=altered, found=found)
+def manifest_batches(run: Verification) -> Iterator[pa.Table | None]:
+    """The manifest's rows, some at a time; None when a part cannot be read, which ends it."""
+    files = readable_shards(run, "manifest", "files")
     if files is None:
         yield None
         return
     last = 0
     for file in files:
-        name = file.relative_to(folder).as_posix()
         try:
             for table in read_batches(file):
                 rows = table.select(MANIFEST_SCHEMA.names).cast(MANIFEST_SCHEMA)
                 last = _last_id(rows, after=last)
                 yield rows
         except READ_ERRORS as error:
-            found.add(Kind.MANIFEST_UNREADABLE, name, f"cannot be read: {error}")
+            run.add(Kind.MANIFEST_UNREADABLE, run.name_of(file), f"cannot be read: {error}")
             yield None
             return
 
 
 def _last_id(table: pa.Table, *, after: int) -> int:
-    """The last id, if ids are positive and ascend."""
+    """The last id of some rows.
+
+    Raises:
+        ValueError: the ids do not ascend from `after`.
+    """
     if not table.num_rows:
         return after
     ids = np.concatenate([[after], table["id"].to_numpy()])
@@ -84,19 +95,19 @@ def _last_id(table: pa.Table, *, after: int) -> int:
     return int(ids[-1])
 
 
-def check_rows(table: pa.Table, release: Release | None, found: Findings) -> None:
-    """Check what each row says of itself."""
-    sfw = frozenset(release.sfw_ratings) if release else None
+def check_rows(run: Verification, table: pa.Table) -> None:
+    """Check each row by itself."""
+    sfw = frozenset(run.release.sfw_ratings) if run.release else None
     doubtful = table.filter(pc.invert(_surely_right(table, sfw)))
     columns = [doubtful[name].to_pylist() for name in _ROW_COLUMNS]
     for values in zip(*columns, strict=True):
         row = dict(zip(_ROW_COLUMNS, values, strict=True))
         for kind, message in _row_findings(row, sfw):
-            found.add(kind, str(row["id"]), message)
+            run.add(kind, str(row["id"]), message)
 
 
 def _surely_right(table: pa.Table, sfw: frozenset[str] | None) -> pa.ChunkedArray:
-    """Rows of which `_row_findings` would find nothing: all at once, in a tenth of the time. In doubt, false."""
+    """Which rows `_row_findings` would accept, all at once and in a tenth of the time; false in doubt."""
     ids = table["id"].combine_chunks()
     buckets = pa.array(BUCKETS).take(pa.array(ids.to_numpy() % BUCKET_COUNT))
     names = pc.binary_join_element_wise(buckets, ids.cast(pa.string()), "/")
@@ -119,7 +130,7 @@ def _surely_right(table: pa.Table, sfw: frozenset[str] | None) -> pa.ChunkedArra
 
 
 def _outcome_fits(table: pa.Table, prefix: str) -> pa.ChunkedArray:
-    """Whether status and reason belong together, and path, size and SHA-256 are there if and only if it is ok."""
+    """Whether status and reason go together, and path, size and SHA-256 are there if and only if the status is ok."""
     status, reason = (table[f"{prefix}{name}"].cast(pa.string()) for name in ("status", "reason"))
     pairs = [f"{status_of(known)} {known or ''}" for known in (None, *Reason)]
     fits = pc.is_in(pc.binary_join_element_wise(status, pc.fill_null(reason, ""), " "), pa.array(pairs))
@@ -141,11 +152,11 @@ def _row_findings(row: dict[str, Any], sfw: frozenset[str] | None) -> Iterator[t
         kind = Kind.MANIFEST_ROW if is_safe(row["px512_path"]) else Kind.UNSAFE_PATH
         yield kind, f"the manifest names the 512px image {row['px512_path']}"
     if row["px512_path"] is not None and sfw is not None and row["rating"] not in sfw:
-        yield Kind.NOT_SFW, f"has a 512px image, and the rating {row['rating']}"
+        yield Kind.NOT_SFW, f"has a 512px image, but the rating {row['rating']}"
 
 
 def _outcome_findings(row: dict[str, Any], prefix: str) -> Iterator[tuple[Kind, str]]:
-    """Status and reason belong together, and a file is described if and only if there is one."""
+    """Status and reason must go together, and a file must be described if and only if there is one."""
     status, reason = row[f"{prefix}status"], row[f"{prefix}reason"]
     try:
         fits = status_of(Reason(reason) if reason is not None else None) == status
@@ -168,10 +179,10 @@ def _path_finding(post_id: int, path: str) -> tuple[Kind, str] | None:
     return None
 
 
-def count_tags(folder: Path, found: Findings, altered: Collection[str]) -> TagCounter | None:
+def count_tags(run: Verification) -> TagCounter | None:
     """Tags of the posts; None when they cannot be read, which `check_posts` reports."""
-    files = shards(folder, "parquet", "posts")
-    if files is None or any(file.relative_to(folder).as_posix() in altered for file in files):
+    files = shards(run.folder, "parquet", "posts")
+    if files is None or any(run.name_of(file) in run.altered for file in files):
         return None
     tags = TagCounter()
     for file in files:
@@ -179,18 +190,19 @@ def count_tags(folder: Path, found: Findings, altered: Collection[str]) -> TagCo
             for table in read_batches(file, columns=("tag_string",)):
                 tags.add(table["tag_string"])
         except READ_ERRORS as error:
-            found.add(Kind.PARQUET_UNREADABLE, file.relative_to(folder).as_posix(), f"cannot be read: {error}")
+            run.add(Kind.PARQUET_UNREADABLE, run.name_of(file), f"cannot be read: {error}")
             return None
     return tags
 
 
-def check_numbers(release: Release | None, numbers: ManifestSummary, tags: TagCounter | None, found: Findings) -> None:
-    """Check that RELEASE.json says what the manifest and the posts add up to."""
-    if release is None:
+def check_numbers(run: Verification, numbers: ManifestSummary) -> None:
+    """Check the numbers of RELEASE.json against the manifest and the posts."""
+    tags = count_tags(run)
+    if run.release is None:
         return
-    for name, (said, counted) in _numbers(release, numbers, tags).items():
+    for name, (said, counted) in _numbers(run.release, numbers, tags).items():
         if said != counted:
-            found.add(Kind.RELEASE_NUMBERS, RELEASE_JSON, f"{name} is {said}, and should be {counted}")
+            run.add(Kind.RELEASE_NUMBERS, RELEASE_JSON, f"{name} is {said}, and should be {counted}")
 
 
 def _numbers(release: Release, numbers: ManifestSummary, tags: TagCounter | None) -> dict[str, tuple[object, object]]:

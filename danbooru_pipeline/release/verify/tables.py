@@ -1,8 +1,8 @@
-"""Verification of the tables that are made of others: rows of 512px images, and side tables as Parquet."""
+"""Verification of derived tables: the rows of 512px images, and side tables as Parquet."""
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,37 +10,38 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.io.parquet import Side, differences, read_batches
+from danbooru_pipeline.layout import metadata_folder
 from danbooru_pipeline.release.checksums import PX512
-from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.tables.image_rows import METADATA
 from danbooru_pipeline.release.tables.tag_counts import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.verify.checksums import READ_ERRORS, is_plain_file
-from danbooru_pipeline.release.verify.findings import Findings, Kind
+from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.manifest import shards
+from danbooru_pipeline.release.verify.verification import Verification
 
 _LINES = re.compile(r"([a-z][a-z_]*)\d{12}\.json")
 _SHARD = re.compile(r"([a-z][a-z_]*)-\d{5}-of-\d{5}\.parquet")
-#: Tables that others look after, or that have no lines.
+#: Tables that other checks cover, or that have no JSON lines.
 _NOT_SIDE_TABLES = frozenset({"posts", TAG_COUNTS})
 _CHUNK = 2**20
 
 
-def check_image_rows(folder: Path, found: Findings, altered: Collection[str]) -> None:
-    """Check that ``512px/metadata.parquet`` has a row for every 512px image of the manifest, and no other."""
-    manifest = shards(folder, "manifest", "files")
-    if manifest is None or METADATA in altered or not is_plain_file(folder / METADATA):
-        return  # which is a finding already
+def check_image_rows(run: Verification) -> None:
+    """Check that ``512px/metadata.parquet`` has one row for every 512px image of the manifest, and no other rows."""
+    manifest = shards(run.folder, "manifest", "files")
+    if manifest is None or METADATA in run.altered or not is_plain_file(run.folder / METADATA):
+        return  # another check reports that
     said = {
-        Side.LEFT_ONLY: "has a row, and no 512px image in the manifest",
-        Side.RIGHT_ONLY: "has a 512px image in the manifest, and no row",
-        Side.TWICE: "is there twice",
+        Side.LEFT_ONLY: "has a row, but no 512px image in the manifest",
+        Side.RIGHT_ONLY: "has a 512px image in the manifest, but no row",
+        Side.TWICE: "occurs twice",
         Side.DIFFERS: "has another file or SHA-256 in the manifest",
     }
     try:
-        for difference in differences(_listed_images(folder / METADATA), _held_images(manifest)):
-            found.add(Kind.IMAGE_ROWS_DIFFER, METADATA, f"{difference.id} {said[difference.side]}")
+        for difference in differences(_listed_images(run.folder / METADATA), _held_images(manifest)):
+            run.add(Kind.IMAGE_ROWS_DIFFER, METADATA, f"{difference.id} {said[difference.side]}")
     except READ_ERRORS as error:
-        found.add(Kind.PARQUET_UNREADABLE, METADATA, f"cannot be read: {error}")
+        run.add(Kind.PARQUET_UNREADABLE, METADATA, f"cannot be read: {error}")
 
 
 def _listed_images(path: Path) -> Iterator[pa.Table]:
@@ -61,21 +62,23 @@ def _image_keys(ids: pa.ChunkedArray, paths: pa.ChunkedArray, sums: pa.ChunkedAr
     return pa.Table.from_arrays(columns, ["id", "path", "sha256"])
 
 
-def check_side_tables(folder: Path, release: Release | None, found: Findings, altered: Collection[str]) -> None:
-    """Check that each side table has as many rows in Parquet as it has lines."""
-    if release is None:
+def check_side_tables(run: Verification) -> None:
+    """Check that each side table has as many rows in Parquet as it has JSON lines."""
+    if run.release is None:
         return
-    lines = _count_lines(folder / "metadata" / str(release.year))
-    names = (match[1] for path in (folder / "parquet").glob("*.parquet") if (match := _SHARD.fullmatch(path.name)))
+    year = metadata_folder(run.release.year)
+    lines = _count_lines(run.folder / year)
+    files = (run.folder / "parquet").glob("*.parquet")
+    names = (match[1] for path in files if (match := _SHARD.fullmatch(path.name)))
     for name in sorted({*lines, *names} - _NOT_SIDE_TABLES):
-        rows = _count_rows(folder, name, found, altered)
+        rows = _count_rows(run, name)
         if rows is not None and rows != lines[name]:
-            said = f"{name} has {rows:,} rows here, and {lines[name]:,} lines in metadata/{release.year}"
-            found.add(Kind.TABLES_DIFFER, f"parquet/{name}-*.parquet", said)
+            said = f"{name} has {rows:,} rows here, but {lines[name]:,} lines in {year}"
+            run.add(Kind.TABLES_DIFFER, f"parquet/{name}-*.parquet", said)
 
 
 def _count_lines(year: Path) -> Counter[str]:
-    """Lines by table, of all of its files together."""
+    """Table -> number of lines in all of its files."""
     lines: Counter[str] = Counter()
     for path in year.glob("*.json"):
         match = _LINES.fullmatch(path.name)
@@ -85,22 +88,22 @@ def _count_lines(year: Path) -> Counter[str]:
     return lines
 
 
-def _count_rows(folder: Path, table: str, found: Findings, altered: Collection[str]) -> int | None:
-    """Rows of a table's shards; 0 without any, None when that is a finding of its own."""
-    if not any((folder / "parquet").glob(f"{table}-*.parquet")):
+def _count_rows(run: Verification, table: str) -> int | None:
+    """Rows of a table's shards; 0 if it has none, None if they cannot be read, which is reported."""
+    if not any((run.folder / "parquet").glob(f"{table}-*.parquet")):
         return 0
-    files = shards(folder, "parquet", table)
+    files = shards(run.folder, "parquet", table)
     if files is None:
-        found.add(Kind.PARQUET_UNREADABLE, f"parquet/{table}-*.parquet", "the files are not all there")
+        run.add(Kind.PARQUET_UNREADABLE, f"parquet/{table}-*.parquet", "the files are not complete")
         return None
     rows = 0
     for path in files:
-        name = path.relative_to(folder).as_posix()
-        if name in altered:
+        name = run.name_of(path)
+        if name in run.altered:
             return None
         try:
             rows += pq.ParquetFile(path).metadata.num_rows
         except READ_ERRORS as error:
-            found.add(Kind.PARQUET_UNREADABLE, name, f"cannot be read: {error}")
+            run.add(Kind.PARQUET_UNREADABLE, name, f"cannot be read: {error}")
             return None
     return rows

@@ -1,4 +1,4 @@
-"""What must not be in a release: posts that were taken down, files on the operator's list, what nobody decided on."""
+"""What must not be in a release: posts that were taken down, blocked files, and anything nobody has decided on."""
 
 import hashlib
 import lzma
@@ -39,18 +39,18 @@ def two_years(yard: Yard) -> Yard:
 
 
 def test_planned_takedown_changes_nothing(two_years: Yard) -> None:
-    """A dry run says which releases would be made again, and touches no file."""
+    """A dry run says which releases would be made again and touches no file."""
     before = tree_state(two_years.layout.root)
     said = plan_takedown(two_years.layout, [1002, 77]).lines()
     assert said[0] == "would take down 2 posts and remove 1 files from the store"
     assert "would make danbooru2021 2021.1 in place of 2021.0" in said
     assert "would make danbooru2022 2022.1 in place of 2022.0" in said
-    assert said[-1] == "in no release, and kept away from later ones: 77"
+    assert said[-1] == "in no release, and kept out of later ones: 77"
     assert tree_state(two_years.layout.root) == before
 
 
 def test_post_is_gone_from_everything_but_the_tombstones(two_years: Yard) -> None:
-    """Files, rows, notes and lists lose the post in both releases; version, tombstone, changes and feed say so."""
+    """Both releases lose the post's files, rows, notes and list entries; version, changes and feed say so."""
     layout = two_years.layout
     sha256 = hashlib.sha256(layout.original(1002, "jpg").read_bytes()).hexdigest()
     made = apply_takedown(plan_takedown(layout, [1002]), created_at=NOW, threads=2)
@@ -73,7 +73,7 @@ def test_post_is_gone_from_everything_but_the_tombstones(two_years: Yard) -> Non
 
 
 def test_other_images_stay_the_same_files(two_years: Yard) -> None:
-    """Making a release again costs no space: what is not taken down is linked from the old one."""
+    """Making a release again takes no space: all other files are linked from the old one."""
     folder = two_years.layout.release(2021)
     before = {
         path: inode for path, (inode, _) in tree_state(folder).items() if path.startswith(("original", "512px/0"))
@@ -91,7 +91,7 @@ def test_second_takedown_of_the_same_post_does_nothing(two_years: Yard) -> None:
 
 
 def test_next_build_of_the_newest_year_finds_nothing_to_do(two_years: Yard) -> None:
-    """After a takedown, a build from the same source sees the release as it is; the post does not come back."""
+    """After a takedown, a build from the same source changes nothing; the post does not come back."""
     apply_takedown(plan_takedown(two_years.layout, [1002]), created_at=NOW, threads=2)
     plan = plan_snapshot(two_years.layout, 2022, image_settings=IMAGE_SETTINGS)
     assert plan.summary.posts == read_release(two_years.layout.release(2022)).counts.posts
@@ -112,10 +112,10 @@ class OnePage:
     name = "page"
 
     def probe(self) -> None:
-        """It answers."""
+        """The source answers."""
 
     def posts_after(self, cursor: int) -> Page:
-        """Both posts; one id is text, as some sources write it."""
+        """Both posts; one id is text, as some sources have it."""
         assert cursor == 0
         return Page(records=({"id": 5}, {"id": "6"}, {"md5": "x"}), last_id=6)
 
@@ -125,13 +125,13 @@ class OnePage:
         return None if table == "pools" else Page(records=({"id": 6, "post_id": 5}, {"id": 7, "post_id": 6}), last_id=7)
 
     def newest_id(self, table: str) -> int | None:
-        """It does not tell."""
+        """The source does not say."""
         assert table
         return None
 
 
 def test_source_does_not_bring_posts_back() -> None:
-    """A sweep sees neither a post that was taken down nor what side tables say of it; the cursor goes on."""
+    """A sweep sees neither a post that was taken down nor its records in side tables; the cursor advances past it."""
     source = SourceWithout(OnePage(), {6})
     assert source.posts_after(0) == Page(records=({"id": 5}, {"md5": "x"}), last_id=6)
     assert source.table_after("notes", 0) == Page(records=({"id": 6, "post_id": 5},), last_id=7)
@@ -139,7 +139,7 @@ def test_source_does_not_bring_posts_back() -> None:
 
 
 def test_blocklist_is_found_by_any_sum(yard: Yard, tmp_path: Path) -> None:
-    """A post is blocked by the MD5 that the source says, and by the SHA-256 of our file."""
+    """A post is blocked by the source's MD5 and by the SHA-256 of our file."""
     yard.manifest()
     row = yard.ledger[1002]
     listed = tmp_path / "list"
@@ -149,7 +149,7 @@ def test_blocklist_is_found_by_any_sum(yard: Yard, tmp_path: Path) -> None:
 
 
 def test_damaged_blocklist_stops_and_is_not_shown(tmp_path: Path) -> None:
-    """A line that is no sum is an error that names its number and not what it says."""
+    """A line that is not a hash is an error that gives its number and not its text."""
     (tmp_path / "list").write_text("secret words\n")
     with pytest.raises(SettingsError, match="line 1") as caught:
         read_blocklist(tmp_path / "list")
@@ -201,7 +201,7 @@ def test_signature_is_made_and_checked(yard: Yard, tmp_path: Path) -> None:
 
 @pytest.mark.needs("ssh-keygen")
 def test_key_that_cannot_sign_is_told(tmp_path: Path) -> None:
-    """A file that is no key is a wrong setting."""
+    """A file that is not a key is a wrong setting."""
     (tmp_path / "key").write_text("no key")
     with pytest.raises(SettingsError, match="DANBOORU_SIGNING_KEY"):
         public_key(tmp_path / "key")

@@ -47,7 +47,7 @@ def test_python_reads_every_member(members: list[TarEntry]) -> None:
 
 
 def test_rebuild_is_identical_with_any_number_of_threads(members: list[TarEntry]) -> None:
-    """Threads change the time and not the bytes; the tar inside is whole records."""
+    """The number of threads changes the time and not the bytes; the tar inside consists of whole records."""
     assert packed(members) == packed(members[::-1], threads=1)
     assert len(lzma.decompress(packed(members))) % 10_240 == 0
 
@@ -55,7 +55,7 @@ def test_rebuild_is_identical_with_any_number_of_threads(members: list[TarEntry]
 def test_kept_segments_change_nothing_but_the_work(
     members: list[TarEntry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With some segments at hand, of a killed archive or last year's, the bytes are the same; bad ones are remade."""
+    """With cached segments, of a killed archive or last year's, the bytes are the same; damaged ones are made again."""
     for module in (archive, segments):
         monkeypatch.setattr(module, "SMALLEST", 1024)
     made: list[int] = []
@@ -90,7 +90,7 @@ def test_kept_segments_change_nothing_but_the_work(
 
 @pytest.mark.skipif(not (shutil.which("xz") and shutil.which("tar")), reason="xz and tar are not installed")
 def test_common_tools_read_it(members: list[TarEntry], tmp_path: Path) -> None:
-    """``xz -t`` and ``tar -tJ`` accept it without a word."""
+    """``xz -t`` and ``tar -tJ`` accept it without a warning."""
     path = tmp_path / "metadata.json.tar.xz"
     path.write_bytes(packed(members))
     assert subprocess.run(["xz", "-t", path], check=True, capture_output=True).stderr == b""
@@ -100,7 +100,7 @@ def test_common_tools_read_it(members: list[TarEntry], tmp_path: Path) -> None:
 
 
 def test_text_is_compressed_in_segments() -> None:
-    """A list of lines survives being cut, and no lines at all are an empty file."""
+    """Lines survive being cut into segments, and no lines give an empty file."""
     lines = [f"./original/{number}\n".encode() for number in range(1000)]
     for pieces in (lines, []):
         file = io.BytesIO()

@@ -73,7 +73,7 @@ def lines_of(*records: dict[str, Any]) -> bytes:
 
 
 def test_real_record_has_the_exact_bytes() -> None:
-    """Integers are strings, nulls are gone, times are UTC without trailing zeros, three characters are escaped."""
+    """Integers are strings, nulls are left out, times are UTC without trailing zeros, markup is escaped."""
     assert lines_of(POST_2023) == LINE_2023
 
 
@@ -100,7 +100,7 @@ def test_one_record_has_the_same_dialect() -> None:
     ],
 )
 def test_timestamps_keep_what_they_cannot_say(value: str, expected: str) -> None:
-    """A time is UTC in the mirror's form; what is none stays as it is."""
+    """A time is UTC in the mirror's form; other text is unchanged."""
     assert to_2021_dialect({"expires_at": value}) == {"expires_at": expected}
     assert to_2021_dialect({"name": value}) == {"name": value}
 
@@ -113,7 +113,7 @@ def test_other_values_keep_their_type() -> None:
 
 @given(st.text(), st.text(), st.integers(-(2**62), 2**62))
 def test_any_text_comes_back(tags: str, source: str, score: int) -> None:
-    """Whatever a post says, a line is one line and parses to the same."""
+    """Any text of a post stays on one line and parses to the same."""
     tags, source = (text.encode("utf-8", "replace").decode() for text in (tags, source))
     data = lines_of({**POST_2023, "tag_string": tags, "source": source, "score": score})
     assert data.count(b"\n") == 1
@@ -124,7 +124,7 @@ def test_any_text_comes_back(tags: str, source: str, score: int) -> None:
 
 @pytest.mark.parametrize(("posts", "sizes"), [(0, [0]), (4, [4]), (5, [4, 1]), (8, [4, 4])])
 def test_shards_are_full_before_the_next_begins(tmp_path: Path, posts: int, sizes: list[int]) -> None:
-    """Files are named like an extract and hold at most so many rows; together they hold each post once."""
+    """Files are named like an extract and have at most so many rows; together they have each post once."""
     rows = [parse_api_record({**POST_2023, "id": number + 1}) for number in range(posts)]
     with atomic_file(tmp_path / "posts.parquet") as file:
         write_posts(posts_table([row for row in rows if not isinstance(row, RejectedRow)]), file)

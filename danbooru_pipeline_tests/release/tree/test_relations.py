@@ -34,7 +34,7 @@ def post(post_id: int, **more: Any) -> dict[str, Any]:
 
 
 def test_lists_come_from_the_side_tables(tmp_path: Path) -> None:
-    """Ids where the tags are known, pools and favourites by id and each once; what has none has an empty list."""
+    """Known tags get ids, pools and favourites are sorted by id, each once; a post without any has an empty list."""
     with RelationFiller(side_tables(tmp_path), tmp_path) as members:
         rows = members.fill(posts_table([post(1002), post(3000)])).to_pylist()
     assert rows[0]["tags"] == [
@@ -46,7 +46,7 @@ def test_lists_come_from_the_side_tables(tmp_path: Path) -> None:
 
 
 def test_without_side_tables_nothing_is_claimed(tmp_path: Path) -> None:
-    """A source that has no pools does not make posts that are in none; their tags have no ids."""
+    """Without a table of pools the column is null, not empty; without a table of tags the tags have no ids."""
     with RelationFiller({}, tmp_path) as members:
         (row,) = members.fill(posts_table([post(1)])).to_pylist()
     assert (row["pools"], row["favs"]) == (None, None)
@@ -82,7 +82,7 @@ def test_any_pairs_are_joined_as_a_dictionary_would(favorites: list[tuple[int, i
 
 
 def test_release_is_also_written_for_readers_of_2017(yard: Yard, tmp_path: Path) -> None:
-    """On request each post is there as then: tags with ids, pools with categories, no nulls; it verifies.
+    """On request each post is also written as in 2017: tags with ids, pools with categories, no nulls; it verifies.
 
     A post that is taken down leaves that file too, and no other line changes.
     """

@@ -1,4 +1,4 @@
-"""Snapshots: planned, made whole, never half-visible, and never at the cost of an older release."""
+"""Snapshots: planned, made as a whole, never half-visible, and never at the cost of an older release."""
 
 import json
 import lzma
@@ -10,10 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused, StoreError
-from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.layout import RELEASE_JSON, Layout
 from danbooru_pipeline.release import (
     Action,
-    Release,
     apply_snapshot,
     flip_current,
     plan_snapshot,
@@ -21,8 +20,7 @@ from danbooru_pipeline.release import (
     read_release,
     verify_release,
 )
-from danbooru_pipeline.release.release_json import RELEASE_JSON
-from danbooru_pipeline.release.tree import snapshot
+from danbooru_pipeline.release.tree import swap
 from danbooru_pipeline_tests.support.system_calls import run_program
 from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, next_year, tree_state
 
@@ -34,7 +32,7 @@ def assert_nothing_hidden(layout: Layout) -> None:
 
 
 def test_release_has_everything_and_verifies(yard: Yard) -> None:
-    """A published tree holds images, metadata, tables, lists and sums, read-only, and agrees with itself."""
+    """A published tree has images, metadata, tables, lists and checksums, all read-only, and verifies."""
     folder = yard.release()
     assert verify_release(folder, full=True).lines()[-1].endswith("all is well")
     release = read_release(folder)
@@ -49,7 +47,7 @@ def test_release_has_everything_and_verifies(yard: Yard) -> None:
 
 
 def test_lists_are_as_readers_of_2021_expect(yard: Yard) -> None:
-    """The filelist is sorted as ``LC_ALL=C sort`` does, and ids that are not SFW stand one a line."""
+    """The file list is sorted as ``LC_ALL=C sort`` does, and ids that are not SFW are listed one per line."""
     folder = yard.release()
     lines = lzma.decompress((folder / "filelist.txt.xz").read_bytes()).splitlines()
     assert lines == sorted(lines)
@@ -61,20 +59,20 @@ def test_lists_are_as_readers_of_2021_expect(yard: Yard) -> None:
 
 @pytest.mark.skipif(not shutil.which("sha256sum"), reason="sha256sum is not installed")
 def test_sha256sum_checks_papers_and_one_bucket(yard: Yard) -> None:
-    """From the release's folder, the common tool is enough."""
+    """In the release's folder, ``sha256sum`` is enough to check it."""
     folder = yard.release()
     for sums in ("SHA256SUMS", "checksums/original/0001.sha256", "checksums/512px/0001.sha256"):
         subprocess.run(["sha256sum", "--quiet", "--strict", "-c", sums], cwd=folder, check=True)
 
 
 def test_images_are_links_and_not_copies(yard: Yard) -> None:
-    """A release costs no space for its images."""
+    """The images of a release take no space: they are links."""
     folder = yard.release()
     assert (folder / "original/0002/1002.jpg").samefile(yard.layout.original(1002, "jpg"))
 
 
 def test_second_run_is_unchanged(yard: Yard) -> None:
-    """The same inputs make nothing new, and touch nothing."""
+    """The same inputs make no new release and touch no file."""
     before = tree_state(yard.release())
     yard.manifest()
     plan = plan_snapshot(yard.layout, 2021, image_settings=IMAGE_SETTINGS)
@@ -85,7 +83,7 @@ def test_second_run_is_unchanged(yard: Yard) -> None:
 
 
 def test_planning_changes_nothing(yard: Yard) -> None:
-    """A plan says what would be linked, and leaves the root as it is."""
+    """A plan says what would be linked and leaves the root unchanged."""
     yard.manifest()
     before = tree_state(yard.layout.root)
     plan = plan_snapshot(yard.layout, 2021, image_settings=IMAGE_SETTINGS)
@@ -112,7 +110,7 @@ def test_other_inputs_make_a_new_version(yard: Yard, change: str) -> None:
 
 
 def test_next_year_leaves_the_old_release_as_it_was(yard: Yard) -> None:
-    """Replaced, banned and new posts of 2022 change no byte and no inode of 2021; its metadata is carried along."""
+    """Replaced, banned and new posts of 2022 change no byte and no inode of 2021, whose metadata is carried along."""
     old = yard.release()
     before = tree_state(old)
     new = next_year(yard).release()
@@ -136,23 +134,15 @@ def test_release_is_the_same_wherever_it_stands(yard: Yard, tmp_path: Path) -> N
     assert verify_release(moved, full=True).ok
 
 
-def test_more_papers_are_covered_by_the_sums(yard: Yard) -> None:
-    """Papers that other rooms add are listed, read-only and verified."""
-    yard.manifest()
-    plan = plan_snapshot(yard.layout, 2021, image_settings=IMAGE_SETTINGS)
-
-    def add(folder: Path, release: Release) -> None:
-        (folder / "README.md").write_text(f"{release.counts.posts} posts")
-        (folder / "512px" / "metadata.parquet").write_bytes(b"rows")
-
-    apply_snapshot(plan, created_at=NOW, threads=1, more_documents=add)
-    sums = (yard.layout.release(2021) / "SHA256SUMS").read_text()
+def test_documents_are_covered_by_the_sums(yard: Yard) -> None:
+    """SHA256SUMS lists the card and the rows of the 512px folder, though that is a folder of images."""
+    sums = (yard.release() / "SHA256SUMS").read_text()
     assert "  README.md\n" in sums
     assert "  512px/metadata.parquet\n" in sums
 
 
 def test_store_that_changed_since_the_manifest_is_refused(yard: Yard) -> None:
-    """A file that is gone or altered under the manifest's feet is named, and nothing is published."""
+    """A file that went missing or changed after the manifest is named, and nothing is published."""
     yard.manifest()
     path = yard.layout.original(1002, "jpg")
     data = path.read_bytes()
@@ -169,7 +159,7 @@ def test_store_that_changed_since_the_manifest_is_refused(yard: Yard) -> None:
 
 
 def test_plan_that_is_out_of_date_is_refused(yard: Yard) -> None:
-    """Two plans from the same state make one release."""
+    """Of two plans from the same state, only the first makes a release."""
     yard.manifest()
     plans = [plan_snapshot(yard.layout, 2021, image_settings=IMAGE_SETTINGS) for _ in range(2)]
     apply_snapshot(plans[0], created_at=NOW)
@@ -178,7 +168,7 @@ def test_plan_that_is_out_of_date_is_refused(yard: Yard) -> None:
 
 
 def test_foreign_folder_is_not_touched(yard: Yard) -> None:
-    """A folder under the release's name that is no release stops the plan."""
+    """A folder under the release's name that is not a release stops the plan."""
     yard.manifest()
     yard.layout.release(2021).mkdir(parents=True)
     with pytest.raises(StoreError, match="move it elsewhere"):
@@ -190,11 +180,11 @@ def test_foreign_folder_is_not_touched(yard: Yard) -> None:
     [
         (b"{", "cannot be read"),
         (b'{"tables": {"../x": {"status": "ok"}}}', "names a table"),
-        (b'{"tables": {"notes": {"status": "ok"}}}', "notes of 2021 is not there"),
+        (b'{"tables": {"notes": {"status": "ok"}}}', "notes of 2021 is missing"),
     ],
 )
 def test_damaged_report_of_side_tables_stops_the_plan(yard: Yard, report: bytes, message: str) -> None:
-    """A report cannot name a path, or a table that is not there."""
+    """A report that names a path or a missing table is refused."""
     yard.manifest()
     yard.layout.side_tables_report(2021).write_bytes(report)
     with pytest.raises(ReleaseError, match=message):
@@ -202,7 +192,7 @@ def test_damaged_report_of_side_tables_stops_the_plan(yard: Yard, report: bytes,
 
 
 def test_release_without_side_tables_can_be_made(yard: Yard) -> None:
-    """Side tables are optional: no report, no tables."""
+    """Side tables are optional: without a report there are none."""
     yard.tables.clear()
     yard.manifest()
     yard.layout.side_tables_report(2021).unlink()
@@ -210,19 +200,24 @@ def test_release_without_side_tables_can_be_made(yard: Yard) -> None:
 
 
 def test_another_process_is_not_joined(yard: Yard) -> None:
-    """While one process makes a release a second one is sent away."""
+    """While one process makes a release, a second one is refused."""
     yard.manifest()
     plan = plan_snapshot(yard.layout, 2021, image_settings=IMAGE_SETTINGS)
 
-    def second(folder: Path, release: Release) -> None:
-        with pytest.raises(StoreError, match="another process"):
-            apply_snapshot(plan, created_at=NOW)
+    tried: list[str] = []
 
-    apply_snapshot(plan, created_at=NOW, more_documents=second)
+    def second(what: str, _done: int, _total: int) -> None:
+        if not tried:
+            tried.append(what)
+            with pytest.raises(StoreError, match="another process"):
+                apply_snapshot(plan, created_at=NOW)
+
+    apply_snapshot(plan, created_at=NOW, progress=second)
+    assert tried
 
 
 class Killed(BaseException):
-    """Stands for the end of the process."""
+    """Stands for SIGKILL."""
 
 
 @pytest.mark.parametrize("version", ["new", "new version"])
@@ -230,7 +225,7 @@ class Killed(BaseException):
 def test_swap_killed_between_renames_is_healed(
     yard: Yard, monkeypatch: pytest.MonkeyPatch, version: str, renames: int
 ) -> None:
-    """Whatever rename was the last, the next plan sees a whole release and the next run finishes the swap."""
+    """Whichever rename was the last, the next plan sees a whole release and the next run finishes the swap."""
     if version == "new version":
         yard.release()
         yard.post(1002, rating="e")
@@ -245,8 +240,8 @@ def test_swap_killed_between_renames_is_healed(
         part.replace(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(snapshot, "commit_part", commit)
-        patch.setattr(snapshot, "_drop_retired", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr(swap, "commit_part", commit)
+        patch.setattr(swap, "_drop_retired", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             yard.snapshot()
     for folder in published(yard.layout).values():
@@ -258,7 +253,7 @@ def test_swap_killed_between_renames_is_healed(
 
 
 def test_half_done_swap_without_a_whole_new_tree_goes_back(yard: Yard) -> None:
-    """If only the old version is whole, it is the release again."""
+    """If only the old version is complete, it becomes the release again."""
     folder = yard.release()
     before = tree_state(folder)
     folder.rename(yard.layout.retired(2021))
@@ -296,7 +291,7 @@ def test_killed_process_is_finished_by_the_next(yard: Yard) -> None:
 
 
 def test_current_points_to_the_newest_year(yard: Yard) -> None:
-    """The link is relative, and is flipped only to a whole release."""
+    """The link is relative and only ever points at a finished release."""
     with pytest.raises(ReleaseError, match="no release yet"):
         flip_current(yard.layout)
     yard.release()

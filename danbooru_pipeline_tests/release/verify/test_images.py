@@ -1,4 +1,4 @@
-"""Lists are compared a part at a time, and nothing that differs between them is overlooked by it."""
+"""Lists are compared a part at a time, and no difference is overlooked."""
 
 import io
 
@@ -20,7 +20,7 @@ def lines_of(names: list[str]) -> list[bytes]:
 @example(["a", "b"], [], 5)
 @example([], ["a"], 1)
 def test_unpaired_lines_are_those_of_one_list_alone(expected: list[str], listed: list[str], size: int) -> None:
-    """Wherever parts begin and end, each line that only one list has is named with its side."""
+    """Wherever parts start and end, each line that only one list has is reported with its side."""
     left, right = lines_of(expected), lines_of(listed)
     parts = (b"".join(left[at : at + size]) for at in range(0, len(left), size))
     found = list(_unpaired(parts, io.BytesIO(b"".join(right))))

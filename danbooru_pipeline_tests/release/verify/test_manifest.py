@@ -1,4 +1,4 @@
-"""Rows of a manifest are checked all at once, and nothing that one row shows is overlooked by it."""
+"""Rows of a manifest are checked all at once, and nothing is overlooked that a check of single rows finds."""
 
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ NO_SMALL: Final = {"px512_path": None, "px512_size": None, "px512_sha256": None}
 
 
 def row(id_: int, **changes: Any) -> dict[str, Any]:
-    """A row with nothing wrong with it, but for the changes."""
+    """A correct row with some changes."""
     bucket = f"{id_ % 1000:04d}"
     good = {
         "id": id_,
@@ -37,7 +37,7 @@ def row(id_: int, **changes: Any) -> dict[str, Any]:
 
 
 def table_of(rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows as a table of the manifest's columns; those that nobody looks at are empty."""
+    """Rows as a table of the manifest's columns; columns that no check reads are empty."""
     columns = [pa.array([r.get(field.name) for r in rows], field.type) for field in MANIFEST_SCHEMA]
     return pa.Table.from_arrays(columns, schema=MANIFEST_SCHEMA)
 
@@ -72,7 +72,7 @@ def test_rows_with_nothing_wrong_are_all_taken_at_once() -> None:
 
 @given(st.lists(st.fixed_dictionaries({}, optional={k: st.sampled_from(v) for k, v in CHANGES.items()}), max_size=8))
 def test_no_wrong_row_is_taken_for_a_right_one(changes: list[dict[str, Any]]) -> None:
-    """Whatever is changed about rows, those that are taken at once are rows of which nothing is to be said."""
+    """Whatever is changed in rows, the fast check accepts exactly those in which the slow one finds nothing."""
     rows = [row(1, **change) for change in changes]
     right = _surely_right(table_of(rows), SFW).to_pylist()
     assert [not list(_row_findings(one, SFW)) for one in rows] == right

@@ -55,7 +55,7 @@ def edit_release(folder: Path, **changes: Any) -> None:
 
 
 def resign(folder: Path) -> None:
-    """Make the sums right again, as someone does who damages a release on purpose."""
+    """Correct the checksums, as somebody who damages a release on purpose would."""
     sums = folder / "SHA256SUMS"
     names = [line[66:] for line in sums.read_text().splitlines()]
     lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
@@ -64,7 +64,7 @@ def resign(folder: Path) -> None:
 
 
 def and_resign(damage: Callable[[Path], object]) -> Callable[[Path], None]:
-    """Damage, and make the sums right again."""
+    """Damage a release and correct the checksums."""
 
     def both(folder: Path) -> None:
         damage(folder)
@@ -80,7 +80,7 @@ def edit_table(path: Path, change: Callable[[list[dict[str, Any]]], list[dict[st
 
 
 def edit_manifest(folder: Path, post_id: int, **changes: Any) -> None:
-    """Change a manifest row and make the sums right again."""
+    """Change a manifest row and correct the checksums."""
     table = pq.read_table(folder / MANIFEST)
     rows = table.to_pylist()
     for row in rows:
@@ -91,14 +91,14 @@ def edit_manifest(folder: Path, post_id: int, **changes: Any) -> None:
 
 
 def drop_sums_line(folder: Path, name: str) -> None:
-    """Take a paper out of SHA256SUMS."""
+    """Remove a document from SHA256SUMS."""
     sums = folder / "SHA256SUMS"
     lines = sums.read_text().splitlines(keepends=True)
     sums.write_text("".join(line for line in lines if not line.endswith(f"  {name}\n")))
 
 
 def link_out(folder: Path) -> None:
-    """Put a symbolic link in the place of an image."""
+    """Replace an image by a symbolic link."""
     path = folder / "original/0002/1002.jpg"
     secret = folder.parent / "secret"
     path.rename(secret)
@@ -106,7 +106,7 @@ def link_out(folder: Path) -> None:
 
 
 def name_outside(folder: Path) -> None:
-    """Let the sums name a file outside, as an attacker would."""
+    """List a file outside the release in the checksums, as an attacker would."""
     (folder.parent / "outside").write_bytes(b"")
     with (folder / "SHA256SUMS").open("a") as sums:
         empty = hashlib.sha256(b"").hexdigest()
@@ -231,7 +231,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], set[Kind], bool]] = {
 
 @pytest.mark.parametrize("name", DAMAGE)
 def test_damage_is_found_by_name(copy: Path, name: str) -> None:
-    """Each damage is one of the kinds it is; the report says so in words and as JSON."""
+    """Each damage is found under its kind, and the report says so in words and as JSON."""
     damage, expected, only_full = DAMAGE[name]
     damage(copy)
     quick = verify_release(copy)
@@ -244,7 +244,7 @@ def test_damage_is_found_by_name(copy: Path, name: str) -> None:
 
 
 def test_whole_release_is_well(copy: Path) -> None:
-    """A copy under another name verifies, quickly and in full."""
+    """A copy under another name verifies, by size and in full."""
     quick, full = verify_release(copy), verify_release(copy, full=True)
     assert quick.ok
     assert full.ok
@@ -253,13 +253,13 @@ def test_whole_release_is_well(copy: Path) -> None:
 
 
 def test_lines_of_a_table_may_stand_in_several_files(copy: Path) -> None:
-    """The rows of a side table are held against the lines of all its files together."""
+    """The rows of a side table are compared with the lines of all its files together."""
     (copy / "metadata/2021/tags000000000001.json").write_bytes(b"")
     assert "tables_differ" not in verify_release(copy).counts
 
 
 def test_one_bucket_is_checked_by_content_and_the_rest_left_alone(copy: Path) -> None:
-    """With a bucket only its own damage is seen, and content counts."""
+    """With a bucket only its own damage is found, by content."""
     alter(copy / ONE)
     (copy / "NOTES.txt").write_text("x")
     (copy / "original/0003/6003.jpg").unlink()
@@ -272,7 +272,7 @@ def test_one_bucket_is_checked_by_content_and_the_rest_left_alone(copy: Path) ->
 
 
 def test_folder_without_release_is_refused(copy: Path, tmp_path: Path) -> None:
-    """A tree without RELEASE.json is not a release, nor is a folder that is not there."""
+    """A tree without RELEASE.json is not a release, nor is a missing folder."""
     (copy / "RELEASE.json").unlink()
     for folder in (copy, tmp_path / "nothing"):
         with pytest.raises(NotARelease, match=r"has no RELEASE\.json"):
@@ -280,7 +280,7 @@ def test_folder_without_release_is_refused(copy: Path, tmp_path: Path) -> None:
 
 
 def test_findings_are_kept_up_to_a_limit_and_counted_beyond(copy: Path) -> None:
-    """A release without its images does not fill the memory, and its report says how many are missing."""
+    """A release without its images does not fill the memory, and the report says how many are missing."""
     for number in range(1100):
         (copy / f"original/0002/{900_002 + number * 1000}.png").write_bytes(b"")
     report = verify_release(copy)
@@ -291,7 +291,7 @@ def test_findings_are_kept_up_to_a_limit_and_counted_beyond(copy: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_random_damage_never_raises(copy: Path, seed: int) -> None:
-    """Bytes changed anywhere, sums made right or not, end in a report with findings."""
+    """Bytes changed anywhere, with checksums corrected or not, always end in a report with findings."""
     dice = random.Random(seed)
     path = dice.choice(sorted(path for path in copy.rglob("*") if path.is_file()))
     data = bytearray(path.read_bytes())

@@ -1,0 +1,55 @@
+"""``metadata/YEAR/tables.json``: which side tables a year has. The file is read and written here and nowhere else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class TableReport:
+    """How the export of one side table went.
+
+    Attributes:
+        status: ``ok``, ``absent`` (the source does not offer it) or ``failed``.
+        rows: lines of its file.
+        problem: why it failed.
+        modified: when the source last wrote the table; None when it does not say.
+    """
+
+    status: str
+    rows: int = 0
+    problem: str | None = None
+    modified: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    tables: Mapping[str, TableReport]
+
+
+def load_table_reports(layout: Layout, year: int) -> dict[str, TableReport]:
+    """Table -> how its last export for a year went.
+
+    Raises:
+        FileNotFoundError: nothing was exported.
+        OSError, ValueError: the file cannot be read.
+    """
+    return dict(msgspec.json.decode(layout.side_tables_report(year).read_bytes(), type=_File).tables)
+
+
+def read_table_reports(layout: Layout, year: int) -> dict[str, TableReport]:
+    """The same; empty when nothing was exported or the file cannot be read."""
+    try:
+        return load_table_reports(layout, year)
+    except (OSError, ValueError):
+        return {}
+
+
+def write_table_reports(layout: Layout, year: int, reports: Mapping[str, TableReport]) -> None:
+    """Replace the reports of a year."""
+    write_atomic(layout.side_tables_report(year), msgspec.json.format(msgspec.json.encode(_File(reports))))

@@ -1,0 +1,73 @@
+"""Puts a finished release in its place: two renames that replace the version before, and what repairs a crash between.
+
+A new version replaces the published one in two renames: the old tree gets a hidden name, and the staging tree gets the
+old one's name. A crash between them leaves the year without a release until `heal` finishes the swap.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+from danbooru_pipeline.errors import NotARelease, StoreError
+from danbooru_pipeline.io.atomic import commit_part, fsync_folder
+from danbooru_pipeline.io.locks import exclusive
+from danbooru_pipeline.layout import RELEASE_JSON, Layout
+from danbooru_pipeline.release.release_json import Release, read_release
+
+
+def standing_release(layout: Layout, year: int) -> Release | None:
+    """The release of a year that a new version would replace, also after a crash in the middle of a swap.
+
+    Raises:
+        StoreError: something that is not a release is in its place.
+    """
+    for folder in (layout.release(year), *_candidates(layout, year)):
+        if folder.exists():
+            try:
+                return read_release(folder)
+            except NotARelease:
+                raise StoreError(f"{folder} is in the way: it is not a release; move it elsewhere") from None
+    return None
+
+
+def _candidates(layout: Layout, year: int) -> list[Path]:
+    """Trees that can become the release of a year after a crash between the two renames, best first."""
+    retired, staging = layout.retired(year), layout.staging(year)
+    if not retired.exists():
+        return []
+    return [staging, retired] if (staging / RELEASE_JSON).exists() else [retired]
+
+
+def swap_in(layout: Layout, year: int) -> None:
+    """Publish the staging tree; the caller holds the release's lock. `heal` finishes what a crash interrupts."""
+    target = layout.release(year)
+    if target.exists():
+        commit_part(target, layout.retired(year))
+    commit_part(layout.staging(year), target)
+    _drop_retired(layout, year)
+
+
+def heal(layout: Layout, year: int) -> None:
+    """Finish an interrupted swap: forwards if the new tree is whole, else backwards. The caller holds the lock."""
+    target = layout.release(year)
+    if not target.exists():
+        for folder in _candidates(layout, year)[:1]:
+            commit_part(folder, target)
+    _drop_retired(layout, year)
+
+
+def heal_releases(layout: Layout) -> None:
+    """Finish all interrupted swaps, since a release between its two names does not count as published."""
+    pattern = layout.retired(0).name.replace("0", "[0-9]" * 4)
+    for folder in sorted(layout.releases.glob(pattern)):
+        year = int(re.sub(r"\D", "", folder.name))
+        with exclusive(layout.release_lock(year)):
+            heal(layout, year)
+
+
+def _drop_retired(layout: Layout, year: int) -> None:
+    """Remove the old version's names; files that the store or other releases link live on."""
+    retired = layout.retired(year)
+    if retired.exists():
+        shutil.rmtree(retired)
+        fsync_folder(layout.releases)
