@@ -17,7 +17,7 @@ from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import write_posts
 from danbooru_pipeline.sources import apply_updates
 from danbooru_pipeline.store.journal import Journal
-from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, write_ledger
+from danbooru_pipeline.store.ledger import read_ledger, write_ledger
 from danbooru_pipeline.store.originals import build_originals
 from danbooru_pipeline.store.plan import list_files
 from danbooru_pipeline.store.px512 import build_px512
