@@ -15,10 +15,13 @@ import pyarrow.compute as pc
 
 _UNSAFE: Final = r'["\\\x00-\x1f]'
 _FIRST_PRINTABLE: Final = 0x20
-#: Only lines of 2017 to 2020 have tags as a list.
-TAGS_2017: Final = b',"tags":['
 _encode = msgspec.json.Encoder().encode
 _MARKUP: Final = ((b"<", b"\\u003c"), (b">", b"\\u003e"), (b"&", b"\\u0026"))
+
+
+def has_tag_list(line: bytes) -> bool:
+    """Whether a line is of 2017 to 2020: only those have tags as a list, as any of their members, the first too."""
+    return b',"tags":[' in line or line.startswith(b'{"tags":[')
 
 
 class ObjectLines:
@@ -149,6 +152,6 @@ def with_raw(data: bytes, raw: pa.Array, *, dialect_2017: bool) -> bytes:
         return data
     lines = data.split(b"\n")
     for number, line in enumerate(raw.to_pylist()):
-        if line is not None and (TAGS_2017 in (kept := line.encode())) == dialect_2017:
+        if line is not None and has_tag_list(kept := line.encode()) == dialect_2017:
             lines[number] = kept
     return b"\n".join(lines)

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.posts.dialect_2017 import COLUMNS_2017, encode_2017
 from danbooru_pipeline.posts.dialect_2021 import encode_2021
-from danbooru_pipeline.posts.json_text import TAGS_2017, one_chunk
+from danbooru_pipeline.posts.json_text import has_tag_list, one_chunk
 from danbooru_pipeline.posts.record import EPOCH, NONE_IN_2017, RejectedRow, parse_record
 from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS, PostRow
 from danbooru_pipeline.posts.tags import has_repeats, tag_columns
@@ -71,7 +71,7 @@ class LineTyper:
 
     def _type(self, data: bytes, name: str, first_line: int) -> Typed:
         bounds = _bounds(data)
-        old = TAGS_2017 in data[: bounds[1]]
+        old = has_tag_list(data[: bounds[1]])
         try:
             table = self._typed_at_once(_lines(data, bounds), old=old)
             written = encode_2017(table) if old else encode_2021(table)

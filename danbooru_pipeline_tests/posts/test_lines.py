@@ -35,6 +35,13 @@ def test_real_lines_of_2017_come_back_byte_for_byte() -> None:
     assert (first["tag_count"], first["tag_count_general"]) == (18, 14)
 
 
+def test_line_of_2017_that_begins_with_its_tags_comes_back() -> None:
+    """The place of a member says nothing: a line whose tags come first is kept like any other of its dialect."""
+    odd = b'{"tags":[],"id":"2","created_at":"2020-01-01 00:00:00 UTC"}'
+    ordinary = REAL_2017.splitlines()[0]
+    assert sorted(encode_2017(typed(ordinary, odd).sort_by("id")).splitlines()) == sorted([odd, ordinary])
+
+
 def test_line_of_january_2022_comes_back_byte_for_byte() -> None:
     """All 48 columns of that export in their order, the three that were dropped in that month among them."""
     record = {
