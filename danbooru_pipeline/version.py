@@ -54,7 +54,7 @@ def version() -> Version:
 
 
 def describe(root: Path) -> str:
-    """What ``git describe`` says of a clone, or nothing when the folder is none or git cannot tell."""
+    """What ``git describe`` says of a clone, or nothing when the folder is not a clone or git cannot tell."""
     # An installed package may lie inside somebody else's repository, whose tags are not ours.
     if not (root / ".git").exists():
         return ""

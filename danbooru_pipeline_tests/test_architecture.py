@@ -69,7 +69,7 @@ def rooms() -> set[str]:
 
 
 def test_picture_has_every_room() -> None:
-    """The picture names every room, and nothing that is none."""
+    """The picture names every room and nothing else."""
     picture = (DOCS / "architecture.md").read_text().split("<!-- rooms -->")[1].split("<!-- /rooms -->")[0]
     named = set(re.findall(r"[\w]+(?:/|\.py\b)", picture))
     assert named == rooms()

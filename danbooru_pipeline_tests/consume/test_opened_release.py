@@ -322,7 +322,7 @@ def test_compare_says_what_the_release_itself_says(releases: Layout, release: Op
 
 
 def test_compare_says_nothing_of_posts_that_were_taken_down(releases: Layout, tables_only: Path) -> None:
-    """Ids in ``removed.txt`` appear as removed, without their rating and checksums; a list that is none is refused."""
+    """Ids in ``removed.txt`` appear as removed, without their rating and checksums; a malformed list is refused."""
     path = tables_only / "manifest/files-00000-of-00001.parquet"
     files = pq.ParquetFile(path).read()
     pq.write_table(files.filter(pc.not_equal(files["id"], 1)), path)

@@ -66,7 +66,7 @@ def materialized(stack: Stack, asset: str) -> int:
 
 
 def build_with_failures(stack: Stack, shop: BooruProcess) -> list[str]:
-    """Build the year on production's own instance while two files cannot be had. Returns their buckets."""
+    """Build the year on production's own instance while two files cannot be fetched. Returns their buckets."""
     pictures = [p for p in shop.truth(2021) if p.get("md5") and p["file_ext"] == "jpg"][:2]
     for post in pictures:
         shop.set_fault(post["md5"], "error")

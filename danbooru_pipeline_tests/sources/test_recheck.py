@@ -33,7 +33,7 @@ def by_id(*known: int) -> Answering:
     return give
 
 
-def test_answers_and_silence_beside_a_witness() -> None:
+def test_answers_and_silence_beside_a_control_post() -> None:
     """Posts in the answer come with their rows; missing ones are expunged, since the control post is in the answer."""
     news, _ = ask(by_id(1, 2, 9), [1, 2, 3], control_id=9)
     assert sorted(news.rows) == [1, 2]
@@ -42,7 +42,7 @@ def test_answers_and_silence_beside_a_witness() -> None:
 
 
 @pytest.mark.parametrize("control_id", [9, None])
-def test_silence_without_a_witness_says_nothing(control_id: int | None) -> None:
+def test_silence_without_a_control_post_says_nothing(control_id: int | None) -> None:
     """If the control post is missing too, the site may not support such questions at all."""
     news, _ = ask(by_id(1), [1, 3], control_id=control_id)
     assert sorted(news.rows) == [1]

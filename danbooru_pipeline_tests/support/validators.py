@@ -42,7 +42,7 @@ def web_dataset(release: Path) -> dict[str, object]:
     }
 
 
-def papers(release: Path) -> dict[str, object]:
+def documents(release: Path) -> dict[str, object]:
     """The feed and the torrent."""
     import feedparser
     import torf
@@ -59,7 +59,7 @@ def papers(release: Path) -> dict[str, object]:
 def main() -> None:
     """Print everything."""
     release = Path(sys.argv[1])
-    print(json.dumps(hugging_face(release) | {"wds": web_dataset(release)} | papers(release)))
+    print(json.dumps(hugging_face(release) | {"wds": web_dataset(release)} | documents(release)))
 
 
 if __name__ == "__main__":
