@@ -47,7 +47,7 @@ from danbooru_pipeline.posts import (
     tag_lists,
 )
 from danbooru_pipeline.posts.schema import CATEGORIES, SITE_COLUMNS
-from danbooru_pipeline.release.tree.archive import Member, write_tar_xz
+from danbooru_pipeline.release.tree.archive import TarEntry, write_tar_xz
 from danbooru_pipeline.release.tree.jsonl import write_posts_jsonl
 from danbooru_pipeline.sources import bring_posts, split_by_bucket
 from danbooru_pipeline.sources.files import ArchiveSource, read_lines
@@ -363,7 +363,7 @@ def xz(folder: Path, base: Path, threads: int) -> dict[str, Cost]:
     for number in range(2):
         before, began = _all_cpu(), time.perf_counter()
         with (work / f"ours{number}.tar.xz").open("wb") as file:
-            write_tar_xz(file, [Member(text.name, text)], mtime=0, threads=threads)
+            write_tar_xz(file, [TarEntry(text.name, text)], mtime=0, threads=threads)
         target = work / f"ours{number}.tar.xz"
         sums.add(hashlib.sha256(target.read_bytes()).hexdigest())
         costs["ours"] = Cost(_all_cpu() - before, time.perf_counter() - began, 0, target.stat().st_size)

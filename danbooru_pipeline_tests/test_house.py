@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import importlib.util
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -204,3 +205,13 @@ def test_lock_names_no_host() -> None:
     pinned = re.findall(r"^[a-z0-9_.\[\]-]+==", lock, flags=re.MULTILINE)
     assert len(pinned) > 50
     assert lock.count("--hash=sha256:") >= len(pinned)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
+def test_benchmark_finds_what_it_measures(path: Path) -> None:
+    """What a benchmark imports from this project exists, since benchmarks are run too seldom to notice a rename."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("danbooru_pipeline"):
+            found = importlib.import_module(str(node.module))
+            missing = [alias.name for alias in node.names if not hasattr(found, alias.name)]
+            assert not [name for name in missing if importlib.util.find_spec(f"{node.module}.{name}") is None]
