@@ -5,7 +5,6 @@ first, its row after. A file without a row is adopted by the next build (see `ad
 """
 
 import contextlib
-import hashlib
 import time
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 from danbooru_pipeline.errors import SourceError, StoreError, is_disk_full
 from danbooru_pipeline.io.atomic import fsync_folder
 from danbooru_pipeline.io.locks import exclusive
+from danbooru_pipeline.io.sha256 import sha256_or_none
 from danbooru_pipeline.layout import STORED_EXTENSIONS, Layout
 from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.store.journal import Journal
@@ -93,8 +93,4 @@ def _row_matches_file(layout: Layout, row: LedgerRow) -> bool:
     """Whether a row that a killed build left describes the very file that is there."""
     if row.status is not Status.OK or row.held_ext not in STORED_EXTENSIONS:
         return row.status is not Status.OK
-    try:
-        with layout.original(row.id, row.held_ext).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == row.sha256
-    except FileNotFoundError:
-        return False
+    return row.sha256 is not None and sha256_or_none(layout.original(row.id, row.held_ext)) == row.sha256
