@@ -48,7 +48,7 @@ def test_mishaps_cost_only_their_own_job(tmp_path: Path) -> None:
     """Jobs that abort, exit, raise or exhaust memory are attempted twice and reported; all others are done."""
     good = [make_job(tmp_path, f"good-{n}") for n in range(6)]
     bad = [make_job(tmp_path, name) for name in ("abort", "raises", "memory", "leaves")]
-    with ImagePool(2, run=run_by_name, timeout_seconds=1) as pool:
+    with ImagePool(2, run=run_by_name, timeout_seconds=20) as pool:
         told = [(job, pool.submit(job)) for job in bad]
         done = [pool.submit(job) for job in good]
     for future in done:
