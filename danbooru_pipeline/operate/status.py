@@ -106,7 +106,9 @@ def status_lines(layout: Layout, years: Sequence[YearStatus]) -> list[str]:
             lines.append(f"{status.year}: no posts yet; run danbooru-pipeline build {status.year}")
             continue
         counts = ", ".join(f"{name} {count:,}" for name, count in status.originals.items())
-        lines.append(f"{status.year}: {status.posts:,} posts up to id {status.last_id:,}: {counts or 'none'}")
+        # A sweep that was killed just before its end has left the posts without their report.
+        up_to = "" if status.last_id is None else f" up to id {status.last_id:,}"
+        lines.append(f"{status.year}: {status.posts:,} posts{up_to}: {counts or 'none'}")
         if status.reasons:
             lines.append("  " + ", ".join(f"{name} {count:,}" for name, count in status.reasons.items()))
         if status.buckets_with_work:
