@@ -1,9 +1,6 @@
 """What the daemon requests by itself, on an ephemeral Dagster instance."""
 
-from collections.abc import Iterator
-
 import dagster as dg
-import pytest
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from danbooru_pipeline.defs.build import build_defs
@@ -12,13 +9,6 @@ from danbooru_pipeline.layout import BUCKETS
 
 FEW = BUCKETS[:3]
 IMAGES = ("original_images", "images_512px")
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A Dagster instance that lives as long as the test."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 class Daemon:

@@ -1,8 +1,11 @@
 """Dumps and archives: all rows in any dialect, and nothing from a stale or truncated file."""
 
+import contextlib
 import gzip
 import json
+import socket
 import tarfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,10 +13,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from danbooru_pipeline.errors import SourceStale, SourceUnusable
+from danbooru_pipeline.errors import SourceStale, SourceUnreachable, SourceUnusable
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.sources import SweepReport, bring_posts
+from danbooru_pipeline.sources import SweepReport, bring_posts, export_side_tables
+from danbooru_pipeline.sources.excluding import BulkSourceWithout
 from danbooru_pipeline.sources.files import ArchiveSource, DumpSource
+from danbooru_pipeline_tests.support.raw_server import RawServer, make_answer, serving
 
 NOW = datetime(2022, 1, 20, tzinfo=UTC)
 #: As the mirror of 2017 to 2020 wrote a post, cut to two tags.
@@ -124,3 +129,97 @@ def test_metadata_of_earlier_years_comes_along(layout: Layout, tmp_path: Path) -
         assert bring(ArchiveSource(path, cdn_url="https://cdn.donmai.us"), layout).rows == 1
         found = {file.relative_to(layout.carried(2021)): file for file in layout.carried(2021).rglob("*.json")}
         assert {str(name): file.read_bytes() for name, file in found.items()} == {"2017/2017000000000000.json": old}
+
+
+Answers = dict[str, bytes]
+
+
+@contextlib.contextmanager
+def remote_dump(answers: Answers, *, head: bytes | None = None) -> Iterator[DumpSource]:
+    """A dump below an address; answers by file name, to HEAD as well unless that has an answer of its own."""
+
+    def answer(server: RawServer, connection: socket.socket, target: str, _headers: dict[str, str]) -> None:
+        first = head is not None and server.targets.count(target) == 1
+        connection.sendall(head if first and head else answers.get(target[1:], make_answer(status=404)))
+
+    with serving(answer) as server:
+        yield DumpSource(server.url, user_agent="tests")
+
+
+def test_dump_is_read_from_an_address(layout: Layout) -> None:
+    """Gzipped or not, it holds what a folder would; a table that is not there is absent, not an error."""
+    dated = {"Last-Modified": "Sat, 08 Jan 2022 00:00:00 GMT"}
+    answers = {"posts.json": make_answer(gzip.compress(line_of(1) + b"\n" + line_of(2)), headers=dated)}
+    with remote_dump(answers) as source:
+        source.probe()
+        assert bring(source, layout).rows == 2
+        posts = source.open_table("posts", 2021)
+        assert posts is not None
+        assert posts.modified == datetime(2022, 1, 8, tzinfo=UTC)
+        assert source.open_table("pools", 2021) is None
+        assert list(source.earlier_files(2021)) == []
+
+
+def test_address_that_refuses_says_what_to_do(layout: Layout) -> None:
+    """A bucket where the requester pays answers 403; the error names the command that copies it."""
+    refused = remote_dump({"posts.json": make_answer(status=403)})
+    with refused as source, pytest.raises(SourceUnusable, match=r"HTTP 403.*gcloud storage cp"):
+        bring(source, layout)
+    assert not layout.posts(2021).exists()
+
+
+def test_dump_that_is_interrupted_is_refused(layout: Layout) -> None:
+    """A body that ends early, or no answer at all, is an unreachable source, and no posts are written."""
+    cut = make_answer(line_of(1), length=10_000)
+    interrupted = remote_dump({"posts.json": cut}, head=make_answer())
+    with interrupted as source, pytest.raises(SourceUnreachable, match="was interrupted"):
+        bring(source, layout)
+    with pytest.raises(SourceUnreachable, match="does not answer"):
+        bring(source, layout)
+    assert not layout.posts(2021).exists()
+
+
+def test_missing_dump_and_archive_are_named(tmp_path: Path) -> None:
+    """A path that does not exist is refused before anything is read."""
+    with pytest.raises(SourceUnusable, match="DANBOORU_DUMP"):
+        DumpSource(str(tmp_path / "none"), user_agent="tests").probe()
+    with pytest.raises(SourceUnusable, match="DANBOORU_ARCHIVE"):
+        ArchiveSource(tmp_path / "none", cdn_url="").probe()
+
+
+@pytest.mark.parametrize("keep", [20, 100])
+def test_truncated_archive_is_refused(layout: Layout, tmp_path: Path, keep: int) -> None:
+    """An archive that ends early is an error, wherever it ends, and no posts are written."""
+    path = tmp_path / "posts000000000000.json"
+    path.write_bytes(line_of(1))
+    packed = tmp_path / "metadata.json.tar.xz"
+    with tarfile.open(packed, "w:xz") as archive:
+        archive.add(path, path.name)
+    packed.write_bytes(packed.read_bytes()[:keep])
+    with pytest.raises(SourceUnusable, match="get it again"):
+        bring(ArchiveSource(packed, cdn_url=""), layout)
+    assert not layout.posts(2021).exists()
+
+
+def test_posts_that_were_taken_down_are_left_out_of_bulk_sources(layout: Layout, tmp_path: Path) -> None:
+    """Neither rows, nor records of side tables, nor lines of earlier years about them arrive; other bytes are kept."""
+    folder = tmp_path / "metadata"
+    earlier = b'{"id":"1"}\n{"id":"2"}\nnot JSON'
+    for name, data in {
+        "2017/2017000000000000.json": earlier,
+        "2021/posts000000000000.json": line_of(1) + b"\n" + line_of(2),
+        "2021/notes000000000000.json": b'{"id":7,"post_id":"1"}\n{"id":8,"post_id":"2"}\n{"id":9}',
+    }.items():
+        folder.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+        folder.joinpath(name).write_bytes(data)
+    source = BulkSourceWithout(ArchiveSource(folder, cdn_url=""), {2})
+    source.probe()
+    assert source.name == "archive"
+    bring(source, layout)
+    assert pq.read_table(layout.posts(2021))["id"].to_pylist() == [1]
+    carried = layout.carried(2021) / "2017/2017000000000000.json"
+    assert carried.read_bytes() == b'{"id":"1"}\nnot JSON'
+    export_side_tables(source, layout, 2021, progress=lambda _line: None)
+    notes = [json.loads(line) for line in layout.side_table(2021, "notes").read_bytes().splitlines()]
+    assert [note["id"] for note in notes] == ["7", "9"]
+    assert BulkSourceWithout(source.source, frozenset()).open_table("pools", 2021) is None
