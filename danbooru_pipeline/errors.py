@@ -16,7 +16,8 @@
         ├── ReleaseRefused           metadata and files do not reconcile                exit code 1
         └── NotARelease              the folder is not a release                        exit code 2
 
-Every message is one line and ends by saying what to do; only `SettingsError` has a line for each wrong setting.
+Every message is one line and ends by saying what to do; only `SettingsError` has a line for each wrong setting, and
+`consume.NoImage` gives the reason where nothing can be done.
 """
 
 import contextlib
@@ -73,7 +74,7 @@ class SourceUnreachable(SourceError):  # noqa: N818 - the family name is the suf
 
 
 class SourceBlocked(SourceError):  # noqa: N818
-    """The source refuses us as a client: until that is settled, nothing it says about posts can be believed."""
+    """The source refuses us as a client: until that is resolved, nothing it says about posts can be believed."""
 
 
 class SourceUnusable(SourceError):  # noqa: N818

@@ -56,7 +56,7 @@ class Reason(StrEnum):
 REASONS: dict[Reason, tuple[Status, str]] = {
     Reason.MD5_DIFFERS: (
         Status.OK,
-        "The file is whole and was served twice alike, but its MD5 is not the one in the metadata; kept and marked.",
+        "The server sent the same complete file twice, but its MD5 is not the one in the metadata; kept and flagged.",
     ),
     Reason.REPLACED: (
         Status.OK,
@@ -65,7 +65,7 @@ REASONS: dict[Reason, tuple[Status, str]] = {
     Reason.GONE: (Status.MISSING, "The server says that the file does not exist (404 or 410)."),
     Reason.RESTRICTED: (Status.WITHHELD, "The source shows this post without its MD5 and file address."),
     Reason.BANNED: (Status.WITHHELD, "The post is banned upstream; new releases leave its file out."),
-    Reason.EXCLUDED_TAG: (Status.WITHHELD, "The post has a tag of the operator's EXCLUDE_TAGS."),
+    Reason.EXCLUDED_TAG: (Status.WITHHELD, "The post has a tag of the operator's DANBOORU_EXCLUDE_TAGS."),
     Reason.EXPUNGED: (
         Status.REMOVED,
         "The source had this post, in an earlier release or in the sweep, and no longer has it.",
@@ -85,9 +85,12 @@ REASONS: dict[Reason, tuple[Status, str]] = {
     Reason.REFUSED: (Status.PENDING, "The server refuses this file (401, 403 or 451), though not others."),
     Reason.REDIRECTED: (
         Status.PENDING,
-        "The server redirects to a foreign host, or in a loop.",
+        "The server redirects to another host, or in a loop.",
     ),
-    Reason.RETRY_EXHAUSTED: (Status.PENDING, "Every attempt ended in an error of the server or the network."),
+    Reason.RETRY_EXHAUSTED: (
+        Status.PENDING,
+        "Every attempt failed at the server or in the network; an answer such as 400 or 418 is not retried.",
+    ),
     Reason.DISK_FULL: (Status.PENDING, "The disk of the root had no space or no inodes left for this file."),
     Reason.RATING: (Status.SKIPPED, "The post's rating is not one of the release's SFW ratings."),
     Reason.NO_ORIGINAL: (Status.SKIPPED, "There is no original to make a 512px image from."),

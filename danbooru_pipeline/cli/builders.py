@@ -82,7 +82,7 @@ def status(year: int | None, *, as_json: bool) -> None:
 def doctor(*, as_json: bool) -> None:
     """Examine disk, inodes, hard links, libvips, credentials, clock, source and DAGSTER_HOME.
 
-    Exits with 1 when one of them stands in the way of a build.
+    Exits with 1 if any of them would prevent a build.
     """
     from danbooru_pipeline.operate.doctor import Health, examine
 

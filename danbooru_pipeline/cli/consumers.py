@@ -42,7 +42,11 @@ _OPTIONS = (
         help="Only N of the posts, chosen at random but always the same ones.",
     ),
     click.option(
-        "--tree", type=click.Choice(["512px", "original"]), default="512px", show_default=True, help="Which files."
+        "--tree",
+        type=click.Choice(["512px", "original"]),
+        default="512px",
+        show_default=True,
+        help="Image tree to use.",
     ),
 )
 
@@ -60,7 +64,10 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--ids", is_flag=True, help="Print ids instead of paths.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write to this file instead of printing.")
 def select(release_dir: Path, *, ids: bool, out: Path | None, **wanted: Any) -> None:
-    """Print the paths of posts chosen by tags, for rsync --files-from. A tag matches whole: hat does not match that."""
+    """Print the paths of posts chosen by tags, for rsync --files-from.
+
+    Tags match exactly: "hat" does not match "that".
+    """
     from danbooru_pipeline.consume import Selection
     from danbooru_pipeline.consume import select as choose
     from danbooru_pipeline.io.atomic import atomic_file

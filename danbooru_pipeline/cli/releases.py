@@ -55,7 +55,7 @@ def verify(release_dir: Path, bucket: str | None, signers: Path | None, *, full:
 )
 @click.option("--list", "as_list", is_flag=True, help="Print only the paths of the files, for rsync --files-from.")
 def reconstruct(year: int, release_dir: Path, into: Path | None, *, as_list: bool) -> None:
-    """Take the release of YEAR out of a later one, and name every file that was replaced or removed since."""
+    """Reconstruct the release of YEAR from a later one, and name every file that was replaced or removed since."""
     from danbooru_pipeline.release import reconstruct as find
     from danbooru_pipeline.release import write_reconstruction
 

@@ -5,10 +5,10 @@ to a new place, and images go there as hard links where that is possible.
 """
 
 from danbooru_pipeline.consume.errors import BadQuery, NoImage, UnknownName
+from danbooru_pipeline.consume.exports import export
 from danbooru_pipeline.consume.images import ImageKind, ReleaseImage
 from danbooru_pipeline.consume.opened_release import OpenedRelease, open_release
 from danbooru_pipeline.consume.select import Chosen, Selection, select
-from danbooru_pipeline.consume.write import export
 
 __all__ = [
     "BadQuery",

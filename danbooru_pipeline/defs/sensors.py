@@ -49,7 +49,7 @@ def _request(year: int) -> dg.RunRequest:
 def yearly_release(
     context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Begins the release of a year once: when the year is over, its metadata has settled and the source covers it."""
+    """Begins the release of a year once: when the year is over, its metadata stable, and the source covers it."""
     decision = decide(
         read_memory(context.cursor),
         now=toolbox.now(),

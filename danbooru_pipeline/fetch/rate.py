@@ -2,7 +2,7 @@
 
 One budget bounds all requests together. Each host also has a rate of its own: a multiplicative decrease to 2/3 when it
 throttles us, then exponential recovery, fast up to 85 % of the rate at which it throttled and slow above it. Some
-servers refuse single files now and then, whatever the rate; against those it settles at some requests a second instead
+servers throttle single requests now and then, whatever the rate; against those it stays at some requests a second instead
 of falling for ever.
 """
 
@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-#: A Retry-After is honoured up to this long.
+#: Longest pause of a host, whatever its Retry-After. Whether a request waits that long is up to `RetryPolicy`.
 MAX_PAUSE_SECONDS: Final = 300.0
 #: Pause after a throttled request without a Retry-After.
 DEFAULT_PAUSE_SECONDS: Final = 1.0
@@ -20,7 +20,7 @@ MIN_RATE: Final = 0.1
 #: Factor of the decrease.
 CUT: Final = 2 / 3
 #: Growth per second, well below the throttled rate and from there on. Of 54 combinations simulated, these use 43 of 50
-#: allowed requests a second with 0.5 % of them refused, and reach 6 a second on a server that refuses 4 % at random and
+#: allowed requests a second with 0.5 % of them throttled, and reach 6 a second on a server that throttles 4 % at random and
 #: asks for a second each time (2026-11-25).
 QUICK_GROWTH, SLOW_GROWTH = 0.5, 0.1
 #: Slow start: a host that has never throttled begins at this rate, which triples each second until it reaches the
@@ -35,7 +35,8 @@ MEMORY_SECONDS, MEMORY_REQUESTS = 1.0, 5
 class HostRate(msgspec.Struct):
     """The state of one host.
 
-    Times and durations in seconds, rates in requests per second; the fields are a disk format.
+    Times and durations in seconds, rates in requests per second; the fields are a disk format, where ``refused`` means
+    throttled.
 
     Attributes:
         rate: upper limit at present.

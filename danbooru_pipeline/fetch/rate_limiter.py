@@ -1,4 +1,6 @@
-"""Waits until the next request may go out. Only this module and `retry` wait.
+"""Waits until the next request may go out.
+
+Every timed wait of `fetch/` is `RateLimiter.pause`; `retry` and `slots` only decide for how long.
 
 All processes that work on one store share one rate limit: its state is a small record in the store, read and written
 under a lock that the kernel frees when its holder dies. The arithmetic is in `rate`. It uses wall-clock time, since
@@ -87,7 +89,10 @@ class RateLimiter:
             raise RuntimeError("no more requests are sent, since the client is closed")
 
     def slow_down(self, host: str, retry_after: float | None = None, *, sent: float | None = None) -> None:
-        """Record that `host` throttled the request that went out at `sent`; see `RateState.note_throttled`."""
+        """Lower the rate of `host` and pause it, for all processes; see `RateState.note_throttled`.
+
+        Either it throttled the request that went out at `sent`, or the circuit breaker wants it left alone for a while.
+        """
         now = time.time()
         with self._shared_state() as state:
             state.note_throttled(

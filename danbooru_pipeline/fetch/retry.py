@@ -44,7 +44,7 @@ class RetryPolicy:
     cap_seconds: float = 20.0
 
     def delay(self, attempts: int, retry_after: float | None) -> float:
-        """Seconds to wait after this many attempts; a Retry-After is honoured exactly."""
+        """Seconds to wait after this many attempts: a Retry-After, without jitter or cap, else a random delay."""
         if retry_after is not None:
             return retry_after
         # At 2**32 times the base every cap is reached, and no power overflows a float.
@@ -53,6 +53,8 @@ class RetryPolicy:
 
     def run(self, attempt: Callable[[], A], *, pause: Callable[[float], None]) -> tuple[A, int]:
         """Retry until an attempt succeeds, cannot succeed, or a bound is reached.
+
+        A delay that does not fit into the time left, such as a long Retry-After, ends it at once.
 
         Returns:
             The last attempt, and how many there were.

@@ -1,4 +1,4 @@
-"""When the release of a year may start: the year is over, its metadata has settled, and the source has all of it.
+"""When the release of a year may start: the year is over, its metadata has stabilised, and the source has all of it.
 
 It decides and remembers, and starts nothing. The sensor in `defs/` asks it at each tick.
 """
@@ -100,7 +100,9 @@ def decide(
         return _wait(year, f"{name} was started already; the next one can start when {year + 1} is over", memory)
     settled = datetime(year + 1, 1, 1, tzinfo=UTC) + timedelta(days=settling_days)
     if now < settled:
-        why = f"{name} waits until {settled:%Y-%m-%d %H:%M} UTC for recent metadata to settle (DANBOORU_SETTLING_DAYS)"
+        why = (
+            f"{name} waits until {settled:%Y-%m-%d %H:%M} UTC for recent metadata to stabilise (DANBOORU_SETTLING_DAYS)"
+        )
         return _wait(year, why, memory)
     try:
         seen = look(year)

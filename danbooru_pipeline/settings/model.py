@@ -78,9 +78,7 @@ class Settings(BaseSettings):
     hash_blocklist: kinds.Folder | None = setting(
         "private file of MD5 and SHA-256 hashes, one per line; posts with such a file are taken down"
     )
-    publisher: kinds.Line = setting(
-        "who publishes the releases, as they are cited", default="Anonymous", former_name="MAKER"
-    )
+    publisher: kinds.Line = setting("publisher's name, as used in citations", default="Anonymous", former_name="MAKER")
     removal_contact: kinds.Line = setting(
         "where to ask for a removal", default="", default_text="as `DANBOORU_CONTACT`"
     )
@@ -88,12 +86,12 @@ class Settings(BaseSettings):
     webdataset: kinds.Switch = setting("`on` also ships the 512px images as one tar per bucket", default=False)
     torrent: kinds.Switch = setting("`on` makes a torrent of `metadata.json.tar.xz`", default=False)
     dialect_2017: kinds.Switch = setting(
-        "`on` also writes the posts as Danbooru2017 to Danbooru2020 had them, for their readers", default=False
+        "`on` also writes posts in the JSON format of 2017 to 2020, for tools that read it", default=False
     )
     signing_key: kinds.Folder | None = setting("SSH private key, without a passphrase, that signs `SHA256SUMS`")
     first_year: kinds.Year = setting("first release year", default=2021)
     min_free_bytes: kinds.Bytes = setting(
-        "stop before the disk of the root has less free space than this",
+        "stop when free space on the root's disk would fall below this",
         default=256 * 2**20,
         default_text="256 MiB",
         unit="bytes",
@@ -102,7 +100,9 @@ class Settings(BaseSettings):
         "longest total wait between the attempts of one request", default=120.0, unit="seconds"
     )
     png_level: kinds.PngLevel = setting(
-        "effort of lossless PNG optimisation, 0 to 6; 1 halves its CPU time for 1 point less saving", default=2
+        "effort of lossless PNG optimisation, 0 to 6; level 1 takes half the CPU time and saves 1 to 2 percentage "
+        "points less",
+        default=2,
     )
     jpg_archive: kinds.JpgArchive = setting(
         "`jxl` keeps JPG originals as JPEG XL, a fifth smaller; `export originals` gives the same files back",
@@ -116,13 +116,13 @@ class Settings(BaseSettings):
     )
     max_pixels: kinds.Count = setting("pictures with more pixels are not decoded", default=200_000_000, unit="pixels")
     automation: kinds.Switch = setting(
-        "`on` starts sensors and schedules before anyone switches them on in the UI", default=False
+        "`on` enables sensors and schedules by default; with `off`, enable them in the UI", default=False
     )
     settling_days: kinds.Days = setting(
         "how long after New Year the yearly rebuild waits for recent metadata to stabilise", default=21.0, unit="days"
     )
     poll_seconds: kinds.Positive = setting(
-        "how often the yearly sensor asks the source; it wants the same answer three times in a row",
+        "how often the yearly sensor asks the source; a release starts after three identical answers in a row",
         default=21_600.0,
         unit="seconds",
         former_name="LOOK_SECONDS",

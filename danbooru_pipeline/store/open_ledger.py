@@ -58,7 +58,7 @@ class OpenLedger:
         self.rows = dict(self.known)
 
     def settle(self, rows: Iterable[LedgerRow]) -> None:
-        """Take rows that follow from the metadata. They are not journalled: after a crash they follow again."""
+        """Take rows that a plan settles or keeps. They are not journalled: after a crash they are planned again."""
         self.rows |= {row.id: row for row in rows}
 
     def record(self, row: LedgerRow) -> None:

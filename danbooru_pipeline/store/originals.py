@@ -1,7 +1,7 @@
 """A bucket's originals: fetch what is new or changed, check it, optimise it, and record each outcome in the ledger.
 
-`planning` says what to do, `in_flight` does it, `recheck` asks the source about files that could not be fetched, and
-`open_ledger` keeps the rows. This module joins them and turns each outcome into a row.
+`plan` decides what to do, from what `planning` reads; `in_flight` does it, `recheck` asks the source about files that
+could not be fetched, and `open_ledger` keeps the rows. This module joins them and turns each outcome into a row.
 """
 
 import contextlib

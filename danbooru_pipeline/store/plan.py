@@ -20,7 +20,7 @@ class BucketPlan:
 
     Attributes:
         fetch: files of posts that are new, changed or pending, and files that the store has lost.
-        settle: rows to write without a request: withheld, quarantined and removed posts.
+        settle: rows that change without a request: of withheld, quarantined, removed and replaced posts.
         keep: rows that stay as they are.
         changed: how many of `fetch` replace a file with another MD5.
     """
@@ -78,11 +78,11 @@ def _row_without_request(
     post: Post, row: LedgerRow | None, files: Mapping[str, int], *, exclude_tags: frozenset[str], release: int
 ) -> LedgerRow | None:
     """The row of a post whose file needs no request; None when it must be fetched."""
-    reason = reason_without_request(post, exclude_tags)
+    reason = why_not_fetched(post, exclude_tags=exclude_tags)
     if reason is not None:
         return _settled(post, reason, row, release=release)
-    if row is not None and (row.md5, row.ext) == (post.md5, post.ext) and _is_settled(row, files):
-        return _marked(row, post)
+    if row is not None and (row.md5, row.ext) == (post.md5, post.ext) and _is_complete(row, files):
+        return _update_row(row, post)
     return None
 
 
@@ -93,8 +93,11 @@ def _without_post(row: LedgerRow, *, release: int) -> LedgerRow:
     return dataclasses.replace(row, reason=Reason.EXPUNGED)
 
 
-def reason_without_request(post: Post, exclude_tags: frozenset[str]) -> Reason | None:
-    """Why the file of a post is not fetched at all; None when it may be."""
+def why_not_fetched(post: Post, *, exclude_tags: frozenset[str] = frozenset()) -> Reason | None:
+    """The reason why the file of a post is not requested at all; None if it may be. The status follows from the reason.
+
+    Without `exclude_tags`, only the reasons that follow from the metadata alone.
+    """
     if post.is_expunged:
         return Reason.EXPUNGED
     if post.is_banned:
@@ -115,15 +118,15 @@ def _settled(post: Post, reason: Reason, row: LedgerRow | None, *, release: int)
     return dataclasses.replace(row, reason=reason)
 
 
-def _marked(row: LedgerRow, post: Post) -> LedgerRow:
-    """The row of a file that is there, marked while the post has another file than in the sweep."""
+def _update_row(row: LedgerRow, post: Post) -> LedgerRow:
+    """A complete row, updated to its post: its reason is `replaced` while the file is not that of the sweep."""
     if row.reason not in {None, Reason.REPLACED}:
         return row
     return dataclasses.replace(row, reason=Reason.REPLACED if post.replaced else None)
 
 
-def _is_settled(row: LedgerRow, files: Mapping[str, int]) -> bool:
-    """Whether a row needs no work: its file is there in full, or it is final without one."""
+def _is_complete(row: LedgerRow, files: Mapping[str, int]) -> bool:
+    """Whether a row needs no request: its file is there in full, or the server's answer about it is final."""
     if row.status is Status.OK:
         return row.size is not None and files.get(f"{row.id}.{row.held_ext}") == row.size
     return row.status is Status.MISSING or row.reason is Reason.TOO_LARGE

@@ -1,4 +1,4 @@
-"""docs/python.md and docs/consumers.md say what the code does: their examples run, and their tables are complete."""
+"""The README, docs/python.md and docs/consumers.md say what the code does: examples run, tables are complete."""
 
 import re
 import shlex
@@ -10,12 +10,13 @@ from click.testing import CliRunner
 import danbooru_pipeline
 from danbooru_pipeline import open_release
 from danbooru_pipeline.cli.main import main
-from danbooru_pipeline.consume import write
+from danbooru_pipeline.consume.exports import EXPORTS
 from danbooru_pipeline.consume.where import OPERATORS
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release.changes import Change
 
-DOCS = Path(danbooru_pipeline.__file__).parent.parent / "docs"
+ROOT = Path(danbooru_pipeline.__file__).parent.parent
+DOCS = ROOT / "docs"
 PYTHON = (DOCS / "python.md").read_text()
 CONSUMERS = (DOCS / "consumers.md").read_text()
 
@@ -31,6 +32,15 @@ def test_examples_in_python_run(releases: Layout, monkeypatch: pytest.MonkeyPatc
         # Blank lines in front make an error name the line of the page.
         exec(compile("\n" * line + block, "docs/python.md", "exec"), names)
     assert names["total"]
+
+
+def test_example_of_the_readme_runs(releases: Layout) -> None:
+    """The Python of the README runs on a release of that root."""
+    names: dict[str, object] = {}
+    (block,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert "/srv/danbooru/" in block
+    exec(block.replace("/srv/danbooru/", f"{releases.root}/"), names)
+    assert names["picture"]
 
 
 def test_dtypes_are_those_of_the_page(releases: Layout) -> None:
@@ -71,4 +81,4 @@ def test_tables_of_commands_are_complete() -> None:
     hidden = {"--deleted"}  # the default; the page shows what changes it
     rows = re.findall(r"^\| (`--.*?) \|", CONSUMERS, flags=re.MULTILINE)
     assert {option for row in rows for option in re.findall(r"--[a-z-]+", row)} == options - hidden | {"--no-deleted"}
-    assert re.findall(r"^\| `([a-z]+)` \|", CONSUMERS, flags=re.MULTILINE) == list(write.EXPORTS)
+    assert re.findall(r"^\| `([a-z]+)` \|", CONSUMERS, flags=re.MULTILINE) == list(EXPORTS)

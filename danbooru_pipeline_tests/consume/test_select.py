@@ -10,7 +10,7 @@ import pytest
 from danbooru_pipeline.cli.consumers import FORMS
 from danbooru_pipeline.cli.main import main
 from danbooru_pipeline.consume import Selection, select
-from danbooru_pipeline.consume.write import EXPORTS
+from danbooru_pipeline.consume.exports import EXPORTS
 from danbooru_pipeline.errors import NotARelease, SettingsError
 from danbooru_pipeline.layout import Layout
 

@@ -59,7 +59,7 @@ def is_current(layout: Layout, year: int) -> bool:
 
 
 def test_two_years_make_two_releases(tmp_path: Path, booru_files: Path) -> None:
-    """The year ends, its metadata settle, the release is made and verifies; a year later the next one; none twice."""
+    """The year ends, its metadata is stable, the release is made and verifies; a year later the next; none twice."""
     home, layout = tmp_path / "home", Layout(tmp_path / "root")
     home.mkdir()
     shutil.copyfile(INSTANCE_YAML, home / "dagster.yaml")

@@ -49,7 +49,7 @@ def test_only_a_post_that_names_a_file_can_be_fetched() -> None:
             Fetch.of(bad)
 
 
-def test_settled_post_is_kept() -> None:
+def test_complete_row_is_kept() -> None:
     """A post whose file is there in full is left alone."""
     plan = plan_bucket([post()], {1000: OK_ROW}, FILES, release=2022)
     assert plan.keep == (OK_ROW,)

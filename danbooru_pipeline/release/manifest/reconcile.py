@@ -13,7 +13,7 @@ from danbooru_pipeline.posts import Post
 from danbooru_pipeline.release.manifest.row import ManifestRow
 from danbooru_pipeline.store.columns import ABSENT, ORIGINAL_FACTS, PX512_FACTS
 from danbooru_pipeline.store.ledger import LedgerRow
-from danbooru_pipeline.store.plan import reason_without_request
+from danbooru_pipeline.store.plan import why_not_fetched
 from danbooru_pipeline.years import sfw_ratings
 
 #: Reasons that follow from the metadata alone: the row has one exactly when the post says so.
@@ -79,9 +79,9 @@ def _row_problem(post: Post, row: LedgerRow | None, files: Mapping[str, int]) ->
     """What is wrong between a post, its ledger row and its original; None when they agree."""
     if row is None:
         return "has no ledger row"
-    expected = reason_without_request(post, frozenset())
+    expected = why_not_fetched(post)
     if row.reason is Reason.EXCLUDED_TAG and expected is None:
-        return None  # the operator's choice, not a fact of the post
+        return None  # the choice of the operator when it was planned, and not a fact of the post
     if expected is not row.reason and (expected is not None or row.reason in _FROM_METADATA):
         return f"the ledger says {row.reason or 'ok'}, the metadata says {expected or 'that it has a file'}"
     if expected is not None:

@@ -160,7 +160,7 @@ def test_damaged_blocklist_stops_and_is_not_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("value", "decided"), [(None, False), ("none", True), ("", True), ("guro, loli", True)])
 def test_publication_from_public_hosts_needs_a_decision(yard: Yard, value: str | None, *, decided: bool) -> None:
-    """Without EXCLUDE_TAGS nothing from public hosts becomes current; `none`, nothing, and tags are decisions."""
+    """Unless DANBOORU_EXCLUDE_TAGS is set, no public data becomes current; `none`, nothing and tags are decisions."""
     env = {"DANBOORU_CONTACT": "me@example.org"} | ({} if value is None else {"DANBOORU_EXCLUDE_TAGS": value})
     settings = Settings.from_env(env)
     assert settings.excluded == (frozenset({"guro", "loli"}) if value and value != "none" else frozenset())

@@ -1,4 +1,7 @@
-"""Exports: a selection of posts in the form that a tool reads, at a new path that appears once it is complete."""
+"""Exports: a selection of posts in the form that a tool reads, at a new path that appears once it is complete.
+
+`EXPORTS` has one writer per form, each in a module of its own; `export` runs one and gives its result its name.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
