@@ -2,8 +2,8 @@
 
 One budget bounds all requests together. Each host also has a rate of its own: a multiplicative decrease to 2/3 when it
 throttles us, then exponential recovery, fast up to 85 % of the rate at which it throttled and slow above it. Some
-servers throttle single requests now and then, whatever the rate; against those it stays at some requests a second instead
-of falling for ever.
+servers throttle single requests now and then, whatever the rate; against those it stays at some requests a second
+instead of falling for ever.
 """
 
 import math
@@ -20,8 +20,8 @@ MIN_RATE: Final = 0.1
 #: Factor of the decrease.
 CUT: Final = 2 / 3
 #: Growth per second, well below the throttled rate and from there on. Of 54 combinations simulated, these use 43 of 50
-#: allowed requests a second with 0.5 % of them throttled, and reach 6 a second on a server that throttles 4 % at random and
-#: asks for a second each time (2026-11-25).
+#: allowed requests a second with 0.5 % of them throttled, and reach 6 a second on a server that throttles 4 % at random
+#: and asks for a second each time (2026-11-25).
 QUICK_GROWTH, SLOW_GROWTH = 0.5, 0.1
 #: Slow start: a host that has never throttled begins at this rate, which triples each second until it reaches the
 #: budget. So the burst that a limited server lets through is used up while few requests are in flight.
