@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 #: The version that the next tag will name: what a tree says that has neither a tag, nor git, nor a stamp.
-NEXT = "0.2.0"
+NEXT = "0.3.0"
 
 #: Written into wheels and sdists, never into a clone: a stamp there would go stale with the next commit.
 STAMP = "version.json"
