@@ -25,6 +25,8 @@ class Quality(StrEnum):
     NEARLY_WHITE = "nearly_white"
     NEARLY_BLACK = "nearly_black"
     EMPTY_ALPHA = "empty_alpha"
+    #: Not judged from the picture: its file states PQ or HLG, and it was tone-mapped.
+    HDR = "hdr"
 
 
 def judge_quality(pixels: Pixels, *, empty_alpha: bool) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ MAX_PIXELS: Final = 200_000_000
 #: How every 512px image is made, for RELEASE.json. Increase `px512_rules` when the same settings give other bytes.
 FIXED: Final = {
     "px512_encoding": "baseline JPEG, 4:4:4, optimised Huffman tables, no metadata",
-    "px512_color": "sRGB; embedded ICC profiles are applied, PNG gAMA and cHRM are not",
-    "px512_rules": 4,
+    "px512_color": "sRGB; ICC profiles, PNG cICP, gAMA and cHRM, and AVIF nclx are applied; PQ and HLG are tone-mapped",
+    "px512_rules": 5,
     "jpg_optimizer": "mozjpeg, lossless, all markers kept",
 }
 
