@@ -114,7 +114,7 @@ def _light(color: _Array, stated: StatedColor) -> _Array:
         scene = np.where(color <= 0.5, color**2 / 3, (np.exp((color - 0.55991073) / 0.17883277) + 0.28466892) / 12)
         weights = np.array([0.2627, 0.6780, 0.0593]) if scene.shape[2] == 3 else np.array([1.0])
         brightness = np.maximum(scene @ weights, 1e-9)[..., np.newaxis]
-        return _PEAK_NITS / _WHITE_NITS * brightness**0.2 * scene
+        return np.asarray(_PEAK_NITS / _WHITE_NITS * brightness**0.2 * scene)
     if stated.gamma is not None:
         return np.asarray(color**stated.gamma)
     return np.asarray(np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4))

@@ -24,8 +24,8 @@ _SEQUENTIAL = frozenset({0xC0, 0xC1})
 _MAX_ODDITIES: Final = 8  # a file has one or two
 #: What the library says of files that it does not implement; it says nothing about damage.
 _BEYOND = re.compile(
-    r"not implemented|not supported|[Uu]nsupported|[Bb]ogus sampling factors|[Tt]oo many color components|"
-    r"Could not determine|Maximum supported image dimension"
+    r"sampling not implemented|Bogus sampling factors|Too many color components|components are not supported|"
+    r"color conversion request|Maximum supported image dimension"
 )
 
 
@@ -162,15 +162,23 @@ def _drop_profile(data: bytes, _found: re.Match[str]) -> bytes:
 def _drop_zeros(data: bytes, found: re.Match[str]) -> bytes:
     """Zero bytes between the end of a scan and a marker are padding; the entropy-coded data before them is complete.
 
-    Exactly as many are dropped as the decoder skipped, or it would miss bits of the picture: it reads some bytes ahead,
-    so a few that it counts may be missing.
+    All but one are dropped: one may end the scan, and a decoder that rot led into the padding must find it missing.
     """
-    count, marker = int(found[1]), int(found[2], 16)
+    skipped, marker = int(found[1]), int(found[2], 16)
     for segment in segments_of(data):
         at = segment.end - 2 if segment.marker == _EOI else segment.start - 4
-        if segment.marker == marker and count <= at and not any(data[at - count : at]):
-            return data[: at - count] + data[at:]
+        start = at - _zeros_before(data, at)
+        if segment.marker == marker and start + max(1, skipped) <= at:
+            return data[: start + 1] + data[at:]
     return data
+
+
+def _zeros_before(data: bytes, at: int) -> int:
+    """How many zero bytes end at an offset."""
+    start = at
+    while start and data[start - 1] == 0:
+        start -= 1
+    return at - start
 
 
 def _patch(data: bytes, marker: int, name: bytes, *, offset: int, value: Callable[[int], int]) -> bytes:
