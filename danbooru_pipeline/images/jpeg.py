@@ -13,6 +13,7 @@ from typing import NamedTuple
 _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 
 _FILL = re.compile(rb"\xff+")
+_PADDING = re.compile(rb"\0+")
 
 _SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
 _NOT_A_FRAME = frozenset({0xC4, 0xC8, 0xCC})  # DHT, JPG and DAC sit between the frame markers
@@ -66,9 +67,13 @@ class JpegWalk:
 
 
 def segments_of(data: bytes) -> Iterator[Segment]:
-    """All segments after SOI, up to and including EOI; entropy-coded data is skipped."""
+    """All segments after SOI, up to and including EOI; entropy-coded data is skipped, and so is padding with zeros."""
     at = 2
-    while at + 2 <= len(data) and data[at] == 0xFF:
+    while True:
+        padding = _PADDING.match(data, at)
+        at = padding.end() if padding else at
+        if at + 2 > len(data) or data[at] != 0xFF:
+            return
         marker = data[at + 1]
         if marker == 0xFF:
             fill = _FILL.match(data, at)

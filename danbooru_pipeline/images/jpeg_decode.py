@@ -160,16 +160,19 @@ def _drop_profile(data: bytes, _found: re.Match[str]) -> bytes:
 
 
 def _drop_zeros(data: bytes, found: re.Match[str]) -> bytes:
-    """Zero bytes between the end of a scan and a marker are padding; the entropy-coded data before them is complete.
+    """Zero bytes between a segment or the end of a scan and a marker are padding; nothing before them is missing.
 
-    All but one are dropped: one may end the scan, and a decoder that rot led into the padding must find it missing.
+    After a scan all but one are dropped: it may belong to the scan, and a decoder that rot led into the padding must
+    find the rest missing.
     """
     skipped, marker = int(found[1]), int(found[2], 16)
+    own = 2  # where the segment before ended, whose own last bytes may be zero; 0 after a scan
     for segment in segments_of(data):
         at = segment.end - 2 if segment.marker == _EOI else segment.start - 4
-        start = at - _zeros_before(data, at)
+        start = max(at - _zeros_before(data, at), own)
         if segment.marker == marker and start + max(1, skipped) <= at:
-            return data[: start + 1] + data[at:]
+            return data[: start if own else start + 1] + data[at:]
+        own = 0 if segment.marker == _SOS else segment.end
     return data
 
 
