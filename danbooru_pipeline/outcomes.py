@@ -105,7 +105,7 @@ REASONS: dict[Reason, tuple[Status, str]] = {
     Reason.UNDECODABLE: (Status.FAILED, "The decoder refuses the file."),
     Reason.UNSUPPORTED_FORMAT: (
         Status.FAILED,
-        "The file is a picture in a format that no release has, whatever its name says: HEIC, JPEG XL, TIFF and others.",
+        "The file is a picture in a format that no release has: HEIC, JPEG XL, TIFF or another.",
     ),
     Reason.TOO_MANY_PIXELS: (
         Status.FAILED,

@@ -130,7 +130,7 @@ ODDITIES = {
     "jfif_revision_3": cases.jfif_revision(3),
     "adobe_transform_9": cases.adobe_transform(9),
     "jpg_extraneous_zeros_before_eoi": cases.before_eoi(bytes(600)),
-    "zeros_between_segments": PLAIN[:2] + bytes(5) + PLAIN[2:71] + bytes(64) + PLAIN[71:],
+    "zeros_between_segments": PLAIN[:71] + bytes(64) + PLAIN[71:],
     "samsung_and_zeros": cases.before_eoi(bytes(64), cases.samsung_sos(b"\0\0\0")),
 }
 
