@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 from danbooru_pipeline.images.background import Pixels, choose_background
 from danbooru_pipeline.images.decode import UndecodableError, shrink_image
 from danbooru_pipeline.images.inspect import OTHER_FORMATS, Flag, ImageFacts
-from danbooru_pipeline.images.quality import Quality, judge_quality
+from danbooru_pipeline.images.quality import judge_quality
 from danbooru_pipeline.images.settings import MAX_PIXELS, Background
 from danbooru_pipeline.images.signature import IMAGE_TYPES
 from danbooru_pipeline.outcomes import Reason
@@ -72,13 +72,10 @@ def downscale_image(
         has_alpha = pixels.shape[2] == _RGBA
         chosen, level = choose_background(pixels if has_alpha else None, background)
         square, shown = _place(pixels, level, size=size)
-        flags = judge_quality(shown, empty_alpha=has_alpha and not pixels[..., 3].any())
-        flags += (Quality.HDR.value,) if is_hdr else ()
+        flags = judge_quality(shown, empty_alpha=has_alpha and not pixels[..., 3].any(), is_hdr=is_hdr)
         return Downscaled(_encode(square, quality=quality), background=chosen, flags=flags)
-    except UndecodableError:
-        return Reason.UNDECODABLE
-    except ValueError:
-        return Reason.DAMAGED
+    except ValueError as error:
+        return Reason.UNDECODABLE if isinstance(error, UndecodableError) else Reason.DAMAGED
     except pyvips.Error as error:
         if "out of memory" in str(error):
             raise MemoryError(str(error)) from error  # not the picture's fault
