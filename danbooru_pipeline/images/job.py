@@ -46,9 +46,10 @@ class ImageResult:
     """The outcome of one job. Sizes are in bytes.
 
     Attributes:
-        facts: of the source; None if every attempt killed its worker.
+        facts: of the source; None if even its header killed its worker.
         sha256: of the original as it is stored now.
         size: likewise.
+        unprocessed: whether every attempt killed its worker, so no pixel is known to be sound.
         stored_ext: extension of the original as it is stored now, if it differs from that of its format.
         restored_md5: of the restored JPG, if the source is JPEG XL.
         restored_size: likewise.
@@ -67,6 +68,7 @@ class ImageResult:
     facts: ImageFacts | None
     sha256: str
     size: int
+    unprocessed: bool = False
     stored_ext: str | None = None
     restored_md5: str | None = None
     restored_size: int | None = None

@@ -84,7 +84,7 @@ class ImagePool:
         """
         looked = self._attempt(ImageJob(source=job.source, settings=job.settings))
         result = _unprocessed(job) if isinstance(looked, Reason) else looked
-        return replace(result, px512_reason=None if job.px512 is None else reason)
+        return replace(result, unprocessed=True, px512_reason=None if job.px512 is None else reason)
 
     def _attempt(self, job: ImageJob) -> ImageResult | Reason:
         """Run a job once in this thread's worker; if anything goes wrong there, the next attempt gets a new worker."""

@@ -371,6 +371,6 @@ def test_worker_outcomes_keep_the_facts(tmp_path: Path) -> None:
     source.write_bytes(PLAIN)
     with ImagePool(1, run=run_by_name) as pool:
         result = pool.submit(ImageJob(source=source, px512=tmp_path / "1.512.jpg")).result(timeout=60)
-    assert result.px512_reason == Reason.WORKER_CRASHED
+    assert (result.px512_reason, result.unprocessed) == (Reason.WORKER_CRASHED, True)
     assert result.facts is not None
     assert (result.facts.width, result.facts.height, result.size) == (300, 200, len(PLAIN))
