@@ -30,7 +30,7 @@ import numpy as np
 import pyvips
 
 from danbooru_pipeline.images import Downscaled, downscale_image, inspect_image, optimize_image
-from danbooru_pipeline.images.downscale import _shrink
+from danbooru_pipeline.images.decode import shrink_image
 
 pyvips.concurrency_set(1)
 pyvips.cache_set_max(0)
@@ -170,7 +170,7 @@ def measure(
 
 def psnr(source: bytes) -> float:
     """PSNR against a float Lanczos3 of the whole source, before JPEG encoding."""
-    ours_small = _shrink(source, inspect_image(source), size=512)
+    ours_small, _ = shrink_image(source, inspect_image(source), size=512)
     ours_small = ours_small.flatten(background=255) if ours_small.hasalpha() else ours_small
     image = pyvips.Image.new_from_buffer(source, "").colourspace("srgb")
     image = image.flatten(background=255) if image.hasalpha() else image

@@ -47,7 +47,9 @@ class Reason(StrEnum):
     ANIMATED = "animated"
     DAMAGED = "damaged"
     UNDECODABLE = "undecodable"
+    UNSUPPORTED_FORMAT = "unsupported_format"
     TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_MANY_SCANS = "too_many_scans"
     WORKER_CRASHED = "worker_crashed"
     WORKER_TIMEOUT = "worker_timeout"
 
@@ -101,7 +103,18 @@ REASONS: dict[Reason, tuple[Status, str]] = {
         "The image is truncated or corrupt; a 512px image would show it wrongly.",
     ),
     Reason.UNDECODABLE: (Status.FAILED, "The decoder refuses the file."),
-    Reason.TOO_MANY_PIXELS: (Status.FAILED, "Width times height exceeds the pixel limit; the file was not decoded."),
+    Reason.UNSUPPORTED_FORMAT: (
+        Status.FAILED,
+        "The file is a picture in a format that no release has: HEIC, JPEG XL, TIFF or another.",
+    ),
+    Reason.TOO_MANY_PIXELS: (
+        Status.FAILED,
+        "Width times height exceeds the pixel limit, or a side that of the decoder; the file was not decoded.",
+    ),
+    Reason.TOO_MANY_SCANS: (
+        Status.FAILED,
+        "The JPEG has so many scans that decoding it would take minutes; it was not decoded.",
+    ),
     Reason.WORKER_CRASHED: (Status.FAILED, "The worker process died on this image, twice."),
     Reason.WORKER_TIMEOUT: (Status.FAILED, "The worker process exceeded the time limit on this image, twice."),
 }

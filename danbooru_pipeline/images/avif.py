@@ -1,8 +1,27 @@
-"""The boxes of an AVIF: how many frames it has, and whether it is whole. Never raises on any bytes."""
+"""The boxes of an AVIF: where it ends, its frames, and what is said of its primary item. Never raises on any bytes.
 
+Only the primary item is the picture. Embedded thumbnails, the tiles of a grid and further items are none of its frames.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _MAX_BOXES = 1000  # real files have three to five at the top level
+_MAX_EXTENTS = 65_536
+#: What may stand at the top level; anything else is not part of the picture.
+_TOP = frozenset(
+    {b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"wide", b"uuid", b"moof", b"mfra", b"idat", b"styp"}
+    | {b"sidx", b"pdin", b"emsg", b"prft", b"ssix", b"mini", b"grpl", b"udta"}
+)
+
+
+class Box(NamedTuple):
+    """One box; `start` and `end` are the offsets of its content, `end` possibly after the end of the file."""
+
+    name: bytes
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,32 +30,167 @@ class AvifWalk:
 
     Attributes:
         frames: samples of an image sequence; None for a still picture.
-        truncated: whether the file ends inside a box.
+        end: offset after the last box; None if the file ends inside a box, or before data that it refers to.
+        width: of the primary item; 0 if unknown.
+        height: likewise.
+        nclx: colour primaries and transfer characteristics by ITU-T H.273; None if they are not stated.
+        full_range: whether values use all codes.
+        monochrome: whether there is no colour.
     """
 
     frames: int | None
-    truncated: bool
+    end: int | None
+    width: int = 0
+    height: int = 0
+    nclx: tuple[int, int] | None = None
+    full_range: bool = True
+    monochrome: bool = False
 
 
 def walk_avif(data: bytes) -> AvifWalk:
-    """Walk the boxes at the top level."""
-    at = 0
+    """Walk the boxes."""
+    top, end = _top(data)
+    frames = next((_frames(data, box) for box in top if box.name == b"moov"), None)
+    meta = next((box for box in top if box.name == b"meta"), None)
+    if meta is None:
+        return AvifWalk(frames, end)
+    inner = {box.name: box for box in _boxes(data, meta.start + 4, min(meta.end, len(data)))}
+    if end is not None and b"iloc" in inner and _last_byte(data, inner[b"iloc"]) > len(data):
+        end = None
+    primary = _primary(data, inner)
+    properties = _properties(data, inner)
+    own = [properties[n - 1] for n in _associated(data, inner, primary) if 0 < n <= len(properties)]
+    width, height, nclx, full_range = 0, 0, None, True
+    for box in own:
+        if box.name == b"ispe":
+            width, height = _int(data, box.start + 4, 4), _int(data, box.start + 8, 4)
+        elif box.name == b"colr" and data[box.start : box.start + 4] == b"nclx":
+            nclx = (_int(data, box.start + 4, 2), _int(data, box.start + 6, 2))
+            full_range = bool(_int(data, box.start + 10, 1) & 0x80)
+    return AvifWalk(frames, end, width, height, nclx, full_range, monochrome=_is_monochrome(data, own, properties))
+
+
+def _int(data: bytes, at: int, size: int) -> int:
+    return int.from_bytes(data[at : at + size], "big")
+
+
+def _boxes(data: bytes, at: int, end: int) -> Iterator[Box]:
+    """The boxes from `at` to `end`."""
     for _ in range(_MAX_BOXES):
-        if at + 8 > len(data):
-            break
-        size = int.from_bytes(data[at : at + 4], "big")
+        if at + 8 > end:
+            return
+        size, head = _int(data, at, 4), 8
         if size == 1:  # a 64-bit size follows
-            size = int.from_bytes(data[at + 8 : at + 16], "big")
-        if size == 0:  # the box runs to the end of the file
-            at = len(data)
+            size, head = _int(data, at + 8, 8), 16
+        elif size == 0:  # the box runs to the end
+            size = end - at
+        if size < head:
+            return
+        yield Box(data[at + 4 : at + 8], at + head, at + size)
+        at += size
+
+
+def _top(data: bytes) -> tuple[list[Box], int | None]:
+    """The boxes at the top level, and the offset after the last; None if the file ends inside it."""
+    found: list[Box] = []
+    end = 0
+    for box in _boxes(data, 0, len(data)):
+        if box.name not in _TOP:
             break
-        at += max(8, size)
-    return AvifWalk(_frames(data), truncated=at > len(data))
+        if box.end > len(data):
+            return found, None
+        found.append(box)
+        end = box.end
+    return found, end
 
 
-def _frames(data: bytes) -> int | None:
-    """The sample count in the first `stsz` box of a sequence; the decoder sees only the still picture beside it."""
-    if data[8:12] != b"avis":
-        return None
-    at = data.find(b"stsz")
-    return int.from_bytes(data[at + 12 : at + 16], "big") if at >= 0 else None
+def _find(data: bytes, box: Box, path: tuple[bytes, ...]) -> list[Box]:
+    """All boxes at that path inside a box."""
+    if not path:
+        return [box]
+    return [
+        found
+        for child in _boxes(data, box.start, min(box.end, len(data)))
+        if child.name == path[0]
+        for found in _find(data, child, path[1:])
+    ]
+
+
+def _frames(data: bytes, moov: Box) -> int | None:
+    """Samples of the longest track of pictures; alpha and thumbnails have tracks of their own."""
+    counts = []
+    for track in _find(data, moov, (b"trak", b"mdia")):
+        handlers = {data[box.start + 8 : box.start + 12] for box in _find(data, track, (b"hdlr",))}
+        if handlers & {b"pict", b"vide"}:
+            counts += [_int(data, box.start + 8, 4) for box in _find(data, track, (b"minf", b"stbl", b"stsz"))]
+    return max(counts, default=None)
+
+
+def _primary(data: bytes, inner: dict[bytes, Box]) -> int:
+    """Number of the primary item; 1 if it is not said."""
+    box = inner.get(b"pitm")
+    if box is None:
+        return 1
+    return _int(data, box.start + 4, 2 if data[box.start : box.start + 1] == b"\0" else 4)
+
+
+def _properties(data: bytes, inner: dict[bytes, Box]) -> list[Box]:
+    """All properties of all items, in order."""
+    iprp = inner.get(b"iprp")
+    found = [] if iprp is None else _find(data, iprp, (b"ipco",))
+    return [] if not found else list(_boxes(data, found[0].start, min(found[0].end, len(data))))
+
+
+def _associated(data: bytes, inner: dict[bytes, Box], item: int) -> list[int]:
+    """Numbers, from 1, of the properties that an item has."""
+    iprp = inner.get(b"iprp")
+    for box in [] if iprp is None else _find(data, iprp, (b"ipma",)):
+        id_bytes = 2 if data[box.start : box.start + 1] == b"\0" else 4
+        wide = _int(data, box.start + 3, 1) & 1
+        at = box.start + 8
+        for _ in range(min(_int(data, box.start + 4, 4), _MAX_EXTENTS)):
+            found, count = _int(data, at, id_bytes), _int(data, at + id_bytes, 1)
+            at += id_bytes + 1
+            if found == item:
+                mask, size = (0x7FFF, 2) if wide else (0x7F, 1)
+                return [_int(data, at + size * n, size) & mask for n in range(count)]
+            at += count * (2 if wide else 1)
+            if at >= box.end:
+                break
+    return []
+
+
+def _is_monochrome(data: bytes, own: list[Box], properties: list[Box]) -> bool:
+    """Whether the item says that it has one channel, or the coded picture does; a grid has that of its tiles."""
+    for box in own:
+        if box.name == b"pixi":
+            return _int(data, box.start + 4, 1) == 1
+    coded = [box for box in own if box.name == b"av1C"] or [box for box in properties if box.name == b"av1C"]
+    return bool(coded) and bool(_int(data, coded[0].start + 2, 1) & 0x10)
+
+
+def _last_byte(data: bytes, box: Box) -> int:
+    """Offset after the last byte of the file that any item refers to."""
+    version = _int(data, box.start, 1)
+    sizes = _int(data, box.start + 4, 2)
+    offset_size, length_size, base_size = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
+    index_size = sizes & 15 if version else 0
+    id_size = 4 if version >= 2 else 2
+    count, at, last = _int(data, box.start + 6, id_size), box.start + 6 + id_size, 0
+    end, left = min(box.end, len(data)), _MAX_EXTENTS
+    for _ in range(min(count, _MAX_EXTENTS)):
+        method = _int(data, at + id_size, 2) & 15 if version else 0
+        at += id_size + (4 if version else 2)
+        base = _int(data, at, base_size)
+        extents = _int(data, at + base_size, 2)
+        at += base_size + 2
+        for _ in range(min(extents, left)):
+            offset = _int(data, at + index_size, offset_size)
+            length = _int(data, at + index_size + offset_size, length_size)
+            at += index_size + offset_size + length_size
+            if method == 0:  # offsets in the file; 1 is inside `idat`
+                last = max(last, base + offset + length)
+        left -= min(extents, left)
+        if at >= end or left <= 0:
+            break
+    return last

@@ -14,7 +14,7 @@ from danbooru_pipeline.images.bmp import read_bmp_header
 from danbooru_pipeline.images.gif import gif_end
 from danbooru_pipeline.images.jpeg import walk_jpeg
 from danbooru_pipeline.images.png import walk_png
-from danbooru_pipeline.images.signature import sniff_type
+from danbooru_pipeline.images.signature import sniff_other_picture, sniff_type
 from danbooru_pipeline.images.webp import webp_end
 
 #: Types that libvips may decode; every other decoder would add attack surface.
@@ -29,7 +29,17 @@ class Flag(StrEnum):
     CORRUPT = "corrupt"
     APNG = "apng"
     UNUSUAL_JPEG = "unusual_jpeg"
+    TOO_MANY_SCANS = "too_many_scans"
+    HEIC = "heic"
+    JXL = "jxl"
+    TIFF = "tiff"
+    JP2 = "jp2"
+    PSD = "psd"
     WRONG_EXTENSION = "wrong_extension"
+
+
+#: Flags that name the format of a picture that no release has.
+OTHER_FORMATS = frozenset({Flag.HEIC, Flag.JXL, Flag.TIFF, Flag.JP2, Flag.PSD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +80,19 @@ def inspect_image(data: bytes) -> ImageFacts:
     if file_type == "bmp":
         return _inspect_bmp(data)
     if file_type not in _VIPS_TYPES:
-        return ImageFacts(file_type)
-    found, frames = _structure(data, file_type)
-    flags = tuple(flag.value for flag in Flag if flag in found)
+        other = sniff_other_picture(data) if file_type is None else None
+        return ImageFacts(file_type, flags=() if other is None else (other,))
+    found = _structure(data, file_type)
+    flags = tuple(flag.value for flag in Flag if flag in found.flags)
     try:
-        image = pyvips.Image.new_from_buffer(data, "", access="sequential")
+        image = _open(data, file_type)
     except pyvips.Error:
-        return ImageFacts(file_type, pages=frames, flags=flags)
+        return ImageFacts(file_type, found.width, found.height, pages=found.frames, flags=flags)
     return ImageFacts(
         file_type=file_type,
         width=image.width,
         height=image.height,
-        pages=frames or _header_int(image, "n-pages") or 1,
+        pages=found.frames or _pages(image, file_type),
         alpha=bool(image.hasalpha()),
         color_space=str(image.interpretation),
         has_profile=image.get_typeof("icc-profile-data") != 0,
@@ -98,24 +109,52 @@ def compare_extension(facts: ImageFacts, ext: str) -> ImageFacts:
     return replace(facts, flags=(*facts.flags, Flag.WRONG_EXTENSION.value))
 
 
-def _structure(data: bytes, file_type: str) -> tuple[set[Flag], int | None]:
-    """Flags of the file's structure, and its frame count where the decoder does not report it."""
+@dataclass(frozen=True, slots=True)
+class _Structure:
+    """What the markers, chunks or boxes say; `width` and `height` count where libvips refuses the header."""
+
+    flags: set[Flag]
+    width: int | None = None
+    height: int | None = None
+    frames: int | None = None
+
+
+def _structure(data: bytes, file_type: str) -> _Structure:
+    """Walk the file; the frame count is there where the decoder does not report it."""
     if file_type == "jpg":
         jpeg = walk_jpeg(data)
-        return _end_flags(data, jpeg.end) | (set() if jpeg.usual else {Flag.UNUSUAL_JPEG}), None
+        found = set() if jpeg.usual else {Flag.UNUSUAL_JPEG}
+        found |= {Flag.TOO_MANY_SCANS} if jpeg.too_many_scans else set()
+        return _Structure(_end_flags(data, jpeg.end) | found, jpeg.width or None, jpeg.height or None)
     if file_type == "png":
         png = walk_png(data)
-        found = _end_flags(data, png.end)
-        found |= {Flag.CORRUPT} if png.corrupt else set()
-        return found | ({Flag.APNG} if png.frames is not None else set()), png.frames
+        found = {Flag.CORRUPT} if png.corrupt else set()
+        found |= {Flag.APNG} if png.frames is not None else set()
+        return _Structure(_end_flags(data, png.end) | found, _side(png.width), _side(png.height), png.frames)
     if file_type == "webp":
-        return _end_flags(data, webp_end(data)), None
+        return _Structure(_end_flags(data, webp_end(data)))
     if file_type == "gif":
-        return _end_flags(data, gif_end(data)), None
-    if file_type == "avif":
-        avif = walk_avif(data)
-        return {Flag.TRUNCATED} if avif.truncated else set(), avif.frames
-    return set(), None
+        width, height = (int.from_bytes(data[at : at + 2], "little") for at in (6, 8))
+        return _Structure(_end_flags(data, gif_end(data)), width or None, height or None)
+    avif = walk_avif(data)
+    return _Structure(_end_flags(data, avif.end), _side(avif.width), _side(avif.height), avif.frames)
+
+
+def _side(pixels: int) -> int | None:
+    """A side that a column can hold; None for nonsense."""
+    return pixels if 0 < pixels < 2**31 else None
+
+
+def _open(data: bytes, file_type: str) -> Any:
+    """The picture, lazily; of an AVIF its primary item, which need not be its first."""
+    image = pyvips.Image.new_from_buffer(data, "", access="sequential")
+    page = (_header_int(image, "heif-primary") or 0) if file_type == "avif" else 0
+    return pyvips.Image.new_from_buffer(data, "", access="sequential", page=page) if page else image
+
+
+def _pages(image: Any, file_type: str) -> int:
+    """Frames by the header. Further items of an AVIF are none; only its tracks have frames."""
+    return 1 if file_type == "avif" else _header_int(image, "n-pages") or 1
 
 
 def _end_flags(data: bytes, end: int | None) -> set[Flag]:

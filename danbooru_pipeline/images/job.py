@@ -46,9 +46,10 @@ class ImageResult:
     """The outcome of one job. Sizes are in bytes.
 
     Attributes:
-        facts: of the source; None if every attempt killed its worker.
+        facts: of the source; None if even its header killed its worker.
         sha256: of the original as it is stored now.
         size: likewise.
+        unprocessed: whether every attempt killed its worker, so no pixel is known to be sound.
         stored_ext: extension of the original as it is stored now, if it differs from that of its format.
         restored_md5: of the restored JPG, if the source is JPEG XL.
         restored_size: likewise.
@@ -67,6 +68,7 @@ class ImageResult:
     facts: ImageFacts | None
     sha256: str
     size: int
+    unprocessed: bool = False
     stored_ext: str | None = None
     restored_md5: str | None = None
     restored_size: int | None = None
@@ -122,10 +124,19 @@ def _process(job: ImageJob, data: bytes, *, ext: str) -> ImageResult:
     """The whole pipeline: facts, optimisation, 512px image, writing."""
     facts = compare_extension(inspect_image(data), ext)
     optimized = _optimize(job, data, facts=facts)
-    if optimized is not None and optimized.kept == Kept.CORRUPT and Flag.CORRUPT not in facts.flags:
-        facts = replace(facts, flags=(*facts.flags, Flag.CORRUPT.value))  # only the decoder noticed
+    facts = _add_noticed(facts, None if optimized is None else optimized.kept)
     px512 = _downscale(job, data, facts=facts, decoded=None if optimized is None else optimized.pixels)
     return ImageResult(facts=facts, **_write(job, data, optimized=optimized, px512=px512))
+
+
+def _add_noticed(facts: ImageFacts, kept: str | None) -> ImageFacts:
+    """Add what only the strict decode noticed."""
+    if kept == Kept.CORRUPT and Flag.CORRUPT not in facts.flags:
+        return replace(facts, flags=(*facts.flags, Flag.CORRUPT.value))
+    known = {Flag.UNUSUAL_JPEG, Flag.TOO_MANY_SCANS} & set(facts.flags)
+    if kept == Kept.UNUSUAL and facts.file_type == "jpg" and not known:
+        return replace(facts, flags=(*facts.flags, Flag.UNUSUAL_JPEG.value))
+    return facts
 
 
 def _optimize(job: ImageJob, data: bytes, *, facts: ImageFacts) -> Optimized | None:

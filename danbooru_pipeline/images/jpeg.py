@@ -1,7 +1,7 @@
-"""The markers of a JPEG (its frame type, its metadata, where it really ends), and a strict decode.
+"""The markers of a JPEG: its frame type, its size, its scans, its metadata, and where it really ends.
 
 Decoders render truncated JPEGs without an error, and optimisers drop what follows the end; the markers reveal both.
-Only a strict decode reveals bit rot. Nothing here raises on any bytes.
+Only a strict decode (`jpeg_decode`) reveals bit rot. Nothing here raises on any bytes.
 """
 
 import re
@@ -9,23 +9,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-import simplejpeg
-
 #: A marker inside entropy-coded data: 0xFF that is not a stuffed byte, a restart marker or a fill byte.
 _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 
 _FILL = re.compile(rb"\xff+")
+_PADDING = re.compile(rb"\0+")
 
 _SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
 _NOT_A_FRAME = frozenset({0xC4, 0xC8, 0xCC})  # DHT, JPG and DAC sit between the frame markers
-_FRAMES = frozenset(range(0xC0, 0xD0)) - _NOT_A_FRAME
+#: Start-of-frame markers of all kinds.
+FRAMES = frozenset(range(0xC0, 0xD0)) - _NOT_A_FRAME
 _USUAL_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended and progressive, all of them Huffman
 #: EXIF, ICC, XMP, Photoshop, comments. JFIF (E0) and Adobe (EE) are left out: each encoder writes its own.
 _CARRIED = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
-#: Colour space of the file -> that of the decoded pixels, as the decoder names them; all others become RGB.
-_TARGETS = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}
+#: A progressive picture has about ten scans, and each costs a pass over all coefficients: 2,647 empty ones of 64 MP
+#: take more than two minutes. Allowed are as many as any tool writes, and what decodes in some twenty seconds.
+_MAX_SCANS, _MAX_SCANNED_PIXELS = 500, 20_000_000_000
 
 
 class Segment(NamedTuple):
@@ -44,11 +43,22 @@ class JpegWalk:
         frame: the second byte of the SOF marker; None without one.
         precision: bits per sample; None without a frame.
         end: offset after the EOI marker; None if the file is truncated.
+        width: in pixels; 0 without a frame.
+        height: likewise.
+        scans: how often the decoder goes over the picture.
     """
 
     frame: int | None
     precision: int | None
     end: int | None
+    width: int = 0
+    height: int = 0
+    scans: int = 0
+
+    @property
+    def too_many_scans(self) -> bool:
+        """Whether decoding would take minutes, as only a bomb does."""
+        return self.scans > _MAX_SCANS or self.scans * self.width * self.height > _MAX_SCANNED_PIXELS
 
     @property
     def usual(self) -> bool:
@@ -57,9 +67,13 @@ class JpegWalk:
 
 
 def segments_of(data: bytes) -> Iterator[Segment]:
-    """All segments after SOI, up to and including EOI; entropy-coded data is skipped."""
+    """All segments after SOI, up to and including EOI; entropy-coded data is skipped, and so is padding with zeros."""
     at = 2
-    while at + 2 <= len(data) and data[at] == 0xFF:
+    while True:
+        padding = _PADDING.match(data, at)
+        at = padding.end() if padding else at
+        if at + 2 > len(data) or data[at] != 0xFF:
+            return
         marker = data[at + 1]
         if marker == 0xFF:
             fill = _FILL.match(data, at)
@@ -84,39 +98,19 @@ def segments_of(data: bytes) -> Iterator[Segment]:
 def walk_jpeg(data: bytes) -> JpegWalk:
     """Walk the markers from SOI to EOI."""
     frame = precision = end = None
+    width = height = scans = 0
     for segment in segments_of(data):
-        if frame is None and segment.marker in _FRAMES and segment.end > segment.start:
+        if frame is None and segment.marker in FRAMES and segment.end >= segment.start + 5:
             frame, precision = segment.marker, data[segment.start]
+            height = int.from_bytes(data[segment.start + 1 : segment.start + 3], "big")
+            width = int.from_bytes(data[segment.start + 3 : segment.start + 5], "big")
+        elif segment.marker == _SOS:
+            scans += 1
         elif segment.marker == _EOI:
             end = segment.end
-    return JpegWalk(frame, precision, end)
+    return JpegWalk(frame, precision, end, width, height, scans)
 
 
 def carried_segments(data: bytes) -> list[tuple[int, bytes]]:
     """Marker and content of all metadata segments, sorted, so that two files can be compared."""
     return sorted((s.marker, data[s.start : s.end]) for s in segments_of(data) if s.marker in _CARRIED)
-
-
-def decode_strictly(data: bytes, *, scale: int = 1) -> npt.NDArray[np.uint8] | None:
-    """Decode all pixels in the file's own colours; None if the decoder warns of anything (truncation, bit rot).
-
-    Args:
-        data: the file.
-        scale: 1, 2, 4 or 8; the sides are divided by it and rounded up. All entropy-coded data is read at any scale.
-
-    Returns:
-        Height × width × 3 (RGB), 1 (grey) or 4 (CMYK, as stored).
-    """
-    try:
-        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
-            data,
-            colorspace=_TARGETS.get(space, "RGB"),
-            min_height=-(-height // scale),
-            min_width=-(-width // scale),
-            min_factor=scale,
-            strict=True,
-        )
-    except ValueError:
-        return None
-    return pixels

@@ -17,8 +17,9 @@ import pyvips
 from danbooru_pipeline.images.archive import TOOL, archive_jpeg
 from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.inspect import Flag, ImageFacts
-from danbooru_pipeline.images.jpeg import carried_segments, decode_strictly
-from danbooru_pipeline.images.png import carried_chunks, is_colored
+from danbooru_pipeline.images.jpeg import carried_segments
+from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg, decode_strictly
+from danbooru_pipeline.images.png import carried_chunks, is_colored, without_offsets
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 
 #: Larger pictures are left as they are. oxipng holds three rasters, and aborts the process when it runs out of memory:
@@ -49,6 +50,7 @@ _RULED_OUT = {
     Flag.TRAILING_DATA: Kept.TRAILING_DATA,
     Flag.APNG: Kept.UNUSUAL,
     Flag.UNUSUAL_JPEG: Kept.UNUSUAL,
+    Flag.TOO_MANY_SCANS: Kept.UNUSUAL,
 }
 
 
@@ -90,9 +92,9 @@ def optimize_image(
 
 
 def _optimize_jpeg(data: bytes, *, archive: bool) -> Optimized:
-    pixels = decode_strictly(data)
-    if pixels is None:
-        return Optimized(data, kept=Kept.CORRUPT)
+    pixels = decode_jpeg(data)
+    if isinstance(pixels, JpegFault):
+        return Optimized(data, kept=Kept.UNUSUAL if pixels is JpegFault.UNUSUAL else Kept.CORRUPT)
     return replace((_archive_jpeg(data) if archive else None) or _recode_jpeg(data, pixels), pixels=pixels)
 
 
@@ -117,7 +119,8 @@ def _recode_jpeg(data: bytes, before: Pixels) -> Optimized:
 
 
 def _optimize_png(data: bytes, facts: ImageFacts, *, level: int) -> Optimized:
-    smaller = _run_oxipng(data, level=level, keep_depth=facts.color_space in _SIXTEEN_BIT_SPACES)
+    keep_depth = facts.color_space in _SIXTEEN_BIT_SPACES
+    smaller = _run_oxipng(without_offsets(data), level=level, keep_depth=keep_depth, keep_grey=facts.has_profile)
     if smaller is None:
         return Optimized(data, kept=Kept.REFUSED)
     if len(smaller) >= len(data):
@@ -130,11 +133,14 @@ def _optimize_png(data: bytes, facts: ImageFacts, *, level: int) -> Optimized:
     return Optimized(smaller, tool=f"oxipng -o{level}")
 
 
-def _run_oxipng(data: bytes, *, level: int, keep_depth: bool) -> bytes | None:
-    """The optimiser's bytes; None if it refuses. ``interlace=None`` keeps the interlacing as it is."""
+def _run_oxipng(data: bytes, *, level: int, keep_depth: bool, keep_grey: bool) -> bytes | None:
+    """The optimiser's bytes; None if it refuses. ``interlace=None`` keeps the interlacing as it is.
+
+    A profile fits only colour or only grey, so with one (`keep_grey`) colour that happens to be grey stays colour.
+    """
     try:
         smaller: bytes = oxipng.optimize_from_memory(
-            data, level=level, interlace=None, bit_depth_reduction=not keep_depth
+            data, level=level, interlace=None, bit_depth_reduction=not keep_depth, grayscale_reduction=not keep_grey
         )
     except oxipng.PngError:
         return None

@@ -1,18 +1,22 @@
-"""The chunks of a PNG: frames, checksums, and where the file really ends. Never raises on any bytes.
+"""The chunks of a PNG: frames, checksums, colour, metadata, and where the file really ends. Never raises on any bytes.
 
 Decoders do not miss the last chunk, optimisers drop what follows it, and neither reports an animation.
 """
 
+import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from danbooru_pipeline.images.color import Chromaticities, StatedColor, are_possible, from_cicp, from_gamma
+
 _MAX_CHUNKS = 200_000  # real files have a few hundred; a file of empty chunks must not cost seconds
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
-#: Chunks that make up the picture; all others are metadata and must survive byte for byte.
+#: Chunks that make up the picture; all others are metadata and must survive.
 _PICTURE = _CRITICAL | {b"tRNS"}
-_MAX_PROFILE_BYTES = 16 * 2**20
+_OFFSETS = b"iDOT"
+_MAX_INFLATED_BYTES = 16 * 2**20
 
 
 class Chunk(NamedTuple):
@@ -33,11 +37,15 @@ class PngWalk:
     """What the chunks say.
 
     Attributes:
+        width: in pixels, as the header says.
+        height: likewise.
         frames: frame count that an APNG declares; None for a plain PNG.
         corrupt: whether a critical chunk fails its checksum.
         end: offset after IEND; None if the file is truncated.
     """
 
+    width: int
+    height: int
     frames: int | None
     corrupt: bool
     end: int | None
@@ -73,7 +81,8 @@ def walk_png(data: bytes) -> PngWalk:
         elif chunk.name == b"IEND":
             end = chunk.end
         seen_data |= chunk.name == b"IDAT"
-    return PngWalk(frames, corrupt, end)
+    width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+    return PngWalk(width, height, frames, corrupt, end)
 
 
 def is_colored(data: bytes) -> bool:
@@ -82,21 +91,77 @@ def is_colored(data: bytes) -> bool:
 
 
 def carried_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Name and content of every metadata chunk, sorted, so that two files can be compared."""
-    found = []
+    """Kind and meaning of every metadata chunk, sorted, so that two files can be compared.
+
+    How a text or a profile is compressed, and the name that a profile has in its chunk, mean nothing. Apple's `iDOT`
+    holds offsets into the compressed data, and is wrong as soon as that changes.
+    """
+    return sorted(
+        _meaning(chunk.name, data[chunk.start : chunk.start + chunk.length])
+        for chunk in chunks_of(data)
+        if chunk.name not in _PICTURE and chunk.name != _OFFSETS
+    )
+
+
+def without_offsets(data: bytes) -> bytes:
+    """The file without `iDOT`, which must not outlive the compressed data that it describes."""
+    found = next((chunk for chunk in chunks_of(data) if chunk.name in {_OFFSETS, b"IDAT"}), None)
+    return data if found is None or found.name != _OFFSETS else data[: found.start - 8] + data[found.end :]
+
+
+def stated_color(data: bytes) -> StatedColor | None:
+    """Colour that chunks state by numbers; None if a profile counts instead, or nothing is stated.
+
+    PNG's third edition: `cICP` goes before a profile, that before `sRGB`, that before `gAMA` and `cHRM`. `cHRM` alone
+    says too little.
+    """
+    found: dict[bytes, bytes] = {}
     for chunk in chunks_of(data):
-        if chunk.name not in _PICTURE:
-            body = data[chunk.start : chunk.start + chunk.length]
-            found.append((chunk.name, _inflated_profile(body) if chunk.name == b"iCCP" else body))
-    return sorted(found)
+        if chunk.name == b"IDAT":
+            break
+        if chunk.name in {b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"}:
+            found.setdefault(chunk.name, data[chunk.start : chunk.start + chunk.length])
+    points = found.get(b"cICP", b"")
+    if len(points) == 4 and points[2] == 0:
+        return from_cicp(points[0], points[1], narrow=points[3] == 0)
+    gamma = int.from_bytes(found.get(b"gAMA", b""), "big")
+    if b"iCCP" in found or b"sRGB" in found or not 1_000 <= gamma <= 1_000_000:
+        return None
+    return from_gamma(100_000 / gamma, _chromaticities(found.get(b"cHRM", b"")))
 
 
-def _inflated_profile(body: bytes) -> bytes:
-    """An iCCP chunk with its profile inflated, since an optimiser may recompress it; unchanged if that fails."""
-    name, separator, packed = body.partition(b"\0")
+def _chromaticities(body: bytes) -> Chromaticities | None:
+    """Those of red, green, blue and white; the chunk begins with white."""
+    if len(body) != 32:
+        return None
+    values = [value / 100_000 for value in struct.unpack(">8I", body)]
+    primaries = (*values[2:], *values[:2])
+    return primaries if are_possible(primaries) else None
+
+
+def _meaning(name: bytes, body: bytes) -> tuple[bytes, bytes]:
+    """What a chunk says; name and content as they are if it is of another kind, or not valid."""
+    key, _, rest = body.partition(b"\0")
+    if name == b"iCCP":
+        profile = _inflated(rest[1:])
+        return (name, body) if profile is None else (name, profile)
+    if name == b"tEXt":
+        return b"text", key + b"\0" + rest
+    if name == b"zTXt":
+        text = _inflated(rest[1:])
+        return (name, body) if text is None else (b"text", key + b"\0" + text)
+    if name == b"iTXt" and rest[:1] == b"\1":
+        language, translated, packed = (*rest[2:].split(b"\0", 2), b"", b"")[:3]
+        text = _inflated(packed)
+        return (name, body) if text is None else (name, b"\0".join((key, b"\0", language, translated, text)))
+    return name, body
+
+
+def _inflated(packed: bytes) -> bytes | None:
+    """Inflated content of a chunk; None if it is broken, or larger than any real one."""
     inflate = zlib.decompressobj()
     try:
-        profile = inflate.decompress(packed[1:], _MAX_PROFILE_BYTES)
+        content = inflate.decompress(packed, _MAX_INFLATED_BYTES)
     except zlib.error:
-        return body
-    return name + separator + profile if inflate.eof else body
+        return None
+    return content if inflate.eof else None

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from types import TracebackType
 from typing import Self
@@ -74,7 +75,16 @@ class ImagePool:
         if isinstance(outcome, Reason):
             with self._retry_lock:
                 outcome = self._attempt(job)
-        return _unprocessed(job, outcome) if isinstance(outcome, Reason) else outcome
+        return self._without_pixels(job, outcome) if isinstance(outcome, Reason) else outcome
+
+    def _without_pixels(self, job: ImageJob, reason: Reason) -> ImageResult:
+        """The result of a job that killed its worker twice: the original unchanged, no 512px image, its header's facts.
+
+        A worker reads the header too, since that can be what kills it.
+        """
+        looked = self._attempt(ImageJob(source=job.source, settings=job.settings))
+        result = _unprocessed(job) if isinstance(looked, Reason) else looked
+        return replace(result, unprocessed=True, px512_reason=None if job.px512 is None else reason)
 
     def _attempt(self, job: ImageJob) -> ImageResult | Reason:
         """Run a job once in this thread's worker; if anything goes wrong there, the next attempt gets a new worker."""
@@ -189,11 +199,6 @@ class _Worker:
         self._pipe.close()
 
 
-def _unprocessed(job: ImageJob, reason: Reason) -> ImageResult:
-    """The result of a job that killed its worker twice: the original unchanged, and no 512px image."""
-    return ImageResult(
-        facts=None,
-        sha256=sha256_of(job.source),
-        size=job.source.stat().st_size,
-        px512_reason=None if job.px512 is None else reason,
-    )
+def _unprocessed(job: ImageJob) -> ImageResult:
+    """What is known of a file whose header kills its worker: its bytes."""
+    return ImageResult(facts=None, sha256=sha256_of(job.source), size=job.source.stat().st_size)

@@ -25,10 +25,18 @@ class Quality(StrEnum):
     NEARLY_WHITE = "nearly_white"
     NEARLY_BLACK = "nearly_black"
     EMPTY_ALPHA = "empty_alpha"
+    #: Not judged from the picture: its file states PQ or HLG, and it was tone-mapped.
+    HDR = "hdr"
 
 
-def judge_quality(pixels: Pixels, *, empty_alpha: bool) -> tuple[str, ...]:
-    """Warnings about a small picture without alpha. `empty_alpha`: every pixel of the original was transparent."""
+def judge_quality(pixels: Pixels, *, empty_alpha: bool, is_hdr: bool = False) -> tuple[str, ...]:
+    """Warnings about a small picture without alpha.
+
+    Args:
+        pixels: height × width × 3.
+        empty_alpha: whether every pixel of the original was transparent.
+        is_hdr: whether the original states PQ or HLG.
+    """
     # One array per channel: reducing along the short last axis takes ten times as long.
     red, green, blue = (pixels[::_STEP, ::_STEP, channel] for channel in range(3))
     cells = (red >> 4).astype(np.uint16) << 8 | (green >> 4).astype(np.uint16) << 4 | blue >> 4
@@ -40,5 +48,6 @@ def judge_quality(pixels: Pixels, *, empty_alpha: bool) -> tuple[str, ...]:
         Quality.NEARLY_WHITE: np.count_nonzero(darkest >= _WHITE) >= wanted,
         Quality.NEARLY_BLACK: np.count_nonzero(lightest <= _BLACK) >= wanted,
         Quality.EMPTY_ALPHA: empty_alpha,
+        Quality.HDR: is_hdr,
     }
     return tuple(flag.value for flag, holds in found.items() if holds)

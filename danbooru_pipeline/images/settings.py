@@ -11,10 +11,10 @@ JpgArchive = Literal["off", "jxl"]
 #: The worst case takes 3.3 bytes per pixel (progressive and interlaced pictures), which fits into a worker's 2 GiB.
 MAX_PIXELS: Final = 200_000_000
 #: How every 512px image is made, for RELEASE.json. Increase `px512_rules` when the same settings give other bytes.
-FIXED: Final = {
+FIXED: Final[dict[str, Any]] = {
     "px512_encoding": "baseline JPEG, 4:4:4, optimised Huffman tables, no metadata",
-    "px512_color": "sRGB; embedded ICC profiles are applied, PNG gAMA and cHRM are not",
-    "px512_rules": 4,
+    "px512_color": "sRGB; ICC profiles, PNG cICP, gAMA and cHRM, and AVIF nclx are applied; PQ and HLG are tone-mapped",
+    "px512_rules": 5,
     "jpg_optimizer": "mozjpeg, lossless, all markers kept",
 }
 

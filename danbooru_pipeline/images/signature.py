@@ -13,6 +13,18 @@ _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _OTHER_STILL_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"jxl ", b"crx "}
 )
+#: Formats of pictures that no release has, by their first bytes or their brand; named after their extension.
+_OTHER_PREFIXES: tuple[tuple[bytes, str], ...] = (
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"),
+    (b"MM\0+", "tiff"),
+    (b"\xff\x0a", "jxl"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "jxl"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "jp2"),
+    (b"\xff\x4f\xff\x51", "jp2"),
+    (b"8BPS", "psd"),
+)
 _HTML_STARTS = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script", b"<title")
 
 _PREFIXES: tuple[tuple[bytes, str], ...] = (
@@ -45,6 +57,15 @@ def sniff_type(data: bytes) -> str | None:
         if found is not None:
             return found
     return None
+
+
+def sniff_other_picture(data: bytes) -> str | None:
+    """The format of a picture that no release has: ``heic``, ``jxl``, ``tiff`` …; None for anything else."""
+    for prefix, name in _OTHER_PREFIXES:
+        if data.startswith(prefix):
+            return name
+    is_other = data[4:8] == b"ftyp" and sniff_type(data) is None
+    return {b"jxl ": "jxl", b"crx ": "tiff"}.get(data[8:12], "heic") if is_other else None
 
 
 def _riff(data: bytes) -> str | None:

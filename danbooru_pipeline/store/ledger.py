@@ -27,6 +27,9 @@ from danbooru_pipeline.store.columns import (
     with_tuples,
 )
 
+#: Flags of a file that the decoder found broken.
+DAMAGE: Final = frozenset({"truncated", "corrupt"})
+
 if TYPE_CHECKING:
     from danbooru_pipeline.images import ImageResult  # which loads libvips, and whoever reads a ledger needs none
 
@@ -93,8 +96,14 @@ _REASONS: Final = ("reason", "px512_reason")
 
 
 def with_px512(row: LedgerRow, result: "ImageResult", *, settings: str | None) -> LedgerRow:
-    """A row with the outcome of its 512px image; `settings` is the fingerprint of those tried, None when not wanted."""
-    return replace(row, **values_from(result, Origin.PX512, LEDGER_COLUMNS), px512_settings=settings)
+    """A row with the outcome of its 512px image; `settings` is the fingerprint of those tried, None when not wanted.
+
+    Where an earlier version saw damage and a 512px image could be made now, the flags are those of now: it was none.
+    """
+    made = replace(row, **values_from(result, Origin.PX512, LEDGER_COLUMNS), px512_settings=settings)
+    if result.px512_sha256 is None or result.facts is None or DAMAGE.isdisjoint(row.flags or ()):
+        return made
+    return replace(made, flags=result.facts.flags)
 
 
 def read_ledger(path: Path) -> dict[int, LedgerRow]:

@@ -9,12 +9,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import DiskFull, full_disk_named
 from danbooru_pipeline.fetch import Downloaded, part_names
-from danbooru_pipeline.images import IMAGE_TYPES, ImageResult
+from danbooru_pipeline.images import IMAGE_TYPES, Flag, ImageResult
 from danbooru_pipeline.io.atomic import remove_parts
 from danbooru_pipeline.layout import STORED_EXTENSIONS
 from danbooru_pipeline.outcomes import Reason, Status
@@ -22,15 +21,12 @@ from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.progress import Meter
 from danbooru_pipeline.store.columns import Origin, values_from
 from danbooru_pipeline.store.in_flight import Processed, process_files
-from danbooru_pipeline.store.ledger import LEDGER_COLUMNS, LedgerRow, with_px512
+from danbooru_pipeline.store.ledger import DAMAGE, LEDGER_COLUMNS, LedgerRow, with_px512
 from danbooru_pipeline.store.open_ledger import OpenLedger, open_ledger
 from danbooru_pipeline.store.plan import BucketPlan, list_files
 from danbooru_pipeline.store.planning import plan_stored_bucket
 from danbooru_pipeline.store.recheck import recheck_bucket
 from danbooru_pipeline.years import sfw_ratings
-
-#: Flags of a file that the decoder found broken.
-DAMAGE: Final = frozenset({"truncated", "corrupt"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +162,12 @@ def _with_file(row: LedgerRow, got: Downloaded, result: ImageResult) -> LedgerRo
 def _is_damaged(fetch: Fetch, got: Downloaded, result: ImageResult) -> bool:
     """Whether a file whose MD5 is not the metadata's is broken or cut off, as far as can be told."""
     flags = result.facts.flags if result.facts else ()
-    decoded = result.facts is not None and result.facts.file_type in IMAGE_TYPES
+    decoded = (
+        result.facts is not None
+        and result.facts.file_type in IMAGE_TYPES
+        and not result.unprocessed
+        and Flag.TOO_MANY_SCANS not in flags
+    )
     has_other_length = not decoded and fetch.file_size not in {None, got.size}  # no decoder can tell
     return not DAMAGE.isdisjoint(flags) or has_other_length or result.px512_reason is Reason.UNDECODABLE
 

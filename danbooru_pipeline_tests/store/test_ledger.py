@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from danbooru_pipeline.images import ImageFacts, ImageResult
 from danbooru_pipeline.outcomes import REASONS, Reason, Status
 from danbooru_pipeline.posts import Fetch, Post
 from danbooru_pipeline.store.journal import Journal
-from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, write_ledger
+from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, with_px512, write_ledger
 from danbooru_pipeline.store.plan import list_files, plan_bucket
 
 MD5, OTHER = "a" * 32, "b" * 32
@@ -34,6 +35,16 @@ def post(**changes: object) -> Post:
 
 OK_ROW = LedgerRow(id=1000, md5=MD5, ext="png", size=7, sha256="0" * 64, fetched_md5=MD5, first_release=2021)
 FILES = {"1000.png": 7}
+
+
+def test_flags_of_before_are_mended() -> None:
+    """A 512px image made now proves that damage seen by an earlier version was none; without one, the flags stay."""
+    row = dataclasses.replace(OK_ROW, flags=("corrupt",))
+    made = ImageResult(facts=ImageFacts("jpg", flags=("trailing_data",)), sha256="", size=1, px512_sha256="1" * 64)
+    assert with_px512(row, made, settings="new").flags == ("trailing_data",)
+    refused = dataclasses.replace(made, px512_sha256=None, px512_reason=Reason.DAMAGED)
+    assert with_px512(row, refused, settings="new").flags == ("corrupt",)
+    assert with_px512(dataclasses.replace(row, flags=("apng",)), made, settings="new").flags == ("apng",)
 
 
 def test_new_post_is_fetched() -> None:

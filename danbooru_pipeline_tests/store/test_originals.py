@@ -12,6 +12,7 @@ import pytest
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import SourceBlocked
+from danbooru_pipeline.images.settings import FIXED
 from danbooru_pipeline.layout import bucket_of
 from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import write_posts
@@ -314,6 +315,24 @@ def test_lost_512px_image_is_made_again(context: RunContext, booru: BooruProcess
     assert report.made == 1
     assert md5_of(path) == before
     assert build_px512(context, bucket, 2021).made == 0
+
+
+def test_store_of_before_makes_512px_images_anew_once(
+    context: RunContext, booru: BooruProcess, bring_posts: BringPosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the rules for 512px images change, each is made anew once; no original is fetched or touched again."""
+    with monkeypatch.context() as before:
+        before.setitem(FIXED, "px512_rules", FIXED["px512_rules"] - 1)
+        bring_posts(2021)
+        reports = build_all(context, 2021)
+    bucket, report = next((bucket, report) for bucket, report in reports.items() if report.px512_made)
+    originals = {path: path.stat().st_mtime_ns for path in context.layout.store.glob("original/*/*")}
+    booru.reset_requests()
+    build_all(context, 2021)
+    assert build_px512(context, bucket, 2021).made == report.px512_made
+    assert build_px512(context, bucket, 2021).made == 0
+    assert booru.requests().get("files", 0) == 0
+    assert {path: path.stat().st_mtime_ns for path in context.layout.store.glob("original/*/*")} == originals
 
 
 def test_file_optimised_before_a_kill_is_known_again(

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyvips
+from PIL import Image
 
-from danbooru_pipeline.images import ImageJob, ImagePool, ImageResult
-from danbooru_pipeline_tests.support import pictures
+from danbooru_pipeline.images import ImageJob, ImagePool, ImageResult, sniff_type
+from danbooru_pipeline_tests.support import cases, pictures
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -53,10 +54,11 @@ class _Job:
         return outcome
 
 
-def seeds() -> list[bytes]:
-    """Small whole files of every kind that is decoded."""
+def seeds(types: tuple[str, ...] = ()) -> list[bytes]:
+    """Small whole files of every kind that is decoded, or of some types only."""
     image = pictures.illustration(160, 120)
-    return [
+    frames = [Image.fromarray(cases.drawing(64, 64) // level) for level in (1, 2, 3)]
+    every = [
         pictures.jpeg(image),
         pictures.jpeg(image, interlace=True),
         pictures.jpeg(image.icc_transform("cmyk", input_profile="srgb"), keep="icc"),
@@ -69,8 +71,17 @@ def seeds() -> list[bytes]:
         image.webpsave_buffer(),
         pictures.animated(".webp"),
         pictures.bmp(),
+        image.bandjoin(200).webpsave_buffer(),
         image.heifsave_buffer(compression="av1", effort=0),
+        cases.avif(cases.drawing(96, 64), subsampling="4:0:0", range="limited"),
+        cases.with_nclx(cases.avif(cases.drawing(96, 64)), 9, 16),
+        cases.avif(frames[0], save_all=True, append_images=frames[1:]),
+        cases.cmyk_420(),
+        cases.samsung_sos(b"\0\0\0"),
+        cases.apng_lone_frame(20, 30, 10, 5),
+        cases.stating(pictures.png(image), cICP=bytes([12, 13, 0, 1]), gAMA=b"\0\0\xb1\x8f"),
     ]
+    return [data for data in every if not types or sniff_type(data) in types]
 
 
 def mutate(data: bytes, chance: random.Random) -> bytes:
@@ -92,9 +103,9 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
     return bytes(out)
 
 
-def fuzz(*, count: int, seed: int) -> Fuzzed:
-    """Run images through as many workers as there are processors. Each follows from its number and the seed."""
-    originals = seeds()
+def fuzz(*, count: int, seed: int, types: tuple[str, ...] = ()) -> Fuzzed:
+    """Run images through as many workers as there are processors. Number, seed and types decide each of them."""
+    originals = seeds(types)
     outcomes: collections.Counter[str] = collections.Counter()
     with tempfile.TemporaryDirectory() as name, ImagePool(os.cpu_count() or 1, timeout_seconds=30) as pool:
         folder = Path(name)
