@@ -52,6 +52,7 @@ class BulkTable:
         modified: when it was last written; None when the source does not say.
         as_of: the instant that the rows are of, where the source can go back in time.
         without: ids of posts that are read and not kept.
+        never_empty: a table without rows is not written by such a source, so an empty one is a fault.
     """
 
     blocks: Iterable[Block]
@@ -59,6 +60,7 @@ class BulkTable:
     modified: datetime | None = None
     as_of: datetime | None = None
     without: Collection[int] = field(default=())
+    never_empty: bool = False
 
 
 @runtime_checkable
