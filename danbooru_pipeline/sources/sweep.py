@@ -30,7 +30,7 @@ from danbooru_pipeline.posts import (
     posts_writer,
     write_posts,
 )
-from danbooru_pipeline.posts.drift import ColumnTally
+from danbooru_pipeline.posts.drift import Columns, ColumnTally
 from danbooru_pipeline.posts.report import SweepReport, load_posts_report, write_posts_report
 from danbooru_pipeline.progress import Say
 from danbooru_pipeline.sources.parts import Parts, discard_parts, share_of
@@ -175,6 +175,7 @@ def _merge(sweep: "_Sweep", name: str, target: Path, *, now: datetime) -> SweepR
             drifted += table.num_rows - table["extra"].null_count
             max_id = table["id"][-1].as_py()
             created += pc.min_max(table["created_at"]).as_py().values()
+        require_md5(name, columns.columns(), rows=rows)
     rejected = sweep.parts.folder.glob("*.rejected.jsonl")
     return SweepReport(
         name=name,
@@ -190,6 +191,15 @@ def _merge(sweep: "_Sweep", name: str, target: Path, *, now: datetime) -> SweepR
         drifted=drifted,
         columns=columns.columns(),
     )
+
+
+def require_md5(name: str, columns: Columns, *, rows: int) -> None:
+    """Refuse posts of which none has an MD5: the source does not carry that column, and no file could be named."""
+    if rows and "md5" not in columns.filled:
+        raise SourceUnusable(
+            f"none of the {rows:,} posts of the {name} source has an MD5, so it does not carry that column, and no "
+            "file can be named; take posts from the API (DANBOORU_POSTS_SOURCE=api), or check what this account may see"
+        )
 
 
 def _row_groups(parts: list[Path]) -> Iterator[pa.Table]:
