@@ -110,7 +110,7 @@ class _Pages:
 
     def export(self, target: Path, progress: Say) -> TableReport:
         """Write the whole table to one file."""
-        cursor = self._parts.resume()
+        cursor = self._parts.resume(self._source.identity, progress)
         if not self._end.exists() and not self._read_on(cursor, progress):
             return TableReport("absent")
         rows = 0

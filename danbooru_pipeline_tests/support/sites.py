@@ -28,7 +28,8 @@ class Paged:
 
     name = "paged"
 
-    def __init__(self, records: list[Record], *, size: int = 1, dies_at: int = 0) -> None:
+    def __init__(self, records: list[Record], *, size: int = 1, dies_at: int = 0, address: str = "memory") -> None:
+        self.identity = {"address": address}
         self.records = sorted(records, key=lambda record: record["id"])
         self.size = size
         self.left = dies_at
