@@ -68,7 +68,7 @@ REASONS: dict[Reason, tuple[Status, str]] = {
     Reason.EXCLUDED_TAG: (Status.WITHHELD, "The post has a tag of the operator's DANBOORU_EXCLUDE_TAGS."),
     Reason.EXPUNGED: (
         Status.REMOVED,
-        "The source had this post, in an earlier release or in the sweep, and no longer has it.",
+        "The year's sweep has this post, and the source no longer does; what was gone before is in no manifest.",
     ),
     Reason.BAD_ROW: (
         Status.QUARANTINED,

@@ -5,7 +5,7 @@ what was read before must come again, or the read fails: no file is put together
 """
 
 import hashlib
-import time
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,12 +59,12 @@ def open_remote_file(url: str, *, headers: Mapping[str, str], policy: RetryPolic
     if answer.status_code in {httpx.codes.NOT_FOUND, httpx.codes.GONE}:
         return None
     if answer.status_code != httpx.codes.OK:
-        raise SourceUnusable(f"{url} answers HTTP {answer.status_code}; {_way_out(url)}")
+        raise SourceUnusable(f"{url} answers HTTP {answer.status_code}; {_way_out(answer.status_code)}")
     return RemoteFile(url, headers, policy, _modified(answer.headers))
 
 
-def _way_out(url: str) -> str:
-    if "storage.googleapis.com/" in url:
+def _way_out(status: int) -> str:
+    if status in {httpx.codes.BAD_REQUEST, httpx.codes.PAYMENT_REQUIRED, httpx.codes.FORBIDDEN}:
         return (
             "a bucket where the requester pays is copied with `gcloud storage cp --billing-project=PROJECT`, then set "
             "DANBOORU_DUMP to that folder"
@@ -96,8 +96,12 @@ def _ask(url: str, headers: Mapping[str, str], policy: RetryPolicy) -> httpx.Res
         except httpx.HTTPError as error:
             problem, wait = repr(error), None
         if attempt < policy.max_failures:
-            time.sleep(min(policy.delay(attempt, wait), policy.max_seconds / policy.max_failures))
+            _pause(min(policy.delay(attempt, wait), policy.max_seconds / policy.max_failures))
     raise SourceUnreachable(f"{url} does not answer ({problem}); check DANBOORU_DUMP and the network, then run again")
+
+
+def _pause(seconds: float) -> None:
+    threading.Event().wait(seconds)
 
 
 def _is_passing(answer: httpx.Response) -> bool:
@@ -133,7 +137,7 @@ class _Read:
             if failures >= self._file.policy.max_failures:
                 break
             policy = self._file.policy
-            time.sleep(min(policy.delay(min(attempt, failures), wait), policy.max_seconds / policy.max_failures))
+            _pause(min(policy.delay(min(attempt, failures), wait), policy.max_seconds / policy.max_failures))
         raise SourceUnreachable(
             f"{self._file.url} was interrupted after {self._offset:,} bytes ({problem}); run again, or download it "
             "first"
@@ -149,7 +153,7 @@ class _Read:
             f"bytes {self._offset}-"
         )
         if not resumed and answer.status_code != httpx.codes.OK:
-            raise SourceUnusable(f"{self._file.url} answers HTTP {answer.status_code}; {_way_out(self._file.url)}")
+            raise SourceUnusable(f"{self._file.url} answers HTTP {answer.status_code}; {_way_out(answer.status_code)}")
         etag = answer.headers.get("etag", "")
         self._version = (etag if not etag.startswith("W/") else "") or answer.headers.get("last-modified")
         repeated = 0 if resumed else self._offset

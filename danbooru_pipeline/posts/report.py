@@ -54,9 +54,6 @@ class SweepReport:
     min_created_at: datetime | None = None
     max_created_at: datetime | None
     beyond: int = 0
-    read_up_to: int | None = None
-    newest_id: int | None = None
-    read_to_the_end: bool = True
     announced: int | None = None
     modified: datetime | None = None
     as_of: datetime | None = None
@@ -64,6 +61,9 @@ class SweepReport:
     requests: int
     drifted: int
     columns: Columns = field(default_factory=Columns)
+    read_up_to: int | None = None
+    newest_id: int | None = None
+    read_to_the_end: bool = True
 
 
 @dataclass(frozen=True, slots=True)
