@@ -98,7 +98,9 @@ def _whole(gaps: list[Gap], toolbox: RunContext, run_log: RunLog) -> dg.AssetChe
     accepted = toolbox.settings.accept_incomplete
     left = [gap for gap in gaps if gap.name not in accepted]
     if left:
-        run_log.stopped_by = SourceUnusable(left[0].line)  # a headless build ends with the same words
+        run_log.stopped_by = run_log.stopped_by or SourceUnusable(
+            left[0].line
+        )  # a headless build ends with the same words
     rows = [f"| {gap.name} | {gap.what} | {accepted.get(gap.name, '')} |" for gap in [*left, *gaps]]
     return dg.AssetCheckResult(
         passed=not left,

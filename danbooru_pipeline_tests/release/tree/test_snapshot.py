@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -44,6 +45,17 @@ def test_release_has_everything_and_verifies(yard: Yard) -> None:
     assert (folder / "metadata/2021/tags000000000000.json").read_bytes() == yard.tables["tags"]
     assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o444}
     assert_nothing_hidden(yard.layout)
+
+
+def test_release_can_be_read_whatever_the_umask(yard: Yard) -> None:
+    """Folders are open to readers as files are, even if the umask closes what is written."""
+    before = os.umask(0o077)
+    try:
+        folder = yard.release()
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (folder, *folder.rglob("*")) if path.is_dir()} == {0o755}
+    assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o444}
 
 
 def test_lists_are_as_readers_of_2021_expect(yard: Yard) -> None:
