@@ -50,7 +50,8 @@ from danbooru_pipeline.posts.schema import CATEGORIES, SITE_COLUMNS
 from danbooru_pipeline.release.tree.archive import TarEntry, write_tar_xz
 from danbooru_pipeline.release.tree.jsonl import write_posts_jsonl
 from danbooru_pipeline.sources import bring_posts, split_by_bucket
-from danbooru_pipeline.sources.files import ArchiveSource, read_lines
+from danbooru_pipeline.sources.files import ArchiveSource
+from danbooru_pipeline.sources.json_lines import read_lines
 
 YEAR = 2021
 NAMES = 300_000

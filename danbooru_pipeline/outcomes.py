@@ -65,14 +65,17 @@ REASONS: dict[Reason, tuple[Status, str]] = {
         "The file was replaced upstream after the metadata was exported; file and metadata row are the new ones.",
     ),
     Reason.GONE: (Status.MISSING, "The server says that the file does not exist (404 or 410)."),
-    Reason.RESTRICTED: (Status.WITHHELD, "The source shows this post without its MD5 and file address."),
+    Reason.RESTRICTED: (Status.WITHHELD, "The source shows this post without its MD5, as it does with hidden ones."),
     Reason.BANNED: (Status.WITHHELD, "The post is banned upstream; new releases leave its file out."),
     Reason.EXCLUDED_TAG: (Status.WITHHELD, "The post has a tag of the operator's DANBOORU_EXCLUDE_TAGS."),
     Reason.EXPUNGED: (
         Status.REMOVED,
-        "The source had this post, in an earlier release or in the sweep, and no longer has it.",
+        "The year's sweep has this post, and the source no longer does; what was gone before is in no manifest.",
     ),
-    Reason.BAD_ROW: (Status.QUARANTINED, "The metadata row has an MD5, an extension or a size that no file can have."),
+    Reason.BAD_ROW: (
+        Status.QUARANTINED,
+        "The row has an MD5, extension or size that no file has, or an MD5, tags or a ban that cannot be understood.",
+    ),
     Reason.TOO_LARGE: (Status.QUARANTINED, "The server sends more bytes than the metadata declares."),
     Reason.MD5_MISMATCH: (
         Status.PENDING,

@@ -15,7 +15,7 @@ from danbooru_pipeline.defs.partitions import bucket_releases, releases
 from danbooru_pipeline.defs.release import release_manifest, release_snapshot
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import SHOWN
-from danbooru_pipeline.errors import SourceStale
+from danbooru_pipeline.errors import SourceStale, SourceUnusable
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.posts.drift import Columns, column_drift
 from danbooru_pipeline.posts.report import judge_freshness, read_report
@@ -28,6 +28,7 @@ from danbooru_pipeline.release.manifest.quality import (
     missing_shares,
     px512_balance,
 )
+from danbooru_pipeline.sources.completeness import Gap, posts_gaps, table_gaps
 from danbooru_pipeline.sources.tables import stale_tables
 from danbooru_pipeline.years import cutoff
 
@@ -75,6 +76,41 @@ def posts_reach_the_end_of_the_year(
 
 def _hours_before(limit: datetime, newest: datetime | None) -> float:
     return (limit - newest).total_seconds() / 3600 if newest is not None else -1.0
+
+
+@dg.asset_check(asset=posts, blocking=True, partitions_def=releases)
+def posts_of_last_year_are_there(
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.AssetCheckResult:
+    """Hardly any post of last year is gone, or the operator accepted that with a reason."""
+    return _whole(posts_gaps(toolbox.layout, int(context.partition_key)), toolbox, run_log)
+
+
+@dg.asset_check(asset=side_tables, blocking=True, partitions_def=releases)
+def side_tables_are_whole(
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.AssetCheckResult:
+    """No side table is empty or lost most rows of last year, or the operator accepted that with a reason."""
+    return _whole(table_gaps(toolbox.layout, int(context.partition_key)), toolbox, run_log)
+
+
+def _whole(gaps: list[Gap], toolbox: RunContext, run_log: RunLog) -> dg.AssetCheckResult:
+    accepted = toolbox.settings.accept_incomplete
+    left = [gap for gap in gaps if gap.name not in accepted]
+    if left:
+        run_log.stopped_by = run_log.stopped_by or SourceUnusable(
+            left[0].line
+        )  # a headless build ends with the same words
+    rows = [f"| {gap.name} | {gap.what} | {accepted.get(gap.name, '')} |" for gap in [*left, *gaps]]
+    return dg.AssetCheckResult(
+        passed=not left,
+        description="; ".join(gap.line for gap in left) or None,
+        metadata={
+            "missing": len(left),
+            "accepted": len(gaps) - len(left),
+            "gaps": _table("| what | missing | accepted because |", list(dict.fromkeys(rows))),
+        },
+    )
 
 
 @dg.asset_check(asset=posts, partitions_def=releases)
@@ -242,6 +278,8 @@ def every_bucket_is_finished(context: dg.AssetCheckExecutionContext) -> dg.Asset
 
 CHECKS = [
     posts_reach_the_end_of_the_year,
+    posts_of_last_year_are_there,
+    side_tables_are_whole,
     columns_are_those_of_last_year,
     side_tables_reach_the_end_of_the_year,
     every_post_has_its_row,

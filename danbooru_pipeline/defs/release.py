@@ -23,6 +23,7 @@ from danbooru_pipeline.release import apply_snapshot, flip_current, plan_snapsho
 from danbooru_pipeline.release.documents.options import options_of
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.sources import apply_updates
+from danbooru_pipeline.sources.completeness import accepted_gaps
 
 GROUP = "release"
 
@@ -89,9 +90,9 @@ def release_snapshot(
     """The tree of a release: hard links, metadata, checksums; fully verified before it gets its name."""
     year = int(context.partition_key)
     with clear_failures(toolbox, run_log):
-        plan = plan_snapshot(
-            toolbox.layout, year, image_settings=toolbox.image_settings.as_dict(), options=options_of(toolbox.settings)
-        )
+        accepted = accepted_gaps(toolbox.layout, year, toolbox.settings.accept_incomplete)
+        options = options_of(toolbox.settings, accepted_incomplete=accepted)
+        plan = plan_snapshot(toolbox.layout, year, image_settings=toolbox.image_settings.as_dict(), options=options)
         for line in plan.lines():
             context.log.info(line)
         release = apply_snapshot(plan, created_at=toolbox.now(), signing_key=toolbox.settings.signing_key)

@@ -40,6 +40,7 @@ class Forecast:
     Attributes:
         exact: whether the posts are swept, so that each file is known; else all numbers are estimates.
         posts: of the release.
+        expunged: posts of earlier releases that the source no longer has; they are not counted among `posts`.
         files: to fetch.
         unsized: of these, how many have no size in the metadata; each counts as the mean of the others.
         requests: for pages and for files.
@@ -53,6 +54,7 @@ class Forecast:
     year: int
     exact: bool
     posts: int
+    expunged: int
     files: int
     unsized: int
     requests: int
@@ -81,8 +83,9 @@ class Forecast:
     def lines(self) -> list[str]:
         """For people."""
         about = "" if self.exact else "about "
+        gone = f"; {self.expunged:,} of earlier releases were expunged" if self.expunged else ""
         lines = [
-            f"Danbooru{self.year}: {about}{self.posts:,} posts",
+            f"Danbooru{self.year}: {about}{self.posts:,} posts{gone}",
             f"would download {about}{self.files:,} files ({human_bytes(self.bytes)}) in {self.requests:,} requests",
             f"at {self.requests_per_second:g} requests/s this takes {human_seconds(self.seconds)}",
             f"image work takes {human_seconds(self.cpu_seconds / self.workers)} with {self.workers} workers",
@@ -117,7 +120,8 @@ def _from_sweep(context: RunContext, year: int) -> Forecast:
         context.settings,
         year,
         exact=True,
-        posts=sum(each.rows for each in plan.buckets),
+        posts=sum(each.posts for each in plan.buckets),
+        expunged=sum(each.expunged for each in plan.buckets),
         files=files,
         unsized=unsized,
         size=plan.fetch_bytes + int(mean * unsized),
@@ -139,13 +143,16 @@ def _from_survey(context: RunContext, year: int) -> Forecast:
     )
 
 
-def cost_of(settings: Settings, year: int, *, exact: bool, posts: int, files: int, unsized: int, size: int) -> Forecast:
+def cost_of(
+    settings: Settings, year: int, *, exact: bool, posts: int, files: int, unsized: int, size: int, expunged: int = 0
+) -> Forecast:
     """The cost of fetching `files` files of `size` bytes in all; `docs/scale.md` is computed with it too."""
     requests = files + -(-posts // POSTS_PER_PAGE)
     return Forecast(
         year=year,
         exact=exact,
         posts=posts,
+        expunged=expunged,
         files=files,
         unsized=unsized,
         requests=requests,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+import msgspec
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.layout import EXTENSIONS
@@ -18,7 +19,8 @@ class Post:
     """What the image chain needs to know about a post.
 
     Attributes:
-        md5, ext, file_size: of its file, as the metadata says.
+        md5, ext, file_size: of its file, as the metadata says; a size of 0 is unknown.
+        is_doubtful: a value that decides whether the file may be taken could not be understood.
         is_expunged: the source had it in the sweep and no longer knows it.
         replaced: its file was replaced since the sweep.
     """
@@ -33,17 +35,22 @@ class Post:
     tags: str
     is_expunged: bool = False
     replaced: bool = False
+    is_doubtful: bool = False
 
     @property
     def visible(self) -> bool:
-        """Whether the source shows the file: hidden posts come without MD5 and file address."""
-        return self.md5 is not None and self.file_url is not None
+        """Whether the source shows the file: hidden posts come without MD5.
+
+        An address alone may be lacking, since exports drop that column; it follows from the MD5.
+        """
+        return self.md5 is not None or self.is_doubtful
 
     @property
     def names_a_file(self) -> bool:
         """Whether MD5, extension and size are valid, so a path can be built and a download checked."""
         return (
-            self.md5 is not None
+            not self.is_doubtful
+            and self.md5 is not None
             and MD5.fullmatch(self.md5) is not None
             and self.ext in EXTENSIONS
             and (self.file_size is None or 0 < self.file_size <= MAX_FILE_BYTES)
@@ -81,7 +88,9 @@ class Fetch:
 
 
 #: The columns that a `Post` is made from, so a bucket reads no others.
-POST_COLUMNS = ["id", "md5", "file_ext", "file_size", "rating", "file_url", "is_banned", "tag_string"]
+POST_COLUMNS = ["id", "md5", "file_ext", "file_size", "rating", "file_url", "is_banned", "tag_string", "extra"]
+#: What decides whether a file may be taken. A value that cannot be typed is in `extra`, and its column is null.
+_DECISIVE = ("is_banned", "tag_string", "md5")
 
 
 def read_posts(path: Path, *, refreshed: Path | None = None) -> list[Post]:
@@ -110,14 +119,22 @@ def _read_columns(path: Path, names: list[str]) -> list[Post]:
             id=id_,
             md5=md5,
             ext=ext,
-            file_size=size,
+            file_size=size or None,
             rating=rating,
             file_url=url,
             is_banned=bool(banned),
             tags=tags or "",
             is_expunged=bool(more and more[0]),
+            is_doubtful=extra is not None and _is_doubtful(extra),
         )
-        for id_, md5, ext, size, rating, url, banned, tags, *more in zip(
+        for id_, md5, ext, size, rating, url, banned, tags, extra, *more in zip(
             *(columns[name] for name in names), strict=True
         )
     ]
+
+
+def _is_doubtful(extra: str) -> bool:
+    """Whether a decisive value is among those that could not be typed. Fails closed: such a file is not taken."""
+    if not any(name in extra for name in _DECISIVE):
+        return False
+    return any(name in msgspec.json.decode(extra, type=dict[str, msgspec.Raw]) for name in _DECISIVE)

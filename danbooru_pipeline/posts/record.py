@@ -44,10 +44,20 @@ def _to_int(value: object) -> int:
     return number
 
 
+#: Truth as sources write it when they do not write JSON's.
+_BOOLEANS: Final = {
+    **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
+}
+
+
 def _to_bool(value: object) -> bool:
-    if not isinstance(value, bool):
+    if isinstance(value, bool):
+        return value
+    known = _BOOLEANS.get(str(value).strip().lower()) if isinstance(value, str | int) else None
+    if known is None:
         raise ValueError("not a boolean")
-    return value
+    return known
 
 
 def _to_text(value: object) -> str:

@@ -34,6 +34,9 @@ class SweepReport:
         max_id: the highest id up to the cutoff.
         min_created_at, max_created_at: of the posts up to the cutoff.
         beyond: how many posts were created after the cutoff, as far as the read went on.
+        read_up_to, newest_id: the last id that a sweep read, and about the newest of the source; None for whole tables.
+        read_to_the_end: whether nothing followed what was read, so nothing of the year can be missing behind it; else
+            ids above `read_up_to` were not read, since `beyond` posts in a row were created after the cutoff.
         announced: how many rows the source says it has; None when it does not say.
         modified: when the source's table was last written; None when it does not say.
         as_of: the instant that the rows are of, where the source can go back in time.
@@ -58,6 +61,9 @@ class SweepReport:
     requests: int
     drifted: int
     columns: Columns = field(default_factory=Columns)
+    read_up_to: int | None = None
+    newest_id: int | None = None
+    read_to_the_end: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +167,8 @@ def judge_freshness(report: SweepReport, year: int) -> Freshness:
     newest = report.max_created_at.astimezone(UTC)
     seen = f"the newest post of the {report.name} source up to then is {report.max_id:,} of {newest:%Y-%m-%d %H:%M}"
     if report.beyond:
-        return Freshness(fresh=True, why=f"{until}; {seen}, and there are posts after the cutoff")
+        left = "" if report.read_to_the_end else f"; ids above {report.read_up_to:,} were not read"
+        return Freshness(fresh=True, why=f"{until}; {seen}, and there are posts after the cutoff{left}")
     written = f", and was written {report.modified:%Y-%m-%d}" if report.modified else ""
     old_table = report.modified is not None and report.modified.astimezone(UTC) < limit
     if not old_table and limit - newest <= allowed_gap(report):

@@ -15,7 +15,8 @@ class TableReport:
     """How the export of one side table went.
 
     Attributes:
-        status: ``ok``, ``absent`` (the source does not offer it) or ``failed``.
+        status: ``ok``, ``absent`` (the source does not offer it), ``empty`` (its file has no rows, which such a source
+            does not write) or ``failed``.
         rows: lines of its file.
         problem: why it failed.
         modified: when the source last wrote the table; None when it does not say.

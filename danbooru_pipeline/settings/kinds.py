@@ -6,7 +6,8 @@ keywords of `Settings(…)` do, are left to pydantic.
 
 import ipaddress
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -92,6 +93,18 @@ def _tags(text: str) -> tuple[str, ...]:
     return () if words == ("none",) else words
 
 
+def _reasons(text: str) -> dict[str, str]:
+    """``name: reason`` for each of some names, between semicolons."""
+    wanted = 'names with their reasons, like "tags: gone upstream since 2023; posts: the site removed a section"'
+    found: dict[str, str] = {}
+    for part in filter(None, map(str.strip, text.split(";"))):
+        name, colon, reason = (piece.strip() for piece in part.partition(":"))
+        if not re.fullmatch(r"[a-z_]+", name) or not colon or not reason or not text.isprintable():
+            raise ValueError(wanted)
+        found[name] = reason
+    return found
+
+
 def _one_line(text: str) -> str:
     if not text.isprintable():
         raise ValueError("one line of text")
@@ -142,6 +155,7 @@ def _smtp_url(text: str) -> str:
 
 Folder = Annotated[Path, _from_text(Path)]
 Line = Annotated[str, _from_text(_one_line)]
+Reasons = Annotated[Mapping[str, str], _from_text(_reasons)]
 Words = Annotated[tuple[str, ...], _from_text(_tags)]
 Switch = Annotated[bool, _from_text(_switch)]
 SiteUrl = Annotated[str, _from_text(_site_url)]

@@ -75,6 +75,12 @@ class Settings(BaseSettings):
         "empty value, excludes no tag. Until it is set, nothing from a public host is published",
         allow_empty=True,
     )
+    accept_incomplete: kinds.Reasons = setting(
+        "what may be missing from a release and why, like `tags: gone upstream since 2023`; separate several by "
+        "semicolons. The reasons become part of RELEASE.json",
+        default_factory=dict,
+        default_text="nothing",
+    )
     hash_blocklist: kinds.Folder | None = setting(
         "private file of MD5 and SHA-256 hashes, one per line; posts with such a file are taken down"
     )

@@ -14,6 +14,7 @@ from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.fetch.client import JsonAnswer
 from danbooru_pipeline.posts import INT64_MAX
 from danbooru_pipeline.sources.source import Page
+from danbooru_pipeline.version import version
 
 #: Most records per page: 200 of /posts.json, 1000 of other tables.
 POSTS_PER_PAGE = 200
@@ -32,6 +33,12 @@ class ApiSource:
     def __init__(self, client: BooruClient) -> None:
         self._client = client
         self._walks: dict[str, _Walk] = {}
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Address, account and code: pages that differ in one of them do not belong together."""
+        settings = self._client.settings
+        return {"address": settings.api_url, "account": settings.login or "anonymous", "code": version().number}
 
     def probe(self) -> None:
         """Ask for one post.

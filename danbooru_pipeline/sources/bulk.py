@@ -24,7 +24,7 @@ from danbooru_pipeline.posts import POST_SCHEMA, LineTyper, Typed, posts_writer
 from danbooru_pipeline.posts.drift import ColumnTally
 from danbooru_pipeline.posts.report import SweepReport, judge_freshness, write_posts_report
 from danbooru_pipeline.progress import Say
-from danbooru_pipeline.sources.sweep import ROWS_PER_GROUP
+from danbooru_pipeline.sources.sweep import ROWS_PER_GROUP, require_md5
 from danbooru_pipeline.years import cutoff
 
 #: Rows held in memory before they are sorted and spilled, and ids of one sorted group: 2 KB a row, and some copies.
@@ -52,6 +52,7 @@ class BulkTable:
         modified: when it was last written; None when the source does not say.
         as_of: the instant that the rows are of, where the source can go back in time.
         without: ids of posts that are read and not kept.
+        never_empty: a table without rows is not written by such a source, so an empty one is a fault.
     """
 
     blocks: Iterable[Block]
@@ -59,6 +60,7 @@ class BulkTable:
     modified: datetime | None = None
     as_of: datetime | None = None
     without: Collection[int] = field(default=())
+    never_empty: bool = False
 
 
 @runtime_checkable
@@ -201,6 +203,7 @@ def _write(layout: Layout, year: int, *, sorter: ExternalGroupBy, seen: SweepRep
             columns.add(table)
             rows += table.num_rows
             drifted += table.num_rows - table["extra"].null_count
+        require_md5(seen.name, columns.columns(), rows=rows)
     return replace(seen, rows=rows, drifted=drifted, sha256=digest.hexdigest(), columns=columns.columns())
 
 

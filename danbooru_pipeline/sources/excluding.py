@@ -1,5 +1,6 @@
 """A source without some posts, so that what was taken down does not come back with the next sweep."""
 
+import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +28,12 @@ class SourceWithout:
     def name(self) -> str:
         """The name of the full source."""
         return self.source.name
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """That of the full source, and a digest of the ids."""
+        ids = hashlib.sha256(",".join(map(str, sorted(self.ids))).encode()).hexdigest()
+        return {**self.source.identity, "without": ids[:16] if self.ids else "none"}
 
     def probe(self) -> None:
         """Check that the source answers."""

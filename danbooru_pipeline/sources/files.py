@@ -1,134 +1,55 @@
 """Tables in files: the public newline-JSON dumps, and the metadata of earlier releases (2017 to 2021).
 
-A dump is ``TABLE.json``, plain or gzipped (as its first bytes show), in a folder or at an address. An archive is a
+A dump is ``TABLE.json``, plain or packed (as its first bytes show), in a folder or at an address. An archive is a
 ``metadata`` folder or ``metadata.json.tar.xz``; its files are named ``posts000000000000.json`` since 2021 and
-``2017000000000000.json`` before. A file that ends within a line was truncated, and is refused.
+``2017000000000000.json`` before. What is not whole is refused: a file that ends within a line or without a byte, a gap
+between the numbers of the shards.
 """
 
-import lzma
 import re
-import tarfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import httpx
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from danbooru_pipeline.errors import SourceUnreachable, SourceUnusable
-from danbooru_pipeline.posts import MD5, LineTyper, Typed, json_objects
+from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.fetch.remote_file import open_remote_file
+from danbooru_pipeline.fetch.retry import RetryPolicy
 from danbooru_pipeline.sources.bulk import BulkTable
+from danbooru_pipeline.sources.json_lines import JsonLines, read_lines
+from danbooru_pipeline.sources.packed import CHUNK, unpack
+from danbooru_pipeline.sources.tar_stream import tar_members
 
-GZIP_MAGIC: Final = b"\x1f\x8b"
-CHUNK: Final = 2**20
-#: Bytes of lines that are typed at a time; about 8,000 posts.
-BLOCK_BYTES: Final = 16 * 2**20
+#: What a packed file may have after its name; only its first bytes decide how it is unpacked.
+_PACKED: Final = ("", ".gz", ".zst", ".xz", ".bz2")
 #: A file in a folder whose name is a year.
 _OF_A_YEAR = re.compile(r"(^|/)((?:19|20)\d\d)/[^/]+$")
 _FILE_NAME = re.compile(r"[a-z0-9_]{1,80}\.json")
-_MEMBER = re.compile(r"(?P<table>[a-z][a-z_]*?|\d{4})?(?P<shard>\d{12})?\.json")
-
-
-@dataclass(frozen=True, slots=True)
-class JsonLines:
-    """Whole lines of a file.
-
-    Attributes:
-        data: the lines; the last one may lack its newline, but must be complete.
-        name: of the file.
-        first_line: number of the first line in the file.
-        cdn_url: host of the files of posts that come without an address; empty when unknown.
-    """
-
-    data: bytes
-    name: str
-    first_line: int = 1
-    cdn_url: str = ""
-
-    def posts(self, typer: LineTyper) -> Typed:
-        """The lines as posts.
-
-        Raises:
-            SourceUnusable: a line is not a JSON object.
-        """
-        typed = typer.type(self.data, name=self.name, first_line=self.first_line)
-        return replace(typed, table=_located(typed.table, self.cdn_url)) if self.cdn_url else typed
-
-    def records(self) -> Iterator[Mapping[str, Any]]:
-        """The JSON object of each line.
-
-        Raises:
-            SourceUnusable: a line is not a JSON object.
-        """
-        lines = self.data.split(b"\n")
-        return (record for _, record in json_objects(lines, name=self.name, first_line=self.first_line))
-
-
-def read_lines(
-    chunks: Iterable[bytes], name: str, *, cdn_url: str = "", size: int = BLOCK_BYTES
-) -> Iterator[JsonLines]:
-    """Blocks of whole lines, of about `size` bytes; they do not depend on how the bytes are cut into chunks."""
-    held = bytearray()
-    first_line = 1
-    for chunk in chunks:
-        held += chunk
-        while len(held) >= size:
-            end = held.rfind(b"\n", 0, size) + 1 or held.find(b"\n", size) + 1
-            if not end:
-                break
-            data = bytes(held[:end])
-            del held[:end]
-            yield JsonLines(data, name, first_line, cdn_url)
-            first_line += data.count(b"\n")
-    if held:
-        yield JsonLines(bytes(held), name, first_line, cdn_url)
-
-
-def _located(table: pa.Table, cdn_url: str) -> pa.Table:
-    """Posts with the address of their file, which follows from the MD5; until 2020 they came without it."""
-    md5 = table["md5"]
-    known = pc.and_(
-        pc.and_(table["tags"].is_valid(), table["file_url"].is_null()),
-        pc.match_substring_regex(md5, f"^{MD5.pattern}$"),
-    )
-    parts = (pc.utf8_slice_codeunits(md5, 0, 2), pc.utf8_slice_codeunits(md5, 2, 4), md5)
-    address = pc.binary_join_element_wise(f"{cdn_url}/original", *parts, "/")
-    address = pc.binary_join_element_wise(address, table["file_ext"], ".")
-    column = pc.if_else(pc.fill_null(known, fill_value=False), address, table["file_url"])
-    return table.set_column(table.schema.get_field_index("file_url"), table.schema.field("file_url"), column)
-
-
-def _unpacked(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """Plain bytes, whether they come plain or gzipped (in one gzip member or several)."""
-    inflate: Any = None
-    first = True
-    for chunk in chunks:
-        packed = first and chunk.startswith(GZIP_MAGIC)
-        first = first and not chunk
-        if inflate is None and not packed:
-            yield chunk
-            continue
-        try:
-            rest = chunk
-            while rest:
-                inflate = inflate if inflate and not inflate.eof else zlib.decompressobj(16 + zlib.MAX_WBITS)
-                yield inflate.decompress(rest)
-                rest = inflate.unused_data
-        except zlib.error:
-            raise SourceUnusable(f"{name} is damaged: its gzip data is invalid; get it again") from None
-    if inflate and not inflate.eof:
-        raise SourceUnusable(f"{name} is truncated in the middle of its gzip data; get it again")
+_MEMBER = re.compile(r"(?P<table>[a-z][a-z_]*?|\d{4})?(?P<shard>\d{12})?\.json(?:\.(?:gz|zst|xz|bz2))?")
 
 
 def _file_chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            yield chunk
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+    except OSError as error:
+        raise SourceUnusable(f"{path} cannot be read ({error}); get it again") from None
+
+
+def _require_every_shard(names: Collection[str], place: str) -> None:
+    """Refuse shards whose numbers have a gap: 000, 001, 003."""
+    found = [(match, name) for name in names if (match := _MEMBER.fullmatch(Path(name).name)) and match["shard"]]
+    numbers = {int(match["shard"]) for match, _ in found}
+    lacking = sorted(set(range(max(numbers, default=-1) + 1)) - numbers)
+    if lacking:
+        match, name = found[0]
+        first = Path(name).with_name(f"{match['table'] or ''}{lacking[0]:012d}.json")
+        raise SourceUnusable(
+            f"{place} lacks {len(lacking):,} of {max(numbers) + 1:,} files of a table, first of them {first}; get it "
+            "again"
+        )
 
 
 class DumpSource:
@@ -136,12 +57,14 @@ class DumpSource:
 
     name = "dump"
 
-    def __init__(self, place: str, *, user_agent: str) -> None:
+    def __init__(self, place: str, *, user_agent: str, retry_seconds: float = 120.0) -> None:
         self._place = place.rstrip("/")
         if place.startswith("gs://"):
             self._place = "https://storage.googleapis.com/" + place.removeprefix("gs://").rstrip("/")
         self._remote = self._place.startswith(("http://", "https://"))
-        self._agent = user_agent
+        # Gzipped if it is stored that way; a server that unpacks it sends plain bytes, and `unpack` takes both.
+        self._headers = {"User-Agent": user_agent, "Accept-Encoding": "gzip"}
+        self._policy = RetryPolicy(max_seconds=retry_seconds)
 
     def probe(self) -> None:
         """Check that the folder exists; an address is contacted when it is read.
@@ -153,50 +76,47 @@ class DumpSource:
             raise SourceUnusable(f"there is no folder {self._place}; set DANBOORU_DUMP to the dump's folder or address")
 
     def open_table(self, table: str, year: int) -> BulkTable | None:  # noqa: ARG002 - a dump has one version only
-        """One file of the dump."""
-        if self._remote:
-            return self._open_remote(f"{self._place}/{table}.json")
-        for name in (f"{table}.json", f"{table}.json.gz"):
-            path = Path(self._place) / name
-            if path.is_file():
-                modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-                return BulkTable(
-                    blocks=read_lines(_unpacked(_file_chunks(path), str(path)), str(path)), modified=modified
-                )
-        return None
+        """One table of the dump: a file, or shards of it in a folder."""
+        return self._open_remote(table) if self._remote else self._open_local(table)
 
     def earlier_files(self, year: int) -> Iterator[tuple[str, Iterator[bytes]]]:  # noqa: ARG002 - see below
         """Nothing: a dump has no earlier years."""
         return iter(())
 
-    def _open_remote(self, url: str) -> BulkTable | None:
-        try:
-            head = httpx.head(url, headers=self._headers, follow_redirects=True, timeout=30)
-        except httpx.HTTPError as error:
-            raise SourceUnreachable(f"{url} does not answer ({error!r}); check DANBOORU_DUMP and the network") from None
-        if head.status_code == httpx.codes.NOT_FOUND:
+    def _open_local(self, table: str) -> BulkTable | None:
+        paths = [path for more in _PACKED if (path := Path(self._place) / f"{table}.json{more}").is_file()]
+        if len(paths) > 1:
+            both = " and ".join(path.name for path in paths)
+            raise SourceUnusable(f"{self._place} has {both}; remove all but the one that you mean")
+        if not paths:
+            paths = sorted(Path(self._place).glob(f"{table}{'[0-9]' * 12}.json*"))
+            _require_every_shard([path.name for path in paths], self._place)
+        if not paths:
             return None
-        if head.status_code != httpx.codes.OK:
-            raise SourceUnusable(
-                f"{url} answers HTTP {head.status_code}; a bucket where the requester pays is copied with "
-                "`gcloud storage cp --billing-project=PROJECT`, then set DANBOORU_DUMP to that folder"
-            )
-        written = head.headers.get("last-modified")
-        modified = parsedate_to_datetime(written) if written else None
-        return BulkTable(blocks=read_lines(_unpacked(self._download(url), url), url), modified=modified)
+        modified = datetime.fromtimestamp(min(path.stat().st_mtime for path in paths), UTC)
+        blocks = _lines_of(((str(path), _file_chunks(path)) for path in paths), of_several=len(paths) > 1)
+        return BulkTable(blocks=blocks, modified=modified, never_empty=True)
 
-    @property
-    def _headers(self) -> dict[str, str]:
-        # Gzipped if it is stored that way; a server that unpacks it sends plain bytes, and `_unpacked` takes both.
-        return {"User-Agent": self._agent, "Accept-Encoding": "gzip"}
+    def _open_remote(self, table: str) -> BulkTable | None:
+        url = f"{self._place}/{table}.json"
+        file = open_remote_file(url, headers=self._headers, policy=self._policy)
+        if file is None:
+            return None
+        blocks = read_lines(unpack(file.chunks(), url), url)
+        return BulkTable(blocks=blocks, modified=file.modified, never_empty=True)
 
-    def _download(self, url: str) -> Iterator[bytes]:
-        try:
-            with httpx.stream("GET", url, headers=self._headers, follow_redirects=True, timeout=60) as answer:
-                answer.raise_for_status()
-                yield from answer.iter_raw(CHUNK)
-        except httpx.HTTPError as error:
-            raise SourceUnreachable(f"{url} was interrupted ({error!r}); run again, or download it first") from None
+
+def _lines_of(
+    files: Iterator[tuple[str, Iterator[bytes]]], *, of_several: bool, cdn_url: str = ""
+) -> Iterator[JsonLines]:
+    """The lines of some files. A file of several that has none was not written."""
+    for name, chunks in files:
+        lines = 0
+        for block in read_lines(unpack(chunks, name), name, cdn_url=cdn_url):
+            lines += 1
+            yield block
+        if of_several and not lines:
+            raise SourceUnusable(f"{name} is empty, though it is one of several files of its table; get it again")
 
 
 class ArchiveSource:
@@ -219,55 +139,44 @@ class ArchiveSource:
 
     def open_table(self, table: str, year: int) -> BulkTable | None:
         """All shards of a table; of posts, those of the year."""
-        names = [name for name in self._names() if _belongs(name, table, year)]
+        names = [name for name in self._names if _belongs(name, table, year)]
         # The files in the year's own folder; without such a folder, those that are in no year's folder.
         own = [name for name in names if str(year) in Path(name).parts]
         found = own or [name for name in names if not _OF_A_YEAR.search(name)]
         # If posts are there in both dialects, those in the dialect of 2021 say more.
         chosen = frozenset([name for name in found if Path(name).name.startswith(table)] or found)
-        return BulkTable(blocks=self._blocks(chosen)) if chosen else None
+        _require_every_shard(chosen, str(self._path))
+        if not chosen:
+            return None
+        return BulkTable(blocks=_lines_of(self._read(chosen), of_several=len(chosen) > 1, cdn_url=self._cdn))
 
     def earlier_files(self, year: int) -> Iterator[tuple[str, Iterator[bytes]]]:
         """The metadata of the years before `year`, byte for byte: ``2017/2017000000000000.json`` and its bytes."""
-        names = frozenset(name for name in self._names() if (found := _OF_A_YEAR.search(name)) and int(found[2]) < year)
+        names = frozenset(name for name in self._names if (found := _OF_A_YEAR.search(name)) and int(found[2]) < year)
         for name, chunks in self._read(names):
             part = Path(name)
             if _FILE_NAME.fullmatch(part.name):
                 yield f"{part.parent.name}/{part.name}", chunks
 
+    @cached_property
     def _names(self) -> list[str]:
         if self._path.is_dir():
             return sorted(str(path.relative_to(self._path)) for path in self._path.rglob("*") if path.is_file())
-        return self._walk_archive()
-
-    def _walk_archive(self) -> list[str]:
-        try:
-            with tarfile.open(self._path, "r|*") as archive:
-                return sorted(member.name for member in archive if member.isreg())
-        except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
-            raise SourceUnusable(f"{self._path} cannot be read ({error}); get it again") from None
-
-    def _blocks(self, names: frozenset[str]) -> Iterator[JsonLines]:
-        for name, chunks in self._read(names):
-            yield from read_lines(_unpacked(chunks, name), name, cdn_url=self._cdn)
+        return sorted(name for name, _ in self._members())
 
     def _read(self, names: frozenset[str]) -> Iterator[tuple[str, Iterator[bytes]]]:
         """The bytes of some files, one after the other; each must be read before the next is requested."""
         if self._path.is_dir():
-            yield from ((name, _file_chunks(self._path / name)) for name in sorted(names))
-            return
-        try:
-            with tarfile.open(self._path, "r|*") as archive:
-                for member in archive:
-                    file = archive.extractfile(member) if member.name in names else None
-                    if file is not None:
-                        yield member.name, iter(lambda file=file: file.read(CHUNK), b"")  # type: ignore[misc]
-        except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
-            raise SourceUnusable(f"{self._path} cannot be read ({error}); get it again") from None
+            return ((name, _file_chunks(self._path / name)) for name in sorted(names))
+        return ((name, chunks) for name, chunks in self._members() if name in names)
+
+    def _members(self) -> Iterator[tuple[str, Iterator[bytes]]]:
+        name = str(self._path)
+        return tar_members(unpack(_file_chunks(self._path), name), name)
 
 
 def _belongs(name: str, table: str, year: int) -> bool:
-    match = _MEMBER.fullmatch(Path(name).name.removesuffix(".gz"))
+    match = _MEMBER.fullmatch(Path(name).name)
     if match is None:
         return False
     stem = match["table"]

@@ -24,7 +24,7 @@ def open_bulk(name: str, settings: Settings, *, now: datetime) -> BulkSource:
     if name == "dump":
         if not settings.dump:
             raise SettingsError("the source dump has no address; set DANBOORU_DUMP to a folder or an address")
-        return DumpSource(settings.dump, user_agent=settings.user_agent)
+        return DumpSource(settings.dump, user_agent=settings.user_agent, retry_seconds=settings.retry_seconds)
     if name == "archive":
         if not settings.archive:
             raise SettingsError("the source archive has no path; set DANBOORU_ARCHIVE to a metadata folder or tar.xz")

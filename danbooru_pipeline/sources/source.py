@@ -25,6 +25,10 @@ class Source(Protocol):
     def name(self) -> str:
         """Its name in settings and in RELEASE.json."""
 
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What decides which rows it gives: address, account, filter, version of the code that reads it."""
+
     def probe(self) -> None:
         """Check that the source answers; raises a `SourceError` if it does not."""
 

@@ -1,8 +1,9 @@
 """The sweep: all posts of a source up to a release's cutoff, by id, into one Parquet file. It may be killed anywhere.
 
 Pages are kept in parts of some thousand rows. The name of a part says which ids it covers, so an interrupted sweep
-resumes after its last part. Posts created after the cutoff are left out; some hundred of them in a row end the sweep,
-since ids and creation times ascend together but for moments.
+resumes after its last part. Posts created after the cutoff are left out. Ids and creation times do not run together
+where posts were imported or restored, so a sweep goes on to the newest id: that proves that nothing of the year can
+follow. If very many posts in a row were created after the cutoff it stops earlier, and says what it did not read.
 """
 
 from collections.abc import Iterator
@@ -30,17 +31,17 @@ from danbooru_pipeline.posts import (
     posts_writer,
     write_posts,
 )
-from danbooru_pipeline.posts.drift import ColumnTally
+from danbooru_pipeline.posts.drift import Columns, ColumnTally
 from danbooru_pipeline.posts.report import SweepReport, load_posts_report, write_posts_report
 from danbooru_pipeline.progress import Say
-from danbooru_pipeline.sources.parts import Parts, discard_parts, share_of
+from danbooru_pipeline.sources.parts import Parts, ReadState, discard_parts, share_of
 from danbooru_pipeline.sources.recheck import discard_updates
 from danbooru_pipeline.sources.source import Page, Source
 from danbooru_pipeline.years import cutoff
 
 PAGES_PER_PART: Final = 50
-#: How many posts in a row created after the cutoff end a sweep: a full page of the API, however small its pages are.
-POSTS_BEYOND_CUTOFF: Final = 200
+#: How many posts in a row created after the cutoff end a sweep before the newest id: two months of uploads, 500 pages.
+POSTS_BEYOND_CUTOFF: Final = 100_000
 #: How many pages in a row may have rejected records only; with more, the source is unusable.
 MAX_BARREN_PAGES: Final = 100
 #: Rows of one row group of the posts; fixed, so that the file does not show where a sweep was interrupted.
@@ -56,7 +57,8 @@ def sweep_posts(source: Source, layout: Layout, year: int, *, now: datetime, pro
     """
     folder = layout.sweep(year, "posts")
     parts = Parts(folder, ".parquet")
-    sweep = _Sweep(parts, cutoff(year), cursor=_resume(parts))
+    cursor = _resume(parts, source, progress)
+    sweep = _Sweep(parts, cutoff(year), cursor=cursor, beyond=parts.state.beyond.get(cursor, 0))
     sweep.run(source, progress)
     _require_no_step_back(layout, year, sweep.cursor)
     discard_updates(layout, year)
@@ -93,9 +95,9 @@ def last_sweep_before(layout: Layout, year: int) -> EarlierSweep | None:
     return None
 
 
-def _resume(parts: Parts) -> int:
+def _resume(parts: Parts, source: Source, progress: Say) -> int:
     """The id after which to resume. Rejected rows without their part belong to a part that was not finished."""
-    cursor = parts.resume()
+    cursor = parts.resume(source.identity, progress)
     for rejected in parts.folder.glob("*.rejected.jsonl"):
         if not parts.folder.joinpath(rejected.name.replace(".rejected.jsonl", parts.suffix)).exists():
             rejected.unlink()
@@ -105,18 +107,22 @@ def _resume(parts: Parts) -> int:
 class _Sweep:
     """A running sweep: what was read since the last part was written."""
 
-    def __init__(self, parts: Parts, limit: datetime, *, cursor: int) -> None:
+    def __init__(self, parts: Parts, limit: datetime, *, cursor: int, beyond: int) -> None:
         self.parts = parts
         self.limit = limit
         self.start = self.cursor = cursor
-        self.pages = self.requests = self.beyond = 0
+        self.beyond = beyond
+        self.kept = dict(parts.state.beyond)
+        self.pages = self.requests = 0
+        self.newest: int | None = None
+        self.read_to_end = False
         self.rows: dict[int, PostRow] = {}
         self.rejected: dict[bytes, None] = {}  # lines, in the order in which they came
 
     def run(self, source: Source, progress: Say) -> None:
         """Read page after page until the source or the year ends, and write parts."""
         finished = False
-        newest = source.newest_id("posts")
+        newest = self.newest = source.newest_id("posts")
         barren = 0  # pages in a row without a post that can be placed
         while not finished:
             page = source.posts_after(self.cursor)
@@ -128,10 +134,17 @@ class _Sweep:
                     f"{barren} pages in a row, up to id {self.cursor}, have no post with an id and a creation time; "
                     "look at the answers of the source, then run again",
                 )
-            finished = page.last_id is None or self.beyond >= POSTS_BEYOND_CUTOFF
+            self.read_to_end = page.last_id is None
+            at_the_newest = newest is not None and self.cursor >= newest
+            finished = self.read_to_end or (self.beyond >= POSTS_BEYOND_CUTOFF and not at_the_newest)
             if finished or self.pages == PAGES_PER_PART:
                 self._write_part()
                 progress(f"posts: up to id {self.cursor:,}{share_of(self.cursor, newest)}, {self.requests:,} requests")
+        if not self.read_to_end:
+            progress(
+                f"posts: ids above {self.cursor:,} were not read, since {self.beyond:,} posts in a row were created "
+                "after the cutoff"
+            )
 
     def _take(self, page: Page) -> int:
         """Sort the records of a page by what they are. Returns how many have an id and a time."""
@@ -156,6 +169,8 @@ class _Sweep:
         path = self.parts.path(self.start, self.cursor)
         if self.rejected:
             write_atomic(path.with_suffix(".rejected.jsonl"), b"".join(line + b"\n" for line in self.rejected))
+        self.kept = {self.start: self.kept.get(self.start, 0), self.cursor: self.beyond}
+        self.parts.keep(ReadState(source=self.parts.state.source, beyond=self.kept))
         with atomic_file(path) as file:
             write_posts(posts_table(self.rows.values()), file)
         self.start, self.pages, self.rows, self.rejected = self.cursor, 0, {}, {}
@@ -175,6 +190,7 @@ def _merge(sweep: "_Sweep", name: str, target: Path, *, now: datetime) -> SweepR
             drifted += table.num_rows - table["extra"].null_count
             max_id = table["id"][-1].as_py()
             created += pc.min_max(table["created_at"]).as_py().values()
+        require_md5(name, columns.columns(), rows=rows)
     rejected = sweep.parts.folder.glob("*.rejected.jsonl")
     return SweepReport(
         name=name,
@@ -185,11 +201,23 @@ def _merge(sweep: "_Sweep", name: str, target: Path, *, now: datetime) -> SweepR
         min_created_at=min(created, default=None),
         max_created_at=max(created, default=None),
         beyond=sweep.beyond,
+        read_up_to=sweep.cursor,
+        newest_id=sweep.newest,
+        read_to_the_end=sweep.read_to_end,
         sha256=digest.hexdigest(),
         requests=sweep.requests,
         drifted=drifted,
         columns=columns.columns(),
     )
+
+
+def require_md5(name: str, columns: Columns, *, rows: int) -> None:
+    """Refuse posts of which none has an MD5: the source does not carry that column, and no file could be named."""
+    if rows and "md5" not in columns.filled:
+        raise SourceUnusable(
+            f"none of the {rows:,} posts of the {name} source has an MD5, so it does not carry that column, and no "
+            "file can be named; take posts from the API (DANBOORU_POSTS_SOURCE=api), or check what this account may see"
+        )
 
 
 def _row_groups(parts: list[Path]) -> Iterator[pa.Table]:

@@ -95,6 +95,8 @@ def _export_rows(source: BulkSource, layout: Layout, year: int, *, table: str) -
                     file.write(encode_record(record))
         if found.rows is not None and rows != found.rows:
             raise SourceUnusable(f"{table} has {rows:,} rows, but the source says {found.rows:,}; read it again")
+    if not rows and found.never_empty:
+        return TableReport("empty", problem=f"the file of {table} has no rows", modified=found.modified)
     return TableReport("ok", rows=rows, modified=found.modified)
 
 
@@ -108,7 +110,7 @@ class _Pages:
 
     def export(self, target: Path, progress: Say) -> TableReport:
         """Write the whole table to one file."""
-        cursor = self._parts.resume()
+        cursor = self._parts.resume(self._source.identity, progress)
         if not self._end.exists() and not self._read_on(cursor, progress):
             return TableReport("absent")
         rows = 0

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from danbooru_pipeline.layout import BUCKETS, Layout
-from danbooru_pipeline.outcomes import Status
+from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import Fetch, Post, read_posts
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
 from danbooru_pipeline.store.plan import BucketPlan, list_files, plan_bucket
@@ -40,6 +40,7 @@ class BucketCounts:
 
     Attributes:
         posts: of the release in this bucket.
+        expunged: posts of earlier releases that the source no longer has; they are not of this one.
         rows: that its ledger will have, including those of expunged and later posts.
         fetch: files to fetch.
         fetch_bytes: of those with a size in the metadata.
@@ -52,6 +53,7 @@ class BucketCounts:
 
     bucket: str
     posts: int
+    expunged: int
     rows: int
     fetch: int
     fetch_bytes: int
@@ -107,6 +109,7 @@ def _count_bucket(layout: Layout, bucket: str, year: int, exclude_tags: frozense
     return BucketCounts(
         bucket=bucket,
         posts=len(posts),
+        expunged=sum(row.reason is Reason.EXPUNGED and row.id not in ids for row in (*plan.keep, *plan.settle)),
         rows=len(plan.fetch) + len(plan.keep) + len(plan.settle),
         fetch=len(plan.fetch),
         fetch_bytes=sum(sizes),

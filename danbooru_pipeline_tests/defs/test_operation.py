@@ -23,7 +23,9 @@ from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.posts.drift import Columns
 from danbooru_pipeline.posts.report import SweepReport, read_report
 from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.sources import sweep_posts
 from danbooru_pipeline_tests.support.runs import METADATA, RELEASE, run, run_buckets, run_year
+from danbooru_pipeline_tests.support.sites import Paged, record_of
 
 JANUARY = datetime(2022, 1, 25, tzinfo=UTC)
 MANIFEST_CHECKS = {
@@ -109,12 +111,33 @@ def test_stale_source_holds_up_what_follows(
     tags = {"dagster/partition": "2022"}  # the site is of January 2022
     result = run(context, instance, ["posts", "posts_by_bucket"], tags, log=log)
     assert not result.success
-    (check,) = [each for each in result.get_asset_check_evaluations() if each.blocking]
-    assert not check.passed
+    (check,) = [each for each in result.get_asset_check_evaluations() if each.blocking and not each.passed]
+    assert check.check_name == "posts_reach_the_end_of_the_year"
     assert "stale" in str(check.description)
     assert "DANBOORU_API_URL" in str(check.description)
     assert isinstance(log.stopped_by, SourceStale)
     assert not context.layout.posts_by_bucket(2022).exists()
+
+
+@pytest.mark.parametrize("accepted", ["", "posts: the site became smaller"])
+def test_lost_posts_hold_up_what_follows(context: RunContext, instance: dg.DagsterInstance, accepted: str) -> None:
+    """Posts of last year that are gone fail the check that blocks, unless the operator accepts it with a reason."""
+    for year, most in ((2021, 40), (2022, 10)):
+        records = [record_of(i) for i in range(1, most + 1)] + [record_of(50)]
+        sweep_posts(Paged(records), context.layout, year, now=JANUARY, progress=lambda _line: None)
+    chosen = {"accept_incomplete": {"posts": accepted.partition(": ")[2]}} if accepted else {}
+    log = RunLog()
+    with RunContext(context.settings.replace(**chosen)) as toolbox:
+        job = build_defs(resources={"toolbox": toolbox, "run_log": log}).resolve_implicit_global_asset_job_def()
+        check = dg.AssetCheckKey(dg.AssetKey("posts"), "posts_of_last_year_are_there")
+        subset = job.get_subset(asset_selection=set(), asset_check_selection={check})
+        result = subset.execute_in_process(instance=instance, tags={"dagster/partition": "2022"}, raise_on_error=False)
+    (found,) = result.get_asset_check_evaluations()
+    assert (found.passed, found.blocking) == (bool(accepted), True)
+    assert (log.stopped_by is None) == bool(accepted)
+    assert "30 of the 41 posts of 2021" in str(found.metadata["gaps"].value)
+    assert ("DANBOORU_ACCEPT_INCOMPLETE" in str(found.description)) == (not accepted)
+    assert not accepted or "the site became smaller" in str(found.metadata["gaps"].value)
 
 
 def test_drift_of_columns_is_told(context: RunContext, instance: dg.DagsterInstance) -> None:

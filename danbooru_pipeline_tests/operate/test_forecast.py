@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import pyarrow.parquet as pq
 import pytest
 
 from danbooru_pipeline.context import RunContext
@@ -32,6 +33,24 @@ def test_swept_posts_are_counted_one_by_one(context: RunContext, booru: BooruPro
     after = forecast_year(context, 2021)
     assert (after.files, after.bytes) == (0, 0)
     assert not booru.requests()
+
+
+def test_plan_counts_expunged_posts_apart(context: RunContext, booru: BooruProcess, bring_posts: BringPosts) -> None:
+    """The posts of a plan are those of the release; what was expunged since an earlier one is named beside them."""
+    bring_posts(2021)
+    for bucket in BUCKETS:
+        build_originals(context, bucket, 2021)
+    before = {p["id"] for p in booru.truth(2021) if p["created_at"] < "2021-12-31T19"}
+    booru.set_year(2022)
+    bring_posts(2022)
+    forecast = forecast_year(context, 2022)
+    gone = before - {p["id"] for p in booru.truth(2022)}
+    assert gone
+    assert forecast.posts == pq.read_metadata(context.layout.posts(2022)).num_rows
+    assert forecast.expunged == len(gone)
+    assert (
+        forecast.lines()[0] == f"Danbooru2022: {forecast.posts:,} posts; {len(gone)} of earlier releases were expunged"
+    )
 
 
 def test_survey_of_a_source_is_near(context: RunContext, booru: BooruProcess) -> None:

@@ -63,7 +63,10 @@ POSTS_JSON = """{
         "media_asset": 1
       },
       "retyped": {}
-    }
+    },
+    "read_up_to": null,
+    "newest_id": null,
+    "read_to_the_end": true
   }
 }"""
 TABLES_JSON = """{

@@ -61,6 +61,7 @@ def posts(count: int, *, score: int = 1, last: datetime = datetime(2021, 12, 31,
             "id": pa.array(ids, pa.int64()),
             "created_at": pa.array([last - timedelta(minutes=count - i) for i in ids], pa.timestamp("us", tz="UTC")),
             "score": pa.array([score] * count, pa.int64()),
+            "md5": pa.array([f"{i:032x}" for i in ids]),
             "tag_string": pa.array(["1girl solo"] * count),
             "is_deleted": pa.array([False] * count),
         }

@@ -45,7 +45,7 @@ OLD: dict[str, Any] = {
 
 def line_of(post_id: int, created_at: str = "2021-12-31T18:59:59.999-05:00", **more: Any) -> bytes:
     """A line of a dump."""
-    return json.dumps({"id": post_id, "created_at": created_at, "md5": None, **more}).encode()
+    return json.dumps({"id": post_id, "created_at": created_at, "md5": "0" * 32, **more}).encode()
 
 
 def bring(source: Any, layout: Layout) -> SweepReport:

@@ -24,6 +24,7 @@ class Posts:
     per_page: int = 200
     newest: int | None = None
     name: str = "test"
+    identity: dict[str, str] = field(default_factory=dict)
     pages: int = field(default=0)
 
     def probe(self) -> None:

@@ -18,8 +18,11 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import SourceError, SourceUnusable
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.posts.report import judge_freshness
 from danbooru_pipeline.sources import SweepReport, sweep_posts
+from danbooru_pipeline.sources.excluding import SourceWithout
 from danbooru_pipeline.sources.sweep import PAGES_PER_PART
+from danbooru_pipeline.version import version
 from danbooru_pipeline.years import cutoff
 from danbooru_pipeline_tests.support.sites import SOON, Give, Killed, Paged, Record, Site, give_posts, record_of
 from danbooru_pipeline_tests.support.system_calls import TOP, run_program
@@ -98,13 +101,50 @@ def test_size_and_order_of_pages_do_not_matter(site: Site, layout: Layout, most:
     assert ids_of(layout) == [i for i in range(1, 60) if i not in {30, 31, 40}]
 
 
-def test_sweep_ends_soon_after_the_cutoff(site: Site, layout: Layout) -> None:
-    """A sweep does not read years of later posts: one page of them ends it."""
-    records = [record_of(i, created_at=SOON if i <= 100 else LATE) for i in range(1, 2001)]
+def test_future_run_ends_no_sweep(site: Site, layout: Layout) -> None:
+    """Hundreds of posts in a row with later times hide no post of the year behind them: a sweep reads to the end."""
+    records = [record_of(i, created_at=LATE if 1000 <= i < 1250 or i > 2900 else SOON) for i in range(1, 3001)]
     source, server = site(give_posts(records))
     report = sweep(source, layout)
-    assert (report.rows, report.requests) == (100, 2)
-    assert len(server.requests) == 3  # one to know how far it goes
+    assert (report.rows, report.beyond) == (2650, 100)
+    assert (report.read_up_to, report.newest_id, report.read_to_the_end) == (3000, 3000, True)
+    assert len(server.requests) < 3000 // 200 + 6
+
+
+def test_sweep_says_what_it_did_not_read(layout: Layout) -> None:
+    """A sweep does not read years of later posts; the report and the progress name the ids that it left."""
+    late = [record_of(i, created_at=LATE) for i in range(101, 100_300)]
+    source = Paged([record_of(i) for i in range(1, 101)] + late, size=50_000)
+    said: list[str] = []
+    report = sweep_posts(source, layout, 2021, now=NOW, progress=said.append)
+    assert (report.rows, report.requests, report.read_to_the_end) == (100, 4, True)
+    more = Paged([*source.records, *(record_of(i, created_at=LATE) for i in range(100_300, 200_000))], size=50_100)
+    report = sweep_posts(more, layout, 2021, now=NOW, progress=said.append)
+    assert (report.read_to_the_end, report.read_up_to, report.newest_id) == (False, 100_200, 199_999)
+    assert "ids above 100,200 were not read, since 100,100 posts in a row" in said[-1]
+    assert "ids above 100,200 were not read" in judge_freshness(report, 2021).why
+
+
+def test_resume_from_another_source(layout: Layout) -> None:
+    """An unfinished sweep of one address is not continued at another one: it begins anew and says so."""
+    mine = [record_of(i, source="a") for i in range(1, PAGES_PER_PART + 20)]
+    with pytest.raises(Killed):
+        sweep(Paged(mine, dies_at=PAGES_PER_PART + 5, address="http://a"), layout)
+    theirs = [record_of(i, source="b") for i in range(1, PAGES_PER_PART + 20)]
+    said: list[str] = []
+    sweep_posts(Paged(theirs, address="http://b"), layout, 2021, now=NOW, progress=said.append)
+    assert {row["source"] for row in rows_of(layout)} == {"b"}
+    assert said[0] == (
+        "posts: what was read before is of another source (address http://a -> http://b); it begins anew"
+    )
+
+
+def test_resume_as_another_account(context: RunContext, booru: BooruProcess) -> None:
+    """Address, account, code and what is left out identify the source; nothing secret does."""
+    source = context.source
+    assert isinstance(source, SourceWithout)
+    identity = source.identity
+    assert identity == {"address": booru.api_url, "account": "anonymous", "code": version().number, "without": "none"}
 
 
 def test_resumed_sweep_is_the_same_to_the_byte(layout: Layout, tmp_path: Path) -> None:
@@ -377,7 +417,7 @@ def test_overlapping_pages_leave_no_duplicates(site: Site, layout: Layout) -> No
 
 def test_unknown_and_odd_values_go_to_extra(site: Site, layout: Layout) -> None:
     """A new column, and a known one whose value has another type, are kept as JSON and counted."""
-    odd = {"media_asset": {"id": 1, "x": [None, 1.5]}, "score": "many", "is_banned": 1, "image_width": 2**70}
+    odd = {"media_asset": {"id": 1, "x": [None, 1.5]}, "score": "many", "is_banned": "maybe", "image_width": 2**70}
     source, _ = site(give_posts([record_of(1) | odd, record_of(2)]))
     report = sweep(source, layout)
     first, second = rows_of(layout)

@@ -98,7 +98,8 @@ def test_final_without_a_file_is_not_fetched_again(reason: Reason) -> None:
     ("changes", "reason"),
     [
         ({"md5": None}, Reason.RESTRICTED),
-        ({"file_url": None}, Reason.RESTRICTED),
+        ({"is_doubtful": True}, Reason.BAD_ROW),
+        ({"md5": None, "is_doubtful": True}, Reason.BAD_ROW),
         ({"is_banned": True}, Reason.BANNED),
         ({"md5": "A" * 32}, Reason.BAD_ROW),
         ({"md5": "../../etc/passwd"}, Reason.BAD_ROW),

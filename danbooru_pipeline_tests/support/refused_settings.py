@@ -5,6 +5,7 @@ from typing import Final
 _ADDRESS = "an address like https://danbooru.donmai.us"
 _FOLDER = "the address of the folder of releases, like https://data.example.org/releases"
 _HOOK = "an address like https://hooks.example.org/T0/B0"
+_REASONS = 'names with their reasons, like "tags: gone upstream since 2023; posts: the site removed a section"'
 
 #: variable without its prefix, value, words after "set it to"
 REFUSED: Final = [
@@ -51,6 +52,9 @@ REFUSED: Final = [
     ("TORRENT", "1", "on or off"),
     ("DIALECT_2017", "true", "on or off"),
     ("AUTOMATION", "ON!", "on or off"),
+    ("ACCEPT_INCOMPLETE", "tags", _REASONS),
+    ("ACCEPT_INCOMPLETE", "tags:", _REASONS),
+    ("ACCEPT_INCOMPLETE", "all of it: why not", _REASONS),
     ("PUBLISHER", "a\tb", "one line of text"),
     ("MAKER", "two\nlines", "one line of text"),
     ("REMOVAL_CONTACT", "two\nlines", "one line of text"),

@@ -16,7 +16,7 @@ SOON = "2021-06-01T00:00:00.000-04:00"
 
 def record_of(post_id: int, *, created_at: str = SOON, **more: Any) -> Record:
     """A small record."""
-    return {"id": post_id, "created_at": created_at, "score": post_id % 7, "rating": "s", **more}
+    return {"id": post_id, "created_at": created_at, "score": post_id % 7, "rating": "s", "md5": "0" * 32, **more}
 
 
 class Killed(Exception):  # noqa: N818 - not an error of ours
@@ -28,7 +28,8 @@ class Paged:
 
     name = "paged"
 
-    def __init__(self, records: list[Record], *, size: int = 1, dies_at: int = 0) -> None:
+    def __init__(self, records: list[Record], *, size: int = 1, dies_at: int = 0, address: str = "memory") -> None:
+        self.identity = {"address": address}
         self.records = sorted(records, key=lambda record: record["id"])
         self.size = size
         self.left = dies_at

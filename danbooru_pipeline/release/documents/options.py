@@ -1,6 +1,6 @@
 """The operator's choices about the documents of a release. None is secret: they are part of RELEASE.json."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,6 +22,7 @@ class DocumentOptions:
         webdataset: whether 512px images are also shipped as one tar per bucket.
         torrent: whether a torrent of the metadata archive is made.
         dialect_2017: whether posts are also written as in Danbooru2017 to 2020, to ``metadata/YEAR/YEAR….json``.
+        accepted_incomplete: ``posts`` or a side table -> what is missing from it, and why the publisher accepted that.
         signer: public half of the signing key, as ``ssh-ed25519 AAAA…``; empty if releases are not signed.
     """
 
@@ -32,14 +33,22 @@ class DocumentOptions:
     torrent: bool = False
     dialect_2017: bool = False
     signer: str = ""
+    accepted_incomplete: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The options as RELEASE.json stores them."""
-        return dict(msgspec.to_builtins(self))
+        """The options as RELEASE.json stores them; releases from which nothing is missing say nothing about it."""
+        options = dict(msgspec.to_builtins(self))
+        if not self.accepted_incomplete:
+            del options["accepted_incomplete"]
+        return options
 
 
-def options_of(settings: "Settings") -> DocumentOptions:
+def options_of(settings: "Settings", *, accepted_incomplete: dict[str, str] | None = None) -> DocumentOptions:
     """What the operator's settings say about the documents of releases.
+
+    Args:
+        settings: the operator's choices.
+        accepted_incomplete: what is missing from the release, and why that is accepted.
 
     Raises:
         SettingsError: the signing key cannot sign.
@@ -52,4 +61,5 @@ def options_of(settings: "Settings") -> DocumentOptions:
         torrent=settings.torrent,
         dialect_2017=settings.dialect_2017,
         signer=public_key(settings.signing_key) if settings.signing_key else "",
+        accepted_incomplete=accepted_incomplete or {},
     )

@@ -49,6 +49,7 @@ from danbooru_pipeline.release.tree.segments import SegmentStore
 from danbooru_pipeline.years import cutoff, sfw_ratings
 
 _READ_ONLY = 0o444
+_READABLE_FOLDER = 0o755
 _LIST_SEGMENT_BYTES = 2 * 2**20  # small, so that segments are compressed while the rest is written
 
 
@@ -195,8 +196,12 @@ class Staging:
                 make_read_only(Path(parent) / name)
 
     def flush(self) -> None:
-        """Flush all folders, so that names survive a power cut; the bytes were flushed when they were written."""
+        """Flush all folders, so that names survive a power cut; the bytes were flushed when they were written.
+
+        Their mode is open to readers as that of the files is, whatever the umask: rsync serves a release to everybody.
+        """
         for parent, _, _ in os.walk(self.folder, topdown=False):
+            Path(parent).chmod(_READABLE_FOLDER)
             fsync_folder(Path(parent))
 
 

@@ -111,6 +111,11 @@ class OnePage:
 
     name = "page"
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """It is one of a kind."""
+        return {}
+
     def probe(self) -> None:
         """The source answers."""
 

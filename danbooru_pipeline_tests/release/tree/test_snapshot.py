@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -20,6 +21,7 @@ from danbooru_pipeline.release import (
     read_release,
     verify_release,
 )
+from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.tree import swap
 from danbooru_pipeline_tests.support.system_calls import run_program
 from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, next_year, tree_state
@@ -44,6 +46,27 @@ def test_release_has_everything_and_verifies(yard: Yard) -> None:
     assert (folder / "metadata/2021/tags000000000000.json").read_bytes() == yard.tables["tags"]
     assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o444}
     assert_nothing_hidden(yard.layout)
+
+
+def test_release_says_what_was_accepted_as_missing(yard: Yard) -> None:
+    """RELEASE.json has what is missing and why the publisher accepted it; another reason makes another version."""
+    yard.manifest()
+    release = yard.snapshot(DocumentOptions(accepted_incomplete={"tags": "gone upstream (the file of tags is empty)"}))
+    again = yard.snapshot(DocumentOptions(accepted_incomplete={"tags": "lost"}))
+    assert release.options["accepted_incomplete"] == {"tags": "gone upstream (the file of tags is empty)"}
+    assert (release.version, again.version) == ("2021.0", "2021.1")
+    assert "accepted_incomplete" not in DocumentOptions().as_dict()
+
+
+def test_release_can_be_read_whatever_the_umask(yard: Yard) -> None:
+    """Folders are open to readers as files are, even if the umask closes what is written."""
+    before = os.umask(0o077)
+    try:
+        folder = yard.release()
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (folder, *folder.rglob("*")) if path.is_dir()} == {0o755}
+    assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o444}
 
 
 def test_lists_are_as_readers_of_2021_expect(yard: Yard) -> None:

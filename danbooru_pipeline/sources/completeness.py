@@ -1,0 +1,146 @@
+"""Whether posts and side tables are whole, held against last year: what is missing, and what to do about it.
+
+A source that loses posts or tables looks like one whose posts were expunged; only last year tells them apart. What is
+missing for a good reason is accepted by a setting, with the reason, which becomes a part of RELEASE.json.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.posts.table_reports import TableReport, read_table_reports
+from danbooru_pipeline.posts.takedowns import read_takedowns
+from danbooru_pipeline.sources.sweep import last_sweep_before
+
+#: The site expunges a few posts of ten thousand in a year. More than a tenth is a fault however few posts there are.
+MAX_SHARE_LOST: Final = 0.01
+MAX_SHARE_LOST_OF_FEW: Final = 0.1
+#: So few that a share of them says nothing.
+FEW: Final = 100
+#: A side table may lose half of its rows; a small one all but these.
+MAX_SHARE_OF_ROWS_LOST: Final = 0.5
+FEW_ROWS: Final = 10
+_SHOWN: Final = 5
+POSTS: Final = "posts"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something that is missing.
+
+    Attributes:
+        name: ``posts`` or the name of a side table, as `DANBOORU_ACCEPT_INCOMPLETE` names it.
+        what: is missing, for people.
+        way_out: what to do about it.
+    """
+
+    name: str
+    what: str
+    way_out: str
+
+    @property
+    def line(self) -> str:
+        """What is missing and what to do, how to accept it included."""
+        accept = f'DANBOORU_ACCEPT_INCOMPLETE="{self.name}: why"'
+        return f"{self.what}; {self.way_out}. If they are really gone, set {accept}"
+
+
+def find_gaps(layout: Layout, year: int) -> list[Gap]:
+    """All that is missing from the posts and side tables of a year."""
+    return [*posts_gaps(layout, year), *table_gaps(layout, year)]
+
+
+def accepted_gaps(layout: Layout, year: int, accepted: Mapping[str, str]) -> dict[str, str]:
+    """Name -> what is missing and why that is accepted, for RELEASE.json.
+
+    Raises:
+        SourceUnusable: something is missing that is not accepted.
+    """
+    gaps = find_gaps(layout, year)
+    for gap in gaps:
+        if gap.name not in accepted:
+            raise SourceUnusable(gap.line)
+    return {gap.name: f"{accepted[gap.name]} ({gap.what})" for gap in gaps}
+
+
+def posts_gaps(layout: Layout, year: int) -> list[Gap]:
+    """Posts of the newest earlier year that are not there any more, if they are too many to have been expunged."""
+    before = last_sweep_before(layout, year)
+    if before is None or not layout.posts(before.year).exists() or not layout.posts(year).exists():
+        return []
+    old, new = (_ids(layout, each) for each in (before.year, year))
+    lost = np.setdiff1d(old, np.append(new, sorted(read_takedowns(layout).ids)).astype(np.int64))
+    share = len(lost) / max(1, len(old))
+    if share <= (MAX_SHARE_LOST if len(lost) > FEW else MAX_SHARE_LOST_OF_FEW):
+        return []
+    first = ", ".join(map(str, lost[:_SHOWN].tolist()))
+    what = (
+        f"{len(lost):,} of the {len(old):,} posts of {before.year} ({share:.1%}) are not among the posts of {year}: "
+        f"ids {first}{' …' if len(lost) > _SHOWN else ''}{_cause(layout, before.year, year)}"
+    )
+    way_out = "check the account, DANBOORU_API_URL and the source, then build `posts` again"
+    return [Gap(POSTS, what, way_out)]
+
+
+def _ids(layout: Layout, year: int) -> np.ndarray:
+    return np.asarray(pq.read_table(layout.posts(year), columns=["id"])["id"].to_numpy())
+
+
+def _cause(layout: Layout, before: int, year: int) -> str:
+    """What the posts that are left have in common, where the lost ones explain it."""
+    old, new = (_kinds(layout, each) for each in (before, year))
+    if new["ratings"] == {"g"} and old["ratings"] != {"g"}:
+        return "; all that are there are rated g, as an account in safe mode sees them"
+    if old["deleted"] and not new["deleted"]:
+        return "; none that is there is deleted, as an account sees them that hides deleted posts"
+    return ""
+
+
+def _kinds(layout: Layout, year: int) -> dict[str, object]:
+    table = pq.read_table(layout.posts(year), columns=["rating", "is_deleted"])
+    return {
+        "ratings": set(pc.unique(table["rating"]).to_pylist()),
+        "deleted": pc.any(table["is_deleted"].cast(pa.bool_())).as_py() or False,
+    }
+
+
+def table_gaps(layout: Layout, year: int) -> list[Gap]:
+    """Side tables whose file is empty, or that lost nearly all rows of the newest earlier year."""
+    now = read_table_reports(layout, year)
+    if not now:
+        return []
+    before = _tables_before(layout, year)
+    gaps = []
+    for name in {**now, **before}:
+        what = _lack(name, before.get(name), now.get(name, TableReport("absent")))
+        if what:
+            way_out = "set DANBOORU_TABLES_SOURCE to a source that has it, then build `side_tables` again"
+            gaps.append(Gap(name, what, way_out))
+    return gaps
+
+
+def _tables_before(layout: Layout, year: int) -> dict[str, TableReport]:
+    before = last_sweep_before(layout, year)
+    return read_table_reports(layout, before.year) if before else {}
+
+
+def _lack(name: str, before: TableReport | None, now: TableReport) -> str:
+    held = before.rows if before is not None and before.status == "ok" else 0
+    rows = now.rows if now.status == "ok" else 0
+    last = f", and had {held:,} last year" if held else ""
+    if now.status == "empty":
+        return f"the file of {name} is empty{last}"
+    if held and now.status == "absent":
+        return f"the source has no table {name}{last}"
+    if held and not rows:
+        return f"{name} has no rows{last}"
+    if held - rows > FEW_ROWS and rows < held * (1 - MAX_SHARE_OF_ROWS_LOST):
+        return f"{name} has {rows:,} rows{last}"
+    return ""

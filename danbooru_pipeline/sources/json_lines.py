@@ -1,0 +1,111 @@
+"""JSON lines of a table in blocks of whole lines, and a refusal of anything else that names what it is."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.posts import MD5, LineTyper, Typed, json_objects
+
+#: Bytes of lines that are typed at a time; about 8,000 posts.
+BLOCK_BYTES: Final = 16 * 2**20
+#: How files start that are given by mistake, and what they are.
+_MISTAKES: Final = (
+    (re.compile(rb"\xef\xbb\xbf"), "starts with a byte order mark; save it as UTF-8 without one"),
+    (re.compile(rb"\xff\xfe|\xfe\xff"), "is UTF-16 text; save it as UTF-8"),
+    (re.compile(rb"\s*\["), "is a JSON array; write one object a line, like `jq -c '.[]'`"),
+    (re.compile(rb"\s*\{\s*[\r\n]"), "is indented JSON; write one object a line, like `jq -c .`"),
+    (re.compile(rb"\s*<"), "is a web page or XML; check the address and the login"),
+    (re.compile(rb"PAR1"), "is Parquet; write it as JSON lines"),
+    (re.compile(rb"SQLite format 3\0"), "is an SQLite database; write its table as JSON lines"),
+    (re.compile(rb"PK\x03\x04"), "is a ZIP archive; unpack it"),
+    (re.compile(rb"""\s*(version https://git-lfs)"""), "is a Git LFS pointer; fetch the file itself"),
+    (re.compile(rb"""\s*["\w][^{\r\n\0]*[,\t;]"""), "is CSV or other text; write it as JSON lines"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JsonLines:
+    """Whole lines of a file.
+
+    Attributes:
+        data: the lines; the last one may lack its newline, but must be complete.
+        name: of the file.
+        first_line: number of the first line in the file.
+        cdn_url: host of the files of posts that come without an address; empty when unknown.
+    """
+
+    data: bytes
+    name: str
+    first_line: int = 1
+    cdn_url: str = ""
+
+    def posts(self, typer: LineTyper) -> Typed:
+        """The lines as posts.
+
+        Raises:
+            SourceUnusable: a line is not a JSON object.
+        """
+        typed = typer.type(self.data, name=self.name, first_line=self.first_line)
+        return replace(typed, table=_located(typed.table, self.cdn_url)) if self.cdn_url else typed
+
+    def records(self) -> Iterator[Mapping[str, Any]]:
+        """The JSON object of each line.
+
+        Raises:
+            SourceUnusable: a line is not a JSON object.
+        """
+        lines = self.data.split(b"\n")
+        return (record for _, record in json_objects(lines, name=self.name, first_line=self.first_line))
+
+
+def read_lines(
+    chunks: Iterable[bytes], name: str, *, cdn_url: str = "", size: int = BLOCK_BYTES
+) -> Iterator[JsonLines]:
+    """Blocks of whole lines, of about `size` bytes; they do not depend on how the bytes are cut into chunks.
+
+    Raises:
+        SourceUnusable: the file is not JSON lines.
+    """
+    held = bytearray()
+    first_line = 1
+    for chunk in chunks:
+        held += chunk
+        while len(held) >= size:
+            _refuse_mistakes(held, name, first_line)
+            end = held.rfind(b"\n", 0, size) + 1 or held.find(b"\n", size) + 1
+            if not end:
+                break
+            data = bytes(held[:end])
+            del held[:end]
+            yield JsonLines(data, name, first_line, cdn_url)
+            first_line += data.count(b"\n")
+    if held:
+        _refuse_mistakes(held, name, first_line)
+        yield JsonLines(bytes(held), name, first_line, cdn_url)
+
+
+def _refuse_mistakes(data: bytearray, name: str, first_line: int) -> None:
+    if first_line > 1:
+        return
+    for start, what in _MISTAKES:
+        if start.match(data):
+            raise SourceUnusable(f"{name} is not JSON lines: it {what}")
+
+
+def _located(table: pa.Table, cdn_url: str) -> pa.Table:
+    """Posts with the address of their file, which follows from the MD5; until 2020 they came without it."""
+    md5 = table["md5"]
+    known = pc.and_(
+        pc.and_(table["tags"].is_valid(), table["file_url"].is_null()),
+        pc.match_substring_regex(md5, f"^{MD5.pattern}$"),
+    )
+    parts = (pc.utf8_slice_codeunits(md5, 0, 2), pc.utf8_slice_codeunits(md5, 2, 4), md5)
+    address = pc.binary_join_element_wise(f"{cdn_url}/original", *parts, "/")
+    address = pc.binary_join_element_wise(address, table["file_ext"], ".")
+    column = pc.if_else(pc.fill_null(known, fill_value=False), address, table["file_url"])
+    return table.set_column(table.schema.get_field_index("file_url"), table.schema.field("file_url"), column)

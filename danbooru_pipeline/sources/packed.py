@@ -1,0 +1,170 @@
+"""Unpacks gzip, bzip2, xz and zstandard as their first bytes show, whatever a file is called; memory stays bounded.
+
+A file may have any number of members or streams, with padding between them: what ``gzip``, ``bzip2 -c``, ``xz -T``,
+``pixz``, ``cat a.xz b.xz`` and the archive of our own releases write. A file that ends in the middle is refused, with
+the byte at which it ends; so is one that would need more memory than the bound.
+"""
+
+import bz2
+import itertools
+import lzma
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import pyarrow as pa
+
+from danbooru_pipeline.errors import SourceUnusable
+
+CHUNK: Final = 2**20
+#: What one decoder of xz may need; ``xz -9`` needs 65 MiB.
+MAX_DECODER_BYTES: Final = 256 * 2**20
+_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+
+
+class _Decoder(Protocol):
+    """One member, as `bz2` and `lzma` decode it."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+class _Inflate:
+    """A member of gzip, with the same methods."""
+
+    def __init__(self) -> None:
+        self._inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
+
+    @property
+    def eof(self) -> bool:
+        """Whether the member has ended."""
+        return self._inflate.eof
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether there is no input left to decode."""
+        return not self._inflate.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        """What follows the member."""
+        return self._inflate.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Decode some more, at most `max_length` bytes at a time."""
+        return self._inflate.decompress(self._inflate.unconsumed_tail + data, max(0, max_length))
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """A format, the bytes it starts with, and what decodes one member of it."""
+
+    name: str
+    magic: bytes
+    decoder: Callable[[], _Decoder]
+
+
+_FORMATS: Final = (
+    _Format("gzip", b"\x1f\x8b", _Inflate),
+    _Format("bzip2", b"BZh", bz2.BZ2Decompressor),
+    _Format("xz", b"\xfd7zXZ\0", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_DECODER_BYTES)),
+)
+_LONGEST_MAGIC: Final = 6
+
+
+def unpack(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """The plain bytes of a file, in pieces of at most a mebibyte if it is packed, else as they come.
+
+    Args:
+        chunks: the file's bytes.
+        name: of the file, for error messages.
+
+    Raises:
+        SourceUnusable: its packed data is damaged or cut off.
+    """
+    rest = iter(chunks)
+    head = b""
+    while len(head) < _LONGEST_MAGIC and (chunk := next(rest, None)) is not None:
+        head += chunk
+    whole = itertools.chain([head] if head else [], rest)
+    if head.startswith(_ZSTD_MAGIC):
+        yield from _unpack_zstd(whole, name)
+        return
+    found = next((each for each in _FORMATS if head.startswith(each.magic)), None)
+    yield from whole if found is None else _unpack_members(found, whole, name)
+
+
+def _unpack_members(form: _Format, chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    read = 0
+    decoder = form.decoder()
+    for chunk in chunks:
+        rest = chunk
+        read += len(chunk)
+        while rest or not (decoder.needs_input or decoder.eof):
+            if decoder.eof:
+                rest = rest.lstrip(b"\0")  # padding: up to the next block of a tape, or to four bytes
+                if not rest:
+                    break
+                decoder = form.decoder()
+            try:
+                data = decoder.decompress(rest, CHUNK)
+            except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
+                raise SourceUnusable(
+                    f"{name} is damaged near byte {read:,} of its {form.name} data ({error}); get it again"
+                ) from None
+            rest = decoder.unused_data if decoder.eof else b""
+            if data:
+                yield data
+    if not decoder.eof:
+        raise SourceUnusable(
+            f"{name} is truncated: it ends after {read:,} bytes, in the middle of its {form.name} data; get it again"
+        )
+
+
+class _Counted:
+    """Chunks as a file that Arrow reads, and how many bytes it has read."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._held = b""
+        self.bytes = 0
+        self.closed = False
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes; none at the end."""
+        while not self._held:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return b""
+            self._held = chunk
+        size = len(self._held) if size < 0 else size
+        data, self._held = self._held[:size], self._held[size:]
+        self.bytes += len(data)
+        return data
+
+    def close(self) -> None:
+        """Nothing: whoever gave the chunks closes what they come from."""
+        self.closed = True
+
+
+def _unpack_zstd(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """By Arrow, whose window is bounded to 128 MiB."""
+    counted = _Counted(chunks)
+    stream = pa.CompressedInputStream(pa.PythonFile(counted, mode="r"), "zstd")
+    while True:
+        try:
+            data = stream.read(CHUNK)
+        except (OSError, pa.ArrowException) as error:
+            what = "truncated" if "runcated" in str(error) else f"damaged ({error})"
+            raise SourceUnusable(
+                f"{name} is {what} near byte {counted.bytes:,} of its zstandard data; get it again"
+            ) from None
+        if not data:
+            return
+        yield data

@@ -1,0 +1,89 @@
+"""What is missing against last year: found, named with its cause and its way out, and accepted with a reason only."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.posts.table_reports import TableReport, write_table_reports
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.sources import sweep_posts
+from danbooru_pipeline.sources.completeness import accepted_gaps, find_gaps, posts_gaps, table_gaps
+from danbooru_pipeline_tests.support.sites import Paged, Record, record_of
+
+
+def sweep(layout: Layout, year: int, records: list[Record]) -> None:
+    """Sweep the posts of a year."""
+    sweep_posts(Paged(records, size=500), layout, year, now=datetime.now(UTC), progress=lambda _line: None)
+
+
+def years(layout: Layout, kept: Any, *, count: int = 40, **more: Any) -> None:
+    """2021 with posts of all ratings, and 2022 with those of them that are kept and one more."""
+    records = [record_of(i, rating="gsqe"[i % 4], is_deleted=i % 20 == 0) | more for i in range(1, count + 1)]
+    sweep(layout, 2021, records)
+    new = record_of(count + 1, created_at="2022-05-01T00:00:00Z", rating="g")
+    sweep(layout, 2022, [record for record in records if kept(record)] + [new])
+
+
+def test_safe_mode_account(layout: Layout) -> None:
+    """An account in safe mode loses three quarters of last year's posts: the gap says so, and what to do."""
+    years(layout, lambda record: record["rating"] == "g")
+    (gap,) = posts_gaps(layout, 2022)
+    assert gap.what.startswith(
+        "30 of the 40 posts of 2021 (75.0%) are not among the posts of 2022: ids 1, 2, 3, 5, 6 …"
+    )
+    assert "safe mode" in gap.what
+    assert 'DANBOORU_ACCEPT_INCOMPLETE="posts: why"' in gap.line
+    assert "\n" not in gap.line
+
+
+def test_account_that_hides_deleted_posts(layout: Layout) -> None:
+    """An account that does not see deleted posts loses a few per cent of many posts, which is too many as well."""
+    years(layout, lambda record: not record["is_deleted"], count=4000)
+    (gap,) = posts_gaps(layout, 2022)
+    assert gap.what.startswith("200 of the 4,000 posts")
+    assert "hides deleted posts" in gap.what
+
+
+@pytest.mark.parametrize(("count", "lost"), [(40, 3), (2000, 60), (20_000, 150)])
+def test_expunged_posts_are_no_gap(layout: Layout, count: int, lost: int) -> None:
+    """Some posts are expunged each year."""
+    years(layout, lambda record: record["id"] > lost, count=count)
+    assert posts_gaps(layout, 2022) == []
+
+
+def test_first_year_has_no_gap(layout: Layout) -> None:
+    """Without an earlier year there is nothing to compare with."""
+    sweep(layout, 2021, [record_of(1)])
+    assert find_gaps(layout, 2021) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "what"),
+    [
+        (TableReport("ok", rows=900), ""),
+        (TableReport("ok", rows=400), "tags has 400 rows, and had 1,000 last year"),
+        (TableReport("ok", rows=0), "tags has no rows, and had 1,000 last year"),
+        (TableReport("absent"), "the source has no table tags, and had 1,000 last year"),
+        (TableReport("empty"), "the file of tags is empty, and had 1,000 last year"),
+    ],
+)
+def test_side_table_that_shrank(layout: Layout, now: TableReport, what: str) -> None:
+    """A side table that lost most of its rows is a gap."""
+    sweep(layout, 2021, [record_of(1)])
+    write_table_reports(layout, 2021, {"tags": TableReport("ok", rows=1000), "pools": TableReport("absent")})
+    write_table_reports(layout, 2022, {"tags": now, "pools": TableReport("absent")})
+    assert [gap.what for gap in table_gaps(layout, 2022)] == ([what] if what else [])
+
+
+def test_gap_is_accepted_with_a_reason_alone(layout: Layout) -> None:
+    """A gap stops a release until the setting names it; its reason, and what is missing, go into RELEASE.json."""
+    write_table_reports(layout, 2022, {"tags": TableReport("empty"), "notes": TableReport("empty")})
+    settings = Settings.from_env({"DANBOORU_ACCEPT_INCOMPLETE": "tags: gone upstream since 2021;"}, offline=True)
+    with pytest.raises(SourceUnusable, match="the file of notes is empty"):
+        accepted_gaps(layout, 2022, settings.accept_incomplete)
+    write_table_reports(layout, 2022, {"tags": TableReport("empty")})
+    found = accepted_gaps(layout, 2022, settings.accept_incomplete)
+    assert found == {"tags": "gone upstream since 2021 (the file of tags is empty)"}

@@ -1,0 +1,134 @@
+"""What a source does not say is not taken for what it says: from a source's rows to the plan of their files."""
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+from hashlib import md5
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.layout import BUCKETS, Layout
+from danbooru_pipeline.posts import parse_api_record, read_posts, type_batch
+from danbooru_pipeline.sources import bring_posts, split_by_bucket
+from danbooru_pipeline.sources.files import DumpSource
+from danbooru_pipeline.store.plan import plan_bucket
+from danbooru_pipeline_tests.support.dumps import line_of_2021, lines_of_2021, write_files
+from danbooru_pipeline_tests.support.sites import Record, Site, give_posts, record_of
+
+NOW = datetime(2022, 1, 20, tzinfo=UTC)
+ADDRESSES = ("file_url", "large_file_url", "preview_file_url")
+
+
+def planned(source: Any, layout: Layout, *, exclude: str = "") -> Counter[str]:
+    """Reason -> number of posts, for posts of 2021 from a source; ``fetch`` for those whose file is requested."""
+    bring_posts(source, layout, 2021, now=NOW, progress=lambda _line: None)
+    split_by_bucket(layout, 2021)
+    found: Counter[str] = Counter()
+    for bucket in BUCKETS:
+        posts = read_posts(layout.posts_bucket(2021, bucket))
+        plan = plan_bucket(posts, {}, {}, exclude_tags=frozenset(exclude.split()), release=2021)
+        found.update("fetch" for _ in plan.fetch)
+        found.update(str(row.reason) for row in plan.settle)
+    return found
+
+
+def dump(tmp_path: Path, data: bytes) -> DumpSource:
+    """A dump of posts in a folder."""
+    return DumpSource(str(write_files(tmp_path / "d", {"posts.json": data})), user_agent="tests")
+
+
+def shown(post_id: int, **more: Any) -> Record:
+    """A record with a file, as the API gives it."""
+    digest = md5(str(post_id).encode(), usedforsecurity=False).hexdigest()
+    address = f"https://cdn.donmai.us/original/{digest[:2]}/{digest[2:4]}/{digest}.png"
+    mine = {"md5": digest, "file_ext": "png", "file_size": 9, "tag_string": "1girl", "is_banned": False}
+    return record_of(post_id, created_at="2021-12-31T12:00:00Z", file_url=address, **mine) | more
+
+
+def test_dump_without_file_url(layout: Layout, tmp_path: Path) -> None:
+    """A dump whose rows have an MD5 and no address does not hide them: the address follows from the MD5."""
+    lines = lines_of_2021(range(1, 101), file_url=None)
+    assert planned(dump(tmp_path, lines), layout) == {"fetch": 100}
+
+
+def test_dump_without_file_url_and_types(layout: Layout, tmp_path: Path) -> None:
+    """The same for a dump that writes JSON's own numbers, and for some rows alone."""
+    rows = [shown(i) | ({"file_url": None} if i % 5 else {}) for i in range(1, 51)]
+    assert planned(dump(tmp_path, b"\n".join(json.dumps(row).encode() for row in rows)), layout) == {"fetch": 50}
+
+
+def test_api_without_file_url(site: Site, layout: Layout) -> None:
+    """The same for the API."""
+    source, _ = site(give_posts([{k: v for k, v in shown(i).items() if k not in ADDRESSES} for i in range(1, 21)]))
+    assert planned(source, layout) == {"fetch": 20}
+
+
+def test_source_without_md5_is_refused(site: Site, layout: Layout, tmp_path: Path) -> None:
+    """A source none of whose posts has an MD5 does not carry that column; it is refused in one line."""
+    source, _ = site(give_posts([{k: v for k, v in shown(i).items() if k != "md5"} for i in range(1, 21)]))
+    for each in (source, dump(tmp_path, lines_of_2021(range(1, 101), md5=None))):
+        with pytest.raises(SourceUnusable, match=r"has an MD5.*DANBOORU_POSTS_SOURCE=api") as caught:
+            planned(each, layout)
+        assert "\n" not in str(caught.value)
+        assert not layout.posts(2021).exists()
+
+
+def test_hidden_md5(site: Site, layout: Layout) -> None:
+    """Posts that come without MD5, while others have theirs, are hidden ones."""
+    hidden = {"md5": None, **dict.fromkeys(ADDRESSES)}
+    source, _ = site(give_posts([shown(i) | (hidden if i % 5 == 1 else {}) for i in range(1, 21)]))
+    assert planned(source, layout) == {"fetch": 16, "restricted": 4}
+
+
+@pytest.mark.parametrize("size", [0, None, "0"])
+def test_zero_file_size(site: Site, layout: Layout, size: Any) -> None:
+    """A size of 0 or none is unknown, and the MD5 decides."""
+    source, _ = site(give_posts([shown(i) | ({"file_size": size} if i % 5 == 1 else {}) for i in range(1, 21)]))
+    assert planned(source, layout) == {"fetch": 20}
+
+
+@pytest.mark.parametrize("value", [True, "true", "True", 1, "1", "t", "yes"])
+def test_banned_as_text(site: Site, layout: Layout, value: Any) -> None:
+    """A post is banned in whatever way the source writes true."""
+    source, _ = site(give_posts([shown(1, is_banned=value), shown(2, is_banned=False), shown(3, is_banned="f")]))
+    assert planned(source, layout) == {"banned": 1, "fetch": 2}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"is_banned": v} for v in ("maybe", 2, "", [True], {"by": 1}, 1.5)]
+    + [
+        {"tag_string": ["1girl"]},
+        {"tag_string": 7},
+        {"md5": 123},
+    ],
+)
+def test_what_cannot_be_typed_fails_closed(site: Site, layout: Layout, odd: Record) -> None:
+    """If a value that decides whether a file may be taken cannot be understood, the file is not taken."""
+    source, _ = site(give_posts([shown(1) | odd, shown(2)]))
+    assert planned(source, layout) == {"bad_row": 1, "fetch": 1}
+
+
+def test_banned_as_text_in_lines_and_arrow(layout: Layout, tmp_path: Path) -> None:
+    """The same in lines of a release, which stay as they are, and in rows of the mirror."""
+    line = line_of_2021(1, is_banned="true")
+    assert planned(dump(tmp_path, line + line_of_2021(2)), layout) == {"banned": 1, "fetch": 1}
+    batch = pa.RecordBatch.from_pylist([{"id": 1, "created_at": NOW, "is_banned": value} for value in ("t", "0", "?")])
+    assert type_batch(batch).table["is_banned"].to_pylist() == [True, False, None]
+
+
+def test_ugoira_and_new_ext(site: Site, layout: Layout) -> None:
+    """An extension outside of the closed list gives no file an unknown name."""
+    source, _ = site(give_posts([shown(i, file_ext=ext) for i, ext in enumerate(("jxl", "ugoira", "../x", "png"), 1)]))
+    assert planned(source, layout) == {"bad_row": 3, "fetch": 1}
+
+
+def test_big_numbers_and_nested_new_columns(layout: Layout) -> None:
+    """Numbers beyond 64 bits and nested columns that are new are kept as they came."""
+    row = parse_api_record(shown(1, score=10**30, media_asset={"variants": [1]}))
+    assert isinstance(row, dict)
+    assert json.loads(row["extra"]) == {"score": 10**30, "media_asset": {"variants": [1]}}
