@@ -26,7 +26,7 @@ from danbooru_pipeline.store.ledger import LEDGER_COLUMNS, LedgerRow, with_px512
 from danbooru_pipeline.store.open_ledger import OpenLedger, open_ledger
 from danbooru_pipeline.store.plan import BucketPlan, list_files
 from danbooru_pipeline.store.planning import plan_stored_bucket
-from danbooru_pipeline.store.recheck import recheck_bucket
+from danbooru_pipeline.store.recheck import ask_before_fetching, recheck_bucket, seen_in_sweep
 from danbooru_pipeline.years import sfw_ratings
 
 #: Flags of a file that the decoder found broken.
@@ -61,8 +61,22 @@ class OriginalsReport:
     seconds: float
 
 
-def build_originals(context: RunContext, bucket: str, year: int, *, meter: Meter | None = None) -> OriginalsReport:
-    """Complete a bucket's originals up to the cutoff of a release; `meter` counts the files as they come.
+def build_originals(
+    context: RunContext,
+    bucket: str,
+    year: int,
+    *,
+    meter: Meter | None = None,
+    recheck: frozenset[Reason] = frozenset(),
+) -> OriginalsReport:
+    """Complete a bucket's originals up to the cutoff of a release.
+
+    Args:
+        context: what the process has open.
+        bucket: its name.
+        year: of the release.
+        meter: counts the files as they come.
+        recheck: reasons whose posts are asked about again, though a build of this release has asked already.
 
     Raises:
         SourceBlocked: the file host refuses us.
@@ -72,13 +86,17 @@ def build_originals(context: RunContext, bucket: str, year: int, *, meter: Meter
     # Where not even the ledger can be written, the next build adopts what is whole.
     with open_ledger(layout, bucket) as ledger, full_disk_named(layout.root):
         began = time.monotonic()
-        plan = plan_stored_bucket(layout, bucket, year, ledger=ledger.known, exclude_tags=context.exclude_tags)
+        excluded = context.exclude_tags
+        plan = plan_stored_bucket(layout, bucket, year, ledger=ledger.known, exclude_tags=excluded, recheck=recheck)
+        ledger.settle((*plan.keep, *plan.settle))
+        plan = ask_before_fetching(context, ledger, bucket, year, plan=plan, recheck=recheck)
+        ledger.settle(seen_in_sweep((ledger.rows[row.id] for row in (*plan.keep, *plan.settle)), layout, year))
         remove_parts(layout.original_bucket(bucket), keep=_resumable_parts(plan.fetch))
         remove_parts(layout.px512_bucket(bucket))
-        ledger.settle((*plan.keep, *plan.settle))
         work = _Originals(context, ledger, year, meter or Meter())
         full = work.process(plan.fetch)
-        full = work.process(recheck_bucket(context, ledger, bucket, year, tried=plan.fetch)) or full
+        changed = recheck_bucket(context, ledger, bucket, year, tried=plan.fetch, asked=plan.recheck)
+        full = work.process(changed) or full
         ledger.write()
         _remove_superseded(context, bucket, ledger)
         if full is not None:
@@ -140,16 +158,20 @@ class _Originals:
         old = self.ledger.known.get(fetch.id)
         first = self.year if old is None or old.first_release is None else min(old.first_release, self.year)
         earlier = old.attempts if old is not None and old.md5 == fetch.md5 else 0
-        return LedgerRow(
+        now, last = self.context.now(), self.ledger.rows.get(fetch.id)
+        row = LedgerRow(
             id=fetch.id,
             md5=fetch.md5,
             ext=fetch.ext,
             reason=reason,
             attempts=got.requests + earlier,
             http_status=got.http_status,
-            fetched_at=self.context.now(),
+            fetched_at=now,
             first_release=first,
+            checked_at=None if last is None else last.checked_at,
+            checked_release=None if last is None else last.checked_release,
         )
+        return row.checked(at=now, release=self.year) if got.requests else row
 
 
 def _with_file(row: LedgerRow, got: Downloaded, result: ImageResult) -> LedgerRow:
