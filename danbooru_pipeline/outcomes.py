@@ -62,10 +62,7 @@ REASONS: dict[Reason, tuple[Status, str]] = {
         Status.OK,
         "The file was replaced upstream after the metadata was exported; file and metadata row are the new ones.",
     ),
-    Reason.GONE: (
-        Status.MISSING,
-        "The server says that there is no such file (404 or 410), at its row's address and at that of its MD5.",
-    ),
+    Reason.GONE: (Status.MISSING, "The server says that the file does not exist (404 or 410)."),
     Reason.RESTRICTED: (Status.WITHHELD, "The source shows this post without its MD5 and file address."),
     Reason.BANNED: (Status.WITHHELD, "The post is banned upstream; new releases leave its file out."),
     Reason.EXCLUDED_TAG: (Status.WITHHELD, "The post has a tag of the operator's DANBOORU_EXCLUDE_TAGS."),
