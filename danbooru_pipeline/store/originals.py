@@ -122,7 +122,7 @@ class _Originals:
             for done in processed:
                 full = done.obtained.full or full
                 self._count(done.obtained.got)
-                self.ledger.record(self._row_of(done))
+                self.ledger.record(self._checked(self._row_of(done), was_asked=done.obtained.got.requests > 0))
         return full
 
     def _count(self, got: Downloaded) -> None:
@@ -158,20 +158,22 @@ class _Originals:
         old = self.ledger.known.get(fetch.id)
         first = self.year if old is None or old.first_release is None else min(old.first_release, self.year)
         earlier = old.attempts if old is not None and old.md5 == fetch.md5 else 0
-        now, last = self.context.now(), self.ledger.rows.get(fetch.id)
-        row = LedgerRow(
+        return LedgerRow(
             id=fetch.id,
             md5=fetch.md5,
             ext=fetch.ext,
             reason=reason,
             attempts=got.requests + earlier,
             http_status=got.http_status,
-            fetched_at=now,
+            fetched_at=self.context.now(),
             first_release=first,
-            checked_at=None if last is None else last.checked_at,
-            checked_release=None if last is None else last.checked_release,
         )
-        return row.checked(at=now, release=self.year) if got.requests else row
+
+    def _checked(self, row: LedgerRow, *, was_asked: bool) -> LedgerRow:
+        """A row that says when the source was last asked about its file: now, or as the last row says."""
+        last = self.ledger.rows.get(row.id)
+        row = row if last is None else replace(row, checked_at=last.checked_at, checked_release=last.checked_release)
+        return row.checked(at=self.context.now(), release=self.year) if was_asked else row
 
 
 def _with_file(row: LedgerRow, got: Downloaded, result: ImageResult) -> LedgerRow:
