@@ -86,11 +86,7 @@ def build_originals(
     # Where not even the ledger can be written, the next build adopts what is whole.
     with open_ledger(layout, bucket) as ledger, full_disk_named(layout.root):
         began = time.monotonic()
-        excluded = context.exclude_tags
-        plan = plan_stored_bucket(layout, bucket, year, ledger=ledger.known, exclude_tags=excluded, recheck=recheck)
-        ledger.settle((*plan.keep, *plan.settle))
-        plan = ask_before_fetching(context, ledger, bucket, year, plan=plan, recheck=recheck)
-        ledger.settle(seen_in_sweep((ledger.rows[row.id] for row in (*plan.keep, *plan.settle)), layout, year))
+        plan = _settle(context, ledger, bucket, year, recheck=recheck)
         remove_parts(layout.original_bucket(bucket), keep=_resumable_parts(plan.fetch))
         remove_parts(layout.px512_bucket(bucket))
         work = _Originals(context, ledger, year, meter or Meter())
@@ -102,6 +98,18 @@ def build_originals(
         if full is not None:
             raise full
         return _report(plan, ledger.rows, work.count, seconds=time.monotonic() - began)
+
+
+def _settle(
+    context: RunContext, ledger: OpenLedger, bucket: str, year: int, *, recheck: frozenset[Reason]
+) -> BucketPlan:
+    """Plan a bucket, ask about what is not held, and settle what needs no file. Returns the plan of what is left."""
+    layout, excluded = context.layout, context.exclude_tags
+    plan = plan_stored_bucket(layout, bucket, year, ledger=ledger.known, exclude_tags=excluded, recheck=recheck)
+    ledger.settle((*plan.keep, *plan.settle))
+    plan = ask_before_fetching(context, ledger, bucket, year, plan=plan, recheck=recheck)
+    ledger.settle(seen_in_sweep((ledger.rows[row.id] for row in (*plan.keep, *plan.settle)), layout, year))
+    return plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,9 +67,8 @@ def plan_bucket(
     settle: list[LedgerRow] = []
     keep: list[LedgerRow] = []
     changed = 0
-    seen: set[int] = set()
+    seen = {post.id for post in posts}
     for post in posts:
-        seen.add(post.id)
         row = ledger.get(post.id)
         is_known = post.id not in again and row is not None and _is_complete(row, files)
         wanted = _row_without_request(post, row, exclude_tags=exclude_tags, release=release, is_known=is_known)
@@ -82,9 +81,7 @@ def plan_bucket(
         if row.id not in seen:
             wanted = _without_post(row, release=release)
             (keep if wanted == row else settle).append(wanted)
-    return BucketPlan(
-        fetch=tuple(fetch), settle=tuple(settle), keep=tuple(keep), changed=changed, recheck=tuple(sorted(again))
-    )
+    return BucketPlan(tuple(fetch), tuple(settle), tuple(keep), changed, recheck=tuple(sorted(again)))
 
 
 def _row_without_request(

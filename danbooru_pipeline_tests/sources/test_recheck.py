@@ -84,7 +84,7 @@ def test_site_that_does_not_know_the_word_is_asked_without_it() -> None:
     """To another booru ``status:any`` is a tag that no post has; its answer is then that of the plain question."""
     plain = by_id(1, 9)
     news, server = ask(lambda params: [] if "status:any" in params["tags"] else plain(params), [1, 2], control_id=9)
-    assert (sorted(news.rows), news.expunged) == ([1], {2})
+    assert (sorted(news.rows), news.expunged) == ([1], frozenset({2}))
     assert len(server.requests) == 2
 
 
