@@ -27,20 +27,37 @@ def dagster_home(layout: Layout) -> Path:
     return Path(os.environ.get("DAGSTER_HOME") or layout.dagster_home)
 
 
-def run_build(settings: Settings, year: int, *, buckets: str, retry: bool, say: Say, tell: Say) -> int:
+def run_build(
+    settings: Settings,
+    year: int,
+    *,
+    buckets: str,
+    retry: bool,
+    recheck: frozenset[Reason] = frozenset(),
+    say: Say,
+    tell: Say,
+) -> int:
     """Build a release and return the exit code. `say` takes progress, `tell` what was made.
 
-    With `retry` the posts are those of the last sweep, and only what is pending is fetched again.
+    With `retry` the posts are those of the last sweep, and only what is pending is fetched again. Posts without a file
+    for one of the reasons of `recheck` are asked about again.
 
     Raises:
         DanbooruPipelineError: settings, root or source do not allow it.
     """
     with RunContext(settings) as context:
-        return build_year(context, year, buckets=buckets, retry=retry, say=say, tell=tell)
+        return build_year(context, year, buckets=buckets, retry=retry, recheck=recheck, say=say, tell=tell)
 
 
 def build_year(
-    context: RunContext, year: int, *, buckets: str = "0000-0999", retry: bool = False, say: Say, tell: Say
+    context: RunContext,
+    year: int,
+    *,
+    buckets: str = "0000-0999",
+    retry: bool = False,
+    recheck: frozenset[Reason] = frozenset(),
+    say: Say,
+    tell: Say,
 ) -> int:
     """Build a release with a context that is open; see `run_build`."""
     check_build(context, year)
@@ -53,7 +70,7 @@ def build_year(
     except ValueError:
         raise SettingsError(f"{buckets!r} are not buckets; give a range like 0000-0009, or 0123") from None
     with open_instance(dagster_home(context.layout)) as instance:
-        result = build_release(context, instance, year, buckets=chosen, retry=retry, say=say)
+        result = build_release(context, instance, year, buckets=chosen, retry=retry, recheck=recheck, say=say)
     for line in _result_lines(context.layout, year, result):
         tell(line)
     return 1 if result.failed or result.pending_elsewhere else 0

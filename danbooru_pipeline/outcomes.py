@@ -122,6 +122,32 @@ REASONS: dict[Reason, tuple[Status, str]] = {
     Reason.WORKER_TIMEOUT: (Status.FAILED, "The worker process exceeded the time limit on this image, twice."),
 }
 
+#: Outcomes without a file that `--recheck` asks about again. A full disk and an excluded tag are not the source's
+#: doing.
+RECHECKABLE: frozenset[Reason] = frozenset(
+    reason
+    for reason, (status, _) in REASONS.items()
+    if status in {Status.MISSING, Status.WITHHELD, Status.REMOVED, Status.QUARANTINED, Status.PENDING}
+) - {Reason.DISK_FULL, Reason.EXCLUDED_TAG}
+RECHECK_NAMES: tuple[str, ...] = tuple(sorted(RECHECKABLE))
+
+
+def parse_recheck(text: str) -> frozenset[Reason]:
+    """``gone,refused`` or ``all``, as reasons; none of an empty text.
+
+    Raises:
+        ValueError: a name is not that of an outcome that can be asked about again.
+    """
+    names = {name.strip() for name in text.split(",")} - {""}
+    if names == {"all"}:
+        return RECHECKABLE
+    unknown = sorted(names - RECHECKABLE)
+    if unknown:
+        raise ValueError(
+            f"{', '.join(unknown)}: not a reason to ask again; give all, or some of {', '.join(RECHECK_NAMES)}"
+        )
+    return frozenset(Reason(name) for name in names)
+
 
 def status_of(reason: Reason | None) -> Status:
     """The status that a reason belongs to; no reason means ok."""

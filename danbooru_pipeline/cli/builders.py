@@ -7,6 +7,7 @@ import click
 
 from danbooru_pipeline.cli.shared import JSON, YEAR, print_json, read_settings, say, warn_of_unknown_settings
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.outcomes import Reason, parse_recheck
 
 
 @click.command()
@@ -25,20 +26,35 @@ def demo(root: Path, posts: int) -> None:
     sys.exit(run_tour(root, posts=posts, say=click.echo))
 
 
+def _parse_recheck(_context: click.Context, _parameter: click.Parameter, text: str) -> frozenset[Reason]:
+    try:
+        return parse_recheck(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command()
 @YEAR
 @click.option(
     "--buckets", default="0000-0999", show_default=True, help="Buckets to work on, like 0000-0009 or 0123,0456."
 )
 @click.option("--retry", is_flag=True, help="Ask again only for what an earlier build left pending.")
-def build(year: int, buckets: str, *, retry: bool) -> None:
+@click.option(
+    "--recheck",
+    metavar="REASONS",
+    default="",
+    callback=_parse_recheck,
+    help="Ask again about posts without a file for these reasons, like gone,refused, or all.",
+)
+def build(year: int, buckets: str, *, retry: bool, recheck: frozenset[Reason]) -> None:
     """Build the release of YEAR: metadata, images, manifest, snapshot. Resumes where an earlier build stopped.
 
     It runs through Dagster, in the instance of DAGSTER_HOME (default ROOT/dagster).
     """
     from danbooru_pipeline.build import run_build
 
-    sys.exit(run_build(read_settings(), year, buckets=buckets, retry=retry, say=say, tell=click.echo))
+    settings = read_settings()
+    sys.exit(run_build(settings, year, buckets=buckets, retry=retry, recheck=recheck, say=say, tell=click.echo))
 
 
 @click.command()

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 import dagster as dg
 
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.defs.images import ORIGINALS_PER_RUN, PX512_PER_RUN
+from danbooru_pipeline.defs.images import ORIGINALS_PER_RUN, PX512_PER_RUN, RECHECK_TAG
 from danbooru_pipeline.defs.instance import end_orphaned_runs
 from danbooru_pipeline.defs.lanes import Lane, LaneProcesses, RunOrder, RunReport, open_lanes
 from danbooru_pipeline.errors import DanbooruPipelineError, SettingsError, SourceBlocked
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.operate.preflight import check_root, check_space
 from danbooru_pipeline.operate.terminal import TerminalLine
+from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.progress import Gauge, Say
 from danbooru_pipeline.store.planning import YearPlan, plan_year
 
@@ -86,8 +87,17 @@ class HeadlessBuild:
         stopped_by: the error of ours that ended the last run that had one; the build goes no further.
     """
 
-    def __init__(self, context: RunContext, instance: dg.DagsterInstance, year: int, *, say: Say) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        instance: dg.DagsterInstance,
+        year: int,
+        *,
+        recheck: frozenset[Reason] = frozenset(),
+        say: Say,
+    ) -> None:
         self.context, self.year = context, year
+        self.tags = {RECHECK_TAG: ",".join(sorted(recheck))} if recheck else {}
         self.line = TerminalLine()
         # Without a terminal whole lines go to the caller.
         self.say = self.line.write if self.line.is_live else say
@@ -149,7 +159,7 @@ class HeadlessBuild:
         return [
             RunOrder(
                 assets=(asset,),
-                tags={RANGE_START: f"{chunk[0]}|{self.year}", RANGE_END: f"{chunk[-1]}|{self.year}"},
+                tags={**self.tags, RANGE_START: f"{chunk[0]}|{self.year}", RANGE_END: f"{chunk[-1]}|{self.year}"},
                 partitions=len(chunk),
             )
             for chunk in contiguous(buckets, per_run)
@@ -180,11 +190,13 @@ def build_release(
     *,
     buckets: Sequence[str] = BUCKETS,
     retry: bool = False,
+    recheck: frozenset[Reason] = frozenset(),
     say: Say,
 ) -> BuildResult:
     """Build a release, or as much of it as these buckets allow; `preflight.check_build` comes before.
 
-    With `retry` the posts are those of the last sweep, and only buckets with something left are worked on.
+    With `retry` the posts are those of the last sweep, and only buckets with something left are worked on; that
+    includes posts to ask about again, for the reasons of `recheck`.
 
     Raises:
         DanbooruPipelineError: the build was stopped; what was done so far is kept, and the next build resumes there.
@@ -192,16 +204,17 @@ def build_release(
     if retry and not context.layout.posts_report(year).exists():
         raise SettingsError(f"there is nothing to retry of {year}; run danbooru-pipeline build {year}")
     end_orphaned_runs(instance)
-    build = HeadlessBuild(context, instance, year, say=say)
+    build = HeadlessBuild(context, instance, year, recheck=recheck, say=say)
     has_posts = retry or build.run_metadata()
     build.raise_if_stopped()
     # The one plan of this build. For buckets that it does not work on, it stays true to the end.
     plan = plan_year(context.layout, year, exclude_tags=context.exclude_tags)
-    chosen = buckets_left(plan, buckets) if retry else buckets
+    asking = plan_year(context.layout, year, exclude_tags=context.exclude_tags, recheck=recheck) if recheck else plan
+    chosen = buckets_left(asking, buckets) if retry else buckets
     if retry:
         say(f"looking at {len(chosen):,} buckets: those with something left, and their neighbours")
     if has_posts:
-        _build_images(build, plan, chosen)
+        _build_images(build, asking, chosen)
     others = plan.without(chosen)
     untouched = sum(each.is_untouched for each in others.buckets)
     if untouched:

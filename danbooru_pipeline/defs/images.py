@@ -16,11 +16,14 @@ from danbooru_pipeline.defs.metadata import posts_by_bucket
 from danbooru_pipeline.defs.partitions import bucket_releases
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import materialize_buckets
+from danbooru_pipeline.outcomes import parse_recheck
 from danbooru_pipeline.store.originals import OriginalsReport, build_originals
 from danbooru_pipeline.store.px512 import Px512Report, build_px512
 
 GROUP = "images"
 ORIGINALS_PER_RUN = 100
+#: Of a run that asks again about posts without a file: their reasons, or `all`.
+RECHECK_TAG = "danbooru/recheck"
 PX512_PER_RUN = 200
 
 
@@ -56,13 +59,15 @@ def original_images(
 ) -> dg.MaterializeResult:
     """The uploaded files of a bucket, checked against their MD5 and losslessly optimised, up to a release's cutoff.
 
-    Fails when a post is left pending; another run fetches only those.
+    Fails when a post is left pending; another run fetches only those. A run with the tag danbooru/recheck, say
+    "gone,refused" or "all", asks again about posts with these reasons.
     """
+    recheck = parse_recheck(context.run.tags.get(RECHECK_TAG, ""))
     return materialize_buckets(
         context,
         toolbox,
         run_log,
-        lambda bucket, year, meter: build_originals(toolbox, bucket, year, meter=meter),
+        lambda bucket, year, meter: build_originals(toolbox, bucket, year, meter=meter, recheck=recheck),
         numbers=_numbers,
         pending=lambda report: report.pending,
     )

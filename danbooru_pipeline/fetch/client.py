@@ -1,7 +1,8 @@
 """The HTTP client: who we are, which hosts we talk to, and what a response means for the whole run.
 
-The library never follows redirects; a location is used only if its host is one of the two we are configured for. A host
-that refuses us as a client stops the run: nothing it says about single posts can be believed then.
+The library never follows redirects; a location is used only if its host is one of the two we are configured for.
+Credentials go to API paths that are built here, never to an address that a record names, and cookies are not kept. A
+host that refuses us as a client stops the run: nothing it says about single posts can be believed then.
 """
 
 import functools
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final, Self
 from urllib.request import getproxies
 
@@ -101,6 +103,7 @@ class BooruClient:
             headers={"User-Agent": settings.user_agent, "Accept-Encoding": "identity"},
             timeout=TIMEOUT,
             limits=limits,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a session is as good as a key
             follow_redirects=False,
             trust_env=trust_env,
             transport=None if trust_env and getproxies() else TurnsTransport(limits=limits, trust_env=trust_env),
@@ -125,8 +128,15 @@ class BooruClient:
             return None
 
     @contextmanager
-    def stream(self, url: str | httpx.URL, *, headers: Mapping[str, str] | None = None) -> Iterator[httpx.Response]:
+    def stream(
+        self, url: str | httpx.URL, *, headers: Mapping[str, str] | None = None, as_account: bool = False
+    ) -> Iterator[httpx.Response]:
         """Send one rate-limited GET to one of the two hosts and yield its response, the body unread.
+
+        Args:
+            url: on one of the two hosts.
+            headers: besides those of every request.
+            as_account: send our credentials. Never for an address that comes from a record or a redirect.
 
         Raises:
             httpx.HTTPError: no response.
@@ -136,7 +146,7 @@ class BooruClient:
         origin = _origin_of(address)
         assert origin in self._origins, "callers check the host first"
         request = self._http.build_request("GET", address, headers=dict(headers or {}))
-        auth = self._auth if origin == self._api_origin else None
+        auth = self._auth if as_account and origin == self._api_origin else None
         sent = self.limiter.wait(origin)
         began = time.monotonic()
         try:
@@ -187,7 +197,7 @@ class BooruClient:
         deadline = time.monotonic() + self._json_seconds
         try:
             # A sweep is tens of gigabytes of JSON, a fifth of that compressed.
-            with self.stream(url, headers={"Accept-Encoding": "gzip"}) as response:
+            with self.stream(url, headers={"Accept-Encoding": "gzip"}, as_account=True) as response:
                 status = response.status_code
                 if status == 429 or (status >= 500 and status != 501):
                     return JsonAnswer(

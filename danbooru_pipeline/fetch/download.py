@@ -1,9 +1,9 @@
 """One download, one outcome: either the whole file under its final name, or a reason and no file.
 
-Bytes go to a hidden file beside the target; length, MD5 and first bytes are checked as they arrive. Only then is the
-file fsynced and renamed. An interrupted body is resumed, by the next process too, if the server confirms that the
-entity is unchanged. What goes wrong with one file is a value, not an exception; only a host that blocks us and a full
-disk raise.
+A file that is not at the address of its record is tried at the one that follows from its MD5, too. Bytes go to a hidden
+file beside the target; length, MD5 and first bytes are checked as they arrive. Only then is the file fsynced and
+renamed. An interrupted body is resumed, by the next process too, if the server confirms that the entity is unchanged.
+What goes wrong with one file is a value, not an exception; only a host that blocks us and a full disk raise.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ import httpx
 
 from danbooru_pipeline.errors import DiskFull, SourceError, full_disk_named
 from danbooru_pipeline.fetch.client import REDIRECTS, BooruClient, is_throttled, retry_after_seconds
+from danbooru_pipeline.fetch.content_encoding import UndecodableError, codec_of, declared_encoding, decoded_chunks
 from danbooru_pipeline.fetch.gil_turns import cpu_turn, set_low_watermark, without_turn
 from danbooru_pipeline.fetch.partial_file import SAVE_VALIDATOR_BYTES, PartialFile
 from danbooru_pipeline.images.signature import sniff_type
@@ -34,6 +35,10 @@ BASE_DEADLINE_SECONDS: Final = 30.0
 MIN_BYTES_PER_SECOND: Final = 16 * 2**10
 MAX_REDIRECTS: Final = 3
 HEAD_BYTES: Final = 512
+#: What an address may answer though the file is at another one: the next address is tried.
+NOT_HERE: Final = frozenset(
+    {Reason.GONE, Reason.REDIRECTED, Reason.REFUSED, Reason.HTML_INSTEAD, Reason.EMPTY, Reason.TOO_LARGE}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +144,7 @@ class _Download:
         self.redirects = 0
 
     def run(self, target: Path) -> Downloaded:
-        last, attempts = self.client.policy.run(self._attempt, pause=self.client.limiter.pause)
+        last, attempts = self._try_addresses()
         in_place = last.reason in {None, Reason.MD5_DIFFERS}
         if in_place:
             commit_part(self.partial.path, target, flush_folder=False)
@@ -157,11 +162,26 @@ class _Download:
             http_status=last.http_status,
         )
 
+    def _try_addresses(self) -> tuple[_Attempt, int]:
+        """The outcome, and how many attempts there were: at the row's address, then at the one that its MD5 gives."""
+        last, attempts = self.client.policy.run(self._attempt, pause=self.client.limiter.pause)
+        derived = self._derived_url()
+        if last.reason not in NOT_HERE or httpx.URL(self.url) == httpx.URL(derived):
+            return last, attempts
+        self.url = derived
+        other, more = self.client.policy.run(self._attempt, pause=self.client.limiter.pause)
+        # Only two hosts that know of no file, or an address that does not, make it gone.
+        is_better = other.reason is not Reason.GONE or last.reason is Reason.GONE
+        return other if is_better else last, attempts + more
+
     def _first_url(self) -> str | httpx.URL:
         """The row's own address if it is on one of our hosts, else the one the site derives from the MD5."""
-        settings, post = self.client.settings, self.post
-        given = self.client.resolve(post.file_url, base=settings.cdn_url) if post.file_url else None
-        return given or f"{settings.cdn_url}/original/{post.md5[:2]}/{post.md5[2:4]}/{post.md5}.{post.ext}"
+        given = self.post.file_url and self.client.resolve(self.post.file_url, base=self.client.settings.cdn_url)
+        return given or self._derived_url()
+
+    def _derived_url(self) -> str:
+        post = self.post
+        return f"{self.client.settings.cdn_url}/original/{post.md5[:2]}/{post.md5[2:4]}/{post.md5}.{post.ext}"
 
     def _attempt(self) -> _Attempt:
         result, url = self._request(self.url), self.url
@@ -221,10 +241,49 @@ class _Download:
                     os.fsync(file.fileno())
         except httpx.HTTPError:
             return _Attempt(reason=Reason.TRUNCATED, http_status=status, retry=True)
-        result = self._judge_body(body, has_known_end=_has_known_end(response), is_spliced=offset > 0)
+        result = self._judge_decoded(body, declared_encoding(response.headers), cap=cap) or self._judge_body(
+            body, has_known_end=_has_known_end(response), is_spliced=offset > 0
+        )
         if result.reason not in {None, Reason.MD5_DIFFERS}:
             self.partial.discard()  # complete, but not the file: nothing to resume
         return result
+
+    def _judge_decoded(self, body: "_Body", encoding: str, *, cap: int) -> _Attempt | None:
+        """The outcome of a body that was encoded in transfer; None to judge the bytes as they came.
+
+        A right MD5 always decides: first that of the bytes as they came, since some servers declare an encoding that
+        they did not apply.
+        """
+        codec = codec_of(encoding, body.head)
+        if codec is None or body.md5 == self.post.md5 or not body.size:
+            return None
+        try:
+            decoded = self._decode(codec, cap=cap)
+            if decoded.size > cap:
+                return self._judge_overlong(decoded)
+            if not encoding and decoded.md5 != self.post.md5:
+                return None  # nothing but its first bytes speaks for an encoding
+            self.partial.take_decoded()
+        except UndecodableError:
+            is_plain = not encoding or sniff_type(body.head) is not None
+            return None if is_plain else _Attempt(reason=Reason.TRUNCATED, http_status=200, retry=True)
+        finally:
+            self.partial.decoded_path.unlink(missing_ok=True)
+        return self._judge_body(decoded, has_known_end=True, is_spliced=False)
+
+    def _decode(self, codec: str, *, cap: int) -> "_Body":
+        """Write the decoded bytes beside the encoded ones, up to just above the size limit."""
+        decoded = _Body()
+        with self.partial.decoded_path.open("wb") as file:
+            for chunk in decoded_chunks(self.partial.path, codec):
+                decoded.add(chunk)
+                if decoded.size > cap:
+                    break
+                file.write(chunk)
+            file.flush()
+            with without_turn():
+                os.fsync(file.fileno())
+        return decoded
 
     def _is_web_page(self, head: bytes) -> bool:
         return self.post.ext != "html" and sniff_type(head) == "html"

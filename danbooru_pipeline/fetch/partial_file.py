@@ -10,6 +10,7 @@ from typing import Final
 
 import httpx
 
+from danbooru_pipeline.fetch.content_encoding import declared_encoding
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.layout import PART_SUFFIX
 
@@ -32,6 +33,7 @@ class PartialFile:
 
     def __init__(self, target: Path, md5: str) -> None:
         self.path, self.validator_path = (target.with_name(name) for name in part_names(target.name, md5))
+        self.decoded_path = self.path.with_suffix(f".decoded{PART_SUFFIX}")
         self._is_validator_saved = False
         self._validator = self._read_validator()
 
@@ -52,15 +54,15 @@ class PartialFile:
         """Whether a response is the rest of this entity: a 206 with the same validator that starts where we stopped."""
         match = _RANGE.fullmatch(response.headers.get("content-range", "").strip())
         size = self.size
-        if response.status_code != 206 or not match or not size:
-            return False
+        if response.status_code != 206 or not match or not size or declared_encoding(response.headers):
+            return False  # what we have is not encoded, whatever the validator says
         start, end, whole = map(int, match.groups())
         return start == size and end == whole - 1 and self._validator in _validators(response.headers)
 
     def start_over(self, response: httpx.Response) -> None:
         """Forget the old bytes; those to come belong to the entity of this response."""
         self.remove_validator()
-        known = _validators(response.headers)
+        known = [] if declared_encoding(response.headers) else _validators(response.headers)
         self._validator = known[0] if known else ""
 
     def write_validator(self) -> None:
@@ -81,6 +83,10 @@ class PartialFile:
         self._validator = ""
         self.remove_validator()
         self.path.unlink(missing_ok=True)
+
+    def take_decoded(self) -> None:
+        """Put the decoded bytes in the place of the encoded ones."""
+        self.decoded_path.replace(self.path)
 
     def remove_validator(self) -> None:
         """Remove the validator's file once its bytes are gone or renamed to the target."""

@@ -108,7 +108,9 @@ def read_posts(path: Path, *, refreshed: Path | None = None) -> list[Post]:
 
 
 def _updated(old: Post, new: Post) -> Post:
-    return replace(new, replaced=new.visible and (old.md5, old.ext) != (new.md5, new.ext))
+    # A post that was hidden in the sweep and is shown now has no file that another one could have replaced.
+    is_other = old.md5 is not None and (old.md5, old.ext) != (new.md5, new.ext)
+    return replace(new, replaced=new.visible and is_other)
 
 
 def _read_columns(path: Path, names: list[str]) -> list[Post]:

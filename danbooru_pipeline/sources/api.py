@@ -7,6 +7,7 @@ above ID instead. That is recognised by a record below the first page; from then
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from danbooru_pipeline.errors import SourceUnusable
@@ -33,6 +34,7 @@ class ApiSource:
     def __init__(self, client: BooruClient) -> None:
         self._client = client
         self._walks: dict[str, _Walk] = {}
+        self._any_status: dict[str, str] | None = None  # unknown before the first page
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -50,7 +52,9 @@ class ApiSource:
 
     def posts_after(self, cursor: int) -> Page:
         """Some hundred posts with the lowest ids above `cursor`."""
-        return self._walk("/posts.json", POSTS_PER_PAGE).after(cursor)
+        if self._any_status is None:
+            self._any_status = {"tags": "status:any"} if self._hides_deleted() else {}
+        return self._walk("/posts.json", POSTS_PER_PAGE, query=self._any_status).after(cursor)
 
     def table_after(self, table: str, cursor: int) -> Page | None:
         """Some hundred records of a side table with the lowest ids above `cursor`; None if there is no such table."""
@@ -65,15 +69,35 @@ class ApiSource:
         answer = self._client.get_json(f"/{table}.json", {"limit": 1, "page": f"b{ABOVE_ALL_IDS}"}, may_be_refused=True)
         return next(iter(map(id_of, answer.value)), None) if _is_list(answer) else None
 
-    def _walk(self, path: str, limit: int) -> "_Walk":
-        return self._walks.setdefault(path, _Walk(self._client, path, limit))
+    def _walk(self, path: str, limit: int, *, query: Mapping[str, str] = MappingProxyType({})) -> "_Walk":
+        return self._walks.setdefault(path, _Walk(self._client, path, limit, query=query))
+
+    def _hides_deleted(self) -> bool:
+        """Whether lists leave out deleted posts unless they ask for any status, as of some accounts and sites.
+
+        Such a sweep would call all of them expunged. A site that does not know the word shows no deleted post for it.
+        """
+        deleted = self._first({"tags": "status:deleted", "page": "1"})
+        found = id_of(deleted) if deleted is not None and deleted.get("is_deleted") is True else None
+        if found is None:
+            return False
+        at = {"page": f"b{found + 1}"}
+        plain, any_status = self._first(at), self._first({**at, "tags": "status:any"})
+        return (plain is None or id_of(plain) != found) and any_status is not None and id_of(any_status) == found
+
+    def _first(self, query: Mapping[str, str]) -> Mapping[str, Any] | None:
+        try:
+            answer = self._client.get_json("/posts.json", {"limit": 1, **query}, may_be_refused=True)
+        except SourceUnusable:  # it may refuse the question, and still give its lists
+            return None
+        return answer.value[0] if _is_list(answer) and answer.value else None
 
 
 class _Walk:
     """All records of one address, by ascending id."""
 
-    def __init__(self, client: BooruClient, path: str, limit: int) -> None:
-        self._client, self._path, self._limit = client, path, limit
+    def __init__(self, client: BooruClient, path: str, limit: int, *, query: Mapping[str, str]) -> None:
+        self._client, self._path, self._limit, self._query = client, path, limit, query
         self._upwards: bool | None = None  # whether page=a gives the lowest ids; unknown before the first page
         self._newest = 0
         self._width = limit
@@ -117,7 +141,7 @@ class _Walk:
         """Whether a record lies between the cursor and the lowest id of a page that should start just above it."""
         if lowest <= cursor + 1:
             return False
-        answer = self._client.get_json(self._path, {"limit": 1, "page": f"b{lowest}"})
+        answer = self._client.get_json(self._path, {"limit": 1, "page": f"b{lowest}", **self._query})
         below = (id_of(record) for record in answer.value) if _is_list(answer) else ()
         return any(i is not None and cursor < i < lowest for i in below)
 
@@ -170,7 +194,7 @@ class _Walk:
         return found, nameless
 
     def _records(self, page: str) -> list[dict[str, Any]]:
-        answer = self._client.get_json(self._path, {"limit": self._limit, "page": page})
+        answer = self._client.get_json(self._path, {"limit": self._limit, "page": page, **self._query})
         return _checked(self._client, self._path, answer)
 
 

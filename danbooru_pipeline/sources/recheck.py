@@ -67,9 +67,14 @@ def recheck_posts(client: BooruClient, ids: Sequence[int], *, control_id: int | 
 
 
 def _rows_of(client: BooruClient, ids: set[int]) -> dict[int, PostRow]:
-    wanted = ",".join(map(str, sorted(ids)))
+    wanted = f"id:{','.join(map(str, sorted(ids)))}"
+    # An account may hide deleted posts. A site that does not know the word gives nothing, and is asked without it.
+    return _search(client, f"{wanted} status:any") or _search(client, wanted)
+
+
+def _search(client: BooruClient, tags: str) -> dict[int, PostRow]:
     # A limit above the number of ids: a site that ignores `tags` then gives itself away by posts nobody asked for.
-    answer = client.get_json("/posts.json", {"limit": IDS_PER_REQUEST + 1, "tags": f"id:{wanted}"})
+    answer = client.get_json("/posts.json", {"limit": IDS_PER_REQUEST + 1, "tags": tags})
     records = answer.value if answer.status == 200 and isinstance(answer.value, list) else []
     parsed = (parse_api_record(record) for record in records if isinstance(record, Mapping))
     return {row["id"]: row for row in parsed if isinstance(row, dict)}

@@ -66,6 +66,11 @@ class LedgerRow(FileFacts):
         str | None, Fact(pa.string(), Origin.BUILD, "fingerprint of the settings it was made, or refused, with")
     ] = None
     first_release: Annotated[int | None, Fact(pa.int16(), Origin.BUILD, "first release that held the post")] = None
+    checked_at: Annotated[
+        datetime | None,
+        Fact(pa.timestamp("us", tz="UTC"), Origin.BUILD, "when the source was last asked about the file"),
+    ] = None
+    checked_release: Annotated[int | None, Fact(pa.int16(), Origin.BUILD, "newest release that asked about it")] = None
 
     @property
     def status(self) -> Status:
@@ -76,6 +81,14 @@ class LedgerRow(FileFacts):
     def held_ext(self) -> str | None:
         """Extension of the file in the store."""
         return self.stored_ext or self.ext
+
+    def was_checked(self, *, release: int) -> bool:
+        """Whether a build of this release, or of a later one, has asked the source about the file."""
+        return self.checked_release is not None and self.checked_release >= release
+
+    def checked(self, *, at: datetime, release: int) -> "LedgerRow":
+        """The same row after the source was asked about it for a release."""
+        return replace(self, checked_at=at, checked_release=max(self.checked_release or release, release))
 
     @property
     def source_md5_matches(self) -> bool | None:

@@ -25,7 +25,7 @@ from danbooru_pipeline.store.ledger import DAMAGE, LEDGER_COLUMNS, LedgerRow, wi
 from danbooru_pipeline.store.open_ledger import OpenLedger, open_ledger
 from danbooru_pipeline.store.plan import BucketPlan, list_files
 from danbooru_pipeline.store.planning import plan_stored_bucket
-from danbooru_pipeline.store.recheck import recheck_bucket
+from danbooru_pipeline.store.recheck import ask_before_fetching, recheck_bucket, seen_in_sweep
 from danbooru_pipeline.years import sfw_ratings
 
 
@@ -57,8 +57,22 @@ class OriginalsReport:
     seconds: float
 
 
-def build_originals(context: RunContext, bucket: str, year: int, *, meter: Meter | None = None) -> OriginalsReport:
-    """Complete a bucket's originals up to the cutoff of a release; `meter` counts the files as they come.
+def build_originals(
+    context: RunContext,
+    bucket: str,
+    year: int,
+    *,
+    meter: Meter | None = None,
+    recheck: frozenset[Reason] = frozenset(),
+) -> OriginalsReport:
+    """Complete a bucket's originals up to the cutoff of a release.
+
+    Args:
+        context: what the process has open.
+        bucket: its name.
+        year: of the release.
+        meter: counts the files as they come.
+        recheck: reasons whose posts are asked about again, though a build of this release has asked already.
 
     Raises:
         SourceBlocked: the file host refuses us.
@@ -68,18 +82,30 @@ def build_originals(context: RunContext, bucket: str, year: int, *, meter: Meter
     # Where not even the ledger can be written, the next build adopts what is whole.
     with open_ledger(layout, bucket) as ledger, full_disk_named(layout.root):
         began = time.monotonic()
-        plan = plan_stored_bucket(layout, bucket, year, ledger=ledger.known, exclude_tags=context.exclude_tags)
+        plan = _settle(context, ledger, bucket, year, recheck=recheck)
         remove_parts(layout.original_bucket(bucket), keep=_resumable_parts(plan.fetch))
         remove_parts(layout.px512_bucket(bucket))
-        ledger.settle((*plan.keep, *plan.settle))
         work = _Originals(context, ledger, year, meter or Meter())
         full = work.process(plan.fetch)
-        full = work.process(recheck_bucket(context, ledger, bucket, year, tried=plan.fetch)) or full
+        changed = recheck_bucket(context, ledger, bucket, year, tried=plan.fetch, asked=plan.recheck)
+        full = work.process(changed) or full
         ledger.write()
         _remove_superseded(context, bucket, ledger)
         if full is not None:
             raise full
         return _report(plan, ledger.rows, work.count, seconds=time.monotonic() - began)
+
+
+def _settle(
+    context: RunContext, ledger: OpenLedger, bucket: str, year: int, *, recheck: frozenset[Reason]
+) -> BucketPlan:
+    """Plan a bucket, ask about what is not held, and settle what needs no file. Returns the plan of what is left."""
+    layout, excluded = context.layout, context.exclude_tags
+    plan = plan_stored_bucket(layout, bucket, year, ledger=ledger.known, exclude_tags=excluded, recheck=recheck)
+    ledger.settle((*plan.keep, *plan.settle))
+    plan = ask_before_fetching(context, ledger, bucket, year, plan=plan, recheck=recheck)
+    ledger.settle(seen_in_sweep((ledger.rows[row.id] for row in (*plan.keep, *plan.settle)), layout, year))
+    return plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +126,7 @@ class _Originals:
             for done in processed:
                 full = done.obtained.full or full
                 self._count(done.obtained.got)
-                self.ledger.record(self._row_of(done))
+                self.ledger.record(self._checked(self._row_of(done), was_asked=done.obtained.got.requests > 0))
         return full
 
     def _count(self, got: Downloaded) -> None:
@@ -146,6 +172,12 @@ class _Originals:
             fetched_at=self.context.now(),
             first_release=first,
         )
+
+    def _checked(self, row: LedgerRow, *, was_asked: bool) -> LedgerRow:
+        """A row that says when the source was last asked about its file: now, or as the last row says."""
+        last = self.ledger.rows.get(row.id)
+        row = row if last is None else replace(row, checked_at=last.checked_at, checked_release=last.checked_release)
+        return row.checked(at=self.context.now(), release=self.year) if was_asked else row
 
 
 def _with_file(row: LedgerRow, got: Downloaded, result: ImageResult) -> LedgerRow:

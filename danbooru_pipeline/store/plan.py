@@ -1,17 +1,22 @@
 """Plans what a bucket has to do. Pure: compares posts with ledger rows and with the files on disk.
 
-A row is keyed by (id, md5): a post whose MD5 changed is work to do again.
+A row is keyed by (id, md5): a post whose MD5 changed is work to do again. A file that is not held is asked about once
+in each release: a 404 of last year says nothing about this year.
 """
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import Fetch, Post
 from danbooru_pipeline.store.ledger import LedgerRow
+
+#: Outcomes that the file host has decided: final for a release, and asked about again by the next one.
+FILE_REASONS: Final = frozenset({Reason.GONE, Reason.TOO_LARGE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +28,29 @@ class BucketPlan:
         settle: rows that change without a request: of withheld, quarantined, removed and replaced posts.
         keep: rows that stay as they are.
         changed: how many of `fetch` replace a file with another MD5.
+        recheck: ids of posts to ask the source about first; those with a file that it shows are in `fetch` as well.
     """
 
     fetch: tuple[Fetch, ...]
     settle: tuple[LedgerRow, ...]
     keep: tuple[LedgerRow, ...]
     changed: int
+    recheck: tuple[int, ...] = ()
 
     @property
     def changes_ledger(self) -> bool:
         """Whether a build would write anything."""
-        return bool(self.fetch or self.settle)
+        return bool(self.fetch or self.settle or self.recheck)
 
 
 def plan_bucket(
-    posts: Iterable[Post],
+    posts: Collection[Post],
     ledger: Mapping[int, LedgerRow],
     files: Mapping[str, int],
     *,
     exclude_tags: frozenset[str] = frozenset(),
     release: int,
+    recheck: frozenset[Reason] = frozenset(),
 ) -> BucketPlan:
     """Compare a bucket's posts with its rows and files.
 
@@ -52,16 +60,18 @@ def plan_bucket(
         files: name -> size in bytes of the files in the bucket's folder of originals.
         exclude_tags: tags whose posts get no file.
         release: year of the release, for rows that are new.
+        recheck: reasons whose posts are asked about again, whether or not this release has asked already.
     """
+    again = {post.id for post in posts if _is_asked_again(post, ledger.get(post.id), release=release, reasons=recheck)}
     fetch: list[Fetch] = []
     settle: list[LedgerRow] = []
     keep: list[LedgerRow] = []
     changed = 0
-    seen: set[int] = set()
+    seen = {post.id for post in posts}
     for post in posts:
-        seen.add(post.id)
         row = ledger.get(post.id)
-        wanted = _row_without_request(post, row, files, exclude_tags=exclude_tags, release=release)
+        is_known = post.id not in again and row is not None and _is_complete(row, files)
+        wanted = _row_without_request(post, row, exclude_tags=exclude_tags, release=release, is_known=is_known)
         if wanted is not None:
             (keep if wanted == row else settle).append(wanted)
         else:
@@ -71,17 +81,20 @@ def plan_bucket(
         if row.id not in seen:
             wanted = _without_post(row, release=release)
             (keep if wanted == row else settle).append(wanted)
-    return BucketPlan(fetch=tuple(fetch), settle=tuple(settle), keep=tuple(keep), changed=changed)
+    return BucketPlan(tuple(fetch), tuple(settle), tuple(keep), changed, recheck=tuple(sorted(again)))
 
 
 def _row_without_request(
-    post: Post, row: LedgerRow | None, files: Mapping[str, int], *, exclude_tags: frozenset[str], release: int
+    post: Post, row: LedgerRow | None, *, exclude_tags: frozenset[str], release: int, is_known: bool
 ) -> LedgerRow | None:
-    """The row of a post whose file needs no request; None when it must be fetched."""
+    """The row of a post whose file needs no request; None when it must be fetched.
+
+    `is_known` says whether the row needs no work as long as it is about the post's file.
+    """
     reason = why_not_fetched(post, exclude_tags=exclude_tags)
     if reason is not None:
         return _settled(post, reason, row, release=release)
-    if row is not None and (row.md5, row.ext) == (post.md5, post.ext) and _is_complete(row, files):
+    if row is not None and (row.md5, row.ext) == (post.md5, post.ext) and is_known:
         return _update_row(row, post)
     return None
 
@@ -129,7 +142,15 @@ def _is_complete(row: LedgerRow, files: Mapping[str, int]) -> bool:
     """Whether a row needs no request: its file is there in full, or the server's answer about it is final."""
     if row.status is Status.OK:
         return row.size is not None and files.get(f"{row.id}.{row.held_ext}") == row.size
-    return row.status is Status.MISSING or row.reason is Reason.TOO_LARGE
+    return row.reason in FILE_REASONS
+
+
+def _is_asked_again(post: Post, row: LedgerRow | None, *, release: int, reasons: frozenset[Reason]) -> bool:
+    """Whether to ask about a file that is not held: on request, or because no build of this release has asked yet."""
+    if row is None or row.reason is None:
+        return False
+    is_due = row.reason in FILE_REASONS and not row.was_checked(release=release)
+    return row.reason in reasons or (is_due and post.visible and (row.md5, row.ext) == (post.md5, post.ext))
 
 
 def list_files(folder: Path) -> dict[str, int]:

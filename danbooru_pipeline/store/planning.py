@@ -22,7 +22,13 @@ def read_bucket_posts(layout: Layout, bucket: str, year: int) -> list[Post]:
 
 
 def plan_stored_bucket(
-    layout: Layout, bucket: str, year: int, *, ledger: Mapping[int, LedgerRow], exclude_tags: frozenset[str]
+    layout: Layout,
+    bucket: str,
+    year: int,
+    *,
+    ledger: Mapping[int, LedgerRow],
+    exclude_tags: frozenset[str],
+    recheck: frozenset[Reason] = frozenset(),
 ) -> BucketPlan:
     """What a build has to do in a bucket, given its ledger's rows by id."""
     return plan_bucket(
@@ -31,6 +37,7 @@ def plan_stored_bucket(
         list_files(layout.original_bucket(bucket)),
         exclude_tags=exclude_tags,
         release=year,
+        recheck=recheck,
     )
 
 
@@ -47,6 +54,7 @@ class BucketCounts:
         unsized: how many of them have none.
         pending: how many of them an earlier build left pending.
         settle: rows to write without a request.
+        recheck: posts to ask the source about again.
         statuses: posts by the status of their original; those that no build reached are left out.
         reasons: the same posts by reason.
     """
@@ -60,13 +68,14 @@ class BucketCounts:
     unsized: int
     pending: int
     settle: int
+    recheck: int
     statuses: Mapping[str, int]
     reasons: Mapping[str, int]
 
     @property
     def has_work(self) -> bool:
         """Whether a build would write anything."""
-        return bool(self.fetch or self.settle)
+        return bool(self.fetch or self.settle or self.recheck)
 
     @property
     def is_untouched(self) -> bool:
@@ -92,16 +101,23 @@ class YearPlan:
         return YearPlan(self.year, tuple(each for each in self.buckets if each.bucket in others))
 
 
-def plan_year(layout: Layout, year: int, *, exclude_tags: frozenset[str]) -> YearPlan:
+def plan_year(
+    layout: Layout, year: int, *, exclude_tags: frozenset[str], recheck: frozenset[Reason] = frozenset()
+) -> YearPlan:
     """Plan all buckets of a year: reads its posts, all ledgers and the names of all originals."""
-    return YearPlan(year, tuple(_count_bucket(layout, bucket, year, exclude_tags) for bucket in BUCKETS))
+    return YearPlan(
+        year,
+        tuple(_count_bucket(layout, bucket, year, exclude_tags=exclude_tags, recheck=recheck) for bucket in BUCKETS),
+    )
 
 
-def _count_bucket(layout: Layout, bucket: str, year: int, exclude_tags: frozenset[str]) -> BucketCounts:
+def _count_bucket(
+    layout: Layout, bucket: str, year: int, *, exclude_tags: frozenset[str], recheck: frozenset[Reason]
+) -> BucketCounts:
     ledger = read_ledger(layout.ledger(bucket))
     posts = read_bucket_posts(layout, bucket, year)
     files = list_files(layout.original_bucket(bucket))
-    plan = plan_bucket(posts, ledger, files, exclude_tags=exclude_tags, release=year)
+    plan = plan_bucket(posts, ledger, files, exclude_tags=exclude_tags, release=year, recheck=recheck)
     ids = {post.id for post in posts}
     sizes = [fetch.file_size for fetch in plan.fetch if fetch.file_size]
     waiting = [row for fetch in plan.fetch if (row := ledger.get(fetch.id)) and row.status is Status.PENDING]
@@ -116,6 +132,7 @@ def _count_bucket(layout: Layout, bucket: str, year: int, exclude_tags: frozense
         unsized=len(plan.fetch) - len(sizes),
         pending=sum(_is_pending(ledger.get(fetch.id), fetch) for fetch in plan.fetch),
         settle=len(plan.settle),
+        recheck=len(plan.recheck),
         statuses=Counter(str(row.status) for row in rows),
         reasons=Counter(str(row.reason) for row in rows if row.reason is not None),
     )

@@ -1,27 +1,74 @@
-"""Asks the source again about posts whose file could not be fetched: it may have changed since the sweep."""
+"""Asks the source again about posts whose file is not held: it may have changed since the sweep, or since last year.
 
-from collections.abc import Iterable
+What an earlier release could not have is asked about before anything is fetched, by ids, so the file host is asked only
+for files that the booru shows. What could not be fetched now is asked about afterwards.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Final
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.outcomes import REASONS, Reason, Status
+from danbooru_pipeline.outcomes import REASONS, RECHECKABLE, Reason, Status
 from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.posts.report import read_report
 from danbooru_pipeline.sources import save_updates
+from danbooru_pipeline.store.ledger import LedgerRow
 from danbooru_pipeline.store.open_ledger import OpenLedger
+from danbooru_pipeline.store.plan import FILE_REASONS, BucketPlan
 from danbooru_pipeline.store.planning import plan_stored_bucket, read_bucket_posts
 
-#: Outcomes that may have a cause upstream.
-RECHECK_REASONS: Final = frozenset(
-    reason
-    for reason, (status, _) in REASONS.items()
-    if status is Status.PENDING or reason in {Reason.GONE, Reason.TOO_LARGE}
-)
+#: Outcomes of an attempt that may have a cause upstream.
+RECHECK_REASONS: Final = FILE_REASONS | {reason for reason, (status, _) in REASONS.items() if status is Status.PENDING}
+#: Outcomes that follow from a metadata row. A sweep of the API has just asked; a copy of the metadata may be old.
+METADATA_REASONS: Final = frozenset({Reason.RESTRICTED, Reason.BANNED, Reason.BAD_ROW})
+
+
+def ask_before_fetching(
+    context: RunContext,
+    ledger: OpenLedger,
+    bucket: str,
+    year: int,
+    *,
+    plan: BucketPlan,
+    recheck: frozenset[Reason] = frozenset(),
+) -> BucketPlan:
+    """Ask about posts that earlier builds got no file of. Returns the plan that the answers leave.
+
+    Without an answer the plan stays: then the metadata is the newest that is known.
+
+    Args:
+        context: asks the source.
+        ledger: of the bucket; the plan is settled in it.
+        bucket: its name.
+        year: of the release.
+        plan: of the bucket.
+        recheck: the reasons that the plan was made with.
+
+    Raises:
+        SourceBlocked: the booru refuses us as a client.
+    """
+    asked = sorted({*plan.recheck, *_hidden_in_a_copy(context.layout, ledger, year)})
+    answered = _ask(context, bucket, year, asked) if asked else frozenset()
+    if not answered:
+        return plan
+    layout, excluded = context.layout, context.exclude_tags
+    new = plan_stored_bucket(layout, bucket, year, ledger=ledger.rows, exclude_tags=excluded, recheck=recheck)
+    ledger.settle((*new.keep, *new.settle))
+    now = context.now()
+    ledger.settle(ledger.rows[id_].checked(at=now, release=year) for id_ in answered if id_ in ledger.rows)
+    return replace(new, recheck=tuple(asked))
 
 
 def recheck_bucket(
-    context: RunContext, ledger: OpenLedger, bucket: str, year: int, *, tried: Iterable[Fetch]
+    context: RunContext,
+    ledger: OpenLedger,
+    bucket: str,
+    year: int,
+    *,
+    tried: Iterable[Fetch],
+    asked: Collection[int] = (),
 ) -> tuple[Fetch, ...]:
     """Settle posts that were hidden or expunged since the sweep. Returns the files of those that have another one now.
 
@@ -31,25 +78,57 @@ def recheck_bucket(
         bucket: its name; the answers are saved beside its slice of the sweep.
         year: of the release.
         tried: the files that were tried.
+        asked: ids of posts that the source was asked about before.
 
     Raises:
         SourceBlocked: the booru refuses us as a client.
     """
-    doubtful = [fetch.id for fetch in tried if ledger.rows[fetch.id].reason in RECHECK_REASONS]
-    if not doubtful:
+    failed = [fetch.id for fetch in tried if ledger.rows[fetch.id].reason in RECHECK_REASONS]
+    answered = _ask(context, bucket, year, [id_ for id_ in failed if id_ not in set(asked)])
+    if not answered:
         return ()
-    control_id = _control_id(context.layout, bucket, year, doubtful)
-    updates = context.rechecker.recheck(doubtful, control_id=control_id)
-    if not updates.rows and not updates.expunged:
-        return ()
-    save_updates(context.layout, year, bucket, updates)
     plan = plan_stored_bucket(context.layout, bucket, year, ledger=ledger.rows, exclude_tags=context.exclude_tags)
     ledger.settle(plan.settle)
-    return tuple(fetch for fetch in plan.fetch if fetch.id in updates.rows and ledger.rows[fetch.id].md5 != fetch.md5)
+    return tuple(fetch for fetch in plan.fetch if fetch.id in answered and ledger.rows[fetch.id].md5 != fetch.md5)
 
 
-def _control_id(layout: Layout, bucket: str, year: int, doubtful: list[int]) -> int | None:
+def seen_in_sweep(rows: Iterable[LedgerRow], layout: Layout, year: int) -> Iterable[LedgerRow]:
+    """Rows that follow from the metadata: those without a file were last looked at by the sweep."""
+    report = read_report(layout, year)
+    for row in rows:
+        is_of_later = row.first_release is not None and row.first_release > year
+        is_new = row.reason in RECHECKABLE and not is_of_later and not row.was_checked(release=year)
+        yield row.checked(at=report.taken_at, release=year) if report and is_new else row
+
+
+def _ask(context: RunContext, bucket: str, year: int, ids: list[int]) -> frozenset[int]:
+    """Ask about posts and save the answers. Returns the ids that there is an answer for."""
+    if not ids:
+        return frozenset()
+    updates = context.rechecker.recheck(ids, control_id=_control_id(context.layout, bucket, year, ids))
+    answered = frozenset(updates.rows) | updates.expunged
+    if answered:
+        save_updates(context.layout, year, bucket, updates)
+    return answered
+
+
+def _hidden_in_a_copy(layout: Layout, ledger: OpenLedger, year: int) -> Iterable[int]:
+    """Posts that an earlier release had no file of, and that a copy of the metadata (no sweep) still hides."""
+    report = read_report(layout, year)
+    if report is None or report.name == "api":
+        return []
+    return [
+        row.id
+        for row in ledger.known.values()
+        if row.reason in METADATA_REASONS
+        and ledger.rows[row.id].reason in METADATA_REASONS
+        and not row.was_checked(release=year)
+    ]
+
+
+def _control_id(layout: Layout, bucket: str, year: int, doubtful: Collection[int]) -> int | None:
     """A post that the source should know: another visible one of the bucket, else the last of the year."""
+    doubtful = set(doubtful)
     others = (post.id for post in read_bucket_posts(layout, bucket, year) if post.id not in doubtful and post.visible)
     report = read_report(layout, year)
     return next(others, None) or (report.max_id if report else None)

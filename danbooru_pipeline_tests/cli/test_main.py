@@ -69,6 +69,15 @@ def test_unknown_year_is_refused(tmp_path: Path, year: str, expected: str) -> No
     assert not root.exists()
 
 
+def test_reason_that_nobody_can_ask_about_again_is_refused(tmp_path: Path, booru: BooruProcess) -> None:
+    """A typing error in `--recheck` asks for nothing: one line names it and those that there are."""
+    root = tmp_path / "root"
+    result = call("build", "2021", "--recheck", "gnoe", env=settings_of(booru, root))
+    assert result.returncode == 2
+    assert "gnoe: not a reason to ask again; give all, or some of" in " ".join(result.stderr.split())
+    assert not root.exists()
+
+
 def test_wrong_buckets_are_refused(tmp_path: Path, booru: BooruProcess) -> None:
     """Buckets outside 0000-0999 are a usage error that leaves nothing behind."""
     root = tmp_path / "root"

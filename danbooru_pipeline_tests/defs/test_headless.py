@@ -13,7 +13,9 @@ from danbooru_pipeline.defs.lanes import Lane, RunOrder
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.layout import BUCKETS, bucket_of
+from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.store.planning import YearPlan, plan_year
+from danbooru_pipeline_tests.support.buckets import ledger_of
 
 HAVING_POSTS = BUCKETS[:60]
 
@@ -39,10 +41,15 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[YearPlan]:
 
 
 def build(
-    context: RunContext, instance: dg.DagsterInstance, *, retry: bool = False, buckets: tuple[str, ...] = HAVING_POSTS
+    context: RunContext,
+    instance: dg.DagsterInstance,
+    *,
+    retry: bool = False,
+    recheck: frozenset[Reason] = frozenset(),
+    buckets: tuple[str, ...] = HAVING_POSTS,
 ) -> BuildResult:
     """Build 2021."""
-    return build_release(context, instance, 2021, buckets=buckets, retry=retry, say=lambda _line: None)
+    return build_release(context, instance, 2021, buckets=buckets, retry=retry, recheck=recheck, say=lambda _line: None)
 
 
 def test_a_build_plans_its_year_once_and_so_does_a_retry(
@@ -90,3 +97,19 @@ def test_run_reports_what_stopped_it_and_forgets_it_with_the_next(
     after = lane.run(RunOrder(assets=("side_tables",), tags=tags, partitions=1))
     assert (after.success, after.stopped_by, after.failed) == (True, None, [])
     assert after.dagster_cpu_seconds > 0
+
+
+def test_a_retry_asks_again_for_the_reasons_that_it_is_given(
+    context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance
+) -> None:
+    """`--retry` alone leaves a file that was gone; `--retry --recheck gone` brings it, with few other requests."""
+    post = next(p for p in booru.truth(2021) if p.get("md5") and p["file_ext"] == "jpg")
+    booru.set_fault(post["md5"], "gone")
+    build(context, instance)
+    booru.clear_faults()
+    booru.reset_requests()
+    build(context, instance, retry=True)
+    assert not booru.requests()
+    build(context, instance, retry=True, recheck=frozenset({Reason.GONE}))
+    assert booru.requests() == {"posts": 1, "files": 1}
+    assert ledger_of(context, post["id"]).status is Status.OK

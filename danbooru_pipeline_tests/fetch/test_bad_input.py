@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import re
 import socket
 import subprocess
 import threading
@@ -68,7 +69,7 @@ def hidden_in(layout: Layout) -> list[str]:
 
 
 def answer(server: RawServer, connection: socket.socket, target: str, _headers: dict[str, str]) -> None:
-    """What a hostile server does with each file, by name."""
+    """What a hostile server does with each file, at the address of its record and at that of its MD5."""
     bomb = b"\x1f\x8b\x08" + bytes(10**6)
     odd = {
         "/2000.jpg": make_answer(GOOD + bytes(10**6)),
@@ -79,6 +80,7 @@ def answer(server: RawServer, connection: socket.socket, target: str, _headers: 
         "/7000.jpg": make_answer(b""),
         "/8000.jpg": make_answer(status=404),
     }
+    target = re.sub(r"/original/00/00/0+([2-8])\.jpg", r"/\g<1>000.jpg", target)
     api = target.startswith("/posts.json")
     connection.sendall(make_answer(status=404) if api else odd.get(target, make_answer(GOOD)))
 
@@ -96,7 +98,7 @@ def test_each_bad_input_costs_one_reason_and_the_rest_is_done(server: RawServer,
         server.url,
         tmp_path / "root",
         record(1000),
-        *(record(n * 1000) for n in range(2, 9)),
+        *(record(n * 1000, md5=f"{n:032}") for n in range(2, 9)),
         record(9000, file_ext="../../etc/passwd", file_url="/good.jpg"),
         record(10000, file_ext="exe", file_url="/good.jpg"),
         record(11000, file_ext="", file_url="/good.jpg"),

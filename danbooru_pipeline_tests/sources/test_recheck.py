@@ -26,7 +26,7 @@ def by_id(*known: int) -> Answering:
     """A site that knows these posts and honours a list of ids."""
 
     def give(params: dict[str, str]) -> Any:
-        wanted = {int(part) for part in params["tags"].removeprefix("id:").split(",")}
+        wanted = {int(part) for part in params["tags"].removeprefix("id:").removesuffix(" status:any").split(",")}
         found = sorted(wanted & set(known), reverse=True)[: min(200, int(params["limit"]))]
         return [{"id": i, "created_at": CREATED, "md5": f"{i:032x}"} for i in found]
 
@@ -66,6 +66,26 @@ def test_odd_answers_are_no_news(answer: Any) -> None:
     """An answer without posts proves nothing."""
     news, _ = ask(lambda _params: answer, [1, 2], control_id=9)
     assert news == PostUpdates()
+
+
+def test_posts_that_an_account_hides_are_not_expunged() -> None:
+    """An account may hide deleted posts from its listings; only a question for any status shows them."""
+
+    def give(params: dict[str, str]) -> Any:
+        ids = (1, 2, 9) if "status:any" in params["tags"] else (1, 9)
+        return [{"id": i, "created_at": CREATED, "is_deleted": i == 2} for i in ids]
+
+    news, server = ask(give, [1, 2], control_id=9)
+    assert (sorted(news.rows), news.expunged) == ([1, 2], frozenset())
+    assert len(server.requests) == 1
+
+
+def test_site_that_does_not_know_the_word_is_asked_without_it() -> None:
+    """To another booru ``status:any`` is a tag that no post has; its answer is then that of the plain question."""
+    plain = by_id(1, 9)
+    news, server = ask(lambda params: [] if "status:any" in params["tags"] else plain(params), [1, 2], control_id=9)
+    assert (sorted(news.rows), news.expunged) == ([1], frozenset({2}))
+    assert len(server.requests) == 2
 
 
 def test_many_posts_take_few_requests() -> None:

@@ -35,6 +35,7 @@ source_size=int64 fetched_md5=string file_type=string width=int32 height=int32 p
 color_space=string has_profile=bool orientation=int8 optimized=bool optimized_by=string kept=string attempts=int32
 http_status=int16 fetched_at=timestamp[us, tz=UTC] px512_reason=string px512_size=int64 px512_sha256=string
 px512_background=string px512_flags=list px512_settings=string first_release=int16
+checked_at=timestamp[us, tz=UTC] checked_release=int16
 """
 MANIFEST = """
 id!=int64 bucket!=string rating=string status!=string reason=string path=string size=int64 sha256=string
@@ -215,5 +216,6 @@ def test_journal_keeps_the_order_of_the_ledger(tmp_path: Path) -> None:
         b'"source_size":null,"fetched_md5":null,"file_type":null,"width":null,"height":null,"pages":null,"flags":[],'
         b'"alpha":null,"color_space":null,"has_profile":null,"orientation":null,"optimized":false,"optimized_by":null,'
         b'"kept":null,"attempts":2,"http_status":404,"fetched_at":null,"px512_reason":null,"px512_size":null,'
-        b'"px512_sha256":null,"px512_background":null,"px512_flags":[],"px512_settings":null,"first_release":null}'
+        b'"px512_sha256":null,"px512_background":null,"px512_flags":[],"px512_settings":null,"first_release":null,'
+        b'"checked_at":null,"checked_release":null}'
     )

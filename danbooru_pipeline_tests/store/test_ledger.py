@@ -88,10 +88,14 @@ def test_pending_is_fetched_again(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize("reason", [Reason.GONE, Reason.TOO_LARGE])
-def test_final_without_a_file_is_not_fetched_again(reason: Reason) -> None:
-    """A file that is gone for good costs no request in later years."""
-    row = LedgerRow(id=1000, md5=MD5, ext="png", reason=reason)
+def test_final_without_a_file_is_asked_about_once_a_release(reason: Reason) -> None:
+    """A file that the host did not have is work for a release that has not asked yet, and for no other."""
+    row = LedgerRow(id=1000, md5=MD5, ext="png", reason=reason, checked_release=2022)
     assert not plan_bucket([post()], {1000: row}, {}, release=2022).changes_ledger
+    assert not plan_bucket([post()], {1000: row}, {}, release=2021).changes_ledger
+    due = plan_bucket([post()], {1000: row}, {}, release=2023)
+    assert (due.fetch, due.recheck) == ((Fetch.of(post()),), (1000,))
+    assert not plan_bucket([post(md5=None)], {1000: row}, {}, release=2023).recheck, "its sweep has just said so"
 
 
 @pytest.mark.parametrize(
@@ -154,6 +158,7 @@ rows = st.builds(
     fetched_at=st.none() | st.just(datetime(2022, 1, 1, tzinfo=UTC)),
     px512_reason=st.none() | st.sampled_from(Reason),
     first_release=st.none() | st.integers(2021, 2023),
+    checked_release=st.none() | st.integers(2021, 2023),
 )
 posts = st.builds(
     post,

@@ -1,0 +1,73 @@
+"""Decodes a file that a server compressed although it was not asked to. Only a matching MD5 makes the result the file.
+
+Compressed bytes are never resumed: their validator may be that of the plain entity. The output is read in small steps,
+so that the caller can stop at its size limit.
+"""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import pyarrow as pa
+
+STEP_BYTES: Final = 2**20
+#: Content-Encoding -> its name in Arrow. A body that was encoded more than once is not decoded: nobody serves one, and
+#: each layer multiplies what a few bytes can cost.
+_CODECS: Final[Mapping[str, str]] = {
+    "gzip": "gzip",
+    "x-gzip": "gzip",
+    "br": "brotli",
+    "zstd": "zstd",
+    "deflate": "zlib",
+}
+_MAGIC: Final[Mapping[bytes, str]] = {b"\x1f\x8b\x08": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+class UndecodableError(Exception):
+    """The bytes are not in this encoding, or end early."""
+
+
+def declared_encoding(headers: Mapping[str, str]) -> str:
+    """Content-Encoding of a response; empty if its body is sent as it is."""
+    value = headers.get("content-encoding", "").strip().lower()
+    return "" if value == "identity" else value
+
+
+def codec_of(encoding: str, head: bytes) -> str | None:
+    """How to decode a body: as its header says, or, without one, as its first bytes do. None if neither is known."""
+    if encoding:
+        return _CODECS.get(encoding)
+    return next((codec for magic, codec in _MAGIC.items() if head.startswith(magic)), None)
+
+
+def decoded_chunks(path: Path, codec: str) -> Iterator[bytes]:
+    """The decoded bytes of a file, at most `STEP_BYTES` at a time.
+
+    Raises:
+        UndecodableError: the bytes are not in this encoding, or end early.
+    """
+    try:
+        if codec == "zlib":
+            with path.open("rb") as file:
+                yield from _inflated(file)
+            return
+        with pa.input_stream(str(path), compression=codec) as stream:
+            while data := stream.read(STEP_BYTES):
+                yield data
+    except (pa.ArrowException, OSError, zlib.error) as error:
+        raise UndecodableError(str(error)) from error
+
+
+def _inflated(file: BinaryIO) -> Iterator[bytes]:
+    """``deflate``: a zlib stream, or, as some servers send it, the bare data of one."""
+    first = file.read(2)
+    is_zlib = len(first) == 2 and first[0] & 15 == 8 and int.from_bytes(first) % 31 == 0
+    stream, left = zlib.decompressobj(zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS), first
+    while not stream.eof:
+        left = left or file.read(STEP_BYTES)
+        if not left:
+            raise UndecodableError("the stream ends early")
+        data, left = stream.decompress(left, STEP_BYTES), stream.unconsumed_tail
+        if data:
+            yield data
