@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+import msgspec
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.layout import EXTENSIONS
@@ -21,6 +22,7 @@ class Post:
         md5, ext, file_size: of its file, as the metadata says.
         is_expunged: the source had it in the sweep and no longer knows it.
         replaced: its file was replaced since the sweep.
+        pixel_hash: of its file, as the site says; hidden posts have it too, and it is never used to find theirs.
     """
 
     id: int
@@ -33,6 +35,7 @@ class Post:
     tags: str
     is_expunged: bool = False
     replaced: bool = False
+    pixel_hash: str | None = None
 
     @property
     def visible(self) -> bool:
@@ -58,6 +61,7 @@ class Fetch:
         file_size: bytes, as the metadata declares; None when it does not.
         file_url: as the source gives it; without one the MD5 gives the address.
         replaced: whether it is another file than in the sweep.
+        pixel_hash: as the site says.
     """
 
     id: int
@@ -67,6 +71,7 @@ class Fetch:
     rating: str | None
     file_url: str | None
     replaced: bool = False
+    pixel_hash: str | None = None
 
     @classmethod
     def of(cls, post: Post) -> Self:
@@ -77,24 +82,28 @@ class Fetch:
         """
         if post.md5 is None or post.ext is None or not post.names_a_file:
             raise ValueError(f"post {post.id} names no file")
-        return cls(post.id, post.md5, post.ext, post.file_size, post.rating, post.file_url, post.replaced)
+        return cls(
+            post.id, post.md5, post.ext, post.file_size, post.rating, post.file_url, post.replaced, post.pixel_hash
+        )
 
 
 #: The columns that a `Post` is made from, so a bucket reads no others.
 POST_COLUMNS = ["id", "md5", "file_ext", "file_size", "rating", "file_url", "is_banned", "tag_string"]
 
 
-def read_posts(path: Path, *, refreshed: Path | None = None) -> list[Post]:
+def read_posts(path: Path, *, refreshed: Path | None = None, pixel_hashes: bool = False) -> list[Post]:
     """The posts of one bucket, by id.
 
     Args:
         path: the bucket's slice of the sweep; without the file there are no posts.
         refreshed: updates of some of these posts since the sweep; the file may be missing.
+        pixel_hashes: read them too, from the largest column by far.
     """
-    posts = _read_columns(path, POST_COLUMNS) if path.exists() else []
+    columns = [*POST_COLUMNS, "extra"] if pixel_hashes else POST_COLUMNS
+    posts = _read_columns(path, columns) if path.exists() else []
     if refreshed is None or not refreshed.exists():
         return posts
-    updates = {post.id: post for post in _read_columns(refreshed, [*POST_COLUMNS, "is_expunged"])}
+    updates = {post.id: post for post in _read_columns(refreshed, [*columns, "is_expunged"])}
     return [_updated(post, updates[post.id]) if post.id in updates else post for post in posts]
 
 
@@ -105,6 +114,7 @@ def _updated(old: Post, new: Post) -> Post:
 def _read_columns(path: Path, names: list[str]) -> list[Post]:
     # Not read_table: for a file this small its dataset machinery costs more than reading it.
     columns = pq.ParquetFile(path).read(columns=names).to_pydict()
+    nothing = [None] * len(columns["id"])
     return [
         Post(
             id=id_,
@@ -115,9 +125,36 @@ def _read_columns(path: Path, names: list[str]) -> list[Post]:
             file_url=url,
             is_banned=bool(banned),
             tags=tags or "",
-            is_expunged=bool(more and more[0]),
+            is_expunged=bool(expunged),
+            pixel_hash=None if extra is None else read_pixel_hash(extra),
         )
-        for id_, md5, ext, size, rating, url, banned, tags, *more in zip(
-            *(columns[name] for name in names), strict=True
+        for id_, md5, ext, size, rating, url, banned, tags, expunged, extra in zip(
+            *(columns[name] for name in POST_COLUMNS),
+            columns.get("is_expunged", nothing),
+            columns.get("extra", nothing),
+            strict=True,
         )
     ]
+
+
+class _Asset(msgspec.Struct):
+    pixel_hash: str | None = None
+
+
+class _Extra(msgspec.Struct):
+    media_asset: _Asset | None = None
+
+
+_decode_extra = msgspec.json.Decoder(_Extra).decode
+
+
+def read_pixel_hash(extra: str) -> str | None:
+    """The site's `media_asset.pixel_hash`, from the column `extra`; None where it is missing or malformed."""
+    if "pixel_hash" not in extra:
+        return None
+    try:
+        asset = _decode_extra(extra).media_asset
+    except msgspec.MsgspecError:
+        return None
+    found = None if asset is None else asset.pixel_hash
+    return found if found is not None and MD5.fullmatch(found) else None
