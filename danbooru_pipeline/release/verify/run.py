@@ -28,6 +28,8 @@ def verify_release(
     folder: Path,
     *,
     full: bool = False,
+    pixels: bool = False,
+    sample: int | None = None,
     bucket: str | None = None,
     signers: Path | None = None,
     threads: int | None = None,
@@ -38,6 +40,8 @@ def verify_release(
     Args:
         folder: the release, under any name.
         full: hash every image, instead of comparing its size only.
+        pixels: decode the originals and compare their pixel hashes with the manifest's.
+        sample: of so many originals only; the same ones each time.
         bucket: check the images of this bucket by content, and nothing else but what that needs.
         signers: keys that may have signed it, as ``ssh-keygen -Y`` reads them; default those in the release itself.
         threads: that hash; default one per core.
@@ -58,6 +62,8 @@ def verify_release(
         folder=folder,
         release=release,
         full=full,
+        pixels=pixels,
+        sample=sample,
         bucket=bucket,
         threads=threads or os.cpu_count() or 1,
         progress=progress,
@@ -116,6 +122,7 @@ def _verify(run: Verification) -> VerifyReport:
             images.check()
             if run.bucket is None:
                 images.check_lists()
+    decoded = _decode(run) if numbers is not None and run.pixels else 0
     if run.bucket is None:
         _check_rest(run, numbers)
     return VerifyReport(
@@ -126,7 +133,14 @@ def _verify(run: Verification) -> VerifyReport:
         posts=numbers.posts if numbers else 0,
         files=images.files,
         hashed=images.hashed,
+        decoded=decoded,
     )
+
+
+def _decode(run: Verification) -> int:
+    from danbooru_pipeline.release.verify.pixels import check_pixels  # noqa: PLC0415 - loads libvips; others need none
+
+    return check_pixels(run)
 
 
 def _read_manifest(run: Verification, images: ImageChecks) -> ManifestSummary | None:
