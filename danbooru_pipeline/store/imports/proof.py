@@ -7,7 +7,7 @@ publishes. A name proves nothing.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.images import ImageJob, ImageResult
@@ -16,10 +16,12 @@ from danbooru_pipeline.images.pixel_hash import HASHED_TYPES
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.store.columns import Origin, values_from, with_tuples
-from danbooru_pipeline.store.imports.holdings import Candidate, digests_of
+from danbooru_pipeline.store.imports.candidates import Candidate, digests_of
 from danbooru_pipeline.store.ledger import LEDGER_COLUMNS, LedgerRow
 
-_STILL = HASHED_TYPES | {"jpeg"}
+#: The site hashes pictures of 16 bits after it has cut them to 8, so equality says nothing of the lower ones.
+_DEEP: Final = frozenset({"rgb16", "grey16"})
+_STILL: Final = HASHED_TYPES | {"jpeg"}
 
 
 class Outcome(StrEnum):
@@ -64,7 +66,11 @@ def judge(context: RunContext, candidate: Candidate) -> Judged:
         result = context.images.submit(ImageJob(source=candidate.path, settings=context.image_settings)).result()
     except OSError:
         return Judged(candidate, Outcome.UNREADABLE)
-    if result.facts is None or result.pixel_hash != fetch.pixel_hash or result.sha256 != sha256:
+    if (
+        result.facts is None
+        or (result.pixel_hash, result.sha256) != (fetch.pixel_hash, sha256)
+        or result.facts.color_space in _DEEP
+    ):
         return Judged(candidate, Outcome.UNPROVEN, sha256)
     return Judged(candidate, Outcome.PIXEL_HASH, sha256, _facts_of(fetch, result, result.facts, md5=md5))
 

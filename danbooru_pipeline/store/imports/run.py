@@ -22,7 +22,7 @@ from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS
 from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.progress import Meter, human_bytes
-from danbooru_pipeline.store.imports.holdings import Candidate, Finder, Holding, digests_of
+from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Holding, digests_of
 from danbooru_pipeline.store.imports.proof import Judged, Outcome, judge, row_of
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
 from danbooru_pipeline.store.open_ledger import OpenLedger, open_ledger

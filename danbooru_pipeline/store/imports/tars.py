@@ -19,7 +19,7 @@ from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.io.atomic import part_path
 from danbooru_pipeline.layout import EXTENSIONS, bucket_of
 from danbooru_pipeline.posts import Fetch
-from danbooru_pipeline.store.imports.holdings import Candidate, Finder
+from danbooru_pipeline.store.imports.candidates import Candidate, Finder
 
 _NAME: Final = re.compile(r"(?:.*/)?([1-9][0-9]{0,17})\.([a-z0-9]{2,4})")
 #: Larger members are not read; the site takes no file of this size.
