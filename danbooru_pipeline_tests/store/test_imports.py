@@ -77,9 +77,9 @@ def store(context: RunContext, booru: BooruProcess, bring_posts: BringPosts) -> 
     shown = [p for p in booru.truth(YEAR) if p.get("file_url") and p["created_at"] < "2021-12-31T19"]
     wrong = set(booru.kinds(YEAR)["wrong_md5"]) | set(booru.kinds(YEAR).get("banned", ()))
     urls = {p["id"]: (p["file_ext"], p["file_url"]) for p in shown if p["id"] not in wrong and not p.get("is_banned")}
-    return NewStore(
-        context, booru, {id_: (ext, httpx.get(url, headers=AGENT).content) for id_, (ext, url) in urls.items()}
-    )
+    with httpx.Client(headers=AGENT) as client:
+        files = {id_: (ext, client.get(url).content) for id_, (ext, url) in urls.items()}
+    return NewStore(context, booru, files)
 
 
 def write_release(old: RunContext, folder: Path) -> Path:
@@ -169,7 +169,8 @@ def test_a_tree_of_2021_is_taken_by_pixel_hash(store: NewStore, tmp_path: Path) 
     """Files that optipng and jpegoptim made smaller are proven by their pixels; only what is not proven is fetched."""
     tree = store.tree(tmp_path / "tree")
     for names, command in (("*.png", ("optipng", "-quiet", "-o1")), ("*.jp*g", ("jpegoptim", "--quiet"))):
-        subprocess.run([*command, *map(str, tree.rglob(names))], check=True, capture_output=True)
+        # Both tools end with an error if one file of many is broken.
+        subprocess.run([*command, *map(str, tree.rglob(names))], check=False, capture_output=True)
     report = store.take(tree)
     assert report.outcomes["pixel_hash"] >= 3
     assert report.taken == len(store.files)
