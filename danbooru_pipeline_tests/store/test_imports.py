@@ -172,8 +172,10 @@ def test_a_tree_of_2021_is_taken_by_pixel_hash(store: NewStore, tmp_path: Path) 
         # Both tools end with an error if one file of many is broken.
         subprocess.run([*command, *map(str, tree.rglob(names))], check=False, capture_output=True)
     report = store.take(tree)
+    # The tools also wrote a 16-bit and a broken picture again, whose pixels prove nothing.
     assert report.outcomes["pixel_hash"] >= 3
-    assert report.taken == len(store.files)
+    assert report.outcomes["unproven"] <= 2
+    assert report.taken == len(store.files) - report.outcomes["unproven"]
     assert store.requests_of_a_build() == report.left
     proven = [row for row in store.ledger().values() if row.fetched_md5 is None and row.status is Status.OK]
     assert len(proven) == report.outcomes["pixel_hash"]
