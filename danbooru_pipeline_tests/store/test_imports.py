@@ -19,6 +19,7 @@ from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import bucket_of, original_path
 from danbooru_pipeline.outcomes import Status
+from danbooru_pipeline.progress import Meter
 from danbooru_pipeline.release import ManifestRow
 from danbooru_pipeline.release.manifest.row import manifest_table
 from danbooru_pipeline.settings import Settings
@@ -302,3 +303,32 @@ def test_posts_come_first(settings: Settings, tmp_path: Path) -> None:
     """Without the posts of a year there is nothing to prove a file with, and the message says what to run."""
     with RunContext(settings) as context, pytest.raises(StoreError, match="danbooru-pipeline build"):
         import_files(context, open_holdings([tmp_path]))
+
+
+class _Breaking(Meter):
+    """Stops an import right after a file got its name, before its row is written."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._after = after
+
+    def count_file(self, size: int, reason: str | None) -> None:
+        """Count down, then break off."""
+        super().count_file(size, reason)
+        if self.files == self._after:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("after", [1, 7])
+def test_an_import_that_breaks_off_is_completed_by_the_next(
+    fresh: NewStore, store: NewStore, tmp_path: Path, after: int
+) -> None:
+    """No row describes a missing file, a file without its row is proven again, and nothing is asked for in the end."""
+    release = write_release(store.context, tmp_path / "release")
+    with pytest.raises(KeyboardInterrupt):
+        import_files(fresh.context, open_holdings([release]), meter=_Breaking(after))
+    for row in fresh.ledger().values():
+        assert fresh.context.layout.original(row.id, row.held_ext or "").exists()
+    report = fresh.take(release)
+    assert (report.left, report.problems) == (0, ())
+    assert fresh.requests_of_a_build() == 0

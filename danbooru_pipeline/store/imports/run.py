@@ -130,6 +130,7 @@ def import_files(
                 raise
             except StoreError as error:
                 problems.append(str(error))
+    wanted += work.count["repaired"]
     return ImportReport(
         year=chosen,
         wanted=wanted,
@@ -237,6 +238,8 @@ class _Import:
         outcome, size = judged.outcome, 0
         if outcome in _TAKEN:
             size = candidate.path.stat().st_size
+            # What had its name already, with other bytes, or with no row after a kill, was not counted as lacking.
+            self.count["repaired"] += self.context.layout.original(fetch.id, fetch.ext).exists()
             if ledger is not None and not self._place(judged):
                 outcome = Outcome.UNPROVEN  # it changed while it was copied
         if candidate.is_copy:
