@@ -8,6 +8,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from danbooru_pipeline.errors import NotARelease, ReleaseError
 from danbooru_pipeline.layout import BUCKETS, RELEASE_JSON
@@ -53,23 +54,21 @@ def verify_release(
     """
     if bucket is not None and bucket not in BUCKETS:
         raise ValueError(f"a bucket is 0000 to 0999, not {bucket!r}")
+    choices: dict[str, Any] = {"full": full, "pixels": pixels, "sample": sample, "bucket": bucket, "progress": progress}
     found = Findings()
     release = _read_release(folder, found)
+    signature = _check_signature(folder, signers, found)
+    count = threads or os.cpu_count() or 1
+    run = Verification(folder=folder, release=release, threads=count, found=found, **choices)
+    return dataclasses.replace(_verify(run), signature=signature.value)
+
+
+def _check_signature(folder: Path, signers: Path | None, found: Findings) -> Signature:
+    """The signature; a finding when it is bad, or not by one of the given signers."""
     signature = check_signature(folder, signers)
     if signature is Signature.BAD or (signers is not None and signature is not Signature.GOOD):
         found.add(Kind.SIGNATURE, SIGNATURE, f"the signature is {signature}, and not good by a key that may sign")
-    run = Verification(
-        folder=folder,
-        release=release,
-        full=full,
-        pixels=pixels,
-        sample=sample,
-        bucket=bucket,
-        threads=threads or os.cpu_count() or 1,
-        progress=progress,
-        found=found,
-    )
-    return dataclasses.replace(_verify(run), signature=signature.value)
+    return signature
 
 
 def _read_release(folder: Path, found: Findings) -> Release | None:

@@ -109,15 +109,7 @@ def import_files(
         StoreError: there are no posts of the year, or a holding must not be moved.
         DiskFull: the disk of the root is full; what was taken stays.
     """
-    chosen = newest_year(context) if year is None else year
-    if not context.layout.posts_by_bucket(chosen).is_dir():
-        raise StoreError(
-            f"there are no posts of {chosen} to prove files with; bring them first: "
-            f"danbooru-pipeline build {chosen} --buckets 0000"
-        )
-    fixed = [holding.title for holding in holdings if not holding.can_move] if move else []
-    if fixed:
-        raise StoreError(f"{fixed[0]} cannot be moved; import it without --move")
+    chosen = _check(context, holdings, year=year, move=move)
     work = _Import(context, chosen, move=move, dry_run=dry_run, meter=meter or Meter())
     wanted, wanted_bytes = work.lacking()
     work.meter.total = len(holdings) * BUCKET_COUNT
@@ -130,9 +122,26 @@ def import_files(
                 raise
             except StoreError as error:
                 problems.append(str(error))
-    wanted += work.count["repaired"]
+    return _report(work, wanted + work.count["repaired"], wanted_bytes, problems)
+
+
+def _check(context: RunContext, holdings: Sequence[Holding], *, year: int | None, move: bool) -> int:
+    """The year whose posts are there, for holdings that may be treated like this."""
+    chosen = newest_year(context) if year is None else year
+    if not context.layout.posts_by_bucket(chosen).is_dir():
+        raise StoreError(
+            f"there are no posts of {chosen} to prove files with; bring them first: "
+            f"danbooru-pipeline build {chosen} --buckets 0000"
+        )
+    fixed = [holding.title for holding in holdings if not holding.can_move] if move else []
+    if fixed:
+        raise StoreError(f"{fixed[0]} cannot be moved; import it without --move")
+    return chosen
+
+
+def _report(work: "_Import", wanted: int, wanted_bytes: int, problems: Sequence[str]) -> ImportReport:
     return ImportReport(
-        year=chosen,
+        year=work.year,
         wanted=wanted,
         outcomes=dict(work.outcomes),
         taken=work.count["taken"],
@@ -141,7 +150,7 @@ def import_files(
         left=wanted - work.count["taken"],
         left_bytes=max(0, wanted_bytes - work.count["declared"]),
         problems=tuple(problems),
-        dry_run=dry_run,
+        dry_run=work.dry_run,
     )
 
 
