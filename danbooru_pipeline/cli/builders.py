@@ -74,6 +74,36 @@ def plan(year: int, *, as_json: bool) -> None:
             click.echo(line)
 
 
+@click.command(name="import")
+@click.argument("paths", type=click.Path(path_type=Path, exists=True), nargs=-1, required=True, metavar="PATH...")
+@click.option("--year", type=int, help="Whose posts say what is wanted; by default the newest that are here.")
+@click.option("--move", is_flag=True, help="Remove what was taken from where it was, once the ledger is written.")
+@click.option("--dry-run", is_flag=True, help="Judge every candidate, print what would be taken, and change nothing.")
+@JSON
+def import_(paths: tuple[Path, ...], year: int | None, *, move: bool, dry_run: bool, as_json: bool) -> None:
+    """Take originals that exist elsewhere into the store, each only if it is proven to be the post's file.
+
+    PATH is a release of ours, a tree BUCKET/ID.EXT like Danbooru2021, tars of ID.EXT, or a folder of MD5.EXT. Requests
+    nothing; what is not proven is left to the next build.
+    """
+    from dataclasses import asdict
+
+    from danbooru_pipeline.context import RunContext
+    from danbooru_pipeline.progress import Meter
+    from danbooru_pipeline.store.imports import import_files, open_holdings
+
+    settings = read_settings(offline=True)
+    with RunContext(settings) as context, Meter("import", report=say, every_seconds=10) as meter:
+        holdings = open_holdings(paths)
+        report = import_files(context, holdings, year=year, move=move, dry_run=dry_run, meter=meter)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        for line in report.lines():
+            click.echo(line)
+    sys.exit(1 if report.problems else 0)
+
+
 @click.command()
 @click.argument("year", type=int, required=False)
 @JSON

@@ -13,6 +13,8 @@ from danbooru_pipeline.layout import Layout
 @click.command()
 @click.argument("release_dir", type=click.Path(path_type=Path))
 @click.option("--full", is_flag=True, help="Hash every image instead of comparing its size only.")
+@click.option("--pixels", is_flag=True, help="Decode the originals and compare their pixel hashes with the manifest's.")
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="With --pixels: only N originals.")
 @click.option("--bucket", metavar="BUCKET", help="Check the images of this bucket only, by their content.")
 @click.option(
     "--signers",
@@ -21,7 +23,16 @@ from danbooru_pipeline.layout import Layout
     help="Keys that may have signed it, in ssh-keygen's format; by default those that the release itself names.",
 )
 @JSON
-def verify(release_dir: Path, bucket: str | None, signers: Path | None, *, full: bool, as_json: bool) -> None:
+def verify(
+    release_dir: Path,
+    bucket: str | None,
+    signers: Path | None,
+    sample: int | None,
+    *,
+    full: bool,
+    pixels: bool,
+    as_json: bool,
+) -> None:
     """Verify a release from its folder alone: without settings, store or network."""
     from danbooru_pipeline.layout import BUCKETS
     from danbooru_pipeline.operate.terminal import TerminalLine
@@ -29,8 +40,18 @@ def verify(release_dir: Path, bucket: str | None, signers: Path | None, *, full:
 
     if bucket is not None and bucket not in BUCKETS:
         raise click.BadParameter("a bucket is 0000 to 0999", param_hint="--bucket")
+    if sample is not None and not pixels:
+        raise click.UsageError("--sample goes with --pixels")
     terminal = TerminalLine()
-    report = verify_release(release_dir, full=full, bucket=bucket, signers=signers, progress=terminal.step)
+    report = verify_release(
+        release_dir,
+        full=full,
+        pixels=pixels,
+        sample=sample,
+        bucket=bucket,
+        signers=signers,
+        progress=terminal.step,
+    )
     terminal.clear()
     if as_json:
         print_json(report.as_dict())

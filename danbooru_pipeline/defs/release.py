@@ -66,6 +66,8 @@ def release_manifest(
             "bytes_originals": summary.originals_bytes,
             "bytes_512px": summary.px512_bytes,
             "bytes_saved": summary.saved_bytes,
+            "pixel_hashes": summary.pixel_hashes,
+            "pixel_hash_mismatches": summary.pixel_hash_mismatches,
             "statuses": _counts("status", summary.statuses),
             "reasons_originals": _counts("reason", summary.reasons["original"]),
             "reasons_512px": _counts("reason", summary.reasons["px512"]),

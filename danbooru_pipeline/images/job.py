@@ -15,6 +15,7 @@ from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.downscale import Downscaled, downscale_image
 from danbooru_pipeline.images.inspect import Flag, ImageFacts, compare_extension, inspect_image
 from danbooru_pipeline.images.optimize import MAX_OPTIMIZED_PIXELS, Kept, Optimized, optimize_image
+from danbooru_pipeline.images.pixel_hash import hash_decoded, hash_pixels
 from danbooru_pipeline.images.settings import ImageSettings
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
@@ -31,6 +32,7 @@ class ImageJob:
             Nothing is written if optimisation gains nothing.
         archive: where a JPG is stored as JPEG XL; `original` is then removed. None keeps JPGs.
         px512: where the 512px image goes; None if none is wanted.
+        hash_pixels: whether the pixel hash is wanted; a row that has it need not pay for it again.
         settings: what the results look like.
     """
 
@@ -38,6 +40,7 @@ class ImageJob:
     original: Path | None = None
     archive: Path | None = None
     px512: Path | None = None
+    hash_pixels: bool = True
     settings: ImageSettings = field(default_factory=ImageSettings)
 
 
@@ -51,6 +54,8 @@ class ImageResult:
         size: likewise.
         unprocessed: whether every attempt killed its worker, so no pixel is known to be sound.
         stored_ext: extension of the original as it is stored now, if it differs from that of its format.
+        pixel_hash: of the picture, the same before and after optimisation (see `pixel_hash`); None if it was not
+            wanted, or the picture is too large to be decoded.
         restored_md5: of the restored JPG, if the source is JPEG XL.
         restored_size: likewise.
         optimized: whether smaller bytes were written to the job's `original` or `archive`.
@@ -70,6 +75,7 @@ class ImageResult:
     size: int
     unprocessed: bool = False
     stored_ext: str | None = None
+    pixel_hash: str | None = None
     restored_md5: str | None = None
     restored_size: int | None = None
     optimized: bool = False
@@ -126,7 +132,21 @@ def _process(job: ImageJob, data: bytes, *, ext: str) -> ImageResult:
     optimized = _optimize(job, data, facts=facts)
     facts = _add_noticed(facts, None if optimized is None else optimized.kept)
     px512 = _downscale(job, data, facts=facts, decoded=None if optimized is None else optimized.pixels)
-    return ImageResult(facts=facts, **_write(job, data, optimized=optimized, px512=px512))
+    pixel_hash = _hash(job, data, facts=facts, optimized=optimized)
+    return ImageResult(facts=facts, pixel_hash=pixel_hash, **_write(job, data, optimized=optimized, px512=px512))
+
+
+def _hash(job: ImageJob, data: bytes, *, facts: ImageFacts, optimized: Optimized | None) -> str | None:
+    """The pixel hash, from pixels that the optimiser decoded wherever that is enough."""
+    if not job.hash_pixels:
+        return None
+    if optimized is not None and optimized.pixel_hash is not None:
+        return optimized.pixel_hash
+    if optimized is not None and optimized.pixels is not None:
+        decoded = hash_decoded(optimized.pixels, facts)
+        if decoded is not None:
+            return decoded
+    return hash_pixels(data, facts, max_pixels=job.settings.max_pixels)
 
 
 def _add_noticed(facts: ImageFacts, kept: str | None) -> ImageFacts:

@@ -19,6 +19,7 @@ from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.inspect import Flag, ImageFacts
 from danbooru_pipeline.images.jpeg import carried_segments
 from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg, decode_strictly
+from danbooru_pipeline.images.pixel_hash import PixelDigest, strips_of
 from danbooru_pipeline.images.png import carried_chunks, is_colored, without_offsets
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 
@@ -27,6 +28,7 @@ from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 MAX_OPTIMIZED_PIXELS = 50_000_000
 
 _SIXTEEN_BIT_SPACES = frozenset({"rgb16", "grey16"})
+_EIGHT_BIT_SPACES = frozenset({"srgb", "b-w"})
 
 
 class Kept(StrEnum):
@@ -64,6 +66,7 @@ class Optimized:
         ext: extension that the smaller bytes need, if it is not the original one.
         kept: why the original bytes were kept, a value of `Kept`; None if they were not.
         pixels: of a JPEG that was strictly decoded on the way, so it is not decoded twice.
+        pixel_hash: of a PNG, if its pixels passed by on the way (see `pixel_hash`).
     """
 
     data: bytes
@@ -71,6 +74,7 @@ class Optimized:
     ext: str | None = None
     kept: str | None = None
     pixels: Pixels | None = field(default=None, repr=False, compare=False)
+    pixel_hash: str | None = field(default=None, compare=False)
 
 
 def optimize_image(
@@ -128,9 +132,16 @@ def _optimize_png(data: bytes, facts: ImageFacts, *, level: int) -> Optimized:
     # bKGD is lost when the colour type changes (2 of 59 files); a profile fits only its own colour type.
     carried = carried_chunks(data) == carried_chunks(smaller)
     fits = not facts.has_profile or is_colored(data) == is_colored(smaller)
-    if not (carried and fits and _same_pixels(data, smaller)):
+    if not (carried and fits):
         return Optimized(data, kept=Kept.NOT_IDENTICAL)
-    return Optimized(smaller, tool=f"oxipng -o{level}")
+    if facts.has_profile or facts.color_space not in _EIGHT_BIT_SPACES:
+        same, pixel_hash = _same_pixels(data, smaller), None
+    else:
+        pixel_hash = _hash_if_same(data, smaller)
+        same = pixel_hash is not None
+    if not same:
+        return Optimized(data, kept=Kept.NOT_IDENTICAL)
+    return Optimized(smaller, tool=f"oxipng -o{level}", pixel_hash=pixel_hash)
 
 
 def _run_oxipng(data: bytes, *, level: int, keep_depth: bool, keep_grey: bool) -> bytes | None:
@@ -163,6 +174,22 @@ def _same_pixels(first: bytes, second: bytes) -> bool:
         return bool((a != b).max() == 0)
     except pyvips.Error:
         return False
+
+
+def _hash_if_same(first: bytes, second: bytes) -> str | None:
+    """The pixel hash of two 8-bit PNGs without a profile, from the pass that compares them; None if they differ."""
+    a, b = _as_rgba(_open(first)), _as_rgba(_open(second))
+    if (a.width, a.height, a.bands, a.format) != (b.width, b.height, b.bands, b.format):
+        return None
+    digest = PixelDigest(a.width, a.height, a.bands)
+    try:
+        for mine, other in zip(strips_of(a), strips_of(b), strict=True):
+            if not np.array_equal(np.frombuffer(mine, np.uint8), np.frombuffer(other, np.uint8)):
+                return None
+            digest.update(mine)
+    except pyvips.Error:
+        return None
+    return digest.hexdigest()
 
 
 def _open(data: bytes) -> Any:

@@ -7,6 +7,7 @@ brings a new inode. Model: borgbackup's SaveFile.
 
 import contextlib
 import errno
+import fcntl
 import os
 import secrets
 import shutil
@@ -104,7 +105,20 @@ def link_or_copy(source: Path, target: Path) -> bool:
         if error.errno not in _CANNOT_LINK:
             raise
         with source.open("rb") as original, atomic_file(target) as copy:
-            shutil.copyfileobj(original, copy, 2**20)
+            if not _reflinked(original, copy):
+                shutil.copyfileobj(original, copy, 2**20)
+        return False
+    return True
+
+
+#: ``FICLONE`` of linux/fs.h: share the blocks of another file, where the file system can (btrfs, XFS, bcachefs).
+_FICLONE = 0x40049409
+
+
+def _reflinked(source: BinaryIO, target: BinaryIO) -> bool:
+    try:
+        fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
+    except OSError:
         return False
     return True
 

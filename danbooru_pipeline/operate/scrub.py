@@ -6,20 +6,21 @@ link: if the repaired file is identical byte for byte they get it in its place, 
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Final
 
 from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.images import ImageJob
 from danbooru_pipeline.io.atomic import commit_part, link_or_copy, part_path
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.sha256 import sha256_or_none
 from danbooru_pipeline.layout import BUCKETS, checksums_path, original_path, px512_path
 from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.release import published
-from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
+from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, write_ledger
 from danbooru_pipeline.store.originals import build_originals
 from danbooru_pipeline.store.px512 import build_px512
 
@@ -85,6 +86,7 @@ def scrub_bucket(context: RunContext, bucket: str) -> ScrubReport:
         damaged = [file for file in files if sha256_or_none(context.layout.store / file.path) != file.sha256]
         for file in damaged:
             _quarantine(context, bucket, file)
+        _fill_pixel_hashes(context, bucket, without={file.path for file in damaged})
     left = _repair(context, bucket, damaged) if damaged else ()
     return ScrubReport(
         files=len(files),
@@ -94,6 +96,24 @@ def scrub_bucket(context: RunContext, bucket: str) -> ScrubReport:
         left=left,
         seconds=time.monotonic() - began,
     )
+
+
+def _fill_pixel_hashes(context: RunContext, bucket: str, *, without: Collection[str]) -> None:
+    """Give rows of an earlier version their pixel hash: the file was just read, and need not be fetched for it."""
+    rows = read_ledger(context.layout.ledger(bucket))
+    jobs = {
+        row.id: context.images.submit(ImageJob(source=path, settings=context.image_settings))
+        for row in rows.values()
+        if row.status is Status.OK
+        and row.pixel_hash is None
+        and row.held_ext
+        and original_path(row.id, row.held_ext) not in without
+        and (path := context.layout.original(row.id, row.held_ext)).exists()
+    }
+    found = {id_: job.result().pixel_hash for id_, job in jobs.items()}
+    if any(found.values()):
+        rows |= {id_: replace(rows[id_], pixel_hash=pixel_hash) for id_, pixel_hash in found.items()}
+        write_ledger(context.layout.ledger(bucket), rows.values())
 
 
 def _quarantine(context: RunContext, bucket: str, file: Expected) -> None:

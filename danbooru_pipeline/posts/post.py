@@ -23,6 +23,7 @@ class Post:
         is_doubtful: a value that decides whether the file may be taken could not be understood.
         is_expunged: the source had it in the sweep and no longer knows it.
         replaced: its file was replaced since the sweep.
+        pixel_hash: of its file, as the site says; hidden posts have it too, and it is never used to find theirs.
     """
 
     id: int
@@ -36,6 +37,7 @@ class Post:
     is_expunged: bool = False
     replaced: bool = False
     is_doubtful: bool = False
+    pixel_hash: str | None = None
 
     @property
     def visible(self) -> bool:
@@ -65,6 +67,7 @@ class Fetch:
         file_size: bytes, as the metadata declares; None when it does not.
         file_url: as the source gives it; without one the MD5 gives the address.
         replaced: whether it is another file than in the sweep.
+        pixel_hash: as the site says.
     """
 
     id: int
@@ -74,6 +77,7 @@ class Fetch:
     rating: str | None
     file_url: str | None
     replaced: bool = False
+    pixel_hash: str | None = None
 
     @classmethod
     def of(cls, post: Post) -> Self:
@@ -84,7 +88,9 @@ class Fetch:
         """
         if post.md5 is None or post.ext is None or not post.names_a_file:
             raise ValueError(f"post {post.id} names no file")
-        return cls(post.id, post.md5, post.ext, post.file_size, post.rating, post.file_url, post.replaced)
+        return cls(
+            post.id, post.md5, post.ext, post.file_size, post.rating, post.file_url, post.replaced, post.pixel_hash
+        )
 
 
 #: The columns that a `Post` is made from, so a bucket reads no others.
@@ -93,17 +99,19 @@ POST_COLUMNS = ["id", "md5", "file_ext", "file_size", "rating", "file_url", "is_
 _DECISIVE = ("is_banned", "tag_string", "md5")
 
 
-def read_posts(path: Path, *, refreshed: Path | None = None) -> list[Post]:
+def read_posts(path: Path, *, refreshed: Path | None = None, pixel_hashes: bool = False) -> list[Post]:
     """The posts of one bucket, by id.
 
     Args:
         path: the bucket's slice of the sweep; without the file there are no posts.
         refreshed: updates of some of these posts since the sweep; the file may be missing.
+        pixel_hashes: read them too; decoding them costs more than all the rest.
     """
-    posts = _read_columns(path, POST_COLUMNS) if path.exists() else []
+    posts = _read_columns(path, POST_COLUMNS, pixel_hashes=pixel_hashes) if path.exists() else []
     if refreshed is None or not refreshed.exists():
         return posts
-    updates = {post.id: post for post in _read_columns(refreshed, [*POST_COLUMNS, "is_expunged"])}
+    refreshed_posts = _read_columns(refreshed, [*POST_COLUMNS, "is_expunged"], pixel_hashes=pixel_hashes)
+    updates = {post.id: post for post in refreshed_posts}
     return [_updated(post, updates[post.id]) if post.id in updates else post for post in posts]
 
 
@@ -113,7 +121,7 @@ def _updated(old: Post, new: Post) -> Post:
     return replace(new, replaced=new.visible and is_other)
 
 
-def _read_columns(path: Path, names: list[str]) -> list[Post]:
+def _read_columns(path: Path, names: list[str], *, pixel_hashes: bool) -> list[Post]:
     # Not read_table: for a file this small its dataset machinery costs more than reading it.
     columns = pq.ParquetFile(path).read(columns=names).to_pydict()
     return [
@@ -128,6 +136,7 @@ def _read_columns(path: Path, names: list[str]) -> list[Post]:
             tags=tags or "",
             is_expunged=bool(more and more[0]),
             is_doubtful=extra is not None and _is_doubtful(extra),
+            pixel_hash=read_pixel_hash(extra) if pixel_hashes and extra is not None else None,
         )
         for id_, md5, ext, size, rating, url, banned, tags, extra, *more in zip(
             *(columns[name] for name in names), strict=True
@@ -140,3 +149,26 @@ def _is_doubtful(extra: str) -> bool:
     if not any(name in extra for name in _DECISIVE):
         return False
     return any(name in msgspec.json.decode(extra, type=dict[str, msgspec.Raw]) for name in _DECISIVE)
+
+
+class _Asset(msgspec.Struct):
+    pixel_hash: str | None = None
+
+
+class _Extra(msgspec.Struct):
+    media_asset: _Asset | None = None
+
+
+_decode_extra = msgspec.json.Decoder(_Extra).decode
+
+
+def read_pixel_hash(extra: str) -> str | None:
+    """The site's `media_asset.pixel_hash`, from the column `extra`; None where it is missing or malformed."""
+    if "pixel_hash" not in extra:
+        return None
+    try:
+        asset = _decode_extra(extra).media_asset
+    except msgspec.MsgspecError:
+        return None
+    found = None if asset is None else asset.pixel_hash
+    return found if found is not None and MD5.fullmatch(found) else None

@@ -67,6 +67,9 @@ class FileFacts:
     fetched_md5: Annotated[
         str | None, Fact(pa.string(), Origin.DOWNLOAD, "MD5 of the bytes that the source sent", attribute="md5")
     ] = None
+    pixel_hash: Annotated[
+        str | None, Fact(pa.string(), Origin.RESULT, "MD5 of the decoded picture, by the site's rule; see below")
+    ] = None
     file_type: Annotated[str | None, Fact(pa.string(), Origin.FILE, "type by its first bytes")] = None
     width: Annotated[int | None, Fact(pa.int32(), Origin.FILE, "pixels as stored, before orientation")] = None
     height: Annotated[int | None, Fact(pa.int32(), Origin.FILE, "pixels as stored, before orientation")] = None

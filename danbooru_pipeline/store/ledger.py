@@ -50,6 +50,9 @@ class LedgerRow(FileFacts):
         Reason | None,
         Fact(pa.string(), Origin.BUILD, "why there is no file, or what is special about it", before="size"),
     ] = None
+    source_pixel_hash: Annotated[
+        str | None, Fact(pa.string(), Origin.POST, "pixel hash that the site publishes", before="pixel_hash")
+    ] = None
     attempts: Annotated[
         int, Fact(pa.int32(), Origin.BUILD, "requests for the file with this MD5, all builds", before="px512_size")
     ] = 0
@@ -95,15 +98,24 @@ class LedgerRow(FileFacts):
         """Whether the source's bytes have the MD5 that the metadata declares; None without a file."""
         return None if self.fetched_md5 is None else self.fetched_md5 == self.md5
 
+    @property
+    def pixel_hash_matches(self) -> bool | None:
+        """Whether the file shows the picture that the site's hash is of; None when one of the two is not known."""
+        known = self.pixel_hash is not None and self.source_pixel_hash is not None
+        return self.pixel_hash == self.source_pixel_hash if known else None
 
-LEDGER_COLUMNS: Final = columns_of(
-    LedgerRow,
-    status=Fact(
+
+_DERIVED: Final = {
+    "status": Fact(
         pa.string(), Origin.BUILD, "status of the original, as its reason says", before="reason", nullable=False
     ),
-)
+    "pixel_hash_matches": Fact(
+        pa.bool_(), Origin.BUILD, "whether `pixel_hash` is `source_pixel_hash`", before="file_type"
+    ),
+}
+LEDGER_COLUMNS: Final = columns_of(LedgerRow, **_DERIVED)
 LEDGER_SCHEMA: Final = schema_of(LEDGER_COLUMNS)
-_STORED: Final = [column.name for column in LEDGER_COLUMNS if column.name != "status"]
+_STORED: Final = [column.name for column in LEDGER_COLUMNS if column.name not in _DERIVED]
 _values: Final = attrgetter(*_STORED)
 _REASONS: Final = ("reason", "px512_reason")
 

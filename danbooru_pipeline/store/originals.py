@@ -161,13 +161,14 @@ class _Originals:
         """The row of a post after an attempt at its file, without facts of the file."""
         old = self.ledger.known.get(fetch.id)
         first = self.year if old is None or old.first_release is None else min(old.first_release, self.year)
-        earlier = old.attempts if old is not None and old.md5 == fetch.md5 else 0
+        same = old if old is not None and old.md5 == fetch.md5 else None
         return LedgerRow(
             id=fetch.id,
             md5=fetch.md5,
             ext=fetch.ext,
             reason=reason,
-            attempts=got.requests + earlier,
+            source_pixel_hash=fetch.pixel_hash or (same.source_pixel_hash if same else None),
+            attempts=got.requests + (same.attempts if same else 0),
             http_status=got.http_status,
             fetched_at=self.context.now(),
             first_release=first,

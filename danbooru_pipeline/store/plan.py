@@ -133,6 +133,8 @@ def _settled(post: Post, reason: Reason, row: LedgerRow | None, *, release: int)
 
 def _update_row(row: LedgerRow, post: Post) -> LedgerRow:
     """A complete row, updated to its post: its reason is `replaced` while the file is not that of the sweep."""
+    if post.pixel_hash not in {None, row.source_pixel_hash}:  # none is no news: not every source carries it
+        row = dataclasses.replace(row, source_pixel_hash=post.pixel_hash)
     if row.reason not in {None, Reason.REPLACED}:
         return row
     return dataclasses.replace(row, reason=Reason.REPLACED if post.replaced else None)

@@ -16,9 +16,10 @@ from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
 from danbooru_pipeline.store.plan import BucketPlan, list_files, plan_bucket
 
 
-def read_bucket_posts(layout: Layout, bucket: str, year: int) -> list[Post]:
+def read_bucket_posts(layout: Layout, bucket: str, year: int, *, pixel_hashes: bool = False) -> list[Post]:
     """The posts of a bucket with what was learned since the sweep; empty when the split made no file for it."""
-    return read_posts(layout.posts_bucket(year, bucket), refreshed=layout.refreshed(year, bucket))
+    path, refreshed = layout.posts_bucket(year, bucket), layout.refreshed(year, bucket)
+    return read_posts(path, refreshed=refreshed, pixel_hashes=pixel_hashes)
 
 
 def plan_stored_bucket(
@@ -32,7 +33,7 @@ def plan_stored_bucket(
 ) -> BucketPlan:
     """What a build has to do in a bucket, given its ledger's rows by id."""
     return plan_bucket(
-        read_bucket_posts(layout, bucket, year),
+        read_bucket_posts(layout, bucket, year, pixel_hashes=True),
         ledger,
         list_files(layout.original_bucket(bucket)),
         exclude_tags=exclude_tags,

@@ -7,7 +7,7 @@ with other settings, and files that are gone.
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.images import ImageJob, make_contact_sheet
@@ -83,7 +83,9 @@ def build_px512(context: RunContext, bucket: str, year: int) -> Px512Report:
         files = list_files(layout.px512_bucket(bucket))
         plans = plan_px512(rows, files, wanted=wanted, settings=settings)
         for plan, future in [(plan, context.images.submit(_job(context, plan))) for plan in plans]:
-            rows[plan.row.id] = with_px512(plan.row, future.result(), settings=settings)
+            result = future.result()
+            row = replace(plan.row, pixel_hash=plan.row.pixel_hash or result.pixel_hash)
+            rows[row.id] = with_px512(row, result, settings=settings)
         if plans:
             write_ledger(layout.ledger(bucket), rows.values())
     chosen = [rows[id_] for id_ in wanted if id_ in rows and rows[id_].status is Status.OK]
@@ -103,5 +105,6 @@ def _job(context: RunContext, plan: Px512Plan) -> ImageJob:
     return ImageJob(
         source=context.layout.original(plan.row.id, plan.ext),
         px512=context.layout.px512(plan.row.id),
+        hash_pixels=plan.row.pixel_hash is None,  # the row of an earlier version has none
         settings=context.image_settings,
     )

@@ -31,7 +31,8 @@ from danbooru_pipeline.store.ledger import LEDGER_COLUMNS, LEDGER_SCHEMA, Ledger
 #: What is on disk everywhere: names, types and order of the columns; ``!`` marks those without nulls.
 LEDGER = """
 id!=int64 md5=string ext=string stored_ext=string status!=string reason=string size=int64 sha256=string
-source_size=int64 fetched_md5=string file_type=string width=int32 height=int32 pages=int32 flags=list alpha=bool
+source_size=int64 fetched_md5=string source_pixel_hash=string pixel_hash=string pixel_hash_matches=bool
+file_type=string width=int32 height=int32 pages=int32 flags=list alpha=bool
 color_space=string has_profile=bool orientation=int8 optimized=bool optimized_by=string kept=string attempts=int32
 http_status=int16 fetched_at=timestamp[us, tz=UTC] px512_reason=string px512_size=int64 px512_sha256=string
 px512_background=string px512_flags=list px512_settings=string first_release=int16
@@ -39,7 +40,8 @@ checked_at=timestamp[us, tz=UTC] checked_release=int16
 """
 MANIFEST = """
 id!=int64 bucket!=string rating=string status!=string reason=string path=string size=int64 sha256=string
-source_md5=string source_size=int64 source_md5_matches=bool fetched_md5=string file_type=string width=int32 height=int32
+source_md5=string source_size=int64 source_md5_matches=bool fetched_md5=string
+source_pixel_hash=string pixel_hash=string pixel_hash_matches=bool file_type=string width=int32 height=int32
 pages=int32 flags=list alpha=bool color_space=string has_profile=bool orientation=int8 optimized=bool
 optimized_by=string kept=string px512_status!=string px512_reason=string px512_path=string px512_size=int64
 px512_sha256=string px512_background=string px512_flags=list first_release!=int16
@@ -100,7 +102,8 @@ def test_columns_on_disk_are_the_same_as_ever(schema: pa.Schema, expected: str) 
 
 
 @pytest.mark.parametrize(
-    ("rows", "columns", "derived"), [(LedgerRow, LEDGER_COLUMNS, {"status"}), (ManifestRow, MANIFEST_COLUMNS, set())]
+    ("rows", "columns", "derived"),
+    [(LedgerRow, LEDGER_COLUMNS, {"status", "pixel_hash_matches"}), (ManifestRow, MANIFEST_COLUMNS, set())],
 )
 def test_rows_and_schemas_hold_together(rows: type[FileFacts], columns: tuple[Column, ...], derived: set[str]) -> None:
     """Every field of a row class is a column, and every column a field, but for what is derived."""
@@ -138,7 +141,7 @@ def test_what_images_compute_is_where_the_table_says() -> None:
     result = ImageResult(facts=facts, sha256="d", size=1, background="white", px512_reason=Reason.ANIMATED)
     assert values_from(facts, Origin.FILE, LEDGER_COLUMNS)["width"] == 1
     assert values_from(result, Origin.RESULT, LEDGER_COLUMNS).keys() == {
-        "stored_ext", "size", "sha256", "optimized_by", "kept"
+        "stored_ext", "size", "sha256", "pixel_hash", "optimized_by", "kept"
     }  # fmt: skip
     px512 = values_from(result, Origin.PX512, LEDGER_COLUMNS)
     assert (px512["px512_reason"], px512["px512_background"]) == (Reason.ANIMATED, "white")
@@ -177,14 +180,16 @@ def test_digest_of_a_manifest_is_made_of_these_bytes() -> None:
     assert digest_bytes([*manifest_rows(), *manifest_rows(gone)]) == (
         b'[{"id":1001,"bucket":"0001","rating":"s","status":"ok","reason":null,"path":"original/0001/1001.png","size":10,'
         b'"sha256":"' + b"b" * 64 + b'","source_md5":"' + b"a" * 32 + b'","source_size":20,"source_md5_matches":true,'
-        b'"fetched_md5":"' + b"a" * 32 + b'","file_type":"png","width":600,"height":400,"pages":1,"flags":["apng"],'
+        b'"fetched_md5":"' + b"a" * 32 + b'","source_pixel_hash":null,"pixel_hash":null,"pixel_hash_matches":null,'
+        b'"file_type":"png","width":600,"height":400,"pages":1,"flags":["apng"],'
         b'"alpha":true,"color_space":"srgb","has_profile":false,"orientation":null,"optimized":true,'
         b'"optimized_by":"oxipng","kept":null,"px512_status":"ok","px512_reason":null,'
         b'"px512_path":"512px/0001/1001.jpg","px512_size":5,"px512_sha256":"' + b"c" * 64 + b'",'
         b'"px512_background":"white","px512_flags":["few_colors"],"first_release":2021},'
         b'{"id":1001,"bucket":"0001","rating":"s","status":"missing","reason":"gone","path":null,"size":null,'
         b'"sha256":null,"source_md5":"' + b"a" * 32 + b'","source_size":null,"source_md5_matches":null,'
-        b'"fetched_md5":null,"file_type":null,"width":null,"height":null,"pages":null,"flags":[],"alpha":null,'
+        b'"fetched_md5":null,"source_pixel_hash":null,"pixel_hash":null,"pixel_hash_matches":null,"file_type":null,'
+        b'"width":null,"height":null,"pages":null,"flags":[],"alpha":null,'
         b'"color_space":null,"has_profile":null,"orientation":null,"optimized":null,"optimized_by":null,"kept":null,'
         b'"px512_status":"skipped","px512_reason":"no_original","px512_path":null,"px512_size":null,"px512_sha256":null,'
         b'"px512_background":null,"px512_flags":[],"first_release":2021}]'
@@ -201,7 +206,9 @@ def test_ledger_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     """Columns that it lacks have their defaults."""
     path = tmp_path / "0001.parquet"
     write_ledger(path, [ROW])
-    earlier = pq.read_table(path).drop_columns(["alpha", "kept", "px512_flags", "px512_reason"])
+    earlier = pq.read_table(path).drop_columns(
+        ["alpha", "kept", "pixel_hash", "source_pixel_hash", "px512_flags", "px512_reason"]
+    )
     pq.write_table(earlier, path)
     assert read_ledger(path) == {1001: dataclasses.replace(ROW, alpha=None, kept=None, px512_flags=())}
 
@@ -213,7 +220,8 @@ def test_journal_keeps_the_order_of_the_ledger(tmp_path: Path) -> None:
     journal.close()
     assert (tmp_path / ".0001.journal").read_bytes().strip() == (
         b'{"id":7,"md5":"' + b"0" * 32 + b'","ext":"jpg","stored_ext":null,"reason":"gone","size":null,"sha256":null,'
-        b'"source_size":null,"fetched_md5":null,"file_type":null,"width":null,"height":null,"pages":null,"flags":[],'
+        b'"source_size":null,"fetched_md5":null,"source_pixel_hash":null,"pixel_hash":null,"file_type":null,'
+        b'"width":null,"height":null,"pages":null,"flags":[],'
         b'"alpha":null,"color_space":null,"has_profile":null,"orientation":null,"optimized":false,"optimized_by":null,'
         b'"kept":null,"attempts":2,"http_status":404,"fetched_at":null,"px512_reason":null,"px512_size":null,'
         b'"px512_sha256":null,"px512_background":null,"px512_flags":[],"px512_settings":null,"first_release":null,'

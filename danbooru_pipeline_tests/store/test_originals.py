@@ -12,8 +12,10 @@ import pytest
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import SourceBlocked
+from danbooru_pipeline.images.pixel_hash import pixel_hash_of
 from danbooru_pipeline.images.settings import FIXED
 from danbooru_pipeline.layout import bucket_of
+from danbooru_pipeline.operate.scrub import scrub_bucket
 from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import write_posts
 from danbooru_pipeline.sources import apply_updates
@@ -361,3 +363,37 @@ def test_file_optimised_before_a_kill_is_known_again(
     path.unlink()
     path.write_bytes(b"another file")
     assert build_originals(context, bucket, 2021).fetched == 1
+
+
+def test_pixel_hashes_of_site_and_file_agree(context: RunContext, booru: BooruProcess, bring_posts: BringPosts) -> None:
+    """Every file that is held has the hash of its own pixels and the site's beside it, optimised or not."""
+    booru.set_year(2022)
+    bring_posts(2022)
+    build_all(context, 2022)
+    said = {p["id"]: p["media_asset"]["pixel_hash"] for p in booru.truth(2022)}
+    rows = [row for bucket in buckets_of(context, 2022) for row in read_ledger(context.layout.ledger(bucket)).values()]
+    held = [row for row in rows if row.status is Status.OK]
+    assert held
+    assert any(row.optimized for row in held)
+    for row in held:
+        path = context.layout.original(row.id, row.held_ext or "")
+        assert (row.source_pixel_hash, row.pixel_hash) == (said[row.id], pixel_hash_of(path))
+        assert row.pixel_hash_matches is True
+
+
+def test_rows_of_an_earlier_version_get_their_pixel_hash_without_a_request(
+    context: RunContext, booru: BooruProcess, bring_posts: BringPosts
+) -> None:
+    """The site's hash comes with the next plan, our own with the next scrub, and no file is fetched again."""
+    booru.set_year(2022)
+    bring_posts(2022)
+    bucket = buckets_of(context, 2022)[0]
+    build_originals(context, bucket, 2022)
+    path = context.layout.ledger(bucket)
+    before = read_ledger(path)
+    write_ledger(path, [dataclasses.replace(r, pixel_hash=None, source_pixel_hash=None) for r in before.values()])
+    booru.reset_requests()
+    build_originals(context, bucket, 2022)
+    scrub_bucket(context, bucket)
+    assert read_ledger(path) == before
+    assert booru.requests().get("files", 0) == 0

@@ -14,10 +14,11 @@ import msgspec
 from danbooru_pipeline.demo.art.encoders import make_file
 from danbooru_pipeline.demo.art.scenes import choose_scene
 from danbooru_pipeline.demo.site.world import Post
+from danbooru_pipeline.images.pixel_hash import pixel_hash_of
 from danbooru_pipeline.io.atomic import write_atomic
 
 #: Increase it when the same post would get other bytes, so that an old folder is not reused.
-FILES_VERSION = 1
+FILES_VERSION = 2
 _WORKERS = 2
 
 
@@ -26,6 +27,7 @@ class FileFacts(msgspec.Struct, frozen=True):
 
     name: str
     md5: str
+    pixel_hash: str
     size: int
     width: int
     height: int
@@ -71,7 +73,8 @@ class FileStore:
         name = _file_name(post)
         (self._folder / name).write_bytes(made.data)
         md5 = hashlib.md5(made.data, usedforsecurity=False).hexdigest()
-        return FileFacts(name, md5, len(made.data), made.width, made.height, made.duration)
+        pixels = pixel_hash_of(self._folder / name)
+        return FileFacts(name, md5, pixels, len(made.data), made.width, made.height, made.duration)
 
 
 def _file_name(post: Post) -> str:

@@ -15,7 +15,7 @@ from danbooru_pipeline.demo.site.world import OPENED, Post, World
 
 Record = dict[str, Any]
 
-_FIRST_YEAR_WITH_MEDIA_ASSET = 2023
+_FIRST_YEAR_WITH_NEW_PREVIEWS = 2023
 _HIDDEN_KEYS = ("md5", "file_url", "large_file_url", "preview_file_url")
 _STATIC = frozenset({"jpg", "png", "webp", "gif"})
 _VARIANTS = (("180x180", 180, "jpg"), ("360x360", 360, "jpg"), ("720x720", 720, "webp"), ("sample", 850, "jpg"))
@@ -106,8 +106,7 @@ class Site:
         has_children = post.id in children
         record |= {"parent_id": parent, "has_children": has_children}
         record |= {"has_active_children": has_children, "has_visible_children": has_children}
-        if self.year >= _FIRST_YEAR_WITH_MEDIA_ASSET:
-            record["media_asset"] = _describe_asset(post, facts, md5, self.cdn_url)
+        record["media_asset"] = _describe_asset(post, facts, md5, self.cdn_url)
         record |= _describe_tags(post.tags) | _describe_urls(post, facts, md5, self)
         for key in _HIDDEN_KEYS if post.is_hidden else ():
             del record[key]
@@ -196,7 +195,7 @@ def _describe_tags(tags: Iterable[str]) -> Record:
 def _describe_urls(post: Post, facts: FileFacts, md5: str, site: Site) -> Record:
     original = site.cdn_url + file_path(md5, post.kind.ext)
     sample = site.cdn_url + file_path(md5, "jpg", size="sample")
-    preview = "180x180" if site.year >= _FIRST_YEAR_WITH_MEDIA_ASSET else "preview"
+    preview = "180x180" if site.year >= _FIRST_YEAR_WITH_NEW_PREVIEWS else "preview"
     return {
         "file_url": original,
         "large_file_url": sample if _has_sample(post, facts) else original,
@@ -206,8 +205,6 @@ def _describe_urls(post: Post, facts: FileFacts, md5: str, site: Site) -> Record
 
 def _describe_asset(post: Post, facts: FileFacts, md5: str, cdn_url: str) -> Record:
     rng = Random(f"asset:{post.id}:{post.revision}")
-    # On the real site, too, this is the file's MD5 if no pixels are decoded.
-    pixels = hashlib.md5(b"pixels" + md5.encode(), usedforsecurity=False).hexdigest()
     asset: Record = {
         "id": post.id * 3 + post.revision,
         "created_at": format_time(post.created_at - timedelta(minutes=3)),
@@ -221,7 +218,7 @@ def _describe_asset(post: Post, facts: FileFacts, md5: str, cdn_url: str) -> Rec
         "status": "active",
         "file_key": "".join(rng.choices(_FILE_KEY_LETTERS, k=9)),
         "is_public": True,
-        "pixel_hash": pixels if post.kind.ext in {"jpg", "png"} else md5,
+        "pixel_hash": facts.pixel_hash,
         "variants": list(_describe_variants(post, facts, md5, cdn_url)),
     }
     for key in ("md5", "file_key", "variants") if post.is_hidden else ():

@@ -144,9 +144,17 @@ def _manifest_row(post: Post, row: LedgerRow, px512: _Px512, *, year: int) -> Ma
         path=original_path(post.id, str(row.held_ext)) if held else None,
         source_md5=post.md5,
         source_md5_matches=row.source_md5_matches if held else None,
+        source_pixel_hash=post.pixel_hash,
+        pixel_hash_matches=_pixel_hash_matches(post, row) if held else None,
         px512_status=status_of(px512.reason).value,
         px512_reason=None if px512.reason is None else px512.reason.value,
         px512_path=None if px512.reason else px512_path(post.id),
         first_release=row.first_release or year,
         **facts,
     )
+
+
+def _pixel_hash_matches(post: Post, row: LedgerRow) -> bool | None:
+    """As `LedgerRow.pixel_hash_matches`, but by the post of this release."""
+    known = post.pixel_hash is not None and row.pixel_hash is not None
+    return post.pixel_hash == row.pixel_hash if known else None

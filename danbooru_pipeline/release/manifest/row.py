@@ -33,6 +33,13 @@ class ManifestRow(FileFacts):
     source_md5_matches: Annotated[
         bool | None, Fact(pa.bool_(), Origin.RELEASE, "whether `fetched_md5` is `source_md5`", before="fetched_md5")
     ] = None
+    source_pixel_hash: Annotated[
+        str | None, Fact(pa.string(), Origin.POST, "pixel hash that the site publishes", before="pixel_hash")
+    ] = None
+    pixel_hash_matches: Annotated[
+        bool | None,
+        Fact(pa.bool_(), Origin.RELEASE, "whether `pixel_hash` is `source_pixel_hash`", before="file_type"),
+    ] = None
     px512_status: Annotated[
         str, Fact(pa.string(), Origin.RELEASE, "status of the 512px image", before="px512_size", nullable=False)
     ]
@@ -47,6 +54,9 @@ class ManifestRow(FileFacts):
 
 MANIFEST_COLUMNS: Final = columns_of(ManifestRow)
 MANIFEST_SCHEMA: Final = schema_of(MANIFEST_COLUMNS)
+
+#: Columns that manifests of earlier versions lack; there they are null.
+MANIFEST_ADDED: Final = ("source_pixel_hash", "pixel_hash", "pixel_hash_matches")
 
 #: Columns with few values.
 MANIFEST_DICTIONARY: Final = ("bucket", "rating", "status", "reason", "file_type", "px512_status", "px512_reason")

@@ -16,6 +16,8 @@ class ManifestSummary:
     Attributes:
         statuses: status of the original -> posts.
         reasons: ``original`` and ``px512`` -> reason -> posts.
+        pixel_hashes: originals whose pixel hash and the site's are both known.
+        pixel_hash_mismatches: of those, how many differ; the site's may be old, so that is no failure.
         digest: SHA-256 over all rows (see `row.digest_bytes`); manifests with equal rows share it.
     """
 
@@ -30,6 +32,8 @@ class ManifestSummary:
     statuses: dict[str, int]
     reasons: dict[str, dict[str, int]]
     digest: str = ""
+    pixel_hashes: int = 0
+    pixel_hash_mismatches: int = 0
 
 
 class Tally:
@@ -37,7 +41,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._last_id = 0
-        self._bytes: Counter[str] = Counter()
+        self._sums: Counter[str] = Counter()
         self._counts: dict[str, Counter[str]] = {
             name: Counter() for name in ("status", "reason", "px512_status", "px512_reason")
         }
@@ -50,9 +54,13 @@ class Tally:
         for name, counter in self._counts.items():
             for row in pc.value_counts(table[name]).to_pylist():
                 counter[row["values"]] += row["counts"]
+        if "pixel_hash_matches" in table.column_names:  # manifests of earlier versions lack it
+            compared = table["pixel_hash_matches"].drop_null()
+            self._sums["compared"] += len(compared)
+            self._sums["equal"] += pc.sum(compared).as_py() or 0
         saved = pc.subtract(table["source_size"], table["size"])
         for name, column in (("size", table["size"]), ("px512_size", table["px512_size"]), ("saved", saved)):
-            self._bytes[name] += pc.sum(column).as_py() or 0
+            self._sums[name] += pc.sum(column).as_py() or 0
 
     def summary(self, digest: str = "") -> ManifestSummary:
         """The totals so far."""
@@ -63,12 +71,14 @@ class Tally:
             originals=status[Status.OK],
             px512=self._counts["px512_status"][Status.OK],
             pending=status[Status.PENDING],
-            originals_bytes=self._bytes["size"],
-            px512_bytes=self._bytes["px512_size"],
-            saved_bytes=self._bytes["saved"],
+            originals_bytes=self._sums["size"],
+            px512_bytes=self._sums["px512_size"],
+            saved_bytes=self._sums["saved"],
             statuses=_plain(status),
             reasons={"original": _plain(self._counts["reason"]), "px512": _plain(self._counts["px512_reason"])},
             digest=digest,
+            pixel_hashes=self._sums["compared"],
+            pixel_hash_mismatches=self._sums["compared"] - self._sums["equal"],
         )
 
 

@@ -76,7 +76,7 @@ def write_manifest(layout: Layout, year: int, *, px512_settings: str, progress: 
 
 def _reconcile(layout: Layout, year: int, bucket: str, *, px512_settings: str) -> tuple[list[ManifestRow], list[str]]:
     return reconcile_bucket(
-        read_posts(layout.posts_bucket(year, bucket), refreshed=layout.refreshed(year, bucket)),
+        read_posts(layout.posts_bucket(year, bucket), refreshed=layout.refreshed(year, bucket), pixel_hashes=True),
         read_ledger(layout.ledger(bucket)),
         list_files(layout.original_bucket(bucket)),
         list_files(layout.px512_bucket(bucket)),

@@ -34,6 +34,7 @@ class Kind(StrEnum):
     IMAGE_EXTRA = "image_extra"
     IMAGE_SIZE = "image_size"
     IMAGE_ALTERED = "image_altered"
+    PIXELS_DIFFER = "pixels_differ"
     WRONG_BUCKET = "wrong_bucket"
     NOT_SFW = "not_sfw"
     CHECKSUMS_DIFFER = "checksums_differ"
@@ -90,6 +91,7 @@ class VerifyReport:
         counts: kind -> number of findings.
         files: images whose size or content was checked.
         hashed: images whose content was checked.
+        decoded: originals whose pixel hash was computed again.
         signature: ``good``, ``bad``, ``none``, or ``unchecked`` where ssh-keygen is not installed.
     """
 
@@ -101,6 +103,7 @@ class VerifyReport:
     files: int
     hashed: int
     signature: str = "none"
+    decoded: int = 0
 
     @property
     def ok(self) -> bool:
@@ -116,6 +119,7 @@ class VerifyReport:
             "posts": self.posts,
             "files": self.files,
             "hashed": self.hashed,
+            "decoded": self.decoded,
             "signature": self.signature,
             "counts": self.counts,
             "findings": [{"kind": f.kind.value, "where": f.where, "message": f.message} for f in self.findings],
@@ -127,5 +131,7 @@ class VerifyReport:
         if hidden := sum(self.counts.values()) - len(self.findings):
             lines.append(f"… and {hidden} more of these kinds")
         checked = f"{self.posts} posts, {self.files} images, {self.hashed} of them by content"
+        if self.decoded:
+            checked += f", {self.decoded} by their pixels"
         found = ", ".join(f"{count} {kind}" for kind, count in self.counts.items()) or "all is well"
         return [*lines, f"{self.folder.resolve().name} {self.version or ''}: {checked}: {found}"]

@@ -22,7 +22,7 @@ from danbooru_pipeline.layout import (
 )
 from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.posts.tags import TagCounter
-from danbooru_pipeline.release.manifest.row import MANIFEST_SCHEMA
+from danbooru_pipeline.release.manifest.row import MANIFEST_ADDED, MANIFEST_SCHEMA
 from danbooru_pipeline.release.manifest.summary import ManifestSummary
 from danbooru_pipeline.release.release_json import Release, instant_text
 from danbooru_pipeline.release.verify.checksums import READ_ERRORS, is_plain_file, is_safe
@@ -72,13 +72,25 @@ def manifest_batches(run: Verification) -> Iterator[pa.Table | None]:
     for file in files:
         try:
             for table in read_batches(file):
-                rows = table.select(MANIFEST_SCHEMA.names).cast(MANIFEST_SCHEMA)
+                rows = _conformed(table)
                 last = _last_id(rows, after=last)
                 yield rows
         except READ_ERRORS as error:
             run.add(Kind.MANIFEST_UNREADABLE, run.name_of(file), f"cannot be read: {error}")
             yield None
             return
+
+
+def _conformed(table: pa.Table) -> pa.Table:
+    """Rows with all columns of a manifest; those that an earlier version did not know are null.
+
+    Raises:
+        KeyError: another one is missing.
+    """
+    for name in MANIFEST_ADDED:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(table.num_rows, MANIFEST_SCHEMA.field(name).type))
+    return table.select(MANIFEST_SCHEMA.names).cast(MANIFEST_SCHEMA)
 
 
 def _last_id(table: pa.Table, *, after: int) -> int:

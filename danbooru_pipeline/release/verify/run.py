@@ -8,6 +8,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from danbooru_pipeline.errors import NotARelease, ReleaseError
 from danbooru_pipeline.layout import BUCKETS, RELEASE_JSON
@@ -28,6 +29,8 @@ def verify_release(
     folder: Path,
     *,
     full: bool = False,
+    pixels: bool = False,
+    sample: int | None = None,
     bucket: str | None = None,
     signers: Path | None = None,
     threads: int | None = None,
@@ -38,6 +41,8 @@ def verify_release(
     Args:
         folder: the release, under any name.
         full: hash every image, instead of comparing its size only.
+        pixels: decode the originals and compare their pixel hashes with the manifest's.
+        sample: of so many originals only; the same ones each time.
         bucket: check the images of this bucket by content, and nothing else but what that needs.
         signers: keys that may have signed it, as ``ssh-keygen -Y`` reads them; default those in the release itself.
         threads: that hash; default one per core.
@@ -49,21 +54,21 @@ def verify_release(
     """
     if bucket is not None and bucket not in BUCKETS:
         raise ValueError(f"a bucket is 0000 to 0999, not {bucket!r}")
+    choices: dict[str, Any] = {"full": full, "pixels": pixels, "sample": sample, "bucket": bucket, "progress": progress}
     found = Findings()
     release = _read_release(folder, found)
+    signature = _check_signature(folder, signers, found)
+    count = threads or os.cpu_count() or 1
+    run = Verification(folder=folder, release=release, threads=count, found=found, **choices)
+    return dataclasses.replace(_verify(run), signature=signature.value)
+
+
+def _check_signature(folder: Path, signers: Path | None, found: Findings) -> Signature:
+    """The signature; a finding when it is bad, or not by one of the given signers."""
     signature = check_signature(folder, signers)
     if signature is Signature.BAD or (signers is not None and signature is not Signature.GOOD):
         found.add(Kind.SIGNATURE, SIGNATURE, f"the signature is {signature}, and not good by a key that may sign")
-    run = Verification(
-        folder=folder,
-        release=release,
-        full=full,
-        bucket=bucket,
-        threads=threads or os.cpu_count() or 1,
-        progress=progress,
-        found=found,
-    )
-    return dataclasses.replace(_verify(run), signature=signature.value)
+    return signature
 
 
 def _read_release(folder: Path, found: Findings) -> Release | None:
@@ -116,6 +121,7 @@ def _verify(run: Verification) -> VerifyReport:
             images.check()
             if run.bucket is None:
                 images.check_lists()
+    decoded = _decode(run) if numbers is not None and run.pixels else 0
     if run.bucket is None:
         _check_rest(run, numbers)
     return VerifyReport(
@@ -126,7 +132,14 @@ def _verify(run: Verification) -> VerifyReport:
         posts=numbers.posts if numbers else 0,
         files=images.files,
         hashed=images.hashed,
+        decoded=decoded,
     )
+
+
+def _decode(run: Verification) -> int:
+    from danbooru_pipeline.release.verify.pixels import check_pixels  # noqa: PLC0415 - loads libvips; others need none
+
+    return check_pixels(run)
 
 
 def _read_manifest(run: Verification, images: ImageChecks) -> ManifestSummary | None:

@@ -17,6 +17,8 @@ class Verification:
         folder: the tree.
         release: its RELEASE.json; None when it cannot be read.
         full: hash every image, instead of comparing its size only.
+        pixels: decode the originals, too.
+        sample: of so many only; None for all.
         bucket: the one bucket to check, by content; None for the whole tree.
         known: published releases. An image that is also one of theirs, under the same sum, was hashed when they were
             made.
@@ -30,6 +32,8 @@ class Verification:
     folder: Path
     release: Release | None
     full: bool = False
+    pixels: bool = False
+    sample: int | None = None
     bucket: str | None = None
     known: Sequence[Path] = ()
     threads: int = 1

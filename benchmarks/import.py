@@ -1,0 +1,158 @@
+"""What importing costs a file: by SHA-256, MD5 and pixel hash, beside `cp -al` and `md5sum` in the same run.
+
+    .venv/bin/python benchmarks/import.py [--files 400] [--rounds 3]
+
+Makes a store's worth of drawn pictures and one bucket of posts below a temporary folder, requests nothing, and prints
+medians of interleaved rounds: files a second, CPU ms a file (children included), and the peak memory of this process
+with the given number of files and with half as many.
+"""
+
+import argparse
+import hashlib
+import json
+import resource
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+import pyarrow.parquet as pq
+
+from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.demo.art.pictures import draw_picture
+from danbooru_pipeline.demo.art.scenes import choose_scene
+from danbooru_pipeline.images.pixel_hash import pixel_hash_of
+from danbooru_pipeline.io.sha256 import sha256_of
+from danbooru_pipeline.posts import write_posts
+from danbooru_pipeline.posts.schema import posts_table
+from danbooru_pipeline.release import ManifestRow
+from danbooru_pipeline.release.manifest.row import manifest_table
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.store.imports import import_files, open_holdings
+
+_YEAR = 2021
+
+
+def make_world(folder: Path, count: int) -> None:
+    """A tree of optimised files, the same files as a release and by MD5, and posts for each of the three proofs."""
+    tree, rows, posts = folder / "tree/original/0001", [], []
+    tree.mkdir(parents=True)
+    (folder / "md5").mkdir()
+    for number in range(count):
+        id_ = number * 1000 + 1
+        path = tree / f"{id_}.jpg"
+        picture = draw_picture(choose_scene(1, id_, with_figure=False), Random(number), width=1000, height=700)
+        path.write_bytes(picture.jpegsave_buffer(Q=90))
+        md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        pixels = pixel_hash_of(path)
+        (folder / f"md5/{md5}.jpg").hardlink_to(path)
+        posts.append((id_, md5, pixels))
+        rows.append(
+            ManifestRow(
+                id=id_, bucket="0001", rating="s", status="ok", path=f"original/0001/{id_}.jpg", source_md5=md5,
+                size=path.stat().st_size, sha256=sha256_of(path), px512_status="skipped", first_release=_YEAR,
+            )
+        )  # fmt: skip
+    release = folder / "release"
+    (release / "manifest").mkdir(parents=True)
+    shutil.copytree(folder / "tree/original", release / "original", copy_function=lambda a, b: Path(b).hardlink_to(a))
+    manifest = release / "manifest/files-00000-of-00001.parquet"
+    pq.write_table(manifest_table(rows), manifest)
+    (release / "SHA256SUMS").write_text(f"{sha256_of(manifest)}  manifest/{manifest.name}\n")
+    (release / "RELEASE.json").write_text("{}")
+    _write_posts(folder / "posts", posts, wrong_md5=False)
+    _write_posts(folder / "posts-optimised", posts, wrong_md5=True)
+
+
+def _write_posts(target: Path, posts: list[tuple[int, str, str]], *, wrong_md5: bool) -> None:
+    """A bucket's posts; with another MD5 they can be proven by their pixels alone, as after an optimisation."""
+    rows = [
+        {
+            "id": id_, "created_at": datetime(_YEAR, 6, 1, tzinfo=UTC), "file_ext": "jpg", "rating": "s",
+            "md5": hashlib.md5(md5.encode(), usedforsecurity=False).hexdigest() if wrong_md5 else md5,
+            "file_url": "https://cdn.donmai.us/a.jpg", "is_banned": False, "tag_string": "x",
+            "extra": json.dumps({"media_asset": {"pixel_hash": pixels}}, separators=(",", ":")),
+        }
+        for id_, md5, pixels in posts
+    ]  # fmt: skip
+    with target.open("wb") as file:
+        write_posts(posts_table(rows), file)
+
+
+def run_import(folder: Path, posts: str, path: str, expected: str) -> None:
+    """Import into a new store."""
+    with tempfile.TemporaryDirectory(dir=folder) as root:
+        settings = Settings(root=Path(root), contact="benchmark@example.org", workers=2)
+        with RunContext(settings) as context:
+            target = context.layout.posts_bucket(_YEAR, "0001")
+            target.parent.mkdir(parents=True)
+            shutil.copy(folder / posts, target)
+            report = import_files(context, open_holdings([folder / path]), year=_YEAR)
+    if set(report.outcomes) != {expected} or report.left:
+        raise SystemExit(f"{path} by {expected}: {dict(report.outcomes)}, {report.left} left")
+
+
+def run_tool(folder: Path, command: str) -> None:
+    """Run a program of the system on the same files."""
+    with tempfile.TemporaryDirectory(dir=folder) as target:
+        subprocess.run(["/bin/sh", "-c", command, "sh", str(folder / "tree"), target], check=True, capture_output=True)
+
+
+def works_on(folder: Path) -> dict[str, Callable[[], None]]:
+    """What is measured."""
+    return {
+        "import, SHA-256": lambda: run_import(folder, "posts", "release", "sha256"),
+        "import, MD5": lambda: run_import(folder, "posts", "md5", "md5"),
+        "import, pixel hash": lambda: run_import(folder, "posts-optimised", "tree", "pixel_hash"),
+        "cp -al": lambda: run_tool(folder, 'cp -al "$1" "$2"'),
+        "md5sum": lambda: run_tool(folder, 'find "$1" -type f -print0 | xargs -0 md5sum'),
+    }
+
+
+def _cpu() -> float:
+    usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=3)
+    chosen = parser.parse_args()
+    peaks = []
+    for count in (chosen.files // 2, chosen.files):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            make_world(folder, count)
+            found = measure(works_on(folder), rounds=chosen.rounds if count == chosen.files else 1)
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(f"{chosen.files} JPGs of 0.7 MP; medians of {chosen.rounds} rounds\n")
+    print("| work | files/s | CPU ms a file |\n|---|---:|---:|")
+    for name, (seconds, cpu) in found.items():
+        print(f"| {name} | {chosen.files / seconds:,.0f} | {1000 * cpu / chosen.files:.2f} |")
+    print(f"\npeak memory: {peaks[0]:.0f} MB with half of the files, {peaks[1]:.0f} MB with all")
+
+
+def measure(works: dict[str, Callable[[], None]], *, rounds: int) -> dict[str, tuple[float, float]]:
+    """Wall and CPU seconds of each work, medians of interleaved rounds."""
+    times: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for _ in range(rounds):
+        for name, work in works.items():
+            wall, cpu = time.perf_counter(), _cpu()
+            work()
+            times[name].append((time.perf_counter() - wall, _cpu() - cpu))
+    return {
+        name: (statistics.median(w for w, _ in got), statistics.median(c for _, c in got))
+        for name, got in times.items()
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Candidates: files that may be a post's, and what a place must do to offer them.
+
+A candidate proves nothing: `proof` judges it. Names are built from ids, MD5s and extensions, and looked up; nothing
+that a place names becomes a path, and symbolic links are not followed.
+"""
+
+import hashlib
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from danbooru_pipeline.posts import Fetch
+
+_JPG: Final = ("jpg", "jpeg")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file that may be a post's.
+
+    Attributes:
+        fetch: the file that is wanted.
+        path: where the candidate is.
+        ext: extension that it has to have in the store.
+        facts: what the manifest of a release says of it; None elsewhere.
+        is_copy: it was read out of an archive into a file of our own, which may be renamed.
+    """
+
+    fetch: Fetch
+    path: Path
+    ext: str
+    facts: Mapping[str, Any] | None = None
+    is_copy: bool = False
+
+
+class Finder(Protocol):
+    """Finds candidates for files of one bucket."""
+
+    def __call__(self, wanted: Iterable[Fetch], scratch: Path, /) -> Iterator[Candidate]:
+        """Candidates for some files; `scratch` is a folder for what is read out of an archive."""
+
+
+class Holding(Protocol):
+    """One path that was given, and what it holds."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+
+    @property
+    def can_move(self) -> bool:
+        """Whether its files may be moved."""
+
+    def buckets(self) -> Iterator[tuple[str, Finder]]:
+        """Buckets it may have files of, each with how to find them. A bucket may come more than once."""
+
+
+def is_plain_file(path: Path) -> bool:
+    """Whether a path is a regular file and no link."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def spellings(ext: str) -> tuple[str, ...]:
+    """Extensions under which a file may be filed: old releases wrote both ``jpg`` and ``jpeg``."""
+    return (ext, *(other for other in _JPG if ext in _JPG and other != ext))
+
+
+def digests_of(path: Path) -> tuple[str, str]:
+    """MD5 and SHA-256 of a file from one read.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(2**20):
+            md5.update(block)
+            sha256.update(block)
+    return md5.hexdigest(), sha256.hexdigest()

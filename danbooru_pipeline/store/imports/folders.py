@@ -1,0 +1,63 @@
+"""Folders of originals: trees by id, as Danbooru2017 to 2021 have them, and files named by their MD5."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from danbooru_pipeline.layout import BUCKETS, original_path
+from danbooru_pipeline.posts import Fetch
+from danbooru_pipeline.store.imports.candidates import Candidate, Finder, is_plain_file, spellings
+
+
+@dataclass(frozen=True, slots=True)
+class TreeHolding:
+    """``BUCKET/ID.EXT``, as Danbooru2017 to 2021 have it below ``original``."""
+
+    folder: Path
+    can_move: bool = field(default=True, init=False)
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return f"tree {self.folder}"
+
+    def buckets(self) -> Iterator[tuple[str, Finder]]:
+        """Every bucket that has a folder."""
+        for bucket in BUCKETS:
+            folder = self.folder / bucket
+            if folder.is_dir() and not folder.is_symlink():
+                yield bucket, self._find
+
+    def _find(self, wanted: Iterable[Fetch], scratch: Path, /) -> Iterator[Candidate]:  # noqa: ARG002 - of the protocol
+        for fetch in wanted:
+            for ext in spellings(fetch.ext):
+                path = self.folder / original_path(fetch.id, ext).removeprefix("original/")
+                if is_plain_file(path):
+                    yield Candidate(fetch, path, fetch.ext)
+                    break
+
+
+@dataclass(frozen=True, slots=True)
+class Md5Holding:
+    """``MD5.EXT`` or ``ab/cd/MD5.EXT``, as downloaders leave them. Looked up by name, so its size costs no memory."""
+
+    folder: Path
+    can_move: bool = field(default=True, init=False)
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return f"files by MD5 in {self.folder}"
+
+    def buckets(self) -> Iterator[tuple[str, Finder]]:
+        """All of them: the name does not tell."""
+        return ((bucket, self._find) for bucket in BUCKETS)
+
+    def _find(self, wanted: Iterable[Fetch], scratch: Path, /) -> Iterator[Candidate]:  # noqa: ARG002 - of the protocol
+        for fetch in wanted:
+            md5 = fetch.md5
+            folders = (f"{md5[:2]}/{md5[2:4]}/", "", f"{md5[:2]}/")
+            names = (f"{folder}{md5}.{ext}" for folder in folders for ext in spellings(fetch.ext))
+            path = next((self.folder / name for name in names if is_plain_file(self.folder / name)), None)
+            if path is not None:
+                yield Candidate(fetch, path, fetch.ext)

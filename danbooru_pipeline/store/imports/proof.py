@@ -1,0 +1,114 @@
+"""Judges one candidate: whether it is the post's file, by what, and the ledger row that follows.
+
+Proofs, in this order: the SHA-256 of a release's manifest, the MD5 of the metadata, the pixel hash that the site
+publishes. A name proves nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.images import ImageJob, ImageResult
+from danbooru_pipeline.images.inspect import Flag, ImageFacts, compare_extension
+from danbooru_pipeline.images.pixel_hash import HASHED_TYPES
+from danbooru_pipeline.outcomes import Reason
+from danbooru_pipeline.posts import Fetch
+from danbooru_pipeline.store.columns import Origin, values_from, with_tuples
+from danbooru_pipeline.store.imports.candidates import Candidate, digests_of
+from danbooru_pipeline.store.ledger import LEDGER_COLUMNS, LedgerRow
+
+#: The site hashes pictures of 16 bits after it has cut them to 8, so equality says nothing of the lower ones.
+_DEEP: Final = frozenset({"rgb16", "grey16"})
+_STILL: Final = HASHED_TYPES | {"jpeg"}
+
+
+class Outcome(StrEnum):
+    """What became of a candidate."""
+
+    SHA256 = "sha256"
+    MD5 = "md5"
+    PIXEL_HASH = "pixel_hash"
+    PRESENT = "present"
+    UNPROVEN = "unproven"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The judgement of a candidate.
+
+    Attributes:
+        sha256: of the candidate's bytes; None if it could not be read.
+        facts: values of the ledger row that describes it. None where a build finds out by itself: it adopts a file by
+            its MD5, and optimises it.
+    """
+
+    candidate: Candidate
+    outcome: Outcome
+    sha256: str | None = None
+    facts: Mapping[str, Any] | None = None
+
+
+def judge(context: RunContext, candidate: Candidate) -> Judged:
+    """Judge a candidate. Safe for threads; changes nothing."""
+    fetch, said = candidate.fetch, candidate.facts
+    try:
+        md5, sha256 = digests_of(candidate.path)
+        if said is not None and sha256 == said["sha256"]:
+            facts = with_tuples({**said, "reason": _reason(fetch, said["fetched_md5"])})
+            return Judged(candidate, Outcome.SHA256, sha256, facts)
+        if md5 == fetch.md5 and candidate.ext == fetch.ext:
+            return Judged(candidate, Outcome.MD5, sha256)
+        if fetch.pixel_hash is None or fetch.ext not in _STILL or candidate.ext != fetch.ext:
+            return Judged(candidate, Outcome.UNPROVEN, sha256)
+        result = context.images.submit(ImageJob(source=candidate.path, settings=context.image_settings)).result()
+    except OSError:
+        return Judged(candidate, Outcome.UNREADABLE)
+    if (
+        result.facts is None
+        or (result.pixel_hash, result.sha256) != (fetch.pixel_hash, sha256)
+        or result.facts.color_space in _DEEP
+    ):
+        return Judged(candidate, Outcome.UNPROVEN, sha256)
+    return Judged(candidate, Outcome.PIXEL_HASH, sha256, _facts_of(fetch, result, result.facts, md5=md5))
+
+
+def _facts_of(fetch: Fetch, result: ImageResult, facts: ImageFacts, *, md5: str) -> dict[str, Any]:
+    """What is known of a file that its pixels prove. Its source's MD5 and size are not, as something optimised it.
+
+    Where the hash is the MD5 of the very bytes, they are the source's, and the metadata has the wrong MD5.
+    """
+    is_source = result.pixel_hash == md5
+    flags = tuple(flag for flag in facts.flags if flag != Flag.WRONG_EXTENSION)
+    return {
+        **values_from(result, Origin.RESULT, LEDGER_COLUMNS),
+        **values_from(compare_extension(replace(facts, flags=flags), fetch.ext), Origin.FILE, LEDGER_COLUMNS),
+        "optimized": not is_source,
+        "fetched_md5": md5 if is_source else None,
+        "source_size": result.size if is_source else None,
+        "reason": _reason(fetch, md5 if is_source else None),
+    }
+
+
+def _reason(fetch: Fetch, fetched_md5: str | None) -> Reason | None:
+    if fetched_md5 is not None and fetched_md5 != fetch.md5:
+        return Reason.MD5_DIFFERS
+    return Reason.REPLACED if fetch.replaced else None
+
+
+def row_of(context: RunContext, judged: Judged, known: LedgerRow | None, *, year: int) -> LedgerRow:
+    """The ledger row of a file that was taken."""
+    fetch, facts = judged.candidate.fetch, dict(judged.facts or {})
+    first = [year, facts.pop("first_release", None), known.first_release if known else None]
+    return LedgerRow(
+        id=fetch.id,
+        md5=fetch.md5,
+        ext=fetch.ext,
+        source_pixel_hash=fetch.pixel_hash,
+        attempts=known.attempts if known is not None and known.md5 == fetch.md5 else 0,
+        fetched_at=context.now(),
+        first_release=min(each for each in first if each is not None),
+        **{**facts, "stored_ext": None if judged.candidate.ext == fetch.ext else judged.candidate.ext},
+    )

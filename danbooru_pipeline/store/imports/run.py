@@ -1,0 +1,284 @@
+"""Runs an import, bucket by bucket: find what the store lacks, prove it, give it its name, then write its row.
+
+The order on disk is that of a build: the file under its final name first, its row after, under the bucket's lock. A
+file that its MD5 proves gets no row here: the next build adopts it by that MD5, and optimises it. So a kill at any
+point leaves a store that a build or another import completes.
+"""
+
+import contextlib
+import tempfile
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.errors import DiskFull, StoreError, full_disk_named
+from danbooru_pipeline.io.atomic import commit_part, fsync_file, fsync_folder, link_or_copy, part_path
+from danbooru_pipeline.io.sha256 import sha256_of
+from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS
+from danbooru_pipeline.posts import Fetch
+from danbooru_pipeline.progress import Meter, human_bytes
+from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Holding, digests_of
+from danbooru_pipeline.store.imports.proof import Judged, Outcome, judge, row_of
+from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
+from danbooru_pipeline.store.open_ledger import OpenLedger, open_ledger
+from danbooru_pipeline.store.plan import list_files
+from danbooru_pipeline.store.planning import plan_stored_bucket
+
+_TAKEN = frozenset({Outcome.SHA256, Outcome.MD5, Outcome.PIXEL_HASH})
+#: Candidates that are read ahead for each worker.
+_WAITING = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport:
+    """What an import did. Sizes in bytes.
+
+    Attributes:
+        wanted: files that the store lacked, for posts that show one.
+        outcomes: candidates by what became of them.
+        taken, bytes: files that the store has now, or would have.
+        linked: of those, how many share their bytes with what was imported.
+        left, left_bytes: files that a build will fetch; sizes as far as the metadata has them.
+        problems: one line for each path that could not be read.
+    """
+
+    year: int
+    wanted: int
+    outcomes: Mapping[str, int]
+    taken: int
+    linked: int
+    bytes: int
+    left: int
+    left_bytes: int
+    problems: tuple[str, ...]
+    dry_run: bool
+
+    def lines(self) -> list[str]:
+        """The report for people."""
+        counts = ", ".join(f"{name} {count:,}" for name, count in sorted(self.outcomes.items())) or "nothing found"
+        would = "would take" if self.dry_run else "took"
+        return [
+            *self.problems,
+            f"{self.year}: the store lacked {self.wanted:,} files; candidates: {counts}",
+            f"{would} {self.taken:,} files, {human_bytes(self.bytes)}"
+            + ("" if self.dry_run else f"; {self.linked:,} of them as links, which take no space"),
+            f"left to fetch: {self.left:,} files, {human_bytes(self.left_bytes)}",
+        ]
+
+
+def newest_year(context: RunContext) -> int:
+    """The newest year whose posts are here.
+
+    Raises:
+        StoreError: no year's are.
+    """
+    years = [year for year in context.layout.metadata_years if context.layout.posts_by_bucket(year).is_dir()]
+    if not years:
+        raise StoreError(
+            "there are no posts to prove files with; bring those of a year first: "
+            "danbooru-pipeline build YEAR --buckets 0000"
+        )
+    return years[-1]
+
+
+def import_files(
+    context: RunContext,
+    holdings: Sequence[Holding],
+    *,
+    year: int | None = None,
+    move: bool = False,
+    dry_run: bool = False,
+    meter: Meter | None = None,
+) -> ImportReport:
+    """Take what the store lacks from some holdings.
+
+    Args:
+        context: its layout and image workers are used; nothing is requested.
+        holdings: in the order in which they are tried.
+        year: whose posts say what is wanted; the newest one by default.
+        move: remove files that were taken from where they were, once the ledger is written.
+        dry_run: judge, and change nothing.
+        meter: counts files, and buckets as steps.
+
+    Raises:
+        StoreError: there are no posts of the year, or a holding must not be moved.
+        DiskFull: the disk of the root is full; what was taken stays.
+    """
+    chosen = _check(context, holdings, year=year, move=move)
+    work = _Import(context, chosen, move=move, dry_run=dry_run, meter=meter or Meter())
+    wanted, wanted_bytes = work.lacking()
+    work.meter.total = len(holdings) * BUCKET_COUNT
+    problems = []
+    with full_disk_named(context.layout.root), ThreadPoolExecutor(context.settings.workers) as work.threads:
+        for holding in holdings:
+            try:
+                work.take_from(holding)
+            except DiskFull:
+                raise
+            except StoreError as error:
+                problems.append(str(error))
+    return _report(work, wanted + work.count["repaired"], wanted_bytes, problems)
+
+
+def _check(context: RunContext, holdings: Sequence[Holding], *, year: int | None, move: bool) -> int:
+    """The year whose posts are there, for holdings that may be treated like this."""
+    chosen = newest_year(context) if year is None else year
+    if not context.layout.posts_by_bucket(chosen).is_dir():
+        raise StoreError(
+            f"there are no posts of {chosen} to prove files with; bring them first: "
+            f"danbooru-pipeline build {chosen} --buckets 0000"
+        )
+    fixed = [holding.title for holding in holdings if not holding.can_move] if move else []
+    if fixed:
+        raise StoreError(f"{fixed[0]} cannot be moved; import it without --move")
+    return chosen
+
+
+def _report(work: "_Import", wanted: int, wanted_bytes: int, problems: Sequence[str]) -> ImportReport:
+    return ImportReport(
+        year=work.year,
+        wanted=wanted,
+        outcomes=dict(work.outcomes),
+        taken=work.count["taken"],
+        linked=work.count["linked"],
+        bytes=work.count["bytes"],
+        left=wanted - work.count["taken"],
+        left_bytes=max(0, wanted_bytes - work.count["declared"]),
+        problems=tuple(problems),
+        dry_run=work.dry_run,
+    )
+
+
+@dataclass(slots=True)
+class _Import:
+    """One import: what it counts, and how it takes a bucket's files."""
+
+    context: RunContext
+    year: int
+    move: bool
+    dry_run: bool
+    meter: Meter
+    count: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    taken: set[int] = field(default_factory=set)  # by a dry run, which leaves no other trace
+    threads: Any = None
+
+    def lacking(self) -> tuple[int, int]:
+        """How many files the store has no name for, and their bytes."""
+        missing = [fetch.file_size or 0 for bucket in BUCKETS for fetch in self._missing(bucket)]
+        return len(missing), sum(missing)
+
+    def _missing(self, bucket: str) -> list[Fetch]:
+        layout = self.context.layout
+        if not layout.posts_bucket(self.year, bucket).exists():
+            return []
+        names = list_files(layout.original_bucket(bucket))
+        wanted = self._wanted(bucket, read_ledger(layout.ledger(bucket)))
+        return [fetch for fetch in wanted if f"{fetch.id}.{fetch.ext}" not in names]
+
+    def _wanted(self, bucket: str, known: Mapping[int, LedgerRow]) -> tuple[Fetch, ...]:
+        """Files that a build would fetch: of posts that show one, whatever is known about the others."""
+        excluded = self.context.exclude_tags
+        return plan_stored_bucket(self.context.layout, bucket, self.year, ledger=known, exclude_tags=excluded).fetch
+
+    def take_from(self, holding: Holding) -> None:
+        """Take what a holding has, bucket by bucket."""
+        steps = 0
+        for bucket, find in holding.buckets():
+            if self.context.layout.posts_bucket(self.year, bucket).exists():
+                self._take_bucket(bucket, find)
+            steps += 1
+            self.meter.count_step()
+        self.meter.total -= max(0, BUCKET_COUNT - steps)  # a tar has one bucket, a release those of its posts
+
+    def _take_bucket(self, bucket: str, find: Finder) -> None:
+        layout = self.context.layout
+        with contextlib.ExitStack() as stack:
+            ledger: OpenLedger | None = None
+            if self.dry_run:
+                scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                known: Mapping[int, LedgerRow] = read_ledger(layout.ledger(bucket))
+            else:
+                ledger = stack.enter_context(open_ledger(layout, bucket))
+                known, scratch = ledger.known, layout.original_bucket(bucket)
+                scratch.mkdir(parents=True, exist_ok=True)
+            moved: list[Path] = []
+            wanted = (fetch for fetch in self._wanted(bucket, known) if not self._is_here(fetch))
+            with contextlib.closing(self._judged(find(wanted, scratch))) as judgements:
+                moved.extend(judged.candidate.path for judged in judgements if self._take(judged, ledger))
+            if ledger is not None:
+                fsync_folder(scratch)
+                ledger.write()
+                for path in moved if self.move else ():
+                    path.unlink(missing_ok=True)
+
+    def _is_here(self, fetch: Fetch) -> bool:
+        """Whether an earlier import, or a killed build, left the right file: the next build adopts it."""
+        if fetch.id in self.taken:
+            return True
+        try:
+            is_here = digests_of(self.context.layout.original(fetch.id, fetch.ext))[0] == fetch.md5
+        except FileNotFoundError:
+            return False
+        self.outcomes[Outcome.PRESENT] += is_here
+        return is_here
+
+    def _judged(self, candidates: Iterator[Candidate]) -> Generator[Judged, None, None]:
+        """Judgements of candidates, in their order, some ahead."""
+        waiting: list[Future[Judged]] = []
+        most = _WAITING * self.context.settings.workers
+        while True:
+            waiting += (
+                self.threads.submit(judge, self.context, candidate)
+                for candidate in islice(candidates, max(0, most - len(waiting)))
+            )
+            if not waiting:
+                return
+            yield waiting.pop(0).result()
+
+    def _take(self, judged: Judged, ledger: OpenLedger | None) -> bool:
+        """Take a proven candidate, and count it either way. Returns whether it was taken."""
+        candidate, fetch = judged.candidate, judged.candidate.fetch
+        outcome, size = judged.outcome, 0
+        if outcome in _TAKEN:
+            size = candidate.path.stat().st_size
+            # What had its name already, with other bytes, or with no row after a kill, was not counted as lacking.
+            self.count["repaired"] += self.context.layout.original(fetch.id, fetch.ext).exists()
+            if ledger is not None and not self._place(judged):
+                outcome = Outcome.UNPROVEN  # it changed while it was copied
+        if candidate.is_copy:
+            candidate.path.unlink(missing_ok=True)
+        self.outcomes[outcome] += 1
+        self.meter.count_file(size, None if outcome in _TAKEN else outcome.value)
+        if outcome not in _TAKEN:
+            return False
+        if ledger is None:
+            self.taken.add(fetch.id)
+        elif judged.facts is not None:
+            ledger.record(row_of(self.context, judged, ledger.known.get(fetch.id), year=self.year))
+        self.count.update(taken=1, bytes=size, declared=fetch.file_size or 0)
+        return True
+
+    def _place(self, judged: Judged) -> bool:
+        """Give a file its name in the store. Returns False if a copy does not have the proven bytes."""
+        candidate = judged.candidate
+        target = self.context.layout.original(candidate.fetch.id, candidate.ext)
+        if candidate.is_copy:
+            fsync_file(candidate.path)
+            commit_part(candidate.path, target, flush_folder=False)
+            return True
+        part = part_path(target)
+        try:
+            linked = link_or_copy(candidate.path, part)
+            if not linked and sha256_of(part) != judged.sha256:
+                return False
+            commit_part(part, target, flush_folder=False)
+            self.count["linked"] += linked
+        finally:
+            part.unlink(missing_ok=True)  # renaming onto another name of the same file leaves both
+        return True

@@ -1,0 +1,219 @@
+"""The pixel hash, held against a second implementation: Pillow decodes, littlecms converts, numpy does the rest.
+
+The two agree to the byte wherever decoding is defined to the bit, or the same library does it: PNG, GIF, WebP, JPG.
+They cannot where colours are computed: ICC profiles and inks (libvips converts in two steps, littlecms in one), AVIF
+(libheif and libavif round their matrices and interpolate subsampled colours differently), 16 bits (Pillow has no 16-bit
+RGB). There the pixels are compared. Under full transparency a GIF has no colour: libvips writes black, Pillow the entry
+of the palette.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pyvips
+from PIL import Image, ImageCms, ImageOps
+
+from danbooru_pipeline.images import inspect_image, optimize_image
+from danbooru_pipeline.images.jpeg_decode import decode_strictly
+from danbooru_pipeline.images.pixel_hash import hash_decoded, hash_pixels, opened, pixel_hash_of
+from danbooru_pipeline_tests.support.pictures import (
+    animated,
+    apng,
+    bmp,
+    corners,
+    illustration,
+    jpeg,
+    palette_png,
+    png,
+    rot,
+)
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _second_pixels(data: bytes) -> Any:
+    """The picture as the rule wants it, without libvips."""
+    with Image.open(io.BytesIO(data)) as stored:
+        profile = stored.info.get("icc_profile")
+        image: Image.Image = ImageOps.exif_transpose(stored) if stored.format == "JPEG" else stored.copy()
+    if profile:
+        alpha = image.getchannel("A") if "A" in image.getbands() else None
+        converted = ImageCms.profileToProfile(
+            image.convert("RGB") if alpha else image,
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            outputMode="RGB",
+        )
+        assert converted is not None
+        image = converted
+        if alpha:
+            image.putalpha(alpha)
+    return np.ascontiguousarray(image.convert("RGBA"))
+
+
+def _second_hash(data: bytes) -> str:
+    pixels = _second_pixels(data)
+    height, width, _ = pixels.shape
+    pam = f"P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH 4\nMAXVAL 255\nTUPLTYPE RGB_ALPHA\nENDHDR\n".encode()
+    return _md5(pam + pixels.tobytes())
+
+
+def _alpha_picture() -> Any:
+    picture = illustration(70, 51)
+    ramp = (pyvips.Image.xyz(70, 51)[0] * 3).cast("uchar")
+    return picture.bandjoin(ramp).copy(interpretation="srgb")
+
+
+def _turned(orientation: int) -> bytes:
+    picture = corners().copy()
+    picture.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    return jpeg(picture, keep="exif")
+
+
+def _gray() -> Any:
+    return illustration(90, 61).colourspace("b-w")
+
+
+def _with_profile(name: str, save: Callable[[Any], bytes], image: Any = None) -> bytes:
+    """A picture that embeds a profile of libvips's own."""
+    return save((image or illustration(90, 61)).icc_transform(name).copy())
+
+
+def _exif_png() -> bytes:
+    picture = corners().copy()
+    picture.set_type(pyvips.GValue.gint_type, "orientation", 6)
+    return png(picture, keep="exif")
+
+
+EXACT: dict[str, Callable[[], bytes]] = {
+    "jpg": lambda: jpeg(illustration()),
+    "jpg 4:4:4 progressive": lambda: jpeg(illustration(), interlace=True, subsample_mode="off"),
+    "jpg, one pixel": lambda: jpeg(illustration(1, 1)),
+    "jpg, odd size": lambda: jpeg(illustration(37, 23)),
+    "grey jpg": lambda: jpeg(_gray()),
+    **{f"jpg turned {n}": partial(_turned, n) for n in range(1, 9)},
+    "png": lambda: png(illustration()),
+    "interlaced png": lambda: png(illustration(), interlace=True),
+    "grey png": lambda: png(_gray()),
+    "png with alpha": lambda: png(_alpha_picture()),
+    "grey png with alpha": lambda: png(_alpha_picture().colourspace("b-w")),
+    "palette png": lambda: palette_png(transparent=False),
+    "palette png with a transparent colour": lambda: palette_png(transparent=True),
+    "png of 1 bit": lambda: png(_gray() > 128, bitdepth=1),
+    "png turned by EXIF is left as it is": _exif_png,
+    "gif": lambda: illustration(60, 41).gifsave_buffer(),
+    "lossless webp": lambda: illustration().webpsave_buffer(lossless=True),
+    "webp": lambda: illustration(60, 41).webpsave_buffer(Q=80),
+    "lossless webp with alpha": lambda: _alpha_picture().webpsave_buffer(lossless=True, exact=True),
+    "apng of one frame": lambda: apng(1),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_agrees_to_the_byte_with_a_second_implementation(name: str, tmp_path: Path) -> None:
+    """Two decoders that share no code of ours give the same hash."""
+    data = EXACT[name]()
+    (tmp_path / "a").write_bytes(data)
+    assert pixel_hash_of(tmp_path / "a") == _second_hash(data) != _md5(data)
+
+
+def _shown(data: bytes) -> Any:
+    return opened(data, inspect_image(data)).numpy()
+
+
+COMPUTED: dict[str, tuple[Callable[[], bytes], int]] = {
+    "jpg with P3": (lambda: _with_profile("p3", lambda i: jpeg(i, keep="icc")), 3),
+    "png with P3": (lambda: _with_profile("p3", lambda i: png(i, keep="icc")), 3),
+    "png with P3 and alpha": (lambda: _with_profile("p3", lambda i: png(i, keep="icc"), _alpha_picture()), 3),
+    "jpg with sRGB": (lambda: _with_profile("srgb", lambda i: jpeg(i, keep="icc")), 3),
+    "cmyk jpg": (lambda: _with_profile("cmyk", lambda i: jpeg(i, keep="icc")), 6),
+    "webp with P3": (lambda: _with_profile("p3", lambda i: i.webpsave_buffer(lossless=True, keep="icc")), 3),
+    "avif": (lambda: illustration(60, 40).heifsave_buffer(compression="av1", Q=80, subsample_mode="off"), 3),
+}
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_agrees_within_rounding_where_colors_are_computed(name: str) -> None:
+    """Two colour engines round differently, and by no more than that."""
+    make, most = COMPUTED[name]
+    data = make()
+    mine, second = _shown(data), _second_pixels(data)
+    assert mine.shape == second.shape
+    assert np.abs(mine.astype(int) - second).max() <= most
+    assert hash_pixels(data) != _md5(data)
+
+
+def test_a_transparent_gif_agrees_where_it_is_visible() -> None:
+    """What a decoder puts under full transparency is its own choice; alpha and all visible colours are equal."""
+    data = _alpha_picture().gifsave_buffer()
+    mine, second = _shown(data), _second_pixels(data)
+    visible = second[..., 3] > 0
+    assert not visible.all()
+    assert np.array_equal(mine[..., 3], second[..., 3])
+    assert np.array_equal(mine[visible], second[visible])
+
+
+def test_a_sixteen_bit_png_is_hashed_in_eight() -> None:
+    """Converting to sRGB takes the high byte; the hash covers what is left."""
+    deep = (illustration().cast("ushort") * 257).cast("ushort").copy(interpretation="rgb16")
+    assert hash_pixels(png(deep, bitdepth=16)) == hash_pixels(png(illustration()))
+
+
+BY_BYTES: dict[str, Callable[[], bytes]] = {
+    "animated gif": lambda: animated(".gif"),
+    "animated webp": lambda: animated(".webp"),
+    "apng": lambda: apng(3),
+    "avif sequence": lambda: illustration(64, 64).heifsave_buffer(compression="av1").replace(b"mif1", b"avis", 1),
+    "bmp": bmp,
+    "text": lambda: b"no picture",
+    "nothing": lambda: b"",
+    "truncated jpg": lambda: jpeg(illustration())[:900],
+    "truncated png": lambda: png(illustration())[:9000],
+    "damaged png": lambda: rot(png(illustration()), 0.5),
+}
+
+
+@pytest.mark.parametrize("name", BY_BYTES)
+def test_everything_else_has_the_md5_of_its_bytes(name: str) -> None:
+    """Animations, broken files and files that are no pictures are compared byte for byte."""
+    data = BY_BYTES[name]()
+    assert hash_pixels(data) == _md5(data)
+
+
+def test_a_picture_of_too_many_pixels_has_no_hash() -> None:
+    """It is not decoded, so it can neither be proven nor disproven."""
+    assert hash_pixels(png(illustration(100, 100)), max_pixels=9_999) is None
+
+
+@pytest.mark.parametrize("name", [name for name in EXACT if "jpg" in name or "png" in name])
+def test_lossless_optimization_keeps_it(name: str) -> None:
+    """The hash of the stored file is that of the source, which is why it can prove optimised files."""
+    data = EXACT[name]()
+    assert hash_pixels(optimize_image(data, inspect_image(data)).data) == hash_pixels(data)
+
+
+def test_one_changed_pixel_or_channel_changes_it() -> None:
+    """Also a colour under full transparency counts."""
+    pixels = _alpha_picture().numpy().copy()
+    pixels[0, 0, 3] = 0
+    first = hash_pixels(png(pyvips.Image.new_from_array(pixels, interpretation="srgb")))
+    pixels[0, 0, 0] ^= 1
+    assert hash_pixels(png(pyvips.Image.new_from_array(pixels, interpretation="srgb"))) != first
+
+
+@pytest.mark.parametrize("name", [name for name in EXACT if "jpg" in name])
+def test_pixels_that_are_decoded_already_give_the_same_hash(name: str) -> None:
+    """The strict decoder of the optimiser and libvips agree, so a JPG is decoded once."""
+    data = EXACT[name]()
+    pixels = decode_strictly(data)
+    assert pixels is not None
+    assert hash_decoded(pixels, inspect_image(data)) in {hash_pixels(data), None}

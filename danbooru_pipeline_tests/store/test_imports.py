@@ -1,0 +1,334 @@
+"""Import: files that exist elsewhere are taken when they are proven, and only then."""
+
+import io
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+import pyvips
+
+from danbooru_pipeline import sources
+from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.errors import StoreError
+from danbooru_pipeline.io.sha256 import sha256_of
+from danbooru_pipeline.layout import bucket_of, original_path
+from danbooru_pipeline.outcomes import Status
+from danbooru_pipeline.progress import Meter
+from danbooru_pipeline.release import ManifestRow
+from danbooru_pipeline.release.manifest.row import manifest_table
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.store.columns import ORIGINAL_FACTS
+from danbooru_pipeline.store.imports import ImportReport, import_files, open_holdings
+from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
+from danbooru_pipeline_tests.support.buckets import BringPosts, buckets_of, build_all
+
+YEAR = 2021
+#: The booru refuses programs that do not say who they are.
+AGENT = {"User-Agent": "danbooru-pipeline-tests/1 (tests@example.org)"}
+
+
+@dataclass(frozen=True)
+class NewStore:
+    """An operator who has the posts and no file, and the site's own files."""
+
+    context: RunContext
+    booru: BooruProcess
+    files: dict[int, tuple[str, bytes]]
+
+    def take(self, *paths: Path, move: bool = False, dry_run: bool = False) -> ImportReport:
+        """Import."""
+        return import_files(self.context, open_holdings(paths), move=move, dry_run=dry_run)
+
+    def requests_of_a_build(self) -> int:
+        """How many different files a build asks for."""
+        self.booru.reset_requests()
+        build_all(self.context, YEAR)
+        return len(set(self.booru.requested_files()))  # a post whose MD5 is wrong is asked for twice
+
+    def ledger(self) -> dict[int, LedgerRow]:
+        """All rows."""
+        layout = self.context.layout
+        return {
+            k: v for bucket in buckets_of(self.context, YEAR) for k, v in read_ledger(layout.ledger(bucket)).items()
+        }
+
+    def tree(self, folder: Path) -> Path:
+        """The site's files as ``original/BUCKET/ID.EXT``."""
+        for id_, (ext, data) in self.files.items():
+            path = folder / original_path(id_, ext)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        return folder
+
+    def of(self, ext: str, number: int = 0) -> int:
+        """The id of a file of some type."""
+        return sorted(id_ for id_, (its, _) in self.files.items() if its == ext)[number]
+
+
+@pytest.fixture
+def store(context: RunContext, booru: BooruProcess, bring_posts: BringPosts) -> NewStore:
+    """A store without files."""
+    bring_posts(YEAR)
+    shown = [p for p in booru.truth(YEAR) if p.get("file_url") and p["created_at"] < "2021-12-31T19"]
+    wrong = set(booru.kinds(YEAR)["wrong_md5"]) | set(booru.kinds(YEAR).get("banned", ()))
+    urls = {p["id"]: (p["file_ext"], p["file_url"]) for p in shown if p["id"] not in wrong and not p.get("is_banned")}
+    with httpx.Client(headers=AGENT) as client:
+        files = {id_: (ext, client.get(url).content) for id_, (ext, url) in urls.items()}
+    return NewStore(context, booru, files)
+
+
+def write_release(old: RunContext, folder: Path) -> Path:
+    """What an import needs of a release of a store: its originals, manifest and checksums."""
+    rows = []
+    for bucket in buckets_of(old, YEAR):
+        for row in read_ledger(old.layout.ledger(bucket)).values():
+            held = row.status is Status.OK
+            path = original_path(row.id, row.held_ext or "") if held else None
+            if path:
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).hardlink_to(old.layout.store / path)
+            rows.append(
+                ManifestRow(
+                    id=row.id, bucket=bucket, rating="s", status=row.status.value, path=path, source_md5=row.md5,
+                    px512_status="skipped", first_release=2020,
+                    **({name: getattr(row, name) for name in ORIGINAL_FACTS} if held else {}),
+                )
+            )  # fmt: skip
+    (folder / "manifest").mkdir()
+    file = folder / "manifest/files-00000-of-00001.parquet"
+    pq.write_table(manifest_table(sorted(rows, key=lambda row: row.id)), file)
+    (folder / "SHA256SUMS").write_text(f"{sha256_of(file)}  manifest/{file.name}\n")
+    (folder / "RELEASE.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def fresh(store: NewStore, settings: Settings, tmp_path: Path) -> Iterator[NewStore]:
+    """A second store without files, after the first one was built."""
+    build_all(store.context, YEAR)
+    with RunContext(settings.model_copy(update={"root": tmp_path / "fresh"})) as context:
+        sources.bring_posts(context.source, context.layout, YEAR, now=context.now(), progress=lambda _line: None)
+        sources.split_by_bucket(context.layout, YEAR)
+        yield NewStore(context, store.booru, store.files)
+
+
+def test_a_release_is_restored_without_a_request(fresh: NewStore, store: NewStore, tmp_path: Path) -> None:
+    """Every file of the last release comes by its SHA-256, with the facts that the manifest has; none is asked for."""
+    release = write_release(store.context, tmp_path / "release")
+    report = fresh.take(release)
+    assert report.taken == report.wanted == report.outcomes["sha256"] > len(fresh.files) - 1
+    assert (report.left, report.linked) == (0, report.taken)
+    assert fresh.requests_of_a_build() == 0
+    old, new = store.ledger(), fresh.ledger()
+    for id_, row in new.items():
+        if row.status is Status.OK:
+            assert (row.sha256, row.fetched_md5, row.optimized) == (
+                old[id_].sha256,
+                old[id_].fetched_md5,
+                old[id_].optimized,
+            )
+            assert row.first_release == 2020
+    assert fresh.take(release).outcomes == {}  # nothing is left to look at
+
+
+def test_what_does_not_fit_the_manifest_is_not_taken(fresh: NewStore, store: NewStore, tmp_path: Path) -> None:
+    """A rotten file is fetched; an altered manifest is refused as a whole."""
+    release = write_release(store.context, tmp_path / "release")
+    id_ = fresh.of("png")
+    path = release / original_path(id_, "png")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.unlink()
+    path.write_bytes(data)
+    assert fresh.take(release).outcomes["unproven"] == 1
+    assert fresh.requests_of_a_build() == 1
+    (release / "SHA256SUMS").write_text("0" * 64 + "  manifest/files-00000-of-00001.parquet\n")
+    (problem,) = fresh.take(release).problems
+    assert "verify the release first" in problem
+
+
+def test_a_tree_of_source_files_is_taken_by_md5(store: NewStore, tmp_path: Path) -> None:
+    """Files that nobody optimised are proven by MD5; the build optimises them and asks for nothing of them."""
+    tree = store.tree(tmp_path / "tree")
+    before = {path: (path.stat().st_ino, path.read_bytes()) for path in tree.rglob("*.*")}
+    report = store.take(tree)
+    assert report.outcomes == {"md5": len(store.files)}
+    assert store.take(tree).outcomes == {"present": len(store.files)}
+    assert store.requests_of_a_build() == report.left
+    assert {path: (path.stat().st_ino, path.read_bytes()) for path in before} == before
+    assert all(row.pixel_hash for row in store.ledger().values() if row.status is Status.OK)
+
+
+@pytest.mark.needs("optipng", "jpegoptim")
+def test_a_tree_of_2021_is_taken_by_pixel_hash(store: NewStore, tmp_path: Path) -> None:
+    """Files that optipng and jpegoptim made smaller are proven by their pixels; only what is not proven is fetched."""
+    tree = store.tree(tmp_path / "tree")
+    for names, command in (("*.png", ("optipng", "-quiet", "-o1")), ("*.jp*g", ("jpegoptim", "--quiet"))):
+        # Both tools end with an error if one file of many is broken.
+        subprocess.run([*command, *map(str, tree.rglob(names))], check=False, capture_output=True)
+    report = store.take(tree)
+    # The tools also wrote a 16-bit and a broken picture again, whose pixels prove nothing.
+    assert report.outcomes["pixel_hash"] >= 3
+    assert report.outcomes["unproven"] <= 2
+    assert report.taken == len(store.files) - report.outcomes["unproven"]
+    assert store.requests_of_a_build() == report.left
+    proven = [row for row in store.ledger().values() if row.fetched_md5 is None and row.status is Status.OK]
+    assert len(proven) == report.outcomes["pixel_hash"]
+    assert all(row.pixel_hash_matches and row.optimized for row in proven)
+
+
+def test_lossless_optimization_is_proven_without_the_distributions_tools(store: NewStore, tmp_path: Path) -> None:
+    """The same with files that libvips wrote again."""
+    id_ = store.of("png")
+    tree = store.tree(tmp_path / "tree")
+    path = tree / original_path(id_, "png")
+    path.write_bytes(pyvips.Image.new_from_file(str(path)).pngsave_buffer(compression=9))
+    report = store.take(tree)
+    assert report.outcomes == {"md5": len(store.files) - 1, "pixel_hash": 1}
+    assert store.ledger()[id_].sha256 == sha256_of(path)
+    assert store.requests_of_a_build() == report.left
+
+
+def test_false_files_are_not_taken(store: NewStore, tmp_path: Path) -> None:
+    """One changed pixel, another post's file, a re-encoded JPEG, a link, an empty and a half file: all are fetched."""
+    tree = store.tree(tmp_path / "tree")
+    pngs, jpgs = ([tree / original_path(store.of(ext, n), ext) for n in range(3)] for ext in ("png", "jpg"))
+    pixels = pyvips.Image.new_from_file(str(pngs[0])).numpy().copy()
+    pixels[0, 0, 0] ^= 1
+    pngs[0].write_bytes(pyvips.Image.new_from_array(pixels).pngsave_buffer())
+    pngs[1].write_bytes(pngs[2].read_bytes())
+    jpgs[0].write_bytes(pyvips.Image.new_from_file(str(jpgs[0])).jpegsave_buffer(Q=95))
+    jpgs[1].write_bytes(b"")
+    half = jpgs[2].read_bytes()
+    jpgs[2].write_bytes(half[: len(half) // 2])
+    pngs[2].unlink()
+    pngs[2].symlink_to(jpgs[0])
+    report = store.take(tree)
+    assert report.outcomes == {"md5": len(store.files) - 6, "unproven": 5}
+    assert not any(store.context.layout.original(int(path.stem), path.suffix[1:]).exists() for path in (*pngs, *jpgs))
+    assert store.requests_of_a_build() == report.left
+
+
+def write_tar(store: NewStore, folder: Path, bucket: str, *, gz: bool = False) -> Path:
+    """A tar of one bucket, with members that must not be taken beside it."""
+    folder.mkdir(exist_ok=True)
+    path = folder / (f"{bucket}.tar" + (".gz" if gz else ""))
+    with tarfile.open(path, "w:gz" if gz else "w") as tar:
+        for name, data in (("../../1.png", b"x"), ("README", b"x"), ("0.jpg", b"x"), ("/etc/passwd", b"x")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+        link = tarfile.TarInfo("7.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+        for id_, (ext, data) in store.files.items():
+            if bucket_of(id_) == bucket:
+                info = tarfile.TarInfo(f"./{id_}.{ext}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_tars_are_read_member_by_member(store: NewStore, tmp_path: Path) -> None:
+    """One tar a bucket, compressed or not: nothing is extracted by its name, and a broken one costs itself alone."""
+    tars = tmp_path / "tars"
+    for number, bucket in enumerate(buckets_of(store.context, YEAR)):
+        write_tar(store, tars, bucket, gz=number % 2 == 0)
+    (tars / "0999.json").write_text("{}")
+    (tars / "0998.tar").write_bytes(b"no tar")
+    report = store.take(tars)
+    assert report.taken == report.outcomes["md5"] == len(store.files)
+    assert len(report.problems) == 1
+    assert not list(store.context.layout.store.rglob(".*.part"))
+    assert not (tmp_path / "1.png").exists()
+    assert store.requests_of_a_build() == report.left
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_folders_by_md5_are_looked_up(store: NewStore, tmp_path: Path, *, nested: bool) -> None:
+    """Downloaders name files by MD5, in one folder or in two levels."""
+    for post in store.booru.truth(YEAR):
+        if post["id"] in store.files:
+            ext, data = store.files[post["id"]]
+            md5 = post["md5"]
+            path = tmp_path / "md5" / (f"{md5[:2]}/{md5[2:4]}/{md5}.{ext}" if nested else f"{md5}.{ext}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    report = store.take(tmp_path / "md5")
+    assert report.outcomes == {"md5": len(store.files)}
+    assert store.requests_of_a_build() == report.left
+
+
+def test_a_dry_run_changes_nothing_and_says_the_same(store: NewStore, tmp_path: Path) -> None:
+    """Its counts are those of the import that follows; the store stays as it was."""
+    tree = store.tree(tmp_path / "tree")
+    before = sorted(store.context.layout.store.rglob("*"))
+    foreseen = store.take(tree, dry_run=True)
+    assert sorted(store.context.layout.store.rglob("*")) == before
+    done = store.take(tree)
+    assert (foreseen.outcomes, foreseen.taken, foreseen.left) == (done.outcomes, done.taken, done.left)
+
+
+def test_move_removes_what_was_taken_and_nothing_else(store: NewStore, tmp_path: Path) -> None:
+    """An unproven file stays where it is; a release is never taken apart."""
+    tree = store.tree(tmp_path / "tree")
+    false = tree / original_path(store.of("png"), "png")
+    false.write_bytes(b"x")
+    store.take(tree, move=True)
+    assert [path for path in tree.rglob("*.*") if path.is_file()] == [false]
+    (tree / "manifest").mkdir()
+    (tree / "RELEASE.json").write_text("{}")
+    with pytest.raises(StoreError, match="without --move"):
+        store.take(tree, move=True)
+
+
+def test_files_of_hidden_posts_are_not_looked_for(store: NewStore, tmp_path: Path) -> None:
+    """The site's row of a hidden post has a pixel hash, and no file is taken by it."""
+    hidden = [p for p in store.booru.truth(YEAR) if not p.get("file_url")]
+    assert any((p.get("media_asset") or {}).get("pixel_hash") for p in hidden)
+    for post in hidden:
+        path = tmp_path / "tree" / original_path(post["id"], "png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(store.files[store.of("png")][1])
+    assert store.take(tmp_path / "tree").outcomes == {}
+
+
+def test_posts_come_first(settings: Settings, tmp_path: Path) -> None:
+    """Without the posts of a year there is nothing to prove a file with, and the message says what to run."""
+    with RunContext(settings) as context, pytest.raises(StoreError, match="danbooru-pipeline build"):
+        import_files(context, open_holdings([tmp_path]))
+
+
+class _Breaking(Meter):
+    """Stops an import right after a file got its name, before its row is written."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._after = after
+
+    def count_file(self, size: int, reason: str | None) -> None:
+        """Count down, then break off."""
+        super().count_file(size, reason)
+        if self.files == self._after:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("after", [1, 7])
+def test_an_import_that_breaks_off_is_completed_by_the_next(
+    fresh: NewStore, store: NewStore, tmp_path: Path, after: int
+) -> None:
+    """No row describes a missing file, a file without its row is proven again, and nothing is asked for in the end."""
+    release = write_release(store.context, tmp_path / "release")
+    with pytest.raises(KeyboardInterrupt):
+        import_files(fresh.context, open_holdings([release]), meter=_Breaking(after))
+    for row in fresh.ledger().values():
+        assert fresh.context.layout.original(row.id, row.held_ext or "").exists()
+    report = fresh.take(release)
+    assert (report.left, report.problems) == (0, ())
+    assert fresh.requests_of_a_build() == 0
