@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import hypothesis
@@ -15,6 +16,7 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline_tests.support.memory import keep_temporary_files_in_memory
 from danbooru_pipeline_tests.support.order import slow_first
+from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, serving
 from danbooru_pipeline_tests.support.releases import shared_releases
 from danbooru_pipeline_tests.support.yard import Yard, small_yard
 
@@ -104,6 +106,13 @@ def bring_posts(context: RunContext) -> Callable[[int], None]:
         sources.split_by_bucket(context.layout, year)
 
     return bring
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Answer], RawServer]]:
+    """Start servers; they stop after the test."""
+    with ExitStack() as stack:
+        yield lambda answer: stack.enter_context(serving(answer))
 
 
 @pytest.fixture(scope="session")

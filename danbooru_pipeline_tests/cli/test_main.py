@@ -117,6 +117,17 @@ def test_status_of_nothing(tmp_path: Path) -> None:
     assert json.loads(call("status", "--json", env=env).stdout)["years"] == []
 
 
+def test_doctor_tells_by_its_exit_code_whether_a_build_can_start(tmp_path: Path, booru: BooruProcess) -> None:
+    """0 on a healthy machine and 1 with an error among the findings, in lines or as JSON."""
+    env = settings_of(booru, tmp_path)
+    healthy = call("doctor", env=env)
+    assert healthy.returncode == 0, healthy.stdout
+    assert "ok      hard_links" in healthy.stdout
+    sick = call("doctor", "--json", env=env | {"DANBOORU_MIN_FREE_BYTES": str(2**62)})
+    assert sick.returncode == 1
+    assert {"name": "disk", "health": "error"}.items() <= json.loads(sick.stdout)["findings"][1].items()
+
+
 @pytest.mark.slow(25)
 def test_build_of_some_buckets_makes_the_release_when_they_are_all(tmp_path: Path, booru: BooruProcess) -> None:
     """Buckets with all posts make a release; fewer do not, and the build says so. A second build requests no file."""

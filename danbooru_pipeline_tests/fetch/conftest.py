@@ -9,14 +9,6 @@ import pytest
 
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, serving
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[Answer], RawServer]]:
-    """Start servers; they stop after the test."""
-    with ExitStack() as stack:
-        yield lambda answer: stack.enter_context(serving(answer))
 
 
 @pytest.fixture

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from danbooru_pipeline.errors import SourceBlocked
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import PostUpdates, recheck_posts
-from danbooru_pipeline_tests.support.raw_server import RawServer, json_by, serving
+from danbooru_pipeline.sources.rechecker import Rechecker
+from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, always, json_by, make_answer, serving
 
 CREATED = "2021-06-01T00:00:00.000-04:00"
 Answering = Callable[[dict[str, str]], Any]
@@ -94,3 +96,24 @@ def test_many_posts_take_few_requests() -> None:
     news, server = ask(by_id(*range(1, 600)), ids, control_id=599)
     assert sorted(news.rows) == ids
     assert len(server.requests) == 3
+
+
+def test_silent_api_is_asked_once_a_run(serve: Callable[[Answer], RawServer]) -> None:
+    """An API that fails leaves posts as they were swept, and the buckets that follow do not wait for it again."""
+    server = serve(always(make_answer(status=500)))
+    settings = Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.001)
+    with BooruClient(settings) as client:
+        rechecker = Rechecker(client)
+        assert rechecker.recheck([1], control_id=9) == PostUpdates()
+        asked = len(server.requests)
+        assert asked
+        assert rechecker.recheck([2], control_id=9) == PostUpdates()
+        assert len(server.requests) == asked
+
+
+def test_block_during_a_recheck_stops_the_run(serve: Callable[[Answer], RawServer]) -> None:
+    """A host that challenges us is not silent: it must not be asked for files either."""
+    server = serve(always(make_answer(b"<html>challenge</html>", status=403, headers={"cf-mitigated": "challenge"})))
+    settings = Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.1)
+    with BooruClient(settings) as client, pytest.raises(SourceBlocked):
+        Rechecker(client).recheck([1], control_id=9)

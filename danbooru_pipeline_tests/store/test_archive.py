@@ -83,8 +83,9 @@ def test_files_without_rows_are_taken_over(archiving: RunContext, booru: BooruPr
     build_all(archiving, 2021)
     assert asked_for(booru, before.values()) == set()
     for post_id, row in before.items():
-        fetched = {"attempts": row.attempts, "fetched_at": row.fetched_at, "http_status": row.http_status}
-        assert dataclasses.replace(ledger_of(archiving, post_id), **fetched) == row  # type: ignore[arg-type] # of a dict
+        names = ("attempts", "fetched_at", "http_status", "checked_at", "checked_release")
+        fetched = {name: getattr(row, name) for name in names}
+        assert dataclasses.replace(ledger_of(archiving, post_id), **fetched) == row
 
 
 def test_rotten_archive_without_a_row_is_asked_for_again(archiving: RunContext, booru: BooruProcess) -> None:

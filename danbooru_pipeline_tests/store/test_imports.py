@@ -185,7 +185,7 @@ def test_a_tree_of_2021_is_taken_by_pixel_hash(store: NewStore, tmp_path: Path) 
 
 def test_lossless_optimization_is_proven_without_the_distributions_tools(store: NewStore, tmp_path: Path) -> None:
     """The same with files that libvips wrote again."""
-    id_ = store.of("png")
+    id_ = store.of("png", 1)  # the first has 16 bits, of which the site hashes half: never proven
     tree = store.tree(tmp_path / "tree")
     path = tree / original_path(id_, "png")
     path.write_bytes(pyvips.Image.new_from_file(str(path)).pngsave_buffer(compression=9))
