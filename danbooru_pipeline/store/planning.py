@@ -122,7 +122,9 @@ def _count_bucket(
     ids = {post.id for post in posts}
     sizes = [fetch.file_size for fetch in plan.fetch if fetch.file_size]
     waiting = [row for fetch in plan.fetch if (row := ledger.get(fetch.id)) and row.status is Status.PENDING]
-    rows = [*(row for row in plan.keep if row.id in ids), *waiting]
+    # What is due to be asked about again is what its row says until the source says otherwise.
+    due = [row for id_ in plan.recheck if (row := ledger.get(id_))]
+    rows = {row.id: row for row in (*plan.keep, *waiting, *due) if row.id in ids}.values()
     return BucketCounts(
         bucket=bucket,
         posts=len(posts),

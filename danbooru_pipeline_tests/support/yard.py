@@ -51,9 +51,7 @@ class Yard:
             "tag_string_meta": f"tag_{post_id % 7}",
             **changes,
         }
-        row = LedgerRow(
-            id=post_id, md5=md5, ext="jpg", reason=reason, first_release=self.year, checked_release=self.year
-        )
+        row = LedgerRow(id=post_id, md5=md5, ext="jpg", reason=reason, first_release=self.year)
         self.ledger[post_id] = self._with_files(row, data, rating) if reason is None else row
 
     def _with_files(self, row: LedgerRow, data: bytes, rating: str) -> LedgerRow:
