@@ -11,7 +11,6 @@ import pytest
 import danbooru_pipeline
 from danbooru_pipeline.images import ImageFacts, ImageResult
 from danbooru_pipeline.outcomes import Reason
-from danbooru_pipeline.posts import Post
 from danbooru_pipeline.release import MANIFEST_SCHEMA, ManifestRow, reconcile_bucket
 from danbooru_pipeline.release.manifest.row import MANIFEST_COLUMNS, digest_bytes, manifest_table, row_from
 from danbooru_pipeline.store.columns import (
@@ -27,6 +26,7 @@ from danbooru_pipeline.store.columns import (
 )
 from danbooru_pipeline.store.journal import Journal
 from danbooru_pipeline.store.ledger import LEDGER_COLUMNS, LEDGER_SCHEMA, LedgerRow, read_ledger, write_ledger
+from danbooru_pipeline_tests.support.held_file import FILES, POST, PX512_FILES, ROW
 
 #: What is on disk everywhere: names, types and order of the columns; ``!`` marks those without nulls.
 LEDGER = """
@@ -46,17 +46,9 @@ pages=int32 flags=list alpha=bool color_space=string has_profile=bool orientatio
 optimized_by=string kept=string px512_status!=string px512_reason=string px512_path=string px512_size=int64
 px512_sha256=string px512_background=string px512_flags=list first_release!=int16
 """
-POST = Post(
-    id=1001, md5="a" * 32, ext="png", file_size=20, rating="s", file_url="https://host/a.png", is_banned=False, tags="x"
-)
-ROW = LedgerRow(
-    id=1001,
-    md5="a" * 32,
-    ext="png",
-    size=10,
-    sha256="b" * 64,
-    source_size=20,
-    fetched_md5="a" * 32,
+#: A held file with every fact that an image can have.
+FULL_ROW = dataclasses.replace(
+    ROW,
     file_type="png",
     width=600,
     height=400,
@@ -69,20 +61,14 @@ ROW = LedgerRow(
     optimized_by="oxipng",
     attempts=1,
     http_status=200,
-    px512_size=5,
-    px512_sha256="c" * 64,
     px512_background="white",
     px512_flags=("few_colors",),
-    px512_settings="q90",
-    first_release=2021,
 )
 
 
-def manifest_rows(row: LedgerRow = ROW) -> list[ManifestRow]:
+def manifest_rows(row: LedgerRow = FULL_ROW) -> list[ManifestRow]:
     """The manifest's row of `POST` and a ledger row."""
-    rows, problems = reconcile_bucket(
-        [POST], {1001: row}, {"1001.png": 10}, {"1001.jpg": 5}, year=2021, px512_settings="q90"
-    )
+    rows, problems = reconcile_bucket([POST], {1001: row}, FILES, PX512_FILES, year=2021, px512_settings="q90")
     assert problems == []
     return rows
 
@@ -168,15 +154,15 @@ def test_every_shared_fact_reaches_the_manifest() -> None:
     """A held file's facts are the ledger's, none forgotten; those of a file that the release lacks are all absent."""
     (held,) = manifest_rows()
     for column in columns_of(FileFacts):
-        assert getattr(held, column.name) == getattr(ROW, column.name), column.name
-    (lost,) = manifest_rows(dataclasses.replace(ROW, reason=Reason.GONE))
+        assert getattr(held, column.name) == getattr(FULL_ROW, column.name), column.name
+    (lost,) = manifest_rows(dataclasses.replace(FULL_ROW, reason=Reason.GONE))
     for column in columns_of(FileFacts):
         assert getattr(lost, column.name) == ABSENT[column.name], column.name
 
 
 def test_digest_of_a_manifest_is_made_of_these_bytes() -> None:
     """Published manifests hold the digest, so the bytes under it never change: keys, their order, nulls, lists."""
-    gone = dataclasses.replace(ROW, reason=Reason.GONE)
+    gone = dataclasses.replace(FULL_ROW, reason=Reason.GONE)
     assert digest_bytes([*manifest_rows(), *manifest_rows(gone)]) == (
         b'[{"id":1001,"bucket":"0001","rating":"s","status":"ok","reason":null,"path":"original/0001/1001.png","size":10,'
         b'"sha256":"' + b"b" * 64 + b'","source_md5":"' + b"a" * 32 + b'","source_size":20,"source_md5_matches":true,'
@@ -205,12 +191,12 @@ def test_manifest_rows_come_back_from_their_table() -> None:
 def test_ledger_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     """Columns that it lacks have their defaults."""
     path = tmp_path / "0001.parquet"
-    write_ledger(path, [ROW])
+    write_ledger(path, [FULL_ROW])
     earlier = pq.read_table(path).drop_columns(
         ["alpha", "kept", "pixel_hash", "source_pixel_hash", "px512_flags", "px512_reason"]
     )
     pq.write_table(earlier, path)
-    assert read_ledger(path) == {1001: dataclasses.replace(ROW, alpha=None, kept=None, px512_flags=())}
+    assert read_ledger(path) == {1001: dataclasses.replace(FULL_ROW, alpha=None, kept=None, px512_flags=())}
 
 
 def test_journal_keeps_the_order_of_the_ledger(tmp_path: Path) -> None:

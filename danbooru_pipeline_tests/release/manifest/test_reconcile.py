@@ -8,23 +8,8 @@ from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Post
 from danbooru_pipeline.release import ManifestRow, reconcile_bucket
 from danbooru_pipeline.store.ledger import LedgerRow
+from danbooru_pipeline_tests.support.held_file import FILES, POST, PX512_FILES, ROW
 
-POST = Post(
-    id=1001, md5="a" * 32, ext="png", file_size=20, rating="s", file_url="https://host/a.png", is_banned=False, tags="x"
-)
-ROW = LedgerRow(
-    id=1001,
-    md5="a" * 32,
-    ext="png",
-    size=10,
-    sha256="b" * 64,
-    source_size=20,
-    fetched_md5="a" * 32,
-    px512_size=5,
-    px512_sha256="c" * 64,
-    px512_settings="q90",
-    first_release=2021,
-)
 GONE = LedgerRow(id=1001, md5="a" * 32, ext="png", reason=Reason.GONE, first_release=2021)
 
 
@@ -40,8 +25,8 @@ def reconcile(
     return reconcile_bucket(
         posts,
         {row.id: row for row in ledger},
-        {"1001.png": 10} if files is None else files,
-        {"1001.jpg": 5} if px512 is None else px512,
+        FILES if files is None else files,
+        PX512_FILES if px512 is None else px512,
         year=year,
         px512_settings="q90",
     )
