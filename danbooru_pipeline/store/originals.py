@@ -24,7 +24,7 @@ from danbooru_pipeline.store.in_flight import Processed, process_files
 from danbooru_pipeline.store.ledger import DAMAGE, LEDGER_COLUMNS, LedgerRow, with_px512
 from danbooru_pipeline.store.open_ledger import OpenLedger, open_ledger
 from danbooru_pipeline.store.plan import BucketPlan, list_files
-from danbooru_pipeline.store.planning import plan_stored_bucket
+from danbooru_pipeline.store.planning import plan_stored_bucket, require_posts
 from danbooru_pipeline.store.recheck import ask_before_fetching, recheck_bucket, seen_in_sweep
 from danbooru_pipeline.years import sfw_ratings
 
@@ -75,10 +75,12 @@ def build_originals(
         recheck: reasons whose posts are asked about again, though a build of this release has asked already.
 
     Raises:
+        StoreError: the posts of the year were not brought yet.
         SourceBlocked: the file host refuses us.
         DiskFull: there was no room for some files; those that fit are there, and the ledger says which are not.
     """
     layout = context.layout
+    require_posts(layout, year)
     # Where not even the ledger can be written, the next build adopts what is whole.
     with open_ledger(layout, bucket) as ledger, full_disk_named(layout.root):
         began = time.monotonic()

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.layout import BUCKETS, Layout
 from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import Fetch, Post, read_posts
@@ -20,6 +21,19 @@ def read_bucket_posts(layout: Layout, bucket: str, year: int, *, pixel_hashes: b
     """The posts of a bucket with what was learned since the sweep; empty when the split made no file for it."""
     path, refreshed = layout.posts_bucket(year, bucket), layout.refreshed(year, bucket)
     return read_posts(path, refreshed=refreshed, pixel_hashes=pixel_hashes)
+
+
+def require_posts(layout: Layout, year: int) -> None:
+    """See that the posts of a year were brought: a bucket without a file then has no posts, and nothing to do.
+
+    Raises:
+        StoreError: they were not, so nobody knows what a bucket should hold.
+    """
+    if not layout.posts_by_bucket(year).is_dir():
+        raise StoreError(
+            f"the posts of {year} are not there yet, so no bucket of it can be built; materialise the assets posts and "
+            f"posts_by_bucket of {year} first, or run: danbooru-pipeline build {year}"
+        )
 
 
 def plan_stored_bucket(

@@ -15,7 +15,7 @@ from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, with_px512, write_ledger
 from danbooru_pipeline.store.plan import list_files
-from danbooru_pipeline.store.planning import read_bucket_posts
+from danbooru_pipeline.store.planning import read_bucket_posts, require_posts
 from danbooru_pipeline.years import sfw_ratings
 
 
@@ -73,9 +73,14 @@ def plan_px512(
 
 
 def build_px512(context: RunContext, bucket: str, year: int) -> Px512Report:
-    """Complete a bucket's 512px images for the ratings of a release."""
+    """Complete a bucket's 512px images for the ratings of a release.
+
+    Raises:
+        StoreError: the posts of the year were not brought yet.
+    """
     began = time.monotonic()
     layout, ratings = context.layout, sfw_ratings(year)
+    require_posts(layout, year)
     with exclusive(layout.bucket_lock(bucket)):  # runs of two years may meet in one bucket
         rows = read_ledger(layout.ledger(bucket))
         wanted = frozenset(post.id for post in read_bucket_posts(layout, bucket, year) if post.rating in ratings)

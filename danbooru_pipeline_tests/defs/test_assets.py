@@ -4,12 +4,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.build import build_defs
 from danbooru_pipeline.defs.partitions import bucket_releases, releases
 from danbooru_pipeline.demo.process import BooruProcess
-from danbooru_pipeline.layout import bucket_of
+from danbooru_pipeline.layout import BUCKETS, bucket_of
 from danbooru_pipeline.release import verify_release
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.ledger import read_ledger
@@ -69,6 +70,21 @@ def test_small_booru_becomes_a_release(context: RunContext, booru: BooruProcess,
     assert numbers["originals"].value > 20
     assert context.layout.current.resolve() == context.layout.release(2021).resolve()
     assert verify_release(context.layout.release(2021), full=True).ok
+
+
+@pytest.mark.parametrize("asset", ["original_images", "images_512px"])
+def test_no_bucket_is_green_before_its_posts_exist(
+    asset: str, context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance
+) -> None:
+    """Without posts a bucket fails and says what to materialise first; with them, one without posts succeeds."""
+    result = run_buckets(context, instance, asset, 2021, "0000", "0001")
+    assert not result.success
+    assert "materialise the assets posts and posts_by_bucket of 2021 first" in failure_of(result).description
+    assert states(instance, asset, 2021, ["0000", "0001"]) == ["FAILED", "FAILED"]
+    run_year(context, instance, METADATA, 2021)
+    empty = next(b for b in BUCKETS if not context.layout.posts_bucket(2021, b).exists())
+    assert run_buckets(context, instance, asset, 2021, empty, empty).success
+    assert states(instance, asset, 2021, [empty]) == ["MATERIALIZED"]
 
 
 def test_finished_buckets_survive_a_failing_neighbour(
