@@ -72,12 +72,19 @@ def _px512_names(layout: Layout, year: int) -> dict[str, set[str]]:
     return names
 
 
+#: States of an original that need nobody: it is there, or nobody may have it.
+_AS_IT_SHOULD_BE = frozenset({Status.OK, Status.WITHHELD, Status.REMOVED})
+
+
 def missing_shares(reasons: Mapping[str, int], posts: int) -> dict[str, float]:
-    """Reason -> share of all posts without a file for that reason; reasons of files that are there are left out."""
+    """Reason -> share of all posts that should have a file and have none, for that reason.
+
+    Posts whose file is withheld or removed on purpose are not missing: every site has some, every year.
+    """
     return {
         name: count / max(posts, 1)
         for name, count in sorted(reasons.items(), key=lambda item: -item[1])
-        if REASONS[Reason(name)][0] is not Status.OK
+        if REASONS[Reason(name)][0] not in _AS_IT_SHOULD_BE
     }
 
 
