@@ -143,6 +143,23 @@ def doctor(*, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on. Dagster has no login.")
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port to listen on.")
+def ui(host: str, port: int) -> None:
+    """Open the Dagster UI over the same runs as `build`: the instance of DAGSTER_HOME (default ROOT/dagster).
+
+    Sensors, schedules and backfills work as long as it runs.
+    """
+    from danbooru_pipeline.build import dagster_home
+    from danbooru_pipeline.defs.ui import serve_ui
+
+    chosen = read_settings()
+    home = dagster_home(Layout(chosen.root))
+    say(f"http://{host}:{port} shows the runs in {home.resolve()}; `build` with this environment writes there, too")
+    serve_ui(chosen, home, host=host, port=port)
+
+
+@click.command()
 @JSON
 def settings(*, as_json: bool) -> None:
     """Show every setting in force, and whether it comes from the environment or is the default. Masks secrets."""

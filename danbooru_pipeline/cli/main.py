@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from danbooru_pipeline.cli.builders import build, demo, doctor, import_, plan, settings, status
+from danbooru_pipeline.cli.builders import build, demo, doctor, import_, plan, settings, status, ui
 from danbooru_pipeline.cli.consumers import export, select
 from danbooru_pipeline.cli.releases import reconstruct, takedown, verify
 from danbooru_pipeline.cli.shared import complain
@@ -56,5 +56,6 @@ def main() -> None:
     """Build, verify and maintain yearly releases of a booru. Settings are DANBOORU_* environment variables."""
 
 
-for command in (demo, plan, build, import_, status, doctor, settings, verify, reconstruct, select, export, takedown):
+_BUILDERS = (demo, plan, build, import_, status, doctor, settings, ui)
+for command in (*_BUILDERS, verify, reconstruct, select, export, takedown):
     main.add_command(command)

@@ -18,12 +18,17 @@ from danbooru_pipeline.layout import BUCKETS
 INSTANCE_YAML: Final = Path(__file__).with_name("dagster.yaml")
 
 
-def open_instance(home: Path) -> contextlib.AbstractContextManager[dg.DagsterInstance]:
-    """The Dagster instance of a home folder; gives it a dagster.yaml when it has none."""
+def prepare_home(home: Path) -> None:
+    """Make a home folder, and give it a dagster.yaml when it has none."""
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     if not config.exists():
         shutil.copyfile(INSTANCE_YAML, config)
+
+
+def open_instance(home: Path) -> contextlib.AbstractContextManager[dg.DagsterInstance]:
+    """The Dagster instance of a home folder; gives it a dagster.yaml when it has none."""
+    prepare_home(home)
     os.environ["DAGSTER_HOME"] = str(home.resolve())
     return dg.DagsterInstance.get()
 
