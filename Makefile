@@ -75,10 +75,8 @@ format: $(READY)  ## Let ruff fix and format what it can.
 image:  ## Build the container image, stamped with version and commit.
 	GIT_DESCRIBE="$$(git describe --tags --match='v[0-9]*' --long --dirty --always --abbrev=40)" docker compose build code
 
-ui: $(READY)  ## Open the Dagster UI on http://127.0.0.1:3000.
-	mkdir -p $${DAGSTER_HOME:-data/dagster}
-	test -e $${DAGSTER_HOME:-data/dagster}/dagster.yaml || cp danbooru_pipeline/defs/dagster.yaml $${DAGSTER_HOME:-data/dagster}/
-	DAGSTER_HOME=$$(realpath $${DAGSTER_HOME:-data/dagster}) $(BIN)/dagster dev -w workspace.yaml
+ui: $(READY)  ## Open the Dagster UI on http://127.0.0.1:3000, over the same runs as `build`.
+	$(BIN)/danbooru-pipeline ui
 
 docs: $(READY)  ## Write the tables of settings, commands and reasons into README.md and docs/commands.md.
 	$(BIN)/python -m danbooru_pipeline.cli.reference
@@ -87,6 +85,9 @@ lock: $(READY)  ## Resolve the dependencies anew into requirements.lock.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra production --extra celery \
 		--custom-compile-command "make lock" --no-emit-index-url --no-annotate pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra production --extra celery \
+		--custom-compile-command "make lock" --no-emit-index-url --no-annotate -c requirements.lock pyproject.toml \
+		-o requirements-production.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--custom-compile-command "make lock" --no-emit-index-url --no-annotate requirements-validators.in \
 		-o requirements-validators.lock

@@ -6,7 +6,7 @@ JSON, and does not say which of two names a value came from.
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -65,7 +65,11 @@ def _shown(text: str) -> str:
     return repr(re.sub(r"^.*@", "***@", text, flags=re.DOTALL))
 
 
+#: Read by docker-compose.yml, whose `env_file` hands it on to the containers, too.
+_OF_COMPOSE: Final = frozenset({"DANBOORU_DATA"})
+
+
 def unknown_variables(model: type[BaseSettings], environ: Mapping[str, str]) -> list[str]:
     """Names that look like a setting and are not: most likely misspelt."""
     known = {variable for each in declarations_of(model) for variable in each.variables}
-    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known | _OF_COMPOSE)

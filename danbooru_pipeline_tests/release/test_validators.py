@@ -9,19 +9,15 @@ from typing import Any
 import duckdb
 import pytest
 
-import danbooru_pipeline
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import read_release
 from danbooru_pipeline_tests.support import validators
-
-PROGRAMS = Path(danbooru_pipeline.__file__).parent.parent / ".venv-validators/bin"
+from danbooru_pipeline_tests.support.programs import program_of_validators
 
 
 def tool(name: str, *arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run a program of .venv-validators; `make validators` makes it."""
-    if not (PROGRAMS / name).exists():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{name} is not installed; run make validators")
-    command = [str(PROGRAMS / name), *map(str, arguments)]
+    command = [program_of_validators(name), *map(str, arguments)]
     done = subprocess.run(
         command, env=os.environ | (env or {}), capture_output=True, text=True, check=False, timeout=300
     )
