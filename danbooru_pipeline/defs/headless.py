@@ -1,6 +1,6 @@
 """A build without the UI: the same assets, run one after the other, recorded in the same instance.
 
-Where the daemon would launch backfills, this executes one run for every hundred buckets or two. The instance is that of
+Where the daemon would launch backfills, this executes one run for every two hundred buckets. The instance is that of
 DAGSTER_HOME, so whoever opens the UI on it sees every run and every partition.
 """
 

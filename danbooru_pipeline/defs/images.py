@@ -21,10 +21,11 @@ from danbooru_pipeline.store.originals import OriginalsReport, build_originals
 from danbooru_pipeline.store.px512 import Px512Report, build_px512
 
 GROUP = "images"
-ORIGINALS_PER_RUN = 100
+#: A release is five runs of originals, and at most as many of 512px images, whatever storage Dagster has.
+ORIGINALS_PER_RUN = 200
 #: Of a run that asks again about posts without a file: their reasons, or `all`.
 RECHECK_TAG = "danbooru/recheck"
-PX512_PER_RUN = 200
+PX512_PER_RUN = 250
 
 
 def _numbers(report: OriginalsReport | Px512Report) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Final
 import dagster as dg
 from dagster._core.storage.dagster_run import RunsFilter
 
+from danbooru_pipeline.defs.event_log import BATCH_SIZE, BATCH_SIZE_VARIABLE
 from danbooru_pipeline.defs.lanes import OWNER_TAG
 from danbooru_pipeline.defs.partitions import bucket_releases
 from danbooru_pipeline.layout import BUCKETS
@@ -30,6 +31,7 @@ def open_instance(home: Path) -> contextlib.AbstractContextManager[dg.DagsterIns
     """The Dagster instance of a home folder; gives it a dagster.yaml when it has none."""
     prepare_home(home)
     os.environ["DAGSTER_HOME"] = str(home.resolve())
+    os.environ.setdefault(BATCH_SIZE_VARIABLE, BATCH_SIZE)
     return dg.DagsterInstance.get()
 
 

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import dagster as dg
 
 from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.defs.event_log import log_materializations
 from danbooru_pipeline.defs.partitions import bucket_releases
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused, full_disk_named, is_disk_full
@@ -105,8 +106,13 @@ def materialize_buckets(
         with clear_failures(resources, log):
             _work_on_partitions(context, work, results)
     except BaseException:
-        for key, metadata in results.done.items():
-            context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata))
+        log_materializations(
+            context,
+            [
+                dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata)
+                for key, metadata in results.done.items()
+            ],
+        )
         raise
     for key, metadata in results.done.items():
         context.add_asset_metadata(metadata, partition_key=key)

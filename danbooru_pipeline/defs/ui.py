@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from danbooru_pipeline.defs.event_log import BATCH_SIZE, BATCH_SIZE_VARIABLE
 from danbooru_pipeline.defs.instance import prepare_home
 from danbooru_pipeline.settings import Settings
 
@@ -30,7 +31,7 @@ def ui_environment(home: Path, settings: Settings, environ: Mapping[str, str]) -
         if value and Path(value).exists()  # else it is an address
     }
     warnings = ",".join(filter(None, (environ.get("PYTHONWARNINGS"), _KNOWN_WARNINGS)))
-    return {**environ, **paths, "DAGSTER_HOME": str(home), "PYTHONWARNINGS": warnings}
+    return {BATCH_SIZE_VARIABLE: BATCH_SIZE, **environ, **paths, "DAGSTER_HOME": str(home), "PYTHONWARNINGS": warnings}
 
 
 def serve_ui(settings: Settings, home: Path, *, host: str, port: int) -> None:
