@@ -117,11 +117,16 @@ def why_not_fetched(post: Post, *, exclude_tags: frozenset[str] = frozenset()) -
         return Reason.BANNED
     if not post.visible:
         return Reason.RESTRICTED
-    if not post.names_a_file:
-        return Reason.BAD_ROW
-    if exclude_tags and not exclude_tags.isdisjoint(post.tags.split()):
-        return Reason.EXCLUDED_TAG
-    return None
+    return _why_not_taken(post, exclude_tags) if post.names_a_file else Reason.BAD_ROW
+
+
+def _why_not_taken(post: Post, exclude_tags: frozenset[str]) -> Reason | None:
+    """The operator's reason. A post whose tags are unknown may have one of those that are excluded."""
+    if not exclude_tags:
+        return None
+    if post.tags is None:
+        return Reason.TAGS_UNKNOWN
+    return None if exclude_tags.isdisjoint(post.tags.split()) else Reason.EXCLUDED_TAG
 
 
 def _settled(post: Post, reason: Reason, row: LedgerRow | None, *, release: int) -> LedgerRow:
