@@ -105,7 +105,8 @@ def read_posts(path: Path, *, refreshed: Path | None = None, pixel_hashes: bool 
 
     Args:
         path: the bucket's slice of the sweep; without the file there are no posts.
-        refreshed: updates of some of these posts since the sweep; the file may be missing.
+        refreshed: updates since the sweep, of some of these posts and of restored ones that it did not have; the file
+            may be missing.
         pixel_hashes: read them too; decoding them costs more than all the rest.
     """
     posts = _read_columns(path, POST_COLUMNS, pixel_hashes=pixel_hashes) if path.exists() else []
@@ -113,7 +114,10 @@ def read_posts(path: Path, *, refreshed: Path | None = None, pixel_hashes: bool 
         return posts
     refreshed_posts = _read_columns(refreshed, [*POST_COLUMNS, "is_expunged"], pixel_hashes=pixel_hashes)
     updates = {post.id: post for post in refreshed_posts}
-    return [_updated(post, updates[post.id]) if post.id in updates else post for post in posts]
+    swept = {post.id for post in posts}
+    restored = [post for post in refreshed_posts if post.id not in swept and not post.is_expunged]
+    known = [_updated(post, updates[post.id]) if post.id in updates else post for post in posts]
+    return sorted([*known, *restored], key=lambda post: post.id) if restored else known
 
 
 def _updated(old: Post, new: Post) -> Post:
