@@ -121,7 +121,7 @@ def test_posts_without_a_verdict_are_asked_about_by_their_own_bucket(serve: Call
         rechecker.expect([1, 2, 3])
         assert rechecker.recheck([2], control_id=8) == PostUpdates()
         news = rechecker.recheck([1, 3], control_id=9)
-    assert (sorted(news.rows), news.expunged) == ([1], {3})
+    assert (sorted(news.rows), news.expunged) == ([1], frozenset({3}))
 
 
 def test_silent_api_is_asked_once_a_run(serve: Callable[[Answer], RawServer]) -> None:
