@@ -29,6 +29,7 @@ class Reason(StrEnum):
     RESTRICTED = "restricted"
     BANNED = "banned"
     EXCLUDED_TAG = "excluded_tag"
+    TAGS_UNKNOWN = "tags_unknown"
     EXPUNGED = "expunged"
     BAD_ROW = "bad_row"
     TOO_LARGE = "too_large"
@@ -68,6 +69,10 @@ REASONS: dict[Reason, tuple[Status, str]] = {
     Reason.RESTRICTED: (Status.WITHHELD, "The source shows this post without its MD5, as it does with hidden ones."),
     Reason.BANNED: (Status.WITHHELD, "The post is banned upstream; new releases leave its file out."),
     Reason.EXCLUDED_TAG: (Status.WITHHELD, "The post has a tag of the operator's DANBOORU_EXCLUDE_TAGS."),
+    Reason.TAGS_UNKNOWN: (
+        Status.WITHHELD,
+        "The row lacks its tags, or some of them, so it may have one of the operator's DANBOORU_EXCLUDE_TAGS.",
+    ),
     Reason.EXPUNGED: (
         Status.REMOVED,
         "The year's sweep has this post, and the source no longer does; what was gone before is in no manifest.",

@@ -28,7 +28,7 @@ from danbooru_pipeline.release.manifest.quality import (
     missing_shares,
     px512_balance,
 )
-from danbooru_pipeline.sources.completeness import Gap, posts_gaps, table_gaps
+from danbooru_pipeline.sources.completeness import Gap, count_gaps, posts_gaps, table_gaps
 from danbooru_pipeline.sources.tables import stale_tables
 from danbooru_pipeline.years import cutoff
 
@@ -76,6 +76,14 @@ def posts_reach_the_end_of_the_year(
 
 def _hours_before(limit: datetime, newest: datetime | None) -> float:
     return (limit - newest).total_seconds() / 3600 if newest is not None else -1.0
+
+
+@dg.asset_check(asset=posts, blocking=True, partitions_def=releases)
+def posts_are_as_many_as_the_source_counts(
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.AssetCheckResult:
+    """Reading gave the posts that the source counts, or the operator accepted that some are missing, with a reason."""
+    return _whole(count_gaps(toolbox.layout, int(context.partition_key)), toolbox, run_log)
 
 
 @dg.asset_check(asset=posts, blocking=True, partitions_def=releases)
@@ -278,6 +286,7 @@ def every_bucket_is_finished(context: dg.AssetCheckExecutionContext) -> dg.Asset
 
 CHECKS = [
     posts_reach_the_end_of_the_year,
+    posts_are_as_many_as_the_source_counts,
     posts_of_last_year_are_there,
     side_tables_are_whole,
     columns_are_those_of_last_year,

@@ -5,7 +5,8 @@ one bad bucket would hold up its neighbours downstream.
 """
 
 import base64
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import dagster as dg
@@ -16,9 +17,11 @@ from danbooru_pipeline.defs.metadata import posts_by_bucket
 from danbooru_pipeline.defs.partitions import bucket_releases
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import materialize_buckets
-from danbooru_pipeline.outcomes import parse_recheck
-from danbooru_pipeline.store.originals import OriginalsReport, build_originals
+from danbooru_pipeline.outcomes import Reason, parse_recheck
+from danbooru_pipeline.progress import Meter
+from danbooru_pipeline.store.originals import OriginalsReport, ask_about_failed, build_originals
 from danbooru_pipeline.store.px512 import Px512Report, build_px512
+from danbooru_pipeline.store.recheck import expect_rechecks
 
 GROUP = "images"
 #: A release is five runs of originals, and at most as many of 512px images, whatever storage Dagster has.
@@ -32,6 +35,7 @@ def _numbers(report: OriginalsReport | Px512Report) -> dict[str, Any]:
     """A report as Dagster metadata: every number, and a table of reasons if there are any."""
     numbers = asdict(report)
     reasons = numbers.pop("reasons")
+    numbers.pop("failed", None)
     sheet = numbers.pop("sheet", None)
     if sheet is not None:
         picture = base64.b64encode(sheet).decode()
@@ -43,6 +47,30 @@ def _numbers(report: OriginalsReport | Px512Report) -> dict[str, Any]:
         rows = "\n".join(f"| {name} | {count} |" for name, count in sorted(reasons.items()))
         numbers["reasons"] = dg.MetadataValue.md(f"| reason | posts |\n|---|---:|\n{rows}")
     return numbers
+
+
+@dataclass(frozen=True, slots=True)
+class _Rechecks:
+    """Questions about posts without a file, pooled over the buckets of a run: 200 posts a request."""
+
+    toolbox: RunContext
+    reasons: frozenset[Reason]
+
+    def begin(self, buckets: Sequence[str], year: int) -> None:
+        """Name the posts that are asked about before anything is fetched."""
+        expect_rechecks(self.toolbox, buckets, year, recheck=self.reasons)
+
+    def is_left(self, report: OriginalsReport) -> bool:
+        """Whether a file could not be fetched."""
+        return bool(report.failed)
+
+    def gather(self, reports: Iterable[OriginalsReport]) -> None:
+        """Name the posts whose files could not be fetched."""
+        self.toolbox.rechecker.expect(id_ for report in reports for id_ in report.failed)
+
+    def finish(self, bucket: str, year: int, report: OriginalsReport, meter: Meter) -> OriginalsReport:
+        """Ask about those of a bucket."""
+        return ask_about_failed(self.toolbox, bucket, year, before=report, meter=meter)
 
 
 @dg.asset(
@@ -68,9 +96,12 @@ def original_images(
         context,
         toolbox,
         run_log,
-        lambda bucket, year, meter: build_originals(toolbox, bucket, year, meter=meter, recheck=recheck),
+        lambda bucket, year, meter: build_originals(
+            toolbox, bucket, year, meter=meter, recheck=recheck, ask_later=True
+        ),
         numbers=_numbers,
         pending=lambda report: report.pending,
+        shared=_Rechecks(toolbox, recheck),
     )
 
 

@@ -44,6 +44,7 @@ def imported_files(
             "taken": report.taken,
             "bytes": report.bytes,
             "linked": report.linked,
+            "px512": report.px512,
             "left": report.left,
             "left_bytes": report.left_bytes,
             **{f"outcome_{name}": count for name, count in sorted(report.outcomes.items())},

@@ -1,6 +1,6 @@
 """Runs the core for an asset: errors become clear failures, and buckets succeed or fail one by one."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,6 +37,22 @@ class BucketWork(Protocol[R_co]):
 
     def __call__(self, bucket: str, year: int, meter: Meter) -> R_co:
         """Do it; the meter counts files."""
+
+
+class SharedStep(Protocol[R]):
+    """What the buckets of a run do together, so that it takes few requests."""
+
+    def begin(self, buckets: Sequence[str], year: int, /) -> None:
+        """Prepare, before the work on the first bucket."""
+
+    def is_left(self, report: R, /) -> bool:
+        """Whether the work on a bucket left something for `finish`."""
+
+    def gather(self, reports: Iterable[R], /) -> None:
+        """Take what is left of all buckets."""
+
+    def finish(self, bucket: str, year: int, report: R, meter: Meter, /) -> R:
+        """Finish a bucket. Returns its new report."""
 
 
 @contextmanager
@@ -95,8 +111,9 @@ def materialize_buckets(
     *,
     numbers: Callable[[R], dict[str, Any]],
     pending: Callable[[R], int],
+    shared: SharedStep[R] | None = None,
 ) -> dg.MaterializeResult:
-    """Do `work(bucket, year, meter)` for every partition of the run.
+    """Do `work(bucket, year, meter)` for every partition of the run, and a step that its buckets share.
 
     A bucket with posts left pending fails; the others are materialised even then. Dagster drops the materialisations
     of a step that fails, so those of the finished buckets are logged by hand before it does.
@@ -104,7 +121,7 @@ def materialize_buckets(
     results = _Results(numbers, pending, log)
     try:
         with clear_failures(resources, log):
-            _work_on_partitions(context, work, results)
+            _work_on_partitions(context, work, results, shared=shared)
     except BaseException:
         log_materializations(
             context,
@@ -119,7 +136,13 @@ def materialize_buckets(
     return dg.MaterializeResult()
 
 
-def _work_on_partitions(context: dg.AssetExecutionContext, work: BucketWork[R], results: _Results[R]) -> None:
+def _work_on_partitions(
+    context: dg.AssetExecutionContext,
+    work: BucketWork[R],
+    results: _Results[R],
+    *,
+    shared: SharedStep[R] | None,
+) -> None:
     """Work on the buckets of each year of the run; a meter logs how far it is.
 
     Raises:
@@ -130,11 +153,31 @@ def _work_on_partitions(context: dg.AssetExecutionContext, work: BucketWork[R], 
         key_of = {bucket: key for key, (bucket, its_year) in keys.items() if its_year == year}
         title = f"{context.asset_key.to_user_string()} {year}"
         with Meter(title, total=len(key_of), report=context.log.info, watch=results.log.watch) as meter:
-            for finished in for_each_bucket(partial(work, year=year, meter=meter), list(key_of)):
-                meter.count_step()
+            for finished in _finished(
+                partial(work, year=year, meter=meter), list(key_of), year=year, meter=meter, shared=shared
+            ):
                 results.add(key_of[finished.bucket], finished)
     if results.failed:
         raise _buckets_failed(results.failed)
+
+
+def _finished(
+    work: Callable[[str], R], buckets: Sequence[str], *, year: int, meter: Meter, shared: SharedStep[R] | None
+) -> Iterator[Finished[R]]:
+    """The buckets as they finish: those with something left for the shared step after it, the others before."""
+    if shared is not None:
+        shared.begin(buckets, year)
+    left: dict[str, R] = {}
+    for finished in for_each_bucket(work, buckets):
+        meter.count_step()
+        if shared is not None and finished.report is not None and shared.is_left(finished.report):
+            left[finished.bucket] = finished.report
+        else:
+            yield finished
+    if shared is not None and left:
+        shared.gather(left.values())
+        step = shared.finish
+        yield from for_each_bucket(lambda bucket: step(bucket, year, left[bucket], meter), list(left))
 
 
 def _partitions(context: dg.AssetExecutionContext) -> dict[str, tuple[str, int]]:

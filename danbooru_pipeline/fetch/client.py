@@ -21,7 +21,7 @@ import msgspec
 
 from danbooru_pipeline.errors import SourceBlocked, SourceUnreachable, SourceUnusable
 from danbooru_pipeline.fetch.breaker import NO_ANSWER, CircuitBreaker, blocked
-from danbooru_pipeline.fetch.gil_turns import TurnsTransport
+from danbooru_pipeline.fetch.connections import TurnsTransport
 from danbooru_pipeline.fetch.rate_limiter import RateLimiter
 from danbooru_pipeline.fetch.retry import RetryPolicy
 from danbooru_pipeline.fetch.slots import DownloadSlots
@@ -95,18 +95,18 @@ class BooruClient:
         self._api_origin = _origin_of(settings.api_url)
         self._origins = frozenset({self._api_origin, _origin_of(settings.cdn_url)})
         self._auth = httpx.BasicAuth(settings.login, settings.api_key) if settings.login else None
-        connections = settings.downloads + 2
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        self._headers = {"User-Agent": settings.user_agent, "Accept-Encoding": "identity"}
         # A proxy from the environment is meant for the site, not for loopback hosts.
         trust_env = not settings.on_loopback
+        is_direct = not (trust_env and getproxies())
+        self._direct = TurnsTransport(trust_env=trust_env, timeout=TIMEOUT) if is_direct else None
         self._http = httpx.Client(
-            headers={"User-Agent": settings.user_agent, "Accept-Encoding": "identity"},
+            headers=self._headers,
             timeout=TIMEOUT,
-            limits=limits,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a session is as good as a key
             follow_redirects=False,
             trust_env=trust_env,
-            transport=None if trust_env and getproxies() else TurnsTransport(limits=limits, trust_env=trust_env),
+            transport=self._direct,
         )
 
     def __enter__(self) -> Self:
@@ -145,12 +145,11 @@ class BooruClient:
         address = httpx.URL(url)  # parsed once: it is a tenth of a small file's CPU time
         origin = _origin_of(address)
         assert origin in self._origins, "callers check the host first"
-        request = self._http.build_request("GET", address, headers=dict(headers or {}))
         auth = self._auth if as_account and origin == self._api_origin else None
         sent = self.limiter.wait(origin)
         began = time.monotonic()
         try:
-            response = self._http.send(request, stream=True, auth=auth)
+            response = self._send(address, dict(headers or {}), auth=auth)
         except httpx.HTTPError:
             self._record_status(origin, NO_ANSWER)
             raise
@@ -160,6 +159,11 @@ class BooruClient:
             yield response
         finally:
             response.close()
+
+    def _send(self, url: httpx.URL, headers: dict[str, str], *, auth: httpx.BasicAuth | None) -> httpx.Response:
+        if auth is None and self._direct is not None:
+            return self._direct.get(url, self._headers | headers)
+        return self._http.send(self._http.build_request("GET", url, headers=headers), stream=True, auth=auth)
 
     def get_json(self, path: str, params: Mapping[str, str | int], *, may_be_refused: bool = False) -> JsonAnswer:
         """GET a path of the API host, with retries.

@@ -1,11 +1,13 @@
 """One download, one outcome: either the whole file under its final name, or a reason and no file.
 
-A file that is not at the address of its record is tried at the one that follows from its MD5, too. Bytes go to a hidden
+A file that is not at the address of its record, or is another one there, is tried at the one that follows from its MD5,
+too. Bytes go to a hidden
 file beside the target; length, MD5 and first bytes are checked as they arrive. Only then is the file fsynced and
 renamed. An interrupted body is resumed, by the next process too, if the server confirms that the entity is unchanged.
 What goes wrong with one file is a value, not an exception; only a host that blocks us and a full disk raise.
 """
 
+import contextlib
 import hashlib
 import os
 import time
@@ -37,7 +39,16 @@ MAX_REDIRECTS: Final = 3
 HEAD_BYTES: Final = 512
 #: What an address may answer though the file is at another one: the next address is tried.
 NOT_HERE: Final = frozenset(
-    {Reason.GONE, Reason.REDIRECTED, Reason.REFUSED, Reason.HTML_INSTEAD, Reason.EMPTY, Reason.TOO_LARGE}
+    {
+        Reason.GONE,
+        Reason.REDIRECTED,
+        Reason.REFUSED,
+        Reason.HTML_INSTEAD,
+        Reason.EMPTY,
+        Reason.TOO_LARGE,
+        Reason.MD5_DIFFERS,
+        Reason.MD5_MISMATCH,
+    }
 )
 
 
@@ -74,6 +85,11 @@ class _Attempt:
     throttled: bool = False
     retry_after: float | None = None
     location: str | None = None
+
+    @property
+    def may_be_elsewhere(self) -> bool:
+        """Whether another address may have the file; an error of the host, which is retried, says nothing of it."""
+        return self.reason in NOT_HERE or (self.reason is Reason.RETRY_EXHAUSTED and not self.retry)
 
 
 def download_file(
@@ -166,13 +182,17 @@ class _Download:
         """The outcome, and how many attempts there were: at the row's address, then at the one that its MD5 gives."""
         last, attempts = self.client.policy.run(self._attempt, pause=self.client.limiter.pause)
         derived = self._derived_url()
-        if last.reason not in NOT_HERE or httpx.URL(self.url) == httpx.URL(derived):
+        if not last.may_be_elsewhere or httpx.URL(self.url) == httpx.URL(derived):
             return last, attempts
         self.url = derived
-        other, more = self.client.policy.run(self._attempt, pause=self.client.limiter.pause)
-        # Only two hosts that know of no file, or an address that does not, make it gone.
-        is_better = other.reason is not Reason.GONE or last.reason is Reason.GONE
-        return other if is_better else last, attempts + more
+        holds_file = last.reason is Reason.MD5_DIFFERS
+        with self.partial.set_aside() if holds_file else contextlib.nullcontext():
+            other, more = self.client.policy.run(self._attempt, pause=self.client.limiter.pause)
+            if holds_file and other.reason is not None:
+                self.partial.take_back()
+        # Only two addresses without a file make it gone; only the right file outdoes the one of its record.
+        worse = set(Reason) if holds_file else {Reason.GONE} - {last.reason}
+        return last if other.reason in worse else other, attempts + more
 
     def _first_url(self) -> str | httpx.URL:
         """The row's own address if it is on one of our hosts, else the one the site derives from the MD5."""

@@ -20,8 +20,9 @@ import httpx
 #: Size of one read from a socket. With the library's own 64 KiB an ordinary picture takes four passes through it.
 READ_BYTES: Final = 2**18
 
-#: A thread that waits for a body sleeps until this much has arrived; packets bring 1.4 KB each.
-WATERMARK_BYTES: Final = 2**16
+#: A thread that waits for a body sleeps until this much has arrived; packets bring 1.4 KB each. Most pictures are
+#: smaller, so they take one wake-up. What arrives more slowly is read when the time-out is over.
+WATERMARK_BYTES: Final = 2**18
 #: Upper bound of a TLS record: bytes that TLS may have read from the socket and not handed out yet.
 _TLS_RECORD_BYTES: Final = 17 * 2**10
 
@@ -68,25 +69,12 @@ def set_low_watermark(response: httpx.Response, remaining: int) -> None:
     """
     stream = response.extensions.get("network_stream")
     if isinstance(stream, _Stream):
-        stream.set_low_watermark(max(1, min(WATERMARK_BYTES, remaining - _TLS_RECORD_BYTES)))
+        stream.set_low_watermark(max(1, min(WATERMARK_BYTES, remaining - stream.read_ahead_bytes)))
 
 
-class TurnsTransport(httpx.HTTPTransport):
-    """The library's transport, whose threads give up their turn while they wait for the network."""
+class TurnsBackend(httpcore.SyncBackend):
+    """Opens connections whose threads give up their turn while they wait."""
 
-    def __init__(self, *, limits: httpx.Limits, trust_env: bool) -> None:
-        certificates = httpx.create_ssl_context(trust_env=trust_env)  # loaded once: it takes 23 ms
-        super().__init__(verify=certificates, limits=limits, trust_env=trust_env)
-        self._pool = httpcore.ConnectionPool(  # httpx offers no way to pass a backend
-            ssl_context=certificates,
-            max_connections=limits.max_connections,
-            max_keepalive_connections=limits.max_keepalive_connections,
-            keepalive_expiry=limits.keepalive_expiry,
-            network_backend=_Backend(),
-        )
-
-
-class _Backend(httpcore.SyncBackend):
     def connect_tcp(
         self,
         host: str,
@@ -95,12 +83,17 @@ class _Backend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
+        """Connect without the turn."""
         with without_turn():
             return _Stream(super().connect_tcp(host, port, timeout, local_address, socket_options))
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection that tries each call before it polls, and polls without the turn."""
+    """A connection that tries each call before it polls, and polls without the turn.
+
+    Attributes:
+        read_ahead_bytes: what may have been read from the socket and not handed out yet.
+    """
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
@@ -109,6 +102,7 @@ class _Stream(httpcore.NetworkStream):
         # Non-blocking, once: the library sets a time-out for each read, and polls before it reads.
         self._socket.settimeout(0)
         self._low_watermark = 1
+        self.read_ahead_bytes = _TLS_RECORD_BYTES if isinstance(self._socket, ssl.SSLSocket) else 0
 
     def set_low_watermark(self, size: int) -> None:
         """Set SO_RCVLOWAT: the socket counts as readable once this many bytes have arrived, or it has ended."""
@@ -121,10 +115,21 @@ class _Stream(httpcore.NetworkStream):
         try:
             data: bytes = self._when_ready(functools.partial(self._socket.recv, size), select.POLLIN, timeout=timeout)
         except TimeoutError as error:
-            raise httpcore.ReadTimeout(error) from error
+            late = self._arrived(size)
+            if not late:
+                raise httpcore.ReadTimeout(error) from error
+            return late
         except OSError as error:
             raise httpcore.ReadError(error) from error
         return data
+
+    def _arrived(self, size: int) -> bytes:
+        """What arrived below the mark while a read waited in vain; empty when there is nothing."""
+        self.set_low_watermark(1)
+        try:
+            return bytes(self._socket.recv(size))
+        except OSError:
+            return b""
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         try:

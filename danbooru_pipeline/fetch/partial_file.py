@@ -4,7 +4,9 @@ The file name says which post's file it is and its MD5, so the next process can 
 resumes only if the server confirms that the entity is unchanged; the whole file is checked against its MD5 anyway.
 """
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +36,7 @@ class PartialFile:
     def __init__(self, target: Path, md5: str) -> None:
         self.path, self.validator_path = (target.with_name(name) for name in part_names(target.name, md5))
         self.decoded_path = self.path.with_suffix(f".decoded{PART_SUFFIX}")
+        self.aside_path = self.path.with_suffix(f".aside{PART_SUFFIX}")
         self._is_validator_saved = False
         self._validator = self._read_validator()
 
@@ -83,6 +86,22 @@ class PartialFile:
         self._validator = ""
         self.remove_validator()
         self.path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """Keep the bytes of a whole body for the length of the block, while another one is received."""
+        self.remove_validator()
+        self._validator = ""
+        self.path.replace(self.aside_path)
+        try:
+            yield
+        finally:
+            self.aside_path.unlink(missing_ok=True)
+
+    def take_back(self) -> None:
+        """Put the bytes that were set aside in their place again."""
+        self.remove_validator()
+        self.aside_path.replace(self.path)
 
     def take_decoded(self) -> None:
         """Put the decoded bytes in the place of the encoded ones."""

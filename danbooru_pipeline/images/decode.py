@@ -16,11 +16,12 @@ from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.bmp import decode_bmp
 from danbooru_pipeline.images.color import StatedColor, from_cicp, to_srgb
 from danbooru_pipeline.images.inspect import Flag, ImageFacts
-from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg
+from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg, wrap_pixels
 from danbooru_pipeline.images.png import stated_color
 
 _FIRST_SIDEWAYS = 5  # EXIF orientations from here on swap width and height
 _THIN = 16  # a side with fewer pixels would show rounding and the edges of JPEG blocks
+_SHRUNK_BY_LIBVIPS = frozenset({"png", "gif"})
 _CMYK, _PROFILE = "cmyk", "icc-profile-data"
 
 
@@ -28,8 +29,17 @@ class UndecodableError(ValueError):
     """No decoder here implements this kind of file; that is no damage."""
 
 
-def shrink_image(data: bytes, facts: ImageFacts, *, size: int, decoded: Pixels | None = None) -> tuple[Any, bool]:
+def shrink_image(
+    data: bytes, facts: ImageFacts, *, size: int, decoded: Pixels | None = None, opened: Any = None
+) -> tuple[Any, bool]:
     """The picture scaled to fit size × size: upright, 8-bit sRGB, possibly with alpha.
+
+    Args:
+        data: the file.
+        facts: of that file.
+        size: side of the square in pixels.
+        decoded: pixels of a JPEG that was already decoded strictly.
+        opened: a picture of another type that is decoded already (see `pixel_hash.decode_for_both`).
 
     Returns:
         A lazy libvips image, and whether the file states PQ or HLG.
@@ -45,8 +55,10 @@ def shrink_image(data: bytes, facts: ImageFacts, *, size: int, decoded: Pixels |
         stated = None  # beside PQ or HLG, a profile is its maker's own rendering for those who cannot show HDR
     # Without a profile, converting costs 3.5x and changes no pixel (measured). What a PNG states overrules its profile.
     profile = {"output_profile": "srgb"} if facts.has_profile and stated is None else {}
-    source = _decode(data, facts, size=size, decoded=decoded)
-    if source is None:
+    source = _decode(data, facts, size=size, decoded=decoded) if opened is None else opened
+    if opened is not None and facts.file_type in _SHRUNK_BY_LIBVIPS:
+        image = opened.thumbnail_image(size, height=size, size="down", **profile)
+    elif source is None:
         # thumbnail_buffer ignores fail_on as an argument (libvips issue 5195), and would accept half a picture.
         image = pyvips.Image.thumbnail_buffer(
             data, size, height=size, size="down", option_string="[fail_on=truncated]", **profile
@@ -133,7 +145,7 @@ def _decode_jpeg(data: bytes, facts: ImageFacts, *, size: int, decoded: Pixels |
         pixels = outcome
     if is_cmyk:
         return None  # decoded only to prove that it is sound: libvips knows how to interpret the inks
-    image = _image_of(pixels)
+    image = wrap_pixels(pixels)
     if facts.orientation is not None:
         image.set_type(pyvips.GValue.gint_type, "orientation", facts.orientation)
     if facts.has_profile:
@@ -156,10 +168,3 @@ def _fit(facts: ImageFacts, size: int) -> tuple[int, int]:
         width, height = height, width
     shrink = max(1.0, max(width, height) / size)
     return max(1, round(width / shrink)), max(1, round(height / shrink))
-
-
-def _image_of(pixels: Pixels) -> Any:
-    """Wrap pixels in a libvips image, without a copy."""
-    height, width, bands = pixels.shape
-    image = pyvips.Image.new_from_memory(pixels, width, height, bands, "uchar")
-    return image.copy(interpretation="b-w" if bands == 1 else "srgb")

@@ -15,7 +15,7 @@ from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.downscale import Downscaled, downscale_image
 from danbooru_pipeline.images.inspect import Flag, ImageFacts, compare_extension, inspect_image
 from danbooru_pipeline.images.optimize import MAX_OPTIMIZED_PIXELS, Kept, Optimized, optimize_image
-from danbooru_pipeline.images.pixel_hash import hash_decoded, hash_pixels
+from danbooru_pipeline.images.pixel_hash import decode_for_both, hash_decoded, hash_pixels
 from danbooru_pipeline.images.settings import ImageSettings
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
@@ -131,22 +131,23 @@ def _process(job: ImageJob, data: bytes, *, ext: str) -> ImageResult:
     facts = compare_extension(inspect_image(data), ext)
     optimized = _optimize(job, data, facts=facts)
     facts = _add_noticed(facts, None if optimized is None else optimized.kept)
-    px512 = _downscale(job, data, facts=facts, decoded=None if optimized is None else optimized.pixels)
-    pixel_hash = _hash(job, data, facts=facts, optimized=optimized)
+    pixel_hash = _known_hash(job, data, facts=facts, optimized=optimized)
+    wants_both = job.hash_pixels and pixel_hash is None and job.px512 is not None
+    opened = decode_for_both(data, facts) if wants_both and facts.pixels <= job.settings.max_pixels else None
+    decoded = None if optimized is None else optimized.pixels
+    px512 = _downscale(job, data, facts=facts, decoded=decoded, opened=opened)
+    if job.hash_pixels and pixel_hash is None:
+        pixel_hash = hash_pixels(data, facts, max_pixels=job.settings.max_pixels, opened=opened)
     return ImageResult(facts=facts, pixel_hash=pixel_hash, **_write(job, data, optimized=optimized, px512=px512))
 
 
-def _hash(job: ImageJob, data: bytes, *, facts: ImageFacts, optimized: Optimized | None) -> str | None:
-    """The pixel hash, from pixels that the optimiser decoded wherever that is enough."""
-    if not job.hash_pixels:
+def _known_hash(job: ImageJob, data: bytes, *, facts: ImageFacts, optimized: Optimized | None) -> str | None:
+    """The pixel hash from pixels that the optimiser decoded; None where that is not enough, or it is not wanted."""
+    if not job.hash_pixels or optimized is None:
         return None
-    if optimized is not None and optimized.pixel_hash is not None:
-        return optimized.pixel_hash
-    if optimized is not None and optimized.pixels is not None:
-        decoded = hash_decoded(optimized.pixels, facts)
-        if decoded is not None:
-            return decoded
-    return hash_pixels(data, facts, max_pixels=job.settings.max_pixels)
+    if optimized.pixel_hash is None and optimized.pixels is not None:
+        return hash_decoded(optimized.pixels, data, facts)
+    return optimized.pixel_hash
 
 
 def _add_noticed(facts: ImageFacts, kept: str | None) -> ImageFacts:
@@ -167,7 +168,9 @@ def _optimize(job: ImageJob, data: bytes, *, facts: ImageFacts) -> Optimized | N
     return optimize_image(data, facts, png_level=job.settings.png_level, archive=archive, max_pixels=limit)
 
 
-def _downscale(job: ImageJob, data: bytes, *, facts: ImageFacts, decoded: Pixels | None) -> Downscaled | Reason | None:
+def _downscale(
+    job: ImageJob, data: bytes, *, facts: ImageFacts, decoded: Pixels | None, opened: Any
+) -> Downscaled | Reason | None:
     if job.px512 is None:
         return None
     return downscale_image(
@@ -178,6 +181,7 @@ def _downscale(job: ImageJob, data: bytes, *, facts: ImageFacts, decoded: Pixels
         background=job.settings.background,
         max_pixels=job.settings.max_pixels,
         decoded=decoded,
+        opened=opened,
     )
 
 

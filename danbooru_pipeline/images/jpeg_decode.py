@@ -206,3 +206,10 @@ _HARMLESS: tuple[tuple[Any, _Mend], ...] = (
     (re.compile(r"bad ICC marker"), _drop_profile),
     (re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})"), _drop_zeros),
 )
+
+
+def wrap_pixels(pixels: npt.NDArray[np.uint8]) -> Any:
+    """Decoded pixels as a libvips image, without a copy."""
+    height, width, bands = pixels.shape
+    image = pyvips.Image.new_from_memory(pixels, width, height, bands, "uchar")
+    return image.copy(interpretation="b-w" if bands == 1 else "srgb")

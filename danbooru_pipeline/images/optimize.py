@@ -19,7 +19,7 @@ from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.inspect import Flag, ImageFacts
 from danbooru_pipeline.images.jpeg import carried_segments
 from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg, decode_strictly
-from danbooru_pipeline.images.pixel_hash import PixelDigest, strips_of
+from danbooru_pipeline.images.pixel_hash import PixelDigest, hash_held, strips_of
 from danbooru_pipeline.images.png import carried_chunks, is_colored, without_offsets
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 
@@ -135,7 +135,8 @@ def _optimize_png(data: bytes, facts: ImageFacts, *, level: int) -> Optimized:
     if not (carried and fits):
         return Optimized(data, kept=Kept.NOT_IDENTICAL)
     if facts.has_profile or facts.color_space not in _EIGHT_BIT_SPACES:
-        same, pixel_hash = _same_pixels(data, smaller), None
+        held = _held_if_same(data, smaller)
+        same, pixel_hash = held is not None, None if held is None else hash_held(held)
     else:
         pixel_hash = _hash_if_same(data, smaller)
         same = pixel_hash is not None
@@ -163,17 +164,18 @@ def _run_oxipng(data: bytes, *, level: int, keep_depth: bool, keep_grey: bool) -
     return smaller
 
 
-def _same_pixels(first: bytes, second: bytes) -> bool:
-    """Whether two PNGs have equal pixels, including colour under full transparency. Both are streamed, not held."""
-    a, b = _open(first), _open(second)
-    if (a.width, a.height, a.format) != (b.width, b.height, b.format):
-        return False
-    if (a.bands, a.interpretation) != (b.bands, b.interpretation):
-        a, b = _as_rgba(a), _as_rgba(b)
+def _held_if_same(first: bytes, second: bytes) -> Any:
+    """The first of two PNGs in memory; None if their pixels differ. Colour under full transparency counts."""
     try:
-        return bool((a != b).max() == 0)
+        held = _open(first).copy_memory()
+        a, b = held, _open(second)
+        if (a.width, a.height, a.format) != (b.width, b.height, b.format):
+            return None
+        if (a.bands, a.interpretation) != (b.bands, b.interpretation):
+            a, b = _as_rgba(a), _as_rgba(b)
+        return held if (a != b).max() == 0 else None
     except pyvips.Error:
-        return False
+        return None
 
 
 def _hash_if_same(first: bytes, second: bytes) -> str | None:

@@ -11,7 +11,7 @@ decoders are today. Pixels are hashed in strips, so a picture is never in memory
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,16 +19,30 @@ import numpy as np
 import pyvips
 
 from danbooru_pipeline.images.background import Pixels
-from danbooru_pipeline.images.inspect import ImageFacts, inspect_image
+from danbooru_pipeline.images.inspect import Flag, ImageFacts, inspect_image
+from danbooru_pipeline.images.jpeg_decode import wrap_pixels
 from danbooru_pipeline.images.settings import MAX_PIXELS
 from danbooru_pipeline.images.signature import iso_brands
 
 #: Types that the site decodes; the hash of every other file is its MD5.
 HASHED_TYPES: Final = frozenset({"jpg", "png", "gif", "webp", "avif"})
+#: Larger pictures are not held in memory as a whole: they are decoded twice, in strips.
+MAX_SHARED_PIXELS: Final = 50_000_000
 #: Bytes of a strip: small enough for the cache of a core.
 _STRIP_BYTES: Final = 2**19
 _RGBA: Final = 4
 _PROFILE: Final = "icc-profile-data"
+#: EXIF orientation -> how a picture is turned upright.
+_TURNS: Final[dict[int, Callable[[Pixels], Pixels]]] = {
+    1: lambda p: p,
+    2: lambda p: p[:, ::-1],
+    3: lambda p: p[::-1, ::-1],
+    4: lambda p: p[::-1],
+    5: lambda p: p.transpose(1, 0, 2),
+    6: lambda p: p.transpose(1, 0, 2)[:, ::-1],
+    7: lambda p: p.transpose(1, 0, 2)[::-1, ::-1],
+    8: lambda p: p.transpose(1, 0, 2)[::-1],
+}
 _OPAQUE: Final = {"rgb16": 65535, "grey16": 65535, "scrgb": 1.0}
 
 
@@ -44,33 +58,72 @@ def pixel_hash_of(path: Path | str) -> str:
     return hash_pixels(data, max_pixels=sys.maxsize) or md5_of(data)
 
 
-def hash_pixels(data: bytes, facts: ImageFacts | None = None, *, max_pixels: int = MAX_PIXELS) -> str | None:
-    """The pixel hash of a file's bytes; None if the picture has more than `max_pixels` and was not decoded."""
+def hash_pixels(
+    data: bytes, facts: ImageFacts | None = None, *, max_pixels: int = MAX_PIXELS, opened: Any = None
+) -> str | None:
+    """The pixel hash of a file's bytes; None if the picture has more than `max_pixels` and was not decoded.
+
+    `opened` is the picture if it is decoded already (see `decode_for_both`).
+    """
     facts = facts or inspect_image(data)
     if not is_hashed_by_pixels(data, facts):
         return md5_of(data)
     if facts.pixels > max_pixels:
         return None
     try:
-        image = opened(data, facts)
-        digest = PixelDigest(image.width, image.height, image.bands)
-        for strip in strips_of(image):
-            digest.update(strip)
+        return hash_image(open_upright(data, facts) if opened is None else converted(opened))
     except pyvips.Error as error:
         if "out of memory" in str(error):
             raise MemoryError(str(error)) from error
         return md5_of(data)
+
+
+def hash_image(image: Any) -> str:
+    """The pixel hash of a picture that is as the rule wants it (see `converted`).
+
+    Raises:
+        pyvips.Error: it is damaged, which a lazy picture shows only now.
+    """
+    digest = PixelDigest(image.width, image.height, image.bands)
+    for strip in strips_of(image):
+        digest.update(strip)
     return digest.hexdigest()
 
 
-def hash_decoded(pixels: Pixels, facts: ImageFacts) -> str | None:
-    """The pixel hash of a JPG that is decoded already; None where the rule needs more than these pixels.
-
-    A picture with a profile or inks has to be converted, and a turned one to be turned: `hash_pixels` does that.
-    """
-    height, width, bands = pixels.shape
-    if facts.has_profile or (facts.orientation or 1) != 1 or bands not in {1, 3}:
+def hash_held(image: Any) -> str | None:
+    """The pixel hash of an upright picture in memory; None if its profile cannot be applied."""
+    try:
+        return hash_image(converted(image))
+    except pyvips.Error:
         return None
+
+
+def hash_decoded(pixels: Pixels, data: bytes, facts: ImageFacts) -> str | None:
+    """The pixel hash of a JPG that is decoded already; None where only `hash_pixels` knows it, as with inks.
+
+    Args:
+        pixels: of the JPG, in its own colours, not turned.
+        data: the file, for its profile.
+        facts: of the file.
+
+    """
+    turn = _TURNS.get(facts.orientation or 1)
+    if pixels.shape[2] not in {1, 3} or turn is None:
+        return None
+    if not facts.has_profile:
+        return _hash_rgb(turn(pixels))
+    try:
+        header = pyvips.Image.jpegload_buffer(data, access="sequential")
+        image = wrap_pixels(np.ascontiguousarray(turn(pixels)))
+        image.set_type(pyvips.GValue.blob_type, _PROFILE, header.get(_PROFILE))
+    except pyvips.Error:
+        return None
+    return hash_held(image)
+
+
+def _hash_rgb(pixels: Pixels) -> str:
+    """The hash of upright pixels of sRGB or grey."""
+    height, width, bands = pixels.shape
     digest = PixelDigest(width, height, _RGBA)
     rows = max(1, _STRIP_BYTES // (width * _RGBA))
     strip = np.full((min(rows, height), width, _RGBA), 255, np.uint8)
@@ -98,6 +151,25 @@ class PixelDigest:
         return self._md5.hexdigest()
 
 
+def decode_for_both(data: bytes, facts: ImageFacts) -> Any:
+    """A picture in memory for its hash and its 512px image; None where one of them needs another decode.
+
+    A JPEG is reduced while it is decoded for its 512px image, and so is a WebP without alpha.
+    """
+    is_webp_with_alpha = facts.file_type == "webp" and bool(facts.alpha)
+    if facts.file_type not in {"png", "gif", "avif"} and not is_webp_with_alpha:
+        return None
+    if facts.pixels > MAX_SHARED_PIXELS or Flag.APNG in facts.flags or not is_hashed_by_pixels(data, facts):
+        return None
+    try:
+        image = pyvips.Image.new_from_buffer(data, "", fail=True, access="sequential")
+        if image.get_typeof("heif-primary") and int(image.get("heif-primary")):
+            return None  # the rule takes the first item, and the 512px image the primary one
+        return image.copy_memory()
+    except pyvips.Error:
+        return None
+
+
 def is_hashed_by_pixels(data: bytes, facts: ImageFacts) -> bool:
     """Whether a file is a still picture of a kind that the site decodes."""
     if facts.file_type not in HASHED_TYPES or facts.pixels == 0 or (facts.pages or 1) > 1:
@@ -113,13 +185,16 @@ def strips_of(image: Any) -> Iterator[Any]:
         yield region.fetch(0, top, image.width, min(rows, image.height - top))
 
 
-def opened(data: bytes, facts: ImageFacts) -> Any:
+def open_upright(data: bytes, facts: ImageFacts) -> Any:
     """The picture as the rule wants it."""
     is_turned = facts.file_type == "jpg" and (facts.orientation or 1) != 1
     # `fail` as the site writes it: any error of the decoder, but not its warnings.
     image = pyvips.Image.new_from_buffer(data, "", fail=True, access="random" if is_turned else "sequential")
-    if is_turned:
-        image = image.autorot()
+    return converted(image.autorot() if is_turned else image)
+
+
+def converted(image: Any) -> Any:
+    """An upright picture in the colours that the rule wants, with alpha."""
     if image.get_typeof(_PROFILE):
         image = image.icc_transform("srgb")
     if image.interpretation != "srgb":

@@ -1,6 +1,7 @@
 """What decides the bytes of a release's images: the choices of an operator, and what is fixed. No pixels here."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -45,9 +46,14 @@ class ImageSettings:
 
     def fingerprint(self) -> str:
         """A short hash that changes exactly when 512px images would; lossless optimisation does not change it."""
-        text = ",".join(
-            f"{name}={value}"
-            for name, value in sorted(self.as_dict().items())
-            if name.startswith("px512") or name in {"background", "max_pixels"}
-        )
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return fingerprint_of(self.as_dict())
+
+
+def fingerprint_of(choices: Mapping[str, Any]) -> str:
+    """The fingerprint of settings as RELEASE.json has them (see `ImageSettings.as_dict`)."""
+    text = ",".join(
+        f"{name}={value}"
+        for name, value in sorted(choices.items())
+        if name.startswith("px512") or name in {"background", "max_pixels"}
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

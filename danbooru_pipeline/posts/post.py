@@ -20,6 +20,7 @@ class Post:
 
     Attributes:
         md5, ext, file_size: of its file, as the metadata says; a size of 0 is unknown.
+        tags: all of them, with spaces between; None where the source does not say, or not all of them.
         is_doubtful: a value that decides whether the file may be taken could not be understood.
         is_expunged: the source had it in the sweep and no longer knows it.
         replaced: its file was replaced since the sweep.
@@ -33,7 +34,7 @@ class Post:
     rating: str | None
     file_url: str | None
     is_banned: bool
-    tags: str
+    tags: str | None
     is_expunged: bool = False
     replaced: bool = False
     is_doubtful: bool = False
@@ -104,7 +105,8 @@ def read_posts(path: Path, *, refreshed: Path | None = None, pixel_hashes: bool 
 
     Args:
         path: the bucket's slice of the sweep; without the file there are no posts.
-        refreshed: updates of some of these posts since the sweep; the file may be missing.
+        refreshed: updates since the sweep, of some of these posts and of restored ones that it did not have; the file
+            may be missing.
         pixel_hashes: read them too; decoding them costs more than all the rest.
     """
     posts = _read_columns(path, POST_COLUMNS, pixel_hashes=pixel_hashes) if path.exists() else []
@@ -112,7 +114,10 @@ def read_posts(path: Path, *, refreshed: Path | None = None, pixel_hashes: bool 
         return posts
     refreshed_posts = _read_columns(refreshed, [*POST_COLUMNS, "is_expunged"], pixel_hashes=pixel_hashes)
     updates = {post.id: post for post in refreshed_posts}
-    return [_updated(post, updates[post.id]) if post.id in updates else post for post in posts]
+    swept = {post.id for post in posts}
+    restored = [post for post in refreshed_posts if post.id not in swept and not post.is_expunged]
+    known = [_updated(post, updates[post.id]) if post.id in updates else post for post in posts]
+    return sorted([*known, *restored], key=lambda post: post.id) if restored else known
 
 
 def _updated(old: Post, new: Post) -> Post:
@@ -133,7 +138,7 @@ def _read_columns(path: Path, names: list[str], *, pixel_hashes: bool) -> list[P
             rating=rating,
             file_url=url,
             is_banned=bool(banned),
-            tags=tags or "",
+            tags=_tags_of(tags, extra),
             is_expunged=bool(more and more[0]),
             is_doubtful=extra is not None and _is_doubtful(extra),
             pixel_hash=read_pixel_hash(extra) if pixel_hashes and extra is not None else None,
@@ -149,6 +154,21 @@ def _is_doubtful(extra: str) -> bool:
     if not any(name in extra for name in _DECISIVE):
         return False
     return any(name in msgspec.json.decode(extra, type=dict[str, msgspec.Raw]) for name in _DECISIVE)
+
+
+def _tags_of(tag_string: str | None, extra: str | None) -> str | None:
+    """The tags of a row; None where one of them may be unknown.
+
+    A list of tags is in `extra` as well when it could not be typed in full, and then `tag_string` lacks some.
+    """
+    if extra is None or '"tags"' not in extra:
+        return tag_string
+    listed = msgspec.json.decode(extra).get("tags")
+    if not isinstance(listed, list):
+        return tag_string
+    names = [item.get("name") if isinstance(item, dict) else item for item in listed]
+    known = [name for name in names if isinstance(name, str)]
+    return " ".join([tag_string or "", *known]) if len(known) == len(names) else None
 
 
 class _Asset(msgspec.Struct):

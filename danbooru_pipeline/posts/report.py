@@ -37,7 +37,8 @@ class SweepReport:
         read_up_to, newest_id: the last id that a sweep read, and about the newest of the source; None for whole tables.
         read_to_the_end: whether nothing followed what was read, so nothing of the year can be missing behind it; else
             ids above `read_up_to` were not read, since `beyond` posts in a row were created after the cutoff.
-        announced: how many rows the source says it has; None when it does not say.
+        announced: how many rows the source says it has, up to `read_up_to` in a sweep; None when it does not say.
+        read: how many it gave, rejected ones and those after the cutoff included.
         modified: when the source's table was last written; None when it does not say.
         as_of: the instant that the rows are of, where the source can go back in time.
         sha256: digest of the rows alone, so an unchanged source gives an unchanged digest.
@@ -61,6 +62,7 @@ class SweepReport:
     requests: int
     drifted: int
     columns: Columns = field(default_factory=Columns)
+    read: int | None = None
     read_up_to: int | None = None
     newest_id: int | None = None
     read_to_the_end: bool = True

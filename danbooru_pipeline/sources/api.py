@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.errors import SourceUnreachable, SourceUnusable
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.fetch.client import JsonAnswer
 from danbooru_pipeline.posts import INT64_MAX
@@ -63,6 +63,19 @@ class ApiSource:
         if cursor == 0 and not _is_list(self._client.get_json(path, first, may_be_refused=True)):
             return None
         return self._walk(path, RECORDS_PER_PAGE).after(cursor)
+
+    def count_posts(self, *, up_to: int) -> int | None:
+        """How many posts a search for these ids finds, by ``/counts/posts.json``; None from a site without it."""
+        any_status = (self._any_status or {}).get("tags", "")
+        # Exact, since by default the site estimates, and gives the number of some hours ago.
+        query = {"tags": f"id:1..{up_to} {any_status}".strip(), "estimate_count": "false", "skip_cache": "true"}
+        try:
+            answer = self._client.get_json("/counts/posts.json", query, may_be_refused=True)
+        except (SourceUnreachable, SourceUnusable):  # it may time out on this question, and still give its pages
+            return None
+        counts = answer.value.get("counts") if answer.status == 200 and isinstance(answer.value, dict) else None
+        found = counts.get("posts") if isinstance(counts, dict) else None
+        return found if isinstance(found, int) and not isinstance(found, bool) else None
 
     def newest_id(self, table: str) -> int | None:
         """About the highest id of a table, which shows how far a read is."""

@@ -174,6 +174,7 @@ class _Load:
             max_created_at=max(self.created, default=None),
             beyond=self.beyond,
             announced=table.rows,
+            read=self.read,
             modified=table.modified,
             as_of=table.as_of,
             sha256="",

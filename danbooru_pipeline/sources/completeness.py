@@ -1,6 +1,7 @@
-"""Whether posts and side tables are whole, held against last year: what is missing, and what to do about it.
+"""Whether posts and side tables are whole: what is missing, and what to do about it.
 
-A source that loses posts or tables looks like one whose posts were expunged; only last year tells them apart. What is
+They are held against last year, and posts against the source's own count. A source that loses posts or tables looks
+like one whose posts were expunged; only last year tells them apart. What is
 missing for a good reason is accepted by a setting, with the reason, which becomes a part of RELEASE.json.
 """
 
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.posts.report import read_report
 from danbooru_pipeline.posts.table_reports import TableReport, read_table_reports
 from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.sources.sweep import last_sweep_before
@@ -24,11 +26,14 @@ MAX_SHARE_LOST: Final = 0.01
 MAX_SHARE_LOST_OF_FEW: Final = 0.1
 #: So few that a share of them says nothing.
 FEW: Final = 100
+#: Posts may be restored between a page and the count, days later. Of fewer than 10,000 posts none may lack.
+MAX_SHARE_UNREAD: Final = 0.0001
 #: A side table may lose half of its rows; a small one all but these.
 MAX_SHARE_OF_ROWS_LOST: Final = 0.5
 FEW_ROWS: Final = 10
 _SHOWN: Final = 5
 POSTS: Final = "posts"
+_WAY_OUT: Final = "check the account, DANBOORU_API_URL and the source, then build `posts` again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class Gap:
 
 def find_gaps(layout: Layout, year: int) -> list[Gap]:
     """All that is missing from the posts and side tables of a year."""
-    return [*posts_gaps(layout, year), *table_gaps(layout, year)]
+    return [*count_gaps(layout, year), *posts_gaps(layout, year), *table_gaps(layout, year)]
 
 
 def accepted_gaps(layout: Layout, year: int, accepted: Mapping[str, str]) -> dict[str, str]:
@@ -67,7 +72,26 @@ def accepted_gaps(layout: Layout, year: int, accepted: Mapping[str, str]) -> dic
     for gap in gaps:
         if gap.name not in accepted:
             raise SourceUnusable(gap.line)
-    return {gap.name: f"{accepted[gap.name]} ({gap.what})" for gap in gaps}
+    missing: dict[str, list[str]] = {}
+    for gap in gaps:
+        missing.setdefault(gap.name, []).append(gap.what)
+    return {name: f"{accepted[name]} ({'; '.join(what)})" for name, what in missing.items()}
+
+
+def count_gaps(layout: Layout, year: int) -> list[Gap]:
+    """Posts that the source counts and that its pages did not give."""
+    report = read_report(layout, year)
+    if report is None or report.announced is None or report.read is None:
+        return []
+    unread = report.announced - report.read
+    if unread <= MAX_SHARE_UNREAD * report.announced:
+        return []
+    up_to = "" if report.read_up_to is None else f" up to id {report.read_up_to:,}"
+    what = (
+        f"the {report.name} source counts {report.announced:,} posts{up_to} and gave {report.read:,}, so {unread:,} "
+        "are missing"
+    )
+    return [Gap(POSTS, what, _WAY_OUT)]
 
 
 def posts_gaps(layout: Layout, year: int) -> list[Gap]:
@@ -85,8 +109,7 @@ def posts_gaps(layout: Layout, year: int) -> list[Gap]:
         f"{len(lost):,} of the {len(old):,} posts of {before.year} ({share:.1%}) are not among the posts of {year}: "
         f"ids {first}{' …' if len(lost) > _SHOWN else ''}{_cause(layout, before.year, year)}"
     )
-    way_out = "check the account, DANBOORU_API_URL and the source, then build `posts` again"
-    return [Gap(POSTS, what, way_out)]
+    return [Gap(POSTS, what, _WAY_OUT)]
 
 
 def _ids(layout: Layout, year: int) -> np.ndarray:

@@ -52,6 +52,11 @@ class SourceWithout:
         kept = tuple(record for record in page.records if not refers_to(record, "post_id", self.ids))
         return replace(page, records=kept)
 
+    def count_posts(self, *, up_to: int) -> int | None:
+        """How many posts are left if the source has all of those that are left out."""
+        found = self.source.count_posts(up_to=up_to)
+        return None if found is None else max(0, found - sum(id_ <= up_to for id_ in self.ids))
+
     def newest_id(self, table: str) -> int | None:
         """About the highest id of a table."""
         return self.source.newest_id(table)

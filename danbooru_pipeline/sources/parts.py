@@ -29,10 +29,12 @@ class ReadState:
     Attributes:
         source: what identifies the source that they came from.
         beyond: id after which a part ends -> posts in a row before it that were created after the cutoff.
+        later: the same id -> all posts before it that were created after the cutoff.
     """
 
     source: Mapping[str, str] = field(default_factory=dict)
     beyond: Mapping[int, int] = field(default_factory=dict)
+    later: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from danbooru_pipeline.io.atomic import atomic_file
 from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import (
+    INT64_MAX,
     POST_SCHEMA,
     REFRESHED_SCHEMA,
     PostRow,
@@ -26,6 +27,7 @@ from danbooru_pipeline.posts import (
     posts_writer,
 )
 from danbooru_pipeline.posts.report import load_posts_report, write_posts_report
+from danbooru_pipeline.years import cutoff
 
 #: The API gives at most 200 posts; one of them is the control post.
 IDS_PER_REQUEST = 199
@@ -81,11 +83,20 @@ def _search(client: BooruClient, tags: str) -> dict[int, PostRow]:
 
 
 def save_updates(layout: Layout, year: int, bucket: str, updates: PostUpdates) -> None:
-    """Add updates to those that a bucket has already; the caller must hold the lock of the bucket."""
+    """Add updates to those that a bucket has already; the caller must hold the lock of the bucket.
+
+    Rows of posts that the sweep did not have become posts of the year, if they were created up to its cutoff.
+    """
     path = layout.refreshed(year, bucket)
     known = {row["id"]: row for row in pq.ParquetFile(path).read().to_pylist()} if path.exists() else {}
-    known |= {id_: {**row, "is_expunged": False} for id_, row in updates.rows.items()}
-    swept = pq.ParquetFile(layout.posts_bucket(year, bucket)).read()
+    slice_ = layout.posts_bucket(year, bucket)
+    swept = pq.ParquetFile(slice_).read() if slice_.exists() else POST_SCHEMA.empty_table()
+    ids = set(swept["id"].to_pylist())
+    known |= {
+        id_: {**row, "is_expunged": False}
+        for id_, row in updates.rows.items()
+        if id_ in ids or row["created_at"] <= cutoff(year)  # a post that the sweep did not have was restored
+    }
     for row in swept.filter(pc.is_in(swept["id"], pa.array(sorted(updates.expunged), pa.int64()))).to_pylist():
         known[row["id"]] = {**known.get(row["id"], row), "is_expunged": True}
     if known:
@@ -102,8 +113,8 @@ def discard_updates(layout: Layout, year: int) -> None:
 def apply_updates(layout: Layout, year: int) -> int:
     """Merge all updates into the posts of a release. Returns how many rows changed.
 
-    The number of rows stays: an expunged post keeps its row, and the manifest records its outcome. The report of the
-    sweep gets the digest of the new rows, so a release made from them counts as another one.
+    An expunged post keeps its row, and the manifest records its outcome; a restored one that the sweep did not have
+    gets one. The report of the sweep gets the digest of the new rows, so a release made from them counts as another.
     """
     updates = pa.concat_tables([REFRESHED_SCHEMA.empty_table(), *_all_updates(layout, year)])
     kept = updates.filter(pc.invert(updates["is_expunged"]))
@@ -112,12 +123,14 @@ def apply_updates(layout: Layout, year: int) -> int:
         changed = sum(count for _, count in _merged(posts, rows)) if rows.num_rows else 0
         if not changed:
             return 0
-        digest = RowDigest(POST_SCHEMA)
+        digest, count = RowDigest(POST_SCHEMA), 0
         with atomic_file(layout.posts(year)) as file, posts_writer(file) as writer:
             for table, _ in _merged(posts, rows):
                 writer.write_table(table)
                 digest.update(table)
-    write_posts_report(layout, year, load_posts_report(layout, year).with_rows(sha256=digest.hexdigest()))
+                count += table.num_rows
+    report = load_posts_report(layout, year).with_rows(sha256=digest.hexdigest(), rows=count)
+    write_posts_report(layout, year, report)
     return changed
 
 
@@ -128,14 +141,17 @@ def _all_updates(layout: Layout, year: int) -> Iterable[pa.Table]:
 
 
 def _merged(posts: pq.ParquetFile, updates: pa.Table) -> Iterator[tuple[pa.Table, int]]:
-    """The row groups of the posts with updates merged in, and how many rows of each changed."""
+    """The row groups of the posts with updates merged in, and how many rows of each changed or are new."""
     for number in range(posts.num_row_groups):
         table = conform(posts.read_row_group(number))
-        hits = updates.filter(pc.is_in(updates["id"], table["id"].combine_chunks()))
+        is_last = number == posts.num_row_groups - 1
+        mine = pc.less_equal(updates["id"], INT64_MAX if is_last else table["id"][-1])
+        hits, updates = updates.filter(mine), updates.filter(pc.invert(mine))
         old = table.filter(pc.is_in(table["id"], hits["id"].combine_chunks()))
         if not hits.num_rows or old.equals(hits):
             yield table, 0
             continue
         rest = table.filter(pc.invert(pc.is_in(table["id"], hits["id"].combine_chunks())))
-        differing = sum(a != b for a, b in zip(old.to_pylist(), hits.to_pylist(), strict=True))
+        before = {row["id"]: row for row in old.to_pylist()}
+        differing = sum(before.get(row["id"]) != row for row in hits.to_pylist())
         yield pa.concat_tables([rest, hits]).sort_by("id").combine_chunks(), differing

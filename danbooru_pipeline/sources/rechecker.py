@@ -1,11 +1,17 @@
-"""Asks the source again about posts whose files could not be fetched, and stops once it fails to answer."""
+"""Asks the source again about posts whose files could not be fetched, and stops once it fails to answer.
+
+Buckets in flight share one rechecker. A bucket has few such posts, and a request has room for two hundred, so the
+request of one bucket also asks about posts that others are expected to ask about.
+"""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
 
 from danbooru_pipeline.errors import SourceBlocked, SourceError
 from danbooru_pipeline.fetch import BooruClient
-from danbooru_pipeline.sources.recheck import PostUpdates, recheck_posts
+from danbooru_pipeline.sources.recheck import IDS_PER_REQUEST, PostUpdates, recheck_posts
 
 
 class Rechecker:
@@ -13,7 +19,15 @@ class Rechecker:
 
     def __init__(self, client: BooruClient) -> None:
         self._client = client
-        self._silent = threading.Event()
+        self._lock = threading.Lock()
+        self._is_silent = False
+        self._expected: dict[int, None] = {}  # in the order in which they will be asked about
+        self._answers: dict[int, dict[str, Any] | None] = {}  # not yet asked for; None: expunged
+
+    def expect(self, ids: Iterable[int]) -> None:
+        """Name posts that will be asked about, to fill requests up with them."""
+        with self._lock:
+            self._expected.update(dict.fromkeys(ids))
 
     def recheck(self, ids: Sequence[int], *, control_id: int | None) -> PostUpdates:
         """What the booru says of posts now; empty from one whose API does not answer.
@@ -25,12 +39,26 @@ class Rechecker:
         Raises:
             SourceBlocked: the booru refuses us as a client.
         """
-        if self._silent.is_set():
-            return PostUpdates()
+        with self._lock:
+            unknown = [id_ for id_ in ids if id_ not in self._answers]
+            if unknown and not self._is_silent:
+                self._ask(unknown, control_id)
+            known = {id_: self._answers.pop(id_) for id_ in ids if id_ in self._answers}
+        rows = {id_: row for id_, row in known.items() if row is not None}
+        return PostUpdates(rows, frozenset(known.keys() - rows.keys()))
+
+    def _ask(self, ids: list[int], control_id: int | None) -> None:
+        for id_ in ids:
+            self._expected.pop(id_, None)
+        room = -len(ids) % IDS_PER_REQUEST
+        others = list(islice(self._expected, room))
         try:
-            return recheck_posts(self._client, ids, control_id=control_id)
+            updates = recheck_posts(self._client, [*ids, *others], control_id=control_id)
         except SourceBlocked:
             raise
         except SourceError:
-            self._silent.set()
-            return PostUpdates()
+            self._is_silent = True
+            return
+        for id_ in others:
+            self._expected.pop(id_)
+        self._answers |= {**updates.rows, **dict.fromkeys(updates.expunged)}

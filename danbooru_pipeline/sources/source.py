@@ -38,5 +38,8 @@ class Source(Protocol):
     def table_after(self, table: str, cursor: int) -> Page | None:
         """The records of a side table that follow an id; None when the source does not offer the table."""
 
+    def count_posts(self, *, up_to: int) -> int | None:
+        """How many posts there are up to an id, by the source's own count; None when it does not say."""
+
     def newest_id(self, table: str) -> int | None:
         """About the highest id of a table, which shows how far a read is; None when the source does not say."""

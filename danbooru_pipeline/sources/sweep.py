@@ -58,7 +58,7 @@ def sweep_posts(source: Source, layout: Layout, year: int, *, now: datetime, pro
     folder = layout.sweep(year, "posts")
     parts = Parts(folder, ".parquet")
     cursor = _resume(parts, source, progress)
-    sweep = _Sweep(parts, cutoff(year), cursor=cursor, beyond=parts.state.beyond.get(cursor, 0))
+    sweep = _Sweep(parts, cutoff(year), cursor=cursor)
     sweep.run(source, progress)
     _require_no_step_back(layout, year, sweep.cursor)
     discard_updates(layout, year)
@@ -107,12 +107,13 @@ def _resume(parts: Parts, source: Source, progress: Say) -> int:
 class _Sweep:
     """A running sweep: what was read since the last part was written."""
 
-    def __init__(self, parts: Parts, limit: datetime, *, cursor: int, beyond: int) -> None:
+    def __init__(self, parts: Parts, limit: datetime, *, cursor: int) -> None:
         self.parts = parts
         self.limit = limit
         self.start = self.cursor = cursor
-        self.beyond = beyond
-        self.kept = dict(parts.state.beyond)
+        self.kept, self.later_kept = dict(parts.state.beyond), dict(parts.state.later)
+        self.beyond, self.later = self.kept.get(cursor, 0), self.later_kept.get(cursor, 0)
+        self.counted: int | None = None
         self.pages = self.requests = 0
         self.newest: int | None = None
         self.read_to_end = False
@@ -145,6 +146,9 @@ class _Sweep:
                 f"posts: ids above {self.cursor:,} were not read, since {self.beyond:,} posts in a row were created "
                 "after the cutoff"
             )
+        self.counted = source.count_posts(up_to=self.cursor) if self.cursor else None
+        if self.counted is None:
+            progress("posts: the source does not say how many there are, so what was read is not compared with that")
 
     def _take(self, page: Page) -> int:
         """Sort the records of a page by what they are. Returns how many have an id and a time."""
@@ -161,6 +165,7 @@ class _Sweep:
                 self.beyond = 0
             else:
                 self.beyond += 1
+                self.later += 1
         self.cursor = page.last_id or self.cursor
         return placed
 
@@ -170,7 +175,8 @@ class _Sweep:
         if self.rejected:
             write_atomic(path.with_suffix(".rejected.jsonl"), b"".join(line + b"\n" for line in self.rejected))
         self.kept = {self.start: self.kept.get(self.start, 0), self.cursor: self.beyond}
-        self.parts.keep(ReadState(source=self.parts.state.source, beyond=self.kept))
+        self.later_kept = {self.start: self.later_kept.get(self.start, 0), self.cursor: self.later}
+        self.parts.keep(ReadState(source=self.parts.state.source, beyond=self.kept, later=self.later_kept))
         with atomic_file(path) as file:
             write_posts(posts_table(self.rows.values()), file)
         self.start, self.pages, self.rows, self.rejected = self.cursor, 0, {}, {}
@@ -191,16 +197,18 @@ def _merge(sweep: "_Sweep", name: str, target: Path, *, now: datetime) -> SweepR
             max_id = table["id"][-1].as_py()
             created += pc.min_max(table["created_at"]).as_py().values()
         require_md5(name, columns.columns(), rows=rows)
-    rejected = sweep.parts.folder.glob("*.rejected.jsonl")
+    rejected = sum(path.read_bytes().count(b"\n") for path in sweep.parts.folder.glob("*.rejected.jsonl"))
     return SweepReport(
         name=name,
         taken_at=now.astimezone(UTC),
         rows=rows,
-        rejected=sum(path.read_bytes().count(b"\n") for path in rejected),
+        rejected=rejected,
         max_id=max_id,
         min_created_at=min(created, default=None),
         max_created_at=max(created, default=None),
         beyond=sweep.beyond,
+        announced=sweep.counted,
+        read=rows + rejected + sweep.later,
         read_up_to=sweep.cursor,
         newest_id=sweep.newest,
         read_to_the_end=sweep.read_to_end,

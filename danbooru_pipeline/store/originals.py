@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import DiskFull, full_disk_named
@@ -25,8 +26,17 @@ from danbooru_pipeline.store.ledger import DAMAGE, LEDGER_COLUMNS, LedgerRow, wi
 from danbooru_pipeline.store.open_ledger import OpenLedger, open_ledger
 from danbooru_pipeline.store.plan import BucketPlan, list_files
 from danbooru_pipeline.store.planning import plan_stored_bucket, require_posts
-from danbooru_pipeline.store.recheck import ask_before_fetching, recheck_bucket, seen_in_sweep
+from danbooru_pipeline.store.recheck import (
+    RECHECK_REASONS,
+    ask_before_fetching,
+    failed_ids,
+    recheck_bucket,
+    seen_in_sweep,
+)
 from danbooru_pipeline.years import sfw_ratings
+
+#: Numbers of a report that the two steps of a build add up to.
+_SUMMED: Final = ("requests", "fetched", "adopted", "bytes_fetched", "px512_made", "seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +50,7 @@ class OriginalsReport:
         fetched: files that came; `changed` of the planned ones replace another file.
         adopted: files that were there already and only lacked their row.
         reasons: of all rows of this release's posts that have one.
+        failed: ids of posts that the source has still to be asked about; `ask_about_failed` does.
     """
 
     posts: int
@@ -55,6 +66,7 @@ class OriginalsReport:
     reasons: Mapping[str, int]
     pending: int
     seconds: float
+    failed: tuple[int, ...] = ()
 
 
 def build_originals(
@@ -64,6 +76,7 @@ def build_originals(
     *,
     meter: Meter | None = None,
     recheck: frozenset[Reason] = frozenset(),
+    ask_later: bool = False,
 ) -> OriginalsReport:
     """Complete a bucket's originals up to the cutoff of a release.
 
@@ -73,6 +86,7 @@ def build_originals(
         year: of the release.
         meter: counts the files as they come.
         recheck: reasons whose posts are asked about again, though a build of this release has asked already.
+        ask_later: leave it to `ask_about_failed` to ask the source about files that could not be fetched.
 
     Raises:
         StoreError: the posts of the year were not brought yet.
@@ -87,15 +101,45 @@ def build_originals(
         plan = _settle(context, ledger, bucket, year, recheck=recheck)
         remove_parts(layout.original_bucket(bucket), keep=_resumable_parts(plan.fetch))
         remove_parts(layout.px512_bucket(bucket))
-        work = _Originals(context, ledger, year, meter or Meter())
+        work = _Originals(context, ledger, year, meter or Meter(), ask_later=ask_later)
         full = work.process(plan.fetch)
-        changed = recheck_bucket(context, ledger, bucket, year, tried=plan.fetch, asked=plan.recheck)
-        full = work.process(changed) or full
-        ledger.write()
-        _remove_superseded(context, bucket, ledger)
-        if full is not None:
-            raise full
-        return _report(plan, ledger.rows, work.count, seconds=time.monotonic() - began)
+        failed = failed_ids(ledger, plan.fetch, asked=plan.recheck)
+        if not ask_later:
+            full = work.process(recheck_bucket(context, ledger, bucket, year, failed=failed)) or full
+        work.finish(bucket, full)
+        report = _report(plan, ledger.rows, work.count, seconds=time.monotonic() - began)
+        return replace(report, failed=failed if ask_later else ())
+
+
+def ask_about_failed(
+    context: RunContext, bucket: str, year: int, *, before: OriginalsReport, meter: Meter | None = None
+) -> OriginalsReport:
+    """Ask the source about what a build of a bucket could not fetch, and fetch what it shows instead.
+
+    Apart from the build, so that the buckets of a run share requests (see `Rechecker.expect`).
+
+    Args:
+        context: what the process has open.
+        bucket: its name.
+        year: of the release.
+        before: the report of the build.
+        meter: counts the files as they come.
+
+    Raises:
+        SourceBlocked: the booru refuses us.
+        DiskFull: there was no room for some files.
+    """
+    with open_ledger(context.layout, bucket) as ledger, full_disk_named(context.layout.root):
+        began = time.monotonic()
+        plan = plan_stored_bucket(context.layout, bucket, year, ledger=ledger.known, exclude_tags=context.exclude_tags)
+        work = _Originals(context, ledger, year, meter or Meter())
+        changed = recheck_bucket(context, ledger, bucket, year, failed=before.failed)
+        now = context.now()
+        ledger.settle(ledger.rows[id_].checked(at=now, release=year) for id_ in before.failed if id_ in ledger.rows)
+        work.finish(bucket, work.process(changed))
+        after = _report(plan, ledger.rows, work.count, seconds=time.monotonic() - began)
+    sums = {name: getattr(before, name) + getattr(after, name) for name in _SUMMED}
+    return replace(after, changed=before.changed, **sums)
 
 
 def _settle(
@@ -119,6 +163,7 @@ class _Originals:
     year: int
     meter: Meter
     count: Counter[str] = field(default_factory=Counter)
+    ask_later: bool = False
 
     def process(self, files: Iterable[Fetch]) -> DiskFull | None:
         """Process files. Returns the error of the last one that did not fit on the disk."""
@@ -128,8 +173,17 @@ class _Originals:
             for done in processed:
                 full = done.obtained.full or full
                 self._count(done.obtained.got)
-                self.ledger.record(self._checked(self._row_of(done), was_asked=done.obtained.got.requests > 0))
+                row, requests = self._row_of(done), done.obtained.got.requests
+                is_open = self.ask_later and row.reason in RECHECK_REASONS
+                self.ledger.record(self._checked(row, was_asked=requests > 0 and not is_open))
         return full
+
+    def finish(self, bucket: str, full: DiskFull | None) -> None:
+        """Write the ledger, and raise the error of files that did not fit."""
+        self.ledger.write()
+        _remove_superseded(self.context, bucket, self.ledger)
+        if full is not None:
+            raise full
 
     def _count(self, got: Downloaded) -> None:
         self.count["requests"] += got.requests

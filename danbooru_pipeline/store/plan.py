@@ -63,6 +63,7 @@ def plan_bucket(
         recheck: reasons whose posts are asked about again, whether or not this release has asked already.
     """
     again = {post.id for post in posts if _is_asked_again(post, ledger.get(post.id), release=release, reasons=recheck)}
+    again |= _restorable(ledger, {post.id for post in posts}, release=release, reasons=recheck)
     fetch: list[Fetch] = []
     settle: list[LedgerRow] = []
     keep: list[LedgerRow] = []
@@ -117,11 +118,16 @@ def why_not_fetched(post: Post, *, exclude_tags: frozenset[str] = frozenset()) -
         return Reason.BANNED
     if not post.visible:
         return Reason.RESTRICTED
-    if not post.names_a_file:
-        return Reason.BAD_ROW
-    if exclude_tags and not exclude_tags.isdisjoint(post.tags.split()):
-        return Reason.EXCLUDED_TAG
-    return None
+    return _why_not_taken(post, exclude_tags) if post.names_a_file else Reason.BAD_ROW
+
+
+def _why_not_taken(post: Post, exclude_tags: frozenset[str]) -> Reason | None:
+    """The operator's reason. A post whose tags are unknown may have one of those that are excluded."""
+    if not exclude_tags:
+        return None
+    if post.tags is None:
+        return Reason.TAGS_UNKNOWN
+    return None if exclude_tags.isdisjoint(post.tags.split()) else Reason.EXCLUDED_TAG
 
 
 def _settled(post: Post, reason: Reason, row: LedgerRow | None, *, release: int) -> LedgerRow:
@@ -153,6 +159,16 @@ def _is_asked_again(post: Post, row: LedgerRow | None, *, release: int, reasons:
         return False
     is_due = row.reason in FILE_REASONS and not row.was_checked(release=release)
     return row.reason in reasons or (is_due and post.visible and (row.md5, row.ext) == (post.md5, post.ext))
+
+
+def _restorable(
+    ledger: Mapping[int, LedgerRow], posts: Collection[int], *, release: int, reasons: frozenset[Reason]
+) -> set[int]:
+    """Ids of expunged posts to ask about on request, which the sweep did not have: the site may have restored them."""
+    if Reason.EXPUNGED not in reasons:
+        return set()
+    rows = (row for row in ledger.values() if row.reason is Reason.EXPUNGED and row.id not in posts)
+    return {row.id for row in rows if row.first_release is None or row.first_release <= release}
 
 
 def list_files(folder: Path) -> dict[str, int]:

@@ -6,13 +6,17 @@ for files that the booru shows. What could not be fetched now is asked about aft
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
+
+import pyarrow.parquet as pq
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.outcomes import REASONS, RECHECKABLE, Reason, Status
 from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.posts.report import read_report
+from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.sources import save_updates
 from danbooru_pipeline.store.ledger import LedgerRow
 from danbooru_pipeline.store.open_ledger import OpenLedger
@@ -61,14 +65,21 @@ def ask_before_fetching(
     return replace(new, recheck=tuple(asked))
 
 
+def failed_ids(ledger: OpenLedger, tried: Iterable[Fetch], *, asked: Collection[int] = ()) -> tuple[int, ...]:
+    """Posts whose file was tried and could not be had, for a cause that may lie upstream.
+
+    Args:
+        ledger: of the bucket; has the row of every attempt.
+        tried: the files that were tried.
+        asked: ids of posts that the source was asked about before.
+    """
+    known = set(asked)
+    failed = (fetch.id for fetch in tried if ledger.rows[fetch.id].reason in RECHECK_REASONS)
+    return tuple(id_ for id_ in failed if id_ not in known)
+
+
 def recheck_bucket(
-    context: RunContext,
-    ledger: OpenLedger,
-    bucket: str,
-    year: int,
-    *,
-    tried: Iterable[Fetch],
-    asked: Collection[int] = (),
+    context: RunContext, ledger: OpenLedger, bucket: str, year: int, *, failed: Collection[int]
 ) -> tuple[Fetch, ...]:
     """Settle posts that were hidden or expunged since the sweep. Returns the files of those that have another one now.
 
@@ -77,14 +88,12 @@ def recheck_bucket(
         ledger: of the bucket; has the row of every attempt.
         bucket: its name; the answers are saved beside its slice of the sweep.
         year: of the release.
-        tried: the files that were tried.
-        asked: ids of posts that the source was asked about before.
+        failed: ids of the posts.
 
     Raises:
         SourceBlocked: the booru refuses us as a client.
     """
-    failed = [fetch.id for fetch in tried if ledger.rows[fetch.id].reason in RECHECK_REASONS]
-    answered = _ask(context, bucket, year, [id_ for id_ in failed if id_ not in set(asked)])
+    answered = _ask(context, bucket, year, list(failed))
     if not answered:
         return ()
     plan = plan_stored_bucket(context.layout, bucket, year, ledger=ledger.rows, exclude_tags=context.exclude_tags)
@@ -101,8 +110,38 @@ def seen_in_sweep(rows: Iterable[LedgerRow], layout: Layout, year: int) -> Itera
         yield row.checked(at=report.taken_at, release=year) if report and is_new else row
 
 
+def expect_rechecks(
+    context: RunContext, buckets: Iterable[str], year: int, *, recheck: frozenset[Reason] = frozenset()
+) -> None:
+    """Name the posts that the buckets of a run will ask about before they fetch, so that they share requests.
+
+    It reads three columns of each ledger, and may name a post too many, which is asked about where a request has room.
+    """
+    report = read_report(context.layout, year)
+    is_copy = report is not None and report.name != "api"
+    due = FILE_REASONS | (METADATA_REASONS if is_copy else frozenset())
+    found = [id_ for bucket in buckets for id_ in _due_ids(context.layout.ledger(bucket), year, due, recheck)]
+    if found:
+        context.rechecker.expect(found)
+
+
+def _due_ids(path: Path, year: int, due: Collection[Reason], recheck: Collection[Reason]) -> list[int]:
+    if not path.exists():
+        return []
+    columns = [name for name in ("id", "reason", "checked_release") if name in pq.read_schema(path).names]
+    rows = pq.ParquetFile(path).read(columns=columns)
+    rows = rows.filter(rows["reason"].is_valid())
+    return [
+        row["id"]
+        for row in rows.to_pylist()
+        if row["reason"] in recheck or (row["reason"] in due and (row.get("checked_release") or 0) < year)
+    ]
+
+
 def _ask(context: RunContext, bucket: str, year: int, ids: list[int]) -> frozenset[int]:
     """Ask about posts and save the answers. Returns the ids that there is an answer for."""
+    taken_down = read_takedowns(context.layout).ids  # they must not come back
+    ids = [id_ for id_ in ids if id_ not in taken_down]
     if not ids:
         return frozenset()
     updates = context.rechecker.recheck(ids, control_id=_control_id(context.layout, bucket, year, ids))

@@ -8,6 +8,7 @@ import pytest
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.build import build_defs
+from danbooru_pipeline.defs.images import RECHECK_TAG
 from danbooru_pipeline.defs.partitions import bucket_releases, releases
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.layout import BUCKETS, bucket_of
@@ -106,6 +107,36 @@ def test_finished_buckets_survive_a_failing_neighbour(
     assert run_buckets(context, instance, "original_images", 2021, bad, bad).success
     assert len(booru.requested_files()) == 1
     assert states(instance, "original_images", 2021, buckets) == ["MATERIALIZED"] * 10
+
+
+def test_questions_of_a_run_share_requests(
+    context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance
+) -> None:
+    """Posts without a file are asked about by 200 a request over all buckets of a run, and by last year's rows too."""
+    run_year(context, instance, METADATA, 2021)
+    later = {p["id"]: p.get("md5") for p in booru.truth(2022)}
+    shown = [p for p in booru.truth(2021) if p.get("md5") and p["created_at"] < "2021-12-31T19"]
+    stable = {bucket_of(p["id"]): p for p in shown if later.get(p["id"]) == p["md5"]}
+    lost = [stable[bucket] for bucket in sorted(stable)[:5]]
+    buckets = [bucket_of(post["id"]) for post in lost]
+    for year in (2021, 2022):
+        booru.set_year(year)
+        run_year(context, instance, METADATA, year)
+        for post in lost:
+            booru.set_fault(post["md5"], "gone")
+        booru.reset_requests()
+        run_buckets(context, instance, "original_images", year, buckets[0], buckets[-1])
+        rows = {k: v for bucket in buckets for k, v in read_ledger(context.layout.ledger(bucket)).items()}
+        assert [(rows[post["id"]].reason, rows[post["id"]].checked_release) for post in lost] == [("gone", year)] * 5
+        # Of 2022, one before anything is fetched, and one about what has failed since.
+        assert booru.requests()["posts"] <= year - 2020
+    booru.clear_faults()
+    booru.reset_requests()
+    tags = {RECHECK_TAG: "gone"}
+    run_buckets(context, instance, "original_images", 2022, buckets[0], buckets[-1], tags=tags)
+    rows = {k: v for bucket in buckets for k, v in read_ledger(context.layout.ledger(bucket)).items()}
+    assert [rows[post["id"]].status for post in lost] == ["ok"] * 5
+    assert booru.requests()["posts"] == 1
 
 
 def test_failure_says_what_is_left(context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance) -> None:

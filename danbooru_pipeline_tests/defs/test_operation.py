@@ -140,6 +140,25 @@ def test_lost_posts_hold_up_what_follows(context: RunContext, instance: dg.Dagst
     assert not accepted or "the site became smaller" in str(found.metadata["gaps"].value)
 
 
+@pytest.mark.parametrize("accepted", [False, True])
+def test_posts_that_no_page_gave_hold_up_what_follows(
+    context: RunContext, instance: dg.DagsterInstance, *, accepted: bool
+) -> None:
+    """The site counts more posts than its pages gave: the check that blocks says how many, unless that is accepted."""
+    source = Paged([record_of(i) for i in range(1, 41)], lost=3)
+    sweep_posts(source, context.layout, 2021, now=JANUARY, progress=lambda _line: None)
+    log = RunLog()
+    with RunContext(context.settings.replace(accept_incomplete={"posts": "known"} if accepted else {})) as toolbox:
+        job = build_defs(resources={"toolbox": toolbox, "run_log": log}).resolve_implicit_global_asset_job_def()
+        check = dg.AssetCheckKey(dg.AssetKey("posts"), "posts_are_as_many_as_the_source_counts")
+        subset = job.get_subset(asset_selection=set(), asset_check_selection={check})
+        result = subset.execute_in_process(instance=instance, tags={"dagster/partition": "2021"}, raise_on_error=False)
+    (found,) = result.get_asset_check_evaluations()
+    assert (found.passed, found.blocking) == (accepted, True)
+    assert (log.stopped_by is None) == accepted
+    assert "counts 43 posts" in str(found.metadata["gaps"].value)
+
+
 def test_drift_of_columns_is_told(context: RunContext, instance: dg.DagsterInstance) -> None:
     """A column that came, one that went and one of another type are named beside how often they were."""
     for year, columns in (

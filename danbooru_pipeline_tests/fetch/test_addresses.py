@@ -14,6 +14,7 @@ POST = post_of(file_url="/data/moved.png")
 DERIVED = f"/original/{POST.md5[:2]}/{POST.md5[2:4]}/{POST.md5}.png"
 PAGE = b"<!DOCTYPE html><title>Sign in</title>"
 FINE = make_answer(PNG)
+OTHER = PNG[:-1] + b"?"
 
 
 @pytest.fixture
@@ -42,8 +43,12 @@ def by_path(**answers: bytes) -> Answer:
         make_answer(PAGE),
         make_answer(),
         make_answer(bytes(10**6)),
+        make_answer(OTHER),
+        make_answer(b"no picture at all"),
+        make_answer(status=400),
+        make_answer(status=418),
     ],
-    ids=["404", "410", "403", "redirect away", "page", "empty", "too large"],
+    ids=["404", "410", "403", "redirect away", "page", "empty", "too large", "another file", "noise", "400", "418"],
 )
 def test_file_is_at_the_address_of_its_md5(serve: Serve, connect: Connect, target: Path, given: bytes) -> None:
     """If the record's address does not have the file, the address that follows from its MD5 does."""
@@ -63,6 +68,7 @@ def test_file_is_at_the_address_of_its_md5(serve: Serve, connect: Connect, targe
         (404, 403, Reason.REFUSED),
         (403, 404, Reason.REFUSED),
         (404, 503, Reason.RETRY_EXHAUSTED),
+        (400, 404, Reason.RETRY_EXHAUSTED),
     ],
 )
 def test_gone_is_what_both_addresses_say(
@@ -73,6 +79,37 @@ def test_gone_is_what_both_addresses_say(
     assert download_file(connect(server.url, retry_seconds=0.2), POST, target).reason is reason
     assert set(server.targets) == {"/data/moved.png", DERIVED}
     assert_nothing_left(target)
+
+
+@pytest.mark.parametrize(
+    ("derived", "requests"),
+    [
+        (make_answer(status=404), 3),
+        (make_answer(status=403), 3),
+        (make_answer(OTHER), 3),
+        (make_answer(PNG + b"!"), 4),
+        (make_answer(PAGE), 7),
+    ],
+    ids=["404", "403", "the same", "a third file", "page"],
+)
+def test_another_file_is_kept_if_no_address_has_the_right_one(
+    serve: Serve, connect: Connect, target: Path, derived: bytes, requests: int
+) -> None:
+    """Another file, given twice by the record's address, is the outcome only once the other address is asked."""
+    server = serve(by_path(given=make_answer(OTHER), derived=derived))
+    got = download_file(connect(server.url, retry_seconds=5), POST, target)
+    assert (got.reason, got.in_place, got.size) == (Reason.MD5_DIFFERS, True, len(OTHER))
+    assert got.requests == len(server.requests) == requests
+    assert target.read_bytes() == OTHER
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_another_file_at_the_derived_address_is_kept(serve: Serve, connect: Connect, target: Path) -> None:
+    """If the record's address has nothing, the file that the derived one gives twice is kept and flagged."""
+    server = serve(by_path(derived=make_answer(OTHER)))
+    got = download_file(connect(server.url, retry_seconds=5), POST, target)
+    assert (got.reason, got.requests) == (Reason.MD5_DIFFERS, 3)
+    assert target.read_bytes() == OTHER
 
 
 @pytest.mark.parametrize("file_url", [None, DERIVED, "http://elsewhere.example/x.png"])

@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from danbooru_pipeline.fetch.gil_turns import TurnsTransport, cpu_turn, set_low_watermark, without_turn
+from danbooru_pipeline.fetch.connections import TurnsTransport
+from danbooru_pipeline.fetch.gil_turns import cpu_turn, set_low_watermark, without_turn
 from danbooru_pipeline_tests.support.certificate import certified
 
 
@@ -76,7 +77,24 @@ def test_waiting_without_a_turn_takes_none() -> None:
 
 
 #: Around the sizes of a TLS record and of the low watermark.
-SIZES = (0, 1, 1000, 16_383, 16_385, 17_408, 33_000, 65_535, 65_537, 82_943, 82_945, 90_000, 216_000)
+SIZES = (
+    0,
+    1,
+    1000,
+    16_383,
+    16_385,
+    17_408,
+    33_000,
+    65_535,
+    65_537,
+    82_943,
+    82_945,
+    90_000,
+    216_000,
+    262_143,
+    262_145,
+    300_000,
+)
 
 
 @contextlib.contextmanager
@@ -108,9 +126,9 @@ def test_body_arrives_whole_in_few_reads(scheme: str, tmp_path: Path, monkeypatc
     if scheme == "https":
         context = certified(tmp_path)
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
-    transport = TurnsTransport(limits=httpx.Limits(max_connections=1), trust_env=True)
+    transport = TurnsTransport(trust_env=True, timeout=httpx.Timeout(5))
     with dripping(context) as port, httpx.Client(transport=transport, timeout=5) as client:
-        for size in (*SIZES, *(random.Random(1).randrange(250_000) for _ in range(10))):
+        for size in (*SIZES, *(random.Random(1).randrange(350_000) for _ in range(10))):
             with client.stream("GET", f"{scheme}://127.0.0.1:{port}/{size}") as response:
                 lengths = []
                 for chunk in response.iter_raw():
@@ -118,5 +136,4 @@ def test_body_arrives_whole_in_few_reads(scheme: str, tmp_path: Path, monkeypatc
                     set_low_watermark(response, size - sum(lengths))
             assert sum(lengths) == size
             if scheme == "http":
-                assert len(lengths) <= 40
-                assert sum(n >= 60_000 for n in lengths) >= size // 65_536 - 1
+                assert len(lengths) <= 4 + size // 65_536

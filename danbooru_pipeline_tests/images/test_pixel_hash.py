@@ -2,13 +2,15 @@
 
 The two agree to the byte wherever decoding is defined to the bit, or the same library does it: PNG, GIF, WebP, JPG.
 They cannot where colours are computed: ICC profiles and inks (libvips converts in two steps, littlecms in one), AVIF
-(libheif and libavif round their matrices and interpolate subsampled colours differently), 16 bits (Pillow has no 16-bit
-RGB). There the pixels are compared. Under full transparency a GIF has no colour: libvips writes black, Pillow the entry
-of the palette.
+(libheif and libavif round their matrices and interpolate subsampled colours differently). There the pixels are
+compared. Pillow has no 16-bit RGB, so PNGs of 16 bits are written by hand; they agree to the byte. Under full
+transparency a GIF has no colour: libvips writes black, Pillow the entry of the palette.
 """
 
 import hashlib
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,13 +21,15 @@ import pytest
 import pyvips
 from PIL import Image, ImageCms, ImageOps
 
-from danbooru_pipeline.images import inspect_image, optimize_image
+from danbooru_pipeline.images import ImageJob, inspect_image, optimize_image, run_image_job
 from danbooru_pipeline.images.jpeg_decode import decode_strictly
-from danbooru_pipeline.images.pixel_hash import hash_decoded, hash_pixels, opened, pixel_hash_of
+from danbooru_pipeline.images.pixel_hash import hash_decoded, hash_pixels, open_upright, pixel_hash_of
+from danbooru_pipeline_tests.support.cases import profiled_png
 from danbooru_pipeline_tests.support.pictures import (
     animated,
     apng,
     bmp,
+    chunk,
     corners,
     illustration,
     jpeg,
@@ -127,7 +131,7 @@ def test_agrees_to_the_byte_with_a_second_implementation(name: str, tmp_path: Pa
 
 
 def _shown(data: bytes) -> Any:
-    return opened(data, inspect_image(data)).numpy()
+    return open_upright(data, inspect_image(data)).numpy()
 
 
 COMPUTED: dict[str, tuple[Callable[[], bytes], int]] = {
@@ -166,6 +170,32 @@ def test_a_sixteen_bit_png_is_hashed_in_eight() -> None:
     """Converting to sRGB takes the high byte; the hash covers what is left."""
     deep = (illustration().cast("ushort") * 257).cast("ushort").copy(interpretation="rgb16")
     assert hash_pixels(png(deep, bitdepth=16)) == hash_pixels(png(illustration()))
+
+
+def _png_of_16_bits(pixels: Any, transparent: bytes = b"") -> bytes:
+    """A PNG written by hand, so no library's idea of 16 bits is in it."""
+    height, width, bands = pixels.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[bands], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    parts = [chunk(b"IHDR", header), *([chunk(b"tRNS", transparent)] if transparent else [])]
+    return b"\x89PNG\r\n\x1a\n" + b"".join([*parts, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")])
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+@pytest.mark.parametrize("is_transparent", [False, True])
+def test_sixteen_bits_agree_to_the_byte(bands: int, *, is_transparent: bool) -> None:
+    """Of 16 bits the high byte counts, of colour and alpha, whatever is in the low one; grey is three equal bands."""
+    pixels = np.random.default_rng(bands).integers(0, 65536, (13, 17, bands)).astype(np.uint16)
+    high = (pixels >> 8).astype(np.uint8)
+    wanted = np.full((13, 17, 4), 255, np.uint8)
+    wanted[..., :3] = high[..., :3] if bands > 2 else high[..., :1]
+    if bands in {2, 4}:
+        wanted[..., 3] = high[..., -1]
+    elif is_transparent:
+        wanted[0, 0, 3] = 0  # the one pixel of the colour that counts as transparent
+    key = pixels[0, 0].astype(">u2").tobytes() if is_transparent and bands in {1, 3} else b""
+    pam = b"P7\nWIDTH 17\nHEIGHT 13\nDEPTH 4\nMAXVAL 255\nTUPLTYPE RGB_ALPHA\nENDHDR\n"
+    assert hash_pixels(_png_of_16_bits(pixels, key)) == _md5(pam + wanted.tobytes())
 
 
 BY_BYTES: dict[str, Callable[[], bytes]] = {
@@ -216,4 +246,54 @@ def test_pixels_that_are_decoded_already_give_the_same_hash(name: str) -> None:
     data = EXACT[name]()
     pixels = decode_strictly(data)
     assert pixels is not None
-    assert hash_decoded(pixels, inspect_image(data)) in {hash_pixels(data), None}
+    assert hash_decoded(pixels, data, inspect_image(data)) == hash_pixels(data)
+
+
+AWKWARD: dict[str, Callable[[], bytes]] = {
+    **EXACT,
+    **{name: make for name, (make, _) in COMPUTED.items()},
+    "png of 16 bits": lambda: png(_deep(), bitdepth=16),
+    "grey png of 16 bits": lambda: png(_deep().colourspace("grey16"), bitdepth=16),
+    "png of 16 bits with P3": lambda: png(_deep().icc_transform("p3", depth=16), bitdepth=16, keep="icc"),
+    "gif with alpha": lambda: _alpha_picture().gifsave_buffer(),
+    "avif with alpha": lambda: _alpha_picture().heifsave_buffer(compression="av1", Q=80),
+    "jpg turned, with P3": lambda: _with_profile("p3", _turned_with_profile),
+    "grey jpg with a profile": lambda: _gray().icc_transform("srgb").colourspace("b-w").jpegsave_buffer(profile="srgb"),
+    "png with a broken profile": lambda: profiled_png(illustration().numpy(), b"no profile"),
+    "damaged png": BY_BYTES["damaged png"],
+    "truncated jpg": BY_BYTES["truncated jpg"],
+    "animated gif": BY_BYTES["animated gif"],
+}
+
+
+def _deep() -> Any:
+    return (illustration().cast("ushort") * 257).cast("ushort").copy(interpretation="rgb16")
+
+
+def _turned_with_profile(image: Any) -> bytes:
+    image.set_type(pyvips.GValue.gint_type, "orientation", 6)
+    return jpeg(image, keep="all")
+
+
+@pytest.mark.parametrize("wanted", ["both", "512px", "original", "neither"])
+@pytest.mark.parametrize("name", AWKWARD)
+def test_a_shared_decode_changes_nothing(name: str, tmp_path: Path, wanted: str) -> None:
+    """Whatever else a job makes of a picture, its hash is that of the file, and its 512px image the same without it."""
+    data = AWKWARD[name]()
+    results = []
+    for want_hash in (True, False):
+        folder = tmp_path / str(want_hash)
+        folder.mkdir()
+        source = folder / f"1.{inspect_image(data).file_type}"
+        source.write_bytes(data)
+        original = source if wanted in {"both", "original"} else None
+        small = folder / "512.jpg" if wanted in {"both", "512px"} else None
+        results.append(run_image_job(ImageJob(source=source, original=original, px512=small, hash_pixels=want_hash)))
+    hashed, plain = results
+    assert hashed.pixel_hash == hash_pixels(data)
+    assert plain.pixel_hash is None
+    assert (hashed.px512_sha256, hashed.px512_reason, hashed.sha256) == (
+        plain.px512_sha256,
+        plain.px512_reason,
+        plain.sha256,
+    )

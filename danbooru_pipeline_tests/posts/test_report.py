@@ -64,6 +64,7 @@ POSTS_JSON = """{
       },
       "retyped": {}
     },
+    "read": null,
     "read_up_to": null,
     "newest_id": null,
     "read_to_the_end": true

@@ -21,12 +21,18 @@ def layout(tmp_path: Path) -> Layout:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Callable[[Give], tuple[ApiSource, RawServer]]]:
-    """Starts a server that answers with JSON, and opens a source that reads it."""
+def site(tmp_path: Path) -> Iterator[Callable[..., tuple[ApiSource, RawServer]]]:
+    """Starts a server that answers with JSON, and opens a source that reads it.
+
+    Pages come from `give`; a site that counts its posts answers that with `counts`.
+    """
     with ExitStack() as stack:
 
-        def start(give: Give) -> tuple[ApiSource, RawServer]:
-            server = stack.enter_context(serving(json_by(give)))
+        def start(give: Give, *, counts: object = None) -> tuple[ApiSource, RawServer]:
+            def answer(path: str, params: dict[str, str]) -> object:
+                return counts if path == "/counts/posts.json" else give(path, params)
+
+            server = stack.enter_context(serving(json_by(answer)))
             settings = Settings(root=tmp_path / "root", api_url=server.url, cdn_url=server.url, retry_seconds=1.0)
             return ApiSource(stack.enter_context(BooruClient(settings))), server
 

@@ -10,8 +10,10 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.table_reports import TableReport, write_table_reports
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import sweep_posts
-from danbooru_pipeline.sources.completeness import accepted_gaps, find_gaps, posts_gaps, table_gaps
-from danbooru_pipeline_tests.support.sites import Paged, Record, record_of
+from danbooru_pipeline.sources.completeness import accepted_gaps, count_gaps, find_gaps, posts_gaps, table_gaps
+from danbooru_pipeline_tests.support.sites import SOON, Paged, Record, record_of
+
+LATER = "2022-03-01T00:00:00Z"
 
 
 def sweep(layout: Layout, year: int, records: list[Record]) -> None:
@@ -52,6 +54,30 @@ def test_expunged_posts_are_no_gap(layout: Layout, count: int, lost: int) -> Non
     """Some posts are expunged each year."""
     years(layout, lambda record: record["id"] > lost, count=count)
     assert posts_gaps(layout, 2022) == []
+
+
+@pytest.mark.parametrize(("count", "lost", "found"), [(40, 0, 0), (40, 1, 1), (9000, 1, 1), (20_000, 2, 0), (9, -1, 0)])
+def test_fewer_posts_than_the_source_counts(layout: Layout, count: int, lost: int, found: int) -> None:
+    """Pages that gave fewer posts than the source counts are a gap in the first year too; more of them are none."""
+    records = [record_of(i, created_at=LATER if i % 9 == 0 else SOON) for i in range(1, count + 1)]
+    source = Paged(records, size=500, lost=lost)
+    sweep_posts(source, layout, 2021, now=datetime.now(UTC), progress=lambda _line: None)
+    gaps = find_gaps(layout, 2021)
+    assert gaps == count_gaps(layout, 2021)
+    assert len(gaps) == found
+    for gap in gaps:
+        assert f"counts {count + lost:,} posts up to id {count:,} and gave {count:,}, so {lost} are missing" in gap.what
+        assert 'DANBOORU_ACCEPT_INCOMPLETE="posts: why"' in gap.line
+
+
+def test_two_gaps_of_posts_are_accepted_by_one_reason(layout: Layout) -> None:
+    """What lacks against last year and what lacks against the count are both in RELEASE.json."""
+    years(layout, lambda record: record["id"] > 20)
+    source = Paged([record_of(i) for i in range(21, 42)], size=50, lost=5)
+    sweep_posts(source, layout, 2022, now=datetime.now(UTC), progress=lambda _line: None)
+    accepted = accepted_gaps(layout, 2022, {"posts": "the site is smaller"})
+    assert accepted["posts"].startswith("the site is smaller (the paged source counts 26 posts")
+    assert "20 of the 40 posts of 2021" in accepted["posts"]
 
 
 def test_first_year_has_no_gap(layout: Layout) -> None:

@@ -12,10 +12,14 @@ import pytest
 
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.layout import BUCKETS, Layout
+from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import parse_api_record, read_posts, type_batch
+from danbooru_pipeline.release import reconcile_bucket
 from danbooru_pipeline.sources import bring_posts, split_by_bucket
 from danbooru_pipeline.sources.files import DumpSource
+from danbooru_pipeline.store.ledger import LedgerRow
 from danbooru_pipeline.store.plan import plan_bucket
+from danbooru_pipeline.years import sfw_ratings
 from danbooru_pipeline_tests.support.dumps import line_of_2021, lines_of_2021, write_files
 from danbooru_pipeline_tests.support.sites import Record, Site, give_posts, record_of
 
@@ -111,6 +115,53 @@ def test_what_cannot_be_typed_fails_closed(site: Site, layout: Layout, odd: Reco
     """If a value that decides whether a file may be taken cannot be understood, the file is not taken."""
     source, _ = site(give_posts([shown(1) | odd, shown(2)]))
     assert planned(source, layout) == {"bad_row": 1, "fetch": 1}
+
+
+UNTAGGED = {k: v for k, v in shown(1).items() if k != "tag_string"}
+
+
+@pytest.mark.parametrize("row", [UNTAGGED, UNTAGGED | {"tag_string": None}, UNTAGGED | {"tags": "1girl"}])
+def test_missing_tags_fail_closed(site: Site, layout: Layout, row: Record) -> None:
+    """A post without `tag_string` may have an excluded tag: it gets no file, and `reconcile` accepts its reason."""
+    source, _ = site(give_posts([row, shown(2), shown(3, tag_string="solo guro")]))
+    assert planned(source, layout, exclude="guro") == {"tags_unknown": 1, "excluded_tag": 1, "fetch": 1}
+    assert planned(source, layout) == {"fetch": 3}
+    (post,) = read_posts(layout.posts_bucket(2021, "0001"))
+    ledger = {1: LedgerRow(id=1, md5=post.md5, ext=post.ext, reason=Reason.TAGS_UNKNOWN, first_release=2021)}
+    rows, problems = reconcile_bucket([post], ledger, {}, {}, year=2021, px512_settings="q90")
+    assert ([row.status for row in rows], problems) == (["withheld"], [])
+
+
+@pytest.mark.parametrize(
+    ("tags", "found"),
+    [
+        ([{"name": "solo"}, {"name": 7}], "tags_unknown"),
+        ([{"name": "solo"}, {"category": "0"}], "tags_unknown"),
+        ([{"name": "solo"}, None], "tags_unknown"),
+        (["solo", "guro"], "excluded_tag"),
+        (["solo"], "fetch"),
+        ([{"name": "solo"}], "fetch"),
+    ],
+)
+def test_incomplete_lists_of_tags_fail_closed(layout: Layout, tmp_path: Path, tags: object, found: str) -> None:
+    """The same for lists of tags, as of 2017, one of which has no name that can be read."""
+    row = {**UNTAGGED, "created_at": "2021-12-31 00:00:00 UTC", "tags": tags}
+    assert planned(dump(tmp_path, json.dumps(row).encode()), layout, exclude="guro") == {found: 1}
+
+
+def test_missing_tags_in_lines(layout: Layout, tmp_path: Path) -> None:
+    """The same for lines of a release, whose nulls are left out."""
+    lines = line_of_2021(1, tag_string=None) + line_of_2021(2)
+    assert planned(dump(tmp_path, lines), layout, exclude="guro") == {"tags_unknown": 1, "fetch": 1}
+
+
+@pytest.mark.parametrize("rating", [None, 7, "", "safe", ["s"]])
+def test_a_missing_rating_is_no_safe_one(site: Site, layout: Layout, rating: object) -> None:
+    """A post whose rating is missing or cannot be understood has no 512px image."""
+    source, _ = site(give_posts([shown(1, rating=rating)]))
+    assert planned(source, layout) == {"fetch": 1}
+    (post,) = read_posts(layout.posts_bucket(2021, "0001"))
+    assert post.rating not in sfw_ratings(2021)
 
 
 def test_banned_as_text_in_lines_and_arrow(layout: Layout, tmp_path: Path) -> None:

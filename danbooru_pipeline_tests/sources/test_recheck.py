@@ -98,6 +98,32 @@ def test_many_posts_take_few_requests() -> None:
     assert len(server.requests) == 3
 
 
+def test_requests_of_several_buckets_are_full(serve: Callable[[Answer], RawServer]) -> None:
+    """Posts that other buckets are expected to ask about fill a request up; each bucket gets its own answers."""
+    server = serve(json_by(lambda _path, params: by_id(*range(1, 1000, 2))(params)))
+    with BooruClient(Settings(api_url=server.url, cdn_url=server.url)) as client:
+        rechecker = Rechecker(client)
+        rechecker.expect(range(1, 301))
+        for start in range(1, 301, 10):
+            news = rechecker.recheck(range(start, start + 10), control_id=999)
+            assert sorted(news.rows) == list(range(start, start + 10, 2))
+            assert news.expunged == set(range(start + 1, start + 10, 2))
+        assert len(server.requests) == 2
+        assert rechecker.recheck([1], control_id=999).rows, "an answer is given once, and a new question is asked"
+        assert len(server.requests) == 3
+
+
+def test_posts_without_a_verdict_are_asked_about_by_their_own_bucket(serve: Callable[[Answer], RawServer]) -> None:
+    """A control post that is gone itself settles nothing for others; their own one does."""
+    server = serve(json_by(lambda _path, params: by_id(1, 9)(params)))
+    with BooruClient(Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.1)) as client:
+        rechecker = Rechecker(client)
+        rechecker.expect([1, 2, 3])
+        assert rechecker.recheck([2], control_id=8) == PostUpdates()
+        news = rechecker.recheck([1, 3], control_id=9)
+    assert (sorted(news.rows), news.expunged) == ([1], frozenset({3}))
+
+
 def test_silent_api_is_asked_once_a_run(serve: Callable[[Answer], RawServer]) -> None:
     """An API that fails leaves posts as they were swept, and the buckets that follow do not wait for it again."""
     server = serve(always(make_answer(status=500)))

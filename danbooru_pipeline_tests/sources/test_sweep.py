@@ -112,6 +112,30 @@ def test_future_run_ends_no_sweep(site: Site, layout: Layout) -> None:
     assert len(server.requests) < 3000 // 200 + 6
 
 
+@pytest.mark.parametrize(
+    ("answer", "announced"),
+    [
+        ({"counts": {"posts": 41}}, 41),
+        ({"counts": {"posts": None}}, None),
+        ({"counts": None}, None),
+        ([], None),
+        ({"counts": {"posts": "many"}}, None),
+        (None, None),
+    ],
+)
+def test_sweep_asks_for_the_sites_own_count(site: Site, layout: Layout, answer: object, announced: int | None) -> None:
+    """A sweep notes how many posts the site counts up to its last id; a site without that costs one line."""
+    records = [record_of(i, created_at=LATE if i > 30 else SOON) for i in range(1, 41)]
+    source, server = site(give_posts(records), counts=answer)
+    told: list[str] = []
+    report = sweep_posts(source, layout, 2021, now=NOW, progress=told.append)
+    assert (report.rows, report.read, report.announced) == (30, 40, announced)
+    asked = [target for target in server.targets if target.startswith("/counts/")]
+    assert len(asked) == 1
+    assert "tags=id%3A1..40&" in asked[0]
+    assert any("does not say how many there are" in line for line in told) == (announced is None)
+
+
 def test_sweep_says_what_it_did_not_read(layout: Layout) -> None:
     """A sweep does not read years of later posts; the report and the progress name the ids that it left."""
     late = [record_of(i, created_at=LATE) for i in range(101, 100_300)]

@@ -114,6 +114,7 @@ def test_final_without_a_file_is_asked_about_once_a_release(reason: Reason) -> N
         ({"file_size": 0}, Reason.BAD_ROW),
         ({"file_size": 2**62}, Reason.BAD_ROW),
         ({"tags": "solo guro"}, Reason.EXCLUDED_TAG),
+        ({"tags": None}, Reason.TAGS_UNKNOWN),
     ],
 )
 def test_post_that_gets_no_request(changes: dict[str, object], reason: Reason) -> None:
@@ -126,6 +127,12 @@ def test_post_that_gets_no_request(changes: dict[str, object], reason: Reason) -
 def test_excluded_tag_is_a_whole_tag() -> None:
     """`hat` excludes the tag hat, and not that."""
     assert plan_bucket([post(tags="that")], {}, {}, exclude_tags=frozenset({"hat"}), release=2021).fetch
+
+
+def test_unknown_tags_matter_only_where_tags_are_excluded() -> None:
+    """Without excluded tags, a post whose tags the source does not give is fetched like any other."""
+    assert plan_bucket([post(tags=None)], {}, {}, release=2021).fetch
+    assert plan_bucket([post(tags="")], {}, {}, exclude_tags=frozenset({"hat"}), release=2021).fetch
 
 
 def test_post_that_left_the_source_is_removed() -> None:

@@ -12,11 +12,15 @@ from danbooru_pipeline.layout import bucket_of
 from danbooru_pipeline.outcomes import RECHECKABLE, Reason, Status, parse_recheck
 from danbooru_pipeline.posts import posts_table, write_posts
 from danbooru_pipeline.posts.report import read_report, write_posts_report
+from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, write_takedowns
+from danbooru_pipeline.sources import apply_updates, split_by_bucket
 from danbooru_pipeline.store.columns import table_of
 from danbooru_pipeline.store.ledger import LEDGER_SCHEMA, LedgerRow, read_ledger
 from danbooru_pipeline.store.originals import build_originals
 from danbooru_pipeline.store.planning import plan_stored_bucket
 from danbooru_pipeline_tests.support.buckets import BringPosts, SitePost, ledger_of
+
+NO_TAGS: frozenset[str] = frozenset()
 
 
 def post_that(booru: BooruProcess, *, is_expunged: bool) -> SitePost:
@@ -113,6 +117,52 @@ def test_host_is_asked_for_what_the_api_shows_only(
     row = ledger_of(context, post.id)
     assert (row.reason, row.checked_release) == (Reason.EXPUNGED, 2021)
     assert requests_for(booru, post) == 0
+
+
+def expunge(context: RunContext, booru: BooruProcess, bring_posts: BringPosts) -> SitePost:
+    """A post that 2021 had and the sweep of 2022 lacks; the site has it again."""
+    bring_posts(2021)
+    post = post_that(booru, is_expunged=True)
+    build_originals(context, post.bucket, 2021)
+    booru.set_year(2022)
+    bring_posts(2022)
+    build_originals(context, post.bucket, 2022)
+    assert ledger_of(context, post.id).reason is Reason.EXPUNGED
+    booru.set_year(2021)
+    booru.reset_requests()
+    return post
+
+
+def test_expunged_post_that_no_sweep_has_comes_back(
+    context: RunContext, booru: BooruProcess, bring_posts: BringPosts
+) -> None:
+    """On request an expunged post is asked about though the sweep lacks it; restored, it is one of the year's posts."""
+    post = expunge(context, booru, bring_posts)
+    build_originals(context, post.bucket, 2022)
+    assert not booru.requests()
+    build_originals(context, post.bucket, 2022, recheck=frozenset({Reason.EXPUNGED}))
+    assert ledger_of(context, post.id).status is Status.OK
+    before = pq.read_table(context.layout.posts(2022)).num_rows
+    assert apply_updates(context.layout, 2022) == 1
+    after = pq.read_table(context.layout.posts(2022))
+    assert after.num_rows == before + 1 == read_report(context.layout, 2022).rows  # type: ignore[union-attr]
+    assert after["id"].to_pylist() == sorted({*after["id"].to_pylist(), post.id})
+    assert apply_updates(context.layout, 2022) == 0
+    split_by_bucket(context.layout, 2022)
+    assert not plan_stored_bucket(
+        context.layout, post.bucket, 2022, ledger=read_ledger(context.layout.ledger(post.bucket)), exclude_tags=NO_TAGS
+    ).changes_ledger
+
+
+def test_post_that_was_taken_down_is_not_asked_about(
+    context: RunContext, booru: BooruProcess, bring_posts: BringPosts
+) -> None:
+    """What was taken down does not come back, whatever the site shows."""
+    post = expunge(context, booru, bring_posts)
+    write_takedowns(context.layout, Takedowns(posts={post.id: TakenDown()}))
+    build_originals(context, post.bucket, 2022, recheck=frozenset({Reason.EXPUNGED}))
+    assert ledger_of(context, post.id).reason is Reason.EXPUNGED
+    assert not booru.requests()
 
 
 def test_hidden_in_an_old_copy_is_asked_about(

@@ -1,5 +1,8 @@
 """Dagster runs in this process, as the UI would launch them."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import dagster as dg
 
 from danbooru_pipeline.context import RunContext
@@ -38,11 +41,19 @@ def run_year(
 
 
 def run_buckets(
-    context: RunContext, instance: dg.DagsterInstance, asset: str, year: int, first: str, last: str
+    context: RunContext,
+    instance: dg.DagsterInstance,
+    asset: str,
+    year: int,
+    first: str,
+    last: str,
+    *,
+    tags: Mapping[str, str] = MappingProxyType({}),
 ) -> dg.ExecuteInProcessResult:
     """Execute a range of buckets in one run."""
-    tags = {
+    chosen = {
+        **tags,
         "dagster/asset_partition_range_start": f"{first}|{year}",
         "dagster/asset_partition_range_end": f"{last}|{year}",
     }
-    return run(context, instance, [asset], tags)
+    return run(context, instance, [asset], chosen)

@@ -10,7 +10,7 @@ Record = dict[str, Any]
 #: What a site answers with: path and parameters -> anything that becomes JSON.
 Give = Callable[[str, dict[str, str]], Any]
 #: The fixture ``site`` of `sources/`: starts a server, and opens a source that reads it.
-Site = Callable[[Give], tuple[ApiSource, RawServer]]
+Site = Callable[..., tuple[ApiSource, RawServer]]
 SOON = "2021-06-01T00:00:00.000-04:00"
 
 
@@ -28,11 +28,14 @@ class Paged:
 
     name = "paged"
 
-    def __init__(self, records: list[Record], *, size: int = 1, dies_at: int = 0, address: str = "memory") -> None:
+    def __init__(
+        self, records: list[Record], *, size: int = 1, dies_at: int = 0, address: str = "memory", lost: int = 0
+    ) -> None:
         self.identity = {"address": address}
         self.records = sorted(records, key=lambda record: record["id"])
         self.size = size
         self.left = dies_at
+        self.lost = lost
 
     def probe(self) -> None:
         """Always fine."""
@@ -48,6 +51,10 @@ class Paged:
     def table_after(self, table: str, cursor: int) -> Page | None:  # noqa: ARG002 - the protocol names them
         """None at all."""
         return None
+
+    def count_posts(self, *, up_to: int) -> int | None:
+        """What is in memory, and what was said to be lost."""
+        return self.lost + sum(record["id"] <= up_to for record in self.records)
 
     def newest_id(self, table: str) -> int | None:
         """The last one."""

@@ -17,7 +17,7 @@ from danbooru_pipeline.store.plan import why_not_fetched
 from danbooru_pipeline.years import sfw_ratings
 
 #: Reasons that follow from the metadata alone: the row has one exactly when the post says so.
-_FROM_METADATA = frozenset({Reason.BANNED, Reason.RESTRICTED, Reason.BAD_ROW, Reason.EXPUNGED})
+_FROM_METADATA = frozenset({Reason.BANNED, Reason.RESTRICTED, Reason.BAD_ROW, Reason.EXPUNGED, Reason.TAGS_UNKNOWN})
 
 #: 512px outcomes that the manifest derives itself; in the ledger row of an SFW post they are out of date.
 _DERIVED = frozenset({Reason.RATING, Reason.NO_ORIGINAL})
@@ -80,8 +80,8 @@ def _row_problem(post: Post, row: LedgerRow | None, files: Mapping[str, int]) ->
     if row is None:
         return "has no ledger row"
     expected = why_not_fetched(post)
-    if row.reason is Reason.EXCLUDED_TAG and expected is None:
-        return None  # the choice of the operator when it was planned, and not a fact of the post
+    if expected is None and _is_choice(post, row):
+        return None
     if expected is not row.reason and (expected is not None or row.reason in _FROM_METADATA):
         return f"the ledger says {row.reason or 'ok'}, the metadata says {expected or 'that it has a file'}"
     if expected is not None:
@@ -89,6 +89,11 @@ def _row_problem(post: Post, row: LedgerRow | None, files: Mapping[str, int]) ->
     if row.md5 != post.md5 or row.ext != post.ext:
         return f"the ledger is about {row.md5}.{row.ext}, the metadata about {post.md5}.{post.ext}"
     return _original_problem(post, row, files) if row.status is Status.OK else None
+
+
+def _is_choice(post: Post, row: LedgerRow) -> bool:
+    """Whether a row follows from the tags that the operator excluded when it was planned, and not from the post."""
+    return row.reason is Reason.EXCLUDED_TAG or (row.reason is Reason.TAGS_UNKNOWN and post.tags is None)
 
 
 def _original_problem(post: Post, row: LedgerRow, files: Mapping[str, int]) -> str | None:

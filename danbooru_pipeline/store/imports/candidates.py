@@ -17,6 +17,21 @@ _JPG: Final = ("jpg", "jpeg")
 
 
 @dataclass(frozen=True, slots=True)
+class Px512Candidate:
+    """The 512px image that a release has of a file, or why it has none.
+
+    Attributes:
+        path: where it is; None without one.
+        sha256: what the manifest says of it; None without one.
+        facts: values of the ledger row that describes it.
+    """
+
+    path: Path | None
+    sha256: str | None
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A file that may be a post's.
 
@@ -26,6 +41,7 @@ class Candidate:
         ext: extension that it has to have in the store.
         facts: what the manifest of a release says of it; None elsewhere.
         is_copy: it was read out of an archive into a file of our own, which may be renamed.
+        px512: what a release made with the same settings has of its 512px image.
     """
 
     fetch: Fetch
@@ -33,6 +49,7 @@ class Candidate:
     ext: str
     facts: Mapping[str, Any] | None = None
     is_copy: bool = False
+    px512: Px512Candidate | None = None
 
 
 class Finder(Protocol):

@@ -13,10 +13,11 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.images import ImageJob, ImageResult
 from danbooru_pipeline.images.inspect import Flag, ImageFacts, compare_extension
 from danbooru_pipeline.images.pixel_hash import HASHED_TYPES
+from danbooru_pipeline.io.sha256 import sha256_or_none
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.store.columns import Origin, values_from, with_tuples
-from danbooru_pipeline.store.imports.candidates import Candidate, digests_of
+from danbooru_pipeline.store.imports.candidates import Candidate, Px512Candidate, digests_of
 from danbooru_pipeline.store.ledger import LEDGER_COLUMNS, LedgerRow
 
 #: The site hashes pictures of 16 bits after it has cut them to 8, so equality says nothing of the lower ones.
@@ -43,12 +44,15 @@ class Judged:
         sha256: of the candidate's bytes; None if it could not be read.
         facts: values of the ledger row that describes it. None where a build finds out by itself: it adopts a file by
             its MD5, and optimises it.
+        px512: its 512px image, or why there is none, if the manifest's SHA-256 proves that and the release was made
+            with our settings.
     """
 
     candidate: Candidate
     outcome: Outcome
     sha256: str | None = None
     facts: Mapping[str, Any] | None = None
+    px512: Px512Candidate | None = None
 
 
 def judge(context: RunContext, candidate: Candidate) -> Judged:
@@ -58,7 +62,7 @@ def judge(context: RunContext, candidate: Candidate) -> Judged:
         md5, sha256 = digests_of(candidate.path)
         if said is not None and sha256 == said["sha256"]:
             facts = with_tuples({**said, "reason": _reason(fetch, said["fetched_md5"])})
-            return Judged(candidate, Outcome.SHA256, sha256, facts)
+            return Judged(candidate, Outcome.SHA256, sha256, facts, _proven_px512(context, candidate))
         if md5 == fetch.md5 and candidate.ext == fetch.ext:
             return Judged(candidate, Outcome.MD5, sha256)
         if fetch.pixel_hash is None or fetch.ext not in _STILL or candidate.ext != fetch.ext:
@@ -73,6 +77,14 @@ def judge(context: RunContext, candidate: Candidate) -> Judged:
     ):
         return Judged(candidate, Outcome.UNPROVEN, sha256)
     return Judged(candidate, Outcome.PIXEL_HASH, sha256, _facts_of(fetch, result, result.facts, md5=md5))
+
+
+def _proven_px512(context: RunContext, candidate: Candidate) -> Px512Candidate | None:
+    found = candidate.px512
+    if found is None or found.facts["px512_settings"] != context.image_settings.fingerprint():
+        return None
+    is_proven = found.path is None or (found.sha256 is not None and sha256_or_none(found.path) == found.sha256)
+    return found if is_proven else None
 
 
 def _facts_of(fetch: Fetch, result: ImageResult, facts: ImageFacts, *, md5: str) -> dict[str, Any]:
@@ -98,9 +110,12 @@ def _reason(fetch: Fetch, fetched_md5: str | None) -> Reason | None:
     return Reason.REPLACED if fetch.replaced else None
 
 
-def row_of(context: RunContext, judged: Judged, known: LedgerRow | None, *, year: int) -> LedgerRow:
-    """The ledger row of a file that was taken."""
+def row_of(
+    context: RunContext, judged: Judged, known: LedgerRow | None, *, year: int, px512: Mapping[str, Any]
+) -> LedgerRow:
+    """The ledger row of a file that was taken, with what is known of its 512px image."""
     fetch, facts = judged.candidate.fetch, dict(judged.facts or {})
+    stored_ext = None if judged.candidate.ext == fetch.ext else judged.candidate.ext
     first = [year, facts.pop("first_release", None), known.first_release if known else None]
     return LedgerRow(
         id=fetch.id,
@@ -110,5 +125,5 @@ def row_of(context: RunContext, judged: Judged, known: LedgerRow | None, *, year
         attempts=known.attempts if known is not None and known.md5 == fetch.md5 else 0,
         fetched_at=context.now(),
         first_release=min(each for each in first if each is not None),
-        **{**facts, "stored_ext": None if judged.candidate.ext == fetch.ext else judged.candidate.ext},
+        **with_tuples({**facts, **px512, "stored_ext": stored_ext}),
     )

@@ -1,21 +1,24 @@
 """Releases of ours: the manifest says which file is whose, and its checksums say that it is the manifest."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import StoreError
+from danbooru_pipeline.images.settings import fingerprint_of
 from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_remainder
 from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.io.sha256 import sha256_of
-from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, original_path
+from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, RELEASE_JSON, original_path, px512_path
+from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Fetch
-from danbooru_pipeline.store.columns import ORIGINAL_FACTS, FileFacts, columns_of, schema_of
-from danbooru_pipeline.store.imports.candidates import Candidate, Finder, is_plain_file
+from danbooru_pipeline.store.columns import ORIGINAL_FACTS, PX512_FACTS, FileFacts, columns_of, schema_of
+from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Px512Candidate, is_plain_file
 
 _SHARED: Final = columns_of(FileFacts)
 _RELEASE_SCHEMA: Final = pa.schema(
@@ -25,9 +28,14 @@ _RELEASE_SCHEMA: Final = pa.schema(
         ("path", pa.string()),
         ("source_md5", pa.string()),
         ("first_release", pa.int16()),
+        ("px512_status", pa.string()),
+        ("px512_reason", pa.string()),
+        ("px512_path", pa.string()),
     ]
-    + [(f.name, f.type) for f in schema_of(_SHARED) if f.name in ORIGINAL_FACTS]
+    + [(f.name, f.type) for f in schema_of(_SHARED)]
 )
+#: Why a post has no 512px image though its original could have one: not for good, so a build looks again.
+_PASSING: Final = frozenset({Reason.RATING, Reason.NO_ORIGINAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,15 @@ class ReleaseHolding:
             except (OSError, KeyError, pa.ArrowException) as error:
                 raise StoreError(f"the manifest of {self.folder} cannot be read ({error}); verify it first") from error
             for number, table in grouped.groups():
-                yield BUCKETS[number], _RowFinder(self.folder, table)
+                yield BUCKETS[number], _RowFinder(self.folder, table, self._px512_settings())
+
+    def _px512_settings(self) -> str | None:
+        """The fingerprint of the settings of its 512px images; None where RELEASE.json does not say."""
+        try:
+            settings = msgspec.json.decode((self.folder / RELEASE_JSON).read_bytes())["image_settings"]
+            return fingerprint_of(settings) if settings else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
 
     def _manifest(self) -> list[Path]:
         lines = (self.folder / "SHA256SUMS").read_text("utf-8", "replace").splitlines()
@@ -87,6 +103,7 @@ class _RowFinder:
 
     folder: Path
     rows: pa.Table
+    px512_settings: str | None
 
     def __call__(self, wanted: Iterable[Fetch], scratch: Path, /) -> Iterator[Candidate]:  # noqa: ARG002 - of the protocol
         rows = {row["id"]: row for row in self.rows.to_pylist()}
@@ -99,6 +116,19 @@ class _RowFinder:
                 continue
             path = self.folder / row["path"]
             if is_plain_file(path) and not path.parent.is_symlink():
-                yield Candidate(
-                    fetch, path, ext, facts={name: row[name] for name in (*ORIGINAL_FACTS, "first_release")}
-                )
+                facts = {name: row[name] for name in (*ORIGINAL_FACTS, "first_release")}
+                yield Candidate(fetch, path, ext, facts=facts, px512=self._px512(row))
+
+    def _px512(self, row: Mapping[str, Any]) -> Px512Candidate | None:
+        """What the release has of a 512px image; None where a build has to find out."""
+        if self.px512_settings is None:
+            return None
+        facts = {name: row[name] for name in PX512_FACTS} | {"px512_settings": self.px512_settings}
+        if row["px512_path"] is not None:
+            path = self.folder / px512_path(row["id"])
+            is_there = row["px512_path"] == px512_path(row["id"]) and is_plain_file(path)
+            return Px512Candidate(path, row["px512_sha256"], facts) if is_there else None
+        reason = row["px512_reason"]
+        if reason not in set(Reason) - _PASSING:
+            return None
+        return Px512Candidate(None, None, facts | {"px512_reason": Reason(reason)})

@@ -28,6 +28,7 @@ from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
 from danbooru_pipeline.store.open_ledger import OpenLedger, open_ledger
 from danbooru_pipeline.store.plan import list_files
 from danbooru_pipeline.store.planning import plan_stored_bucket
+from danbooru_pipeline.years import sfw_ratings
 
 _TAKEN = frozenset({Outcome.SHA256, Outcome.MD5, Outcome.PIXEL_HASH})
 #: Candidates that are read ahead for each worker.
@@ -43,6 +44,7 @@ class ImportReport:
         outcomes: candidates by what became of them.
         taken, bytes: files that the store has now, or would have.
         linked: of those, how many share their bytes with what was imported.
+        px512: 512px images that came with them.
         left, left_bytes: files that a build will fetch; sizes as far as the metadata has them.
         problems: one line for each path that could not be read.
     """
@@ -52,6 +54,7 @@ class ImportReport:
     outcomes: Mapping[str, int]
     taken: int
     linked: int
+    px512: int
     bytes: int
     left: int
     left_bytes: int
@@ -66,7 +69,8 @@ class ImportReport:
             *self.problems,
             f"{self.year}: the store lacked {self.wanted:,} files; candidates: {counts}",
             f"{would} {self.taken:,} files, {human_bytes(self.bytes)}"
-            + ("" if self.dry_run else f"; {self.linked:,} of them as links, which take no space"),
+            + ("" if self.dry_run else f"; {self.linked:,} of them as links, which take no space")
+            + (f"; {self.px512:,} 512px images with them" if self.px512 else ""),
             f"left to fetch: {self.left:,} files, {human_bytes(self.left_bytes)}",
         ]
 
@@ -146,6 +150,7 @@ def _report(work: "_Import", wanted: int, wanted_bytes: int, problems: Sequence[
         outcomes=dict(work.outcomes),
         taken=work.count["taken"],
         linked=work.count["linked"],
+        px512=work.count["px512"],
         bytes=work.count["bytes"],
         left=wanted - work.count["taken"],
         left_bytes=max(0, wanted_bytes - work.count["declared"]),
@@ -212,7 +217,9 @@ class _Import:
             with contextlib.closing(self._judged(find(wanted, scratch))) as judgements:
                 moved.extend(judged.candidate.path for judged in judgements if self._take(judged, ledger))
             if ledger is not None:
-                fsync_folder(scratch)
+                for folder in (scratch, layout.px512_bucket(bucket)):
+                    if folder.is_dir():
+                        fsync_folder(folder)
                 ledger.write()
                 for path in moved if self.move else ():
                     path.unlink(missing_ok=True)
@@ -260,7 +267,8 @@ class _Import:
         if ledger is None:
             self.taken.add(fetch.id)
         elif judged.facts is not None:
-            ledger.record(row_of(self.context, judged, ledger.known.get(fetch.id), year=self.year))
+            known, px512 = ledger.known.get(fetch.id), self._place_px512(judged)
+            ledger.record(row_of(self.context, judged, known, year=self.year, px512=px512))
         self.count.update(taken=1, bytes=size, declared=fetch.file_size or 0)
         return True
 
@@ -272,13 +280,32 @@ class _Import:
             fsync_file(candidate.path)
             commit_part(candidate.path, target, flush_folder=False)
             return True
-        part = part_path(target)
-        try:
-            linked = link_or_copy(candidate.path, part)
-            if not linked and sha256_of(part) != judged.sha256:
-                return False
-            commit_part(part, target, flush_folder=False)
-            self.count["linked"] += linked
-        finally:
-            part.unlink(missing_ok=True)  # renaming onto another name of the same file leaves both
-        return True
+        linked = _link(candidate.path, target, sha256=judged.sha256)
+        self.count["linked"] += bool(linked)
+        return linked is not None
+
+    def _place_px512(self, judged: Judged) -> Mapping[str, Any]:
+        """Give a 512px image its name in the store. Returns what its post's row says of it; nothing without one."""
+        found, fetch = judged.px512, judged.candidate.fetch
+        if found is None or fetch.rating not in sfw_ratings(self.year):
+            return {}
+        if found.path is not None:
+            target = self.context.layout.px512(fetch.id)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if _link(found.path, target, sha256=found.sha256) is None:
+                return {}
+            self.count["px512"] += 1
+        return found.facts
+
+
+def _link(source: Path, target: Path, *, sha256: str | None) -> bool | None:
+    """Give a file another name, or copy it. Returns whether it is a link; None if a copy has other bytes."""
+    part = part_path(target)
+    try:
+        linked = link_or_copy(source, part)
+        if not linked and sha256_of(part) != sha256:
+            return None
+        commit_part(part, target, flush_folder=False)
+    finally:
+        part.unlink(missing_ok=True)  # renaming onto another name of the same file leaves both
+    return linked

@@ -129,6 +129,11 @@ class OnePage:
         assert cursor == 0
         return None if table == "pools" else Page(records=({"id": 6, "post_id": 5}, {"id": 7, "post_id": 6}), last_id=7)
 
+    def count_posts(self, *, up_to: int) -> int | None:
+        """The source does not say."""
+        assert up_to
+        return None
+
     def newest_id(self, table: str) -> int | None:
         """The source does not say."""
         assert table

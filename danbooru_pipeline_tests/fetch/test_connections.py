@@ -1,0 +1,181 @@
+"""Connections: kept, taken in the order of last use, replaced when the host closed them; errors are the library's."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import httpcore
+import httpx
+import pytest
+
+from danbooru_pipeline.fetch.connections import _ERRORS, TurnsTransport
+from danbooru_pipeline.fetch.gil_turns import set_low_watermark
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
+
+
+@contextlib.contextmanager
+def host(talk: Callable[[socket.socket, int, list[bytes]], None]) -> Iterator[tuple[str, list[bytes]]]:
+    """A port; `talk` gets each connection with its number, and the requests so far. Yields address and requests."""
+    requests: list[bytes] = []
+    threads: list[threading.Thread] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    number = len(threads)
+                    thread = threading.Thread(target=talk, args=(connection, number, requests), daemon=True)
+                    threads.append(thread)
+                    thread.start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", requests
+        listener.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join(5)
+
+
+def answering(most: int = 1000) -> Callable[[socket.socket, int, list[bytes]], None]:
+    """Answers so many requests of a connection, then closes it."""
+
+    def talk(connection: socket.socket, number: int, requests: list[bytes]) -> None:
+        with connection, contextlib.suppress(OSError):
+            for _ in range(most):
+                data = connection.recv(65536)
+                if not data:
+                    return
+                requests.append(b"%d " % number + data)
+                connection.sendall(ANSWER)
+
+    return talk
+
+
+@contextlib.contextmanager
+def transport(seconds: float = 5.0) -> Iterator[TurnsTransport]:
+    """A transport that is closed after the block."""
+    made = TurnsTransport(trust_env=False, timeout=httpx.Timeout(seconds))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def body_of(sender: TurnsTransport, url: str) -> bytes:
+    """Send a request, and read its body."""
+    response = sender.get(httpx.URL(url), {"User-Agent": "tests"})
+    try:
+        return b"".join(response.iter_raw())
+    finally:
+        response.close()
+
+
+def test_requests_one_after_the_other_share_a_connection() -> None:
+    """The next request goes out on the connection of the last one, with the headers that it was given."""
+    with host(answering()) as (url, requests), transport() as sender:
+        assert [body_of(sender, f"{url}/{n}") for n in range(5)] == [b"abc"] * 5
+    assert [request.split(b" ")[0] for request in requests] == [b"0"] * 5
+    assert f"Host: {url.removeprefix('http://')}\r\n".encode() in requests[0]
+    assert b"User-Agent: tests\r\n" in requests[0]
+
+
+def test_requests_at_the_same_time_have_connections_of_their_own() -> None:
+    """A connection whose body is being read serves nobody else; the one given back last is used next."""
+    with host(answering()) as (url, requests), transport() as sender:
+        first = sender.get(httpx.URL(url), {})
+        assert body_of(sender, url) == b"abc"
+        first.read()
+        first.close()
+        body_of(sender, url)
+    assert [request.split(b" ")[0] for request in requests] == [b"0", b"1", b"0"]
+
+
+def test_connection_that_the_host_closed_is_replaced() -> None:
+    """A host may close a connection between two requests."""
+    closed = threading.Event()
+
+    def talk(connection: socket.socket, number: int, requests: list[bytes]) -> None:
+        answering(1)(connection, number, requests)
+        closed.set()
+
+    with host(talk) as (url, requests), transport() as sender:
+        for _ in range(3):
+            assert body_of(sender, url) == b"abc"
+            assert closed.wait(5)
+            closed.clear()
+    assert len(requests) == 3
+
+
+def test_body_that_is_not_read_is_not_left_on_the_connection() -> None:
+    """A response that is closed early costs its connection, and the next request gets its own answer."""
+    with host(answering()) as (url, requests), transport() as sender:
+        sender.get(httpx.URL(url), {}).close()
+        assert body_of(sender, url) == b"abc"
+    assert [request.split(b" ")[0] for request in requests] == [b"0", b"1"]
+
+
+def test_no_connection_outlives_its_transport() -> None:
+    """Closing closes the idle ones at once, and one in use when it is given back."""
+    ended = threading.Semaphore(0)
+
+    def talk(connection: socket.socket, number: int, requests: list[bytes]) -> None:
+        answering()(connection, number, requests)
+        ended.release()
+
+    with host(talk) as (url, _), transport() as sender:
+        in_use = sender.get(httpx.URL(url), {})
+        body_of(sender, url)
+        sender.close()
+        assert ended.acquire(timeout=5)
+        assert in_use.read() == b"abc"
+        in_use.close()
+        assert ended.acquire(timeout=5)
+
+
+def test_every_error_below_has_its_name_above() -> None:
+    """Whatever the lower library raises, callers catch an error of the upper one."""
+    for kind in vars(httpcore).values():
+        if isinstance(kind, type) and issubclass(kind, _ERRORS) and kind is not httpcore.ConnectionNotAvailable:
+            assert issubclass(getattr(httpx, kind.__name__), httpx.TransportError)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", b"nonsense\r\n\r\n"])
+def test_what_goes_wrong_is_an_error_of_the_library(answer: bytes) -> None:
+    """No answer, half a body and no HTTP at all are transport errors, as is a port that nobody listens on."""
+
+    def talk(connection: socket.socket, _number: int, _requests: list[bytes]) -> None:
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer)
+
+    with host(talk) as (url, _), transport() as sender, pytest.raises(httpx.TransportError):
+        body_of(sender, url)
+    with transport() as sender, pytest.raises(httpx.ConnectError):
+        body_of(sender, url)
+
+
+def test_a_slow_body_below_the_mark_is_no_time_out() -> None:
+    """What arrived within the time-out counts, though it is less than a read waits for; silence is a time-out."""
+    go = threading.Event()
+
+    def talk(connection: socket.socket, _number: int, _requests: list[bytes]) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + bytes(1000))
+            go.wait(5)
+            connection.sendall(bytes(1000))
+            connection.recv(1)  # until the client gives up
+
+    with host(talk) as (url, _), transport(0.3) as sender:
+        response = sender.get(httpx.URL(url), {})
+        body = response.iter_raw()
+        assert len(next(body)) == 1000
+        set_low_watermark(response, 399_000)
+        go.set()
+        assert len(next(body)) == 1000
+        set_low_watermark(response, 398_000)
+        with pytest.raises(httpx.ReadTimeout):
+            next(body)
+        response.close()
