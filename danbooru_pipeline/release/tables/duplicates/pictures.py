@@ -1,0 +1,112 @@
+"""What the search for duplicates reads of a release: columns of its posts and its manifest, as arrays.
+
+Both tables are sorted by id and have the same ids, so the position of a row means the same post in both. Each column is
+read when it is needed and no earlier, since all of them together would not fit into the memory that the search may use.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from danbooru_pipeline.io.parquet import read_batches
+from danbooru_pipeline.posts.json_text import one_chunk
+from danbooru_pipeline.release.tables.duplicates.rules import Words
+
+Numbers: TypeAlias = npt.NDArray[np.int64]
+_HASH: Final = pa.binary(32)
+#: From this EXIF orientation on, width and height are those of the picture turned by a quarter.
+_FIRST_SIDEWAYS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The files of a release's posts and manifest, in order."""
+
+    posts: Sequence[Path]
+    manifest: Sequence[Path]
+
+    def ids(self) -> Numbers:
+        """The ids of all posts, ascending."""
+        return _numbers(self.manifest, "id")
+
+    def parents(self) -> Numbers:
+        """The id of each post's parent; 0 without one."""
+        return _numbers(self.posts, "parent_id")
+
+    def pixiv_ids(self) -> Numbers:
+        """The id of each post's source on pixiv; 0 without one."""
+        return _numbers(self.posts, "pixiv_id")
+
+    def artists(self) -> tuple[Numbers, Numbers]:
+        """Rows, and the number of an artist of each: as many times as it has artists."""
+        rows, names, before = [], [], 0
+        for table in _tables(self.posts, ["tag_string_artist"]):
+            lists = pc.split_pattern(one_chunk(table["tag_string_artist"].cast(pa.string())), " ")
+            rows.append(before + pc.list_parent_indices(lists).to_numpy())
+            names.append(pc.list_flatten(lists).dictionary_encode())
+            before += table.num_rows
+        if not rows:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        codes = pa.chunked_array(names).unify_dictionaries()
+        numbers = [chunk.indices.to_numpy().astype(np.int64) for chunk in codes.chunks]
+        empty = codes.chunk(0).dictionary.index("").as_py()
+        row, number = np.concatenate(rows), np.concatenate(numbers)
+        return row[number != empty], number[number != empty]
+
+    def hashes(self, column: str) -> tuple[Numbers, Words]:
+        """The rows that have a perceptual hash, and their hashes."""
+        rows, words = [np.empty(0, np.int64)], [np.empty((4, 0), np.uint64)]
+        for before, values in _columns(self.manifest, column):
+            held = one_chunk(values.cast(_HASH))
+            rows.append(before + np.flatnonzero(held.is_valid().to_numpy(zero_copy_only=False)))
+            data = b"".join(held.drop_null().to_pylist())
+            words.append(np.frombuffer(data, "<u8").reshape(-1, 4).T.astype(np.uint64, order="C"))
+        return np.concatenate(rows), np.concatenate(words, axis=1)
+
+    def pixel_hashes(self) -> tuple[Numbers, Words]:
+        """The rows of files that have a pixel hash, and the 2 × 64 bits of each."""
+        rows, words = [np.empty(0, np.int64)], [np.empty((2, 0), np.uint64)]
+        for before, values in _columns(self.manifest, "pixel_hash"):
+            held = one_chunk(values.cast(pa.string()))
+            rows.append(before + np.flatnonzero(held.is_valid().to_numpy(zero_copy_only=False)))
+            data = bytes.fromhex("".join(held.drop_null().to_pylist()))
+            words.append(np.frombuffer(data, "<u8").reshape(-1, 2).T.astype(np.uint64, order="C"))
+        return np.concatenate(rows), np.concatenate(words, axis=1)
+
+    def shapes(self) -> npt.NDArray[np.float32]:
+        """The aspect ratio of each post's picture as it is shown: width by height; 1 where it is not known."""
+        shapes = [np.empty(0, np.float32)]
+        for table in _tables(self.manifest, ["width", "height", "orientation"]):
+            width, height, turn = (_filled(table[name], 1) for name in ("width", "height", "orientation"))
+            shape = np.maximum(width, 1) / np.maximum(height, 1)
+            shapes.append(np.where(turn >= _FIRST_SIDEWAYS, 1 / shape, shape).astype(np.float32))
+        return np.concatenate(shapes)
+
+
+def _tables(files: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.Table]:
+    for path in files:
+        yield from read_batches(path, columns=columns)
+
+
+def _columns(files: Sequence[Path], column: str) -> Iterator[tuple[int, Any]]:
+    """How many rows come before, and the next values of a column; none of a column that an earlier version lacks."""
+    before = 0
+    for table in _tables(files, [column]):
+        if table.num_columns:
+            yield before, table[column]
+        before += table.num_rows
+
+
+def _numbers(files: Sequence[Path], column: str) -> Numbers:
+    return np.concatenate([np.empty(0, np.int64), *(_filled(values, 0) for _, values in _columns(files, column))])
+
+
+def _filled(values: Any, default: int) -> Numbers:
+    numbers: Numbers = pc.fill_null(values.cast(pa.int64()), default).to_numpy()
+    return numbers
