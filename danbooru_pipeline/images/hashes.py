@@ -28,7 +28,8 @@ _COSINE_BITS: Final = 12
 def _cosines() -> npt.NDArray[np.float64]:
     """The lowest rows of a discrete cosine transform, as whole numbers; all have nearly the same length."""
     frequency, cell = np.mgrid[0:_SIDE, 0:_CELLS]
-    return np.rint(2**_COSINE_BITS * np.cos(np.pi * frequency * (2 * cell + 1) / (2 * _CELLS)))
+    cosines: npt.NDArray[np.float64] = np.cos(np.pi * frequency * (2 * cell + 1) / (2 * _CELLS))
+    return np.rint(2**_COSINE_BITS * cosines)
 
 
 _COSINES: Final = _cosines()

@@ -16,6 +16,7 @@ from danbooru_pipeline.release.tables.duplicates.rules import Words, bits_of
 Numbers: TypeAlias = npt.NDArray[np.int64]
 #: 2 × pairs: numbers of pictures, the lower one first.
 Pairs: TypeAlias = npt.NDArray[np.int64]
+_bits: Final = np.bitwise_count
 
 #: Pictures of short runs that are compared together, so that they stay in the cache of a core.
 _SLICE: Final = 2**16
@@ -103,6 +104,8 @@ def _runs_by_key(keys: Words) -> tuple[Numbers, Numbers]:
     bits = np.uint64(len(keys).bit_length())
     packed = keys >> bits << bits | np.arange(len(keys), dtype=np.uint64)
     packed.sort()
+    if not len(packed):
+        return np.empty(0, np.int64), np.zeros(1, np.int64)
     is_like_last = np.concatenate([[False], packed[1:] >> bits == packed[:-1] >> bits, [False]])
     in_run = is_like_last[:-1] | is_like_last[1:]
     members = (packed[in_run] & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
@@ -130,30 +133,32 @@ def _pairs_in_runs(words: Words, members: Numbers, starts: Numbers, *, most: int
 
 def _pairs_of_short_runs(words: Words, members: Numbers, lengths: Numbers, *, most: int) -> Iterator[Pairs]:
     """Compare each picture with the next of its run, then with the one after that, and so on."""
-    first, second = words[0][members], words[1][members]
+    local = words[:, members]
     ends = np.repeat(np.cumsum(lengths), lengths)
     left = np.arange(len(members))
     for step in range(1, int(lengths.max(initial=0))):
         left = left[left + step < ends[left]]
-        right = left + step
-        # Half of the bits rule out nearly all pairs.
-        half = np.bitwise_count(first[left] ^ first[right]) + np.bitwise_count(second[left] ^ second[right])
-        close = np.flatnonzero(half <= most)
-        yield _confirmed(words, members[left[close]], members[right[close]], most=most)
+        # Half of the bits rule out most pairs.
+        half = _bits(local[0][left] ^ local[0][left + step]) + _bits(local[1][left] ^ local[1][left + step])
+        close = left[half <= most]
+        close = close[bits_of(local[:, close] ^ local[:, close + step]) <= most]
+        yield _ordered(members[close], members[close + step])
 
 
 def _pairs_of_long_run(words: Words, members: Numbers, *, most: int) -> Iterator[Pairs]:
     """Compare some pictures at a time with all that follow them."""
-    first, second = words[0][members], words[1][members]
+    local = words[:, members]
     rows = max(1, _BLOCK_PAIRS // len(members))
     for top in range(0, len(members), rows):
-        half = np.bitwise_count(first[top : top + rows, None] ^ first[None, top:])
-        half += np.bitwise_count(second[top : top + rows, None] ^ second[None, top:])
-        left, right = np.nonzero(half <= most)
-        later = right > left
-        yield _confirmed(words, members[top + left[later]], members[top + right[later]], most=most)
+        distances = np.zeros((min(rows, len(members) - top), len(members) - top), np.uint8)
+        for word in local:
+            distances += _bits(word[top : top + rows, None] ^ word[None, top:])
+        left, right = np.nonzero(distances <= most)
+        # Opposite hashes differ in 256 bits, which a byte holds as 0.
+        is_pair = (right > left) & (bits_of(local[:, top + left] ^ local[:, top + right]) <= most)
+        yield _ordered(members[top + left[is_pair]], members[top + right[is_pair]])
 
 
-def _confirmed(words: Words, left: Numbers, right: Numbers, *, most: int) -> Pairs:
+def _ordered(left: Numbers, right: Numbers) -> Pairs:
     pairs = np.stack([np.minimum(left, right), np.maximum(left, right)])
-    return pairs[:, distances_of(words, pairs) <= most]
+    return pairs[:, left != right]  # a post that names itself as its parent is in its family twice

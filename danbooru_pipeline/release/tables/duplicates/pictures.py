@@ -44,7 +44,7 @@ class Tables:
         return _numbers(self.posts, "pixiv_id")
 
     def artists(self) -> tuple[Numbers, Numbers]:
-        """Rows, and the number of an artist of each: as many times as it has artists."""
+        """Rows, and the number of an artist of each, from 1 on: as many times as it has artists."""
         rows, names, before = [], [], 0
         for table in _tables(self.posts, ["tag_string_artist"]):
             lists = pc.split_pattern(one_chunk(table["tag_string_artist"].cast(pa.string())), " ")
@@ -57,7 +57,7 @@ class Tables:
         numbers = [chunk.indices.to_numpy().astype(np.int64) for chunk in codes.chunks]
         empty = codes.chunk(0).dictionary.index("").as_py()
         row, number = np.concatenate(rows), np.concatenate(numbers)
-        return row[number != empty], number[number != empty]
+        return row[number != empty], number[number != empty] + 1
 
     def hashes(self, column: str) -> tuple[Numbers, Words]:
         """The rows that have a perceptual hash, and their hashes."""

@@ -19,8 +19,10 @@ Distances: TypeAlias = npt.NDArray[np.uint16]
 #: No pair beyond these distances is a duplicate.
 MOST_DHASH: Final = 40
 MOST_PHASH: Final = 90
-#: Pairs without an artist, a parent or a pixiv id in common are found up to this distance of either hash.
-MOST_ANYWHERE: Final = 11
+#: Pairs without an artist, a parent or a pixiv id in common are found up to one of these distances. The dHashes of
+#: drawings on white pages have much in common, so a larger distance would compare ten times as many pairs.
+ANYWHERE_DHASH: Final = 7
+ANYWHERE_PHASH: Final = 11
 #: Posts of an artist, family or pixiv id that are all compared; a larger group is a tag like `banned_artist`.
 LARGEST_GROUP: Final = 20_000
 #: Pictures that are the same by their pixels, or have the same dHash, are all paired up to this number. Of more, the
