@@ -136,7 +136,7 @@ FILES = pa.schema(
 def search(folder: Path) -> None:
     """Search in this process, and print what it took. The pairs go to a file."""
     began, at = time.process_time(), time.monotonic()
-    table = find_duplicates(Tables([folder / "posts.parquet"], [folder / "files.parquet"]))
+    table = find_duplicates(Tables.of([folder / "posts.parquet"], [folder / "files.parquet"]))
     cpu, wall = time.process_time() - began, time.monotonic() - at
     # Not `ru_maxrss`, which a child inherits from the process that started it.
     peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024

@@ -51,7 +51,7 @@ def tables_of(posts: Sequence[Hashed], folder: Path) -> Tables:
     half = max(1, len(rows) // 2)
     pq.write_table(about, folder / "posts.parquet", row_group_size=half)
     pq.write_table(files, folder / "files.parquet", row_group_size=half)
-    return Tables([folder / "posts.parquet"], [folder / "files.parquet"])
+    return Tables.of([folder / "posts.parquet"], [folder / "files.parquet"])
 
 
 def _bytes(number: int | None) -> bytes | None:

@@ -61,20 +61,43 @@ class _Compared:
 
 def find_duplicates(tables: Tables) -> pa.Table:
     """The pairs of a release, sorted by id; `DUPLICATES_SCHEMA` has the columns."""
-    identical = _identical(tables)
     near, akin = _near(tables)
-    pairs = unique_pairs(np.concatenate([identical, near], axis=1))
-    return _described(tables, pairs, is_identical=_are_among(pairs, identical), is_akin=_are_among(pairs, akin))
+    pairs = unique_pairs(np.concatenate([_identical(tables), near], axis=1))
+    return describe_pairs(tables, pairs, is_akin=_are_among(pairs, akin))
+
+
+def describe_pairs(tables: Tables, pairs: Pairs, *, is_akin: Flags) -> pa.Table:
+    """The rows of pairs, in their order.
+
+    Args:
+        tables: of the release.
+        pairs: numbers of rows in them.
+        is_akin: which have an artist or a source in common.
+    """
+    dhash, phash = (_compare(tables, column, pairs) for column in (_DHASH, _PHASH))
+    shapes = tables.shapes()[pairs].astype(np.float64)
+    kinds = kinds_of(dhash.difference, phash.distances, stretch=shapes.max(axis=0) / shapes.min(axis=0) - 1)
+    kinds[_have_same_pixels(tables, pairs)] = Kind.IDENTICAL.value
+    (a, b), (parent_of_a, parent_of_b) = tables.ids()[pairs], tables.parents()[pairs]
+    same_parent = (parent_of_a == b) | (parent_of_b == a) | ((parent_of_a != _NO_GROUP) & (parent_of_a == parent_of_b))
+    is_copy = np.isin(kinds, [Kind.IDENTICAL.value, Kind.RECOMPRESSED.value])
+    values: list[Any] = [a, b, kinds, dhash.column, phash.column, same_parent, ~same_parent & (is_akin | is_copy)]
+    columns = [pa.array(value, field.type) for value, field in zip(values, DUPLICATES_SCHEMA, strict=True)]
+    return pa.Table.from_arrays(columns, schema=DUPLICATES_SCHEMA)
 
 
 def _identical(tables: Tables) -> Pairs:
     """Rows of the same pixel hash."""
     rows, words = tables.pixel_hashes()
-    words = np.concatenate([words, np.zeros_like(words)])  # to the length of the other hashes
     late = crowds(words, largest=LARGEST_CROWD)
     early = np.setdiff1d(np.arange(len(rows)), late[1])
     same = early[pairs_anywhere(words[:, early], most=0)]
     return rows[np.concatenate([late, same], axis=1)]
+
+
+def _have_same_pixels(tables: Tables, pairs: Pairs) -> Flags:
+    compared = _difference(*tables.pixel_hashes(), pairs)
+    return compared.is_known & (compared.distances == 0)
 
 
 def _near(tables: Tables) -> tuple[Pairs, Pairs]:
@@ -113,7 +136,11 @@ def _near_in_groups(tables: Tables, rows: Numbers, dhash: Words) -> Pairs:
 
 
 def _compare(tables: Tables, column: str, pairs: Pairs) -> _Compared:
-    rows, words = tables.hashes(column)
+    return _difference(*tables.hashes(column), pairs)
+
+
+def _difference(rows: Numbers, words: Words, pairs: Pairs) -> _Compared:
+    """Compare the hashes of pairs, of which only some rows have one."""
     if not len(rows):
         return _Compared(np.zeros((4, pairs.shape[1]), np.uint64), np.zeros(pairs.shape[1], bool))
     places = np.minimum(np.searchsorted(rows, pairs), len(rows) - 1)
@@ -123,16 +150,3 @@ def _compare(tables: Tables, column: str, pairs: Pairs) -> _Compared:
 
 def _are_among(pairs: Pairs, others: Pairs) -> Flags:
     return np.isin(pairs[0] << 32 | pairs[1], others[0] << 32 | others[1])
-
-
-def _described(tables: Tables, pairs: Pairs, *, is_identical: Flags, is_akin: Flags) -> pa.Table:
-    dhash, phash = (_compare(tables, column, pairs) for column in (_DHASH, _PHASH))
-    shapes = tables.shapes()[pairs].astype(np.float64)
-    kinds = kinds_of(dhash.difference, phash.distances, stretch=shapes.max(axis=0) / shapes.min(axis=0) - 1)
-    kinds[is_identical] = Kind.IDENTICAL.value
-    (a, b), (parent_of_a, parent_of_b) = tables.ids()[pairs], tables.parents()[pairs]
-    same_parent = (parent_of_a == b) | (parent_of_b == a) | ((parent_of_a != 0) & (parent_of_a == parent_of_b))
-    is_copy = np.isin(kinds, [Kind.IDENTICAL.value, Kind.RECOMPRESSED.value])
-    values: list[Any] = [a, b, kinds, dhash.column, phash.column, same_parent, ~same_parent & (is_akin | is_copy)]
-    columns = [pa.array(value, field.type) for value, field in zip(values, DUPLICATES_SCHEMA, strict=True)]
-    return pa.Table.from_arrays(columns, schema=DUPLICATES_SCHEMA)

@@ -4,10 +4,11 @@ Both tables are sorted by id and have the same ids, so the position of a row mea
 read when it is needed and no earlier, since all of them together would not fit into the memory that the search may use.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from danbooru_pipeline.posts.json_text import one_chunk
 from danbooru_pipeline.release.tables.duplicates.rules import Words
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
+#: Columns -> the rows of a table with these columns, some at a time.
+Read: TypeAlias = Callable[[Sequence[str]], Iterable[pa.Table]]
 _HASH: Final = pa.binary(32)
 #: From this EXIF orientation on, width and height are those of the picture turned by a quarter.
 _FIRST_SIDEWAYS: Final = 5
@@ -26,10 +29,15 @@ _FIRST_SIDEWAYS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The files of a release's posts and manifest, in order."""
+    """How a release's posts and its manifest are read, each from its first row to its last."""
 
-    posts: Sequence[Path]
-    manifest: Sequence[Path]
+    posts: Read
+    manifest: Read
+
+    @classmethod
+    def of(cls, posts: Sequence[Path], manifest: Sequence[Path]) -> Self:
+        """Tables in files that are trusted."""
+        return cls(*(partial(_read_files, files) for files in (posts, manifest)))
 
     def ids(self) -> Numbers:
         """The ids of all posts, ascending."""
@@ -46,7 +54,7 @@ class Tables:
     def artists(self) -> tuple[Numbers, Numbers]:
         """Rows, and the number of an artist of each, from 1 on: as many times as it has artists."""
         rows, names, before = [], [], 0
-        for table in _tables(self.posts, ["tag_string_artist"]):
+        for table in self.posts(["tag_string_artist"]):
             lists = pc.split_pattern(one_chunk(table["tag_string_artist"].cast(pa.string())), " ")
             rows.append(before + pc.list_parent_indices(lists).to_numpy())
             names.append(pc.list_flatten(lists).dictionary_encode())
@@ -70,41 +78,42 @@ class Tables:
         return np.concatenate(rows), np.concatenate(words, axis=1)
 
     def pixel_hashes(self) -> tuple[Numbers, Words]:
-        """The rows of files that have a pixel hash, and the 2 × 64 bits of each."""
+        """The rows of files that have a pixel hash, and their hashes: 128 bits, followed by as many zeros."""
         rows, words = [np.empty(0, np.int64)], [np.empty((2, 0), np.uint64)]
         for before, values in _columns(self.manifest, "pixel_hash"):
             held = one_chunk(values.cast(pa.string()))
             rows.append(before + np.flatnonzero(held.is_valid().to_numpy(zero_copy_only=False)))
             data = bytes.fromhex("".join(held.drop_null().to_pylist()))
             words.append(np.frombuffer(data, "<u8").reshape(-1, 2).T.astype(np.uint64, order="C"))
-        return np.concatenate(rows), np.concatenate(words, axis=1)
+        half = np.concatenate(words, axis=1)
+        return np.concatenate(rows), np.concatenate([half, np.zeros_like(half)])
 
     def shapes(self) -> npt.NDArray[np.float32]:
         """The aspect ratio of each post's picture as it is shown: width by height; 1 where it is not known."""
         shapes = [np.empty(0, np.float32)]
-        for table in _tables(self.manifest, ["width", "height", "orientation"]):
+        for table in self.manifest(["width", "height", "orientation"]):
             width, height, turn = (_filled(table[name], 1) for name in ("width", "height", "orientation"))
             shape = np.maximum(width, 1) / np.maximum(height, 1)
             shapes.append(np.where(turn >= _FIRST_SIDEWAYS, 1 / shape, shape).astype(np.float32))
         return np.concatenate(shapes)
 
 
-def _tables(files: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.Table]:
+def _read_files(files: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.Table]:
     for path in files:
         yield from read_batches(path, columns=columns)
 
 
-def _columns(files: Sequence[Path], column: str) -> Iterator[tuple[int, Any]]:
+def _columns(read: Read, column: str) -> Iterator[tuple[int, Any]]:
     """How many rows come before, and the next values of a column; none of a column that an earlier version lacks."""
     before = 0
-    for table in _tables(files, [column]):
+    for table in read([column]):
         if table.num_columns:
             yield before, table[column]
         before += table.num_rows
 
 
-def _numbers(files: Sequence[Path], column: str) -> Numbers:
-    return np.concatenate([np.empty(0, np.int64), *(_filled(values, 0) for _, values in _columns(files, column))])
+def _numbers(read: Read, column: str) -> Numbers:
+    return np.concatenate([np.empty(0, np.int64), *(_filled(values, 0) for _, values in _columns(read, column))])
 
 
 def _filled(values: Any, default: int) -> Numbers:

@@ -19,7 +19,7 @@ TABLE: Final = "duplicates"
 
 def write_duplicates(folder: Path) -> DuplicateCounts:
     """Write the table of a tree whose posts and manifest are written. Returns how many pairs there are."""
-    table = find_duplicates(Tables(release_shards(folder, "parquet/posts"), release_shards(folder, "manifest/files")))
+    table = find_duplicates(Tables.of(*(release_shards(folder, stem) for stem in ("parquet/posts", "manifest/files"))))
     write_shards(
         iter([table]),
         table.num_rows,

@@ -145,6 +145,6 @@ def test_release_without_posts_has_no_pairs(tmp_path: Path) -> None:
 def test_manifest_of_an_earlier_version_has_identical_pairs_only(tmp_path: Path) -> None:
     """Without the columns of perceptual hashes, pixel hashes are still compared."""
     tables = tables_of([near(1, pixel_hash="c" * 32), near(2, pixel_hash="c" * 32), near(3)], tmp_path)
-    path = tables.manifest[0]
+    path = tmp_path / "files.parquet"
     pq.write_table(pq.read_table(path).drop_columns(["px512_dhash", "px512_phash"]), path)
     assert find_duplicates(tables)["b"].to_pylist() == [2]
