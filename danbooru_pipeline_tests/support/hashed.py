@@ -1,6 +1,7 @@
 """A release's posts and manifest as the search for duplicates reads them, and a slow search that is surely right."""
 
 import itertools
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.release.tables.duplicates.pictures import Tables
+from danbooru_pipeline_tests.support.yard import Yard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,9 @@ def tables_of(posts: Sequence[Hashed], folder: Path) -> Tables:
     return Tables.of([folder / "posts.parquet"], [folder / "files.parquet"])
 
 
+_DHASH, _PHASH = (random.Random(seed).getrandbits(256) for seed in (1, 2))
+
+
 def _bytes(number: int | None) -> bytes | None:
     return None if number is None else number.to_bytes(32)
 
@@ -63,6 +68,14 @@ def flipped(number: int, bits: Sequence[int]) -> int:
     for bit in bits:
         number ^= 1 << bit
     return number
+
+
+def plant_duplicates(yard: Yard) -> None:
+    """Make 4001 identical to 12001 by its pixels, and 8001 nearly the same as both; none is another's parent."""
+    for id_, pixels in ((4001, "a" * 32), (8001, "b" * 32), (12_001, "a" * 32)):
+        yard.post(id_, rating="s")
+        bits = range(6 if id_ == 8001 else 0)
+        yard.change(id_, px512_dhash=_bytes(flipped(_DHASH, bits)), px512_phash=_bytes(_PHASH), pixel_hash=pixels)
 
 
 def all_pairs(posts: Sequence[Hashed]) -> dict[tuple[int, int], tuple[bool, bool]]:

@@ -92,12 +92,14 @@ def _identical(tables: Tables) -> Pairs:
     late = crowds(words, largest=LARGEST_CROWD)
     early = np.setdiff1d(np.arange(len(rows)), late[1])
     same = early[pairs_anywhere(words[:, early], most=0)]
-    return rows[np.concatenate([late, same], axis=1)]
+    pairs: Pairs = rows[np.concatenate([late, same], axis=1)]
+    return pairs
 
 
 def _have_same_pixels(tables: Tables, pairs: Pairs) -> Flags:
     compared = _difference(*tables.pixel_hashes(), pairs)
-    return compared.is_known & (compared.distances == 0)
+    equal: Flags = compared.is_known & (compared.distances == 0)
+    return equal
 
 
 def _near(tables: Tables) -> tuple[Pairs, Pairs]:

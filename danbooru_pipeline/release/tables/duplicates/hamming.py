@@ -120,15 +120,15 @@ def _starts_of(lengths: Numbers) -> Numbers:
 def _pairs_in_runs(words: Words, members: Numbers, starts: Numbers, *, most: int) -> Iterator[Pairs]:
     lengths = np.diff(starts)
     is_long = lengths > _LONG
-    for run in np.flatnonzero(is_long):
+    for run in np.flatnonzero(is_long).tolist():
         yield from _pairs_of_long_run(words, members[starts[run] : starts[run + 1]], most=most)
     members, ends = members[np.repeat(~is_long, lengths)], _starts_of(lengths[~is_long])
-    run = 0
-    while run < len(ends) - 1:
-        following = max(run + 1, int(np.searchsorted(ends, ends[run] + _SLICE, "right")) - 1)
-        part = members[ends[run] : ends[following]]
-        yield from _pairs_of_short_runs(words, part, np.diff(ends[run : following + 1]), most=most)
-        run = following
+    first = 0
+    while first < len(ends) - 1:
+        last = int(np.searchsorted(ends, ends[first] + _SLICE, "right")) - 1
+        part = members[ends[first] : ends[last]]
+        yield from _pairs_of_short_runs(words, part, np.diff(ends[first : last + 1]), most=most)
+        first = last
 
 
 def _pairs_of_short_runs(words: Words, members: Numbers, lengths: Numbers, *, most: int) -> Iterator[Pairs]:

@@ -66,7 +66,8 @@ DUPLICATES_SCHEMA: Final = pa.schema(
 
 def bits_of(words: Words) -> Distances:
     """How many bits of each hash are set; of differences, the distances."""
-    return np.bitwise_count(words).sum(axis=0, dtype=np.uint16)
+    bits: Distances = np.bitwise_count(words).sum(axis=0, dtype=np.uint16)
+    return bits
 
 
 def is_plain(dhash: Words, phash: Words) -> Flags:

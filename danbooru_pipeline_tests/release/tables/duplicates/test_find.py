@@ -97,7 +97,7 @@ def test_kinds_say_what_the_hashes_tell(tmp_path: Path) -> None:
 
 def test_parents_and_those_who_lack_one(tmp_path: Path) -> None:
     """Parent and child, and siblings, are related; a near pair of one artist that is not asks for a curator."""
-    ann = {"dhash": 15, "phash": 30, "artists": ("ann",)}
+    ann: dict[str, Any] = {"dhash": 15, "phash": 30, "artists": ("ann",)}
     posts = [near(1, **ann), near(2, parent=1, **ann), near(3, parent=1, **ann), near(4, **ann)]
     rows = {(row["a"], row["b"]): row for row in found(posts, tmp_path)}
     assert {pair for pair, row in rows.items() if row["same_parent"]} == {(1, 2), (1, 3), (2, 3)}
