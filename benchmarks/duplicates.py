@@ -67,8 +67,8 @@ def make(folder: Path, posts: int) -> npt.NDArray[np.int64]:
     prototypes = chance.integers(0, 256, (2_000, 32), np.uint8)
     dhash = np.concatenate([dhashes(chance, min(BLOCK, posts - n)) for n in range(0, posts, BLOCK)])
     phash = np.concatenate([phashes(chance, min(BLOCK, posts - n), prototypes) for n in range(0, posts, BLOCK)])
-    # 1 to 20,000 posts an artist; the exponent gives the site's number of pairs at 5 M posts.
-    artists = np.minimum(chance.pareto(0.95, posts) * 8 + 1, 19_000).astype(np.int64)
+    # 1 to 9,000 posts an artist; the exponent gives the site's number of pairs at 5 M posts.
+    artists = np.minimum(chance.pareto(1.6, posts) * 16 + 1, 9_000).astype(np.int64)
     artist = np.repeat(np.arange(posts), artists)[:posts]
     artist = artist[chance.permutation(posts)]
     chosen = chance.permutation(posts)[: posts // 50 * 2]

@@ -19,7 +19,7 @@ from danbooru_pipeline.release.tables.duplicates.hamming import (
     pairs_within,
     unique_pairs,
 )
-from danbooru_pipeline.release.tables.duplicates.pictures import Tables
+from danbooru_pipeline.release.tables.duplicates.pictures import NOBODY, Tables
 from danbooru_pipeline.release.tables.duplicates.rules import (
     ANYWHERE_DHASH,
     ANYWHERE_PHASH,
@@ -38,8 +38,6 @@ from danbooru_pipeline.release.tables.duplicates.rules import (
 
 _DHASH: Final = "px512_dhash"
 _PHASH: Final = "px512_phash"
-#: What a post without a parent, or without a source on pixiv, has in its place.
-_NO_GROUP: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ def describe_pairs(tables: Tables, pairs: Pairs, *, is_akin: Flags) -> pa.Table:
     kinds = kinds_of(dhash.difference, phash.distances, stretch=shapes.max(axis=0) / shapes.min(axis=0) - 1)
     kinds[_have_same_pixels(tables, pairs)] = Kind.IDENTICAL.value
     (a, b), (parent_of_a, parent_of_b) = tables.ids()[pairs], tables.parents()[pairs]
-    same_parent = (parent_of_a == b) | (parent_of_b == a) | ((parent_of_a != _NO_GROUP) & (parent_of_a == parent_of_b))
+    same_parent = (parent_of_a == b) | (parent_of_b == a) | ((parent_of_a != NOBODY) & (parent_of_a == parent_of_b))
     is_copy = np.isin(kinds, [Kind.IDENTICAL.value, Kind.RECOMPRESSED.value])
     values: list[Any] = [a, b, kinds, dhash.column, phash.column, same_parent, ~same_parent & (is_akin | is_copy)]
     columns = [pa.array(value, field.type) for value, field in zip(values, DUPLICATES_SCHEMA, strict=True)]
@@ -123,17 +121,13 @@ def _near(tables: Tables) -> tuple[Pairs, Pairs]:
 
 def _near_in_groups(tables: Tables, rows: Numbers, dhash: Words) -> Pairs:
     """Pairs by the same artist, from the same source, or of the same family."""
-    ids, parents = tables.ids(), tables.parents()
-    everyone = np.arange(len(ids))
-    # A parent is of its own family and of its parent's.
-    families = (np.concatenate([everyone, everyone]), np.concatenate([ids, parents]))
     found = [np.empty((2, 0), np.int64)]
-    for members, groups in (tables.artists(), (everyone, tables.pixiv_ids()), families):
-        chosen = np.searchsorted(rows, members)
-        chosen[chosen == len(rows)] = 0
-        is_meant = (groups != _NO_GROUP) & (rows[chosen] == members) if len(rows) else np.zeros(len(groups), bool)
-        within = pairs_within(dhash, chosen[is_meant], groups[is_meant], most=MOST_DHASH, largest=LARGEST_GROUP)
-        found.append(within)
+    for read in (tables.artists, tables.sources, tables.families):
+        members, groups = read()
+        places = np.searchsorted(rows, members)
+        is_there = rows[np.minimum(places, len(rows) - 1)] == members if len(rows) else np.zeros(len(members), bool)
+        members, groups = places[is_there], groups[is_there]
+        found.append(pairs_within(dhash, members, groups, most=MOST_DHASH, largest=LARGEST_GROUP))
     return unique_pairs(np.concatenate(found, axis=1))
 
 

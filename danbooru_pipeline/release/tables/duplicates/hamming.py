@@ -49,8 +49,9 @@ def pairs_within(words: Words, members: Numbers, groups: Numbers, *, most: int, 
         most: the largest distance.
         largest: a larger group is left out.
     """
-    order = np.lexsort((members, groups))
+    order = np.argsort(groups, kind="stable")
     members, groups = members[order], groups[order]
+    del order
     starts = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1], [True]])) if len(groups) else groups
     lengths = np.diff(starts)
     kept = (lengths > 1) & (lengths <= largest)

@@ -22,6 +22,8 @@ from danbooru_pipeline.release.tables.duplicates.rules import Words
 Numbers: TypeAlias = npt.NDArray[np.int64]
 #: Columns -> the rows of a table with these columns, some at a time.
 Read: TypeAlias = Callable[[Sequence[str]], Iterable[pa.Table]]
+#: In place of the id of a parent.
+NOBODY: Final = 0
 _HASH: Final = pa.binary(32)
 #: From this EXIF orientation on, width and height are those of the picture turned by a quarter.
 _FIRST_SIDEWAYS: Final = 5
@@ -44,12 +46,21 @@ class Tables:
         return _numbers(self.manifest, "id")
 
     def parents(self) -> Numbers:
-        """The id of each post's parent; 0 without one."""
+        """The id of each post's parent, or `NOBODY`."""
         return _numbers(self.posts, "parent_id")
 
-    def pixiv_ids(self) -> Numbers:
-        """The id of each post's source on pixiv; 0 without one."""
-        return _numbers(self.posts, "pixiv_id")
+    def sources(self) -> tuple[Numbers, Numbers]:
+        """Rows of posts from pixiv, and the number of the work of each."""
+        works = _numbers(self.posts, "pixiv_id")
+        rows = np.flatnonzero(works)
+        return rows, works[rows]
+
+    def families(self) -> tuple[Numbers, Numbers]:
+        """Rows, and the parent of the family of each: a parent is in its own family, and perhaps in its parent's."""
+        ids, parents = self.ids(), self.parents()
+        children, is_parent = np.flatnonzero(parents), np.isin(ids, parents)
+        rows = np.concatenate([children, np.flatnonzero(is_parent)])
+        return rows, np.concatenate([parents[children], ids[is_parent]])
 
     def artists(self) -> tuple[Numbers, Numbers]:
         """Rows, and the number of an artist of each, from 1 on: as many times as it has artists."""
@@ -69,24 +80,22 @@ class Tables:
 
     def hashes(self, column: str) -> tuple[Numbers, Words]:
         """The rows that have a perceptual hash, and their hashes."""
-        rows, words = [np.empty(0, np.int64)], [np.empty((4, 0), np.uint64)]
+        rows, words = _Blocks(1), _Blocks(4)
         for before, values in _columns(self.manifest, column):
             held = one_chunk(values.cast(_HASH))
-            rows.append(before + np.flatnonzero(held.is_valid().to_numpy(zero_copy_only=False)))
-            data = b"".join(held.drop_null().to_pylist())
-            words.append(np.frombuffer(data, "<u8").reshape(-1, 4).T.astype(np.uint64, order="C"))
-        return np.concatenate(rows), np.concatenate(words, axis=1)
+            rows.add(before + np.flatnonzero(held.is_valid().to_numpy(zero_copy_only=False)))
+            words.add(np.frombuffer(b"".join(held.drop_null().to_pylist()), "<u8"))
+        return rows.taken()[0].astype(np.int64), words.taken()
 
     def pixel_hashes(self) -> tuple[Numbers, Words]:
         """The rows of files that have a pixel hash, and their hashes: 128 bits, followed by as many zeros."""
-        rows, words = [np.empty(0, np.int64)], [np.empty((2, 0), np.uint64)]
+        rows, words = _Blocks(1), _Blocks(2)
         for before, values in _columns(self.manifest, "pixel_hash"):
             held = one_chunk(values.cast(pa.string()))
-            rows.append(before + np.flatnonzero(held.is_valid().to_numpy(zero_copy_only=False)))
-            data = bytes.fromhex("".join(held.drop_null().to_pylist()))
-            words.append(np.frombuffer(data, "<u8").reshape(-1, 2).T.astype(np.uint64, order="C"))
-        half = np.concatenate(words, axis=1)
-        return np.concatenate(rows), np.concatenate([half, np.zeros_like(half)])
+            rows.add(before + np.flatnonzero(held.is_valid().to_numpy(zero_copy_only=False)))
+            words.add(np.frombuffer(bytes.fromhex("".join(held.drop_null().to_pylist())), "<u8"))
+        half = words.taken()
+        return rows.taken()[0].astype(np.int64), np.concatenate([half, np.zeros_like(half)])
 
     def shapes(self) -> npt.NDArray[np.float32]:
         """The aspect ratio of each post's picture as it is shown: width by height; 1 where it is not known."""
@@ -96,6 +105,28 @@ class Tables:
             shape = np.maximum(width, 1) / np.maximum(height, 1)
             shapes.append(np.where(turn >= _FIRST_SIDEWAYS, 1 / shape, shape).astype(np.float32))
         return np.concatenate(shapes)
+
+
+class _Blocks:
+    """Puts together arrays of a few words each, without ever holding all of them twice."""
+
+    def __init__(self, words: int) -> None:
+        self._words = words
+        self._blocks: list[npt.NDArray[Any]] = []
+
+    def add(self, block: npt.NDArray[Any]) -> None:
+        """Take the words of some rows, one row after the other."""
+        self._blocks.append(block.reshape(-1, self._words))
+
+    def taken(self) -> Words:
+        """The words of all rows, a word of every row after the other; nothing is left here."""
+        whole = np.empty((self._words, sum(map(len, self._blocks))), np.uint64)
+        end = whole.shape[1]
+        while self._blocks:
+            block = self._blocks.pop()
+            whole[:, end - len(block) : end] = block.T
+            end -= len(block)
+        return whole
 
 
 def _read_files(files: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.Table]:
