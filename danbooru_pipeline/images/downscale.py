@@ -76,7 +76,8 @@ def downscale_image(
         chosen, level = choose_background(pixels if has_alpha else None, background)
         square, shown = _place(pixels, level, size=size)
         flags = judge_quality(shown, empty_alpha=has_alpha and not pixels[..., 3].any(), is_hdr=is_hdr)
-        return Downscaled(_encode(square, quality=quality), chosen, hash_picture(shown), flags=flags)
+        hashes = hash_picture(square, width=shown.shape[1], height=shown.shape[0])
+        return Downscaled(_encode(square, quality=quality), chosen, hashes, flags=flags)
     except ValueError as error:
         return Reason.UNDECODABLE if isinstance(error, UndecodableError) else Reason.DAMAGED
     except pyvips.Error as error:

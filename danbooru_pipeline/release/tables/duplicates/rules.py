@@ -29,10 +29,11 @@ LARGEST_GROUP: Final = 20_000
 #: others are paired with the one of the lowest id alone.
 LARGEST_CROWD: Final = 32
 
-_RECOMPRESSED_DHASH: Final = 8
+_RECOMPRESSED_DHASH: Final = 20
 _RECOMPRESSED_PHASH: Final = 4
 _SAME_SHAPE: Final = 0.02
 _CROPPED_BLOCKS: Final = 6
+_CROPPED_PHASH: Final = 16
 #: The bits of a word that are in one of four blocks of columns.
 _BLOCKS: Final = tuple(np.uint64(0x0001_0001_0001_0001 * nibble) for nibble in (0xF0, 0x0F, 0xF000, 0x0F00))
 #: Fewer set (or unset) bits say that hardly anything is in the picture.
@@ -92,8 +93,9 @@ def kinds_of(difference: Words, phash: Distances, *, stretch: npt.NDArray[np.flo
     """
     has_same_shape = stretch <= _SAME_SHAPE
     is_recompressed = has_same_shape & (bits_of(difference) <= _RECOMPRESSED_DHASH) & (phash <= _RECOMPRESSED_PHASH)
-    # A crop moves everything, so bits change in all parts of the picture; a local edit changes those of a few parts.
+    # A crop moves everything, so bits change in all parts of the picture; a local edit changes those of a few parts, and
+    # light alone hardly any of the frequencies.
     blocks = sum(np.count_nonzero(difference & block, axis=0) for block in _BLOCKS)
-    is_cropped = ~has_same_shape | (np.asarray(blocks) >= _CROPPED_BLOCKS)
+    is_cropped = ~has_same_shape | ((np.asarray(blocks) >= _CROPPED_BLOCKS) & (phash >= _CROPPED_PHASH))
     kinds = np.where(is_cropped, Kind.CROPPED.value, Kind.VARIANT.value)
     return np.where(is_recompressed, Kind.RECOMPRESSED.value, kinds).astype(object)
