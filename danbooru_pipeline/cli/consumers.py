@@ -30,6 +30,21 @@ _OPTIONS = (
     click.option("--since-id", type=int, help="Lowest id."),
     click.option("--until-id", type=int, help="Highest id."),
     click.option(
+        "--flags",
+        "flags",
+        metavar="A,B",
+        callback=_list,
+        help="Only images with one of these warnings: few_colors, nearly_white, nearly_black, empty_alpha, hdr.",
+    ),
+    click.option("--no-flags", "no_flags", metavar="A,B", callback=_list, help="Exclude images with any of these."),
+    click.option("--unique", is_flag=True, help="Keep one post of each group of duplicates, the largest."),
+    click.option(
+        "--unique-kinds",
+        metavar="A,B",
+        callback=_list,
+        help="Kinds of duplicates that make a group: identical, recompressed, cropped, variant; default all.",
+    ),
+    click.option(
         "--deleted/--no-deleted",
         default=True,
         show_default=True,

@@ -1,10 +1,15 @@
-"""Select posts of a release: tags match whole, every condition must hold, the result is sorted by id."""
+"""Select posts of a release: tags match whole, every condition must hold, the result is sorted by id.
+
+With `unique`, one post is kept of each group of duplicates (`unique` has the rule), after all conditions and before a
+sample is taken.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from danbooru_pipeline.consume.unique import BEST_FIRST, KINDS, groups_of
 from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.io.sql import database, view
 from danbooru_pipeline.layout import EXTENSIONS
@@ -12,6 +17,8 @@ from danbooru_pipeline.release.release_json import read_release
 from danbooru_pipeline.release.verify.checksums import is_safe
 
 TREES = ("512px", "original")
+#: Warnings in ``px512_flags``, named here so that a selection does not load libvips; a test compares the two.
+FLAGS = ("few_colors", "nearly_white", "nearly_black", "empty_alpha", "hdr")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +30,10 @@ class Selection:
         all_tags: a post must have all of these tags,
         any_tags: at least one of these,
         no_tags: and none of these.
+        flags: its 512px image must have at least one of these warnings,
+        no_flags: and none of these.
+        unique: at most one post of each group of duplicates.
+        unique_kinds: kinds of pairs that make a group; all of them without any.
         deleted: whether posts that the site has deleted are selected, too.
         sample: at most this many posts, the same ones each time: those whose ids hash lowest.
     """
@@ -37,6 +48,10 @@ class Selection:
     min_side: int | None = None
     since_id: int | None = None
     until_id: int | None = None
+    flags: tuple[str, ...] = ()
+    no_flags: tuple[str, ...] = ()
+    unique: bool = False
+    unique_kinds: tuple[str, ...] = ()
     deleted: bool = True
     sample: int | None = None
 
@@ -82,6 +97,8 @@ _CONDITIONS = {
     "min_side": "least(f.width, f.height) >= ?",
     "since_id": "p.id >= ?",
     "until_id": "p.id <= ?",
+    "flags": "list_has_any(coalesce(f.px512_flags, []), ?::VARCHAR[])",
+    "no_flags": "NOT list_has_any(coalesce(f.px512_flags, []), ?::VARCHAR[])",
 }
 
 
@@ -99,6 +116,8 @@ def select(release: Path, selection: Selection, *, threads: int = 1) -> Iterator
     with database(threads=threads) as connection:
         view(connection, "posts", release, "parquet/posts-*.parquet")
         view(connection, "files", release, "manifest/files-*.parquet")
+        if selection.unique:
+            connection.register("alike", groups_of(release, selection.unique_kinds or KINDS))
         cursor = connection.execute(query, parameters)
         names = [column[0] for column in cursor.description or ()]
         while rows := cursor.fetchmany(10_000):
@@ -120,7 +139,13 @@ def _query(selection: Selection) -> tuple[str, list[Any]]:
     if not selection.deleted:
         clauses.append("NOT coalesce(p.is_deleted, false)")
     columns = _COLUMNS.format(path=f"{prefix}path", sha256=f"{prefix}sha256")
-    query = f"SELECT {columns} FROM posts p JOIN files f ON p.id = f.id WHERE {' AND '.join(clauses)}"
+    tables = "posts p JOIN files f ON p.id = f.id"
+    best = ""
+    if selection.unique:
+        tables += " LEFT JOIN alike g ON p.id = g.id"
+        # A post of no group is alone in its own; numbers of groups are ids of their members.
+        best = f"QUALIFY row_number() OVER (PARTITION BY coalesce(g.number, p.id) ORDER BY {BEST_FIRST}) = 1"
+    query = f"SELECT {columns} FROM {tables} WHERE {' AND '.join(clauses)} {best}"
     if selection.sample is not None:
         query = f"SELECT * FROM ({query}) ORDER BY md5(id::VARCHAR), id LIMIT {int(selection.sample)}"
     parameters = [list(value) if isinstance(value, tuple) else value for _, value in wanted]
@@ -132,6 +157,9 @@ def _check(selection: Selection) -> None:
         "--tree": ((selection.tree,), TREES),
         "--rating": (selection.ratings, ("g", "s", "q", "e")),
         "--type": (selection.types, EXTENSIONS),
+        "--flags": (selection.flags, FLAGS),
+        "--no-flags": (selection.no_flags, FLAGS),
+        "--unique-kinds": (selection.unique_kinds, KINDS),
     }
     for option, (values, allowed) in known.items():
         for value in values:

@@ -112,6 +112,7 @@ def _numbers(release: Release, *, action: str, path: str) -> dict[str, Any]:
         "images_512px": release.counts.px512,
         "tags": release.counts.tags,
         "tag_instances": release.counts.tag_instances,
+        "duplicate_pairs": release.duplicates.pairs,
         "page": dg.MetadataValue.path(f"{path}/index.html"),
         "path": dg.MetadataValue.path(path),
     }

@@ -15,6 +15,7 @@ from PIL import Image, ImageFile
 
 from danbooru_pipeline.images.background import Pixels, choose_background
 from danbooru_pipeline.images.decode import UndecodableError, shrink_image
+from danbooru_pipeline.images.hashes import Hashes, hash_picture
 from danbooru_pipeline.images.inspect import OTHER_FORMATS, Flag, ImageFacts
 from danbooru_pipeline.images.quality import judge_quality
 from danbooru_pipeline.images.settings import MAX_PIXELS, Background
@@ -34,11 +35,13 @@ class Downscaled:
     Attributes:
         data: the JPEG.
         background: ``white``, ``black`` or ``grey``.
+        hashes: perceptual ones of the picture, without the padding.
         flags: values of `Quality`.
     """
 
     data: bytes
     background: str
+    hashes: Hashes
     flags: tuple[str, ...] = ()
 
 
@@ -75,7 +78,8 @@ def downscale_image(
         chosen, level = choose_background(pixels if has_alpha else None, background)
         square, shown = _place(pixels, level, size=size)
         flags = judge_quality(shown, empty_alpha=has_alpha and not pixels[..., 3].any(), is_hdr=is_hdr)
-        return Downscaled(_encode(square, quality=quality), background=chosen, flags=flags)
+        hashes = hash_picture(square, width=shown.shape[1], height=shown.shape[0])
+        return Downscaled(_encode(square, quality=quality), chosen, hashes, flags=flags)
     except ValueError as error:
         return Reason.UNDECODABLE if isinstance(error, UndecodableError) else Reason.DAMAGED
     except pyvips.Error as error:

@@ -67,6 +67,8 @@ class ImageResult:
         px512_sha256: of the 512px image; None without one.
         px512_size: likewise.
         background: of the 512px image.
+        px512_dhash: perceptual hash of the picture in it; None without one.
+        px512_phash: likewise.
         px512_flags: values of `Quality`.
         cpu_seconds: user and system time of the whole job.
     """
@@ -87,6 +89,8 @@ class ImageResult:
     px512_sha256: str | None = None
     px512_size: int | None = None
     background: str | None = None
+    px512_dhash: bytes | None = None
+    px512_phash: bytes | None = None
     px512_flags: tuple[str, ...] = ()
     cpu_seconds: float = 0.0
 
@@ -217,6 +221,8 @@ def _write(
             "px512_sha256": hashlib.sha256(px512.data).hexdigest(),
             "px512_size": len(px512.data),
             "background": px512.background,
+            "px512_dhash": px512.hashes.dhash,
+            "px512_phash": px512.hashes.phash,
             "px512_flags": px512.flags,
         }
     final = data

@@ -11,7 +11,8 @@ Background = Literal["white", "black", "contrast"]
 JpgArchive = Literal["off", "jxl"]
 #: The worst case takes 3.3 bytes per pixel (progressive and interlaced pictures), which fits into a worker's 2 GiB.
 MAX_PIXELS: Final = 200_000_000
-#: How every 512px image is made, for RELEASE.json. Increase `px512_rules` when the same settings give other bytes.
+#: How every 512px image is made, for RELEASE.json. Increase `px512_rules` when the same settings give
+#: other bytes, or other perceptual hashes.
 FIXED: Final[dict[str, Any]] = {
     "px512_encoding": "baseline JPEG, 4:4:4, optimised Huffman tables, no metadata",
     "px512_color": "sRGB; ICC profiles, PNG cICP, gAMA and cHRM, and AVIF nclx are applied; PQ and HLG are tone-mapped",

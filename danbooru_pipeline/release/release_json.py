@@ -102,6 +102,26 @@ class TagStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicateCounts:
+    """Pairs of ``parquet/duplicates-….parquet`` by kind.
+
+    Attributes:
+        unlinked: pairs that look like parent and child, but whose posts do not say so.
+    """
+
+    identical: int = 0
+    recompressed: int = 0
+    cropped: int = 0
+    variant: int = 0
+    unlinked: int = 0
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of all kinds."""
+        return self.identical + self.recompressed + self.cropped + self.variant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
     """Digests of what a release was made from; equal inputs make an equal release."""
 
@@ -141,6 +161,7 @@ class Release:
         options: what the operator chose about the documents.
         history: all earlier releases, oldest first, as far as its makers knew.
         tag_statistics: totals of ``parquet/tag_counts-….parquet``.
+        duplicates: totals of ``parquet/duplicates-….parquet``.
         taken_down: posts that are no longer in any release; ``removed.txt`` names them.
     """
 
@@ -161,6 +182,7 @@ class Release:
     options: dict[str, Any] = field(default_factory=dict)
     history: list[Event] = field(default_factory=list)
     tag_statistics: TagStatistics = field(default_factory=TagStatistics)
+    duplicates: DuplicateCounts = field(default_factory=DuplicateCounts)
     taken_down: int = 0
     sha256sums_sha256: str
     created_at: str

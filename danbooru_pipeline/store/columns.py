@@ -89,6 +89,12 @@ class FileFacts:
         Fact(pa.string(), Origin.PX512, "`white`, `black` or `grey`, behind and around it", attribute="background"),
     ] = None
     px512_flags: Annotated[tuple[str, ...], Fact(STRINGS, Origin.PX512, "warnings to those who use it")] = ()
+    px512_dhash: Annotated[
+        bytes | None, Fact(pa.binary(32), Origin.PX512, "perceptual hash: which of two neighbours is lighter")
+    ] = None
+    px512_phash: Annotated[
+        bytes | None, Fact(pa.binary(32), Origin.PX512, "perceptual hash: the lowest frequencies")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

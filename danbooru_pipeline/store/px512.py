@@ -51,7 +51,7 @@ class Px512Plan:
 def plan_px512(
     rows: Mapping[int, LedgerRow], files: Mapping[str, int], *, wanted: frozenset[int], settings: str
 ) -> list[Px512Plan]:
-    """Images to make: never tried, made with other settings, or not there in full.
+    """Images to make: never tried, made with other settings or without perceptual hashes, or not there in full.
 
     Args:
         rows: the bucket's ledger.
@@ -68,6 +68,7 @@ def plan_px512(
         and (
             row.px512_settings != settings
             or (row.px512_reason is None and files.get(f"{row.id}.jpg") != row.px512_size)
+            or (row.px512_reason is None and row.px512_dhash is None)
         )
     ]
 

@@ -94,7 +94,7 @@ def test_other_folders_are_not_releases(releases: Layout, tmp_path: Path) -> Non
 
 def test_tables_are_those_on_disk(releases: Layout, release: OpenedRelease) -> None:
     """Every table has the rows of its Parquet files, and the manifest has only those of its own release."""
-    assert release.tables == ("files", "pools", "posts", "tag_counts", "tags")
+    assert release.tables == ("duplicates", "files", "pools", "posts", "tag_counts", "tags")
     for name in release.tables:
         pattern = "manifest/files-*.parquet" if name == "files" else f"parquet/{name}-0*.parquet"
         assert release.table(name, arrow=True).to_pylist() == rows_of(releases.current, pattern)

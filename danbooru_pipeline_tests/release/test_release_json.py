@@ -10,6 +10,7 @@ from danbooru_pipeline.release.release_json import (
     Bytes,
     CategoryCount,
     Counts,
+    DuplicateCounts,
     Event,
     Inputs,
     Release,
@@ -57,6 +58,7 @@ RELEASE = Release(
         new_tags=1,
         by_category={"general": CategoryCount(tags=3, new=1, instances=4)},
     ),
+    duplicates=DuplicateCounts(identical=2, unlinked=1),
     taken_down=1,
     sha256sums_sha256="s",
     created_at="2022-01-22T12:00:00.000Z",
@@ -147,6 +149,13 @@ TEXT = """{
       }
     },
     "by_rating": {}
+  },
+  "duplicates": {
+    "identical": 2,
+    "recompressed": 0,
+    "cropped": 0,
+    "variant": 0,
+    "unlinked": 1
   },
   "taken_down": 1,
   "sha256sums_sha256": "s",

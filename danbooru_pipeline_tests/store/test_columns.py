@@ -1,6 +1,7 @@
 """The table of file facts: ledger and manifest are derived from it, and are what they always were."""
 
 import dataclasses
+from base64 import b64encode
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,8 @@ source_size=int64 fetched_md5=string source_pixel_hash=string pixel_hash=string 
 file_type=string width=int32 height=int32 pages=int32 flags=list alpha=bool
 color_space=string has_profile=bool orientation=int8 optimized=bool optimized_by=string kept=string attempts=int32
 http_status=int16 fetched_at=timestamp[us, tz=UTC] px512_reason=string px512_size=int64 px512_sha256=string
-px512_background=string px512_flags=list px512_settings=string first_release=int16
+px512_background=string px512_flags=list px512_dhash=fixed_size_binary[32] px512_phash=fixed_size_binary[32]
+px512_settings=string first_release=int16
 checked_at=timestamp[us, tz=UTC] checked_release=int16
 """
 MANIFEST = """
@@ -44,7 +46,8 @@ source_md5=string source_size=int64 source_md5_matches=bool fetched_md5=string
 source_pixel_hash=string pixel_hash=string pixel_hash_matches=bool file_type=string width=int32 height=int32
 pages=int32 flags=list alpha=bool color_space=string has_profile=bool orientation=int8 optimized=bool
 optimized_by=string kept=string px512_status!=string px512_reason=string px512_path=string px512_size=int64
-px512_sha256=string px512_background=string px512_flags=list first_release!=int16
+px512_sha256=string px512_background=string px512_flags=list px512_dhash=fixed_size_binary[32]
+px512_phash=fixed_size_binary[32] first_release!=int16
 """
 #: A held file with every fact that an image can have.
 FULL_ROW = dataclasses.replace(
@@ -171,14 +174,15 @@ def test_digest_of_a_manifest_is_made_of_these_bytes() -> None:
         b'"alpha":true,"color_space":"srgb","has_profile":false,"orientation":null,"optimized":true,'
         b'"optimized_by":"oxipng","kept":null,"px512_status":"ok","px512_reason":null,'
         b'"px512_path":"512px/0001/1001.jpg","px512_size":5,"px512_sha256":"' + b"c" * 64 + b'",'
-        b'"px512_background":"white","px512_flags":["few_colors"],"first_release":2021},'
+        b'"px512_background":"white","px512_flags":["few_colors"],"px512_dhash":"' + b64encode(b"d" * 32) + b'",'
+        b'"px512_phash":"' + b64encode(b"p" * 32) + b'","first_release":2021},'
         b'{"id":1001,"bucket":"0001","rating":"s","status":"missing","reason":"gone","path":null,"size":null,'
         b'"sha256":null,"source_md5":"' + b"a" * 32 + b'","source_size":null,"source_md5_matches":null,'
         b'"fetched_md5":null,"source_pixel_hash":null,"pixel_hash":null,"pixel_hash_matches":null,"file_type":null,'
         b'"width":null,"height":null,"pages":null,"flags":[],"alpha":null,'
         b'"color_space":null,"has_profile":null,"orientation":null,"optimized":null,"optimized_by":null,"kept":null,'
         b'"px512_status":"skipped","px512_reason":"no_original","px512_path":null,"px512_size":null,"px512_sha256":null,'
-        b'"px512_background":null,"px512_flags":[],"first_release":2021}]'
+        b'"px512_background":null,"px512_flags":[],"px512_dhash":null,"px512_phash":null,"first_release":2021}]'
     )
 
 
@@ -210,6 +214,6 @@ def test_journal_keeps_the_order_of_the_ledger(tmp_path: Path) -> None:
         b'"width":null,"height":null,"pages":null,"flags":[],'
         b'"alpha":null,"color_space":null,"has_profile":null,"orientation":null,"optimized":false,"optimized_by":null,'
         b'"kept":null,"attempts":2,"http_status":404,"fetched_at":null,"px512_reason":null,"px512_size":null,'
-        b'"px512_sha256":null,"px512_background":null,"px512_flags":[],"px512_settings":null,"first_release":null,'
-        b'"checked_at":null,"checked_release":null}'
+        b'"px512_sha256":null,"px512_background":null,"px512_flags":[],"px512_dhash":null,"px512_phash":null,'
+        b'"px512_settings":null,"first_release":null,"checked_at":null,"checked_release":null}'
     )

@@ -337,6 +337,25 @@ def test_store_of_before_makes_512px_images_anew_once(
     assert {path: path.stat().st_mtime_ns for path in context.layout.store.glob("original/*/*")} == originals
 
 
+def test_store_of_before_gets_perceptual_hashes_once(
+    context: RunContext, booru: BooruProcess, bring_posts: BringPosts
+) -> None:
+    """Rows whose 512px image was made before there were hashes get them from the original, and nothing is fetched."""
+    bring_posts(2021)
+    reports = build_all(context, 2021)
+    bucket, report = next((bucket, report) for bucket, report in reports.items() if report.px512_made)
+    path = context.layout.ledger(bucket)
+    before = read_ledger(path)
+    assert any(row.px512_dhash and row.px512_phash for row in before.values())
+    write_ledger(path, [dataclasses.replace(r, px512_dhash=None, px512_phash=None) for r in before.values()])
+    booru.reset_requests()
+    build_originals(context, bucket, 2021)
+    assert build_px512(context, bucket, 2021).made == report.px512_made
+    assert read_ledger(path) == before
+    assert build_px512(context, bucket, 2021).made == 0
+    assert booru.requests().get("files", 0) == 0
+
+
 def test_file_optimised_before_a_kill_is_known_again(
     context: RunContext, booru: BooruProcess, bring_posts: BringPosts
 ) -> None:

@@ -17,6 +17,8 @@ ROW = LedgerRow(
     fetched_md5="a" * 32,
     px512_size=5,
     px512_sha256="c" * 64,
+    px512_dhash=b"d" * 32,
+    px512_phash=b"p" * 32,
     px512_settings="q90",
     first_release=2021,
 )

@@ -77,6 +77,8 @@ class Yard:
             row,
             px512_size=len(small),
             px512_sha256=hashlib.sha256(small).hexdigest(),
+            px512_dhash=hashlib.sha256(b"d" + data).digest(),
+            px512_phash=hashlib.sha256(b"p" + data).digest(),
             px512_settings=SETTINGS,
         )
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.release.checksums import ARCHIVE
 from danbooru_pipeline.release.release_json import Release
+from danbooru_pipeline.release.tables.duplicates.write import TABLE as DUPLICATES
 from danbooru_pipeline.release.tables.tag_counts import TABLE as TAG_COUNTS
 
 _CONTEXT = {
@@ -61,7 +62,10 @@ _TABLES = {
     "posts": ("parquet/posts-*.parquet", "One row per post: its tags, rating, score, source and times."),
     "files": ("manifest/files-*.parquet", "One row per post: its file, its 512px image, or the reasons why not."),
 }
-_OURS = {TAG_COUNTS: "One row per tag and category: how many posts of the release have it, by rating."}
+_OURS = {
+    TAG_COUNTS: "One row per tag and category: how many posts of the release have it, by rating.",
+    DUPLICATES: "One row per pair of posts that show the same picture, or nearly: how they differ, and by how much.",
+}
 
 
 def croissant(folder: Path, release: Release, values: Mapping[str, Any]) -> bytes:
@@ -123,13 +127,15 @@ def _record_set(folder: Path, name: str, pattern: str, description: str) -> dict
         "name": name,
         "description": description,
         **({"key": {"@id": f"{name}/id"}} if "id" in schema.names else {}),
-        # Croissant has no simple type for a list of objects; other columns repeat the names and categories of tags.
-        "field": [_field(name, field) for field in schema if not _holds_objects(field.type)],
+        # Croissant has no simple type for bytes, nor for a list of objects, whose names and categories other columns
+        # repeat.
+        "field": [_field(name, field) for field in schema if not _lacks_a_type(field.type)],
     }
 
 
-def _holds_objects(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) and pa.types.is_struct(kind.value_type))
+def _lacks_a_type(kind: pa.DataType) -> bool:
+    is_list_of_objects = pa.types.is_list(kind) and pa.types.is_struct(kind.value_type)
+    return bool(is_list_of_objects or pa.types.is_fixed_size_binary(kind))
 
 
 def _field(table: str, field: pa.Field) -> dict[str, Any]:

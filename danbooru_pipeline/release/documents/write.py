@@ -24,6 +24,7 @@ from danbooru_pipeline.release.documents.statistics import Statistics, gather_st
 from danbooru_pipeline.release.documents.torrent import write_torrent
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS, allowed_signers
+from danbooru_pipeline.release.tables.duplicates.write import TABLE as DUPLICATES
 from danbooru_pipeline.release.tables.image_rows import write_image_rows
 from danbooru_pipeline.release.tables.side_tables import side_table_files, write_side_tables
 from danbooru_pipeline.release.tables.tag_counts import TABLE as TAG_COUNTS
@@ -93,7 +94,12 @@ def _values(job: DocumentJob, numbers: Statistics, *, side: Mapping[str, int], s
         "signer": options.signer,
         "torrent": options.torrent,
         "stats": numbers,
-        "side_tables": [*(name for name, rows in side.items() if rows), *([TAG_COUNTS] if release.counts.tags else [])],
+        # Readers of these lists cannot load a table without rows.
+        "side_tables": [
+            *(name for name, rows in side.items() if rows),
+            *([TAG_COUNTS] if release.counts.tags else []),
+            *([DUPLICATES] if release.duplicates.pairs else []),
+        ],
         "shards": shards,
         "day": release.created_at[:10],
         "month": datetime.fromisoformat(release.created_at).strftime("%B"),

@@ -128,10 +128,16 @@ def _px512_problem(row: LedgerRow, size: int | None, settings: str) -> str | Non
         return f"its 512px image was made with the settings {row.px512_settings}, not {settings}"
     if row.px512_reason in _DERIVED:
         return f"its 512px image was left out for {row.px512_reason}, which no longer holds"
-    if row.px512_reason is None and size is None:
+    return None if row.px512_reason is not None else _px512_file_problem(row, size)
+
+
+def _px512_file_problem(row: LedgerRow, size: int | None) -> str | None:
+    if size is None:
         return "the ledger says that it has a 512px image, but that is not there"
-    if row.px512_reason is None and (row.px512_sha256 is None or size != row.px512_size):
+    if row.px512_sha256 is None or size != row.px512_size:
         return f"the 512px image has {size} bytes, the ledger says {row.px512_size}"
+    if row.px512_dhash is None or row.px512_phash is None:
+        return "its 512px image was made by a version that computed no perceptual hashes"
     return None
 
 

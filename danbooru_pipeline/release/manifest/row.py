@@ -56,7 +56,10 @@ MANIFEST_COLUMNS: Final = columns_of(ManifestRow)
 MANIFEST_SCHEMA: Final = schema_of(MANIFEST_COLUMNS)
 
 #: Columns that manifests of earlier versions lack; there they are null.
-MANIFEST_ADDED: Final = ("source_pixel_hash", "pixel_hash", "pixel_hash_matches")
+MANIFEST_ADDED: Final = (
+    *("source_pixel_hash", "pixel_hash", "pixel_hash_matches"),
+    *("px512_dhash", "px512_phash"),
+)
 
 #: Columns with few values.
 MANIFEST_DICTIONARY: Final = ("bucket", "rating", "status", "reason", "file_type", "px512_status", "px512_reason")

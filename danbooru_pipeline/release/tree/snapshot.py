@@ -39,6 +39,7 @@ from danbooru_pipeline.release.release_json import (
     write_release,
 )
 from danbooru_pipeline.release.signing import sign_sums
+from danbooru_pipeline.release.tables.duplicates.write import write_duplicates
 from danbooru_pipeline.release.tables.tag_counts import write_tag_counts
 from danbooru_pipeline.release.tree.content import Content, store_content
 from danbooru_pipeline.release.tree.inputs import require_posts_report, side_tables, table_digests
@@ -247,6 +248,7 @@ def _make(plan: SnapshotPlan, work: Staging, *, created_at: datetime, signing_ke
     draft = replace(
         _release(plan, tags=tags.tags, instances=tags.instances, created_at=created_at),
         tag_statistics=write_tag_counts(work.folder, plan.year, threads=work.threads),
+        duplicates=write_duplicates(work.folder),
     )
     write_documents(
         DocumentJob(

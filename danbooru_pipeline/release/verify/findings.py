@@ -47,6 +47,7 @@ class Kind(StrEnum):
     PARQUET_UNREADABLE = "parquet_unreadable"
     IMAGE_ROWS_DIFFER = "image_rows_differ"
     TABLES_DIFFER = "tables_differ"
+    DUPLICATES_DIFFER = "duplicates_differ"
     ARCHIVE_DIFFERS = "archive_differs"
     ARCHIVE_UNREADABLE = "archive_unreadable"
 

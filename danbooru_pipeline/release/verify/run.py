@@ -17,6 +17,7 @@ from danbooru_pipeline.release.manifest.summary import ManifestSummary, Tally
 from danbooru_pipeline.release.release_json import SIGNATURE, Release, read_release
 from danbooru_pipeline.release.signing import Signature, check_signature
 from danbooru_pipeline.release.verify.checksums import check_sums, is_plain_file
+from danbooru_pipeline.release.verify.duplicates import check_duplicates
 from danbooru_pipeline.release.verify.findings import Findings, Kind, VerifyReport
 from danbooru_pipeline.release.verify.images import ImageChecks
 from danbooru_pipeline.release.verify.manifest import check_numbers, check_rows, manifest_batches
@@ -159,6 +160,8 @@ def _check_rest(run: Verification, numbers: ManifestSummary | None) -> None:
     if numbers is not None:
         check_posts(run)
         check_image_rows(run)
+        if not run.found.counts[Kind.POSTS_DIFFER]:
+            check_duplicates(run)
         check_numbers(run, numbers)
     check_jsonl(run, manifest=numbers is not None)
     check_side_tables(run)

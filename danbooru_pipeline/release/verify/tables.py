@@ -22,7 +22,7 @@ from danbooru_pipeline.release.verify.verification import Verification
 _LINES = re.compile(r"([a-z][a-z_]*)\d{12}\.json")
 _SHARD = re.compile(r"([a-z][a-z_]*)-\d{5}-of-\d{5}\.parquet")
 #: Tables that other checks cover, or that have no JSON lines.
-_NOT_SIDE_TABLES = frozenset({"posts", TAG_COUNTS})
+_NOT_SIDE_TABLES = frozenset({"posts", "duplicates", TAG_COUNTS})
 _CHUNK = 2**20
 
 

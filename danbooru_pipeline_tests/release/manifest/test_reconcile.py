@@ -97,6 +97,7 @@ def test_512px_failure_keeps_its_reason() -> None:
         ([POST], [replace(ROW, px512_settings="q80")], "settings q80, not q90"),
         ([POST], [replace(ROW, px512_reason=Reason.RATING)], "left out for rating"),
         ([POST], [replace(ROW, px512_size=6)], "has 5 bytes, the ledger says 6"),
+        ([POST], [replace(ROW, px512_dhash=None)], "computed no perceptual hashes"),
     ],
 )
 def test_disagreement_is_named(posts: list[Post], ledger: list[LedgerRow], message: str) -> None:

@@ -1,0 +1,152 @@
+"""What the search for duplicates reads of a release: columns of its posts and its manifest, as arrays.
+
+Both tables are sorted by id and have the same ids, so the position of a row means the same post in both. Each column is
+read when it is needed and no earlier, since all of them together would not fit into the memory that the search may use.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from danbooru_pipeline.io.parquet import read_batches
+from danbooru_pipeline.posts.json_text import one_chunk
+from danbooru_pipeline.release.tables.duplicates.rules import Words
+
+Numbers: TypeAlias = npt.NDArray[np.int64]
+#: Columns -> the rows of a table with these columns, some at a time.
+Read: TypeAlias = Callable[[Sequence[str]], Iterable[pa.Table]]
+#: In place of the id of a parent.
+NOBODY: Final = 0
+_HASH: Final = pa.binary(32)
+#: From this EXIF orientation on, width and height are those of the picture turned by a quarter.
+_FIRST_SIDEWAYS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """How a release's posts and its manifest are read, each from its first row to its last."""
+
+    posts: Read
+    manifest: Read
+
+    @classmethod
+    def of(cls, posts: Sequence[Path], manifest: Sequence[Path]) -> Self:
+        """Tables in files that are trusted."""
+        return cls(*(partial(_read_files, files) for files in (posts, manifest)))
+
+    def ids(self) -> Numbers:
+        """The ids of all posts, ascending."""
+        return _numbers(self.manifest, "id")
+
+    def parents(self) -> Numbers:
+        """The id of each post's parent, or `NOBODY`."""
+        return _numbers(self.posts, "parent_id")
+
+    def sources(self) -> tuple[Numbers, Numbers]:
+        """Rows of posts from pixiv, and the number of the work of each."""
+        works = _numbers(self.posts, "pixiv_id")
+        rows = np.flatnonzero(works)
+        return rows, works[rows]
+
+    def families(self) -> tuple[Numbers, Numbers]:
+        """Rows, and the parent of the family of each: a parent is in its own family, and perhaps in its parent's."""
+        ids, parents = self.ids(), self.parents()
+        children, is_parent = np.flatnonzero(parents), np.isin(ids, parents)
+        rows = np.concatenate([children, np.flatnonzero(is_parent)])
+        return rows, np.concatenate([parents[children], ids[is_parent]])
+
+    def artists(self) -> tuple[Numbers, Numbers]:
+        """Rows, and the number of an artist of each, from 1 on: as many times as it has artists."""
+        rows, names, before = [], [], 0
+        for table in self.posts(["tag_string_artist"]):
+            lists = pc.split_pattern(one_chunk(table["tag_string_artist"].cast(pa.string())), " ")
+            rows.append(before + pc.list_parent_indices(lists).to_numpy())
+            names.append(pc.list_flatten(lists).dictionary_encode())
+            before += table.num_rows
+        if not rows:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        codes = pa.chunked_array(names).unify_dictionaries()
+        numbers = [chunk.indices.to_numpy().astype(np.int64) for chunk in codes.chunks]
+        empty = codes.chunk(0).dictionary.index("").as_py()
+        row, number = np.concatenate(rows), np.concatenate(numbers)
+        return row[number != empty], number[number != empty] + 1
+
+    def hashes(self, column: str) -> tuple[Numbers, Words]:
+        """The rows that have a perceptual hash, and their hashes."""
+        rows, words = _Blocks(1), _Blocks(4)
+        for before, values in _columns(self.manifest, column):
+            held = one_chunk(values.cast(_HASH))
+            rows.add(before + np.flatnonzero(held.is_valid().to_numpy(zero_copy_only=False)))
+            words.add(np.frombuffer(b"".join(held.drop_null().to_pylist()), "<u8"))
+        return rows.taken()[0].astype(np.int64), words.taken()
+
+    def pixel_hashes(self) -> tuple[Numbers, Words]:
+        """The rows of files that have a pixel hash, and their hashes: 128 bits, followed by as many zeros."""
+        rows, words = _Blocks(1), _Blocks(2)
+        for before, values in _columns(self.manifest, "pixel_hash"):
+            held = one_chunk(values.cast(pa.string()))
+            rows.add(before + np.flatnonzero(held.is_valid().to_numpy(zero_copy_only=False)))
+            words.add(np.frombuffer(bytes.fromhex("".join(held.drop_null().to_pylist())), "<u8"))
+        half = words.taken()
+        return rows.taken()[0].astype(np.int64), np.concatenate([half, np.zeros_like(half)])
+
+    def shapes(self) -> npt.NDArray[np.float32]:
+        """The aspect ratio of each post's picture as it is shown: width by height; 1 where it is not known."""
+        shapes = [np.empty(0, np.float32)]
+        for table in self.manifest(["width", "height", "orientation"]):
+            width, height, turn = (_filled(table[name], 1) for name in ("width", "height", "orientation"))
+            shape = np.maximum(width, 1) / np.maximum(height, 1)
+            shapes.append(np.where(turn >= _FIRST_SIDEWAYS, 1 / shape, shape).astype(np.float32))
+        return np.concatenate(shapes)
+
+
+class _Blocks:
+    """Puts together arrays of a few words each, without ever holding all of them twice."""
+
+    def __init__(self, words: int) -> None:
+        self._words = words
+        self._blocks: list[npt.NDArray[Any]] = []
+
+    def add(self, block: npt.NDArray[Any]) -> None:
+        """Take the words of some rows, one row after the other."""
+        self._blocks.append(block.reshape(-1, self._words))
+
+    def taken(self) -> Words:
+        """The words of all rows, a word of every row after the other; nothing is left here."""
+        whole = np.empty((self._words, sum(map(len, self._blocks))), np.uint64)
+        end = whole.shape[1]
+        while self._blocks:
+            block = self._blocks.pop()
+            whole[:, end - len(block) : end] = block.T
+            end -= len(block)
+        return whole
+
+
+def _read_files(files: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.Table]:
+    for path in files:
+        yield from read_batches(path, columns=columns)
+
+
+def _columns(read: Read, column: str) -> Iterator[tuple[int, Any]]:
+    """How many rows come before, and the next values of a column; none of a column that an earlier version lacks."""
+    before = 0
+    for table in read([column]):
+        if table.num_columns:
+            yield before, table[column]
+        before += table.num_rows
+
+
+def _numbers(read: Read, column: str) -> Numbers:
+    return np.concatenate([np.empty(0, np.int64), *(_filled(values, 0) for _, values in _columns(read, column))])
+
+
+def _filled(values: Any, default: int) -> Numbers:
+    numbers: Numbers = pc.fill_null(values.cast(pa.int64()), default).to_numpy()
+    return numbers

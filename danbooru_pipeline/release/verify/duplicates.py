@@ -1,0 +1,99 @@
+"""Verification of the table of duplicates: its rows are what the release's own posts and manifest say.
+
+By default every listed pair is described again. With ``full`` the search is repeated, so a pair that was left out is
+found as well; at 5 M posts that takes two minutes of a core.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from danbooru_pipeline.layout import RELEASE_JSON
+from danbooru_pipeline.release.tables.duplicates.find import describe_pairs, find_duplicates
+from danbooru_pipeline.release.tables.duplicates.pictures import Tables
+from danbooru_pipeline.release.tables.duplicates.rules import DUPLICATES_SCHEMA
+from danbooru_pipeline.release.tables.duplicates.write import TABLE, count_duplicates
+from danbooru_pipeline.release.verify.checksums import READ_ERRORS
+from danbooru_pipeline.release.verify.findings import Kind
+from danbooru_pipeline.release.verify.manifest import readable_shards, shards
+from danbooru_pipeline.release.verify.verification import Verification
+
+_WHERE = f"parquet/{TABLE}-*.parquet"
+_KEYS = ("a", "b")
+
+
+def check_duplicates(run: Verification) -> None:
+    """Check the table against posts and manifest, which agree with each other; releases before it have none."""
+    posts, manifest = shards(run.folder, "parquet", "posts"), shards(run.folder, "manifest", "files")
+    if posts is None or manifest is None or any(run.name_of(path) in run.altered for path in (*posts, *manifest)):
+        return  # another check reports that
+    try:
+        files = _files(run, manifest)
+        if files is not None:
+            listed = pa.concat_tables([DUPLICATES_SCHEMA.empty_table(), *map(_read, files)])
+            _check_rows(run, Tables.of(posts, manifest), listed)
+            _check_counts(run, listed)
+    except READ_ERRORS as error:
+        run.add(Kind.PARQUET_UNREADABLE, _WHERE, f"cannot be read: {error}")
+
+
+def _files(run: Verification, manifest: Sequence[Path]) -> Sequence[Path] | None:
+    """The files of the table; None, perhaps with a finding, when they cannot be read."""
+    if any((run.folder / "parquet").glob(f"{TABLE}-*.parquet")):
+        return readable_shards(run, "parquet", TABLE)
+    if any("px512_dhash" in pq.read_schema(path).names for path in manifest):
+        run.add(Kind.DUPLICATES_DIFFER, _WHERE, "is missing, but the manifest has the hashes that it is made from")
+    return None
+
+
+def _read(path: Path) -> pa.Table:
+    return pq.ParquetFile(path).read(columns=DUPLICATES_SCHEMA.names).cast(DUPLICATES_SCHEMA)
+
+
+def _check_rows(run: Verification, tables: Tables, listed: pa.Table) -> None:
+    if run.full:
+        _compare(run, listed, find_duplicates(tables))
+        return
+    add = partial(run.add, Kind.DUPLICATES_DIFFER)
+    a, b = (listed[name].to_numpy() for name in _KEYS)
+    if bool(np.any(a >= b)) or bool(np.any((a[1:] < a[:-1]) | ((a[1:] == a[:-1]) & (b[1:] <= b[:-1])))):
+        add(_WHERE, "is not sorted by its pairs, or has one twice, or a post as its own duplicate")
+        return
+    ids = tables.ids()
+    is_known = np.isin(a, ids) & np.isin(b, ids)
+    for pair in zip(a[~is_known].tolist(), b[~is_known].tolist(), strict=True):
+        add(_name(pair), "has a post that is not in the manifest")
+    known = listed.filter(pa.array(is_known))
+    pairs = np.searchsorted(ids, np.stack([a[is_known], b[is_known]]))
+    _compare(run, known, describe_pairs(tables, pairs, is_akin=known["unlinked"].to_numpy()))
+
+
+def _compare(run: Verification, listed: pa.Table, expected: pa.Table) -> None:
+    """Name the pairs that differ between what is listed and what should be."""
+    if listed.equals(expected):
+        return
+    ours, theirs = (_by_pair(table) for table in (listed, expected))
+    wrong = sorted(pair for pair in ours.keys() | theirs.keys() if ours.get(pair) != theirs.get(pair))
+    for pair in wrong:
+        said = "is no duplicate" if pair not in theirs else "is missing" if pair not in ours else "has other values"
+        run.add(Kind.DUPLICATES_DIFFER, _name(pair), f"{said}, by the posts and the manifest")
+    if not wrong:
+        run.add(Kind.DUPLICATES_DIFFER, _WHERE, "is not sorted by its pairs, or has one twice")
+
+
+def _by_pair(table: pa.Table) -> dict[tuple[int, int], dict[str, Any]]:
+    return {(row["a"], row["b"]): row for row in table.to_pylist()}
+
+
+def _name(pair: tuple[int, int]) -> str:
+    return "{} and {}".format(*pair)
+
+
+def _check_counts(run: Verification, listed: pa.Table) -> None:
+    if run.release is not None and run.release.duplicates != (counted := count_duplicates(listed)):
+        run.add(Kind.RELEASE_NUMBERS, RELEASE_JSON, f"duplicates is {run.release.duplicates}, and should be {counted}")
