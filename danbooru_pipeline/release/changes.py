@@ -8,7 +8,6 @@ Together they turn one tree into the other. Of posts that were taken down only i
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import duckdb
@@ -18,40 +17,11 @@ from danbooru_pipeline.io.atomic import atomic_file, write_atomic
 from danbooru_pipeline.io.parquet import write_parquet
 from danbooru_pipeline.io.sql import database, tables, view
 from danbooru_pipeline.layout import RELEASE_JSON, changes_path
+from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA, KINDS, Change
 from danbooru_pipeline.release.checksums import hash_documents, parse_sums
-from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE, Release, read_release
+from danbooru_pipeline.release.release_json import CONTENT, SHA256SUMS, SIGNATURE, Release, read_release
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS
 from danbooru_pipeline.release.templating import render
-
-
-class Change(StrEnum):
-    """What can change."""
-
-    POST_ADDED = "post_added"
-    POST_REMOVED = "post_removed"
-    RATING_CHANGED = "rating_changed"
-    METADATA_CHANGED = "metadata_changed"
-    FILE_ADDED = "file_added"
-    FILE_REMOVED = "file_removed"
-    FILE_REPLACED = "file_replaced"
-
-
-CHANGES_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.int64(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        ("path", pa.string()),
-        ("old_path", pa.string()),
-        ("old_sha256", pa.string()),
-        ("new_sha256", pa.string()),
-        ("old_rating", pa.string()),
-        ("new_rating", pa.string()),
-    ],
-    metadata={"danbooru_pipeline.schema": "1"},
-)
-
-#: The files of one list of changes.
-KINDS = ("parquet", "md", "files.txt", "remove.txt")
 
 #: Columns of a post that count as a change of its metadata. Scores, counters and times change all the time.
 _TELLING = (
@@ -193,8 +163,10 @@ def _document_changes(
     before, _ = parse_sums((old_folder / SHA256SUMS).read_bytes())
     now = hash_documents(folder, threads=threads)
     to_come = {changes_path(each, kind) for each in labels for kind in KINDS}
-    names = now.keys() | to_come
-    last = to_come | {RELEASE_JSON, SHA256SUMS} | ({SIGNATURE} if (folder / ALLOWED_SIGNERS).exists() else set())
+    names = now.keys() | to_come | {CONTENT}
+    last = (
+        to_come | {RELEASE_JSON, CONTENT, SHA256SUMS} | ({SIGNATURE} if (folder / ALLOWED_SIGNERS).exists() else set())
+    )
     changed = {name for name in names if before.get(name) != now.get(name)} | last
     gone = before.keys() - names
     if (old_folder / SIGNATURE).exists() and SIGNATURE not in last:

@@ -26,7 +26,7 @@ from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS, allowed_signers
 from danbooru_pipeline.release.tables.image_rows import write_image_rows
 from danbooru_pipeline.release.tables.side_tables import side_table_files, write_side_tables
-from danbooru_pipeline.release.tables.tag_counts import TABLE as TAG_COUNTS
+from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.tables.webdataset import write_webdataset
 from danbooru_pipeline.release.templating import render
 from danbooru_pipeline.years import cutoff
