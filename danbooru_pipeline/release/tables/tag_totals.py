@@ -75,17 +75,13 @@ class TagTally:
         words = pc.split_pattern(tags.fill_null(""), " ")
         names = words.flatten()
         there = pc.not_equal(names, "")
-        of = (
-            pa.table({"row": pc.list_parent_indices(words).filter(there)})
-            .group_by("row")
-            .aggregate([([], "count_all")])
-        )
-        sizes = pa.table({"row": pa.array(range(len(tags)), pa.int64()), "rating": rating.fill_null("?")}).join(
-            of, "row", join_type="left outer"
-        )
-        counted = sizes.group_by(["rating", "count_all"], use_threads=False).aggregate([([], "count_all")])
-        for row in zip(*(counted.column(number).to_pylist() for number in range(3)), strict=True):
-            self._sizes[row[0], row[1] or 0] += row[2]
+        # One more row for each post, so that those without tags count, too.
+        rows = pa.concat_arrays([pc.list_parent_indices(words).filter(there), _numbers(len(tags))])
+        sizes = pa.table({"row": rows}).group_by("row", use_threads=False).aggregate([([], "count_all")]).sort_by("row")
+        pairs = pa.table({"rating": rating.fill_null("?"), "size": sizes["count_all"]})
+        counted = pairs.group_by(["rating", "size"], use_threads=False).aggregate([([], "count_all")])
+        for row in counted.to_pylist():
+            self._sizes[row["rating"], row["size"] - 1] += row["count_all"]
         self._seen = pc.unique(pa.concat_arrays([self._seen, pc.unique(names.filter(there))]))
 
     def _hold(self, part: pa.Table) -> None:
@@ -146,6 +142,10 @@ _EMPTY: Final = pa.table(
         **dict.fromkeys(("posts", *_FLAGS, "first_id"), pa.array([], pa.int64())),
     }
 )
+
+
+def _numbers(count: int) -> pa.Array:
+    return pc.subtract(pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), count)), 1)
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

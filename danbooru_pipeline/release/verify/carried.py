@@ -109,10 +109,8 @@ def _check_rows(run: Verification, carried: Carried, removed: set[int] | None) -
         counted = (posts, originals, size, last)
         said = (event.posts, event.originals, event.bytes, event.last_id)
         if not posts <= event.posts <= posts + since or (posts == event.posts and counted != said):
-            message = (
-                f"has {posts:,} posts, {originals:,} originals and {size:,} bytes up to id {last:,}; the history has"
-            )
-            run.add(Kind.CARRIED_DIFFER, carried.folder, f"{message} {said}")
+            message = f"its posts, originals, bytes and last id are {counted}; the history has {said}"
+            run.add(Kind.CARRIED_DIFFER, carried.folder, message)
 
 
 def _event(run: Verification, year: int) -> Event | None:

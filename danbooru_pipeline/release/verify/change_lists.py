@@ -80,9 +80,7 @@ def _check_list(
         wrong = _untrue(listed, now) if expected is None else _unlike(listed, expected, now)
         for said in wrong:
             run.add(Kind.CHANGES_DIFFER, where, f"{id_}: {said}")
-        if id_ in removed and any(
-            row.new_rating or row.new_sha256 or row.old_sha256 or row.old_rating for row in listed
-        ):
+        if id_ in removed and any(any(row[4:]) for row in listed):
             run.add(Kind.REMOVED_DIFFER, where, f"tells more than the path of post {id_}, which removed.txt names")
         for row in listed:
             paths.add(row)
@@ -200,16 +198,18 @@ def _check_paths(run: Verification, label: str, paths: _Paths, earlier: Carried 
     remove = _lines(run, name)
     for path in sorted((paths.remove | gone) - paths.fetch - remove):
         run.add(Kind.CHANGES_DIFFER, name, f"does not name {path}, which is gone")
+    known = {*paths.remove, *gone, SIGNATURE}
     for path in sorted(remove):
-        match = _IMAGE.fullmatch(path)
         if path in fetch or path in run.sums or run.has(path):
             run.add(Kind.CHANGES_DIFFER, name, f"names {path}, which is in this release")
-        elif (
-            before is not None
-            and path not in {*paths.remove, *gone, SIGNATURE}
-            and not (match and int(match[1]) in removed)
-        ):
+        elif before is not None and path not in known and not _is_of(removed, path):
             run.add(Kind.CHANGES_DIFFER, name, f"names {path}, which no release had")
+
+
+def _is_of(removed: set[int], path: str) -> bool:
+    """Whether a path is of a post that was taken down, and so perhaps in an older copy."""
+    match = _IMAGE.fullmatch(path)
+    return match is not None and int(match[1]) in removed
 
 
 def _is_old(path: str) -> bool:

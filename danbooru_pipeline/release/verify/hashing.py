@@ -75,18 +75,18 @@ def _digest(folder: int, name: str, size: int) -> str | None:
     except (OSError, ValueError):
         return None
     try:
-        # A short read is the end of a regular file, so a small one is read at once.
-        data = os.read(descriptor, min(size + 1, _BLOCK_BYTES))
-        if len(data) <= size < _BLOCK_BYTES:
-            return hashlib.sha256(data).hexdigest()
-        return _digest_of_large(descriptor, data, size)
+        if size >= _BLOCK_BYTES:
+            return _digest_of_large(descriptor, size)
+        # One byte more than expected; a short read is the end of a regular file.
+        data = os.read(descriptor, size + 1)
+        return hashlib.sha256(data).hexdigest() if len(data) <= size else None
     except OSError:
         return None
     finally:
         os.close(descriptor)
 
 
-def _digest_of_large(descriptor: int, data: bytes, size: int) -> str | None:
+def _digest_of_large(descriptor: int, size: int) -> str | None:
     with os.fdopen(descriptor, "rb", closefd=False) as file:
         if has_hole(file):
             return None

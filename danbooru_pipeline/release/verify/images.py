@@ -270,7 +270,8 @@ def _names_in(root: Path, folder: str) -> list[str]:
     except OSError:
         return []
     try:
-        return sorted(os.listdir(descriptor))
+        with os.scandir(descriptor) as entries:
+            return sorted(entry.name for entry in entries)
     finally:
         os.close(descriptor)
 

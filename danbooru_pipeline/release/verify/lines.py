@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import pyarrow as pa
 
@@ -205,7 +205,7 @@ class _Joined:
         self._opened: Any = None
         self._file: BinaryIO | None = None
 
-    def __enter__(self) -> "_Joined":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -13,6 +13,7 @@ from danbooru_pipeline.release.manifest.summary import ManifestSummary
 from danbooru_pipeline.release.release_json import (
     CONTENT,
     LONGEST,
+    Event,
     Release,
     ReleaseRef,
     TagStatistics,
@@ -110,20 +111,28 @@ def _references(release: Release) -> Iterator[str]:
         yield f"created_at is {release.created_at!r}"
     if not release.tool.name or not release.tool.version:
         yield "tool has no name or version"
+    known = {(event.name, event.version) for event in release.history}
     for name, ref in (("previous", release.previous), ("replaces", release.replaces)):
         if ref is not None and not _is_reference(ref):
             yield f"{name} is no release: {ref.name} {ref.version}"
-        elif ref is not None and (ref.name, ref.version) not in {(e.name, e.version) for e in release.history}:
+        elif ref is not None and (ref.name, ref.version) not in known:
             yield f"{name} is {ref.name} {ref.version}, which is not in its history"
+    yield from _odd_years(release)
+    yield from filter(None, (_odd_event(event, release) for event in release.history))
+
+
+def _odd_years(release: Release) -> Iterator[str]:
     if release.previous is not None and not release.previous.name < release.name:
         yield f"previous is {release.previous.name}, which is not of an earlier year"
     if release.replaces is not None and release.replaces.name != release.name:
         yield f"replaces is {release.replaces.name}, which is of another year"
-    for event in release.history:
-        if not _VERSION.fullmatch(event.version) or event.name != release_name(int(event.version[:4])):
-            yield f"history has a release {event.name} {event.version}"
-        elif not _is_instant(event.created_at) or (event.name, event.version) == (release.name, release.version):
-            yield f"history has {event.name} {event.version} of {event.created_at}"
+
+
+def _odd_event(event: Event, release: Release) -> str | None:
+    is_named = _VERSION.fullmatch(event.version) and event.name == release_name(int(event.version[:4]))
+    if is_named and _is_instant(event.created_at) and (event.name, event.version) != (release.name, release.version):
+        return None
+    return f"history has {event.name} {event.version} of {event.created_at}"
 
 
 def _is_reference(ref: ReleaseRef) -> bool:

@@ -122,7 +122,7 @@ def _check_footer(footer: Any, size: int) -> None:
 
 
 def _with_dictionaries(parquet: pq.ParquetFile) -> list[str]:
-    """Columns of text that have a dictionary. They are read as such: one long text is then held once, not once a row."""
+    """Columns of text with a dictionary. Read as such, one long text is held once, not once a row."""
     footer, schema = parquet.metadata, parquet.schema_arrow
     texts = {field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_dictionary(field.type)}
     return sorted(

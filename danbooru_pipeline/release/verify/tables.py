@@ -180,13 +180,14 @@ def _object(text: bytes) -> dict[str, Any]:
 def _dialect(column: pa.ChunkedArray, kind: pa.DataType) -> list[Any]:
     """Values as JSON lines have them: integers and times as text."""
     if pa.types.is_integer(kind):
-        return column.cast(pa.string()).to_pylist()
+        return _dialect(column.cast(pa.string()), pa.string())
     if pa.types.is_timestamp(kind):
         texts = column.cast(pa.timestamp("us")).cast(pa.string()).to_pylist()
         return [None if text is None else f"{text.rstrip('0').rstrip('.')} UTC" for text in texts]
     if pa.types.is_list(kind) and pa.types.is_integer(kind.value_type):
         return [None if items is None else list(map(str, items)) for items in column.to_pylist()]
-    return column.to_pylist()
+    values: list[Any] = column.to_pylist()
+    return values
 
 
 def _is_same(kind: pa.DataType | None, cell: Any, value: Any) -> bool:
