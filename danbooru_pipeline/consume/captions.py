@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from danbooru_pipeline.consume.files import file_of
 from danbooru_pipeline.consume.select import Selection, select
 from danbooru_pipeline.io.atomic import link_or_copy
 from danbooru_pipeline.layout import bucket_of
@@ -15,7 +16,7 @@ def write(release: Path, target: Path, selection: Selection) -> int:
     for post in select(release, selection, threads=os.cpu_count() or 1):
         folder = target / bucket_of(post.id)
         folder.mkdir(exist_ok=True)
-        link_or_copy(release / post.path, folder / post.path.rpartition("/")[2])
+        link_or_copy(file_of(release, post.path), folder / post.path.rpartition("/")[2])
         tags = (
             *post.tag_string_character.split(),
             *post.tag_string_copyright.split(),

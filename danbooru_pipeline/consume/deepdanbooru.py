@@ -11,6 +11,7 @@ import sqlite3
 from collections import Counter
 from pathlib import Path
 
+from danbooru_pipeline.consume.files import file_of
 from danbooru_pipeline.consume.select import Chosen, Selection, select
 from danbooru_pipeline.io.atomic import link_or_copy
 
@@ -36,7 +37,7 @@ def write(release: Path, target: Path, selection: Selection) -> int:
             ext = post.path.rpartition(".")[2]
             if ext not in _READABLE:
                 continue
-            md5 = _link(release / post.path, target / "images", ext)
+            md5 = _link(file_of(release, post.path), target / "images", ext)
             database.execute("INSERT INTO posts VALUES (?,?,?,?,?,?,?,?)", _row(post, md5, ext))
             tags.update(post.tag_string_general.split())
             tags.update(post.tag_string_character.split())

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from danbooru_pipeline.consume.files import file_of
 from danbooru_pipeline.consume.select import Chosen, Selection, select
 from danbooru_pipeline.layout import bucket_of
 from danbooru_pipeline.release.release_json import Release, read_release
@@ -56,7 +57,7 @@ def write(release: Path, target: Path, selection: Selection) -> int:
 def _add(archive: zipfile.ZipFile, release: Path, post: Chosen) -> None:
     info = zipfile.ZipInfo(post.path, _TIME)
     info.external_attr = 0o644 << 16
-    archive.writestr(info, (release / post.path).read_bytes())
+    archive.writestr(info, file_of(release, post.path).read_bytes())
 
 
 def _row(post: Chosen) -> tuple[object, ...]:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.io.sql import database, view
-from danbooru_pipeline.layout import EXTENSIONS
+from danbooru_pipeline.layout import EXTENSIONS, is_path_of
+from danbooru_pipeline.posts.schema import INT64_MAX
 from danbooru_pipeline.release.release_json import read_release
-from danbooru_pipeline.release.verify.checksums import is_safe
 
 TREES = ("512px", "original")
 
@@ -95,6 +97,14 @@ def select(release: Path, selection: Selection, *, threads: int = 1) -> Iterator
     """
     read_release(release)
     _check(selection)
+    try:
+        yield from _select(release, selection, threads=threads)
+    except duckdb.Error as error:
+        first = str(error).partition("\n")[0]
+        raise ReleaseError(f"the tables of {release} cannot be read ({first}); verify it first") from error
+
+
+def _select(release: Path, selection: Selection, *, threads: int) -> Iterator[Chosen]:
     query, parameters = _query(selection)
     with database(threads=threads) as connection:
         view(connection, "posts", release, "parquet/posts-*.parquet")
@@ -104,9 +114,9 @@ def select(release: Path, selection: Selection, *, threads: int = 1) -> Iterator
         while rows := cursor.fetchmany(10_000):
             for row in rows:
                 post = Chosen(**dict(zip(names, row, strict=True)))
-                if not is_safe(post.path):
+                if not is_path_of(post.id, post.path, tree=selection.tree):
                     raise ReleaseError(
-                        f"the manifest of {release} names {post.path!r}, which is outside the release; verify it first"
+                        f"the manifest of {release} names {post.path!r} as the file of post {post.id}; verify it first"
                     )
                 yield post
 
@@ -133,6 +143,9 @@ def _check(selection: Selection) -> None:
         "--rating": (selection.ratings, ("g", "s", "q", "e")),
         "--type": (selection.types, EXTENSIONS),
     }
+    for name in ("min_score", "min_side", "since_id", "until_id"):
+        if abs(getattr(selection, name) or 0) > INT64_MAX:
+            raise SettingsError(f"--{name.replace('_', '-')} {getattr(selection, name)} is larger than any; give less")
     for option, (values, allowed) in known.items():
         for value in values:
             if value not in allowed:

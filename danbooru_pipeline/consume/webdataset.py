@@ -4,6 +4,7 @@ import itertools
 import os
 from pathlib import Path
 
+from danbooru_pipeline.consume.files import file_of
 from danbooru_pipeline.consume.select import Chosen, Selection, select
 from danbooru_pipeline.layout import bucket_of
 from danbooru_pipeline.release.release_json import read_release
@@ -37,4 +38,6 @@ def _member(release: Path, post: Chosen) -> ShardImage:
         "width": post.width,
         "height": post.height,
     }
-    return ShardImage(name=post.path.rpartition("/")[2], path=release / post.path, sha256=post.sha256, about=about)
+    return ShardImage(
+        name=post.path.rpartition("/")[2], path=file_of(release, post.path), sha256=post.sha256, about=about
+    )

@@ -31,7 +31,8 @@ def parse(data: bytes | str) -> Any:
         ValueError: it is no JSON, or nested too deeply.
     """
     try:
-        return json.loads(data, parse_constant=_not_json)
+        # As text: from bytes, other encodings and a byte order mark would be taken, too.
+        return json.loads(data.decode() if isinstance(data, bytes) else data, parse_constant=_not_json)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
 

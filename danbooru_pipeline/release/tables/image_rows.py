@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.bounded_parquet import untrusted_files
 from danbooru_pipeline.io.parquet import read_batches, rechunk, write_parquet
 from danbooru_pipeline.release.checksums import PX512
 
@@ -98,5 +99,9 @@ def _or_empty(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 def release_shards(folder: Path, stem: str) -> list[Path]:
-    """The files of a table of a release, in order; `stem` is like ``parquet/posts``."""
-    return sorted(folder.glob(f"{stem}-*.parquet"))
+    """The files of a table of a release, in order; `stem` is like ``parquet/posts``.
+
+    Raises:
+        ReleaseError: one of them is a link or no file, or cannot be read.
+    """
+    return untrusted_files(folder, f"{stem}-*.parquet") if any(folder.glob(f"{stem}-*.parquet")) else []
