@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-from danbooru_pipeline.consume.files import file_of
 from danbooru_pipeline.consume.select import Selection, select
 from danbooru_pipeline.io.atomic import link_or_copy
 from danbooru_pipeline.layout import bucket_of
@@ -13,10 +12,10 @@ def write(release: Path, target: Path, selection: Selection) -> int:
     """Write ``BUCKET/ID.ext`` and ``BUCKET/ID.txt``. Returns the number of posts."""
     posts = 0
     target.mkdir()
-    for post in select(release, selection, threads=os.cpu_count() or 1):
+    for post in select(release, selection, held=True, threads=os.cpu_count() or 1):
         folder = target / bucket_of(post.id)
         folder.mkdir(exist_ok=True)
-        link_or_copy(file_of(release, post.path), folder / post.path.rpartition("/")[2])
+        link_or_copy(release / post.path, folder / post.path.rpartition("/")[2])
         tags = (
             *post.tag_string_character.split(),
             *post.tag_string_copyright.split(),

@@ -11,7 +11,6 @@ import sqlite3
 from collections import Counter
 from pathlib import Path
 
-from danbooru_pipeline.consume.files import file_of
 from danbooru_pipeline.consume.select import Chosen, Selection, select
 from danbooru_pipeline.io.atomic import link_or_copy
 
@@ -33,11 +32,11 @@ def write(release: Path, target: Path, selection: Selection) -> int:
     target.mkdir()
     with contextlib.closing(sqlite3.connect(target / "danbooru.sqlite")) as database:
         database.executescript(_SCHEMA)
-        for post in select(release, selection, threads=os.cpu_count() or 1):
+        for post in select(release, selection, held=True, threads=os.cpu_count() or 1):
             ext = post.path.rpartition(".")[2]
             if ext not in _READABLE:
                 continue
-            md5 = _link(file_of(release, post.path), target / "images", ext)
+            md5 = _link(release / post.path, target / "images", ext)
             database.execute("INSERT INTO posts VALUES (?,?,?,?,?,?,?,?)", _row(post, md5, ext))
             tags.update(post.tag_string_general.split())
             tags.update(post.tag_string_character.split())

@@ -14,7 +14,6 @@ from typing import Final
 
 import msgspec
 
-from danbooru_pipeline.consume.files import file_of
 from danbooru_pipeline.consume.select import Chosen, Selection, select
 from danbooru_pipeline.layout import bucket_of
 from danbooru_pipeline.release.release_json import Release, read_release
@@ -41,7 +40,7 @@ def write(release: Path, target: Path, selection: Selection) -> int:
         rows = csv.writer(table)
         rows.writerow(_COLUMNS)
         archives: dict[int, zipfile.ZipFile] = {}
-        for post in select(release, wanted, threads=os.cpu_count() or 1):
+        for post in select(release, wanted, held=True, threads=os.cpu_count() or 1):
             number = int(bucket_of(post.id)) // BUCKETS_PER_ZIP
             if number not in archives:
                 path = target / f"512px-{number:02d}00-{number:02d}99.zip"
@@ -57,7 +56,7 @@ def write(release: Path, target: Path, selection: Selection) -> int:
 def _add(archive: zipfile.ZipFile, release: Path, post: Chosen) -> None:
     info = zipfile.ZipInfo(post.path, _TIME)
     info.external_attr = 0o644 << 16
-    archive.writestr(info, file_of(release, post.path).read_bytes())
+    archive.writestr(info, (release / post.path).read_bytes())
 
 
 def _row(post: Chosen) -> tuple[object, ...]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from danbooru_pipeline.consume.files import file_of
 from danbooru_pipeline.consume.select import Chosen, Selection, select
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.images.archive import restore_jpeg
@@ -37,7 +36,7 @@ def write(release: Path, target: Path, selection: Selection) -> int:
     target.mkdir()
     count = 0
     threads = os.cpu_count() or 1
-    chosen = select(release, replace(selection, tree="original"), threads=threads)
+    chosen = select(release, replace(selection, tree="original"), held=True, threads=threads)
     with (
         (target / "MD5SUMS").open("w") as sums,
         (target / "optimised.txt").open("w") as optimised,
@@ -54,11 +53,11 @@ def _write_one(release: Path, target: Path, post: Chosen) -> _Written:
     name = f"{bucket_of(post.id)}/{post.id}.{post.file_ext}"
     (target / name).parent.mkdir(exist_ok=True)
     if post.path.endswith(f".{ARCHIVE_EXTENSION}"):
-        md5 = _restore(file_of(release, post.path), target / name)
+        md5 = _restore(release / post.path, target / name)
         if md5 != post.fetched_md5:
             raise ReleaseError(f"{post.path} does not give back the file of MD5 {post.fetched_md5}; verify the release")
     else:
-        link_or_copy(file_of(release, post.path), target / name)
+        link_or_copy(release / post.path, target / name)
         with (target / name).open("rb") as file:
             md5 = hashlib.file_digest(file, "md5").hexdigest()
     return _Written(name, md5, is_exact=md5 == post.fetched_md5)

@@ -9,6 +9,7 @@ import duckdb
 
 from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.io.sql import database, view
+from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.layout import EXTENSIONS, is_path_of
 from danbooru_pipeline.posts.schema import INT64_MAX
 from danbooru_pipeline.release.release_json import read_release
@@ -87,24 +88,30 @@ _CONDITIONS = {
 }
 
 
-def select(release: Path, selection: Selection, *, threads: int = 1) -> Iterator[Chosen]:
+def select(release: Path, selection: Selection, *, held: bool = False, threads: int = 1) -> Iterator[Chosen]:
     """The posts that a selection matches, sorted by id.
+
+    Args:
+        release: folder of the release.
+        selection: which posts.
+        held: refuse a post whose file is not in this copy of the release, since it will be read.
+        threads: for joining.
 
     Raises:
         NotARelease: the folder is not a release.
-        ReleaseError: its manifest names a path outside the release.
+        ReleaseError: its manifest names a path outside the release, or its tables are damaged.
         SettingsError: the selection asks for something that does not exist.
     """
     read_release(release)
     _check(selection)
     try:
-        yield from _select(release, selection, threads=threads)
+        yield from _select(release, selection, held=held, threads=threads)
     except duckdb.Error as error:
         first = str(error).partition("\n")[0]
         raise ReleaseError(f"the tables of {release} cannot be read ({first}); verify it first") from error
 
 
-def _select(release: Path, selection: Selection, *, threads: int) -> Iterator[Chosen]:
+def _select(release: Path, selection: Selection, *, held: bool, threads: int) -> Iterator[Chosen]:
     query, parameters = _query(selection)
     with database(threads=threads) as connection:
         view(connection, "posts", release, "parquet/posts-*.parquet")
@@ -117,6 +124,10 @@ def _select(release: Path, selection: Selection, *, threads: int) -> Iterator[Ch
                 if not is_path_of(post.id, post.path, tree=selection.tree):
                     raise ReleaseError(
                         f"the manifest of {release} names {post.path!r} as the file of post {post.id}; verify it first"
+                    )
+                if held and not is_plain(release, post.path):
+                    raise ReleaseError(
+                        f"{release / post.path} is missing, or a link or no file; fetch it again, or verify {release}"
                     )
                 yield post
 

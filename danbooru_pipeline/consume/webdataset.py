@@ -4,7 +4,6 @@ import itertools
 import os
 from pathlib import Path
 
-from danbooru_pipeline.consume.files import file_of
 from danbooru_pipeline.consume.select import Chosen, Selection, select
 from danbooru_pipeline.layout import bucket_of
 from danbooru_pipeline.release.release_json import read_release
@@ -17,9 +16,8 @@ _CATEGORIES = ("general", "artist", "copyright", "character", "meta")
 def write(release: Path, target: Path, selection: Selection) -> int:
     """Write the shards. Returns the number of posts in them."""
     mtime = int(cutoff(read_release(release).year).timestamp())
-    posts = sorted(
-        select(release, selection, threads=os.cpu_count() or 1), key=lambda post: (bucket_of(post.id), post.id)
-    )
+    chosen = select(release, selection, held=True, threads=os.cpu_count() or 1)
+    posts = sorted(chosen, key=lambda post: (bucket_of(post.id), post.id))
     target.mkdir()
     for bucket, group in itertools.groupby(posts, key=lambda post: bucket_of(post.id)):
         members = (_member(release, post) for post in group)
@@ -38,6 +36,4 @@ def _member(release: Path, post: Chosen) -> ShardImage:
         "width": post.width,
         "height": post.height,
     }
-    return ShardImage(
-        name=post.path.rpartition("/")[2], path=file_of(release, post.path), sha256=post.sha256, about=about
-    )
+    return ShardImage(name=post.path.rpartition("/")[2], path=release / post.path, sha256=post.sha256, about=about)

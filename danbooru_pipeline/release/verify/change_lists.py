@@ -164,6 +164,8 @@ def _unlike(listed: Sequence[Row], expected: Sequence[Row], now: FileRow | None)
 
 def _untrue(listed: Sequence[Row], now: FileRow | None) -> Iterator[str]:
     """Rows of a post that contradict the manifest."""
+    if len(listed) != len(set(listed)):
+        yield "is listed twice"
     files = set() if now is None else {(now.path, now.sha256), (now.px512_path, now.px512_sha256)}
     for row in listed:
         is_held = (row.path, row.new_sha256) in files
