@@ -36,7 +36,7 @@ REMOVED, CROISSANT, PAGE, FEED = "removed.txt", "croissant.json", "index.html", 
 #: Documents that are a rendered template.
 TEXTS = (
     *("README.md", "DATASHEET.md", "NOTICE.md", "CHANGELOG.md", "CITATION.cff", "citation.bib"),
-    *("rsyncd.conf", "mirror.sh", "ANNOUNCEMENT.txt", FEED),
+    *("rsyncd.conf", "mirror.sh", "verify.sh", "ANNOUNCEMENT.txt", FEED),
 )
 
 
