@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 VALIDATORS := .venv-validators
 VALIDATORS_READY := $(VALIDATORS)/.ready
 
-.PHONY: help setup validators demo test test-fast test-long coverage versions lint style types definitions format docs image ui lock clean
+.PHONY: help setup validators demo test test-fast test-long coverage versions lint style types definitions format docs image ui verify-pyz lock clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -77,6 +77,9 @@ image:  ## Build the container image, stamped with version and commit.
 
 ui: $(READY)  ## Open the Dagster UI on http://127.0.0.1:3000, over the same runs as `build`.
 	$(BIN)/danbooru-pipeline ui
+
+verify-pyz: $(READY)  ## Write dist/danbooru-verify.pyz: `verify` in one file that needs Python and pyarrow alone.
+	$(BIN)/python -m danbooru_pipeline.release.verify.bundle dist/danbooru-verify.pyz
 
 docs: $(READY)  ## Write the tables of settings, commands and reasons into README.md and docs/commands.md.
 	$(BIN)/python -m danbooru_pipeline.cli.reference

@@ -42,6 +42,14 @@ def px512_path(post_id: int) -> str:
     return f"512px/{bucket_of(post_id)}/{post_id}.jpg"
 
 
+def is_path_of(post_id: int, path: str, *, tree: str) -> bool:
+    """Whether a path is the one that a file of a post has in a tree, ``512px`` or ``original``."""
+    try:
+        return path == (px512_path(post_id) if tree == "512px" else original_path(post_id, path.rpartition(".")[2]))
+    except (ValueError, TypeError, AttributeError):  # what a table says may be of any type
+        return False
+
+
 def metadata_path(year: int, table: str, shard: int) -> str:
     """``metadata/YEAR/TABLE000000000000.json``, relative to a release: the wildcard form of BigQuery's extracts."""
     return f"metadata/{year}/{table}{shard:012d}.json"

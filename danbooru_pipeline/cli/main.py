@@ -10,7 +10,7 @@ import click
 
 from danbooru_pipeline.cli.builders import build, demo, doctor, import_, plan, settings, status, ui
 from danbooru_pipeline.cli.consumers import export, select
-from danbooru_pipeline.cli.releases import reconstruct, takedown, verify
+from danbooru_pipeline.cli.releases import changes, reconstruct, takedown, verify
 from danbooru_pipeline.cli.shared import complain
 from danbooru_pipeline.errors import EXIT_CODES, DanbooruPipelineError, ReleaseRefused, is_disk_full
 from danbooru_pipeline.version import version
@@ -57,5 +57,6 @@ def main() -> None:
 
 
 _BUILDERS = (demo, plan, build, import_, status, doctor, settings, ui)
-for command in (*_BUILDERS, verify, reconstruct, select, export, takedown):
+_READERS = (verify, reconstruct, changes, select, export, takedown)
+for command in (*_BUILDERS, *_READERS):
     main.add_command(command)

@@ -94,6 +94,36 @@ def reconstruct(year: int, release_dir: Path, into: Path | None, *, as_list: boo
 
 
 @click.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder for the lists: a table and a report of what changed, and the files to fetch and to remove.",
+)
+@JSON
+def changes(old: Path, new: Path, into: Path | None, *, as_json: bool) -> None:
+    """List what changed from release OLD to release NEW: any two, also of one year, also the other way round."""
+    import os
+
+    from danbooru_pipeline.release.compare import compare_releases
+
+    if into is not None:
+        into.mkdir(parents=True, exist_ok=True)
+    found = compare_releases(old, new, into=into, threads=os.cpu_count() or 1)
+    if as_json:
+        print_json(found.as_dict())
+        return
+    for line in found.lines():
+        click.echo(line)
+    if into is None:
+        click.echo("to get the lists: --into DIR writes them")
+    else:
+        click.echo(f"written: {into / found.label}.parquet, .md, .files.txt, .remove.txt")
+
+
+@click.command()
 @click.argument("ids", type=click.IntRange(min=1), nargs=-1, metavar="ID...")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @click.option("--resume", is_flag=True, help="Finish a takedown that was interrupted.")

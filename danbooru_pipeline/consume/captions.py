@@ -12,7 +12,7 @@ def write(release: Path, target: Path, selection: Selection) -> int:
     """Write ``BUCKET/ID.ext`` and ``BUCKET/ID.txt``. Returns the number of posts."""
     posts = 0
     target.mkdir()
-    for post in select(release, selection, threads=os.cpu_count() or 1):
+    for post in select(release, selection, held=True, threads=os.cpu_count() or 1):
         folder = target / bucket_of(post.id)
         folder.mkdir(exist_ok=True)
         link_or_copy(release / post.path, folder / post.path.rpartition("/")[2])

@@ -32,7 +32,7 @@ def write(release: Path, target: Path, selection: Selection) -> int:
     target.mkdir()
     with contextlib.closing(sqlite3.connect(target / "danbooru.sqlite")) as database:
         database.executescript(_SCHEMA)
-        for post in select(release, selection, threads=os.cpu_count() or 1):
+        for post in select(release, selection, held=True, threads=os.cpu_count() or 1):
             ext = post.path.rpartition(".")[2]
             if ext not in _READABLE:
                 continue

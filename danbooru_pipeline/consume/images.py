@@ -16,9 +16,9 @@ from PIL import Image, ImageOps
 from danbooru_pipeline.consume.errors import BadQuery, NoImage
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.images.archive import restore_jpeg
+from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION, original_path, px512_path
 from danbooru_pipeline.outcomes import REASONS, Reason
-from danbooru_pipeline.release.verify.checksums import is_plain_file
 
 #: Which file of a post.
 ImageKind = Literal["512px", "original"]
@@ -60,7 +60,7 @@ class ReleaseImage:
         ext = self.path.suffix[1:]
         if ext not in _PICTURES:
             raise ReleaseError(f"{self.path} is not a picture; open `image.path` with a reader of .{ext} files")
-        if not is_plain_file(self.path):
+        if not is_plain(self.path.parents[2], "/".join(self.path.parts[-3:])):
             raise NoImage(f"this copy of the release lacks {self.path}; fetch it", post_id=self.id, kind=self.kind)
         try:
             data = self.path.read_bytes()

@@ -40,7 +40,7 @@ def write(release: Path, target: Path, selection: Selection) -> int:
         rows = csv.writer(table)
         rows.writerow(_COLUMNS)
         archives: dict[int, zipfile.ZipFile] = {}
-        for post in select(release, wanted, threads=os.cpu_count() or 1):
+        for post in select(release, wanted, held=True, threads=os.cpu_count() or 1):
             number = int(bucket_of(post.id)) // BUCKETS_PER_ZIP
             if number not in archives:
                 path = target / f"512px-{number:02d}00-{number:02d}99.zip"

@@ -34,7 +34,8 @@ from danbooru_pipeline.consume.tables import (
 from danbooru_pipeline.consume.where import Where, expression_of
 from danbooru_pipeline.errors import NotARelease
 from danbooru_pipeline.layout import RELEASE_JSON
-from danbooru_pipeline.release.changes import CHANGES_SCHEMA, changed_rows
+from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA
+from danbooru_pipeline.release.changes import changed_rows
 from danbooru_pipeline.release.release_json import Release, read_release
 from danbooru_pipeline.release.takedown.run import removed_ids
 

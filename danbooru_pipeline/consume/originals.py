@@ -36,7 +36,7 @@ def write(release: Path, target: Path, selection: Selection) -> int:
     target.mkdir()
     count = 0
     threads = os.cpu_count() or 1
-    chosen = select(release, replace(selection, tree="original"), threads=threads)
+    chosen = select(release, replace(selection, tree="original"), held=True, threads=threads)
     with (
         (target / "MD5SUMS").open("w") as sums,
         (target / "optimised.txt").open("w") as optimised,

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from danbooru_pipeline.consume.unique import BEST_FIRST, KINDS, groups_of
 from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.io.sql import database, view
-from danbooru_pipeline.layout import EXTENSIONS
+from danbooru_pipeline.io.untrusted import is_plain
+from danbooru_pipeline.layout import EXTENSIONS, is_path_of
+from danbooru_pipeline.posts.schema import INT64_MAX
 from danbooru_pipeline.release.release_json import read_release
-from danbooru_pipeline.release.verify.checksums import is_safe
 
 TREES = ("512px", "original")
 #: Warnings in ``px512_flags``, named here so that a selection does not load libvips; a test compares the two.
@@ -102,16 +105,30 @@ _CONDITIONS = {
 }
 
 
-def select(release: Path, selection: Selection, *, threads: int = 1) -> Iterator[Chosen]:
+def select(release: Path, selection: Selection, *, held: bool = False, threads: int = 1) -> Iterator[Chosen]:
     """The posts that a selection matches, sorted by id.
+
+    Args:
+        release: folder of the release.
+        selection: which posts.
+        held: refuse a post whose file is not in this copy of the release, since it will be read.
+        threads: for joining.
 
     Raises:
         NotARelease: the folder is not a release.
-        ReleaseError: its manifest names a path outside the release.
+        ReleaseError: its manifest names a path outside the release, or its tables are damaged.
         SettingsError: the selection asks for something that does not exist.
     """
     read_release(release)
     _check(selection)
+    try:
+        yield from _select(release, selection, held=held, threads=threads)
+    except duckdb.Error as error:
+        first = str(error).partition("\n")[0]
+        raise ReleaseError(f"the tables of {release} cannot be read ({first}); verify it first") from error
+
+
+def _select(release: Path, selection: Selection, *, held: bool, threads: int) -> Iterator[Chosen]:
     query, parameters = _query(selection)
     with database(threads=threads) as connection:
         view(connection, "posts", release, "parquet/posts-*.parquet")
@@ -123,9 +140,13 @@ def select(release: Path, selection: Selection, *, threads: int = 1) -> Iterator
         while rows := cursor.fetchmany(10_000):
             for row in rows:
                 post = Chosen(**dict(zip(names, row, strict=True)))
-                if not is_safe(post.path):
+                if not is_path_of(post.id, post.path, tree=selection.tree):
                     raise ReleaseError(
-                        f"the manifest of {release} names {post.path!r}, which is outside the release; verify it first"
+                        f"the manifest of {release} names {post.path!r} as the file of post {post.id}; verify it first"
+                    )
+                if held and not is_plain(release, post.path):
+                    raise ReleaseError(
+                        f"{release / post.path} is missing, or a link or no file; fetch it again, or verify {release}"
                     )
                 yield post
 
@@ -161,6 +182,9 @@ def _check(selection: Selection) -> None:
         "--no-flags": (selection.no_flags, FLAGS),
         "--unique-kinds": (selection.unique_kinds, KINDS),
     }
+    for name in ("min_score", "min_side", "since_id", "until_id"):
+        if abs(getattr(selection, name) or 0) > INT64_MAX:
+            raise SettingsError(f"--{name.replace('_', '-')} {getattr(selection, name)} is larger than any; give less")
     for option, (values, allowed) in known.items():
         for value in values:
             if value not in allowed:

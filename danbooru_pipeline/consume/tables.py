@@ -18,6 +18,7 @@ from danbooru_pipeline.consume.errors import BadQuery
 from danbooru_pipeline.consume.names import require_names
 from danbooru_pipeline.consume.where import Where, expression_of
 from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.io.bounded_parquet import untrusted_files
 
 #: The table of the manifest, which lies in a folder of its own.
 FILES: Final = "files"
@@ -124,7 +125,9 @@ def shards(release: Path, table: str) -> list[Path]:
 
 
 def _dataset(release: Path, table: str, *, pre_buffer: bool = True) -> ds.Dataset:
-    files = [str(path) for path in shards(release, table)]
+    part = "manifest" if table == FILES else "parquet"
+    shards(release, table)
+    files = [str(path) for path in untrusted_files(release, f"{part}/{table}-*.parquet")]
     with _damage_named(release, table):
         return ds.dataset(files, format=ds.ParquetFileFormat(pre_buffer=pre_buffer))
 

@@ -16,9 +16,8 @@ _CATEGORIES = ("general", "artist", "copyright", "character", "meta")
 def write(release: Path, target: Path, selection: Selection) -> int:
     """Write the shards. Returns the number of posts in them."""
     mtime = int(cutoff(read_release(release).year).timestamp())
-    posts = sorted(
-        select(release, selection, threads=os.cpu_count() or 1), key=lambda post: (bucket_of(post.id), post.id)
-    )
+    chosen = select(release, selection, held=True, threads=os.cpu_count() or 1)
+    posts = sorted(chosen, key=lambda post: (bucket_of(post.id), post.id))
     target.mkdir()
     for bucket, group in itertools.groupby(posts, key=lambda post: bucket_of(post.id)):
         members = (_member(release, post) for post in group)

@@ -113,7 +113,7 @@ class Difference:
 
 def differences(left: Iterable[pa.Table], right: Iterable[pa.Table]) -> Iterator[Difference]:
     """What differs between two tables that have the same columns and are sorted by id, each given in chunks."""
-    other = _Sorted(right)
+    other = SortedRows(right)
     for chunk in left:
         if chunk.num_rows:
             yield from _chunk_differences(chunk, other.take_up_to(pc.max(chunk["id"]).as_py()))
@@ -121,7 +121,7 @@ def differences(left: Iterable[pa.Table], right: Iterable[pa.Table]) -> Iterator
         yield from (Difference(id_, Side.RIGHT_ONLY) for id_ in rest["id"].to_pylist())
 
 
-class _Sorted:
+class SortedRows:
     """Rows sorted by id, taken from the front."""
 
     def __init__(self, tables: Iterable[pa.Table]) -> None:
@@ -129,6 +129,7 @@ class _Sorted:
         self._held: list[pa.Table] = []
 
     def take_up_to(self, last: int) -> list[pa.Table]:
+        """The rows up to an id that were not taken yet."""
         taken = []
         while (table := self._next()) is not None:
             within = pc.sum(pc.less_equal(table["id"], last)).as_py() or 0
@@ -139,6 +140,7 @@ class _Sorted:
         return taken
 
     def rest(self) -> Iterator[pa.Table]:
+        """All rows that were not taken yet."""
         while (table := self._next()) is not None:
             yield table
 

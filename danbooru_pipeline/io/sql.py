@@ -8,6 +8,8 @@ from tempfile import TemporaryDirectory
 import duckdb
 import pyarrow as pa
 
+from danbooru_pipeline.io.bounded_parquet import untrusted_files
+
 #: Rows of each table in which a result is returned.
 BATCH_ROWS = 65_536
 
@@ -31,9 +33,14 @@ def database(*, threads: int, spill: Path | None = None) -> Iterator[duckdb.Duck
 
 
 def view(connection: duckdb.DuckDBPyConnection, name: str, folder: Path, pattern: str) -> None:
-    """Create a view over the Parquet files in a folder. `name` and `pattern` are trusted; the folder is quoted."""
+    """Create a view over the Parquet files in a folder. `name` and `pattern` are trusted; the folder is not.
+
+    Raises:
+        ReleaseError: it has no such files, or they cannot be given to a reader of Parquet.
+    """
     # The folder's own name may contain wildcards, so the files are named one by one.
-    files = ", ".join("'" + str(file).replace("'", "''") + "'" for file in sorted(folder.glob(pattern)))
+    paths = untrusted_files(folder, pattern)
+    files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
     connection.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM read_parquet([{files}])")
 
 

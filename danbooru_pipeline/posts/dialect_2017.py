@@ -6,10 +6,10 @@ categories. A line that came in this dialect is written with the same bytes.
 
 from typing import Final
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.fast_json import decode, encode
 from danbooru_pipeline.posts.json_text import (
     ObjectLines,
     escaped,
@@ -74,5 +74,5 @@ def pool_lists(table: pa.Table) -> pa.Array:
 
 
 def _mixed_pools(extra: str | None) -> str | None:
-    pools = msgspec.json.decode(extra).get("pools") if extra is not None else None
-    return msgspec.json.encode(pools).decode() if isinstance(pools, list) else None
+    pools = decode(extra).get("pools") if extra is not None else None
+    return encode(pools).decode() if isinstance(pools, list) else None

@@ -9,16 +9,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import msgspec
 import pyarrow as pa
 
+from danbooru_pipeline.io.fast_json import decode, encode
 from danbooru_pipeline.posts.json_text import ObjectLines, escape_markup, one_chunk, with_markup_escaped, with_raw
 from danbooru_pipeline.posts.record import parse_timestamp
 from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS
 
 _SITE_FIELDS: Final = [POST_SCHEMA.field(name) for name in SITE_COLUMNS]
 _LISTS_2017: Final = ("tags", "pools", "favs")
-_encode = msgspec.json.Encoder().encode
 
 
 def encode_2021(table: pa.Table) -> bytes:
@@ -44,9 +43,9 @@ def _members(extra: str | None) -> str:
     """Unknown columns as members of an object, without the lists of 2017 to 2020, which this dialect does not have."""
     if extra is None:
         return ""
-    more = {n: v for n, v in msgspec.json.decode(extra).items() if n not in _LISTS_2017}
+    more = {n: v for n, v in decode(extra).items() if n not in _LISTS_2017}
     more = to_2021_dialect(more)
-    return "," + _encode(more)[1:-1].decode() if more else ""
+    return "," + encode(more)[1:-1].decode() if more else ""
 
 
 def format_timestamp(instant: datetime) -> str:
@@ -83,4 +82,4 @@ def _text(name: str, value: str) -> str:
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
     """One record of any table as a line of this dialect, with its newline."""
-    return escape_markup(_encode(to_2021_dialect(record))) + b"\n"
+    return escape_markup(encode(to_2021_dialect(record))) + b"\n"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import msgspec
 import pyarrow as pa
 
+from danbooru_pipeline.io.fast_json import encode
 from danbooru_pipeline.posts.schema import CATEGORIES, INT64_MAX, POST_SCHEMA, SITE_COLUMNS, PostRow
 
 INTEGER = re.compile(r"-?[0-9]{1,19}")
@@ -30,7 +30,7 @@ class RejectedRow:
     @property
     def line(self) -> bytes:
         """Its line of ``rejected.jsonl``, without a newline; values that JSON does not know are text."""
-        return msgspec.json.encode({"reason": self.reason, "record": self.record}, enc_hook=str)
+        return encode({"reason": self.reason, "record": self.record}, default=str)
 
 
 def _to_int(value: object) -> int:
@@ -115,7 +115,7 @@ def _parse(values: Mapping[str, Any], record: Mapping[str, Any]) -> PostRow | Re
         return RejectedRow("no usable id", record)
     if "created_at" not in row:
         return RejectedRow("no usable created_at", record)
-    row["extra"] = msgspec.json.encode(extra).decode() if extra else None
+    row["extra"] = encode(extra).decode() if extra else None
     return row
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from danbooru_pipeline.posts.json_text import lengths_of, lists_of, one_chunk
+from danbooru_pipeline.posts.json_text import lists_of, one_chunk
 from danbooru_pipeline.posts.schema import CATEGORIES, TAG
 
 _STRINGS: Final = {category: f"tag_string_{name}" for category, name in CATEGORIES.items()}
@@ -53,7 +53,7 @@ def tag_lists(table: pa.Table, ids: TagIds) -> pa.Array:
     sorted_names = every.take(order)
     category_of = pa.array(np.concatenate(categories)[order.to_numpy()])
     items = pa.StructArray.from_arrays([ids.of(sorted_names), sorted_names, category_of], fields=list(TAG))
-    return lists_of(np.bincount(of_row, minlength=table.num_rows), items)
+    return lists_of(pa.array(np.bincount(of_row, minlength=table.num_rows)), items)
 
 
 def has_repeats(tags: pa.Array) -> np.ndarray:
@@ -85,12 +85,13 @@ def tag_columns(tags: pa.Array) -> dict[str, pa.Array]:
 
 def _column(suffix: str, names: pa.Array, row: np.ndarray, *, rows: int) -> dict[str, pa.Array]:
     counts = np.bincount(row, minlength=rows)
-    joined = pc.binary_join(lists_of(counts, names), " ")
+    joined = pc.binary_join(lists_of(pa.array(counts), names), " ")
     return {f"tag_string{suffix}": joined, f"tag_count{suffix}": pa.array(counts, pa.int64())}
 
 
 def _rows_of(lists: pa.Array) -> np.ndarray:
-    return np.repeat(np.arange(len(lists)), lengths_of(lists))
+    lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+    return np.repeat(np.arange(len(lists)), lengths)
 
 
 class TagCounter:

@@ -6,52 +6,24 @@ Together they turn one tree into the other. Of posts that were taken down only i
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
+from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.atomic import atomic_file, write_atomic
 from danbooru_pipeline.io.parquet import write_parquet
 from danbooru_pipeline.io.sql import database, tables, view
-from danbooru_pipeline.layout import RELEASE_JSON, changes_path
-from danbooru_pipeline.release.checksums import hash_documents, parse_sums
-from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE, Release, read_release
+from danbooru_pipeline.layout import RELEASE_JSON, changes_path, is_path_of
+from danbooru_pipeline.posts.schema import INT64_MAX
+from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA, KINDS, Change
+from danbooru_pipeline.release.checksums import TREES, hash_documents, parse_sums
+from danbooru_pipeline.release.release_json import CONTENT, SHA256SUMS, SIGNATURE, Release, read_release
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS
 from danbooru_pipeline.release.templating import render
-
-
-class Change(StrEnum):
-    """What can change."""
-
-    POST_ADDED = "post_added"
-    POST_REMOVED = "post_removed"
-    RATING_CHANGED = "rating_changed"
-    METADATA_CHANGED = "metadata_changed"
-    FILE_ADDED = "file_added"
-    FILE_REMOVED = "file_removed"
-    FILE_REPLACED = "file_replaced"
-
-
-CHANGES_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.int64(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        ("path", pa.string()),
-        ("old_path", pa.string()),
-        ("old_sha256", pa.string()),
-        ("new_sha256", pa.string()),
-        ("old_rating", pa.string()),
-        ("new_rating", pa.string()),
-    ],
-    metadata={"danbooru_pipeline.schema": "1"},
-)
-
-#: The files of one list of changes.
-KINDS = ("parquet", "md", "files.txt", "remove.txt")
 
 #: Columns of a post that count as a change of its metadata. Scores, counters and times change all the time.
 _TELLING = (
@@ -96,7 +68,7 @@ class Changes:
     counts: Mapping[str, int]
 
 
-class _Paths:
+class ChangedPaths:
     """Files that a copy of the old release must fetch or remove, collected from the rows of changes on their way."""
 
     def __init__(self) -> None:
@@ -104,16 +76,26 @@ class _Paths:
         self.fetch: set[str] = set()
         self.remove: set[str] = set()
 
-    def note(self, tables_: Iterator[pa.Table]) -> Iterator[pa.Table]:
-        """Pass tables of `CHANGES_SCHEMA` on."""
+    def note(self, tables_: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """Pass tables of `CHANGES_SCHEMA` on.
+
+        Raises:
+            ReleaseError: a row has another path than its post may have: rsync would follow it, and `rm`.
+        """
         for table in tables_:
-            for kind, path, old_path in zip(*(table[c].to_pylist() for c in ("kind", "path", "old_path")), strict=True):
+            for id_, kind, path, old_path in zip(*(table[name].to_pylist() for name in _NOTED), strict=True):
                 self.counts[kind] += 1
+                for each in filter(None, (path, old_path)):
+                    if not any(is_path_of(id_, each, tree=tree.name) for tree in TREES):
+                        raise ReleaseError(f"a manifest names {each!r} as a file of post {id_}; verify both releases")
                 if kind in {Change.FILE_ADDED, Change.FILE_REPLACED}:
                     self.fetch.add(path)
                 if old_path is not None and (kind == Change.FILE_REMOVED or path != old_path):
                     self.remove.add(old_path)
             yield table
+
+
+_NOTED = ("id", "kind", "path", "old_path")
 
 
 def write_changes(
@@ -140,18 +122,27 @@ def write_changes(
         threads: for hashing and joining.
     """
     old = read_release(old_folder)
-    images = _Paths()
+    images = ChangedPaths()
     rows = images.note(changed_rows(old_folder, folder, taken_down=taken_down, threads=threads, spill=folder))
-    dictionary = ("kind", "old_rating", "new_rating")
-    write_parquet(folder / changes_path(label, "parquet"), rows, schema=CHANGES_SCHEMA, dictionary=dictionary)
+    write_rows(folder / changes_path(label, "parquet"), rows)
     report = render("changes.md", release=release, old=old, label=label, counts=images.counts, kinds=list(Change))
     write_atomic(folder / changes_path(label, "md"), report)
     changed, gone = _document_changes(folder, old_folder, labels, threads=threads)
     remove = (images.remove | set(removed_paths) | gone) - images.fetch
-    for kind, paths in (("files.txt", images.fetch | changed), ("remove.txt", remove)):
-        with atomic_file(folder / changes_path(label, kind)) as file:
-            file.writelines(f"{path}\n".encode() for path in sorted(paths))
+    write_paths(folder / changes_path(label, "files.txt"), images.fetch | changed)
+    write_paths(folder / changes_path(label, "remove.txt"), remove)
     return Changes(old=old, counts=dict(images.counts))
+
+
+def write_rows(path: Path, rows: Iterable[pa.Table]) -> None:
+    """Write the rows of changes as a table."""
+    write_parquet(path, rows, schema=CHANGES_SCHEMA, dictionary=("kind", "old_rating", "new_rating"))
+
+
+def write_paths(path: Path, paths: Iterable[str]) -> None:
+    """Write a list of files, as ``rsync --files-from`` reads it."""
+    with atomic_file(path) as file:
+        file.writelines(f"{name}\n".encode() for name in sorted(paths))
 
 
 def changed_rows(
@@ -165,17 +156,24 @@ def changed_rows(
         taken_down: ids of posts of which nothing may be said.
         threads: for joining.
         spill: folder for what does not fit in memory; the system's temporary one by default.
+
+    Raises:
+        ReleaseError: a table of one of them is not whole, or damaged.
     """
     with database(threads=threads, spill=spill) as connection:
         _create_views(connection, old=old, new=new, taken_down=taken_down)
-        yield from tables(connection, _query(connection), CHANGES_SCHEMA)
+        try:
+            yield from tables(connection, _query(connection), CHANGES_SCHEMA)
+        except duckdb.Error as error:
+            first = str(error).partition("\n")[0]
+            raise ReleaseError(f"{old} and {new} cannot be compared ({first}); verify both releases") from error
 
 
 def _create_views(connection: duckdb.DuckDBPyConnection, *, old: Path, new: Path, taken_down: Collection[int]) -> None:
     for name, folder in (("old", old), ("new", new)):
         view(connection, f"{name}_files", folder, "manifest/files-*.parquet")
         view(connection, f"{name}_posts", folder, "parquet/posts-*.parquet")
-    gone = pa.table({"id": pa.array(sorted(taken_down), pa.int64())})
+    gone = pa.table({"id": pa.array(sorted(id_ for id_ in taken_down if abs(id_) <= INT64_MAX), pa.int64())})
     connection.register("gone", gone)
 
 
@@ -193,8 +191,10 @@ def _document_changes(
     before, _ = parse_sums((old_folder / SHA256SUMS).read_bytes())
     now = hash_documents(folder, threads=threads)
     to_come = {changes_path(each, kind) for each in labels for kind in KINDS}
-    names = now.keys() | to_come
-    last = to_come | {RELEASE_JSON, SHA256SUMS} | ({SIGNATURE} if (folder / ALLOWED_SIGNERS).exists() else set())
+    names = now.keys() | to_come | {CONTENT}
+    last = (
+        to_come | {RELEASE_JSON, CONTENT, SHA256SUMS} | ({SIGNATURE} if (folder / ALLOWED_SIGNERS).exists() else set())
+    )
     changed = {name for name in names if before.get(name) != now.get(name)} | last
     gone = before.keys() - names
     if (old_folder / SIGNATURE).exists() and SIGNATURE not in last:

@@ -11,17 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.io.atomic import link_or_copy
-from danbooru_pipeline.io.parquet import read_batches
-from danbooru_pipeline.layout import EXTENSIONS, metadata_folder, original_path, px512_path, release_name
+from danbooru_pipeline.io.bounded_parquet import read_untrusted
+from danbooru_pipeline.io.untrusted import is_plain, opened, plain_names
+from danbooru_pipeline.layout import EXTENSIONS, is_path_of, metadata_folder, original_path, px512_path, release_name
+from danbooru_pipeline.posts.schema import INT64_MAX
 from danbooru_pipeline.release.documents.history import original
 from danbooru_pipeline.release.release_json import Release, read_release
 from danbooru_pipeline.release.tables.image_rows import release_shards
 from danbooru_pipeline.years import sfw_ratings
 
 _COLUMNS = ("id", "path", "sha256", "source_md5", "px512_path", "px512_sha256")
+_LONGEST_LINE = 64 * 2**20
 _POSTS = re.compile(r"(posts|20\d\d)\d{12}\.json")
 
 
@@ -100,12 +104,12 @@ def reconstruct(year: int, folder: Path) -> Reconstruction:
         for row in _rows(folder, release_shards(folder, "manifest/files"))
     }
     shards = release_shards(folder, "manifest/files" if year == release.year else f"manifest/{year}/files")
-    metadata = sorted(path for path in (folder / metadata_folder(year)).glob("*") if path.is_file())
+    metadata = [f"{metadata_folder(year)}/{name}" for name in plain_names(folder, metadata_folder(year))]
     exact = bool(shards)
     if exact:
         posts = dict(_from_manifest(folder, shards))
     else:
-        posts = dict(_from_metadata(metadata, year)) or dict(_from_last_id(year, release, held))
+        posts = dict(_from_metadata(folder, metadata, year)) or dict(_from_last_id(year, release, held))
     if not posts:
         raise SettingsError(
             f"{release.name} carries nothing of {year}, whose last id is unknown; give a release with metadata/{year}/"
@@ -120,17 +124,31 @@ def reconstruct(year: int, folder: Path) -> Reconstruction:
         files=tuple(sorted(kept)),
         replaced=tuple(sorted(replaced)),
         gone=tuple(sorted(gone)),
-        metadata=tuple(path.relative_to(folder).as_posix() for path in metadata),
+        metadata=tuple(metadata),
     )
 
 
 def _rows(folder: Path, shards: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """The rows of a manifest.
+
+    Raises:
+        ReleaseError: it cannot be read, or names another file than a post may have: it would be linked from, or to, a
+            place outside.
+    """
     for path in shards:
         try:
-            for table in read_batches(path, columns=_COLUMNS):
-                yield from table.to_pylist()
-        except (OSError, ValueError) as error:
+            for table in read_untrusted(folder, path.relative_to(folder).as_posix(), columns=_COLUMNS):
+                for row in table.to_pylist():
+                    _require_own_paths(row)
+                    yield row
+        except (OSError, ValueError, LookupError, pa.ArrowException) as error:
             raise ReleaseError(f"{path} cannot be read ({error}); verify {folder} first") from error
+
+
+def _require_own_paths(row: Mapping[str, Any]) -> None:
+    for path, tree in ((row["path"], "original"), (row["px512_path"], "512px")):
+        if path is not None and not is_path_of(row["id"], path, tree=tree):
+            raise ValueError(f"names {path!r} as the file of post {row['id']}")
 
 
 def _from_manifest(folder: Path, shards: Iterable[Path]) -> Iterator[tuple[int, list[_File]]]:
@@ -151,18 +169,18 @@ class _Post(msgspec.Struct, gc=False):
 _decoder = msgspec.json.Decoder(_Post, strict=False)
 
 
-def _from_metadata(files: Iterable[Path], year: int) -> Iterator[tuple[int, list[_File]]]:
+def _from_metadata(folder: Path, names: Iterable[str], year: int) -> Iterator[tuple[int, list[_File]]]:
     """Files that the metadata of a year names. It does not record which of them the release contained."""
-    for path in files:
-        if not _POSTS.fullmatch(path.name):
+    for name in names:
+        if not _POSTS.fullmatch(name.rpartition("/")[2]):
             continue
-        with path.open("rb") as lines:
-            for line in lines:
+        with opened(folder, name) as lines:
+            while line := lines.readline(_LONGEST_LINE):
                 try:
                     post = _decoder.decode(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue  # posts without an id were banned or restricted, and had no file
-                if post.id > 0 and post.md5 and post.file_ext in EXTENSIONS:
+                if 0 < post.id <= INT64_MAX and post.md5 and post.file_ext in EXTENSIONS:
                     small = [_File(px512_path(post.id), md5=post.md5)] if post.rating in sfw_ratings(year) else []
                     yield post.id, [_File(original_path(post.id, post.file_ext), md5=post.md5), *small]
 
@@ -212,10 +230,15 @@ def write_reconstruction(found: Reconstruction, target: Path) -> int:
 
     Raises:
         SettingsError: the folder exists.
+        ReleaseError: one of the files is not in the later release's folder. Nothing is linked then.
     """
     if target.exists():
         raise SettingsError(f"{target} exists; give a folder that does not")
-    for path in (*found.metadata, *found.files):
+    names = dict.fromkeys((*found.metadata, *found.files))
+    for path in names:
+        if not is_plain(found.folder, path):
+            raise ReleaseError(f"{found.folder / path} is missing, or a link or no file; verify {found.folder} first")
+    for path in names:
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(found.folder / path, target / path)
     return len(found.files)

@@ -1,23 +1,34 @@
 """RELEASE.json: what a release is, in numbers. It is written last; a tree without it is not a release.
 
-The file is read and written here and nowhere else.
+SHA256SUMS cannot list it, since it names the SHA-256 of that list. So the list has `CONTENT`, which is RELEASE.json
+without that one line: whoever trusts the list, or its signature, has everything that RELEASE.json says. Both files are
+read and written here and nowhere else.
 """
 
+import dataclasses
+import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from danbooru_pipeline.errors import NotARelease, ReleaseError
 from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.io.typed_json import decode
+from danbooru_pipeline.io.untrusted import is_plain, read_bytes
 from danbooru_pipeline.layout import RELEASE_JSON, Layout, release_name
 from danbooru_pipeline.progress import human_bytes
 
 SHA256SUMS = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.sig"
+#: RELEASE.json without the line of `_MARK`; a document like others. Releases of before 0.3 lack it.
+CONTENT = "RELEASE.content.json"
+
+#: The line of RELEASE.json that says which SHA256SUMS it belongs to.
+_MARK = '  "sha256sums_sha256": "{}",\n'
+#: The most bytes that are read of a RELEASE.json; it has some ten thousand.
+LONGEST = 16 * 2**20
 
 _FOLDER = re.compile(re.escape(release_name(0)[:-1]) + "[0-9]{4}")
 
@@ -221,11 +232,47 @@ def instant_text(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
+def write_content(folder: Path, release: Release) -> None:
+    """Write what RELEASE.json will say, before SHA256SUMS is written."""
+    write_atomic(folder / CONTENT, content_of(_text(release)))
+
+
 def write_release(folder: Path, release: Release) -> None:
     """Write RELEASE.json, read-only."""
     path = folder / RELEASE_JSON
-    write_atomic(path, msgspec.json.format(msgspec.json.encode(release), indent=2) + b"\n")
+    write_atomic(path, _text(release))
     path.chmod(0o444)
+
+
+def _text(release: Release) -> bytes:
+    return json.dumps(dataclasses.asdict(release), indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def content_of(text: bytes) -> bytes:
+    """RELEASE.json without the line that names its SHA256SUMS."""
+    kept = [line for line in text.splitlines(keepends=True) if not _is_mark(line)]
+    return b"".join(kept)
+
+
+def _is_mark(line: bytes) -> bool:
+    before, _, after = _MARK.encode().partition(b"{}")
+    return line.startswith(before) and line.endswith(after)
+
+
+def read_text(folder: Path) -> bytes:
+    """The bytes of RELEASE.json.
+
+    Raises:
+        NotARelease: the folder has none, or something else of that name.
+        ReleaseError: it is longer than any RELEASE.json is, or the disk cannot read it.
+    """
+    path = folder / RELEASE_JSON
+    if not is_plain(folder, RELEASE_JSON):
+        raise NotARelease(f"{folder} has no {RELEASE_JSON}; give the folder of a finished release")
+    try:
+        return read_bytes(folder, RELEASE_JSON, limit=LONGEST)
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"{path} cannot be read ({error}); take it from another copy of the release") from error
 
 
 def read_release(folder: Path) -> Release:
@@ -235,13 +282,13 @@ def read_release(folder: Path) -> Release:
         NotARelease: the folder has none.
         ReleaseError: it cannot be read, or lacks what every version writes.
     """
-    path = folder / RELEASE_JSON
+    text = read_text(folder)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Release)
-    except (FileNotFoundError, NotADirectoryError):
-        raise NotARelease(f"{folder} has no {RELEASE_JSON}; give the folder of a finished release") from None
-    except (OSError, ValueError) as error:
-        raise ReleaseError(f"{path} cannot be read ({error}); take it from another copy of the release") from error
+        return decode(text, Release)
+    except ValueError as error:
+        raise ReleaseError(
+            f"{folder / RELEASE_JSON} cannot be read ({error}); take it from another copy of the release"
+        ) from error
 
 
 def published(layout: Layout) -> dict[int, Path]:

@@ -1,6 +1,7 @@
 """Signatures over SHA256SUMS by ``ssh-keygen -Y``: neither side has to install anything.
 
-SHA256SUMS covers every file of a release, so its signature does too. ``allowed_signers`` in the release says which key
+SHA256SUMS covers every file of a release, and with `release_json.CONTENT` what RELEASE.json says, so its signature does
+too. ``allowed_signers`` in the release says which key
 signed it; to prove more than integrity, compare that key with one from another place.
 """
 
@@ -10,12 +11,14 @@ from pathlib import Path
 
 from danbooru_pipeline.errors import SettingsError, StoreError
 from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.io.untrusted import is_plain, read_bytes
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
 
 NAMESPACE = "danbooru-release"
 IDENTITY = "danbooru-release"
 ALLOWED_SIGNERS = "allowed_signers"
 _SECONDS = 60
+_LONGEST = 64 * 2**20
 
 
 class Signature(StrEnum):
@@ -73,16 +76,18 @@ def sign_sums(folder: Path, key: Path) -> None:
 
 def check_signature(folder: Path, signers: Path | None = None) -> Signature:
     """Check SHA256SUMS.sig against the keys in `signers`; by default against those that the release itself names."""
-    signature, allowed = folder / SIGNATURE, signers or folder / ALLOWED_SIGNERS
-    if not signature.is_file():
-        return Signature.BAD if allowed.is_file() else Signature.NONE
+    allowed = signers or folder / ALLOWED_SIGNERS
+    if not is_plain(folder, SIGNATURE):
+        return Signature.BAD if signers or is_plain(folder, ALLOWED_SIGNERS) else Signature.NONE
+    if signers is None and not is_plain(folder, ALLOWED_SIGNERS):
+        return Signature.BAD
     command = ["ssh-keygen", "-q", "-Y", "verify", "-f", str(allowed), "-I", IDENTITY, "-n", NAMESPACE]
-    command += ["-s", str(signature)]
+    command += ["-s", str(folder / SIGNATURE)]
     try:
-        with (folder / SHA256SUMS).open("rb") as data:
-            done = subprocess.run(command, stdin=data, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603
-    except FileNotFoundError:
-        return Signature.UNCHECKED
-    except (OSError, subprocess.TimeoutExpired):
+        data = read_bytes(folder, SHA256SUMS, limit=_LONGEST)
+        done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603
+    except FileNotFoundError as error:
+        return Signature.UNCHECKED if error.filename == command[0] else Signature.BAD
+    except (OSError, ValueError, subprocess.TimeoutExpired):
         return Signature.BAD
     return Signature.BAD if done.returncode else Signature.GOOD

@@ -16,7 +16,7 @@ from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.release.checksums import ARCHIVE
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.tables.duplicates.write import TABLE as DUPLICATES
-from danbooru_pipeline.release.tables.tag_counts import TABLE as TAG_COUNTS
+from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 
 _CONTEXT = {
     "@language": "en",

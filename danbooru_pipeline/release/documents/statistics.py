@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 
 from danbooru_pipeline.io.sql import database, view
-from danbooru_pipeline.release.tables.tag_counts import TABLE
+from danbooru_pipeline.release.tables.tag_totals import TABLE
 
 TOP_TAGS = 20
 #: A tag counts as growing if at least this many posts of the release's year have it.

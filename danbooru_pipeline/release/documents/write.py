@@ -27,7 +27,7 @@ from danbooru_pipeline.release.signing import ALLOWED_SIGNERS, allowed_signers
 from danbooru_pipeline.release.tables.duplicates.write import TABLE as DUPLICATES
 from danbooru_pipeline.release.tables.image_rows import write_image_rows
 from danbooru_pipeline.release.tables.side_tables import side_table_files, write_side_tables
-from danbooru_pipeline.release.tables.tag_counts import TABLE as TAG_COUNTS
+from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.tables.webdataset import write_webdataset
 from danbooru_pipeline.release.templating import render
 from danbooru_pipeline.years import cutoff
@@ -37,7 +37,7 @@ REMOVED, CROISSANT, PAGE, FEED = "removed.txt", "croissant.json", "index.html", 
 #: Documents that are a rendered template.
 TEXTS = (
     *("README.md", "DATASHEET.md", "NOTICE.md", "CHANGELOG.md", "CITATION.cff", "citation.bib"),
-    *("rsyncd.conf", "mirror.sh", "ANNOUNCEMENT.txt", FEED),
+    *("rsyncd.conf", "mirror.sh", "verify.sh", "ANNOUNCEMENT.txt", FEED),
 )
 
 

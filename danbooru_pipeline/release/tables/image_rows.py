@@ -3,12 +3,13 @@
 ``512px/metadata.parquet`` makes the folder an ImageFolder of Hugging Face; without it the buckets would become labels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.bounded_parquet import untrusted_files
 from danbooru_pipeline.io.parquet import read_batches, rechunk, write_parquet
 from danbooru_pipeline.release.checksums import PX512
 
@@ -32,14 +33,22 @@ ROWS_SCHEMA = pa.schema(
 )
 
 
+#: Columns of posts and of the manifest that the rows are made from.
+POSTS_COLUMNS = ("id", "rating", "score", "is_deleted", "tag_string", *(f"tag_string_{name}" for name in _TAGS))
+FILES_COLUMNS = ("id", PX512.path, PX512.sha256, "width", "height")
+
+
 def image_rows(posts: list[Path], manifest: list[Path]) -> Iterator[pa.Table]:
     """The rows, sorted by id. `width` and `height` are the original's, and tell which part of the square is image."""
-    columns = ["id", "rating", "score", "is_deleted", "tag_string", *(f"tag_string_{name}" for name in _TAGS)]
-    left = rechunk((table for path in posts for table in read_batches(path, columns=columns)), _ROWS)
-    files = ["id", PX512.path, PX512.sha256, "width", "height"]
-    right = rechunk((table for path in manifest for table in read_batches(path, columns=files)), _ROWS)
-    # Both are sorted by id and have the same ids, as in every release.
-    for post, file in zip(left, right, strict=True):
+    return joined_rows(
+        (table for path in posts for table in read_batches(path, columns=POSTS_COLUMNS)),
+        (table for path in manifest for table in read_batches(path, columns=FILES_COLUMNS)),
+    )
+
+
+def joined_rows(posts: Iterable[pa.Table], manifest: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same from tables of `POSTS_COLUMNS` and of `FILES_COLUMNS`, whose ids are equal and ascend."""
+    for post, file in zip(rechunk(posts, _ROWS), rechunk(manifest, _ROWS), strict=True):
         held = pc.is_valid(file[PX512.path])
         yield _rows(post.filter(held), file.filter(held))
 
@@ -90,5 +99,9 @@ def _or_empty(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 def release_shards(folder: Path, stem: str) -> list[Path]:
-    """The files of a table of a release, in order; `stem` is like ``parquet/posts``."""
-    return sorted(folder.glob(f"{stem}-*.parquet"))
+    """The files of a table of a release, in order; `stem` is like ``parquet/posts``.
+
+    Raises:
+        ReleaseError: one of them is a link or no file, or cannot be read.
+    """
+    return untrusted_files(folder, f"{stem}-*.parquet") if any(folder.glob(f"{stem}-*.parquet")) else []

@@ -4,29 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from danbooru_pipeline.io.parquet import rechunk, write_shards
 from danbooru_pipeline.io.sql import database, tables, view
 from danbooru_pipeline.layout import parquet_path
 from danbooru_pipeline.posts.schema import CATEGORIES
 from danbooru_pipeline.release.release_json import CategoryCount, RatingCount, TagStatistics
+from danbooru_pipeline.release.tables.tag_totals import TABLE, TAG_COUNTS_SCHEMA
 
-TABLE = "tag_counts"
-#: One row per tag and category, the most frequent first. `posts` are also counted by rating; `other` is any rating that
-#: the site does not have. A tag is `new` if no post from before the release's year has it.
-TAG_COUNTS_SCHEMA = pa.schema(
-    [
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("category", pa.string(), nullable=False),
-        pa.field("posts", pa.int64(), nullable=False),
-        *(pa.field(f"posts_{rating}", pa.int64(), nullable=False) for rating in ("g", "s", "q", "e", "other")),
-        pa.field("posts_of_year", pa.int64(), nullable=False),
-        pa.field("first_id", pa.int64(), nullable=False),
-        pa.field("new", pa.bool_(), nullable=False),
-    ],
-    metadata={"danbooru_pipeline.schema": "1"},
-)
 _ROWS = 100_000
 
 _INSTANCES = " UNION ALL ".join(

@@ -25,7 +25,7 @@ from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, read_takedow
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.documents.write import REMOVED
-from danbooru_pipeline.release.release_json import Inputs, Release, published, read_release
+from danbooru_pipeline.release.release_json import SHA256SUMS, Inputs, Release, published, read_release
 from danbooru_pipeline.release.tables.image_rows import release_shards
 from danbooru_pipeline.release.tables.side_tables import side_table_files
 from danbooru_pipeline.release.takedown.without import (
@@ -35,7 +35,7 @@ from danbooru_pipeline.release.takedown.without import (
     write_posts_without,
     write_slice_without,
 )
-from danbooru_pipeline.release.tree.content import Content, carried_metadata
+from danbooru_pipeline.release.tree.content import Content, carried_metadata, manifest_to_carry
 from danbooru_pipeline.release.tree.inputs import table_digests
 from danbooru_pipeline.release.tree.snapshot import Action, SnapshotPlan, apply_snapshot, history_of, newest_before
 from danbooru_pipeline.release.tree.swap import heal_releases
@@ -241,10 +241,15 @@ def _plan_again(layout: Layout, year: int, takedowns: Takedowns) -> SnapshotPlan
 
 def _content_without(folder: Path, year: int, ids: Collection[int], *, work: Path, earlier: Path | None) -> Content:
     """The content of a release. Files that mention one of these posts are rewritten in `work`, the others shared."""
-    # What an earlier release carries was cleared when that one was made again, so its files are shared.
+    # What an earlier release carries was cleared when that one was made again, so its files are shared, and its own
+    # manifest with its list of checksums. Without that release, a list no longer fits what is cleared here.
     carried = carried_metadata(folder, without=year)
-    shared = carried_metadata(earlier, without=year) if earlier else {}
-    metadata = {name: shared.get(name, path) for name, path in carried.items()}
+    shared = carried_metadata(earlier, without=year) | manifest_to_carry(earlier) if earlier else {}
+    metadata = {
+        name: shared.get(name, path)
+        for name, path in carried.items()
+        if name in shared or Path(name).name != SHA256SUMS
+    } | {name: path for name, path in shared.items() if Path(name).name == SHA256SUMS}
     return Content(
         posts=work / "posts.parquet",
         manifest=work / "manifest.parquet",
@@ -259,6 +264,8 @@ def _content_without(folder: Path, year: int, ids: Collection[int], *, work: Pat
 
 def _cleared_carried(name: str, path: Path, ids: Collection[int], *, work: Path) -> Path:
     """A file of an earlier year without these posts: a manifest, posts of either dialect, or a side table."""
+    if path.name == SHA256SUMS:
+        return path
     if path.suffix != ".parquet":
         return _cleared(path, work / name, ids, about_posts=path.name.startswith(("posts", "20")))
     if not ids_present([path], ids):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.release.release_json import read_release
+from danbooru_pipeline.release.release_json import SHA256SUMS, read_release
 from danbooru_pipeline.release.tree.inputs import side_tables
 
 
@@ -61,9 +61,13 @@ def carried_metadata(folder: Path, *, without: int) -> dict[str, Path]:
 
 
 def manifest_to_carry(folder: Path) -> dict[str, Path]:
-    """The manifest of a release, under the name by which later releases carry it: ``manifest/2021/files-…``."""
+    """The manifest of a release, under the name by which later releases carry it: ``manifest/2021/files-…``.
+
+    Its list of checksums comes with it, by which `verify` knows that it is what that release recorded.
+    """
     year = read_release(folder).year
-    return {f"manifest/{year}/{path.name}": path for path in sorted((folder / "manifest").glob("files-*.parquet"))}
+    files = [*sorted((folder / "manifest").glob("files-*.parquet")), folder / SHA256SUMS]
+    return {f"manifest/{year}/{path.name}": path for path in files}
 
 
 def _relative(folder: Path, path: Path) -> str:

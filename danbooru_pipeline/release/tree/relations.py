@@ -12,11 +12,12 @@ from typing import Final, Self, TypeVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import ReleaseRefused
-from danbooru_pipeline.io.external_sort import ExternalGroupBy, Ids, by_id_range
+from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
 from danbooru_pipeline.posts import POST_SCHEMA, TagIds, conform, encode_2017, pool_lists, tag_lists
 from danbooru_pipeline.posts.json_text import joined_lists, lists_of, one_chunk
 
@@ -129,7 +130,7 @@ class _Lists:
         self._values = np.empty(0, np.int64)
         self._last_range = -1  # the last range of ids that was read
 
-    def of(self, ids: Ids) -> pa.Array:
+    def of(self, ids: npt.NDArray[np.int64]) -> pa.Array:
         """The lists of ascending ids, all above those of earlier calls."""
         if not len(ids):
             return pa.array([], pa.list_(pa.int64()))
@@ -141,7 +142,7 @@ class _Lists:
         values = self._values[positions]
         rest = ends[-1]
         self._ids, self._values = self._ids[rest:], self._values[rest:]
-        return lists_of(lengths, pa.array(values))
+        return lists_of(pa.array(lengths), pa.array(values))
 
     def _read_up_to(self, last: int) -> None:
         while self._last_range < last:

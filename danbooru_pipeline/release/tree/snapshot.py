@@ -36,6 +36,7 @@ from danbooru_pipeline.release.release_json import (
     instant_text,
     published,
     read_release,
+    write_content,
     write_release,
 )
 from danbooru_pipeline.release.signing import sign_sums
@@ -261,6 +262,7 @@ def _make(plan: SnapshotPlan, work: Staging, *, created_at: datetime, signing_ke
             threads=work.threads,
         )
     )
+    write_content(work.folder, draft)
     work.seal()
     release = replace(draft, sha256sums_sha256=write_sha256sums(work.folder, threads=work.threads))
     if signing_key is not None:

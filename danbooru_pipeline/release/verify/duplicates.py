@@ -6,53 +6,45 @@ found as well; at 5 M posts that takes two minutes of a core.
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from danbooru_pipeline.layout import RELEASE_JSON
 from danbooru_pipeline.release.tables.duplicates.find import describe_pairs, find_duplicates
 from danbooru_pipeline.release.tables.duplicates.pictures import Tables
 from danbooru_pipeline.release.tables.duplicates.rules import DUPLICATES_SCHEMA
 from danbooru_pipeline.release.tables.duplicates.write import TABLE, count_duplicates
-from danbooru_pipeline.release.verify.checksums import READ_ERRORS
 from danbooru_pipeline.release.verify.findings import Kind
-from danbooru_pipeline.release.verify.manifest import readable_shards, shards
+from danbooru_pipeline.release.verify.parquet import batches, readable_shards, schema_of, tables_in
 from danbooru_pipeline.release.verify.verification import Verification
 
 _WHERE = f"parquet/{TABLE}-*.parquet"
 _KEYS = ("a", "b")
+_COLUMNS = tuple(DUPLICATES_SCHEMA.names)
 
 
-def check_duplicates(run: Verification) -> None:
+def check_duplicates(run: Verification, posts: Sequence[str], manifest: Sequence[str]) -> None:
     """Check the table against posts and manifest, which agree with each other; releases before it have none."""
-    posts, manifest = shards(run.folder, "parquet", "posts"), shards(run.folder, "manifest", "files")
-    if posts is None or manifest is None or any(run.name_of(path) in run.altered for path in (*posts, *manifest)):
-        return  # another check reports that
-    try:
-        files = _files(run, manifest)
-        if files is not None:
-            listed = pa.concat_tables([DUPLICATES_SCHEMA.empty_table(), *map(_read, files)])
-            _check_rows(run, Tables.of(posts, manifest), listed)
-            _check_counts(run, listed)
-    except READ_ERRORS as error:
-        run.add(Kind.PARQUET_UNREADABLE, _WHERE, f"cannot be read: {error}")
+    names = _names(run, manifest)
+    if names is None:
+        return
+    with run.reading(Kind.PARQUET_UNREADABLE, _WHERE):
+        rows = (table.cast(DUPLICATES_SCHEMA) for name in names for table in batches(run, name, columns=_COLUMNS))
+        listed = pa.concat_tables([DUPLICATES_SCHEMA.empty_table(), *rows])
+        sources = [[run.folder / name for name in table] for table in (posts, manifest)]
+        _check_rows(run, Tables.of(*sources), listed)
+        _check_counts(run, listed)
 
 
-def _files(run: Verification, manifest: Sequence[Path]) -> Sequence[Path] | None:
+def _names(run: Verification, manifest: Sequence[str]) -> Sequence[str] | None:
     """The files of the table; None, perhaps with a finding, when they cannot be read."""
-    if any((run.folder / "parquet").glob(f"{TABLE}-*.parquet")):
+    if TABLE in tables_in(run, "parquet"):
         return readable_shards(run, "parquet", TABLE)
-    if any("px512_dhash" in pq.read_schema(path).names for path in manifest):
+    if any("px512_dhash" in schema_of(run, name).names for name in manifest):
         run.add(Kind.DUPLICATES_DIFFER, _WHERE, "is missing, but the manifest has the hashes that it is made from")
     return None
-
-
-def _read(path: Path) -> pa.Table:
-    return pq.ParquetFile(path).read(columns=DUPLICATES_SCHEMA.names).cast(DUPLICATES_SCHEMA)
 
 
 def _check_rows(run: Verification, tables: Tables, listed: pa.Table) -> None:

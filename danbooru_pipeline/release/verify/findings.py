@@ -27,6 +27,8 @@ class Kind(StrEnum):
     PAPER_UNLISTED = "paper_unlisted"
     PART_FILE = "part_file"
     NOT_A_FILE = "not_a_file"
+    EMPTY_FOLDER = "empty_folder"
+    MODE = "mode"
     UNSAFE_PATH = "unsafe_path"
     MANIFEST_UNREADABLE = "manifest_unreadable"
     MANIFEST_ROW = "manifest_row"
@@ -48,6 +50,10 @@ class Kind(StrEnum):
     IMAGE_ROWS_DIFFER = "image_rows_differ"
     TABLES_DIFFER = "tables_differ"
     DUPLICATES_DIFFER = "duplicates_differ"
+    TAG_COUNTS_DIFFER = "tag_counts_differ"
+    CHANGES_DIFFER = "changes_differ"
+    CARRIED_DIFFER = "carried_differ"
+    REMOVED_DIFFER = "removed_differ"
     ARCHIVE_DIFFERS = "archive_differs"
     ARCHIVE_UNREADABLE = "archive_unreadable"
 
@@ -93,6 +99,7 @@ class VerifyReport:
         files: images whose size or content was checked.
         hashed: images whose content was checked.
         decoded: originals whose pixel hash was computed again.
+        covered: whether SHA256SUMS, and so the signature, covers what RELEASE.json says; not in releases of before 0.3.
         signature: ``good``, ``bad``, ``none``, or ``unchecked`` where ssh-keygen is not installed.
     """
 
@@ -104,6 +111,7 @@ class VerifyReport:
     files: int
     hashed: int
     signature: str = "none"
+    covered: bool = True
     decoded: int = 0
 
     @property
@@ -122,6 +130,7 @@ class VerifyReport:
             "hashed": self.hashed,
             "decoded": self.decoded,
             "signature": self.signature,
+            "covers_release_json": self.covered,
             "counts": self.counts,
             "findings": [{"kind": f.kind.value, "where": f.where, "message": f.message} for f in self.findings],
         }
@@ -131,6 +140,10 @@ class VerifyReport:
         lines = [str(finding) for finding in self.findings]
         if hidden := sum(self.counts.values()) - len(self.findings):
             lines.append(f"… and {hidden} more of these kinds")
+        if self.signature == "good" and not self.covered:
+            lines.append(
+                "the signature is good for all files but RELEASE.json, which it does not cover, as before version 0.3"
+            )
         checked = f"{self.posts} posts, {self.files} images, {self.hashed} of them by content"
         if self.decoded:
             checked += f", {self.decoded} by their pixels"

@@ -1,7 +1,7 @@
 """Verification of the images: both trees against the manifest, in both directions, and the lists of files."""
 
+import errno
 import itertools
-import lzma
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +11,9 @@ from typing import IO, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.bounded_xz import xz_reader
 from danbooru_pipeline.io.external_sort import ExternalGroupBy
+from danbooru_pipeline.io.untrusted import open_folder, opened, plain_names, read_bytes
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, PART_SUFFIX, bucket_of, checksums_path
 from danbooru_pipeline.release.checksums import (
     BUCKET_FOLDER,
@@ -30,13 +32,17 @@ from danbooru_pipeline.release.checksums import (
     sums_lines,
     tree_files,
 )
-from danbooru_pipeline.release.verify.checksums import READ_ERRORS, hash_files, is_plain_file
+from danbooru_pipeline.release.verify.checksums import LONGEST_LIST
 from danbooru_pipeline.release.verify.findings import Kind
+from danbooru_pipeline.release.verify.hashing import Expected, hash_files
 from danbooru_pipeline.release.verify.verification import Verification
+from danbooru_pipeline.release.verify.walk import check_mode
 
 _SCHEMA = LIST_SCHEMA.append(pa.field("rating", pa.string()))
 #: Files, or bytes, that are hashed at a time: one bucket of a small release would not keep all threads busy.
 _ENOUGH, _ENOUGH_BYTES = 2000, 64 * 2**20
+#: A list may have so many bytes more than it should before it is not read to its end.
+_MORE = 2**20
 _KNOWN_BUCKETS = frozenset(BUCKETS)
 _SAFE = {tree.name: rf"^{tree.name}/[0-9]{{4}}/[1-9][0-9]*\.[a-z0-9]+$" for tree in TREES}
 
@@ -104,14 +110,13 @@ class ImageChecks:
         """Buckets with a folder. Other folders that look like buckets are reported, as no other check visits them."""
         found: set[str] = set()
         for tree in TREES:
-            folder = self._folder / tree.name
-            for name in sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []:
+            for name in _names_in(self._folder, tree.name):
                 if name in _KNOWN_BUCKETS:
                     found.add(name)
-                elif BUCKET_FOLDER.fullmatch(name) or _is_empty_folder(folder / name):
+                elif BUCKET_FOLDER.fullmatch(name) or _is_empty_folder(self._folder, f"{tree.name}/{name}"):
                     self._run.add(Kind.IMAGE_EXTRA, f"{tree.name}/{name}", "is not a bucket")
-            lists = self._folder / "checksums" / tree.name
-            found |= {path.stem for path in lists.glob("*.sha256")} & _KNOWN_BUCKETS
+            lists = plain_names(self._folder, f"checksums/{tree.name}")
+            found |= {name.removesuffix(".sha256") for name in lists} & _KNOWN_BUCKETS
         return found
 
     def _check_bucket(self, bucket: str, table: pa.Table) -> None:
@@ -135,21 +140,36 @@ class ImageChecks:
 
     def _sizes(self, tree: Tree, bucket: str) -> dict[str, int]:
         """Path -> size of the files in a bucket's folder."""
-        folder = self._folder / tree.name / bucket
-        sizes: dict[str, int] = {}
-        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-            self._run.add(Kind.NOT_A_FILE, f"{tree.name}/{bucket}", "is not a folder")
-        elif folder.is_dir():
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    path = f"{tree.name}/{bucket}/{entry.name}"
-                    if not entry.is_file(follow_symlinks=False):
-                        self._run.add(Kind.NOT_A_FILE, path, "is a link, a folder or a special file")
-                    elif entry.name.endswith(PART_SUFFIX):
-                        self._run.add(Kind.PART_FILE, path, "is an unfinished file")
-                    else:
-                        sizes[path] = entry.stat(follow_symlinks=False).st_size
-        return sizes
+        folder = f"{tree.name}/{bucket}"
+        try:
+            descriptor = open_folder(self._folder, folder)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                self._run.add(Kind.NOT_A_FILE, folder, "is not a folder")
+            return {}
+        try:
+            with os.scandir(descriptor) as listed:
+                entries = list(listed)
+            if not entries:
+                self._run.add(Kind.EMPTY_FOLDER, folder, "is an empty folder")
+            return dict(
+                self._size(f"{folder}/{entry.name}", entry) for entry in entries if self._is_image(folder, entry)
+            )
+        finally:
+            os.close(descriptor)
+
+    def _is_image(self, folder: str, entry: "os.DirEntry[str]") -> bool:
+        if not entry.is_file(follow_symlinks=False):
+            self._run.add(Kind.NOT_A_FILE, f"{folder}/{entry.name}", "is a link, a folder or a special file")
+        elif entry.name.endswith(PART_SUFFIX):
+            self._run.add(Kind.PART_FILE, f"{folder}/{entry.name}", "is an unfinished file")
+        else:
+            return True
+        return False
+
+    def _size(self, path: str, entry: "os.DirEntry[str]") -> tuple[str, int]:
+        check_mode(self._run, path, entry)
+        return path, entry.stat(follow_symlinks=False).st_size
 
     def _extra(self, tree: Tree, bucket: str, path: str) -> None:
         stem = path.rpartition("/")[2].partition(".")[0]
@@ -165,7 +185,7 @@ class ImageChecks:
         """The files that are not also, under the same name and sum, files of a known release."""
         for release in self._run.known:
             sums = release / checksums_path(tree.name, bucket)
-            if files and is_plain_file(sums):
+            if files and sums.is_file():
                 listed, _ = parse_sums(sums.read_bytes())
                 files = [
                     file
@@ -183,7 +203,7 @@ class ImageChecks:
         if len(self._unhashed) < least and sum(file.size for file in self._unhashed) < _ENOUGH_BYTES:
             return
         files, self._unhashed = self._unhashed, []
-        digests = hash_files(self._folder, ((file.path, file.size) for file in files), self._run.threads)
+        digests = hash_files(self._folder, (Expected(file.path, file.size) for file in files), self._run.threads)
         for file, digest in zip(files, digests, strict=True):
             if digest != file.sha256:
                 self._run.add(Kind.IMAGE_ALTERED, file.path, "its SHA-256 is not the one in the manifest")
@@ -191,7 +211,7 @@ class ImageChecks:
 
     def _check_sums(self, tree: Tree, bucket: str, files: Sequence[ImageFile]) -> None:
         name = checksums_path(tree.name, bucket)
-        data = (self._folder / name).read_bytes() if is_plain_file(self._folder / name) else b""
+        data = self._list(name)
         if data == sums_lines((file.sha256, file.path) for file in files):
             return
         expected = {file.path: file.sha256 for file in files}
@@ -202,28 +222,39 @@ class ImageChecks:
             if expected.get(path) != listed.get(path):
                 self._run.add(Kind.CHECKSUMS_DIFFER, name, f"disagrees with the manifest about {path}")
 
+    def _list(self, name: str) -> bytes:
+        """A list of checksums; nothing where there is none that can be read, which other checks report."""
+        try:
+            return read_bytes(self._folder, name, limit=LONGEST_LIST)
+        except (OSError, ValueError):
+            return b""
+
     def check_lists(self) -> None:
         """Check the list of all files and the list of ids that are not SFW."""
-        self._check_filelist()
-        if self._sfw is None:
+        with self._run.reading(Kind.FILELIST_DIFFERS, FILELIST):
+            self._check_filelist()
+        if self._sfw is not None:
+            with self._run.reading(Kind.NSFW_IDS_DIFFER, NSFW_IDS):
+                self._check_nsfw_ids()
+
+    def _check_nsfw_ids(self) -> None:
+        expected = b"".join(b"%d\n" % id_ for id_ in sorted(self._nsfw))
+        listed_bytes = read_bytes(self._folder, NSFW_IDS, limit=len(expected) + _MORE)
+        if listed_bytes == expected:
             return
-        try:
-            listed = set(map(int, (self._folder / NSFW_IDS).read_bytes().split()))
-        except READ_ERRORS as error:
-            self._run.add(Kind.NSFW_IDS_DIFFER, NSFW_IDS, f"cannot be read: {error}")
-            return
+        listed = set(map(int, listed_bytes.split()))
+        if listed == self._nsfw:
+            self._run.add(Kind.NSFW_IDS_DIFFER, NSFW_IDS, "does not have one id a line, ascending")
         for post_id in sorted(listed ^ self._nsfw):
             said = "is listed, but its rating is SFW" if post_id in listed else "is not listed"
             self._run.add(Kind.NSFW_IDS_DIFFER, NSFW_IDS, f"{post_id} {said}")
 
     def _check_filelist(self) -> None:
-        try:
-            with lzma.open(self._folder / FILELIST) as file:
-                for line, listed in _unpaired(self._filelist(), file):
-                    said = "is listed, but not in the manifest" if listed else "is not listed"
-                    self._run.add(Kind.FILELIST_DIFFERS, FILELIST, f"{line.decode(errors='replace').strip()} {said}")
-        except READ_ERRORS as error:
-            self._run.add(Kind.FILELIST_DIFFERS, FILELIST, f"cannot be read: {error}")
+        limit = sum(map(len, self._filelist())) + _MORE
+        with opened(self._folder, FILELIST) as packed, xz_reader(packed, limit=limit) as file:
+            for line, listed in _unpaired(self._filelist(), file):
+                said = "is listed, but not in the manifest" if listed else "is not listed"
+                self._run.add(Kind.FILELIST_DIFFERS, FILELIST, f"{line.decode(errors='replace').strip()} {said}")
 
     def _filelist(self) -> Iterator[bytes]:
         """The expected lines, those of one bucket at a time."""
@@ -232,9 +263,22 @@ class ImageChecks:
                 yield filelist_lines(tree_files(table, tree))
 
 
-def _is_empty_folder(path: Path) -> bool:
+def _names_in(root: Path, folder: str) -> list[str]:
+    """Sorted names of whatever is in a folder; none where it is missing or a link."""
+    try:
+        descriptor = open_folder(root, folder)
+    except OSError:
+        return []
+    try:
+        with os.scandir(descriptor) as entries:
+            return sorted(entry.name for entry in entries)
+    finally:
+        os.close(descriptor)
+
+
+def _is_empty_folder(root: Path, folder: str) -> bool:
     """Whether a folder is empty. Files in unknown folders are unlisted documents; empty folders are found only here."""
-    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+    return (root / folder).is_dir() and not (root / folder).is_symlink() and not _names_in(root, folder)
 
 
 def _one_file(path: str, other: str) -> bool:

@@ -8,7 +8,6 @@ import hashlib
 import heapq
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -16,7 +15,6 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.images import ImageJob, ImagePool, ImageResult
 from danbooru_pipeline.layout import original_path
-from danbooru_pipeline.release.verify.checksums import is_plain_file
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.manifest import manifest_batches
 from danbooru_pipeline.release.verify.verification import Verification
@@ -31,7 +29,7 @@ Row = tuple[int, str, str]
 
 def check_pixels(run: Verification) -> int:
     """Decode the files whose manifest has a pixel hash, or a sample of them. Returns how many were decoded."""
-    sample, rows = run.sample, (row for row in _rows(run) if _is_inside(run.folder, row[1]))
+    sample, rows = run.sample, (row for row in _rows(run) if run.has(row[1]))
     chosen: Iterable[Row] = rows if sample is None else sorted(heapq.nsmallest(sample, rows, key=_order))
     done = 0
     with ImagePool(run.threads) as pool:
@@ -98,9 +96,3 @@ def _is_path_of(post_id: int, path: str) -> bool:
         return path == original_path(post_id, path.rpartition(".")[2])
     except ValueError:
         return False
-
-
-def _is_inside(folder: Path, path: str) -> bool:
-    """Whether it is a plain file, in folders that are no links; anything else is a finding already."""
-    file = folder / path
-    return is_plain_file(file) and not any(parent.is_symlink() for parent in (file.parent, file.parent.parent))

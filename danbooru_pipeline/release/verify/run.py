@@ -16,14 +16,22 @@ from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.manifest.summary import ManifestSummary, Tally
 from danbooru_pipeline.release.release_json import SIGNATURE, Release, read_release
 from danbooru_pipeline.release.signing import Signature, check_signature
-from danbooru_pipeline.release.verify.checksums import check_sums, is_plain_file
+from danbooru_pipeline.release.tables.tag_totals import POSTS_COLUMNS, TagTally
+from danbooru_pipeline.release.verify.carried import check_carried
+from danbooru_pipeline.release.verify.change_lists import check_changes
+from danbooru_pipeline.release.verify.checksums import check_sums
 from danbooru_pipeline.release.verify.duplicates import check_duplicates
 from danbooru_pipeline.release.verify.findings import Findings, Kind, VerifyReport
 from danbooru_pipeline.release.verify.images import ImageChecks
-from danbooru_pipeline.release.verify.manifest import check_numbers, check_rows, manifest_batches
-from danbooru_pipeline.release.verify.metadata import check_archive, check_jsonl, check_posts
-from danbooru_pipeline.release.verify.tables import check_image_rows, check_side_tables
+from danbooru_pipeline.release.verify.lines import check_ids, check_lines
+from danbooru_pipeline.release.verify.manifest import check_rows, manifest_batches
+from danbooru_pipeline.release.verify.metadata import check_archive, check_posts, year_of
+from danbooru_pipeline.release.verify.numbers import check_content, check_numbers
+from danbooru_pipeline.release.verify.parquet import batches, readable_shards, whole_table
+from danbooru_pipeline.release.verify.removed import check_metadata, check_not_removed, read_removed
+from danbooru_pipeline.release.verify.tables import check_image_rows, check_side_tables, check_tag_counts
 from danbooru_pipeline.release.verify.verification import Verification
+from danbooru_pipeline.release.verify.walk import check_folder_mode, walk_documents
 
 
 def verify_release(
@@ -60,7 +68,7 @@ def verify_release(
     release = _read_release(folder, found)
     signature = _check_signature(folder, signers, found)
     count = threads or os.cpu_count() or 1
-    run = Verification(folder=folder, release=release, threads=count, found=found, **choices)
+    run = Verification(folder=folder, release=release, threads=count, found=found, published=True, **choices)
     return dataclasses.replace(_verify(run), signature=signature.value)
 
 
@@ -74,10 +82,10 @@ def _check_signature(folder: Path, signers: Path | None, found: Findings) -> Sig
 
 def _read_release(folder: Path, found: Findings) -> Release | None:
     """RELEASE.json; None, and a finding, when it cannot be read."""
-    if not is_plain_file(folder / RELEASE_JSON):
-        raise NotARelease(f"{folder} has no {RELEASE_JSON}; give the folder of a finished release")
     try:
         return read_release(folder)
+    except NotARelease:
+        raise
     except ReleaseError as error:
         found.add(Kind.RELEASE_UNREADABLE, RELEASE_JSON, str(error))
         return None
@@ -115,16 +123,20 @@ def verify_tree(
 
 
 def _verify(run: Verification) -> VerifyReport:
-    run = dataclasses.replace(run, altered=check_sums(run))
+    sums, altered = check_sums(run, walk_documents(run))
+    run = dataclasses.replace(run, sums=sums, altered=altered)
+    removed = read_removed(run)
     with ImageChecks(run) as images:
-        numbers = _read_manifest(run, images)
+        numbers = _read_manifest(run, images, removed)
         if numbers is not None:
             images.check()
             if run.bucket is None:
                 images.check_lists()
     decoded = _decode(run) if numbers is not None and run.pixels else 0
+    covered = check_content(run)
     if run.bucket is None:
-        _check_rest(run, numbers)
+        check_folder_mode(run, run.folder)
+        _check_rest(run, numbers, removed)
     return VerifyReport(
         folder=run.folder,
         version=run.release.version if run.release else None,
@@ -133,6 +145,7 @@ def _verify(run: Verification) -> VerifyReport:
         posts=numbers.posts if numbers else 0,
         files=images.files,
         hashed=images.hashed,
+        covered=covered,
         decoded=decoded,
     )
 
@@ -143,26 +156,53 @@ def _decode(run: Verification) -> int:
     return check_pixels(run)
 
 
-def _read_manifest(run: Verification, images: ImageChecks) -> ManifestSummary | None:
+def _read_manifest(run: Verification, images: ImageChecks, removed: set[int] | None) -> ManifestSummary | None:
     """Check the manifest's rows and pass them on; None when not all of them can be read."""
     tally = Tally()
     for table in manifest_batches(run):
         if table is None:
             return None
         check_rows(run, table)
+        check_not_removed(run, removed, table, "manifest/files-*.parquet")
         tally.add(table)
         images.add(table)
     return tally.summary()
 
 
-def _check_rest(run: Verification, numbers: ManifestSummary | None) -> None:
+def _check_rest(run: Verification, numbers: ManifestSummary | None, removed: set[int] | None) -> None:
     """Check metadata and numbers; what needs the manifest only if that is readable."""
+    posts = readable_shards(run, "parquet", "posts") or ()
+    manifest = whole_table(run, "manifest", "files") if numbers is not None else ()
+    tags = _count_tags(run, posts) if posts else None
     if numbers is not None:
-        check_posts(run)
-        check_image_rows(run)
-        if not run.found.counts[Kind.POSTS_DIFFER]:
-            check_duplicates(run)
-        check_numbers(run, numbers)
-    check_jsonl(run, manifest=numbers is not None)
+        check_numbers(run, numbers, tags, removed)
+    if manifest and posts:
+        check_posts(run, posts, manifest)
+    agree = not run.found.counts[Kind.POSTS_DIFFER]
+    if manifest:
+        check_image_rows(run, posts if agree else (), manifest)
+        if agree and posts:
+            check_duplicates(run, posts, manifest)
+        check_changes(run, manifest, check_carried(run, removed), removed)
+    if tags is not None and run.release is not None:
+        check_tag_counts(run, tags)
+    check_lines(run, year_of(run), posts)
+    if not (agree and posts) and manifest:
+        check_ids(run, year_of(run), manifest)
     check_side_tables(run)
+    check_metadata(run, removed)
     check_archive(run)
+
+
+def _count_tags(run: Verification, posts: Sequence[str]) -> TagTally | None:
+    """The tags of the posts; None, and a finding, when they cannot be read."""
+    tally = TagTally(run.release.year if run.release else 0)
+    for name in posts:
+        counted = False
+        with run.reading(Kind.PARQUET_UNREADABLE, name):
+            for table in batches(run, name, columns=POSTS_COLUMNS):
+                tally.add(table)
+            counted = True
+        if not counted:
+            return None
+    return tally

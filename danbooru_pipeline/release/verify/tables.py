@@ -1,109 +1,210 @@
-"""Verification of derived tables: the rows of 512px images, and side tables as Parquet."""
+"""Verification of derived tables: rows of 512px images, tag counts, and side tables against their JSON lines."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from danbooru_pipeline.io.parquet import Side, differences, read_batches
+from danbooru_pipeline.io.parquet import Side, differences
+from danbooru_pipeline.io.typed_json import parse
+from danbooru_pipeline.io.untrusted import opened, plain_names
 from danbooru_pipeline.layout import metadata_folder
+from danbooru_pipeline.posts.record import parse_timestamp
 from danbooru_pipeline.release.checksums import PX512
-from danbooru_pipeline.release.tables.image_rows import METADATA
-from danbooru_pipeline.release.tables.tag_counts import TABLE as TAG_COUNTS
-from danbooru_pipeline.release.verify.checksums import READ_ERRORS, is_plain_file
+from danbooru_pipeline.release.tables.image_rows import FILES_COLUMNS, METADATA, POSTS_COLUMNS, ROWS_SCHEMA, joined_rows
+from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
+from danbooru_pipeline.release.tables.tag_totals import TAG_COUNTS_SCHEMA, TagTally
 from danbooru_pipeline.release.verify.findings import Kind
-from danbooru_pipeline.release.verify.manifest import shards
+from danbooru_pipeline.release.verify.parquet import announced_rows, batches, schema_of, shards, tables_in, whole_table
 from danbooru_pipeline.release.verify.verification import Verification
 
 _LINES = re.compile(r"([a-z][a-z_]*)\d{12}\.json")
-_SHARD = re.compile(r"([a-z][a-z_]*)-\d{5}-of-\d{5}\.parquet")
 #: Tables that other checks cover, or that have no JSON lines.
 _NOT_SIDE_TABLES = frozenset({"posts", "duplicates", TAG_COUNTS})
-_CHUNK = 2**20
+_LONGEST_LINE = 64 * 2**20
+_ROWS = 20_000
+#: What every version has of a row of an image, and what follows from the manifest alone.
+_KEYS = ("id", "file_name", "sha256")
 
 
-def check_image_rows(run: Verification) -> None:
-    """Check that ``512px/metadata.parquet`` has one row for every 512px image of the manifest, and no other rows."""
-    manifest = shards(run.folder, "manifest", "files")
-    if manifest is None or METADATA in run.altered or not is_plain_file(run.folder / METADATA):
+def check_image_rows(run: Verification, posts: Sequence[str], manifest: Sequence[str]) -> None:
+    """Check that ``512px/metadata.parquet`` says of every 512px image what posts and manifest say, and no more.
+
+    Without posts, or with posts that are not those of the manifest, only files and sums are compared.
+    """
+    if not run.is_readable(METADATA):
         return  # another check reports that
     said = {
         Side.LEFT_ONLY: "has a row, but no 512px image in the manifest",
         Side.RIGHT_ONLY: "has a 512px image in the manifest, but no row",
         Side.TWICE: "occurs twice",
-        Side.DIFFERS: "has another file or SHA-256 in the manifest",
+        Side.DIFFERS: "has another file, SHA-256, rating, score, size or tags in manifest and posts",
     }
-    try:
-        for difference in differences(_listed_images(run.folder / METADATA), _held_images(manifest)):
+    with run.reading(Kind.PARQUET_UNREADABLE, METADATA):
+        names = schema_of(run, METADATA).names
+        columns = [name for name in ROWS_SCHEMA.names if name in (names if posts else _KEYS)]
+        listed = (_cast(table, columns) for table in batches(run, METADATA, columns=columns))
+        held = _images(run, posts, manifest) if posts else _files(run, manifest)
+        for difference in differences(listed, (_cast(table, columns) for table in held)):
             run.add(Kind.IMAGE_ROWS_DIFFER, METADATA, f"{difference.id} {said[difference.side]}")
-    except READ_ERRORS as error:
-        run.add(Kind.PARQUET_UNREADABLE, METADATA, f"cannot be read: {error}")
 
 
-def _listed_images(path: Path) -> Iterator[pa.Table]:
-    for table in read_batches(path, columns=["id", "file_name", "sha256"]):
-        paths = pc.binary_join_element_wise(f"{PX512.name}/", table["file_name"], "")
-        yield _image_keys(table["id"], paths, table["sha256"])
+def _cast(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    return pa.Table.from_arrays([table[name].cast(ROWS_SCHEMA.field(name).type) for name in columns], list(columns))
 
 
-def _held_images(manifest: Sequence[Path]) -> Iterator[pa.Table]:
-    for path in manifest:
-        for table in read_batches(path, columns=["id", PX512.path, PX512.sha256]):
-            held = table.filter(pc.is_valid(table[PX512.path]))
-            yield _image_keys(held["id"], held[PX512.path], held[PX512.sha256])
+def _images(run: Verification, posts: Sequence[str], manifest: Sequence[str]) -> Iterator[pa.Table]:
+    return joined_rows(
+        (table for name in posts for table in batches(run, name, columns=POSTS_COLUMNS)),
+        (table for name in manifest for table in batches(run, name, columns=FILES_COLUMNS)),
+    )
 
 
-def _image_keys(ids: pa.ChunkedArray, paths: pa.ChunkedArray, sums: pa.ChunkedArray) -> pa.Table:
-    columns = [ids.cast(pa.int64()), paths.cast(pa.string()), sums.cast(pa.string())]
-    return pa.Table.from_arrays(columns, ["id", "path", "sha256"])
+def _files(run: Verification, manifest: Sequence[str]) -> Iterator[pa.Table]:
+    """What the manifest alone says of the images."""
+    for name in manifest:
+        for table in batches(run, name, columns=("id", PX512.path, PX512.sha256)):
+            held = table.filter(table[PX512.path].is_valid())
+            names = pa.array(
+                [path.removeprefix(f"{PX512.name}/") for path in held[PX512.path].to_pylist()], pa.string()
+            )
+            yield pa.Table.from_arrays([held["id"], names, held[PX512.sha256]], list(_KEYS))
+
+
+def check_tag_counts(run: Verification, tally: TagTally) -> None:
+    """Check the table of tag counts against a count of the posts."""
+    counted = tally.table()
+    where = f"parquet/{TAG_COUNTS}-*.parquet"
+    names = shards(run, "parquet", TAG_COUNTS)
+    if names is None:
+        if TAG_COUNTS in tables_in(run, "parquet"):
+            run.add(Kind.PARQUET_UNREADABLE, where, "the files are not complete")
+        elif counted.num_rows and run.release and run.release.tag_statistics.posts:
+            run.add(Kind.TAG_COUNTS_DIFFER, where, f"is missing, but the posts have {counted.num_rows:,} tags")
+        return
+    if any(name in run.altered for name in names):
+        return
+    with run.reading(Kind.PARQUET_UNREADABLE, where):
+        tables = [table.select(TAG_COUNTS_SCHEMA.names) for name in names for table in batches(run, name)]
+        listed = pa.concat_tables(
+            [TAG_COUNTS_SCHEMA.empty_table(), *(table.cast(TAG_COUNTS_SCHEMA) for table in tables)]
+        )
+        if not listed.equals(counted):
+            _name_tags(run, where, listed, counted)
+
+
+def _name_tags(run: Verification, where: str, listed: pa.Table, counted: pa.Table) -> None:
+    ours, theirs = ({(row["name"], row["category"]): row for row in table.to_pylist()} for table in (listed, counted))
+    if len(ours) < listed.num_rows:
+        run.add(Kind.TAG_COUNTS_DIFFER, where, "has a tag twice")
+    wrong = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+    for name, category in wrong:
+        run.add(Kind.TAG_COUNTS_DIFFER, where, f"{name} ({category}) is counted otherwise in the posts")
+    if not wrong and len(ours) == listed.num_rows:
+        run.add(Kind.TAG_COUNTS_DIFFER, where, "is not in its order, the most frequent tag first")
 
 
 def check_side_tables(run: Verification) -> None:
-    """Check that each side table has as many rows in Parquet as it has JSON lines."""
+    """Check that each side table says in Parquet what its JSON lines say."""
     if run.release is None:
         return
     year = metadata_folder(run.release.year)
-    lines = _count_lines(run.folder / year)
-    files = (run.folder / "parquet").glob("*.parquet")
-    names = (match[1] for path in files if (match := _SHARD.fullmatch(path.name)))
-    for name in sorted({*lines, *names} - _NOT_SIDE_TABLES):
-        rows = _count_rows(run, name)
-        if rows is not None and rows != lines[name]:
-            said = f"{name} has {rows:,} rows here, but {lines[name]:,} lines in {year}"
-            run.add(Kind.TABLES_DIFFER, f"parquet/{name}-*.parquet", said)
+    lines: dict[str, list[str]] = {}
+    for name in plain_names(run.folder, year):
+        if match := _LINES.fullmatch(name):
+            lines.setdefault(match[1], []).append(f"{year}/{name}")
+    for table in sorted({*lines, *tables_in(run, "parquet")} - _NOT_SIDE_TABLES):
+        _check_side_table(run, table, lines.get(table, []))
 
 
-def _count_lines(year: Path) -> Counter[str]:
-    """Table -> number of lines in all of its files."""
-    lines: Counter[str] = Counter()
-    for path in year.glob("*.json"):
-        match = _LINES.fullmatch(path.name)
-        if match and is_plain_file(path):
-            with path.open("rb") as data:
-                lines[match[1]] += sum(chunk.count(b"\n") for chunk in iter(lambda: data.read(_CHUNK), b""))
-    return lines
+def _check_side_table(run: Verification, table: str, paths: Sequence[str]) -> None:
+    where = f"parquet/{table}-*.parquet"
+    names = whole_table(run, "parquet", table)
+    if table in tables_in(run, "parquet"):
+        if shards(run, "parquet", table) is None:
+            run.add(Kind.PARQUET_UNREADABLE, where, "the files are not complete")
+        if not names:
+            return
+    with run.reading(Kind.PARQUET_UNREADABLE, where):
+        count, rows = _count_lines(run, paths), sum(announced_rows(run, name) for name in names)
+        if rows != count:
+            said = f"{table} has {rows:,} rows here, but {count:,} lines in metadata/"
+            run.add(Kind.TABLES_DIFFER, where, said)
+            return
+        for number, columns in _differing(run, names, paths):
+            said = f"row {number:,} has another {', '.join(columns[:5])} than its line in metadata/"
+            run.add(Kind.TABLES_DIFFER, where, said)
 
 
-def _count_rows(run: Verification, table: str) -> int | None:
-    """Rows of a table's shards; 0 if it has none, None if they cannot be read, which is reported."""
-    if not any((run.folder / "parquet").glob(f"{table}-*.parquet")):
-        return 0
-    files = shards(run.folder, "parquet", table)
-    if files is None:
-        run.add(Kind.PARQUET_UNREADABLE, f"parquet/{table}-*.parquet", "the files are not complete")
-        return None
-    rows = 0
-    for path in files:
-        name = run.name_of(path)
-        if name in run.altered:
-            return None
-        try:
-            rows += pq.ParquetFile(path).metadata.num_rows
-        except READ_ERRORS as error:
-            run.add(Kind.PARQUET_UNREADABLE, name, f"cannot be read: {error}")
-            return None
-    return rows
+def _count_lines(run: Verification, paths: Sequence[str]) -> int:
+    return sum(1 for _ in _texts(run, paths))
+
+
+def _texts(run: Verification, paths: Sequence[str]) -> Iterator[bytes]:
+    for path in paths:
+        with opened(run.folder, path) as data:
+            while line := data.readline(_LONGEST_LINE):
+                yield line
+
+
+def _differing(run: Verification, names: Sequence[str], paths: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Rows that say something else than their lines, and in which columns."""
+    texts = _texts(run, paths)
+    number = 0
+    for name in names:
+        for table in batches(run, name, rows=_ROWS):
+            kinds = {field.name: field.type for field in table.schema}
+            columns = [_dialect(column, kind) for column, kind in zip(table.columns, kinds.values(), strict=True)]
+            for values in zip(*columns, strict=True):
+                number += 1
+                row = dict(zip(kinds, values, strict=True))
+                record = {key: value for key, value in _object(next(texts)).items() if value is not None}
+                if record != {key: value for key, value in row.items() if value is not None}:
+                    wrong = [
+                        key
+                        for key in sorted(row.keys() | record.keys())
+                        if not _is_same(kinds.get(key), row.get(key), record.get(key))
+                    ]
+                    if wrong:
+                        yield number, wrong
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    record = parse(text)
+    if not isinstance(record, dict):
+        raise ValueError(f"a line is no JSON object: {text[:80]!r}")
+    return record
+
+
+def _dialect(column: pa.ChunkedArray, kind: pa.DataType) -> list[Any]:
+    """Values as JSON lines have them: integers and times as text."""
+    if pa.types.is_integer(kind):
+        return _dialect(column.cast(pa.string()), pa.string())
+    if pa.types.is_timestamp(kind):
+        texts = column.cast(pa.timestamp("us")).cast(pa.string()).to_pylist()
+        return [None if text is None else f"{text.rstrip('0').rstrip('.')} UTC" for text in texts]
+    if pa.types.is_list(kind) and pa.types.is_integer(kind.value_type):
+        return [None if items is None else list(map(str, items)) for items in column.to_pylist()]
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def _is_same(kind: pa.DataType | None, cell: Any, value: Any) -> bool:
+    """Whether a value of a line is that of a column, in whatever form it was written."""
+    if cell == value:
+        return True
+    if kind is None or cell is None or value is None:
+        return False
+    if pa.types.is_timestamp(kind):
+        return parse_timestamp(value) == parse_timestamp(cell)
+    if pa.types.is_list(kind):
+        pairs = zip(cell, value, strict=False)
+        return len(cell) == len(value) and all(_is_same(kind.value_type, *pair) for pair in pairs)
+    return _text(cell) == _text(value) or (
+        isinstance(cell, str) and not isinstance(value, str) and parse(cell) == value
+    )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else str(value)

@@ -1,9 +1,12 @@
 """What one verification works on, handed from check to check."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from danbooru_pipeline.errors import is_disk_full
+from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.verify.findings import Findings, Kind
@@ -20,13 +23,14 @@ class Verification:
         pixels: decode the originals, too.
         sample: of so many only; None for all.
         bucket: the one bucket to check, by content; None for the whole tree.
+        published: it is a finished release, and not a tree that becomes one: its modes and RELEASE.json count, too.
         known: published releases. An image that is also one of theirs, under the same sum, was hashed when they were
             made.
         threads: that hash.
         progress: called with counts of documents and buckets.
         found: collects findings.
-        altered: documents whose content is not the listed one; those in binary formats must not be read. Empty before
-            `checksums.check_sums` has run.
+        sums: path -> SHA-256 of the documents that SHA256SUMS lists. Empty before `checksums.check_sums` has run.
+        altered: documents whose content is not the listed one; those in binary formats must not be read.
     """
 
     folder: Path
@@ -35,16 +39,35 @@ class Verification:
     pixels: bool = False
     sample: int | None = None
     bucket: str | None = None
+    published: bool = False
     known: Sequence[Path] = ()
     threads: int = 1
     progress: Progress = silent
     found: Findings = field(default_factory=Findings)
+    sums: Mapping[str, str] = field(default_factory=dict)
     altered: frozenset[str] = frozenset()
 
     def add(self, kind: Kind, where: str, message: str) -> None:
         """Record a finding; `where` is a path in the release or the id of a post."""
         self.found.add(kind, where, message)
 
-    def name_of(self, path: Path) -> str:
-        """The path of a file of the tree, relative to it."""
-        return path.relative_to(self.folder).as_posix()
+    @contextmanager
+    def reading(self, kind: Kind, where: str, said: str = "cannot be read") -> Iterator[None]:
+        """Work on a file that may be anything: whatever its reader raises is a finding, and the rest is still checked.
+
+        A full disk is not the file's fault, and passes.
+        """
+        try:
+            yield
+        except Exception as error:
+            if is_disk_full(error):
+                raise
+            self.add(kind, where, f"{said}: {error or type(error).__name__}")
+
+    def has(self, name: str) -> bool:
+        """Whether a name is a regular file of the tree, in folders that are no links."""
+        return is_plain(self.folder, name)
+
+    def is_readable(self, name: str) -> bool:
+        """Whether a document is there with the content that is listed, so that a reader of its format may have it."""
+        return name not in self.altered and self.has(name)

@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
-from danbooru_pipeline.io.external_sort import ExternalGroupBy
+from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_remainder
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.release import MANIFEST_SCHEMA, read_summary, write_manifest
 from danbooru_pipeline_tests.support.yard import SETTINGS, Yard
@@ -110,7 +110,7 @@ def test_regrouping_over_many_runs_keeps_every_row(yard: Yard) -> None:
     """Rows that were spilled in many pieces come back sorted, group by group, twice if asked."""
     yard.manifest()
     table = pq.read_table(yard.layout.manifest(2021)).replace_schema_metadata(MANIFEST_SCHEMA.metadata)
-    with ExternalGroupBy(MANIFEST_SCHEMA, key=lambda ids: ids % 1000, run_rows=3) as by_bucket:
+    with ExternalGroupBy(MANIFEST_SCHEMA, key=by_remainder(1000), run_rows=3) as by_bucket:
         for start in range(table.num_rows - 1, -1, -1):
             by_bucket.add(table.slice(start, 1))
         for _ in range(2):

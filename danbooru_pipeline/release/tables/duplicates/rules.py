@@ -93,7 +93,7 @@ def kinds_of(difference: Words, phash: Distances, *, stretch: npt.NDArray[np.flo
     """
     has_same_shape = stretch <= _SAME_SHAPE
     is_recompressed = has_same_shape & (bits_of(difference) <= _RECOMPRESSED_DHASH) & (phash <= _RECOMPRESSED_PHASH)
-    # A crop moves everything, so bits change in all parts of the picture; a local edit changes those of a few parts, and
+    # A crop moves everything, so bits change in all parts of the picture; a local edit changes those of a few, and
     # light alone hardly any of the frequencies.
     blocks = sum(np.count_nonzero(difference & block, axis=0) for block in _BLOCKS)
     is_cropped = ~has_same_shape | ((np.asarray(blocks) >= _CROPPED_BLOCKS) & (phash >= _CROPPED_PHASH))

@@ -1,0 +1,136 @@
+"""Parquet that somebody else made: what a footer announces is held against the file first.
+
+A footer of a few bytes can announce 10¹² rows, and a dictionary of one long text can stand for gigabytes. Arrow
+believes both, so neither is handed to it. The limits are far above what a release has.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.io.parquet import BATCH_ROWS
+from danbooru_pipeline.io.untrusted import opened
+
+#: A file may announce a row for each of its bytes, and this many more.
+_ROWS_MORE = BATCH_ROWS
+#: Row groups of any size, and then one for so many rows.
+_GROUPS, _GROUP_ROWS = 1000, 1000
+_COLUMNS = 500
+#: Bytes of a column in a row group, and of a batch in memory.
+_CHUNK_BYTES, _BATCH_BYTES = 2**30, 2**29
+_THRIFT = {"thrift_string_size_limit": 2**26, "thrift_container_size_limit": 2**20}
+
+
+def read_untrusted(
+    root: Path, name: str, *, columns: Sequence[str] | None = None, rows: int = BATCH_ROWS
+) -> Iterator[pa.Table]:
+    """The rows of a file, in tables of at most `rows` rows.
+
+    Raises:
+        ValueError: it announces what no release has.
+        Exception: whatever else a reader of a hostile file raises.
+    """
+    wanted = None if columns is None else list(columns)
+    with opened(root, name) as file, pq.ParquetFile(file, **_THRIFT) as parquet:
+        _check_footer(parquet.metadata, os.fstat(file.fileno()).st_size)
+        few = _with_dictionaries(parquet)
+    with opened(root, name) as file, pq.ParquetFile(file, read_dictionary=few, **_THRIFT) as parquet:
+        for number in range(parquet.num_row_groups):
+            for batch in parquet.iter_batches(rows, row_groups=[number], columns=wanted, use_threads=False):
+                yield _plain(pa.Table.from_batches([batch]))
+
+
+def announced_rows(root: Path, name: str) -> int:
+    """How many rows a file has by its footer.
+
+    Raises:
+        As `read_untrusted`.
+    """
+    with opened(root, name) as file, pq.ParquetFile(file, **_THRIFT) as parquet:
+        _check_footer(parquet.metadata, os.fstat(file.fileno()).st_size)
+        return int(parquet.metadata.num_rows)
+
+
+def schema_of(root: Path, name: str) -> pa.Schema:
+    """The columns of a file.
+
+    Raises:
+        As `read_untrusted`.
+    """
+    with opened(root, name) as file, pq.ParquetFile(file, **_THRIFT) as parquet:
+        _check_footer(parquet.metadata, os.fstat(file.fileno()).st_size)
+        return parquet.schema_arrow
+
+
+def _check_footer(footer: Any, size: int) -> None:
+    groups = [footer.row_group(number) for number in range(min(footer.num_row_groups, size))]
+    if not 0 <= footer.num_rows <= size + _ROWS_MORE:
+        raise ValueError(f"announces {footer.num_rows:,} rows in {size:,} bytes")
+    if footer.num_columns > _COLUMNS or len(groups) > _GROUPS + footer.num_rows // _GROUP_ROWS:
+        raise ValueError(f"announces {footer.num_columns:,} columns in {footer.num_row_groups:,} row groups")
+    if sum(group.num_rows for group in groups) != footer.num_rows or any(group.num_rows < 0 for group in groups):
+        raise ValueError("its row groups do not add up to its rows")
+    for group in groups:
+        for number in range(group.num_columns):
+            column = group.column(number)
+            if not 0 <= column.total_uncompressed_size <= _CHUNK_BYTES:
+                raise ValueError(f"{column.path_in_schema} announces {column.total_uncompressed_size:,} bytes")
+            if not 0 <= column.total_compressed_size <= size:
+                raise ValueError(f"{column.path_in_schema} is larger than the file")
+
+
+def _with_dictionaries(parquet: pq.ParquetFile) -> list[str]:
+    """Columns of text with a dictionary. Read as such, one long text is held once, not once a row."""
+    footer, schema = parquet.metadata, parquet.schema_arrow
+    texts = {field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_dictionary(field.type)}
+    return sorted(
+        {
+            column.path_in_schema
+            for group in map(footer.row_group, range(footer.num_row_groups))
+            for column in map(group.column, range(group.num_columns))
+            if column.path_in_schema in texts and any("DICTIONARY" in encoding for encoding in column.encodings)
+        }
+    )
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """The same table without dictionaries, if it is not too large for that."""
+    size = table.nbytes
+    for number, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            size += sum(map(_decoded_bytes, table[number].chunks))
+            if size > _BATCH_BYTES:
+                break
+            table = table.set_column(number, field.name, table[number].cast(field.type.value_type))
+    if size > _BATCH_BYTES:
+        raise ValueError(f"has more than {_BATCH_BYTES:,} bytes in {table.num_rows:,} rows")
+    return table
+
+
+def _decoded_bytes(column: pa.DictionaryArray) -> int:
+    """Bytes of a column's texts, without making them."""
+    return pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0
+
+
+def untrusted_files(root: Path, pattern: str) -> list[Path]:
+    """The Parquet files of a folder that match a pattern like ``parquet/tags-*.parquet``, in order, for any reader.
+
+    Raises:
+        ReleaseError: there is none, or one is a link or no file, or announces what no release has.
+    """
+    paths = sorted(root.glob(pattern))
+    if not paths:
+        raise ReleaseError(f"{root} has no {pattern}; fetch it")
+    for path in paths:
+        name = path.relative_to(root).as_posix()
+        try:
+            schema_of(root, name)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise ReleaseError(f"{path} cannot be read ({error}); verify {root} first") from error
+    return paths

@@ -1,0 +1,124 @@
+"""Lists of changes between any two releases that somebody has, where the newer one brings none from the older."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.io.untrusted import is_plain, read_bytes
+from danbooru_pipeline.layout import RELEASE_JSON
+from danbooru_pipeline.release.change_rows import Change
+from danbooru_pipeline.release.changes import ChangedPaths, changed_rows, write_paths, write_rows
+from danbooru_pipeline.release.checksums import parse_sums
+from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE, Release, read_release
+from danbooru_pipeline.release.templating import render
+from danbooru_pipeline.release.verify.checksums import LONGEST_LIST, is_safe
+
+_REMOVED = "removed.txt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What a copy of one release needs to become another.
+
+    Attributes:
+        label: stem of the lists' names, like ``2022.0-from-2021.1``.
+        counts: kind of change -> how many.
+        fetch: paths that it lacks, or has in another form; sorted.
+        remove: paths that it has no longer; sorted.
+    """
+
+    old: Release
+    new: Release
+    label: str
+    counts: Mapping[str, int]
+    fetch: tuple[str, ...]
+    remove: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """The result for people."""
+        kinds = ", ".join(f"{self.counts.get(kind, 0):,} {kind}" for kind in Change)
+        return [
+            f"{self.old.name} {self.old.version} to {self.new.name} {self.new.version}: {kinds}",
+            f"to fetch: {len(self.fetch):,} files; to remove: {len(self.remove):,}",
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result as JSON."""
+        return {
+            "old": {"name": self.old.name, "version": self.old.version},
+            "new": {"name": self.new.name, "version": self.new.version},
+            "label": self.label,
+            "counts": {kind.value: self.counts.get(kind, 0) for kind in Change},
+            "fetch": list(self.fetch),
+            "remove": list(self.remove),
+        }
+
+
+def compare_releases(old: Path, new: Path, *, into: Path | None = None, threads: int = 1) -> Comparison:
+    """Find out what changed from one release to another, in either direction of time.
+
+    Args:
+        old: folder of a release.
+        new: folder of another one.
+        into: existing folder that gets ``LABEL.parquet``, ``.md``, ``.files.txt`` and ``.remove.txt``.
+        threads: for joining.
+
+    Raises:
+        NotARelease: one of the folders is not a release.
+        ReleaseError: one of them is not whole, or damaged.
+    """
+    before, after = read_release(old), read_release(new)
+    label = f"{after.version}-from-{before.version}"
+    if Path(label).name != label:
+        raise ReleaseError(f"{label!r} has no versions of releases; verify both")
+    images = ChangedPaths()
+    gone = _removed(old) | _removed(new)
+    rows = images.note(changed_rows(old, new, taken_down=gone, threads=threads))
+    if into is None:
+        for _ in rows:
+            pass
+    else:
+        write_rows(into / f"{label}.parquet", rows)
+    was, now = _documents(old), _documents(new)
+    changed = {name for name, sum_ in now.items() if sum_ is None or was.get(name) != sum_}
+    fetch = images.fetch | changed
+    remove = (images.remove | (was.keys() - now.keys())) - fetch
+    if into is not None:
+        values = {"release": after, "old": before, "label": label, "counts": images.counts, "kinds": list(Change)}
+        write_atomic(into / f"{label}.md", render("changes.md", **values))
+        write_paths(into / f"{label}.files.txt", fetch)
+        write_paths(into / f"{label}.remove.txt", remove)
+    return Comparison(
+        old=before,
+        new=after,
+        label=label,
+        counts=dict(images.counts),
+        fetch=tuple(sorted(fetch)),
+        remove=tuple(sorted(remove)),
+    )
+
+
+def _documents(folder: Path) -> dict[str, str | None]:
+    """Path -> SHA-256 of the documents of a release; None for those that are fetched each time."""
+    try:
+        sums, wrong = parse_sums(read_bytes(folder, SHA256SUMS, limit=LONGEST_LIST))
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"{folder / SHA256SUMS} cannot be read ({error}); verify the release") from error
+    unsafe = [name for name in sums if not is_safe(name)]
+    if wrong or unsafe:
+        raise ReleaseError(f"{folder / SHA256SUMS} has a line that it must not have; verify the release")
+    apart = {SHA256SUMS: None, RELEASE_JSON: None}
+    return {**sums, **apart, **({SIGNATURE: None} if is_plain(folder, SIGNATURE) else {})}
+
+
+def _removed(folder: Path) -> set[int]:
+    """Ids that a release names as taken down."""
+    if not is_plain(folder, _REMOVED):
+        return set()
+    try:
+        return set(map(int, read_bytes(folder, _REMOVED, limit=LONGEST_LIST).split()))
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"{folder / _REMOVED} cannot be read ({error}); verify the release") from error

@@ -1,0 +1,161 @@
+#!/bin/sh
+# Verify this release with nothing but a POSIX shell, coreutils and xz: sh verify.sh [FOLDER [SIGNERS]]
+#
+# Finds files that are missing, extra or altered, links and special files, and what RELEASE.json says; checks the
+# signature where ssh-keygen is installed, by default with the key that the release names, better with your own copy of
+# it: SIGNERS is a file as ssh-keygen -Y reads it. Prints a line for each finding. Exit codes: 0 all is well; 1 findings;
+# 2 not a release. An attacker could have changed this script with the rest: take it from a copy that you trust.
+set -u
+LC_ALL=C
+export LC_ALL
+unset CDPATH
+
+folder=${1:-$(dirname -- "$0")}
+signers=${2:-}
+case $signers in '' | /*) ;; *) signers=$PWD/$signers ;; esac
+cd -- "$folder" || exit 2
+if [ -L RELEASE.json ] || [ ! -f RELEASE.json ]; then
+    echo "verify.sh: $folder has no RELEASE.json: not a release, or not whole yet" >&2
+    exit 2
+fi
+work=$(mktemp -d) || exit 2
+trap 'rm -rf "$work"' EXIT
+trap 'exit 2' HUP INT TERM
+: >"$work/found"
+
+found() { printf '%s\n' "$*" >>"$work/found"; }
+sum_of() { sha256sum <"$1" | cut -c 1-64; }
+# Lines of the first sorted list that the second does not have: a line of it alone is the only one that stands once.
+only_in() { sort "$1" "$2" "$2" | uniq -u; }
+each() { while IFS= read -r name; do found "$1: $name"; done; }
+is_file() { [ -f "$1" ] && [ ! -L "$1" ]; }
+# No path of a list may lead out of the release.
+is_inside() { case "/$1/" in *//* | */./* | */../*) return 1 ;; esac; }
+
+# A list of checksums: every line is one, and what it names are files, whose content is as it says.
+check_list() {
+    : >"$work/list"
+    while IFS= read -r line; do
+        name=${line#*  }
+        if [ "${line%%  *}  $name" != "$line" ] || ! is_inside "$name"; then
+            found "damaged line in $1: $line"
+        elif is_file "$name"; then
+            printf '%s\n' "$line" >>"$work/list"
+        fi
+    done <"$1"
+    [ -s "$work/list" ] || return 0
+    sha256sum -c "$work/list" >"$work/said" 2>/dev/null && return 0
+    while IFS= read -r line; do
+        case $line in *': OK') ;; *) found "altered: ${line%: FAILED*}" ;; esac
+    done <"$work/said"
+}
+
+# Names of what lies in a folder, one a line, marked by type as ls does; a name with a newline becomes two, both extra.
+names_in() { ls -AF -- "$1" | tr -d '*'; }
+
+# Every file outside of the buckets, and every folder there that is empty or a link.
+walk() {
+    names_in "$1" >"$work/$2"
+    [ -s "$work/$2" ] || [ "$1" = original ] || [ "$1" = 512px ] || found "empty folder: $1"
+    while IFS= read -r name; do
+        path=$name
+        [ "$1" = . ] || path=$1/$name
+        case $path in
+            original/[0-9][0-9][0-9][0-9]/ | 512px/[0-9][0-9][0-9][0-9]/) printf '%s\n' "$path" >>"$work/buckets" ;;
+            */) walk "${path%/}" "$2x" ;;
+            *) printf '%s\n' "$path" ;;
+        esac
+    done <"$work/$2"
+}
+
+# 1. SHA256SUMS and the documents.
+if ! is_file SHA256SUMS; then
+    found "missing: SHA256SUMS"
+    : >"$work/sums"
+else
+    cat SHA256SUMS >"$work/sums"
+fi
+: >"$work/buckets"
+walk . walk | sort >"$work/present"
+cut -c 67- "$work/sums" | sort >"$work/listed"
+printf '%s\n' RELEASE.json SHA256SUMS SHA256SUMS.sig | sort >"$work/apart"
+only_in "$work/listed" "$work/present" | each missing
+sort "$work/listed" "$work/apart" >"$work/known"
+only_in "$work/present" "$work/known" | each extra
+sort "$work/present" | uniq -d | each extra
+sort "$work/listed" | uniq -d | each "listed twice"
+check_list "$work/sums"
+
+# 2. RELEASE.json: it names this SHA256SUMS, and says what RELEASE.content.json says, which the list has.
+mark='  "sha256sums_sha256": "'
+while IFS= read -r line; do
+    case $line in "$mark"*) printf '%s\n' "$line" >>"$work/mark" ;; *) printf '%s\n' "$line" ;; esac
+done <RELEASE.json >"$work/content"
+if is_file SHA256SUMS && [ "$(cat "$work/mark" 2>/dev/null)" != "$mark$(sum_of SHA256SUMS)\"," ]; then
+    found "RELEASE.json does not name this SHA256SUMS"
+fi
+if is_file RELEASE.content.json; then
+    [ "$(sum_of RELEASE.content.json)" = "$(sum_of "$work/content")" ] ||
+        found "altered: RELEASE.json says something else than RELEASE.content.json"
+else
+    echo "note: made before version 0.3: nothing covers what RELEASE.json says"
+fi
+
+# 3. Each bucket: its folder has the files of its list and nothing else, and they are not altered.
+: >"$work/images"
+for tree in 512px original; do
+    for list in "checksums/$tree/"[0-9][0-9][0-9][0-9].sha256; do
+        is_file "$list" || continue
+        bucket=$tree/$(basename "$list" .sha256)
+        cut -c 67- "$list" >>"$work/images"
+        cut -c 67- "$list" | sort >"$work/listed"
+        if [ -L "$bucket" ] || [ ! -d "$bucket" ]; then
+            : >"$work/present"
+        else
+            names_in "$bucket" | while IFS= read -r name; do printf '%s\n' "$bucket/$name"; done | sort >"$work/present"
+        fi
+        only_in "$work/listed" "$work/present" | each missing
+        only_in "$work/present" "$work/listed" | each extra
+        uniq -d "$work/present" | each extra
+        while IFS= read -r name; do
+            case $name in "$bucket"/*) ;; *) found "damaged line in $list: $name" ;; esac
+        done <"$work/listed"
+        check_list "$list"
+    done
+done
+while IFS= read -r bucket; do
+    is_file "checksums/${bucket%/}.sha256" || found "extra: ${bucket%/}"
+done <"$work/buckets"
+
+# 4. The list of all files has the same images.
+if is_file filelist.txt.xz; then
+    xz -dc filelist.txt.xz 2>/dev/null | cut -c 3- | sort >"$work/filelist"
+    sort "$work/images" >"$work/present"
+    only_in "$work/filelist" "$work/present" | each "in filelist.txt.xz, but not in checksums/"
+    only_in "$work/present" "$work/filelist" | each "not in filelist.txt.xz"
+fi
+
+# 5. The signature.
+keys=${signers:-allowed_signers}
+if [ ! -e SHA256SUMS.sig ]; then
+    [ -z "$signers" ] && [ ! -e allowed_signers ] || found "not signed"
+    word="not signed"
+elif ! command -v ssh-keygen >/dev/null 2>&1; then
+    word="signature not checked: ssh-keygen is not installed"
+    [ -z "$signers" ] || found "$word"
+elif is_file SHA256SUMS.sig && [ -f "$keys" ] && is_file SHA256SUMS && ssh-keygen -q -Y verify -f "$keys" \
+    -I danbooru-release -n danbooru-release -s SHA256SUMS.sig <SHA256SUMS >/dev/null 2>&1; then
+    word="signature good"
+else
+    found "the signature is not good by a key in $keys"
+    word="signature bad"
+fi
+
+count=$(wc -l <"$work/found" | tr -d ' ')
+cat "$work/found"
+if [ "$count" -eq 0 ]; then
+    echo "all is well; $word"
+    exit 0
+fi
+echo "$count findings; $word"
+exit 1

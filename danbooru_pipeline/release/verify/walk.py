@@ -1,0 +1,82 @@
+"""What lies in a release: its documents and their sizes; and links, special files, empty folders and odd modes."""
+
+import os
+import stat
+from pathlib import Path
+
+from danbooru_pipeline.layout import PART_SUFFIX, RELEASE_JSON
+from danbooru_pipeline.release.checksums import BUCKET_FOLDER, TREES
+from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
+from danbooru_pipeline.release.verify.findings import Kind
+from danbooru_pipeline.release.verify.verification import Verification
+
+#: What SHA256SUMS cannot list.
+_APART = frozenset({SHA256SUMS, SIGNATURE, RELEASE_JSON})
+_TREES = frozenset(tree.name for tree in TREES)
+
+
+def walk_documents(run: Verification) -> dict[str, int]:
+    """Path -> size of every document that may be read. All else that lies about is a finding."""
+    found: dict[str, int] = {}
+    waiting = [""]
+    while waiting:
+        above = waiting.pop()
+        try:
+            with os.scandir(run.folder / above) as listed:
+                entries = list(listed)
+        except OSError as error:
+            run.add(Kind.NOT_A_FILE, above or ".", f"cannot be listed: {error.strerror}")
+            continue
+        # An empty folder beside the buckets is reported as such; a tree without images is one.
+        if not entries and not {above, above.rpartition("/")[0]} & _TREES:
+            run.add(Kind.EMPTY_FOLDER, above, "is an empty folder")
+        for entry in entries:
+            name = f"{above}/{entry.name}" if above else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                check_mode(run, name, entry)
+                if above not in _TREES or not BUCKET_FOLDER.fullmatch(entry.name):
+                    waiting.append(name)
+            elif name not in _APART:
+                _take(run, name, entry, found)
+            elif entry.is_file(follow_symlinks=False):
+                check_mode(run, name, entry)
+            else:
+                run.add(Kind.NOT_A_FILE, name, "is a link or a special file")
+    return dict(sorted(found.items(), key=lambda item: os.fsencode(item[0])))
+
+
+def _take(run: Verification, name: str, entry: "os.DirEntry[str]", found: dict[str, int]) -> None:
+    if not entry.is_file(follow_symlinks=False):
+        run.add(Kind.NOT_A_FILE, name, "is a link or a special file")
+    elif name.endswith(PART_SUFFIX):
+        run.add(Kind.PART_FILE, name, "is an unfinished file")
+    else:
+        check_mode(run, name, entry)
+        found[name] = entry.stat(follow_symlinks=False).st_size
+
+
+def check_mode(run: Verification, name: str, entry: "os.DirEntry[str]") -> None:
+    """Report a mode that lets anybody write, or nobody read. What copying and downloading do to modes is no fault."""
+    if run.published:
+        wrong = odd_mode(entry.stat(follow_symlinks=False).st_mode)
+        if wrong is not None:
+            run.add(Kind.MODE, name, wrong)
+
+
+def check_folder_mode(run: Verification, folder: Path) -> None:
+    """The same for the release's own folder."""
+    if run.published and (wrong := odd_mode(folder.stat().st_mode)) is not None:
+        run.add(Kind.MODE, ".", wrong)
+
+
+def odd_mode(mode: int) -> str | None:
+    """What is wrong with a mode."""
+    needed = stat.S_IRUSR | stat.S_IXUSR if stat.S_ISDIR(mode) else stat.S_IRUSR
+    text = stat.filemode(mode)
+    if mode & stat.S_IWOTH:
+        return f"its mode {text} lets everybody write to it"
+    if mode & needed != needed:
+        return f"its mode {text} lets not even its owner read it"
+    if stat.S_ISREG(mode) and mode & (stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX):
+        return f"its mode {text} has a bit that no file of a release has"
+    return None

@@ -1,0 +1,56 @@
+"""Changes between any two releases: with them a copy of one becomes the other, in whichever direction."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from danbooru_pipeline.cli.main import main
+from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA
+from danbooru_pipeline.release.compare import compare_releases
+from danbooru_pipeline.release.verify.run import verify_release
+from danbooru_pipeline_tests.support.trees import contents
+from danbooru_pipeline_tests.support.yard import Yard, next_year, small_yard
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three years; the last one brings no list of changes from the first."""
+    yard = small_yard(tmp_path_factory.mktemp("three") / "root")
+    made = [yard.release()]
+    later = next_year(yard)
+    made.append(later.release())
+    last = Yard(yard.layout, year=2023, rows=dict(later.rows), ledger=dict(later.ledger))
+    last.post(4001, rating="s", score=9)
+    return [*made, last.release()]
+
+
+@pytest.mark.parametrize(("old", "new"), [(0, 1), (0, 2), (2, 0), (1, 0), (1, 1)])
+def test_lists_turn_one_copy_into_the_other(releases: list[Path], tmp_path: Path, old: int, new: int) -> None:
+    """What a mirror removes and fetches makes the new tree, which verifies; the table has what changed."""
+    found = compare_releases(releases[old], releases[new], into=tmp_path)
+    tree = contents(releases[old])
+    for path in (tmp_path / f"{found.label}.remove.txt").read_text().splitlines():
+        del tree[path]
+    for path in (tmp_path / f"{found.label}.files.txt").read_text().splitlines():
+        tree[path] = (releases[new] / path).read_bytes()
+    assert tree == contents(releases[new])
+    rows = pq.read_table(tmp_path / f"{found.label}.parquet")
+    assert rows.schema.equals(CHANGES_SCHEMA)
+    assert sum(found.counts.values()) == rows.num_rows
+    assert (tmp_path / f"{found.label}.md").read_text().startswith("#")
+
+
+def test_command_says_what_changed(releases: list[Path], tmp_path: Path) -> None:
+    """The command prints numbers, or everything as JSON, and writes the lists where it is told to."""
+    run = CliRunner()
+    old, new = str(releases[0]), str(releases[2])
+    said = run.invoke(main, ["changes", old, new])
+    assert said.exit_code == 0
+    assert "danbooru2021 2021.0 to danbooru2023 2023.0" in said.output
+    assert '"label": "2023.0-from-2021.0"' in run.invoke(main, ["changes", old, new, "--json"]).output
+    assert run.invoke(main, ["changes", old, new, "--into", str(tmp_path / "lists")]).exit_code == 0
+    assert len(list((tmp_path / "lists").iterdir())) == 4
+    assert run.invoke(main, ["changes", old, str(tmp_path)]).exit_code == 2
+    assert verify_release(releases[2], full=True).ok

@@ -1,0 +1,250 @@
+"""With every sum made again by hand, verification still tells: what is said twice in a release is said alike."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from danbooru_pipeline.release import Kind, verify_release
+from danbooru_pipeline.release.release_json import CONTENT
+from danbooru_pipeline_tests.support.damage import (
+    edit_json,
+    edit_lines,
+    edit_table,
+    pack_again,
+    put,
+    resum,
+    with_column,
+    year_of,
+)
+
+Change = Callable[[list[Any]], list[Any]]
+K = Kind
+NUMBER: Change = lambda values: [(value or 0) + 1 for value in values]  # noqa: E731 - a table of small changes
+TEXT: Change = lambda values: ["x" if value is None else f"{value}x" for value in values]  # noqa: E731
+FLAG: Change = lambda values: [not value for value in values]  # noqa: E731
+LIST: Change = lambda values: [[*(value or ()), "x"] for value in values]  # noqa: E731
+
+
+def change_of(kind: pa.DataType) -> Change:
+    """A change of every value of a column."""
+    if pa.types.is_boolean(kind):
+        return FLAG
+    return LIST if pa.types.is_list(kind) else NUMBER if pa.types.is_integer(kind) else TEXT
+
+
+def rewritten(folder: Path, pattern: str, column: str) -> None:
+    """Change a column of a table."""
+    edit_table(folder, pattern, lambda table: with_column(column, change_of(table.schema.field(column).type))(table))
+
+
+SOME = ("uploader_id", "score", "source", "image_width", "tag_string", "fav_count", "is_deleted", "file_url")
+
+
+@pytest.mark.parametrize("column", SOME)
+def test_posts_and_their_lines_say_the_same(later: Path, column: str) -> None:
+    """A column of Parquet that was changed is found by the JSON lines, in both dialects."""
+    rewritten(later, "parquet/posts-*", column)
+    resum(later)
+    assert "metadata_differs" in verify_release(later, threads=1).counts
+
+
+@pytest.mark.parametrize("key", ["score", "rating", "tags", "file_size"])
+def test_lines_of_2017_are_compared_too(later: Path, key: str) -> None:
+    """A value that was changed in the dialect of 2017 alone is found."""
+    path = later / f"metadata/{year_of(later)}/{year_of(later)}000000000000.json"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[3][key] = [{"id": "1", "name": "x", "category": "0"}] if key == "tags" else "7"
+    put(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    pack_again(later)
+    resum(later)
+    report = verify_release(later, threads=1)
+    assert [(f.kind, key in f.message) for f in report.findings if f.kind != Kind.SIGNATURE] == [
+        (Kind.METADATA_DIFFERS, True)
+    ]
+
+
+def test_another_form_of_the_same_line_is_no_finding(later: Path) -> None:
+    """A line with its keys in another order says the same, as one that an earlier version wrote may."""
+
+    def turned(line: bytes) -> bytes:
+        return (json.dumps(dict(reversed(json.loads(line).items()))) + "\n").encode()
+
+    edit_lines(later, lambda lines: [turned(line) for line in lines])
+    pack_again(later)
+    resum(later)
+    assert verify_release(later, threads=1).counts == {"signature": 1}
+
+
+@pytest.mark.parametrize(
+    "column", ["file_name", "rating", "score", "is_deleted", "tags", "tags_artist", "width", "height", "sha256"]
+)
+def test_rows_of_images_say_what_posts_and_manifest_say(later: Path, column: str) -> None:
+    """Every column of 512px/metadata.parquet is compared."""
+    rewritten(later, "512px/metadata.parquet", column)
+    resum(later)
+    assert verify_release(later, threads=1).counts.keys() == {"signature", "image_rows_differ"}
+
+
+@pytest.mark.parametrize("column", ["id", "name", "post_count", "is_used"])
+def test_side_tables_say_what_their_lines_say(later: Path, column: str) -> None:
+    """Every column of a side table is compared."""
+    rewritten(later, "parquet/tags-*", column)
+    resum(later)
+    assert verify_release(later, threads=1).counts["tables_differ"]
+
+
+@pytest.mark.parametrize("column", ["posts", "posts_s", "posts_of_year", "first_id", "new", "name"])
+def test_tag_counts_are_counted_again(later: Path, column: str) -> None:
+    """Every column of the tag counts is counted from the posts."""
+    rewritten(later, "parquet/tag_counts-*", column)
+    resum(later)
+    assert verify_release(later, threads=1).counts.keys() == {"signature", "tag_counts_differ"}
+
+
+@pytest.mark.parametrize("column", ["kind", "path", "old_path", "new_sha256", "new_rating"])
+def test_lists_of_changes_follow_from_both_manifests(later: Path, column: str) -> None:
+    """Every column of a list of changes is compared with the carried manifest and the new one."""
+    rewritten(later, "changes/2022-from-2021.parquet", column)
+    resum(later)
+    assert "changes_differ" in verify_release(later, threads=1).counts
+
+
+@pytest.mark.parametrize("label", ["2022-from-2021", "2022.1-from-2022.0"])
+@pytest.mark.parametrize("kind", ["files.txt", "remove.txt", "parquet"])
+@pytest.mark.parametrize("what", ["drops", "adds"])
+def test_lists_of_files_are_complete_and_true(later: Path, label: str, kind: str, what: str) -> None:
+    """A mirror is told to fetch what is new, and to remove nothing that is here."""
+    path = later / f"changes/{label}.{kind}"
+    if kind == "parquet":
+        twice = lambda table: pa.concat_tables([table.slice(0, 1), table])  # noqa: E731
+        edit_table(later, f"changes/{label}.parquet", twice if what == "adds" else lambda table: table.slice(1))
+    else:
+        lines = [line for line in path.read_text().splitlines() if line.startswith(("original/", "512px/0"))]
+        rest = [line for line in path.read_text().splitlines() if what == "adds" or line not in lines[:1]]
+        wrong = {"files.txt": "metadata/none.json", "remove.txt": "removed.txt"}[kind]
+        added = [wrong] if what == "adds" else []
+        put(path, "".join(f"{line}\n" for line in sorted([*rest, *added])).encode())
+    resum(later)
+    expected = label == "2022-from-2021" or what == "adds"  # of the version before, no manifest is carried
+    assert ("changes_differ" in verify_release(later, threads=1).counts) or not expected
+
+
+def test_carried_manifest_is_what_its_year_recorded(later: Path) -> None:
+    """A carried manifest that keeps its numbers, but not its sums, is not that of its year."""
+    (where,) = later.glob("*/2021/SHA256SUMS")
+    edit_table(later, "*/2021/files-*", with_column("sha256", lambda sums: [sum_ and "0" * 64 for sum_ in sums]))
+    resum(later)
+    assert "carried_differ" in verify_release(later, threads=1).counts
+    put(where, b"")
+    resum(later)
+    assert "carried_differ" in verify_release(later, threads=1).counts
+
+
+@pytest.mark.parametrize("where", ["lines", "about", "carried"])
+def test_nothing_is_left_of_a_post_that_was_taken_down(later: Path, where: str) -> None:
+    """A line, or a row, of a post that removed.txt names is found in whatever year's metadata it is."""
+    line = b'{"id":"2003","created_at":"2020-05-04 03:02:01.12 UTC"}\n'
+    if where == "lines":
+        put(later / "metadata/2019/posts000000000000.json", line)
+    elif where == "about":
+        put(later / "metadata/2021/notes000000000000.json", b'{"id":"9","post_id":"2003"}\n')
+    else:
+        edit_table(
+            later, "*/2021/files-*", with_column("id", lambda ids: [2003 if id_ == 3004 else id_ for id_ in ids])
+        )
+    pack_again(later)
+    resum(later)
+    assert "removed_differ" in verify_release(later, threads=1).counts
+
+
+def test_modes_and_empty_folders_are_seen(later: Path) -> None:
+    """What anybody may write to, a set-user-id bit and an empty folder are findings, what copying does is none."""
+    image = next(later.glob("original/*/*"))
+    put(image, image.read_bytes())
+    image.chmod(0o4444)
+    put(later / "README.md", (later / "README.md").read_bytes())
+    (later / "README.md").chmod(0o755)
+    (later / "parquet").chmod(0o777)
+    (later / "new/folder").mkdir(parents=True)
+    (later / "512px/0999").mkdir()
+    found = {(f.kind.value, f.where) for f in verify_release(later, threads=1).findings}
+    assert found == {
+        ("mode", str(image.relative_to(later))),
+        ("mode", "parquet"),
+        ("empty_folder", "new/folder"),
+        ("empty_folder", "512px/0999"),
+    }
+
+
+KEYS = (
+    *("name", "year", "version", "cutoff", "last_id", "sfw_ratings", "counts", "bytes", "reasons", "sources"),
+    *("image_settings", "inputs", "previous", "replaces", "options", "history", "tag_statistics", "taken_down"),
+    *("created_at", "tool"),
+)
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.needs("ssh-keygen")
+def test_signature_reaches_everything_that_release_json_says(later: Path, signers: Path, key: str) -> None:
+    """Case release-json-not-signed: whatever is rewritten in RELEASE.json, a signed release is not good any more."""
+
+    def change(release: dict[str, Any]) -> None:
+        old = release[key]
+        release[key] = {dict: {**old, "more": 1} if isinstance(old, dict) else 0, list: [], int: 7}.get(type(old), "x")
+
+    edit_json(later / "RELEASE.json", change)
+    report = verify_release(later, signers=signers, threads=1)
+    assert any(key in f.message or key in f.where for f in report.findings), report.lines()
+    # Its content rewritten, too, and all sums: then the signature is bad.
+    edit_json(later / CONTENT, change)
+    resum(later)
+    assert "signature" in verify_release(later, signers=signers, threads=1).counts
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda r: r.update(taken_down=2), "taken_down is 2"),
+        (lambda r: r["counts"].update(rejected=9), "counts.rejected is 9"),
+        (lambda r: r["tag_statistics"].update(new_tags=5000), "tag_statistics.new_tags"),
+        (lambda r: r["tag_statistics"]["tags_per_post"].update(median=9.5), "tag_statistics.tags_per_post"),
+        (lambda r: r["inputs"]["side_tables"].update(tags="0" * 64), "inputs.side_tables.tags"),
+        (lambda r: r["previous"].update(version="2021.9"), "previous"),
+        (lambda r: r["previous"].update(sha256sums_sha256="0" * 64), "2021"),
+        (lambda r: r["replaces"].update(version="2021.0"), "replaces"),
+        (lambda r: r["history"][1].update(posts=5000), "history"),
+        (lambda r: r["history"][-1].update(name="danbooru2019"), "history"),
+        (lambda r: r.update(created_at="2023-01-01"), "created_at"),
+        (lambda r: r.update(version="2022"), "version"),
+        (lambda r: r["tool"].update(version=""), "tool"),
+    ],
+)
+def test_numbers_are_counted_again(later: Path, change: Callable[[dict[str, Any]], object], said: str) -> None:
+    """What RELEASE.json says is recomputed where it can be, even if its content and all sums were rewritten."""
+    resum(later, change)
+    findings = [f for f in verify_release(later, threads=1).findings if f.kind != Kind.SIGNATURE]
+    assert any(said in f"{f.where} {f.message}" for f in findings), findings
+
+
+@pytest.mark.needs("ssh-keygen")
+def test_release_that_was_signed_as_before_is_good_with_a_word(earlier: Path, signers: Path) -> None:
+    """A release without RELEASE.content.json verifies as ever, and the report says what its signature leaves out."""
+    (earlier / CONTENT).unlink()
+    resum(earlier)
+    path = earlier / "changes/2021.1-from-2021.0.files.txt"
+    put(path, path.read_bytes().replace(f"{CONTENT}\n".encode(), b""))
+    resum(earlier)
+    (earlier / "SHA256SUMS.sig").unlink()
+    key = signers.with_name("key")
+    command = ["ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", "danbooru-release", str(earlier / "SHA256SUMS")]
+    subprocess.run(command, check=True)
+    report = verify_release(earlier, full=True, signers=signers, threads=1)
+    assert report.ok, report.lines()
+    assert report.signature == "good"
+    assert "RELEASE.json, which it does not cover" in "\n".join(report.lines())
+    assert report.as_dict()["covers_release_json"] is False
