@@ -68,7 +68,7 @@ def build_year(
     try:
         chosen = parse_buckets(buckets)
     except ValueError:
-        raise SettingsError(f"{buckets!r} are not buckets; give a range like 0000-0009, or 0123") from None
+        raise SettingsError(f"{buckets!r} are not buckets; give a range like 0000-0009, or 0123, or none") from None
     with open_instance(dagster_home(context.layout)) as instance:
         result = build_release(context, instance, year, buckets=chosen, retry=retry, recheck=recheck, say=say)
     for line in _result_lines(context.layout, year, result):

@@ -36,7 +36,10 @@ def _parse_recheck(_context: click.Context, _parameter: click.Parameter, text: s
 @click.command()
 @YEAR
 @click.option(
-    "--buckets", default="0000-0999", show_default=True, help="Buckets to work on, like 0000-0009 or 0123,0456."
+    "--buckets",
+    default="0000-0999",
+    show_default=True,
+    help="Buckets to work on, like 0000-0009 or 0123,0456; none for the metadata alone.",
 )
 @click.option("--retry", is_flag=True, help="Ask again only for what an earlier build left pending.")
 @click.option(

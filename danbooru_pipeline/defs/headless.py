@@ -196,7 +196,7 @@ def build_release(
     """Build a release, or as much of it as these buckets allow; `preflight.check_build` comes before.
 
     With `retry` the posts are those of the last sweep, and only buckets with something left are worked on; that
-    includes posts to ask about again, for the reasons of `recheck`.
+    includes posts to ask about again, for the reasons of `recheck`. Without buckets it brings the metadata alone.
 
     Raises:
         DanbooruPipelineError: the build was stopped; what was done so far is kept, and the next build resumes there.
@@ -207,6 +207,8 @@ def build_release(
     build = HeadlessBuild(context, instance, year, recheck=recheck, say=say)
     has_posts = retry or build.run_metadata()
     build.raise_if_stopped()
+    if not buckets:
+        return build.result()
     # The one plan of this build. For buckets that it does not work on, it stays true to the end.
     plan = plan_year(context.layout, year, exclude_tags=context.exclude_tags)
     asking = plan_year(context.layout, year, exclude_tags=context.exclude_tags, recheck=recheck) if recheck else plan
@@ -243,12 +245,14 @@ def buckets_left(plan: YearPlan, buckets: Sequence[str]) -> list[str]:
 
 
 def parse_buckets(text: str) -> list[str]:
-    """``0000-0009``, ``0123`` or a list of both, as bucket names in order.
+    """``0000-0009``, ``0123`` or a list of both, as bucket names in order; ``none`` for no bucket.
 
     Raises:
         ValueError: not buckets.
     """
     chosen: set[int] = set()
+    if text.strip() == "none":
+        return []
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
         numbers = [int(name) for name in (first, last or first)]

@@ -1,9 +1,11 @@
 """Assets on an ephemeral Dagster instance, against the embedded booru."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import httpx
 import pytest
 
 from danbooru_pipeline.context import RunContext
@@ -161,6 +163,38 @@ def test_unfinished_buckets_refuse_the_release(
     failure = failure_of(result)
     assert failure.metadata["rows"].value.count("\n") > 5
     assert not context.layout.releases.exists() or not list(context.layout.releases.glob("danbooru*"))
+
+
+def import_paths(context: RunContext, instance: dg.DagsterInstance, **config: object) -> dg.ExecuteInProcessResult:
+    """Launch the job of the UI with a configuration of its launchpad."""
+    job = build_defs(resources={"toolbox": context}).resolve_job_def("import_store")
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    run_config = {"ops": {"imported_files": {"config": config}}} | quiet
+    return job.execute_in_process(instance=instance, run_config=run_config, raise_on_error=False)
+
+
+def test_import_runs_from_the_ui(
+    context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """The job takes what its paths hold and records how much; a path that holds nothing fails it in one line."""
+    run_year(context, instance, METADATA, 2021)
+    wrong = set(booru.kinds(2021)["wrong_md5"])
+    shown = [p for p in booru.truth(2021) if p.get("file_url") and p["id"] not in wrong and not p["is_banned"]][:3]
+    (tmp_path / "md5").mkdir()
+    for post in shown:
+        data = httpx.get(post["file_url"], headers={"User-Agent": "tests/1 (tests@example.org)"}).content
+        (tmp_path / "md5" / f"{post['md5']}.{post['file_ext']}").write_bytes(data)
+    foreseen = import_paths(context, instance, paths=[str(tmp_path / "md5")], dry_run=True)
+    done = import_paths(context, instance, paths=[str(tmp_path / "md5")], year=2021)
+    for result in (foreseen, done):
+        assert result.success
+        numbers: Any = result.asset_materializations_for_node("imported_files")[0].metadata
+        assert (numbers["taken"].value, numbers["outcome_md5"].value) == (3, 3)
+    assert all(context.layout.original(p["id"], p["file_ext"]).exists() for p in shown)
+    assert instance.get_latest_materialization_event(dg.AssetKey("imported_files")) is not None
+    failed = import_paths(context, instance, paths=[str(tmp_path / "nothing")])
+    assert not failed.success
+    assert "is no folder and no tar" in failure_of(failed).description
 
 
 def test_unreachable_source_fails_in_one_line(settings: Settings, instance: dg.DagsterInstance) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs import headless
-from danbooru_pipeline.defs.headless import BuildResult, build_release
+from danbooru_pipeline.defs.headless import BuildResult, build_release, parse_buckets
 from danbooru_pipeline.defs.lanes import Lane, RunOrder
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import ReleaseRefused
@@ -50,6 +50,17 @@ def build(
 ) -> BuildResult:
     """Build 2021."""
     return build_release(context, instance, 2021, buckets=buckets, retry=retry, recheck=recheck, say=lambda _line: None)
+
+
+def test_a_build_without_buckets_brings_the_metadata_alone(
+    context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance, plans: list[YearPlan]
+) -> None:
+    """`--buckets none` asks for no file and makes no release; an import can start from there."""
+    assert parse_buckets("none") == []
+    result = build(context, instance, buckets=())
+    assert (list(result.stages), result.failed, plans) == (["metadata", "side_tables"], [], [])
+    assert context.layout.posts_by_bucket(2021).is_dir()
+    assert booru.requested_files() == []
 
 
 def test_a_build_plans_its_year_once_and_so_does_a_retry(

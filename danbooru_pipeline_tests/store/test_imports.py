@@ -352,7 +352,7 @@ def test_files_of_hidden_posts_are_not_looked_for(store: NewStore, tmp_path: Pat
 
 def test_posts_come_first(settings: Settings, tmp_path: Path) -> None:
     """Without the posts of a year there is nothing to prove a file with, and the message says what to run."""
-    with RunContext(settings) as context, pytest.raises(StoreError, match="danbooru-pipeline build"):
+    with RunContext(settings) as context, pytest.raises(StoreError, match="build YEAR --buckets none"):
         import_files(context, open_holdings([tmp_path]))
 
 

@@ -85,7 +85,7 @@ def newest_year(context: RunContext) -> int:
     if not years:
         raise StoreError(
             "there are no posts to prove files with; bring those of a year first: "
-            "danbooru-pipeline build YEAR --buckets 0000"
+            "danbooru-pipeline build YEAR --buckets none"
         )
     return years[-1]
 
@@ -135,7 +135,7 @@ def _check(context: RunContext, holdings: Sequence[Holding], *, year: int | None
     if not context.layout.posts_by_bucket(chosen).is_dir():
         raise StoreError(
             f"there are no posts of {chosen} to prove files with; bring them first: "
-            f"danbooru-pipeline build {chosen} --buckets 0000"
+            f"danbooru-pipeline build {chosen} --buckets none"
         )
     fixed = [holding.title for holding in holdings if not holding.can_move] if move else []
     if fixed:
