@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/import.py [--files 400] [--rounds 3]
 
 Makes a store's worth of drawn pictures and one bucket of posts below a temporary folder, requests nothing, and prints
-medians of interleaved rounds: files a second, CPU ms a file (children included), and the peak memory of this process
-with the given number of files and with half as many.
+medians of interleaved rounds: files a second, CPU ms a file (children included). Then it prints the peak memory of an
+import by each of two proofs in a process of its own, over one bucket of 5,000 small files and over one of 20,000.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import resource
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -39,7 +40,19 @@ from danbooru_pipeline.store.imports import import_files, open_holdings
 _YEAR = 2021
 
 
-def make_world(folder: Path, count: int) -> None:
+def draw_jpeg(number: int) -> bytes:
+    """A picture of 0.7 megapixels."""
+    scene = choose_scene(1, number * 1000 + 1, with_figure=False)
+    data: bytes = draw_picture(scene, Random(number), width=1000, height=700).jpegsave_buffer(Q=90)
+    return data
+
+
+def make_noise(number: int) -> bytes:
+    """A small file that no decoder is asked about, as its MD5 or SHA-256 proves it."""
+    return b"\xff\xd8\xff\xe0" + Random(number).randbytes(2_000)
+
+
+def make_world(folder: Path, count: int, *, draw: Callable[[int], bytes]) -> None:
     """A tree of optimised files, the same files as a release and by MD5, and posts for each of the three proofs."""
     tree, rows, posts = folder / "tree/original/0001", [], []
     tree.mkdir(parents=True)
@@ -47,8 +60,7 @@ def make_world(folder: Path, count: int) -> None:
     for number in range(count):
         id_ = number * 1000 + 1
         path = tree / f"{id_}.jpg"
-        picture = draw_picture(choose_scene(1, id_, with_figure=False), Random(number), width=1000, height=700)
-        path.write_bytes(picture.jpegsave_buffer(Q=90))
+        path.write_bytes(draw(number))
         md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
         pixels = pixel_hash_of(path)
         (folder / f"md5/{md5}.jpg").hardlink_to(path)
@@ -85,8 +97,9 @@ def _write_posts(target: Path, posts: list[tuple[int, str, str]], *, wrong_md5: 
         write_posts(posts_table(rows), file)
 
 
-def run_import(folder: Path, posts: str, path: str, expected: str) -> None:
+def run_import(place: Path | str, posts: str, path: str, expected: str) -> None:
     """Import into a new store."""
+    folder = Path(place)
     with tempfile.TemporaryDirectory(dir=folder) as root:
         settings = Settings(root=Path(root), contact="benchmark@example.org", workers=2)
         with RunContext(settings) as context:
@@ -115,6 +128,19 @@ def works_on(folder: Path) -> dict[str, Callable[[], None]]:
     }
 
 
+def peak_memory(*counts: int) -> dict[str, list[int]]:
+    """The peak memory of an import in MB, by the number of files, for two proofs."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for count in counts:
+        with tempfile.TemporaryDirectory() as name:
+            make_world(Path(name), count, draw=make_noise)
+            for title, path, outcome in (("SHA-256", "release", "sha256"), ("MD5", "md5", "md5")):
+                command = [sys.executable, __file__, "--peak", name, "posts", path, outcome]
+                printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                found[f"import, {title}"].append(int(printed))
+    return found
+
+
 def _cpu() -> float:
     usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
@@ -125,19 +151,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    peaks = []
-    for count in (chosen.files // 2, chosen.files):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            make_world(folder, count)
-            found = measure(works_on(folder), rounds=chosen.rounds if count == chosen.files else 1)
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    if chosen.peak:
+        run_import(*chosen.peak)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        make_world(Path(name), chosen.files, draw=draw_jpeg)
+        found = measure(works_on(Path(name)), rounds=chosen.rounds)
     print(f"{chosen.files} JPGs of 0.7 MP; medians of {chosen.rounds} rounds\n")
     print("| work | files/s | CPU ms a file |\n|---|---:|---:|")
     for name, (seconds, cpu) in found.items():
         print(f"| {name} | {chosen.files / seconds:,.0f} | {1000 * cpu / chosen.files:.2f} |")
-    print(f"\npeak memory: {peaks[0]:.0f} MB with half of the files, {peaks[1]:.0f} MB with all")
+    print("\n| peak MB | 5,000 files | 20,000 files |\n|---|---:|---:|")
+    for title, peaks in peak_memory(5_000, 20_000).items():
+        print(f"| {title} | {peaks[0]} | {peaks[1]} |")
 
 
 def measure(works: dict[str, Callable[[], None]], *, rounds: int) -> dict[str, tuple[float, float]]:
