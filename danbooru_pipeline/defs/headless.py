@@ -195,14 +195,13 @@ def build_release(
 ) -> BuildResult:
     """Build a release, or as much of it as these buckets allow; `preflight.check_build` comes before.
 
-    With `retry` the posts are those of the last sweep, and only buckets with something left are worked on; that
-    includes posts to ask about again, for the reasons of `recheck`. Without buckets it brings the metadata alone.
+    With `retry` the posts are those of the last sweep, and only buckets with something left are worked on. Without
+    buckets it brings the metadata alone.
 
     Raises:
         DanbooruPipelineError: the build was stopped; what was done so far is kept, and the next build resumes there.
     """
-    if retry and not context.layout.posts_report(year).exists():
-        raise SettingsError(f"there is nothing to retry of {year}; run danbooru-pipeline build {year}")
+    _require_sweep(context, year, needed=retry)
     end_orphaned_runs(instance)
     build = HeadlessBuild(context, instance, year, recheck=recheck, say=say)
     has_posts = retry or build.run_metadata()
@@ -210,21 +209,29 @@ def build_release(
     if not buckets:
         return build.result()
     # The one plan of this build. For buckets that it does not work on, it stays true to the end.
-    plan = plan_year(context.layout, year, exclude_tags=context.exclude_tags)
-    asking = plan_year(context.layout, year, exclude_tags=context.exclude_tags, recheck=recheck) if recheck else plan
+    plan = _plan(context, year)
+    asking = _plan(context, year, recheck) if recheck else plan
     chosen = buckets_left(asking, buckets) if retry else buckets
     if retry:
         say(f"looking at {len(chosen):,} buckets: those with something left, and their neighbours")
     if has_posts:
         _build_images(build, asking, chosen)
     others = plan.without(chosen)
-    untouched = sum(each.is_untouched for each in others.buckets)
-    if untouched:
+    if untouched := sum(each.is_untouched for each in others.buckets):
         say(f"no release yet: {untouched:,} other buckets have posts that no build has worked on")
     else:
         build.run_release()
     build.raise_if_stopped()
     return replace(build.result(), pending_elsewhere=sum(each.pending for each in others.buckets))
+
+
+def _plan(context: RunContext, year: int, recheck: frozenset[Reason] = frozenset()) -> YearPlan:
+    return plan_year(context.layout, year, exclude_tags=context.exclude_tags, recheck=recheck)
+
+
+def _require_sweep(context: RunContext, year: int, *, needed: bool) -> None:
+    if needed and not context.layout.posts_report(year).exists():
+        raise SettingsError(f"there is nothing to retry of {year}; run danbooru-pipeline build {year}")
 
 
 def _build_images(build: HeadlessBuild, plan: YearPlan, buckets: Sequence[str]) -> None:

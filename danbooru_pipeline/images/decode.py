@@ -29,17 +29,15 @@ class UndecodableError(ValueError):
     """No decoder here implements this kind of file; that is no damage."""
 
 
-def shrink_image(
-    data: bytes, facts: ImageFacts, *, size: int, decoded: Pixels | None = None, opened: Any = None
-) -> tuple[Any, bool]:
+def shrink_image(data: bytes, facts: ImageFacts, *, size: int, decoded: Any = None) -> tuple[Any, bool]:
     """The picture scaled to fit size × size: upright, 8-bit sRGB, possibly with alpha.
 
     Args:
         data: the file.
         facts: of that file.
         size: side of the square in pixels.
-        decoded: pixels of a JPEG that was already decoded strictly.
-        opened: a picture of another type that is decoded already (see `pixel_hash.decode_for_both`).
+        decoded: pixels of a JPEG that was decoded strictly, or a picture from `pixel_hash.decode_for_both`; None if the
+            file is to be decoded.
 
     Returns:
         A lazy libvips image, and whether the file states PQ or HLG.
@@ -55,22 +53,26 @@ def shrink_image(
         stated = None  # beside PQ or HLG, a profile is its maker's own rendering for those who cannot show HDR
     # Without a profile, converting costs 3.5x and changes no pixel (measured). What a PNG states overrules its profile.
     profile = {"output_profile": "srgb"} if facts.has_profile and stated is None else {}
-    source = _decode(data, facts, size=size, decoded=decoded) if opened is None else opened
-    if opened is not None and facts.file_type in _SHRUNK_BY_LIBVIPS:
-        image = opened.thumbnail_image(size, height=size, size="down", **profile)
-    elif source is None:
-        # thumbnail_buffer ignores fail_on as an argument (libvips issue 5195), and would accept half a picture.
-        image = pyvips.Image.thumbnail_buffer(
-            data, size, height=size, size="down", option_string="[fail_on=truncated]", **profile
-        )
-    else:
-        width, height = _fit(facts, size)
-        image = source.thumbnail_image(width, height=height, size="force", **profile)
+    image = _shrunk(data, facts, profile, size=size, decoded=decoded)
     if stated is not None and not stated.is_srgb:
         image = _converted(image, stated)
     if (image.interpretation, image.format) != ("srgb", "uchar"):
         image = image.colourspace("srgb").cast("uchar")
     return image, is_hdr
+
+
+def _shrunk(data: bytes, facts: ImageFacts, profile: dict[str, str], *, size: int, decoded: Any) -> Any:
+    """The picture scaled to fit, in the colours that the profile options ask for."""
+    in_memory = decoded if isinstance(decoded, pyvips.Image) else None
+    if in_memory is not None and facts.file_type in _SHRUNK_BY_LIBVIPS:
+        return in_memory.thumbnail_image(size, height=size, size="down", **profile)
+    source = _decode(data, facts, size=size, decoded=decoded) if in_memory is None else in_memory
+    if source is None:
+        # thumbnail_buffer ignores fail_on as an argument (libvips issue 5195), and would accept half a picture.
+        options = "[fail_on=truncated]"
+        return pyvips.Image.thumbnail_buffer(data, size, height=size, size="down", option_string=options, **profile)
+    width, height = _fit(facts, size)
+    return source.thumbnail_image(width, height=height, size="force", **profile)
 
 
 def _stated_color(data: bytes, facts: ImageFacts) -> StatedColor | None:

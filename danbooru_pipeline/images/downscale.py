@@ -53,8 +53,7 @@ def downscale_image(
     quality: int = 90,
     background: Background = "contrast",
     max_pixels: int = MAX_PIXELS,
-    decoded: Pixels | None = None,
-    opened: Any = None,
+    decoded: Any = None,
 ) -> Downscaled | Reason:
     """Make the 512px image, or say why there is none.
 
@@ -65,14 +64,13 @@ def downscale_image(
         quality: of the JPEG.
         background: what is put behind a transparent picture.
         max_pixels: larger pictures are not decoded.
-        decoded: pixels of a JPEG that was already decoded strictly, so it is not decoded twice.
-        opened: the same of another type (see `pixel_hash.decode_for_both`).
+        decoded: the picture if it is decoded already (see `shrink_image`).
     """
     refusal = refuse(facts, max_pixels=max_pixels)
     if refusal is not None:
         return refusal
     try:
-        image, is_hdr = shrink_image(data, facts, size=size, decoded=decoded, opened=opened)
+        image, is_hdr = shrink_image(data, facts, size=size, decoded=decoded)
         pixels = _pixels_of(image)
         has_alpha = pixels.shape[2] == _RGBA
         chosen, level = choose_background(pixels if has_alpha else None, background)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from danbooru_pipeline.images.archive import TOOL, restore_jpeg
-from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.downscale import Downscaled, downscale_image
 from danbooru_pipeline.images.inspect import Flag, ImageFacts, compare_extension, inspect_image
 from danbooru_pipeline.images.optimize import MAX_OPTIMIZED_PIXELS, Kept, Optimized, optimize_image
@@ -157,8 +156,8 @@ def _process(job: ImageJob, data: bytes, *, ext: str, note: Callable[[ImageResul
     pixel_hash = _known_hash(job, data, facts=facts, optimized=optimized)
     wants_both = job.hash_pixels and pixel_hash is None and job.px512 is not None
     opened = decode_for_both(data, facts) if wants_both and facts.pixels <= job.settings.max_pixels else None
-    decoded = None if optimized is None else optimized.pixels
-    px512 = _downscale(job, data, facts=facts, decoded=decoded, opened=opened)
+    pixels = None if optimized is None else optimized.pixels
+    px512 = _downscale(job, data, facts=facts, decoded=pixels if opened is None else opened)
     if job.hash_pixels and pixel_hash is None:
         pixel_hash = hash_pixels(data, facts, max_pixels=job.settings.max_pixels, opened=opened)
     return ImageResult(facts=facts, pixel_hash=pixel_hash, **_write(job, data, optimized=optimized, px512=px512))
@@ -191,9 +190,7 @@ def _optimize(job: ImageJob, data: bytes, *, facts: ImageFacts) -> Optimized | N
     return optimize_image(data, facts, png_level=job.settings.png_level, archive=archive, max_pixels=limit)
 
 
-def _downscale(
-    job: ImageJob, data: bytes, *, facts: ImageFacts, decoded: Pixels | None, opened: Any
-) -> Downscaled | Reason | None:
+def _downscale(job: ImageJob, data: bytes, *, facts: ImageFacts, decoded: Any) -> Downscaled | Reason | None:
     if job.px512 is None:
         return None
     return downscale_image(
@@ -204,7 +201,6 @@ def _downscale(
         background=job.settings.background,
         max_pixels=job.settings.max_pixels,
         decoded=decoded,
-        opened=opened,
     )
 
 
