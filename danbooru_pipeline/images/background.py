@@ -1,10 +1,15 @@
 """The background behind a transparent picture, and around one that is not square.
 
-With ``contrast`` it is black for pictures that would vanish on white, and white for all others. The rule compares the
-distance of the visible pixels to white and to black (root mean square, weighted by alpha). A plain mean of brightness
-would put ordinary bright art on black; this rule chose black for 10 of 665 real pictures with alpha, all of them nearly
-white.
+With ``contrast`` it is the one of white, black and mid-grey on which the picture's own edges remain visible: white
+whenever it keeps nearly as much as the best, else black whenever it does, else grey. What an edge is worth is its
+difference in luma, up to `_CLEAR`; beyond that it is plainly visible, and a stronger one is no better. Edges count at
+full size and at an eighth, where a thin outline no longer hides that a whole area has merged with the background.
+
+The outline of a page (a picture that fills its rectangle but for the corners, a margin or a soft rim) is not an edge of
+its own: nobody misses it, and black bars around a white page would be wrong.
 """
+
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +18,23 @@ from danbooru_pipeline.images.settings import Background
 
 #: Height × width × channels, 8 bits each.
 Pixels = npt.NDArray[np.uint8]
+_Values = npt.NDArray[np.int16]
+_Mask = npt.NDArray[np.bool_]
 
-_LEVELS = {"white": 255, "black": 0}
-#: A picture closer to white than this (0 to 1) counts as invisible on it.
-_INVISIBLE = 0.20
-#: How many visible pixels are sampled.
-_SAMPLED_PIXELS = 2**15
+#: Value of the channels of each background, in the order of preference.
+LEVELS: Final = {"white": 255, "black": 0, "grey": 128}
+#: A difference in luma (0 to 255) that anybody sees.
+_CLEAR: Final = 64
+#: What keeps this share of the edges that the best background keeps is as good.
+_NEARLY: Final = 0.9
+#: How much smaller the picture is where areas count instead of lines.
+_COARSE: Final = 8
+#: A picture that is visible on this share of its rectangle is a page.
+_PAGE: Final = 0.85
+#: Opacity from which a pixel counts as visible, and as part of the inside of a page.
+_VISIBLE, _SOLID = 128, 250
+#: Luma of BT.601, as integers of which the sum is 256.
+_RED, _GREEN, _BLUE = 77, 150, 29
 
 
 def choose_background(pixels: Pixels | None, requested: Background) -> tuple[str, int]:
@@ -30,25 +46,117 @@ def choose_background(pixels: Pixels | None, requested: Background) -> tuple[str
     """
     name: str = requested
     if requested == "contrast":
-        name = "black" if pixels is not None and _vanishes_on_white(pixels) else "white"
-    return name, _LEVELS[name]
+        name = "white" if pixels is None else prefer_background(measure_edges(pixels))
+    return name, LEVELS[name]
 
 
-def _vanishes_on_white(pixels: Pixels) -> bool:
-    """Whether the visible pixels are nearly white, and further from black."""
-    opacity = np.ascontiguousarray(pixels[..., 3]).ravel()
-    if opacity.min() == 255:
-        return False
-    visible = np.flatnonzero(opacity != 0)
-    if not len(visible):
-        return False
-    # A sample is enough for a picture that is mostly visible; of thin lines every pixel counts.
-    sample = visible[:: max(1, len(visible) // _SAMPLED_PIXELS)]
-    words = np.ascontiguousarray(pixels).view(np.uint32).ravel()[sample]
-    channels = np.ascontiguousarray(words.view(np.uint8).reshape(-1, 4).T).astype(np.float32) / 255
-    color, alpha = channels[:3], channels[3]
-    weight = float(alpha.sum()) * 3
-    mean = float((color @ alpha).sum()) / weight
-    square = float(((color * color) @ alpha).sum()) / weight
-    to_white = max(0.0, 1 - 2 * mean + square) ** 0.5
-    return bool(to_white < _INVISIBLE and square**0.5 > to_white)
+def prefer_background(edges: dict[str, int]) -> str:
+    """The first background that keeps nearly as much as the best; white if there is nothing to keep."""
+    wanted = _NEARLY * max(edges.values())
+    return next(name for name in LEVELS if edges[name] >= wanted)
+
+
+def measure_edges(pixels: Pixels) -> dict[str, int]:
+    """How much of a picture's edges remains visible on each background, in units that mean nothing by themselves.
+
+    Args:
+        pixels: height × width × 4 of a small 8-bit sRGB picture with alpha.
+    """
+    edges = dict.fromkeys(LEVELS, 0)
+    alpha = np.ascontiguousarray(pixels[..., 3])
+    if alpha.min() == 255 or not alpha.any():
+        return edges
+    top, bottom = _extent(alpha.any(axis=1))
+    left, right = _extent(alpha.any(axis=0))
+    shown = pixels[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1]
+    luma, opacity = _luma_on_black(shown)
+    veil, inside = 255 - opacity, _inside_of_page(opacity)
+    if inside is not None:
+        _add_scales(edges, luma, veil, inside=inside)
+    if not any(edges.values()):  # it is no page, or one with nothing on it, of which the outline is all there is
+        _add_scales(edges, luma, veil, inside=None)
+    return edges
+
+
+def _add_scales(edges: dict[str, int], luma: _Values, veil: _Values, *, inside: _Mask | None) -> None:
+    """Add what is visible at full size, and at a fraction of it."""
+    _add_edges(edges, luma, veil, inside=inside)
+    if min(luma.shape) >= 2 * _COARSE:
+        within = None if inside is None else _reduce(inside.astype(np.int16) * 255) == 255
+        _add_edges(edges, _reduce(luma), _reduce(veil), inside=within, length=_COARSE)
+
+
+def _add_edges(edges: dict[str, int], luma: _Values, veil: _Values, *, inside: _Mask | None, length: int = 1) -> None:
+    """Add what is visible on each background.
+
+    Args:
+        edges: where.
+        luma: of the picture on black.
+        veil: how much of the background shows through, 0 to 255.
+        inside: pixels that count; None for all.
+        length: of an edge between two of these pixels, in pixels of the full size.
+    """
+    for name, level in LEVELS.items():
+        shown = luma if level == 0 else luma + (veil if level == 255 else veil >> 1)
+        for axis in (0, 1):
+            steps = np.abs(_difference(shown, axis))
+            if inside is not None:
+                steps *= inside[1:] & inside[:-1] if axis == 0 else inside[:, 1:] & inside[:, :-1]
+            # `clip`, since the same with `minimum` takes ten times as long.
+            edges[name] += length * int(np.clip(steps, 0, _CLEAR).sum(axis=0, dtype=np.int32).sum())
+
+
+def _luma_on_black(pixels: Pixels) -> tuple[_Values, _Values]:
+    """Luma of the picture on black, and its opacity. One array per channel, since the last axis is short and slow."""
+    luma, green, blue, alpha = (pixels[..., channel].astype(np.uint16) for channel in range(4))
+    luma *= _RED
+    green *= _GREEN
+    blue *= _BLUE
+    luma += green
+    luma += blue
+    luma >>= 8
+    luma *= alpha
+    luma //= 255
+    return luma.view(np.int16), alpha.view(np.int16)
+
+
+def _difference(values: _Values, axis: int) -> _Values:
+    """Differences between neighbours."""
+    return values[1:] - values[:-1] if axis == 0 else values[:, 1:] - values[:, :-1]
+
+
+def _reduce(values: _Values) -> _Values:
+    """The mean of each block of pixels; what is left over at the end belongs to none."""
+    height, width = (side // _COARSE for side in values.shape)
+    whole = values[: height * _COARSE, : width * _COARSE]
+    rows = whole.reshape(height, _COARSE, -1).sum(axis=1, dtype=np.int16)
+    sums = rows.reshape(height, width, _COARSE).sum(axis=2, dtype=np.int16)
+    means: _Values = sums // np.int16(_COARSE**2)
+    return means
+
+
+def _inside_of_page(opacity: _Values) -> _Mask | None:
+    """The pixels between the first and the last solid one of their row, and of their column; None if it is no page."""
+    visible: _Mask = np.greater_equal(opacity, _VISIBLE)
+    if not visible.any():
+        return None
+    top, bottom = _extent(visible.any(axis=1))
+    left, right = _extent(visible.any(axis=0))
+    if np.count_nonzero(visible) < _PAGE * (bottom - top) * (right - left):
+        return None
+    solid: _Mask = np.greater_equal(opacity, min(_SOLID, int(opacity.max())))
+    return _between(solid) & _between(solid.T).T
+
+
+def _between(solid: _Mask) -> _Mask:
+    """The pixels between the first and the last solid one of their row."""
+    first, after = solid.argmax(axis=1), solid.shape[1] - solid[:, ::-1].argmax(axis=1)
+    at = np.arange(solid.shape[1])
+    inside: _Mask = (at >= first[:, np.newaxis]) & (at < after[:, np.newaxis]) & solid.any(axis=1, keepdims=True)
+    return inside
+
+
+def _extent(found: npt.ArrayLike) -> tuple[int, int]:
+    """First place that holds, and the one after the last."""
+    places = np.flatnonzero(found)
+    return int(places[0]), int(places[-1]) + 1

@@ -33,7 +33,7 @@ class Downscaled:
 
     Attributes:
         data: the JPEG.
-        background: ``white`` or ``black``.
+        background: ``white``, ``black`` or ``grey``.
         flags: values of `Quality`.
     """
 

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-#: What is put behind transparent pictures; ``contrast`` chooses between the other two.
+#: What is put behind transparent pictures; ``contrast`` chooses between them and grey.
 Background = Literal["white", "black", "contrast"]
 #: Whether JPG originals are kept as they are, or as JPEG XL.
 JpgArchive = Literal["off", "jxl"]

@@ -116,8 +116,8 @@ class Settings(BaseSettings):
     )
     px512_quality: kinds.JpegQuality = setting("JPEG quality of 512px images, 1 to 100", default=90)
     px512_background: kinds.Background = setting(
-        "background of transparent pictures: `white`, `black` or `contrast` (white, or black where the content "
-        "would vanish)",
+        "background of transparent pictures: `white`, `black` or `contrast` (white, or black or grey where more of "
+        "the picture remains visible)",
         default="contrast",
     )
     max_pixels: kinds.Count = setting("pictures with more pixels are not decoded", default=200_000_000, unit="pixels")

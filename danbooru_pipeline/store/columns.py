@@ -85,7 +85,8 @@ class FileFacts:
     px512_size: Annotated[int | None, Fact(pa.int64(), Origin.PX512, "bytes of the 512px image")] = None
     px512_sha256: Annotated[str | None, Fact(pa.string(), Origin.PX512, "SHA-256 of the 512px image")] = None
     px512_background: Annotated[
-        str | None, Fact(pa.string(), Origin.PX512, "colour behind and around it", attribute="background")
+        str | None,
+        Fact(pa.string(), Origin.PX512, "`white`, `black` or `grey`, behind and around it", attribute="background"),
     ] = None
     px512_flags: Annotated[tuple[str, ...], Fact(STRINGS, Origin.PX512, "warnings to those who use it")] = ()
 
