@@ -119,7 +119,7 @@ REASONS: dict[Reason, tuple[Status, str]] = {
         "The JPEG has so many scans that decoding it would take minutes; it was not decoded.",
     ),
     Reason.WORKER_CRASHED: (Status.FAILED, "The worker process died on this image, twice."),
-    Reason.WORKER_TIMEOUT: (Status.FAILED, "The worker process exceeded the time limit on this image, twice."),
+    Reason.WORKER_TIMEOUT: (Status.FAILED, "The worker process exceeded the time limit on this image."),
 }
 
 #: Outcomes without a file that `--recheck` asks about again. A full disk and an excluded tag are not the source's

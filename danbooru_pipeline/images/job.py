@@ -6,6 +6,7 @@ the store as it was, or with a 512px image that the next attempt replaces.
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class ImageResult:
         facts: of the source; None if even its header killed its worker.
         sha256: of the original as it is stored now.
         size: likewise.
-        unprocessed: whether every attempt killed its worker, so no pixel is known to be sound.
+        unprocessed: whether the file killed or stalled its workers, so no pixel is known to be sound.
         stored_ext: extension of the original as it is stored now, if it differs from that of its format.
         pixel_hash: of the picture, the same before and after optimisation (see `pixel_hash`); None if it was not
             wanted, or the picture is too large to be decoded.
@@ -90,19 +91,30 @@ class ImageResult:
     cpu_seconds: float = 0.0
 
 
-def run_image_job(job: ImageJob) -> ImageResult:
+def _ignore(_result: ImageResult) -> None:
+    """Nobody waits for the first look."""
+
+
+def run_image_job(job: ImageJob, note: Callable[[ImageResult], None] = _ignore) -> ImageResult:
     """Run a job in this process.
+
+    Args:
+        job: what to do.
+        note: is called before any pixel is decoded, with what holds if this process does not survive that.
 
     Raises:
         OSError: a file could not be read or written; what is wrong with a picture is part of the result.
     """
     started = time.process_time()
     stored, ext = job.source.read_bytes(), job.source.suffix[1:]
-    result = _process_archived(job, stored) if ext == ARCHIVE_EXTENSION else _process(job, stored, ext=ext)
+    if ext == ARCHIVE_EXTENSION:
+        result = _process_archived(job, stored, note=note)
+    else:
+        result = _process(job, stored, ext=ext, note=note)
     return replace(result, cpu_seconds=time.process_time() - started)
 
 
-def _process_archived(job: ImageJob, stored: bytes) -> ImageResult:
+def _process_archived(job: ImageJob, stored: bytes, *, note: Callable[[ImageResult], None]) -> ImageResult:
     """Process a JPG that is stored as JPEG XL; its original stays as it is."""
     archived = ImageResult(
         facts=None,
@@ -115,20 +127,27 @@ def _process_archived(job: ImageJob, stored: bytes) -> ImageResult:
         data = restore_jpeg(stored)
     except ValueError:
         return replace(archived, px512_reason=None if job.px512 is None else Reason.DAMAGED)
-    return replace(
-        _process(replace(job, original=None, archive=None), data, ext="jpg"),
-        sha256=archived.sha256,
-        size=archived.size,
-        stored_ext=archived.stored_ext,
-        optimized_by=archived.optimized_by,
-        restored_md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
-        restored_size=len(data),
-    )
+    restored_md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+    def as_stored(result: ImageResult) -> ImageResult:
+        return replace(
+            result,
+            sha256=archived.sha256,
+            size=archived.size,
+            stored_ext=archived.stored_ext,
+            optimized_by=archived.optimized_by,
+            restored_md5=restored_md5,
+            restored_size=len(data),
+        )
+
+    jpg = replace(job, original=None, archive=None)
+    return as_stored(_process(jpg, data, ext="jpg", note=lambda result: note(as_stored(result))))
 
 
-def _process(job: ImageJob, data: bytes, *, ext: str) -> ImageResult:
+def _process(job: ImageJob, data: bytes, *, ext: str, note: Callable[[ImageResult], None]) -> ImageResult:
     """The whole pipeline: facts, optimisation, 512px image, writing."""
     facts = compare_extension(inspect_image(data), ext)
+    note(ImageResult(facts=facts, sha256=hashlib.sha256(data).hexdigest(), size=len(data), unprocessed=True))
     optimized = _optimize(job, data, facts=facts)
     facts = _add_noticed(facts, None if optimized is None else optimized.kept)
     px512 = _downscale(job, data, facts=facts, decoded=None if optimized is None else optimized.pixels)

@@ -7,16 +7,15 @@ locked.
 
 import os
 import threading
-from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from types import TracebackType
 from typing import Self
 
 from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.images.job import ImageJob, ImageResult, run_image_job
-from danbooru_pipeline.images.worker import serve
+from danbooru_pipeline.images.worker import Run, serve
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.outcomes import Reason
 
@@ -27,9 +26,10 @@ _START_SECONDS = 120.0
 class ImagePool:
     """A fixed number of worker processes. Use it as a context manager, which waits for all jobs.
 
-    Workers start with their first job. A job whose worker dies or times out is retried once, one such retry at a time;
-    if that fails too, its result says so, and the original stays as it is. An `OSError` while reading or writing is not
-    the picture's fault: the future raises it.
+    Workers start with their first job. A job whose worker dies is retried once, one such retry at a time, since what
+    killed it may be the machine; one that times out is not, since it would cost the same again. If there is no result
+    then, that of the job says so, with what the file's header says; the original stays as it is. An `OSError` while
+    reading or writing is not the picture's fault: the future raises it.
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class ImagePool:
         *,
         memory_limit_bytes: int = 2 * 2**30,
         timeout_seconds: float = 120,
-        run: Callable[[ImageJob], ImageResult] = run_image_job,
+        run: Run = run_image_job,
     ) -> None:
-        """`run` is what a worker calls with a job; it must be importable by name."""
+        """`run` is what a worker calls; it must be importable by name."""
         self._run = run
         self._timeout_seconds = timeout_seconds
         self._memory_limit_bytes = memory_limit_bytes
@@ -72,21 +72,13 @@ class ImagePool:
 
     def _work(self, job: ImageJob) -> ImageResult:
         outcome = self._attempt(job)
-        if isinstance(outcome, Reason):
+        if isinstance(outcome, _Failed) and outcome.reason == Reason.WORKER_CRASHED:
             with self._retry_lock:
-                outcome = self._attempt(job)
-        return self._without_pixels(job, outcome) if isinstance(outcome, Reason) else outcome
+                again = self._attempt(job)
+            outcome = replace(again, known=again.known or outcome.known) if isinstance(again, _Failed) else again
+        return _without_pixels(job, outcome) if isinstance(outcome, _Failed) else outcome
 
-    def _without_pixels(self, job: ImageJob, reason: Reason) -> ImageResult:
-        """The result of a job that killed its worker twice: the original unchanged, no 512px image, its header's facts.
-
-        A worker reads the header too, since that can be what kills it.
-        """
-        looked = self._attempt(ImageJob(source=job.source, settings=job.settings))
-        result = _unprocessed(job) if isinstance(looked, Reason) else looked
-        return replace(result, unprocessed=True, px512_reason=None if job.px512 is None else reason)
-
-    def _attempt(self, job: ImageJob) -> ImageResult | Reason:
+    def _attempt(self, job: ImageJob) -> "ImageResult | _Failed":
         """Run a job once in this thread's worker; if anything goes wrong there, the next attempt gets a new worker."""
         worker = self._idle_worker()
         try:
@@ -99,10 +91,11 @@ class ImagePool:
             if isinstance(outcome, OSError):
                 raise outcome
             return outcome
+        known = worker.known
         self._discard(worker)
         if self._stopped:
             raise CancelledError
-        return reason
+        return _Failed(reason, known)
 
     def _idle_worker(self) -> "_Worker":
         """This thread's worker; a new one if it has none, or if it was killed."""
@@ -152,7 +145,8 @@ class ImagePool:
 class _Worker:
     """A process that runs one job after another, and our end of the pipe to it."""
 
-    def __init__(self, run: Callable[[ImageJob], ImageResult], memory_limit_bytes: int) -> None:
+    def __init__(self, run: Run, memory_limit_bytes: int) -> None:
+        self.known: ImageResult | None = None  # of the current job, from its worker's first look
         context = get_context("spawn")  # forking a process with threads can deadlock, and warns since 3.12
         self._pipe, theirs = context.Pipe()
         limits = {"memory_limit_bytes": memory_limit_bytes, "parent": os.getpid()}
@@ -182,11 +176,15 @@ class _Worker:
             TimeoutError: it took too long.
             EOFError, OSError: the process died.
         """
+        self.known = None
         self._pipe.send(job)
-        if not self._pipe.poll(timeout_seconds):
-            raise TimeoutError
-        outcome: ImageResult | OSError = self._pipe.recv()
-        return outcome
+        while True:
+            if not self._pipe.poll(timeout_seconds):
+                raise TimeoutError
+            outcome: ImageResult | OSError = self._pipe.recv()
+            if isinstance(outcome, OSError) or not outcome.unprocessed:
+                return outcome
+            self.known = outcome  # it took milliseconds, so the time limit may begin again
 
     def kill(self) -> None:
         """Kill the process, whatever it does; any thread may call this."""
@@ -199,6 +197,20 @@ class _Worker:
         self._pipe.close()
 
 
-def _unprocessed(job: ImageJob) -> ImageResult:
-    """What is known of a file whose header kills its worker: its bytes."""
-    return ImageResult(facts=None, sha256=sha256_of(job.source), size=job.source.stat().st_size)
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A job without a result: why, and what its worker said of the file before that."""
+
+    reason: Reason
+    known: ImageResult | None
+
+
+def _without_pixels(job: ImageJob, failed: _Failed) -> ImageResult:
+    """The result of a job that has none: the original unchanged, no 512px image, its header's facts.
+
+    If even the header kills its worker, what is known are the bytes.
+    """
+    known = failed.known or ImageResult(
+        facts=None, sha256=sha256_of(job.source), size=job.source.stat().st_size, unprocessed=True
+    )
+    return replace(known, px512_reason=None if job.px512 is None else failed.reason)

@@ -18,10 +18,15 @@ from danbooru_pipeline.io.processes import die_with, keep_freed_memory, leave_si
 _LOADERS = ("Jpeg", "Png", "Nsgif", "Webp", "Heif")
 
 
-def serve(pipe: Connection, run: Callable[[ImageJob], ImageResult], *, memory_limit_bytes: int, parent: int) -> None:
+#: Runs a job, and tells what is known of it before it decodes anything.
+Run = Callable[[ImageJob, Callable[[ImageResult], None]], ImageResult]
+
+
+def serve(pipe: Connection, run: Run, *, memory_limit_bytes: int, parent: int) -> None:
     """Send why this process cannot start (None if it can), then run jobs until the pipe is closed.
 
-    A job's `OSError` is sent as its answer; any other error ends the process, which the pool notices.
+    Each job is answered with what is known of the file (`unprocessed`), then with its result or `OSError`. Any other
+    error ends the process, which the pool notices.
     """
     try:
         start_worker(memory_limit_bytes, parent)
@@ -36,7 +41,7 @@ def serve(pipe: Connection, run: Callable[[ImageJob], ImageResult], *, memory_li
         except EOFError:
             return
         try:
-            outcome: ImageResult | OSError = run(job)
+            outcome: ImageResult | OSError = run(job, pipe.send)
         except OSError as error:
             outcome = error
         pipe.send(outcome)

@@ -26,7 +26,7 @@ from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg
 from danbooru_pipeline.images.png import carried_chunks, chunks_of
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline_tests.support import cases, pictures
-from danbooru_pipeline_tests.support.mishaps import run_by_name
+from danbooru_pipeline_tests.support.mishaps import attempts, run_by_name
 from danbooru_pipeline_tests.support.pictures import illustration, jpeg, pixels_of, png
 
 FILES = Path(__file__).parent / "files"
@@ -365,12 +365,16 @@ def test_sides_beyond_the_limit() -> None:
         assert downscale_image(data, inspect_image(data)) == Reason.TOO_MANY_PIXELS
 
 
-def test_worker_outcomes_keep_the_facts(tmp_path: Path) -> None:
-    """If decoding kills two workers, the result has what the header says."""
-    source = tmp_path / "decoding.jpg"
+@pytest.mark.parametrize(
+    ("mishap", "reason", "tried"), [("decoding", Reason.WORKER_CRASHED, 2), ("stalling", Reason.WORKER_TIMEOUT, 1)]
+)
+def test_worker_outcomes_keep_the_facts(tmp_path: Path, mishap: str, reason: Reason, tried: int) -> None:
+    """If decoding kills two workers or stalls one, the result has what the header says."""
+    source = tmp_path / f"{mishap}.jpg"
     source.write_bytes(PLAIN)
-    with ImagePool(1, run=run_by_name) as pool:
-        result = pool.submit(ImageJob(source=source, px512=tmp_path / "1.512.jpg")).result(timeout=60)
-    assert (result.px512_reason, result.unprocessed) == (Reason.WORKER_CRASHED, True)
+    with ImagePool(1, run=run_by_name, timeout_seconds=1.0 if mishap == "stalling" else 60.0) as pool:
+        job = ImageJob(source=source, px512=tmp_path / "1.512.jpg")
+        result = pool.submit(job).result(timeout=60)
+    assert (result.px512_reason, result.unprocessed, len(attempts(job))) == (reason, True, tried)
     assert result.facts is not None
     assert (result.facts.width, result.facts.height, result.size) == (300, 200, len(PLAIN))

@@ -13,6 +13,7 @@ from danbooru_pipeline.images import ImageJob, ImageResult, run_image_job
 from danbooru_pipeline_tests.support.pictures import illustration, jpeg
 
 DATA = jpeg(illustration())
+Note = Callable[[ImageResult], None]
 
 
 def make_job(folder: Path, name: str) -> ImageJob:
@@ -28,19 +29,25 @@ def attempts(job: ImageJob) -> list[int]:
     return [int(line) for line in path.read_text().split()] if path.exists() else []
 
 
-def run_by_name(job: ImageJob) -> ImageResult:
+def run_by_name(job: ImageJob, note: Note) -> ImageResult:
     """What the workers of these tests do: the name of the file says what happens to it."""
     _note_attempt(job)
     what = job.source.stem.split("-")[0]
     if what == "once":
         if len(attempts(job)) == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-    elif what == "decoding":
-        if job.px512 is not None:
-            os.abort()
+    elif what in {"decoding", "stalling"}:
+        return run_image_job(job, lambda known: _note_and_fail(what, known, note))
     elif what in MISHAPS:
         MISHAPS[what]()
-    return run_image_job(job)
+    return run_image_job(job, note)
+
+
+def _note_and_fail(what: str, known: ImageResult, note: Note) -> None:
+    note(known)
+    if what == "decoding":
+        os.abort()
+    time.sleep(60)
 
 
 def _refuse() -> None:
@@ -67,7 +74,7 @@ def _note_attempt(job: ImageJob) -> None:
         file.write(f"{os.getpid()}\n")
 
 
-def report_limits(job: ImageJob) -> ImageResult:
+def report_limits(job: ImageJob, note: Note) -> ImageResult:
     """Write down what a worker is allowed, beside the file."""
     lines = [
         str(resource.getrlimit(resource.RLIMIT_AS)[0]),
@@ -81,4 +88,4 @@ def report_limits(job: ImageJob) -> ImageResult:
         except pyvips.Error:
             lines.append("refused")
     job.source.with_suffix(".limits").write_text(" ".join(lines))
-    return run_image_job(job)
+    return run_image_job(job, note)
