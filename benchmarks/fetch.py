@@ -2,7 +2,8 @@
 
 ``python benchmarks/fetch.py [--bin FOLDER…] [ROW…]`` runs every peer that is installed (curl, wget, aria2c; gallery-dl
 and img2dataset from the folders given) and the project's engine against the same server, and prints one Markdown table
-per row: cost, images, faults, limit, latency, kill, memory. CPU is user and system time of the client and its children.
+per row: cost, images, faults, limit, latency, kill, memory. CPU is user and system time of all processes of a peer, those
+included that it does not wait for.
 """
 
 import argparse
@@ -11,12 +12,12 @@ import hashlib
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Self
 
 HERE = Path(__file__).parent
 PARALLEL = 32
@@ -158,33 +160,71 @@ def answers(base: str) -> dict[str, int]:
 
 
 def reap_orphans() -> None:
-    """Become the parent of orphaned processes, so that their usage is counted."""
+    """Become the parent of orphaned processes, so that none is left over."""
     set_child_subreaper = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
     if ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0):
         raise OSError("prctl")
+
+
+class SessionClock:
+    """CPU time of all processes of a session, read from /proc every few milliseconds.
+
+    `getrusage` counts only children that were waited for, and img2dataset waits for hardly any of its own. What a
+    process uses between the last reading and its end is missed, the same for all peers.
+    """
+
+    _TICKS = os.sysconf("SC_CLK_TCK")
+
+    def __init__(self, session: int) -> None:
+        self._session, self._used, self._done = session, dict[tuple[int, int], int](), threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    @property
+    def seconds(self) -> float:
+        """User and system time of all of them so far."""
+        return sum(self._used.values()) / self._TICKS
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.02):
+            for entry in Path("/proc").iterdir():
+                if entry.name.isdigit():
+                    self._read(int(entry.name))
+
+    def _read(self, pid: int) -> None:
+        with suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == self._session:
+                self._used[pid, int(fields[19])] = int(fields[11]) + int(fields[12])
 
 
 def measure(peer: str, job: Job, commands: dict[str, Command] = PEERS) -> Run:
     """Run a peer in a process of its own that measures it and its children."""
     job.out.mkdir(parents=True, exist_ok=True)
     command = commands[peer](job)
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    began = time.monotonic()
     timed = ["/usr/bin/time", "-f", "%M", "-o", f"{job.out}.rss", *command]
     process = subprocess.Popen(timed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        code = process.wait(TIMEOUT_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        code = -1
+    with SessionClock(process.pid) as clock:
+        try:
+            code = process.wait(TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            code = -1
     seconds = time.monotonic() - began
     with suppress(ChildProcessError):
         while os.waitpid(-process.pid, 0)[0]:  # orphans of its group
             pass
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     lines = Path(f"{job.out}.rss").read_text().split() if code != -1 else ["0"]
-    return Run(seconds, cpu, int(lines[-1]) // 1024, code, *judge(job))
+    return Run(seconds, clock.seconds, int(lines[-1]) // 1024, code, *judge(job))
 
 
 def judge(job: Job) -> tuple[int, int, int]:

@@ -39,7 +39,9 @@ def main() -> int:
             post = Fetch(id=int(stem), md5=md5, ext=ext, file_size=int(size), rating="s", file_url=url)
             reason = download_file(client, post, target).reason
             if reason is None and pool is not None:
-                reason = pool.submit(ImageJob(source=target, px512=out / "512px" / f"{stem}.jpg")).result().px512_reason
+                # Without the pixel hash, since no peer computes anything like it.
+                job = ImageJob(source=target, px512=out / "512px" / f"{stem}.jpg", hash_pixels=False)
+                reason = pool.submit(job).result().px512_reason
             return name, None if reason is None else str(reason)
 
         with ThreadPoolExecutor(parallel) as threads:

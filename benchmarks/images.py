@@ -1,6 +1,6 @@
 """Optimising and shrinking, measured beside popular tools: bytes saved, CPU, fidelity.
 
-    .venv/bin/python benchmarks/images.py [FOLDER] [--files N] [--peers PYTHON]
+    .venv/bin/python benchmarks/images.py [FOLDER] [--files N] [--peers PYTHON] [--profile]
 
 The corpus is generated; a FOLDER of real JPG and PNG is measured as a second one. Every file goes through all
 candidates in random order before the next file, so that a busy machine treats them alike. CPU is user and system time,
@@ -28,6 +28,7 @@ os.environ["RAYON_NUM_THREADS"] = "1"
 import mozjpeg_lossless_optimization as mozjpeg
 import numpy as np
 import pyvips
+from image_stages import profile
 
 from danbooru_pipeline.images import Downscaled, downscale_image, inspect_image, optimize_image
 from danbooru_pipeline.images.decode import shrink_image
@@ -248,15 +249,17 @@ def main() -> int:
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--files", type=int, default=20)
     parser.add_argument("--peers", help="a Python that has OpenCV")
+    parser.add_argument("--profile", action="store_true", help="where the time of a job goes, by type")
     chosen = parser.parse_args()
+    measured = (lambda folder, _: profile(folder)) if chosen.profile else report
     random.seed(2021)
     with tempfile.TemporaryDirectory() as name:
         make_corpus(Path(name), chosen.files)
         print("# Made on the spot")
-        report(Path(name), chosen.peers)
+        measured(Path(name), chosen.peers)
     if chosen.folder:
         print("\n# The folder given")
-        report(chosen.folder, chosen.peers)
+        measured(chosen.folder, chosen.peers)
     return 0
 
 

@@ -1,0 +1,66 @@
+"""The filter chosen on a sample is as good as the best of all, and only plain colour is sampled."""
+
+from typing import Any
+
+import numpy as np
+import oxipng
+import pytest
+import pyvips
+
+from danbooru_pipeline.images import inspect_image, optimize_image
+from danbooru_pipeline.images.png_filters import choose_filters
+from danbooru_pipeline_tests.support import pictures
+from danbooru_pipeline_tests.support.pictures import from_array, illustration, png
+
+
+def stripes() -> Any:
+    """Flat areas with sharp edges, of many colours."""
+    y, x = np.mgrid[0:400, 0:600]
+    return from_array(
+        np.stack([(x // 9) * 3 % 256, (y // 7) * 4 % 256, (x + y) // 11 * 2 % 256], axis=2).astype(np.uint8)
+    )
+
+
+def with_alpha() -> Any:
+    """The illustration, transparent towards the right."""
+    image = illustration(600, 400)
+    return image.bandjoin((pyvips.Image.xyz(600, 400)[0] * 255 / 599).cast("uchar"))
+
+
+SAMPLED = {"noisy": illustration(600, 400), "stripes": stripes(), "alpha": with_alpha()}
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_sampled_filter_saves_as_much(name: str) -> None:
+    """With one filter that was chosen on a sample, the file is as small as after trying all of them."""
+    data = png(SAMPLED[name])
+    facts = inspect_image(data)
+    chosen = choose_filters(data, facts)
+    assert chosen is not None
+    assert len(chosen) == 1
+    every = oxipng.optimize_from_memory(data, level=2, interlace=None)
+    assert len(optimize_image(data, facts).data) <= 1.01 * len(every)
+
+
+def deep() -> Any:
+    """16 bits a sample."""
+    return (illustration(600, 400).cast("ushort") * 257).cast("ushort").copy(interpretation="rgb16")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png(illustration(600, 400, bands=1)),
+        png(deep(), bitdepth=16),
+        png(illustration(600, 400), interlace=True),
+        png(illustration(600, 400), palette=True),
+        png(illustration(60, 40)),
+        png(pictures.solid(pictures.RED, 600, 400)),
+        png(illustration(600, 400, bands=1).colourspace("srgb")),
+        pictures.rot(png(illustration(600, 400)), 0.3),
+    ],
+    ids=["grey", "deep", "interlaced", "palette", "small", "few colours", "grey as colour", "damaged"],
+)
+def test_others_are_left_to_the_optimiser(data: bytes) -> None:
+    """What may become grey or a palette, is not plain 8-bit colour, or is small or damaged, is not sampled."""
+    assert choose_filters(data, inspect_image(data)) is None
