@@ -2,8 +2,8 @@
 
 ``python benchmarks/fetch.py [--bin FOLDER…] [ROW…]`` runs every peer that is installed (curl, wget, aria2c; gallery-dl
 and img2dataset from the folders given) and the project's engine against the same server, and prints one Markdown table
-per row: cost, images, faults, limit, latency, kill, memory. CPU is user and system time of all processes of a peer, those
-included that it does not wait for.
+per row: cost, images, faults, limit, latency, kill, memory. CPU is user and system time of every process of a peer,
+whether or not it waits for them.
 """
 
 import argparse

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from danbooru_pipeline.images.av1 import read_av1_color
+
 _MAX_BOXES = 1000  # real files have three to five at the top level
 _MAX_EXTENTS = 65_536
+_MAX_HEAD_BYTES = 1024
 #: What may stand at the top level; anything else is not part of the picture.
 _TOP = frozenset(
     {b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"wide", b"uuid", b"moof", b"mfra", b"idat", b"styp"}
@@ -33,9 +36,11 @@ class AvifWalk:
         end: offset after the last box; None if the file ends inside a box, or before data that it refers to.
         width: of the primary item; 0 if unknown.
         height: likewise.
-        nclx: colour primaries and transfer characteristics by ITU-T H.273; None if they are not stated.
+        nclx: colour primaries and transfer characteristics by ITU-T H.273, of the container or else of the coded
+            picture; None if neither states them.
         full_range: whether values use all codes.
         monochrome: whether there is no colour.
+        premultiplied: whether its colours are multiplied by its alpha already.
     """
 
     frames: int | None
@@ -45,6 +50,7 @@ class AvifWalk:
     nclx: tuple[int, int] | None = None
     full_range: bool = True
     monochrome: bool = False
+    premultiplied: bool = False
 
 
 def walk_avif(data: bytes) -> AvifWalk:
@@ -60,14 +66,27 @@ def walk_avif(data: bytes) -> AvifWalk:
     primary = _primary(data, inner)
     properties = _properties(data, inner)
     own = [properties[n - 1] for n in _associated(data, inner, primary) if 0 < n <= len(properties)]
-    width, height, nclx, full_range = 0, 0, None, True
+    width, height, nclx, full_range = 0, 0, None, None
     for box in own:
         if box.name == b"ispe":
             width, height = _int(data, box.start + 4, 4), _int(data, box.start + 8, 4)
         elif box.name == b"colr" and data[box.start : box.start + 4] == b"nclx":
             nclx = (_int(data, box.start + 4, 2), _int(data, box.start + 6, 2))
             full_range = bool(_int(data, box.start + 10, 1) & 0x80)
-    return AvifWalk(frames, end, width, height, nclx, full_range, monochrome=_is_monochrome(data, own, properties))
+    if nclx is None and b"iloc" in inner:  # then what the coded picture says counts
+        coded = read_av1_color(data[_first_byte(data, inner[b"iloc"], primary) :][:_MAX_HEAD_BYTES])
+        if coded is not None:
+            nclx, full_range = (coded.primaries, coded.transfer), coded.full_range
+    return AvifWalk(
+        frames,
+        end,
+        width,
+        height,
+        nclx,
+        full_range is not False,
+        monochrome=_is_monochrome(data, own, properties),
+        premultiplied=_is_premultiplied(data, inner, primary),
+    )
 
 
 def _int(data: bytes, at: int, size: int) -> int:
@@ -167,6 +186,31 @@ def _is_monochrome(data: bytes, own: list[Box], properties: list[Box]) -> bool:
             return _int(data, box.start + 4, 1) == 1
     coded = [box for box in own if box.name == b"av1C"] or [box for box in properties if box.name == b"av1C"]
     return bool(coded) and bool(_int(data, coded[0].start + 2, 1) & 0x10)
+
+
+def _is_premultiplied(data: bytes, inner: dict[bytes, Box], primary: int) -> bool:
+    """Whether a reference says that the item's colours are multiplied by the alpha of another."""
+    box = inner.get(b"iref")
+    if box is None:
+        return False
+    id_bytes = 2 if data[box.start : box.start + 1] == b"\0" else 4
+    references = _boxes(data, box.start + 4, min(box.end, len(data)))
+    return any(found.name == b"prem" and _int(data, found.start, id_bytes) == primary for found in references)
+
+
+def _first_byte(data: bytes, box: Box, item: int) -> int:
+    """Offset of an item in the file, as files of 32-bit offsets say it; the end of the file for all others."""
+    if data[box.start : box.start + 1] != b"\0" or _int(data, box.start + 4, 2) != 0x4400:
+        return len(data)
+    at = box.start + 8
+    for _ in range(min(_int(data, box.start + 6, 2), _MAX_EXTENTS)):
+        extents = _int(data, at + 4, 2)
+        if _int(data, at, 2) == item:
+            return _int(data, at + 6, 4) if extents else len(data)
+        at += 6 + 8 * extents
+        if at >= box.end:
+            break
+    return len(data)
 
 
 def _last_byte(data: bytes, box: Box) -> int:

@@ -89,7 +89,9 @@ def _decode(data: bytes, facts: ImageFacts, *, size: int, decoded: Pixels | None
     if facts.file_type == "bmp":
         return decode_bmp(data)
     if facts.file_type == "avif":
-        return open_avif(data, fail_on="truncated")
+        image = open_avif(data, fail_on="truncated")
+        is_premultiplied = image.hasalpha() and walk_avif(data).premultiplied
+        return image.unpremultiply().cast(image.format) if is_premultiplied else image
     if facts.file_type == "webp" and facts.alpha:
         return pyvips.Image.webpload_buffer(data, fail_on="truncated", access="sequential")
     if facts.file_type == "png" and Flag.APNG in facts.flags:

@@ -153,14 +153,16 @@ def run_oxipng(data: bytes, facts: ImageFacts, *, level: int, filters: Sequence[
 
     A profile fits only colour or only grey, so with one colour that happens to be grey stays colour.
     """
-    options = {
+    options: dict[str, Any] = {
         "level": level,
         "interlace": None,
         "bit_depth_reduction": facts.color_space not in _SIXTEEN_BIT_SPACES,
         "grayscale_reduction": not facts.has_profile,
     }
+    if filters is not None:
+        options["filter"] = filters
     try:
-        smaller: bytes = oxipng.optimize_from_memory(data, **options, **({"filter": filters} if filters else {}))
+        smaller: bytes = oxipng.optimize_from_memory(data, **options)
     except oxipng.PngError:
         return None
     except BaseException as error:

@@ -41,8 +41,8 @@ def choose_filters(data: bytes, facts: ImageFacts) -> Sequence[Any] | None:
     raw = oxipng.RawImage(sample.tobytes(), width, height, color_type=color)
 
     def size_with(row_filter: Any) -> int:
-        options = {"filter": [row_filter], "deflate": oxipng.Deflaters.libdeflater(_SAMPLE_DEFLATE)}
-        return len(raw.create_optimized_png(level=2, color_type_reduction=False, **options))
+        deflate = oxipng.Deflaters.libdeflater(_SAMPLE_DEFLATE)
+        return len(raw.create_optimized_png(level=2, color_type_reduction=False, filter=[row_filter], deflate=deflate))
 
     return [min(_FILTERS, key=size_with)]
 

@@ -1,0 +1,148 @@
+"""Files after public reports of bugs: what a container says beside the pixels, in AVIF, GIF and JPEG."""
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+from PIL import Image
+
+from danbooru_pipeline.images import Downscaled, Flag, downscale_image, inspect_image
+from danbooru_pipeline.images.av1 import read_av1_color
+from danbooru_pipeline.images.avif import walk_avif
+from danbooru_pipeline_tests.support import avif_boxes, cases
+from danbooru_pipeline_tests.support.pictures import corners, illustration, jpeg, pixels_of
+
+FILES = Path(__file__).parent / "files"
+
+
+def shown(data: bytes) -> np.ndarray:
+    """The 512px image on white, decoded."""
+    made = downscale_image(data, inspect_image(data), quality=100, background="white")
+    assert isinstance(made, Downscaled), made
+    return pixels_of(made.data).astype(int)
+
+
+def half_red(level: int) -> bytes:
+    """An AVIF of one red at half opacity."""
+    pixels = np.zeros((64, 96, 4), np.uint8)
+    pixels[..., 0], pixels[..., 3] = level, 128
+    return cases.avif(pixels)
+
+
+def test_avif_premultiplied() -> None:
+    """Colours that are multiplied by alpha already, as a reference says, are not multiplied again."""
+    data = avif_boxes.with_reference(half_red(100), b"prem", source=1, target=2)
+    assert walk_avif(data).premultiplied
+    assert np.abs(shown(data)[256, 256] - shown(half_red(200))[256, 256]).max() <= 3
+    for source in (2, 7):
+        other = avif_boxes.with_reference(half_red(100), b"prem", source=source, target=1)
+        assert not walk_avif(other).premultiplied
+
+
+@pytest.mark.parametrize("range_", ["full", "limited"])
+def test_avif_mono_without_nclx(range_: str) -> None:
+    """Where the container states no colour, the range of the coded picture counts: grey runs from black to white."""
+    data = avif_boxes.without_nclx(cases.avif(cases.ramp(), subsampling="4:0:0", range=range_))
+    row = shown(data)[256, :, 0]
+    assert row[0] <= 3
+    assert row[-1] >= 252
+
+
+@pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
+def test_coded_colour_is_found(subsampling: str) -> None:
+    """The first header inside the coded picture says the same as the container."""
+    data = cases.avif(cases.drawing(), subsampling=subsampling)
+    bare = walk_avif(avif_boxes.without_nclx(data))
+    assert (bare.nclx, bare.full_range) == (walk_avif(data).nclx, walk_avif(data).full_range)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x0a", b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x08\0\0", b"\x0a\x01\xff"]
+)
+def test_any_unit_has_an_answer(data: bytes) -> None:
+    """Bytes that are no header of a picture, or end inside it, raise nothing."""
+    assert read_av1_color(data) is None or read_av1_color(data)
+
+
+def test_avif_clap_irot() -> None:
+    """The container's crop is applied before its rotation."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    crop = struct.pack(">8I", 100, 1, 80, 1, 0, 1, 0, 1)
+    data = avif_boxes.with_property(cases.avif(cases.drawing(), exif=exif.tobytes()), b"clap", crop)
+    inside = np.rot90(cases.drawing()[36:116, 50:150], -1)
+    assert (inspect_image(data).width, inspect_image(data).height) == (80, 100)
+    assert np.abs(shown(data)[206:306, 216:296] - inside.astype(int)).mean() < 6
+
+
+def test_avif_identity() -> None:
+    """RGB that is coded as it is keeps its colours."""
+    image = pyvips.Image.new_from_array(cases.drawing()).copy(interpretation="srgb")
+    data = image.heifsave_buffer(compression="av1", lossless=True)
+    assert np.abs(shown(data)[180:332, 156:356] - cases.drawing()).max() <= 6
+
+
+def test_avif_grid_hidden() -> None:
+    """The hidden tiles of a grid are none of its frames."""
+    data = (FILES / "avif_grid_hidden.avif").read_bytes()
+    assert (inspect_image(data).pages, inspect_image(data).width) == (1, 1024)
+    assert shown(data)[64:448].std() > 20
+
+
+def test_gif_frame_larger() -> None:
+    """A frame that is larger than the screen of a GIF is shown on a screen of its size."""
+    data = (FILES / "gif_frame_larger.gif").read_bytes()
+    assert (inspect_image(data).width, inspect_image(data).height) in {(50, 40), (100, 80)}
+    assert np.abs(shown(data)[256, 256] - (0, 0, 255)).max() <= 4
+
+
+def test_gif_offset_transp() -> None:
+    """Around a frame that starts further in, and where its transparent colour is, the background shows."""
+    data = (FILES / "gif_offset_transp.gif").read_bytes()
+    assert inspect_image(data).alpha
+    pixels = shown(data)
+    assert np.abs(pixels[256, 256] - (255, 0, 0)).max() <= 4
+    assert np.abs(pixels[256 - 35, 256 - 45] - 255).max() <= 4
+
+
+def grey_profile(gamma: float) -> bytes:
+    """An ICC profile of grey with one exponent."""
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"grey\0" + bytes(79)
+    tags, body, at = b"", b"", 128 + 4 + 12 * 3
+    for name, content in ((b"desc", text), (b"wtpt", white), (b"kTRC", curve)):
+        tags += name + struct.pack(">II", at + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    size = at + len(body)
+    head = struct.pack(
+        ">I4sI4s4s4s12x4s28x3i48x", size, b"\0" * 4, 0x02100000, b"mntr", b"GRAY", b"XYZ ", b"acsp", 63190, 65536, 54061
+    )
+    return head.ljust(128, b"\0")[:128] + struct.pack(">I", 3) + tags + body
+
+
+def test_jpg_gray_icc_gamma1() -> None:
+    """A grey profile of linear light is applied: the middle becomes as bright as half of the light."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((64, 64), 128, np.uint8)).save(buffer, "JPEG", quality=95, icc_profile=grey_profile(1.0))
+    assert inspect_image(buffer.getvalue()).has_profile
+    assert np.abs(shown(buffer.getvalue())[256, 256] - 188).max() <= 2
+
+
+@pytest.mark.parametrize("behind", [True, False], ids=["gain map behind", "gain map elsewhere"])
+def test_jpg_gain_map(*, behind: bool) -> None:
+    """A JPEG that says it has a gain map shows its base picture, wherever the map is and whatever points to it."""
+    xmp = (
+        b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/"
+        b"22-rdf-syntax-ns#'><rdf:Description xmlns:hdrgm='http://ns.adobe.com/hdr-gain-map/1.0/' hdrgm:Version='1.0'/>"
+        b"</rdf:RDF></x:xmpmeta>"
+    )
+    base = jpeg(illustration())
+    stated = base[:2] + b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp + base[2:]
+    data = stated + (jpeg(corners()) if behind else b"")
+    facts = inspect_image(data)
+    assert (facts.file_type, facts.color_space, facts.flags) == ("jpg", "srgb", (Flag.TRAILING_DATA,) if behind else ())
+    assert np.array_equal(shown(data), shown(base))
