@@ -12,7 +12,7 @@ import pyvips
 from PIL import Image
 
 from danbooru_pipeline.images import ImageJob, ImagePool, ImageResult, sniff_type
-from danbooru_pipeline_tests.support import cases, pictures
+from danbooru_pipeline_tests.support import avif_boxes, cases, pictures
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -76,6 +76,8 @@ def seeds(types: tuple[str, ...] = ()) -> list[bytes]:
         cases.avif(cases.drawing(96, 64), subsampling="4:0:0", range="limited"),
         cases.with_nclx(cases.avif(cases.drawing(96, 64)), 9, 16),
         cases.avif(frames[0], save_all=True, append_images=frames[1:]),
+        avif_boxes.without_nclx(cases.avif(cases.ramp(120, 80), subsampling="4:0:0", range="limited")),
+        avif_boxes.with_reference(cases.avif(cases.hidden_colors(64)), b"prem", source=1, target=2),
         cases.cmyk_420(),
         cases.samsung_sos(b"\0\0\0"),
         cases.apng_lone_frame(20, 30, 10, 5),
