@@ -1,5 +1,6 @@
 """Lists of changes between any two releases that somebody has, where the newer one brings none from the older."""
 
+import collections
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,23 +76,15 @@ def compare_releases(old: Path, new: Path, *, into: Path | None = None, threads:
     if Path(label).name != label:
         raise ReleaseError(f"{label!r} has no versions of releases; verify both")
     images = ChangedPaths()
-    gone = _removed(old) | _removed(new)
-    rows = images.note(changed_rows(old, new, taken_down=gone, threads=threads))
+    rows = images.note(changed_rows(old, new, taken_down=_removed(old) | _removed(new), threads=threads))
     if into is None:
-        for _ in rows:
-            pass
+        collections.deque(rows, maxlen=0)
     else:
         write_rows(into / f"{label}.parquet", rows)
     was, now = _documents(old), _documents(new)
-    changed = {name for name, sum_ in now.items() if sum_ is None or was.get(name) != sum_}
-    fetch = images.fetch | changed
+    fetch = images.fetch | {name for name, sum_ in now.items() if sum_ is None or was.get(name) != sum_}
     remove = (images.remove | (was.keys() - now.keys())) - fetch
-    if into is not None:
-        values = {"release": after, "old": before, "label": label, "counts": images.counts, "kinds": list(Change)}
-        write_atomic(into / f"{label}.md", render("changes.md", **values))
-        write_paths(into / f"{label}.files.txt", fetch)
-        write_paths(into / f"{label}.remove.txt", remove)
-    return Comparison(
+    found = Comparison(
         old=before,
         new=after,
         label=label,
@@ -99,6 +92,16 @@ def compare_releases(old: Path, new: Path, *, into: Path | None = None, threads:
         fetch=tuple(sorted(fetch)),
         remove=tuple(sorted(remove)),
     )
+    if into is not None:
+        _write_lists(into, found)
+    return found
+
+
+def _write_lists(into: Path, found: Comparison) -> None:
+    values = {"release": found.new, "old": found.old, "counts": found.counts, "kinds": list(Change)}
+    write_atomic(into / f"{found.label}.md", render("changes.md", label=found.label, **values))
+    write_paths(into / f"{found.label}.files.txt", found.fetch)
+    write_paths(into / f"{found.label}.remove.txt", found.remove)
 
 
 def _documents(folder: Path) -> dict[str, str | None]:

@@ -13,7 +13,7 @@ from danbooru_pipeline.cli.main import main
 from danbooru_pipeline.consume.exports import EXPORTS
 from danbooru_pipeline.consume.where import OPERATORS
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.release.changes import Change
+from danbooru_pipeline.release.change_rows import Change
 
 ROOT = Path(danbooru_pipeline.__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -82,6 +82,12 @@ def swap(folder: Path) -> None:
     put(original(folder, 1), one)
 
 
+def pipe(path: Path) -> None:
+    """A file is a pipe."""
+    path.unlink()
+    os.mkfifo(path)
+
+
 def append_line(folder: Path, line: str) -> None:
     """SHA256SUMS has one line more."""
     put(folder / "SHA256SUMS", (folder / "SHA256SUMS").read_bytes() + line.encode())
@@ -101,7 +107,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "document extra": (lambda f: put(f / "metadata/2020/new.json", b""), "extra: metadata/2020/new.json"),
     "hidden document": (lambda f: put(f / ".DS_Store", b""), "extra: .DS_Store"),
     "document is a link": (lambda f: link(f / "README.md"), "extra: README.md@"),
-    "document is a pipe": (lambda f: ((f / "README.md").unlink(), os.mkfifo(f / "README.md")), "extra: README.md|"),
+    "document is a pipe": (lambda f: pipe(f / "README.md"), "extra: README.md|"),
     "empty folder": (lambda f: (f / "parquet/new").mkdir(), "empty folder: parquet/new"),
     "table altered": (lambda f: flip(f / "manifest/files-00000-of-00001.parquet"), "altered: manifest/files-"),
     "list altered": (

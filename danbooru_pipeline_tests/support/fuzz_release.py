@@ -49,18 +49,16 @@ def splice(path: Path, dice: Dice) -> None:
 def another_kind(path: Path, dice: Dice) -> None:
     """Something that is no file."""
     path.unlink()
-    outside = path.anchor + "dev/zero"
-    dice.choice(
-        [
-            lambda: os.mkfifo(path),
-            path.mkdir,
-            lambda: path.symlink_to(outside),
-            lambda: path.symlink_to("."),
-            lambda: path.symlink_to(path.name),
-            lambda: path.symlink_to(path.parent),
-            lambda: None,
-        ]
-    )()
+    kinds: list[Callable[[], object]] = [
+        lambda: os.mkfifo(path),
+        path.mkdir,
+        lambda: path.symlink_to("/dev/zero"),
+        lambda: path.symlink_to("."),
+        lambda: path.symlink_to(path.name),
+        lambda: path.symlink_to(path.parent),
+        lambda: None,
+    ]
+    dice.choice(kinds)()
 
 
 def enormous(path: Path, _: Dice) -> None:
@@ -71,9 +69,8 @@ def enormous(path: Path, _: Dice) -> None:
 
 def another_file(path: Path, dice: Dice) -> None:
     """The bytes of a file beside it."""
-    data = dice.choice(
-        sorted(other for other in path.parent.iterdir() if other.is_file() and other.stat().st_size < 2**24)
-    ).read_bytes()
+    others = sorted(other for other in path.parent.iterdir() if other.is_file() and other.stat().st_size < 2**24)
+    data = dice.choice(others).read_bytes() if others else b""
     put(path, data + b"\0")
 
 

@@ -29,8 +29,14 @@ def _signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     yard = small_yard(root / "root")
     yard.tables |= TABLES
     for number in range(20, 26):
-        tags = {"tag_string": f"1girl artist_{number % 3}", "tag_string_artist": f"artist_{number % 3}"}
-        yard.post(number * 1000 + 2, rating="sqe"[number % 3], tag_string_general="1girl", tag_string_meta="", **tags)
+        yard.post(
+            number * 1000 + 2,
+            rating="sqe"[number % 3],
+            tag_string=f"1girl artist_{number % 3}",
+            tag_string_general="1girl",
+            tag_string_artist=f"artist_{number % 3}",
+            tag_string_meta="",
+        )
     _snapshot(yard, DocumentOptions(signer=public_key(key)), key)
     later = next_year(yard)  # changes files of the store
     _snapshot(later, DocumentOptions(signer=public_key(key), dialect_2017=True), key)

@@ -85,6 +85,18 @@ def pipe(folder: Path, name: str) -> None:
     os.mkfifo(folder / name)
 
 
+def link(path: Path) -> None:
+    """A file is a link to one of the system."""
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+
+
+def with_mode(path: Path, mode: int) -> None:
+    """A file has another mode, and its content."""
+    put(path, path.read_bytes())
+    path.chmod(mode)
+
+
 def swap(folder: Path) -> None:
     """Exchange two originals."""
     one, other = original(folder, 3), original(folder, 4)
@@ -219,7 +231,7 @@ CASES: dict[str, tuple[Damage, set[Kind]]] = {
     "empty-original": (lambda f: put(original(f), b""), {K.IMAGE_SIZE}),
     "symlink-original": (lambda f: away(f, str(original(f).relative_to(f))), {K.NOT_A_FILE}),
     "symlink-paper-outside": (
-        lambda f: ((f / "README.md").unlink(), (f / "README.md").symlink_to("/etc/passwd")),
+        lambda f: link(f / "README.md"),
         {K.NOT_A_FILE, K.PAPER_MISSING},
     ),
     "symlink-bucket": (lambda f: away(f, str(original(f).parent.relative_to(f))), {K.NOT_A_FILE, K.IMAGE_MISSING}),
@@ -271,8 +283,8 @@ CASES: dict[str, tuple[Damage, set[Kind]]] = {
     "paper-name-newline": (lambda f: put(f / "a\nb", b"x"), {K.PAPER_UNLISTED}),
     "paper-name-nonutf8": (lambda f: put(f / os.fsdecode(b"\xff\xfe"), b"x"), {K.PAPER_UNLISTED}),
     "paper-name-nonutf8-folder": (lambda f: put(f / os.fsdecode(b"\xff/x"), b"x"), {K.PAPER_UNLISTED}),
-    "perm-world-writable": (lambda f: (put(f / "README.md", b""), (f / "README.md").chmod(0o666)), {K.MODE}),
-    "perm-unreadable": (lambda f: (put(f / "README.md", b""), (f / "README.md").chmod(0)), {K.MODE}),
+    "perm-world-writable": (lambda f: with_mode(f / "README.md", 0o666), {K.MODE}),
+    "perm-unreadable": (lambda f: with_mode(f / "README.md", 0), {K.MODE}),
     "sums-traversal": (sums_of(lambda data: data + b"0" * 64 + b"  ../../../etc/passwd\n"), {K.UNSAFE_PATH}),
     "sums-absolute": (
         sums_of(lambda data: b"".join(x[:66] + b"/" + x[66:] for x in data.splitlines(keepends=True))),
