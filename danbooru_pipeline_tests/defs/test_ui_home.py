@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
 from danbooru_pipeline.defs.ui import ui_environment
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline_tests.support.processes import free_port, wait_until
+from danbooru_pipeline_tests.support.webserver import Webserver
 
 
 @pytest.mark.slow(12)
@@ -27,7 +27,7 @@ def test_ui_shows_the_home_of_the_root_and_reads_no_env_file(tmp_path: Path) -> 
             command, cwd=tmp_path, env=environ, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
-        wait_until(lambda: _is_up(port), seconds=120, every=0.5, what="the UI")
+        wait_until(Webserver(f"http://127.0.0.1:{port}").is_up, seconds=120, every=0.5, what="the UI")
     finally:
         os.killpg(process.pid, signal.SIGINT)
         process.wait(60)
@@ -37,13 +37,6 @@ def test_ui_shows_the_home_of_the_root_and_reads_no_env_file(tmp_path: Path) -> 
     assert {entry.name for entry in tmp_path.iterdir()} == {".env", "root", "log"}
     for unwanted in ("superseded", "dagster.yaml", "Loaded environment", "Traceback"):
         assert unwanted not in text
-
-
-def _is_up(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/server_info").status_code == httpx.codes.OK
-    except httpx.TransportError:
-        return False
 
 
 def test_relative_paths_of_settings_stay_those_of_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

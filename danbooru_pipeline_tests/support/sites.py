@@ -54,7 +54,7 @@ class Paged:
 
     def count_posts(self, *, up_to: int) -> int | None:
         """What is in memory, and what was said to be lost."""
-        return self.lost + sum(record["id"] <= up_to for record in self.records)
+        return self.lost + len([record for record in self.records if record["id"] <= up_to])
 
     def newest_id(self, table: str) -> int | None:
         """The last one."""

@@ -15,18 +15,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
 
 import danbooru_pipeline
 from danbooru_pipeline_tests.support.postgres import PASSWORD, Postgres, running_postgres
 from danbooru_pipeline_tests.support.processes import free_port, wait_until
+from danbooru_pipeline_tests.support.webserver import Webserver
 
 TOP = Path(danbooru_pipeline.__file__).parent.parent
 #: Which service waits for which; Postgres has a test double of its own.
 SERVICES = ("postgres", "code", "webserver", "daemon", "rsync")
-#: States of a backfill that is not over.
-WAITING = {"REQUESTED", "CANCELING", "FAILING"}
 _VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 
 
@@ -55,7 +53,7 @@ def read_compose(*names: str) -> dict[str, Any]:
     return services
 
 
-class Stack:
+class Stack(Webserver):
     """The running processes."""
 
     def __init__(self, folder: Path, postgres: Postgres, settings: Mapping[str, str], files: tuple[str, ...]) -> None:
@@ -64,13 +62,9 @@ class Stack:
         self.root, self.image = folder / "data", folder / "image"
         self.ports = {name: free_port() for name in ("4000", "3000", "8730", "6379")}
         self.ports["5432"] = postgres.port
+        super().__init__(f"http://127.0.0.1:{self.ports['3000']}")
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self._make_image()
-
-    @property
-    def url(self) -> str:
-        """Address of the UI."""
-        return f"http://127.0.0.1:{self.ports['3000']}"
 
     def _make_image(self) -> None:
         """What the Dockerfile puts into the image, by its own `cp` lines."""
@@ -158,50 +152,6 @@ class Stack:
     def logs(self, name: str) -> str:
         """What a service said."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
-
-    def gql(self, query: str, **variables: Any) -> dict[str, Any]:
-        """Ask the webserver."""
-        body = {"query": query, "variables": variables}
-        answer = httpx.post(f"{self.url}/graphql", json=body, timeout=60, trust_env=False).json()
-        assert not answer.get("errors"), answer
-        data: dict[str, Any] = answer["data"]
-        return data
-
-    def backfill(self, assets: list[str], partitions: list[str]) -> str:
-        """Launch a backfill as the UI does. Returns its id."""
-        query = """mutation($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) {
-          ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
-        p = {"assetSelection": [{"path": [a]} for a in assets], "partitionNames": partitions}
-        backfill_id: str = self.gql(query, p=p)["launchPartitionBackfill"]["backfillId"]
-        return backfill_id
-
-    def retry(self, backfill_id: str) -> str:
-        """'Re-execute from failure' of the backfill's page."""
-        query = """mutation($p: ReexecutionParams!) { reexecutePartitionBackfill(reexecutionParams: $p) {
-          ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
-        p = {"parentRunId": backfill_id, "strategy": "FROM_FAILURE"}
-        new_id: str = self.gql(query, p=p)["reexecutePartitionBackfill"]["backfillId"]
-        return new_id
-
-    def backfill_state(self, backfill_id: str) -> dict[str, Any]:
-        """How far a backfill is."""
-        query = """query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill {
-          status numPartitions runs(limit: 200) { id status startTime endTime creationTime }
-          assetBackfillData { assetBackfillStatuses { ... on AssetPartitionsStatusCounts {
-            assetKey { path } numPartitionsTargeted numPartitionsMaterialized numPartitionsFailed } } } } } }"""
-        state: dict[str, Any] = self.gql(query, id=backfill_id)["partitionBackfillOrError"]
-        return state
-
-    def wait_backfill(self, backfill_id: str, *, seconds: float = 300) -> dict[str, Any]:
-        """Wait until a backfill is over."""
-
-        def is_over() -> bool:
-            with suppress(httpx.HTTPError, AssertionError):  # while the database is away
-                return self.backfill_state(backfill_id).get("status", "REQUESTED") not in WAITING
-            return False
-
-        wait_until(is_over, seconds=seconds, every=1, what="backfill")
-        return self.backfill_state(backfill_id)
 
 
 @contextmanager
