@@ -4,21 +4,17 @@ A step is some pages of posts: what the site shows of them is written, then thei
 under its bucket's lock, then the state moves on. A step that is killed is repeated, and finds its files there.
 """
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import StoreError, full_disk_named
-from danbooru_pipeline.fetch import Downloaded, download_file, part_names
-from danbooru_pipeline.io.atomic import fsync_folder, remove_parts
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import bucket_of
-from danbooru_pipeline.posts import Fetch, Post, PostRow, post_of
+from danbooru_pipeline.posts import Post, PostRow, post_of
 from danbooru_pipeline.posts.report import read_report
 from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.progress import Meter
@@ -33,13 +29,13 @@ from danbooru_pipeline.sources.last_id import find_last_id
 from danbooru_pipeline.sources.recheck import recheck_posts
 from danbooru_pipeline.sources.sweep import last_sweep_before
 from danbooru_pipeline.store.buckets import for_each_bucket
+from danbooru_pipeline.store.follow.files import Brought, BucketFiles
 from danbooru_pipeline.store.follow.plan import FollowPlan, Seen, plan_follow
 from danbooru_pipeline.store.follow.report import FollowReport
 from danbooru_pipeline.store.follow.seen import write_seen
 from danbooru_pipeline.store.follow.state import FollowState, read_state, write_state
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
-from danbooru_pipeline.store.open_ledger import OpenLedger, open_ledger
-from danbooru_pipeline.store.originals import fetch_ahead
+from danbooru_pipeline.store.open_ledger import open_ledger
 from danbooru_pipeline.store.plan import list_files, why_not_fetched
 from danbooru_pipeline.years import cutoff
 
@@ -67,16 +63,6 @@ def follow_site(context: RunContext, *, dry_run: bool = False, meter: Meter | No
         return _Follow(context, meter or Meter(), dry_run=True).run()
     with exclusive(context.layout.follow_lock, busy=_BUSY), full_disk_named(context.layout.root):
         return _Follow(context, meter or Meter(), dry_run=False).run()
-
-
-@dataclass(slots=True)
-class _Done:
-    """What became of the files of one bucket."""
-
-    files: int = 0
-    kept: int = 0
-    bytes: int = 0
-    left: set[int] = field(default_factory=set)
 
 
 class _Follow:
@@ -174,7 +160,7 @@ class _Follow:
         for seen in posts:
             if why_not_fetched(seen.post, exclude_tags=self.context.exclude_tags) is None:
                 buckets.setdefault(bucket_of(seen.post.id), []).append(seen)
-        done = _Done()
+        done = Brought()
         for finished in for_each_bucket(partial(self._work, buckets), sorted(buckets)):
             if finished.report is None:
                 raise finished.error or RuntimeError(finished.bucket)
@@ -188,7 +174,7 @@ class _Follow:
         then = then.without(gone).with_left({seen.post.id for seen in posts}, done.left)
         self._keep(replace(then, files=then.files + done.files + done.kept, bytes=then.bytes + done.bytes))
 
-    def _count(self, done: _Done) -> None:
+    def _count(self, done: Brought) -> None:
         sums = self.report
         self.report = replace(
             sums, files=sums.files + done.files, kept=sums.kept + done.kept, bytes=sums.bytes + done.bytes
@@ -199,26 +185,19 @@ class _Follow:
         if not self.dry_run:
             write_state(self.context.layout, state)
 
-    def _work(self, buckets: Mapping[str, Sequence[Seen]], bucket: str) -> _Done:
+    def _work(self, buckets: Mapping[str, Sequence[Seen]], bucket: str) -> Brought:
         """Fetch the files of a bucket, or count them in a dry run."""
         layout, posts = self.context.layout, buckets[bucket]
         if self.dry_run:
             plan = self._plan(bucket, posts, read_ledger(layout.ledger(bucket)))
             first = sum(map(len, plan.first.values()))
-            return _Done(first, len(plan.further), sum(fetch.file_size or 0 for fetch in plan.files))
+            return Brought(first, len(plan.further), sum(fetch.file_size or 0 for fetch in plan.files))
         with open_ledger(layout, bucket) as ledger:
             # Read under the lock: a takedown that began since clears this bucket after us.
             gone = read_takedowns(layout).ids
             plan = self._plan(bucket, [seen for seen in posts if seen.post.id not in gone], ledger.known)
-            done = self._fetch_first(ledger, plan)
-            current = {(seen.post.id, seen.post.md5) for seen in posts}
-            for fetch, got in self._fetch_further(bucket, plan.further):
-                if got.reason is None:
-                    done.kept += 1
-                    done.bytes += got.size or 0
-                elif (fetch.id, fetch.md5) in current:
-                    done.left.add(fetch.id)
-            return done
+            files = BucketFiles(self.context, ledger, bucket, self.meter, self.now)
+            return files.bring(plan, current={(seen.post.id, seen.post.md5) for seen in posts})
 
     def _plan(self, bucket: str, posts: Iterable[Seen], ledger: Mapping[int, LedgerRow]) -> FollowPlan:
         return plan_follow(
@@ -229,46 +208,6 @@ class _Follow:
             swept=self.swept.year if self.swept else 0,
             exclude_tags=self.context.exclude_tags,
         )
-
-    def _fetch_first(self, ledger: OpenLedger, plan: FollowPlan) -> _Done:
-        done = _Done()
-        for year, files in plan.first.items():
-            ahead = fetch_ahead(self.context, ledger, files, year=year, meter=self.meter)
-            done.files += ahead.files
-            done.bytes += ahead.bytes
-            done.left |= ahead.left
-            if ahead.full is not None:
-                ledger.write()
-                raise ahead.full
-        ledger.write()
-        return done
-
-    def _fetch_further(self, bucket: str, files: Sequence[Fetch]) -> Iterator[tuple[Fetch, Downloaded]]:
-        """Fetch files to be kept under their MD5. Nothing but the file that the MD5 names stays."""
-        if not files:
-            return
-        context = self.context
-        folder = context.layout.replaced_bucket(bucket)
-        targets = {fetch: context.layout.replaced(fetch.id, fetch.md5, fetch.ext) for fetch in files}
-        keep = {name for fetch, path in targets.items() for name in part_names(path.name, fetch.md5)}
-        remove_parts(folder, keep=keep)
-        running: dict[Future[Downloaded], Fetch] = {
-            context.downloads.submit(download_file, context.client, fetch, path): fetch
-            for fetch, path in targets.items()
-        }
-        try:
-            for future, fetch in running.items():
-                got = future.result()
-                if got.in_place and got.md5 != fetch.md5:
-                    targets[fetch].unlink(missing_ok=True)
-                elif got.in_place:  # its time says which sweeps came later; see `operate.follow`
-                    os.utime(targets[fetch], times=(self.now.timestamp(), self.now.timestamp()))
-                self.meter.count_file(got.size or 0, got.reason)
-                yield fetch, got
-        finally:
-            wait([future for future in running if not future.cancel()])
-        if folder.is_dir():
-            fsync_folder(folder)
 
 
 def _seen(row: PostRow, former: Mapping[int, Sequence[Replacement]]) -> Seen:
