@@ -21,6 +21,8 @@ EVENTS, REPLACEMENTS = "/post_events.json", "/post_replacements.json"
 #: Events after which a post may have another file or another status. Uploads are found by id; approvals and
 #: disapprovals change neither (an approval that undeletes a post is a moderator's action as well).
 TELLING: Final = frozenset({"PostReplacement", "ModAction", "PostFlag", "PostAppeal"})
+#: The site's last numbered page.
+MAX_PAGE: Final = 1000
 #: A creation time further ahead of the clock than this is an error of the site, and no reason to wait for it.
 CLOCK_SLACK: Final = timedelta(days=1)
 
@@ -102,6 +104,8 @@ def read_touched(client: BooruClient, since: datetime) -> Touched | None:
             return Touched(frozenset(ids), newest)
         number = 1 if newest > since else number + 1
         since = newest
+        if number > MAX_PAGE:
+            _ends_early(EVENTS)
 
 
 @dataclass(frozen=True, slots=True)

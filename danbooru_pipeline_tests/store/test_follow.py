@@ -198,8 +198,10 @@ def test_file_replaced_before_it_settled_is_kept_too(begun: Follower, booru: Boo
     begun.follow(created - timedelta(days=1))
     begun.go_to(created + timedelta(hours=2))
     booru.change(post["id"], "replaced")
-    begun.follow(created + timedelta(hours=13))
-    begun.follow(created + timedelta(hours=14))
+    begun.go_to(created + timedelta(hours=5))
+    booru.change(old_jpg(booru)["id"], "deleted")
+    for hours in (6, 13):  # the replacement is told of, and is long over when the post has settled
+        begun.follow(created + timedelta(hours=hours))
     row = begun.row_of(post)
     assert row is not None
     assert row.md5 == current(booru, post)["md5"] != post["md5"]

@@ -41,6 +41,8 @@ from danbooru_pipeline.years import cutoff
 
 #: Pages of 200 posts in a step: each touches up to 1000 ledgers, and a killed one is read again.
 PAGES_PER_STEP: Final = 50
+#: Known posts that are asked about in a step.
+IDS_PER_STEP: Final = 10_000
 #: How long the site keeps a file that was replaced; one that is older is not asked for.
 GRACE_PERIOD: Final = timedelta(days=30)
 _BUSY: Final = "another run follows the site already; wait until it ends, then run again"
@@ -71,6 +73,8 @@ class _Follow:
     def __init__(self, context: RunContext, meter: Meter, *, dry_run: bool) -> None:
         self.context, self.meter, self.dry_run = context, meter, dry_run
         self.now = context.now()
+        self.delay = timedelta(hours=context.settings.follow_delay_hours)
+        self.former: Mapping[int, Sequence[Replacement]] = {}
         self.source = context.site
         self.swept = last_sweep_before(context.layout, self.now.year + 1)
         self.state = self._resume() or self._begin()
@@ -117,25 +121,29 @@ class _Follow:
     def _follow_changes(self) -> None:
         """Ask about known posts that something happened to, and about those whose file did not come."""
         client, since = self.context.client, self.state.changes_since
-        touched, replaced = read_touched(client, since), read_replacements(client, since)
-        notes = [text for text, answer in ((_NO_EVENTS, touched), (_NO_REPLACEMENTS, replaced)) if answer is None]
-        former = _former(replaced or (), after=self.now - GRACE_PERIOD)
+        # A post may have been replaced before it settled: then its first file is asked for when it is new to us.
+        touched, replaced = read_touched(client, since), read_replacements(client, since - self.delay)
+        answers = ((_NO_EVENTS, touched), (_NO_REPLACEMENTS, replaced))
+        self.report = replace(self.report, notes=tuple(text for text, answer in answers if answer is None))
+        self.former = _former(replaced or (), after=self.now - GRACE_PERIOD)
         ids = {each.post_id for each in replaced or ()} | (touched.ids if touched else frozenset())
         known = sorted(id_ for id_ in ids | self.state.asked_again if id_ <= self.state.last_id)
-        control = self.state.last_id if self.state.last_id not in known else None
-        answer = recheck_posts(client, known, control_id=control)
-        self.report = replace(self.report, changed=len(answer.rows), expunged=len(answer.expunged), notes=tuple(notes))
+        for start in range(0, len(known), IDS_PER_STEP):
+            self._ask_again(known[start : start + IDS_PER_STEP])
         times = [each.at for each in replaced or ()] + ([touched.until] if touched and touched.until else [])
-        until = max([self.state.changes_until, *times])
-        self._step(
-            [_seen(row, former) for row in answer.rows.values()],
-            expunged=answer.expunged,
-            then=replace(self.state, changes_until=until).without(answer.expunged),
+        self._keep(replace(self.state, changes_until=max([self.state.changes_until, *times])))
+
+    def _ask_again(self, ids: Sequence[int]) -> None:
+        control = self.state.last_id if self.state.last_id not in ids else None
+        answer, sums = recheck_posts(self.context.client, ids, control_id=control), self.report
+        self.report = replace(
+            sums, changed=sums.changed + len(answer.rows), expunged=sums.expunged + len(answer.expunged)
         )
+        seen = [_seen(row, self.former) for row in answer.rows.values()]
+        self._step(seen, expunged=answer.expunged, then=self.state.without(answer.expunged))
 
     def _follow_new_posts(self) -> None:
-        settled = self.now - timedelta(hours=self.context.settings.follow_delay_hours)
-        is_all = False
+        settled, is_all = self.now - self.delay, False
         while not is_all:
             new = read_new_posts(self.source, self.state.last_id, settled=settled, now=self.now, pages=PAGES_PER_STEP)
             is_all = new.is_all
@@ -147,7 +155,8 @@ class _Follow:
         until = max([*times, *([self.state.posts_until] if self.state.posts_until else [])], default=None)
         self.report = replace(self.report, posts=self.report.posts + len(new.rows))
         self._step(
-            [_seen(row, {}) for row in new.rows], then=replace(self.state, last_id=new.last_id, posts_until=until)
+            [_seen(row, self.former) for row in new.rows],
+            then=replace(self.state, last_id=new.last_id, posts_until=until),
         )
 
     def _step(self, posts: Sequence[Seen], *, expunged: Iterable[int] = (), then: FollowState) -> None:
