@@ -14,6 +14,7 @@ from danbooru_pipeline.progress import Say, human_bytes, human_seconds
 from danbooru_pipeline.release import read_release
 from danbooru_pipeline.release.release_json import release_lines
 from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.store.follow import compare_with_sweep
 
 if TYPE_CHECKING:
     from danbooru_pipeline.defs.headless import BuildResult
@@ -78,6 +79,9 @@ def build_year(
 
 def _result_lines(layout: Layout, year: int, result: "BuildResult") -> Iterator[str]:
     """What a build did and what is left, for people."""
+    missed = compare_with_sweep(layout, year)
+    if missed is not None:
+        yield missed.line()
     images = result.stages.get("original_images")
     if images is not None:
         sums = images.numbers

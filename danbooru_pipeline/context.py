@@ -78,10 +78,15 @@ class RunContext:
         """Where side tables come from, without what was taken down."""
         return self._source(self.settings.side_tables_source)
 
+    @property
+    def site(self) -> Source:
+        """The booru itself page by page, wherever the posts of a release come from; without what was taken down."""
+        return SourceWithout(ApiSource(self.client), read_takedowns(self.layout).ids)
+
     def _source(self, name: str) -> Source | BulkSource:
         gone = read_takedowns(self.layout).ids
         if name == "api":
-            return SourceWithout(ApiSource(self.client), gone)
+            return self.site
         return BulkSourceWithout(self._once(name, lambda: open_bulk(name, self.settings, now=self.now())), gone)
 
     @property

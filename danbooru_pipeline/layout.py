@@ -3,6 +3,7 @@
 A path is made from an id (an int), an extension from a closed set and a year; never from a URL, a tag or a header.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,18 @@ def original_path(post_id: int, ext: str) -> str:
     if ext not in STORED_EXTENSIONS:
         raise ValueError(f"unknown extension {ext!r}")
     return f"original/{bucket_of(post_id)}/{post_id}.{ext}"
+
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+def replaced_path(post_id: int, md5: str, ext: str) -> str:
+    """``replaced/BUCKET/ID.MD5.EXT``, relative to the store; no release has such a path."""
+    if ext not in EXTENSIONS:
+        raise ValueError(f"unknown extension {ext!r}")
+    if not _MD5.fullmatch(md5):
+        raise ValueError(f"not an MD5: {md5!r}")
+    return f"replaced/{bucket_of(post_id)}/{post_id}.{md5}.{ext}"
 
 
 def px512_path(post_id: int) -> str:
@@ -116,6 +129,38 @@ class Layout:
     def px512(self, post_id: int) -> Path:
         """A 512px image in the store."""
         return self.store / px512_path(post_id)
+
+    def replaced(self, post_id: int, md5: str, ext: str) -> Path:
+        """A further file of a post that has been replaced, kept until a release decides which one it wants."""
+        return self.store / replaced_path(post_id, md5, ext)
+
+    def replaced_bucket(self, bucket: str) -> Path:
+        """Folder of one bucket's replaced files."""
+        return self.store / "replaced" / bucket
+
+    @property
+    def follow(self) -> Path:
+        """Folder of what following the running year has seen; no release reads it."""
+        return self.store / "follow"
+
+    @property
+    def follow_state(self) -> Path:
+        """How far following is."""
+        return self.follow / "state.json"
+
+    @property
+    def follow_lock(self) -> Path:
+        """Lock of the one process that follows."""
+        return self.follow / ".lock"
+
+    def follow_part(self, number: int) -> Path:
+        """The posts that one step of following has seen."""
+        return self.follow / "seen" / f"{number:06d}.parquet"
+
+    @property
+    def follow_parts(self) -> list[Path]:
+        """All of them, oldest first."""
+        return sorted(self.follow.glob(f"seen/{'[0-9]' * 6}.parquet"))
 
     def original_bucket(self, bucket: str) -> Path:
         """Folder of one bucket's originals."""

@@ -77,6 +77,7 @@ def running_booru(booru_files: Path) -> Iterator[BooruProcess]:
 def booru(running_booru: BooruProcess) -> BooruProcess:
     """The booru as of 2021, without faults, its counters at zero."""
     running_booru.clear_faults()
+    running_booru.forget_changes()
     running_booru.set_year(2021)
     running_booru.reset_requests()
     return running_booru

@@ -108,10 +108,34 @@ def import_(paths: tuple[Path, ...], year: int | None, *, move: bool, dry_run: b
 
 
 @click.command()
+@click.option("--dry-run", is_flag=True, help="Print what would be fetched; request no file, change nothing.")
+@JSON
+def follow(*, dry_run: bool, as_json: bool) -> None:
+    """Follow the running year once: fetch files of new and of replaced posts ahead of their release.
+
+    Goes on where the last run ended, however long ago that was. Nothing of it is part of a release before January.
+    """
+    from dataclasses import asdict
+
+    from danbooru_pipeline.operate.follow import follow, open_follower
+    from danbooru_pipeline.progress import Meter
+
+    with open_follower(read_settings()) as context, Meter("follow", report=say, every_seconds=10) as meter:
+        report = follow(context, dry_run=dry_run, meter=meter)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        for line in report.lines():
+            click.echo(line)
+    sys.exit(1 if report.left else 0)
+
+
+@click.command()
 @click.argument("year", type=int, required=False)
 @JSON
 def status(year: int | None, *, as_json: bool) -> None:
     """Show how far each release is: files by status and reason, buckets with work left over, what is published."""
+    from danbooru_pipeline.operate.follow import follow_status
     from danbooru_pipeline.operate.status import known_years, status_lines, year_status
 
     settings = read_settings(offline=True)
@@ -119,17 +143,18 @@ def status(year: int | None, *, as_json: bool) -> None:
     excluded = settings.excluded
     years = [year] if year is not None else known_years(layout)
     found = [year_status(layout, each, exclude_tags=excluded) for each in years]
+    followed = follow_status(layout)
     if as_json:
-        print_json({"root": str(settings.root), "years": found})
+        print_json({"root": str(settings.root), "years": found, "follow": followed})
     else:
-        for line in status_lines(layout, found):
+        for line in (*status_lines(layout, found), *([followed.line()] if followed else [])):
             click.echo(line)
 
 
 @click.command()
 @JSON
 def doctor(*, as_json: bool) -> None:
-    """Examine disk, inodes, hard links, libvips, credentials, clock, source and DAGSTER_HOME.
+    """Examine disk, inodes, hard links, libvips, credentials, clock, source, DAGSTER_HOME and following.
 
     Exits with 1 if any of them would prevent a build.
     """

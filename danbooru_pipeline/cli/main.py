@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from danbooru_pipeline.cli.builders import build, demo, doctor, import_, plan, settings, status, ui
+from danbooru_pipeline.cli.builders import build, demo, doctor, follow, import_, plan, settings, status, ui
 from danbooru_pipeline.cli.consumers import export, select
 from danbooru_pipeline.cli.releases import changes, reconstruct, takedown, verify
 from danbooru_pipeline.cli.shared import complain
@@ -56,7 +56,7 @@ def main() -> None:
     """Build, verify and maintain yearly releases of a booru. Settings are DANBOORU_* environment variables."""
 
 
-_BUILDERS = (demo, plan, build, import_, status, doctor, settings, ui)
+_BUILDERS = (demo, plan, build, import_, follow, status, doctor, settings, ui)
 _READERS = (verify, reconstruct, changes, select, export, takedown)
 for command in (*_BUILDERS, *_READERS):
     main.add_command(command)

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from danbooru_pipeline.defs import checks, images, imports, metadata, release, scrub, sensors
+from danbooru_pipeline.defs import checks, follow, images, imports, metadata, release, scrub, sensors
 from danbooru_pipeline.defs.resources import run_log, toolbox
 
 
@@ -15,10 +15,10 @@ def build_defs(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     Runs execute in one process: Dagster's default, a process for each step, costs 5 s a run and gains nothing here.
     """
     return dg.Definitions(
-        assets=dg.load_assets_from_modules([metadata, images, imports, release, scrub]),
+        assets=dg.load_assets_from_modules([metadata, images, imports, follow, release, scrub]),
         asset_checks=[*checks.CHECKS, *dg.load_asset_checks_from_modules([metadata, images, scrub])],
-        jobs=[sensors.begin_release, scrub.scrub_store, imports.import_store],
-        schedules=[*sensors.SCHEDULES, scrub.weekly_scrub],
+        jobs=[sensors.begin_release, scrub.scrub_store, imports.import_store, follow.follow_site],
+        schedules=[*sensors.SCHEDULES, scrub.weekly_scrub, follow.nightly_follow],
         sensors=sensors.SENSORS,
         resources={"toolbox": toolbox, "run_log": run_log, **(resources or {})},
         executor=dg.in_process_executor,

@@ -10,6 +10,7 @@ from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.posts.report import load_posts_report
 from danbooru_pipeline.sources import bring_posts, export_side_tables, split_by_bucket
+from danbooru_pipeline.store.follow import compare_with_sweep
 
 GROUP = "metadata"
 BUSY = "another run is bringing the posts of {year}; wait until it ends, then run again"
@@ -23,6 +24,9 @@ def posts(
     year = int(context.partition_key)
     with clear_failures(toolbox, run_log), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
         report = bring_posts(toolbox.source, toolbox.layout, year, now=toolbox.now(), progress=context.log.info)
+        missed = compare_with_sweep(toolbox.layout, year)
+    if missed is not None:
+        context.log.info(missed.line())
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": report.rows,
@@ -32,6 +36,7 @@ def posts(
             "newest_post": str(report.max_created_at),
             "requests": report.requests,
             "path": dg.MetadataValue.path(toolbox.layout.posts(year)),
+            **(missed.as_numbers() if missed else {}),
         },
         data_version=dg.DataVersion(report.sha256),
     )

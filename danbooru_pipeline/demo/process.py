@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,10 +45,32 @@ class BooruProcess:
         """Switch the site to a year. Creates that year's files first if they do not exist yet."""
         self._control("PUT", "year", body={"year": year})
 
+    def set_clock(self, moment: datetime) -> None:
+        """Switch the site to a moment of its history, an aware datetime; see `site.history`."""
+        self._control("PUT", "clock", body={"time": moment.isoformat()})
+
+    def change(self, post_id: int, kind: str, *, revision: int | None = None) -> None:
+        """Let something happen to a post at the moment that the site is at; an event of the site tells of it.
+
+        Args:
+            post_id: of a post that the site has.
+            kind: a name of `site.history.ChangeKind`, like replaced or banned.
+            revision: of the new file of a replaced post; 0 is its first one.
+
+        Raises:
+            ValueError: there is no such post, or no such kind.
+        """
+        self._control("PUT", "change", body={"id": post_id, "kind": kind, "revision": revision})
+
+    def forget_changes(self) -> None:
+        """Undo what `change` did."""
+        self._control("DELETE", "change")
+
     def requests(self) -> dict[str, int]:
         """Requests since the last reset, by kind.
 
-        The kinds are posts, post, tags, pools, counts, other, files, throttled, forbidden and unauthorized.
+        The kinds are posts, post, tags, pools, post_events, post_replacements, counts, other, files, throttled,
+        forbidden and unauthorized.
         """
         counts: dict[str, int] = self._get("requests")["counts"]
         return counts

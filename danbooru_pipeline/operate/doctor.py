@@ -23,6 +23,7 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import DanbooruPipelineError
 from danbooru_pipeline.io.atomic import link_or_copy
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.operate.follow import follow_status
 from danbooru_pipeline.operate.notify import channels
 from danbooru_pipeline.operate.preflight import nearest_folder
 from danbooru_pipeline.operate.readiness import look_at
@@ -191,6 +192,17 @@ def check_dagster_home(settings: Settings) -> Finding:
     return Finding("dagster_home", Health.OK, str(config))
 
 
+def check_follow(settings: Settings) -> Finding:
+    """Check that following, once it has begun, goes on: a replaced file is deleted upstream after 30 days."""
+    status = follow_status(Layout(settings.root))
+    if status is None:
+        return Finding("follow", Health.OK, "off; the running year is fetched in January")
+    if status.is_late(datetime.now(UTC)):
+        text = f"{status.line()}; run danbooru-pipeline follow, or start the schedule nightly_follow"
+        return Finding("follow", Health.WARNING, text)
+    return Finding("follow", Health.OK, status.line())
+
+
 CHECKS: Final[tuple[Check, ...]] = (
     check_settings,
     check_disk,
@@ -201,4 +213,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_clock,
     check_source,
     check_dagster_home,
+    check_follow,
 )

@@ -21,6 +21,7 @@ from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources.api import POSTS_PER_PAGE, ApiSource
 from danbooru_pipeline.sources.last_id import find_last_id
 from danbooru_pipeline.sources.sweep import last_sweep_before
+from danbooru_pipeline.store.follow import read_state
 from danbooru_pipeline.store.planning import plan_year
 from danbooru_pipeline.years import cutoff
 
@@ -113,7 +114,7 @@ def forecast_year(context: RunContext, year: int) -> Forecast:
 
 def _from_sweep(context: RunContext, year: int) -> Forecast:
     plan = plan_year(context.layout, year, exclude_tags=context.exclude_tags)
-    files = sum(each.fetch for each in plan.buckets)
+    files = sum(each.fetch - each.kept for each in plan.buckets)
     unsized = sum(each.unsized for each in plan.buckets)
     mean = plan.fetch_bytes / (files - unsized) if files > unsized else 0
     return cost_of(
@@ -167,9 +168,9 @@ def cost_of(
 
 
 def _last_known_id(layout: Layout, year: int) -> int:
-    """The last id of the newest earlier year that was swept; its files are in the store."""
-    earlier = last_sweep_before(layout, year)
-    return earlier.last_id if earlier else 0
+    """The last id of the newest earlier year that was swept, or that following saw; the files are in the store."""
+    earlier, followed = last_sweep_before(layout, year), read_state(layout)
+    return max(earlier.last_id if earlier else 0, followed.last_id if followed else 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
 A file whose SHA-256 differs is moved to ``store/quarantine``, never deleted. Its bucket is then built again: the
 original is downloaded once more, and the 512px image is made from the original. Releases share the damaged file by hard
 link: if the repaired file is identical byte for byte they get it in its place, otherwise they are named.
+
+What following brought ahead of its release is in no release and in no sweep, so no build can repair it: following asks
+for it again, as if it had never come.
 """
 
 import time
@@ -20,6 +23,7 @@ from danbooru_pipeline.io.sha256 import sha256_or_none
 from danbooru_pipeline.layout import BUCKETS, checksums_path, original_path, px512_path
 from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.release import published
+from danbooru_pipeline.store.follow.damage import forget_damaged
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, write_ledger
 from danbooru_pipeline.store.originals import build_originals
 from danbooru_pipeline.store.px512 import build_px512
@@ -86,13 +90,15 @@ def scrub_bucket(context: RunContext, bucket: str) -> ScrubReport:
         damaged = [file for file in files if sha256_or_none(context.layout.store / file.path) != file.sha256]
         for file in damaged:
             _quarantine(context, bucket, file)
+        ahead = forget_damaged(context.layout, bucket, {Path(file.path).stem for file in damaged})
         _fill_pixel_hashes(context, bucket, without={file.path for file in damaged})
-    left = _repair(context, bucket, damaged) if damaged else ()
+    of_release = [file for file in damaged if int(Path(file.path).stem) not in ahead.ids]
+    left = (*(_repair(context, bucket, of_release) if of_release else ()), *ahead.lines)
     return ScrubReport(
-        files=len(files),
-        bytes=sum(file.size for file in files),
-        damaged=len(damaged),
-        repaired=len(damaged) - len(left),
+        files=len(files) + ahead.kept,
+        bytes=sum(file.size for file in files) + ahead.kept_bytes,
+        damaged=len(of_release) + len(ahead.lines),
+        repaired=len(of_release) + len(ahead.lines) - len(left),
         left=left,
         seconds=time.monotonic() - began,
     )

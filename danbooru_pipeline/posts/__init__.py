@@ -4,7 +4,7 @@ from danbooru_pipeline.posts.arrow_rows import as_json, type_batch
 from danbooru_pipeline.posts.dialect_2017 import encode_2017, pool_lists
 from danbooru_pipeline.posts.dialect_2021 import encode_2021, encode_record, to_2021_dialect
 from danbooru_pipeline.posts.lines import LineTyper, Typed, json_objects
-from danbooru_pipeline.posts.post import MD5, Fetch, Post, read_posts
+from danbooru_pipeline.posts.post import MD5, Fetch, Post, post_of, read_posts
 from danbooru_pipeline.posts.record import RejectedRow, parse_api_record, parse_record, parse_timestamp
 from danbooru_pipeline.posts.schema import (
     DICTIONARY_COLUMNS,
@@ -44,6 +44,7 @@ __all__ = [
     "parse_record",
     "parse_timestamp",
     "pool_lists",
+    "post_of",
     "posts_table",
     "posts_writer",
     "read_posts",

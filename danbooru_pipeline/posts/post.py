@@ -9,6 +9,7 @@ import msgspec
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.layout import EXTENSIONS
+from danbooru_pipeline.posts.schema import PostRow
 
 MD5 = re.compile(r"[0-9a-f]{32}")
 MAX_FILE_BYTES = 2**40
@@ -147,6 +148,23 @@ def _read_columns(path: Path, names: list[str], *, pixel_hashes: bool) -> list[P
             *(columns[name] for name in names), strict=True
         )
     ]
+
+
+def post_of(row: PostRow) -> Post:
+    """One row of a source as a post."""
+    extra = row.get("extra")
+    return Post(
+        id=row["id"],
+        md5=row.get("md5"),
+        ext=row.get("file_ext"),
+        file_size=row.get("file_size") or None,
+        rating=row.get("rating"),
+        file_url=row.get("file_url"),
+        is_banned=bool(row.get("is_banned")),
+        tags=row.get("tag_string") or "",
+        is_doubtful=extra is not None and _is_doubtful(extra),
+        pixel_hash=read_pixel_hash(extra) if extra is not None else None,
+    )
 
 
 def _is_doubtful(extra: str) -> bool:

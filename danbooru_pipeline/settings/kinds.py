@@ -81,6 +81,17 @@ def _one_of(choices: tuple[str, ...]) -> BeforeValidator:
     return _from_text(parse)
 
 
+def _hours(text: str) -> float:
+    wanted = "a number of hours, 0 or more"
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(wanted) from None
+    if not 0 <= value < math.inf:
+        raise ValueError(wanted)
+    return value
+
+
 def _switch(text: str) -> bool:
     if text.lower() not in {"on", "off"}:
         raise ValueError("on or off")
@@ -167,6 +178,7 @@ Bytes = Annotated[int, _number(int, above=-1, wanted="a number of bytes, 0 or mo
 Positive = Annotated[float, _number(float, above=0)]
 #: Not "0 or more": values between -1 and 0 have always been accepted.
 Days = Annotated[float, _number(float, above=-1)]
+Hours = Annotated[float, _from_text(_hours)]
 Year = Annotated[int, _integer(2005, 9999, wanted="a year from 2005, when the site began")]
 PngLevel = Annotated[int, _integer(0, 6, wanted="a level from 0 to 6")]
 JpegQuality = Annotated[int, _integer(1, 100, wanted="a JPEG quality from 1 to 100")]

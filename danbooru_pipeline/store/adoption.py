@@ -1,7 +1,8 @@
 """Recovers originals that are in the store but not in the ledger, after a crash or a lost ledger.
 
 A file is adopted when its bytes, or those that its JPEG XL restores, have the MD5 of the metadata, or when they are the
-very bytes that an earlier row of the same post describes. Anything else is fetched again.
+very bytes that an earlier row of the same post describes. Anything else is fetched again. A file that following kept
+under its MD5 is adopted by the release that wants it.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import DiskFull
 from danbooru_pipeline.fetch import Downloaded
 from danbooru_pipeline.images import ImageJob
+from danbooru_pipeline.io.atomic import commit_part, link_or_copy, part_path
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.store.ledger import LedgerRow
@@ -44,7 +46,11 @@ def adopt_file(context: RunContext, fetch: Fetch, known: LedgerRow | None) -> Ob
     """
     row = known if known is not None and known.md5 == fetch.md5 else None
     plain = context.layout.original(fetch.id, fetch.ext)
-    return _adopt_plain(fetch, plain, row) or _adopt_archive(context, fetch, row)
+    return (
+        _adopt_plain(fetch, plain, row)
+        or _adopt_archive(context, fetch, row)
+        or _adopt_replaced(fetch, context.layout.replaced(fetch.id, fetch.md5, fetch.ext), target=plain)
+    )
 
 
 def _adopt_plain(fetch: Fetch, path: Path, row: LedgerRow | None) -> Obtained | None:
@@ -76,3 +82,17 @@ def _adopt_archive(context: RunContext, fetch: Fetch, row: LedgerRow | None) -> 
         return None
     got = Downloaded(reason=None, in_place=True, size=found.restored_size, md5=found.restored_md5)
     return Obtained(got=got, is_archive=True)
+
+
+def _adopt_replaced(fetch: Fetch, kept: Path, *, target: Path) -> Obtained | None:
+    try:
+        data = kept.read_bytes()
+    except FileNotFoundError:
+        return None
+    if hashlib.md5(data, usedforsecurity=False).hexdigest() != fetch.md5:
+        return None  # rot; the scrub reports it
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = part_path(target)
+    link_or_copy(kept, part)
+    commit_part(part, target, flush_folder=False)  # as for a download: the caller flushes it for all files
+    return Obtained(got=Downloaded(reason=None, in_place=True, size=len(data), md5=fetch.md5))

@@ -107,7 +107,7 @@ def build_originals(
         if not ask_later:
             full = work.process(recheck_bucket(context, ledger, bucket, year, failed=failed)) or full
         work.finish(bucket, full)
-        report = _report(plan, ledger.rows, work.count, seconds=time.monotonic() - began)
+        report = _report(plan, ledger.rows, work.count, year=year, seconds=time.monotonic() - began)
         return replace(report, failed=failed if ask_later else ())
 
 
@@ -137,9 +137,48 @@ def ask_about_failed(
         now = context.now()
         ledger.settle(ledger.rows[id_].checked(at=now, release=year) for id_ in before.failed if id_ in ledger.rows)
         work.finish(bucket, work.process(changed))
-        after = _report(plan, ledger.rows, work.count, seconds=time.monotonic() - began)
+        after = _report(plan, ledger.rows, work.count, year=year, seconds=time.monotonic() - began)
     sums = {name: getattr(before, name) + getattr(after, name) for name in _SUMMED}
     return replace(after, changed=before.changed, **sums)
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """Files that were fetched ahead of their release.
+
+    Attributes:
+        files, bytes: that came.
+        left: ids of posts whose file did not come, or is not the one that its MD5 names.
+        full: the error, when the disk had no room for one of them.
+    """
+
+    files: int
+    bytes: int
+    left: frozenset[int]
+    full: DiskFull | None
+
+
+def fetch_ahead(
+    context: RunContext, ledger: OpenLedger, files: Iterable[Fetch], *, year: int, meter: Meter | None = None
+) -> Ahead:
+    """Fetch files of posts that the ledger has no row of, before the release that will hold them.
+
+    What comes is stored as a build stores it. Anything but the file that the MD5 names leaves no trace, so the build
+    finds nothing that it would have decided otherwise.
+
+    Args:
+        context: what the process has open.
+        ledger: of the bucket; the caller writes it.
+        files: to fetch.
+        year: of the release.
+        meter: counts the files as they come.
+
+    Raises:
+        SourceError: the file host cannot be used.
+    """
+    work = _Originals(context, ledger, year, meter or Meter(), proven_only=True)
+    full = work.process(files)
+    return Ahead(work.count["fetched"] + work.count["adopted"], work.count["bytes_fetched"], frozenset(work.left), full)
 
 
 def _settle(
@@ -164,6 +203,8 @@ class _Originals:
     meter: Meter
     count: Counter[str] = field(default_factory=Counter)
     ask_later: bool = False
+    proven_only: bool = False
+    left: set[int] = field(default_factory=set)
 
     def process(self, files: Iterable[Fetch]) -> DiskFull | None:
         """Process files. Returns the error of the last one that did not fit on the disk."""
@@ -172,6 +213,9 @@ class _Originals:
         with contextlib.closing(processed):
             for done in processed:
                 full = done.obtained.full or full
+                if self.proven_only and done.obtained.got.md5 != done.fetch.md5:
+                    self._leave(done)
+                    continue
                 self._count(done.obtained.got)
                 row, requests = self._row_of(done), done.obtained.got.requests
                 is_open = self.ask_later and row.reason in RECHECK_REASONS
@@ -184,6 +228,13 @@ class _Originals:
         _remove_superseded(self.context, bucket, self.ledger)
         if full is not None:
             raise full
+
+    def _leave(self, done: Processed) -> None:
+        """Leave a post as if its file had not been asked for."""
+        self.left.add(done.fetch.id)
+        if done.result is not None:
+            self.context.layout.original(done.fetch.id, done.result.stored_ext or done.fetch.ext).unlink()
+            self.context.layout.px512(done.fetch.id).unlink(missing_ok=True)
 
     def _count(self, got: Downloaded) -> None:
         self.count["requests"] += got.requests
@@ -278,9 +329,12 @@ def _remove_superseded(context: RunContext, bucket: str, ledger: OpenLedger) -> 
             (folder / name).unlink(missing_ok=True)
 
 
-def _report(plan: BucketPlan, rows: Mapping[int, LedgerRow], count: Counter[str], *, seconds: float) -> OriginalsReport:
+def _report(
+    plan: BucketPlan, rows: Mapping[int, LedgerRow], count: Counter[str], *, year: int, seconds: float
+) -> OriginalsReport:
     ids = {fetch.id for fetch in plan.fetch} | {row.id for row in (*plan.keep, *plan.settle)}
-    released = [row for row in rows.values() if row.id in ids and row.reason is not Reason.EXPUNGED]
+    ours = [row for row in rows.values() if row.id in ids and (row.first_release or year) <= year]
+    released = [row for row in ours if row.reason is not Reason.EXPUNGED]
     stored = [row for row in released if row.status is Status.OK]
     return OriginalsReport(
         posts=len(released),

@@ -96,7 +96,7 @@ def _row_without_request(
     if reason is not None:
         return _settled(post, reason, row, release=release)
     if row is not None and (row.md5, row.ext) == (post.md5, post.ext) and is_known:
-        return _update_row(row, post)
+        return _update_row(row, post, release=release)
     return None
 
 
@@ -134,11 +134,18 @@ def _settled(post: Post, reason: Reason, row: LedgerRow | None, *, release: int)
     """The row of a post that gets no file now. What is known of an earlier file stays, so that it can be restored."""
     if row is None:
         return LedgerRow(id=post.id, md5=post.md5, ext=post.ext, reason=reason, first_release=release)
-    return dataclasses.replace(row, reason=reason)
+    return dataclasses.replace(_of_release(row, release), reason=reason)
 
 
-def _update_row(row: LedgerRow, post: Post) -> LedgerRow:
+def _of_release(row: LedgerRow, release: int) -> LedgerRow:
+    """The row of a post that a release holds: following may have expected it in a later one."""
+    is_early = row.first_release is not None and row.first_release > release
+    return dataclasses.replace(row, first_release=release) if is_early else row
+
+
+def _update_row(row: LedgerRow, post: Post, *, release: int) -> LedgerRow:
     """A complete row, updated to its post: its reason is `replaced` while the file is not that of the sweep."""
+    row = _of_release(row, release)
     if post.pixel_hash not in {None, row.source_pixel_hash}:  # none is no news: not every source carries it
         row = dataclasses.replace(row, source_pixel_hash=post.pixel_hash)
     if row.reason not in {None, Reason.REPLACED}:

@@ -65,8 +65,9 @@ class BucketCounts:
         expunged: posts of earlier releases that the source no longer has; they are not of this one.
         rows: that its ledger will have, including those of expunged and later posts.
         fetch: files to fetch.
-        fetch_bytes: of those with a size in the metadata.
-        unsized: how many of them have none.
+        kept: of these, how many following has kept under their MD5, so nobody is asked for them.
+        fetch_bytes: of the others with a size in the metadata.
+        unsized: how many of the others have none.
         pending: how many of them an earlier build left pending.
         settle: rows to write without a request.
         recheck: posts to ask the source about again.
@@ -79,6 +80,7 @@ class BucketCounts:
     expunged: int
     rows: int
     fetch: int
+    kept: int
     fetch_bytes: int
     unsized: int
     pending: int
@@ -134,7 +136,9 @@ def _count_bucket(
     files = list_files(layout.original_bucket(bucket))
     plan = plan_bucket(posts, ledger, files, exclude_tags=exclude_tags, release=year, recheck=recheck)
     ids = {post.id for post in posts}
-    sizes = [fetch.file_size for fetch in plan.fetch if fetch.file_size]
+    replaced = list_files(layout.replaced_bucket(bucket))
+    asked = [each for each in plan.fetch if layout.replaced(each.id, each.md5, each.ext).name not in replaced]
+    sizes = [fetch.file_size for fetch in asked if fetch.file_size]
     waiting = [row for fetch in plan.fetch if (row := ledger.get(fetch.id)) and row.status is Status.PENDING]
     # What is due to be asked about again is what its row says until the source says otherwise.
     due = [row for id_ in plan.recheck if (row := ledger.get(id_))]
@@ -145,8 +149,9 @@ def _count_bucket(
         expunged=sum(row.reason is Reason.EXPUNGED and row.id not in ids for row in (*plan.keep, *plan.settle)),
         rows=len(plan.fetch) + len(plan.keep) + len(plan.settle),
         fetch=len(plan.fetch),
+        kept=len(plan.fetch) - len(asked),
         fetch_bytes=sum(sizes),
-        unsized=len(plan.fetch) - len(sizes),
+        unsized=len(asked) - len(sizes),
         pending=sum(_is_pending(ledger.get(fetch.id), fetch) for fetch in plan.fetch),
         settle=len(plan.settle),
         recheck=len(plan.recheck),

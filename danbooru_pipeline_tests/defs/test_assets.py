@@ -50,6 +50,7 @@ def test_graph_is_the_one_of_the_design() -> None:
         "publication": {"release_snapshot"},
         "scrubbed_store": set(),
         "imported_files": set(),
+        "followed_year": set(),
     }
     assert len(bucket_releases.get_multipartition_keys_with_dimension_value("release", "2021")) == 1000
     assert all(graph.get(key).description for key in graph.get_all_asset_keys())

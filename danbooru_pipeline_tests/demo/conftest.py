@@ -21,6 +21,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BooruProcess]:
 @pytest.fixture
 def booru(running: BooruProcess) -> Iterator[BooruProcess]:
     """The booru of 40 posts as of 2021, without faults and with counters at zero."""
+    running.forget_changes()
     running.set_year(2021)
     running.clear_faults()
     running.reset_requests()

@@ -1,15 +1,17 @@
-"""The demo's API port: posts, tags and pools as JSON, and the demo's own controls below ``/demo/``."""
+"""The demo's API port: posts, tables and events as JSON, and the demo's own controls below ``/demo/``."""
 
 import base64
 import binascii
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
 from danbooru_pipeline.demo.site.faults import POSTS_KEY
+from danbooru_pipeline.demo.site.history import ChangeKind
 from danbooru_pipeline.demo.site.http import BooruHandler, Reply, make_page, spoil_body
 from danbooru_pipeline.demo.site.queries import (
     OTHERS_MAX,
@@ -21,6 +23,7 @@ from danbooru_pipeline.demo.site.queries import (
     parse_page,
     parse_tags,
     record_not_found,
+    take_events,
     take_page,
 )
 
@@ -96,8 +99,10 @@ class ApiHandler(BooruHandler):
     def _name_request(path: str) -> str:
         if re.fullmatch(r"/posts/\d+\.json", path):
             return "post"
-        names = {"/posts.json": "posts", "/tags.json": "tags", "/pools.json": "pools", "/counts/posts.json": "counts"}
-        return names.get(path, "other")
+        name = path.removeprefix("/").removesuffix(".json")
+        if name in {"posts", "tags", "pools", "post_events", "post_replacements"} and path.endswith(".json"):
+            return name
+        return "counts" if path == "/counts/posts.json" else "other"
 
     def _answer(self, name: str, path: str, *, params: Mapping[str, str]) -> Reply:
         site, only = self.booru.now, parse_only(params.get("only", ""))
@@ -111,10 +116,12 @@ class ApiHandler(BooruHandler):
         if name == "counts":
             condition = parse_tags(params.get("tags", ""))
             return _make_json({"counts": {"posts": sum(map(condition, site.records.values()))}})
-        if name in {"tags", "pools"}:
-            records = list((site.tags if name == "tags" else site.pools).values())
-            page = parse_page(params, default=POSTS_DEFAULT, max_limit=OTHERS_MAX)
-            return _make_json(keep_only(take_page(records, page), only))
+        page = parse_page(params, default=POSTS_DEFAULT, max_limit=OTHERS_MAX)
+        if name == "post_events":
+            return _make_json(keep_only(take_events(site.events, params, page), only))
+        lists = {"tags": site.tags.values, "pools": site.pools.values, "post_replacements": site.replacements.copy}
+        if name in lists:
+            return _make_json(keep_only(take_page(list(lists[name]()), page), only))
         raise QueryError(404, "ActionController::RoutingError", "That page was not found.")
 
     def _answer_posts(self, params: Mapping[str, str]) -> Reply:
@@ -132,6 +139,7 @@ class ApiHandler(BooruHandler):
         year = int(params.get("year") or self.booru.now.year)
         answers: dict[str, Any] = {
             "/demo/year": lambda: self.booru.now.year,
+            "/demo/clock": self.booru.now.moment.isoformat,
             "/demo/truth": lambda: self.booru.truth(year, expunged=params.get("expunged") == "1"),
             "/demo/kinds": lambda: self.booru.kinds(year),
             "/demo/requests": lambda: {"counts": self.booru.log.counts(), "files": self.booru.log.files()},
@@ -145,6 +153,10 @@ class ApiHandler(BooruHandler):
         try:
             if self.path == "/demo/year":
                 self.booru.set_year(int(body["year"]))
+            elif self.path == "/demo/clock":
+                self.booru.set_clock(datetime.fromisoformat(body["time"]).astimezone(UTC))
+            elif self.path == "/demo/change":
+                self.booru.change(int(body["id"]), ChangeKind(body["kind"]), revision=body.get("revision"))
             elif self.path == "/demo/fault":
                 self.booru.faults.set(body["key"], body["fault"])
             else:
@@ -157,7 +169,11 @@ class ApiHandler(BooruHandler):
 
     def do_DELETE(self) -> None:  # noqa: N802 - the base class looks for this name
         """Undo controls."""
-        undo = {"/demo/requests": self.booru.log.reset, "/demo/fault": self.booru.faults.clear}.get(self.path)
+        undo = {
+            "/demo/requests": self.booru.log.reset,
+            "/demo/fault": self.booru.faults.clear,
+            "/demo/change": self.booru.forget_changes,
+        }.get(self.path)
         if undo:
             undo()
         self.send(_make_json({}) if undo else make_page(404))

@@ -2,14 +2,16 @@
 
 import threading
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 
 from danbooru_pipeline.demo.bigquery.mirror import Mirror, load_site
 from danbooru_pipeline.demo.site.faults import Faults
 from danbooru_pipeline.demo.site.files import FileFacts, FileStore
+from danbooru_pipeline.demo.site.history import Change, ChangeKind, kept_files, make_change
 from danbooru_pipeline.demo.site.limits import LeakyBucket
 from danbooru_pipeline.demo.site.records import Record, Site, file_path, shown_md5
-from danbooru_pipeline.demo.site.world import World
+from danbooru_pipeline.demo.site.world import World, january_after
 
 
 class RequestLog:
@@ -69,7 +71,8 @@ class Booru:
         self._store = FileStore(files, seed=world.seed)
         self._cdn_url = cdn_url
         self._lock = threading.Lock()
-        self._sites: dict[int, Site] = {}
+        self._sites: dict[datetime, Site] = {}
+        self._made: tuple[Change, ...] = ()
         self._now: Site | None = None
         self._paths: dict[str, FileFacts] = {}
 
@@ -81,22 +84,51 @@ class Booru:
         return self._now
 
     def site(self, year: int) -> Site:
-        """The site as of any year. Creates that year's files, which takes a while the first time."""
+        """The site in the January after any year. Creates that year's files, which takes a while the first time."""
+        return self._site_at(january_after(year))
+
+    def _site_at(self, moment: datetime) -> Site:
         with self._lock:
-            if year not in self._sites:
-                self._store.make([*self._world.as_of(year), *self._world.expunged(year)])
-                self._sites[year] = Site(self._world, year, self._store, self._cdn_url)
-            return self._sites[year]
+            if moment not in self._sites:
+                site = Site(self._world, moment, self._store, self._cdn_url, self._made)
+                former = (post for change in site.changes for post in (change.old, change.new) if post)
+                self._store.make([*site.posts.values(), *former])
+                self._sites[moment] = site
+            return self._sites[moment]
 
     def set_year(self, year: int) -> None:
-        """Switch the site to a year."""
-        site = self.site(year)
+        """Switch the site to the January after a year."""
+        self.set_clock(january_after(year))
+
+    def set_clock(self, moment: datetime) -> None:
+        """Switch the site to a moment. Files that were replaced less than thirty days before are still served."""
+        site = self._site_at(moment)
         # Hidden posts keep their files: a client that knows the MD5 can request them, and the log shows it.
-        found = ((post, self._store.facts(post)) for post in site.posts.values())
+        shown = [*kept_files(site.changes, moment), *site.posts.values()]
+        found = ((post, self._store.facts(post)) for post in shown)
         self._paths = {file_path(shown_md5(post, facts), post.kind.ext): facts for post, facts in found}
         self._now = site
         if self.mirror is not None:
             load_site(self.mirror, site.records.values(), {"tags": site.tags.values(), "pools": site.pools.values()})
+
+    def change(self, post_id: int, kind: ChangeKind, *, revision: int | None = None) -> None:
+        """Let something happen to a post now; see `history.make_change`.
+
+        Raises:
+            KeyError: there is no such post.
+        """
+        at = self.now.moment
+        self._made += (make_change(self.now.posts[post_id], kind, at=at, revision=revision),)
+        with self._lock:
+            self._sites.clear()
+        self.set_clock(at)
+
+    def forget_changes(self) -> None:
+        """Undo every change that was asked for."""
+        self._made = ()
+        with self._lock:
+            self._sites.clear()
+        self.set_clock(self.now.moment)
 
     def find_file(self, path: str) -> FileFacts | None:
         """Facts of the file at a path of the CDN; None without one."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from danbooru_pipeline.demo.site.records import Record
 
@@ -84,6 +85,22 @@ def take_page(records: Sequence[Record], page: Page) -> list[Record]:
         return [record for record in reversed(records) if record["id"] < page.before][: page.limit]
     start = (page.number - 1) * page.limit
     return list(reversed(records))[start : start + page.limit]
+
+
+def take_events(events: Sequence[Record], params: Mapping[str, str], page: Page) -> list[Record]:
+    """Cut one page out of events in the order of time: newest first unless the search says otherwise.
+
+    They have no ids, so there are numbered pages only; ``search[event_at]`` takes ``>=TIME`` and ``TIME..``.
+    """
+    text = params.get("search[event_at]", "").removeprefix(">=").removesuffix("..")
+    try:
+        since = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        raise QueryError(400, "ActionController::BadRequest", f"'{text}' is not a time.") from None
+    found = [event for event in events if since is None or datetime.fromisoformat(event["event_at"]) >= since]
+    ordered = found if params.get("search[order]") == "event_at_asc" else found[::-1]
+    start = (page.number - 1) * page.limit
+    return ordered[start : start + page.limit]
 
 
 def parse_range(text: str) -> Callable[[int | None], bool] | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from danbooru_pipeline.demo.art.scenes import CATEGORIES, TAG_IDS
 from danbooru_pipeline.demo.site.files import FileFacts, FileStore
+from danbooru_pipeline.demo.site.history import Change, ChangeKind, changes_until, posts_at, year_of
 from danbooru_pipeline.demo.site.world import OPENED, Post, World
 
 Record = dict[str, Any]
@@ -63,17 +64,53 @@ def file_path(md5: str, ext: str, *, size: str = "original") -> str:
 
 @dataclass(frozen=True)
 class Site:
-    """Everything the site shows as of one year."""
+    """Everything the site shows at one moment.
+
+    Attributes:
+        moment: an aware datetime.
+        made: changes that whoever controls the demo asked for.
+    """
 
     world: World
-    year: int
+    moment: datetime
     store: FileStore
     cdn_url: str
+    made: tuple[Change, ...] = ()
+
+    @property
+    def year(self) -> int:
+        """The last year that the site had left behind."""
+        return year_of(self.moment)
 
     @cached_property
     def posts(self) -> dict[int, Post]:
         """Posts by ascending id."""
-        return {post.id: post for post in self.world.as_of(self.year)}
+        return posts_at(self.world, self.moment, self.made)
+
+    @cached_property
+    def changes(self) -> list[Change]:
+        """What happened to posts so far, oldest first."""
+        return changes_until(self.world, self.moment, self.made)
+
+    @cached_property
+    def events(self) -> list[Record]:
+        """The public record of what happened, oldest first: uploads, replacements, and what moderators did."""
+        return _describe_events(self)
+
+    @cached_property
+    def replacements(self) -> list[Record]:
+        """Files that were replaced, by ascending id."""
+        replaced = [(change.old, change.new, change) for change in self.changes if change.kind is ChangeKind.REPLACED]
+        return [
+            {"id": number, "post_id": old.id, "created_at": format_time(change.at)}
+            | {f"old_{name}": value for name, value in self._file_of(old).items()}
+            | (self._file_of(new) if new else {})
+            for number, (old, new, change) in enumerate(replaced, 1)
+        ]
+
+    def _file_of(self, post: Post) -> Record:
+        facts = self.store.facts(post)
+        return {"md5": shown_md5(post, facts), "file_ext": post.kind.ext, "file_size": facts.size}
 
     @cached_property
     def records(self) -> dict[int, Record]:
@@ -241,6 +278,25 @@ def _describe_variants(post: Post, facts: FileFacts, md5: str, cdn_url: str) -> 
         }
     url = cdn_url + file_path(md5, post.kind.ext)
     yield {"type": "original", "url": url, "width": facts.width, "height": facts.height, "file_ext": post.kind.ext}
+
+
+def _describe_events(site: Site) -> list[Record]:
+    """One row of the site's view ``post_events`` each; it has no ids, and says nothing of expunged posts."""
+    uploads = ((post.created_at, "Post", post.id) for post in site.posts.values())
+    # Not an attribute of the view: which moderator action it was. Danbooru shows that on the page of a post only.
+    models: dict[ChangeKind | None, str] = {ChangeKind.REPLACED: "PostReplacement"}
+    told = (each for each in site.changes if each.kind is not ChangeKind.RERATED and each.old.id in site.posts)
+    actions = ((each.at, models.get(each.kind, "ModAction"), each.old.id) for each in told)
+    return [
+        {
+            "model_type": model,
+            "model_id": post_id if model == "Post" else number,
+            "post_id": post_id,
+            "creator_id": Random(f"event:{post_id}:{at}").randint(1, 900),
+            "event_at": format_time(at),
+        }
+        for number, (at, model, post_id) in enumerate(sorted([*uploads, *actions]), 1)
+    ]
 
 
 def _describe_tag(name: str, count: int) -> Record:

@@ -126,7 +126,7 @@ def removed_ids(folder: Path) -> set[int]:
 
 def _store_files(layout: Layout, post_id: int) -> list[Path]:
     bucket = bucket_of(post_id)
-    folders = (layout.original_bucket(bucket), layout.px512_bucket(bucket))
+    folders = (layout.original_bucket(bucket), layout.px512_bucket(bucket), layout.replaced_bucket(bucket))
     return [
         folder / name for folder in folders for name in list_files(folder) if name.partition(".")[0] == str(post_id)
     ]
@@ -158,10 +158,7 @@ def apply_takedown(
         known = read_takedowns(layout)
         takedowns = Takedowns(posts={**known.posts, **plan.posts}, unfinished=True)
         write_takedowns(layout, takedowns)
-        for bucket in sorted({bucket_of(id_) for id_ in takedowns.posts}):
-            _clear_store(layout, bucket, takedowns.ids)
-        for year in layout.metadata_years:
-            _clear_metadata(layout, year, takedowns.ids)
+        _clear_root(layout, takedowns.ids)
         heal_releases(layout)
         made = []
         for year, folder in published(layout).items():
@@ -183,6 +180,17 @@ def _clear_store(layout: Layout, bucket: str, ids: Collection[int]) -> None:
         for id_ in (id_ for id_ in ids if bucket_of(id_) == bucket):
             for path in _store_files(layout, id_):
                 path.unlink(missing_ok=True)
+
+
+def _clear_root(layout: Layout, ids: Collection[int]) -> None:
+    """Remove the posts from everything but the releases."""
+    for bucket in sorted({bucket_of(id_) for id_ in ids}):
+        _clear_store(layout, bucket, ids)
+    for year in layout.metadata_years:
+        _clear_metadata(layout, year, ids)
+    for part in layout.follow_parts:
+        if ids_present([part], ids):
+            write_slice_without(part, ids)
 
 
 def _clear_metadata(layout: Layout, year: int, ids: Collection[int]) -> None:

@@ -1,0 +1,203 @@
+"""What a booru says of the time since the last visit: new posts, replaced files, posts that moderators touched.
+
+New posts are read by id (``page=a<ID>``), which has no limit and needs no overlap. Replacements and events are read by
+time, with an overlap, since transactions do not end in the order in which they begin. Votes, favourites and tags are
+left to the sweep in January: they move no file. Facts: danbooru app/models/post_event.rb, post_replacement.rb; events
+have no ids and pages end at number 1000, so a full page is followed by a search from its last moment on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NoReturn
+
+from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.fetch import BooruClient
+from danbooru_pipeline.posts import INT64_MAX, PostRow, RejectedRow, parse_api_record, parse_timestamp
+from danbooru_pipeline.sources.api import ABOVE_ALL_IDS, RECORDS_PER_PAGE, id_of
+from danbooru_pipeline.sources.source import Source
+
+EVENTS, REPLACEMENTS = "/post_events.json", "/post_replacements.json"
+#: Events after which a post may have another file or another status. Uploads are found by id; approvals and
+#: disapprovals change neither (an approval that undeletes a post is a moderator's action as well).
+TELLING: Final = frozenset({"PostReplacement", "ModAction", "PostFlag", "PostAppeal"})
+#: The site's last numbered page.
+MAX_PAGE: Final = 1000
+#: A creation time further ahead of the clock than this is an error of the site, and no reason to wait for it.
+CLOCK_SLACK: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class NewPosts:
+    """Posts that follow an id and have settled, by id.
+
+    Attributes:
+        last_id: the id that reading goes on after.
+        is_all: whether no settled post follows.
+    """
+
+    rows: tuple[PostRow, ...]
+    last_id: int
+    is_all: bool
+
+
+def read_new_posts(source: Source, after: int, *, settled: datetime, now: datetime, pages: int) -> NewPosts:
+    """Read posts in the order of their ids, up to the first that was created after `settled`.
+
+    Args:
+        source: gives the lowest ids above another, without gaps.
+        after: the id.
+        settled: posts created later are left to the next visit.
+        now: posts created far ahead of it count as settled.
+        pages: read at most so many.
+
+    Raises:
+        SourceError: the source cannot be used.
+    """
+    rows: list[PostRow] = []
+    last_id = after
+    for _ in range(pages):
+        page = source.posts_after(last_id)
+        for record in page.records:
+            row = parse_api_record(record)
+            if isinstance(row, RejectedRow):
+                continue  # it cannot be placed in a release, and the sweep reports it
+            if settled < row["created_at"] < now + CLOCK_SLACK:
+                return NewPosts(tuple(rows), last_id, is_all=True)
+            rows.append(row)
+            last_id = row["id"]
+        if page.last_id is None:
+            return NewPosts(tuple(rows), last_id, is_all=True)
+        last_id = page.last_id
+    return NewPosts(tuple(rows), last_id, is_all=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Posts that something happened to.
+
+    Attributes:
+        ids: of the posts.
+        until: of the newest event; None when there was none.
+    """
+
+    ids: frozenset[int]
+    until: datetime | None
+
+
+def read_touched(client: BooruClient, since: datetime) -> Touched | None:
+    """Posts whose file or status may have changed since a moment; None when the site does not tell.
+
+    Raises:
+        SourceError: the site cannot be used.
+    """
+    ids: set[int] = set()
+    newest: datetime | None = None
+    number = 1
+    while True:
+        events = _events(client, since, number)
+        if events is None:
+            return None if newest is None else _ends_early(EVENTS)
+        ids |= {event.post_id for event in events if event.model in TELLING}
+        newest = max((event.at for event in events), default=newest)
+        if newest is None or len(events) < RECORDS_PER_PAGE:
+            return Touched(frozenset(ids), newest)
+        number = 1 if newest > since else number + 1
+        since = newest
+        if number > MAX_PAGE:
+            _ends_early(EVENTS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    post_id: int
+    at: datetime
+    model: str
+
+
+def _events(client: BooruClient, since: datetime, number: int) -> list[_Event] | None:
+    """A page of events since a moment, oldest first; None from a site that does not answer this question."""
+    query: dict[str, str | int] = {
+        "limit": RECORDS_PER_PAGE,
+        "page": number,
+        "search[event_at]": f">={since.astimezone(UTC).isoformat(timespec='milliseconds').replace('+00:00', 'Z')}",
+        "search[order]": "event_at_asc",
+    }
+    records = _list_of(client, EVENTS, query)
+    if records is None:
+        return None
+    events = [event for event in map(_event_of, records) if event is not None]
+    times = [event.at for event in events]
+    # Rounded to milliseconds above. A site that ignores the search gives the newest events first.
+    knows_search = times == sorted(times) and all(at > since - timedelta(seconds=1) for at in times)
+    return events if knows_search and len(events) == len(records) else None
+
+
+def _event_of(record: Mapping[str, Any]) -> _Event | None:
+    try:
+        return _Event(int(record["post_id"]), parse_timestamp(record["event_at"]), str(record["model_type"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """A file that a post had until it was replaced.
+
+    Attributes:
+        at: when.
+        md5, ext, size: of the old file; None where the site does not say.
+    """
+
+    post_id: int
+    at: datetime
+    md5: str | None
+    ext: str | None
+    size: int | None
+
+
+def read_replacements(client: BooruClient, since: datetime) -> list[Replacement] | None:
+    """Files that were replaced since a moment, newest first; None when the site does not tell.
+
+    Raises:
+        SourceError: the site cannot be used.
+    """
+    found: list[Replacement] = []
+    before = ABOVE_ALL_IDS
+    while True:
+        records = _list_of(client, REPLACEMENTS, {"limit": RECORDS_PER_PAGE, "page": f"b{before}"})
+        if records is None:
+            return None if before == ABOVE_ALL_IDS else _ends_early(REPLACEMENTS)
+        ids = [id_ for id_ in map(id_of, records) if id_ is not None and id_ < before]
+        replacements = [each for each in map(_replacement_of, records) if each is not None]
+        found += [each for each in replacements if each.at >= since]
+        if not ids or len(records) < RECORDS_PER_PAGE or any(each.at < since for each in replacements):
+            return found
+        before = min(ids)
+
+
+def _replacement_of(record: Mapping[str, Any]) -> Replacement | None:
+    try:
+        post_id, at = int(record["post_id"]), parse_timestamp(record["created_at"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    # Until 2022 the columns were named md5_was and so on.
+    values = {name: record.get(f"old_{name}", record.get(f"{name}_was")) for name in ("md5", "file_ext", "file_size")}
+    md5, ext, size = values["md5"], values["file_ext"], values["file_size"]
+    return Replacement(
+        post_id,
+        at,
+        md5 if isinstance(md5, str) else None,
+        ext if isinstance(ext, str) else None,
+        size if isinstance(size, int) and 0 < size < INT64_MAX else None,
+    )
+
+
+def _list_of(client: BooruClient, path: str, query: Mapping[str, str | int]) -> list[Mapping[str, Any]] | None:
+    answer = client.get_json(path, query, may_be_refused=True)
+    is_list = answer.status == 200 and isinstance(answer.value, list)
+    return [record for record in answer.value if isinstance(record, Mapping)] if is_list else None
+
+
+def _ends_early(path: str) -> NoReturn:
+    raise SourceUnusable(f"{path} answered, and then answered no more; run again later: what was done so far is kept")

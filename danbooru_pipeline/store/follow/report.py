@@ -1,0 +1,55 @@
+"""What one run of following did. No work here."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from danbooru_pipeline.progress import human_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowReport:
+    """What a run did, or would do.
+
+    Attributes:
+        posts: new ones that were seen.
+        changed: known posts that were asked about again, and that the site has.
+        expunged: known posts that the site no longer has.
+        files: first files of posts that came.
+        kept: further files of posts, kept under their MD5.
+        bytes: of all these files.
+        left: posts whose file has not come; the next run asks again.
+        given_up: posts whose file did not come so often that it is left to the build.
+        last_id: posts up to this one were seen.
+        posts_until: when the newest of them was created.
+        notes: what the site does not tell.
+    """
+
+    posts: int = 0
+    changed: int = 0
+    expunged: int = 0
+    files: int = 0
+    kept: int = 0
+    bytes: int = 0
+    left: int = 0
+    given_up: int = 0
+    last_id: int = 0
+    posts_until: datetime | None = None
+    notes: tuple[str, ...] = ()
+    dry_run: bool = False
+
+    def lines(self) -> list[str]:
+        """For people."""
+        until = f" of {self.posts_until:%Y-%m-%d %H:%M} UTC" if self.posts_until else ""
+        would = "would fetch" if self.dry_run else "fetched"
+        asked = f"{self.changed:,} asked about again, {self.expunged:,} expunged"
+        of = f"{self.files:,} files of new posts and {self.kept:,} of replaced ones, {human_bytes(self.bytes)}"
+        lines = [
+            f"followed up to post {self.last_id:,}{until}: {self.posts:,} new posts, {asked}",
+            f"{would} {of}",
+            *self.notes,
+        ]
+        if self.left:
+            lines.append(f"{self.left:,} files did not come; the next run asks again")
+        if self.given_up:
+            lines.append(f"{self.given_up:,} files never came, and are left to the build")
+        return lines

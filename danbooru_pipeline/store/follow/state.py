@@ -1,0 +1,96 @@
+"""``store/follow/state.json``: how far following is. Read and written here and nowhere else."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from danbooru_pipeline.errors import StoreError
+from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.layout import Layout
+
+#: How far each visit looks back, since transactions do not end in the order in which they begin.
+OVERLAP: Final = timedelta(hours=1)
+#: How often a file that does not come is asked for; after that it is left to the build, which asks once more.
+MAX_TRIES: Final = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowState:
+    """How far following is.
+
+    Attributes:
+        site: address of the booru that is followed.
+        start_id: following began after this post.
+        last_id: posts up to this one were seen.
+        posts_until: when the newest of them was created; None before there was one.
+        changes_until: replacements and events up to this moment were seen.
+        left: posts whose file did not come -> how often it was asked for.
+        files, bytes: that came since following began.
+        ran_at: when the last run ended; None while none did.
+    """
+
+    site: str
+    start_id: int
+    last_id: int
+    changes_until: datetime
+    posts_until: datetime | None = None
+    left: Mapping[int, int] = field(default_factory=dict)
+    files: int = 0
+    bytes: int = 0
+    ran_at: datetime | None = None
+
+    @property
+    def changes_since(self) -> datetime:
+        """From when on the next visit reads replacements and events."""
+        return self.changes_until - OVERLAP
+
+    @property
+    def given_up(self) -> int:
+        """How many posts are left to the build."""
+        return len(self.left) - len(self.asked_again)
+
+    @property
+    def asked_again(self) -> frozenset[int]:
+        """Posts that are asked about again."""
+        return frozenset(id_ for id_, tries in self.left.items() if tries < MAX_TRIES)
+
+    def with_left(self, tried: Iterable[int], left: Iterable[int]) -> "FollowState":
+        """The same after files of some posts were tried, and those in `left` did not come."""
+        left = frozenset(left)
+        others = {id_: tries for id_, tries in self.left.items() if id_ not in set(tried) - left}
+        return replace(self, left=others | {id_: self.left.get(id_, 0) + 1 for id_ in left})
+
+    def after_sweep(self, last_id: int) -> "FollowState":
+        """The same after a sweep up to an id: those posts are of its release, which fetches them."""
+        left = {id_: tries for id_, tries in self.left.items() if id_ > last_id}
+        return replace(self, last_id=max(self.last_id, last_id), left=left)
+
+    def without(self, ids: Iterable[int]) -> "FollowState":
+        """The same without some posts."""
+        gone = set(ids)
+        return replace(self, left={id_: tries for id_, tries in self.left.items() if id_ not in gone})
+
+
+def read_state(layout: Layout) -> FollowState | None:
+    """How far following is; None when it never began.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    path = layout.follow_state
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=FollowState)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{path} cannot be read ({error}); remove it, and following begins anew: files that are held stay"
+        ) from error
+
+
+def write_state(layout: Layout, state: FollowState) -> None:
+    """Replace the state."""
+    write_atomic(layout.follow_state, msgspec.json.format(msgspec.json.encode(state)))

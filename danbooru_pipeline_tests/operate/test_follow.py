@@ -1,0 +1,180 @@
+"""Following as the operator sees it: its status, what the scrub and a release do with what it brought."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.io.locks import exclusive
+from danbooru_pipeline.layout import RELEASE_JSON, bucket_of
+from danbooru_pipeline.operate.doctor import Finding, Health, examine
+from danbooru_pipeline.operate.follow import FollowStatus, follow_status, forget_decided
+from danbooru_pipeline.operate.forecast import forecast_year
+from danbooru_pipeline.operate.scrub import scrub_bucket
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.store.follow import read_state
+from danbooru_pipeline.store.follow.seen import read_seen
+from danbooru_pipeline_tests.support.followed import (
+    AUTUMN,
+    JANUARY,
+    SPRING,
+    SUMMER,
+    Follower,
+    current,
+    following,
+    new_post,
+    old_jpg,
+)
+
+
+@pytest.fixture
+def begun(booru: BooruProcess, settings: Settings) -> Iterator[Follower]:
+    """A root that has the posts of 2021, but not their files."""
+    with following(booru, settings) as follower:
+        follower.bring(2021)
+        yield follower
+
+
+def finding(settings: Settings) -> Finding:
+    """What the doctor says of following."""
+    return next(each for each in examine(settings) if each.name == "follow")
+
+
+def test_doctor_notices_that_following_stopped(begun: Follower) -> None:
+    """Nothing to say before it begins; a run that is long ago is a warning that says what to do."""
+    assert finding(begun.settings).health is Health.OK
+    begun.follow(SPRING)
+    late = finding(begun.settings)
+    assert late.health is Health.WARNING
+    assert "danbooru-pipeline follow" in late.text
+    begun.clock[:] = [datetime.now(UTC)]
+    begun.follow()
+    assert finding(begun.settings).health is Health.OK
+
+
+def test_status_says_how_far_it_is(begun: Follower) -> None:
+    """Up to which post, how many files, how many are left, when it ran."""
+    assert follow_status(begun.layout) is None
+    report = begun.follow(SUMMER)
+    status = follow_status(begun.layout)
+    assert status is not None
+    assert (status.last_id, status.files, status.left, status.ran_at) == (report.last_id, report.files, 0, SUMMER)
+    assert status.line() == (
+        f"followed up to post {report.last_id:,} of 2022-09-15 16:02 UTC: {report.files} files for the next release; "
+        "last run 2022-10-01 00:00 UTC"
+    )
+    assert status.as_dict()["last_id"] == report.last_id
+    assert FollowStatus(last_id=1, posts_until=None, files=0, bytes=0, left=2, ran_at=None).line() == (
+        "followed up to post 1: 0 files for the next release, 2 did not come; no run has ended yet"
+    )
+
+
+def publish(follower: Follower, year: int) -> None:
+    """Let the release of a year seem published."""
+    path = follower.layout.release_json(year)
+    path.parent.mkdir(parents=True)
+    path.parent.joinpath(RELEASE_JSON).write_text("{}")
+
+
+def test_published_release_has_decided(begun: Follower, booru: BooruProcess) -> None:
+    """Kept files from before its sweep are removed once a release is published; later ones are for the next."""
+    post = old_jpg(booru)
+    begun.build(post, 2021)
+    for moment in (SPRING, JANUARY[2022] + timedelta(days=5)):
+        if moment > JANUARY[2022]:
+            begun.bring(2022)
+        begun.go_to(moment)
+        booru.change(post["id"], "replaced")
+        begun.follow()
+    assert len(kept(begun)) == 2
+    assert forget_decided(begun.layout) == 0
+    publish(begun, 2022)
+    assert forget_decided(begun.layout) == 1
+    (left,) = kept(begun)
+    booru.set_clock(JANUARY[2022] + timedelta(days=6))
+    assert str(current_now(booru, post)["md5"]) in left.name
+    assert min(read_seen(begun.layout)["created_at"].to_pylist()[-1:]) > JANUARY[2021]
+
+
+def current_now(booru: BooruProcess, post: dict[str, object]) -> dict[str, object]:
+    """A post in the January after 2023, when all that was asked for has happened."""
+    return next(each for each in booru.truth(2023) if each["id"] == post["id"])
+
+
+def kept(follower: Follower) -> list[Path]:
+    """Files that are kept under their MD5."""
+    return sorted(follower.layout.store.glob("replaced/*/[0-9]*"))
+
+
+def rot(path: Path) -> None:
+    """Turn one bit."""
+    data = path.read_bytes()
+    path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+
+
+def test_rot_in_a_kept_file_is_found_and_mended(begun: Follower, booru: BooruProcess) -> None:
+    """The scrub hashes kept files; a damaged one goes to the quarantine, and the next run fetches it again."""
+    post = old_jpg(booru)
+    begun.build(post, 2021)
+    begun.go_to(SPRING)
+    booru.change(post["id"], "replaced")
+    begun.follow()
+    (path,) = kept(begun)
+    whole = path.read_bytes()
+    rot(path)
+    report = scrub_bucket(begun.context, bucket_of(post["id"]))
+    assert (report.damaged, report.repaired) == (1, 0)
+    assert path.name in report.left[0]
+    assert not path.exists()
+    assert begun.follow(SPRING + timedelta(days=1)).kept == 1
+    assert path.read_bytes() == whole
+    assert scrub_bucket(begun.context, bucket_of(post["id"])).damaged == 0
+
+
+def test_rot_in_a_followed_file_is_found_and_mended(begun: Follower, booru: BooruProcess) -> None:
+    """A damaged file of a coming release is forgotten, since no build can repair it yet, and fetched again."""
+    begun.follow(SUMMER)
+    post = new_post(booru)
+    path = begun.layout.original(post["id"], post["file_ext"])
+    whole = path.read_bytes()
+    rot(path)
+    report = scrub_bucket(begun.context, bucket_of(post["id"]))
+    assert (report.damaged, report.repaired) == (1, 0)
+    assert "fetches it again" in report.left[0]
+    assert begun.row_of(post) is None
+    assert begun.follow(AUTUMN).files == 1
+    assert path.read_bytes() == whole
+
+
+def test_scrub_while_following_works_leaves_it_to_the_build(begun: Follower, booru: BooruProcess) -> None:
+    """The state of a run that works is not touched."""
+    begun.follow(SUMMER)
+    post = new_post(booru)
+    rot(begun.layout.original(post["id"], post["file_ext"]))
+    state = read_state(begun.layout)
+    with exclusive(begun.layout.follow_lock):
+        scrub_bucket(begun.context, bucket_of(post["id"]))
+    assert read_state(begun.layout) == state
+    assert current(booru, post)["id"] == post["id"]
+
+
+def test_plan_knows_what_was_followed(begun: Follower, booru: BooruProcess) -> None:
+    """Before the sweep and after it, the forecast leaves out what following has brought."""
+    post = old_jpg(booru)
+    begun.build(post, 2021)
+    begun.go_to(SPRING)
+    booru.change(post["id"], "replaced")
+    begun.follow()
+    begun.clock[:] = [JANUARY[2022]]
+    booru.set_clock(JANUARY[2022])
+    before = forecast_year(begun.context, 2022)
+    begun.bring(2022)
+    after = forecast_year(begun.context, 2022)
+    wanted = [each for each in booru.truth(2022) if each.get("md5") and each["created_at"] < "2022-12-31T19"]
+    held = {path.name.partition(".")[0] for path in begun.layout.store.glob("original/*/[0-9]*")}
+    kept_ids = {path.name.partition(".")[0] for path in kept(begun)}
+    assert str(post["id"]) in kept_ids
+    assert after.files == sum(str(each["id"]) not in held | kept_ids for each in wanted)
+    assert before.files < 10  # those after the last post that was followed, by the density of ids
