@@ -23,7 +23,7 @@ _CELLS: Final = 64
 _SIDE: Final = 16
 #: Cosines are rounded to so many bits: sums of 64 × 64 products of them with a byte stay far below the 53 of a float.
 _COSINE_BITS: Final = 12
-#: A picture of 512 pixels is halved before it is shrunk further; with less left, fewer recompressed ones are found.
+#: A picture of 512 pixels is halved before it is shrunk further. With less left, fewer recompressed ones are found.
 _DHASH_GAP: Final = 12.0
 _PHASH_GAP: Final = 3.0
 

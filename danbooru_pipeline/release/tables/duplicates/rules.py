@@ -93,8 +93,8 @@ def kinds_of(difference: Words, phash: Distances, *, stretch: npt.NDArray[np.flo
     """
     has_same_shape = stretch <= _SAME_SHAPE
     is_recompressed = has_same_shape & (bits_of(difference) <= _RECOMPRESSED_DHASH) & (phash <= _RECOMPRESSED_PHASH)
-    # A crop moves everything, so bits change in all parts of the picture; a local edit changes those of a few, and
-    # light alone hardly any of the frequencies.
+    # A crop moves everything, so bits change in all parts of the picture. A local edit changes those of some parts,
+    # and other light hardly changes the frequencies.
     blocks = sum(np.count_nonzero(difference & block, axis=0) for block in _BLOCKS)
     is_cropped = ~has_same_shape | ((np.asarray(blocks) >= _CROPPED_BLOCKS) & (phash >= _CROPPED_PHASH))
     kinds = np.where(is_cropped, Kind.CROPPED.value, Kind.VARIANT.value)
