@@ -43,11 +43,11 @@ WHITE = [255, 255, 255]
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
-    """The hashes of a picture as columns of words, and its shape."""
+    """The hashes of a picture as columns of words, and its width and height."""
 
     dhash: Words
     phash: Words
-    shape: float
+    sides: tuple[int, int]
 
 
 def edits(image: pyvips.Image) -> Iterator[tuple[str, pyvips.Image]]:
@@ -98,7 +98,7 @@ def hashed(image: pyvips.Image) -> Hashed:
     made = downscale_image(data, inspect_image(data))
     if not isinstance(made, Downscaled):
         raise SystemExit(f"a picture gave {made}")
-    return Hashed(*(words(hash_) for hash_ in (made.hashes.dhash, made.hashes.phash)), image.width / image.height)
+    return Hashed(*(words(hash_) for hash_ in (made.hashes.dhash, made.hashes.phash)), (image.width, image.height))
 
 
 def words(hash_: bytes) -> Words:
@@ -164,8 +164,8 @@ def compare(one: Hashed, other: Hashed) -> tuple[int, int, bool, str]:
     difference = one.dhash ^ other.dhash
     dhash, phash = bits_of(difference), bits_of(one.phash ^ other.phash)
     near = bool(is_near(dhash, phash)[0])
-    stretch = np.array([max(one.shape, other.shape) / min(one.shape, other.shape) - 1])
-    kind = str(kinds_of(difference, phash, stretch=stretch)[0]) if near else ""
+    sides = np.array([one.sides, other.sides]).T[:, :, None]
+    kind = str(kinds_of(difference, phash, sides=sides)[0]) if near else ""
     anywhere = near and (dhash[0] <= ANYWHERE_DHASH or phash[0] <= ANYWHERE_PHASH)
     return int(dhash[0]), int(phash[0]), bool(anywhere), kind
 
