@@ -84,7 +84,9 @@ class Tables:
         for before, values in _columns(self.manifest, column):
             held = one_chunk(values.cast(_HASH))
             rows.add(before + np.flatnonzero(held.is_valid().to_numpy(zero_copy_only=False)))
-            words.add(np.frombuffer(b"".join(held.drop_null().to_pylist()), "<u8"))
+            known = held.drop_null()
+            data = np.frombuffer(known.buffers()[1] or b"", "<u8") if len(known) else np.empty(0, "<u8")
+            words.add(data[4 * known.offset : 4 * (known.offset + len(known))])
         return rows.taken()[0].astype(np.int64), words.taken()
 
     def pixel_hashes(self) -> tuple[Numbers, Words]:
@@ -93,7 +95,8 @@ class Tables:
         for before, values in _columns(self.manifest, "pixel_hash"):
             held = one_chunk(values.cast(pa.string()))
             rows.add(before + np.flatnonzero(held.is_valid().to_numpy(zero_copy_only=False)))
-            words.add(np.frombuffer(bytes.fromhex("".join(held.drop_null().to_pylist())), "<u8"))
+            text = pc.binary_join(pa.array([held.drop_null()], pa.list_(pa.string())), "")[0].as_py()
+            words.add(np.frombuffer(bytes.fromhex(text or ""), "<u8"))
         half = words.taken()
         return rows.taken()[0].astype(np.int64), np.concatenate([half, np.zeros_like(half)])
 
