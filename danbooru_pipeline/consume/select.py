@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 
+from danbooru_pipeline.consume.tables import FILES, table_schema
 from danbooru_pipeline.consume.unique import BEST_FIRST, KINDS, groups_of
 from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.io.sql import database, view
@@ -121,6 +122,8 @@ def select(release: Path, selection: Selection, *, held: bool = False, threads: 
     """
     read_release(release)
     _check(selection)
+    if (selection.flags or selection.no_flags) and "px512_flags" not in table_schema(release, FILES).names:
+        raise ReleaseError(f"the manifest of {release} has no px512_flags; select without flags, or a newer release")
     try:
         yield from _select(release, selection, held=held, threads=threads)
     except duckdb.Error as error:

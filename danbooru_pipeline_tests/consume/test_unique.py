@@ -111,6 +111,16 @@ def test_release_without_the_table_says_so(release: Path) -> None:
         chosen(release, unique=True)
 
 
+def test_manifest_without_warnings_says_so(release: Path) -> None:
+    """Releases of the first version have none, which is not the same as a picture without any."""
+    path = release / "manifest/files-00000-of-00001.parquet"
+    path.chmod(0o644)
+    pq.write_table(pq.read_table(path).drop_columns(["px512_flags"]), path)
+    assert chosen(release)
+    with pytest.raises(ReleaseError, match="has no px512_flags"):
+        chosen(release, no_flags=("hdr",))
+
+
 def test_groups_have_the_id_of_their_oldest(release: Path) -> None:
     """All kinds make one group of three; identical ones alone, one of two."""
     assert groups_of(release, KINDS).to_pydict() == {"id": [4001, 8001, 12_001], "number": [4001] * 3}

@@ -87,7 +87,7 @@ def all_pairs(posts: Sequence[Hashed]) -> dict[tuple[int, int], tuple[bool, bool
         akin = bool(set(a.artists) & set(b.artists)) or (a.pixiv is not None and a.pixiv == b.pixiv)
         near = _near(a, b, is_close=related or akin)
         if identical or near is not None:
-            copy = identical or (near is not None and near[0] <= 20 and near[1] <= 4)
+            copy = identical or (near is not None and near[0] <= 20 and near[1] <= 2)
             found[a.id, b.id] = (identical, not related and (copy or (akin and near is not None)))
     return found
 

@@ -4,7 +4,7 @@ By default every listed pair is described again. With ``full`` the search is rep
 found as well; at 5 M posts that takes two minutes of a core.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,8 +33,7 @@ def check_duplicates(run: Verification, posts: Sequence[str], manifest: Sequence
     with run.reading(Kind.PARQUET_UNREADABLE, _WHERE):
         rows = (table.cast(DUPLICATES_SCHEMA) for name in names for table in batches(run, name, columns=_COLUMNS))
         listed = pa.concat_tables([DUPLICATES_SCHEMA.empty_table(), *rows])
-        sources = [[run.folder / name for name in table] for table in (posts, manifest)]
-        _check_rows(run, Tables.of(*sources), listed)
+        _check_rows(run, Tables(partial(_rows, run, posts), partial(_rows, run, manifest)), listed)
         _check_counts(run, listed)
 
 
@@ -45,6 +44,11 @@ def _names(run: Verification, manifest: Sequence[str]) -> Sequence[str] | None:
     if any("px512_dhash" in schema_of(run, name).names for name in manifest):
         run.add(Kind.DUPLICATES_DIFFER, _WHERE, "is missing, but the manifest has the hashes that it is made from")
     return None
+
+
+def _rows(run: Verification, names: Sequence[str], columns: Sequence[str]) -> Iterator[pa.Table]:
+    for name in names:
+        yield from batches(run, name, columns=columns)
 
 
 def _check_rows(run: Verification, tables: Tables, listed: pa.Table) -> None:

@@ -73,8 +73,7 @@ def describe_pairs(tables: Tables, pairs: Pairs, *, is_akin: Flags) -> pa.Table:
         is_akin: which have an artist or a source in common.
     """
     dhash, phash = (_compare(tables, column, pairs) for column in (_DHASH, _PHASH))
-    shapes = tables.shapes()[pairs].astype(np.float64)
-    kinds = kinds_of(dhash.difference, phash.distances, stretch=shapes.max(axis=0) / shapes.min(axis=0) - 1)
+    kinds = kinds_of(dhash.difference, phash.distances, sides=tables.sides()[:, pairs].astype(np.int64))
     kinds[_have_same_pixels(tables, pairs)] = Kind.IDENTICAL.value
     (a, b), (parent_of_a, parent_of_b) = tables.ids()[pairs], tables.parents()[pairs]
     same_parent = (parent_of_a == b) | (parent_of_b == a) | ((parent_of_a != NOBODY) & (parent_of_a == parent_of_b))

@@ -22,7 +22,10 @@ _bits: Final = np.bitwise_count
 _SLICE: Final = 2**16
 #: Longer runs are compared a block at a time.
 _LONG: Final = 128
-_BLOCK_PAIRS: Final = 2**18
+_BLOCK_PAIRS: Final = 2**16
+#: Words of half a hash; and the share of the pairs of a block that is looked at one by one.
+_HALF: Final = 2
+_FEW: Final = 20
 #: Odd numbers that spread the bits of four words over one.
 _SPREAD: Final = np.array(
     [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], dtype=np.uint64
@@ -152,8 +155,11 @@ def _pairs_of_long_run(words: Words, members: Numbers, *, most: int) -> Iterator
     rows = max(1, _BLOCK_PAIRS // len(members))
     for top in range(0, len(members), rows):
         distances = np.zeros((min(rows, len(members) - top), len(members) - top), np.uint8)
-        for word in local:
+        for number, word in enumerate(local, start=1):
             distances += _bits(word[top : top + rows, None] ^ word[None, top:])
+            # Half of the bits rule out most pairs, unless these pictures have much in common.
+            if number == _HALF and np.count_nonzero(distances <= most) < distances.size // _FEW:
+                break
         left, right = np.nonzero(distances <= most)
         # Opposite hashes differ in 256 bits, which a byte holds as 0.
         is_pair = (right > left) & (bits_of(local[:, top + left] ^ local[:, top + right]) <= most)

@@ -84,7 +84,9 @@ class Tables:
         for before, values in _columns(self.manifest, column):
             held = one_chunk(values.cast(_HASH))
             rows.add(before + np.flatnonzero(held.is_valid().to_numpy(zero_copy_only=False)))
-            words.add(np.frombuffer(b"".join(held.drop_null().to_pylist()), "<u8"))
+            known = held.drop_null()
+            data = np.frombuffer(known.buffers()[1] or b"", "<u8") if len(known) else np.empty(0, "<u8")
+            words.add(data[4 * known.offset : 4 * (known.offset + len(known))])
         return rows.taken()[0].astype(np.int64), words.taken()
 
     def pixel_hashes(self) -> tuple[Numbers, Words]:
@@ -93,18 +95,19 @@ class Tables:
         for before, values in _columns(self.manifest, "pixel_hash"):
             held = one_chunk(values.cast(pa.string()))
             rows.add(before + np.flatnonzero(held.is_valid().to_numpy(zero_copy_only=False)))
-            words.add(np.frombuffer(bytes.fromhex("".join(held.drop_null().to_pylist())), "<u8"))
+            text = pc.binary_join(pa.array([held.drop_null()], pa.list_(pa.string())), "")[0].as_py()
+            words.add(np.frombuffer(bytes.fromhex(text or ""), "<u8"))
         half = words.taken()
         return rows.taken()[0].astype(np.int64), np.concatenate([half, np.zeros_like(half)])
 
-    def shapes(self) -> npt.NDArray[np.float32]:
-        """The aspect ratio of each post's picture as it is shown: width by height; 1 where it is not known."""
-        shapes = [np.empty(0, np.float32)]
+    def sides(self) -> npt.NDArray[np.int32]:
+        """Width and height of each post's picture as it is shown, 2 × posts; 1 where they are not known."""
+        sides = [np.empty((2, 0), np.int32)]
         for table in self.manifest(["width", "height", "orientation"]):
             width, height, turn = (_filled(table[name], 1) for name in ("width", "height", "orientation"))
-            shape = np.maximum(width, 1) / np.maximum(height, 1)
-            shapes.append(np.where(turn >= _FIRST_SIDEWAYS, 1 / shape, shape).astype(np.float32))
-        return np.concatenate(shapes)
+            stored = np.maximum(np.stack([width, height]), 1)
+            sides.append(np.where(turn >= _FIRST_SIDEWAYS, stored[::-1], stored).astype(np.int32))
+        return np.concatenate(sides, axis=1)
 
 
 class _Blocks:

@@ -30,7 +30,8 @@ LARGEST_GROUP: Final = 20_000
 LARGEST_CROWD: Final = 32
 
 _RECOMPRESSED_DHASH: Final = 20
-_RECOMPRESSED_PHASH: Final = 4
+_RECOMPRESSED_PHASH: Final = 2
+_RESIZED_PHASH: Final = 4
 _SAME_SHAPE: Final = 0.02
 _CROPPED_BLOCKS: Final = 6
 _CROPPED_PHASH: Final = 16
@@ -83,18 +84,22 @@ def is_near(dhash: Distances, phash: Distances) -> Flags:
     return (dhash <= MOST_DHASH) & (phash <= MOST_PHASH)
 
 
-def kinds_of(difference: Words, phash: Distances, *, stretch: npt.NDArray[np.float64]) -> npt.NDArray[np.object_]:
+def kinds_of(difference: Words, phash: Distances, *, sides: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
     """The kinds of near pairs that are not identical.
 
     Args:
         difference: the bits in which their dHashes differ.
         phash: distances of the other hash.
-        stretch: the larger aspect ratio of a pair divided by the smaller one, minus 1.
+        sides: 2 × 2 × pairs: widths of both pictures, and their heights, as they are shown.
     """
-    has_same_shape = stretch <= _SAME_SHAPE
-    is_recompressed = has_same_shape & (bits_of(difference) <= _RECOMPRESSED_DHASH) & (phash <= _RECOMPRESSED_PHASH)
-    # A crop moves everything, so bits change in all parts of the picture; a local edit changes those of a few, and
-    # light alone hardly any of the frequencies.
+    shapes = sides[0] / sides[1]
+    has_same_shape = shapes.max(axis=0) <= shapes.min(axis=0) * (1 + _SAME_SHAPE)
+    is_resized = (sides[:, 0] != sides[:, 1]).any(axis=0)
+    # Two pictures of one size may be another expression of one face, of which hashes see little.
+    most = np.where(is_resized, _RESIZED_PHASH, _RECOMPRESSED_PHASH)
+    is_recompressed = has_same_shape & (bits_of(difference) <= _RECOMPRESSED_DHASH) & (phash <= most)
+    # A crop moves everything, so bits change in all parts of the picture. A local edit changes those of some parts,
+    # and other light hardly changes the frequencies.
     blocks = sum(np.count_nonzero(difference & block, axis=0) for block in _BLOCKS)
     is_cropped = ~has_same_shape | ((np.asarray(blocks) >= _CROPPED_BLOCKS) & (phash >= _CROPPED_PHASH))
     kinds = np.where(is_cropped, Kind.CROPPED.value, Kind.VARIANT.value)

@@ -84,6 +84,8 @@ def test_kinds_say_what_the_hashes_tell(tmp_path: Path) -> None:
         near(5, dhash=24, phash=40, artists=("ann",)),
         near(6, sides=(500, 400)),
         near(7, sides=(400, 600), orientation=6),
+        near(8, phash=4),
+        near(9, phash=4, sides=(300, 200)),
     ]
     kinds = {(row["a"], row["b"]): row["kind"] for row in found(posts, tmp_path)}
     assert kinds[1, 2] == "identical"
@@ -92,6 +94,8 @@ def test_kinds_say_what_the_hashes_tell(tmp_path: Path) -> None:
     assert kinds[1, 5] == "cropped"
     assert kinds[1, 6] == "cropped"
     assert kinds[1, 7] == "recompressed"  # turned by its EXIF, it has the same shape
+    assert kinds[1, 8] == "variant"  # of the same size: perhaps another expression
+    assert kinds[1, 9] == "recompressed"  # smaller
     assert (2, 5) not in kinds  # too far for posts that have nothing in common
 
 
