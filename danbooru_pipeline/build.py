@@ -35,19 +35,30 @@ def run_build(
     buckets: str,
     retry: bool,
     recheck: frozenset[Reason] = frozenset(),
+    without_tables: bool = False,
     say: Say,
     tell: Say,
 ) -> int:
     """Build a release and return the exit code. `say` takes progress, `tell` what was made.
 
     With `retry` the posts are those of the last sweep, and only what is pending is fetched again. Posts without a file
-    for one of the reasons of `recheck` are asked about again.
+    for one of the reasons of `recheck` are asked about again. With `without_tables` no side tables are asked for, and
+    the release has none.
 
     Raises:
         DanbooruPipelineError: settings, root or source do not allow it.
     """
     with RunContext(settings) as context:
-        return build_year(context, year, buckets=buckets, retry=retry, recheck=recheck, say=say, tell=tell)
+        return build_year(
+            context,
+            year,
+            buckets=buckets,
+            retry=retry,
+            recheck=recheck,
+            without_tables=without_tables,
+            say=say,
+            tell=tell,
+        )
 
 
 def build_year(
@@ -57,23 +68,27 @@ def build_year(
     buckets: str = "0000-0999",
     retry: bool = False,
     recheck: frozenset[Reason] = frozenset(),
+    without_tables: bool = False,
     say: Say,
     tell: Say,
 ) -> int:
     """Build a release with a context that is open; see `run_build`."""
     check_build(context, year)
     # Dagster takes seconds to import; a wrong setting is reported before that.
-    from danbooru_pipeline.defs.headless import build_release, parse_buckets
+    from danbooru_pipeline.defs.headless import BuildOrder, build_release, parse_buckets
     from danbooru_pipeline.defs.instance import open_instance
 
     try:
         chosen = parse_buckets(buckets)
     except ValueError:
         raise SettingsError(f"{buckets!r} are not buckets; give a range like 0000-0009, or 0123, or none") from None
+    order = BuildOrder(buckets=chosen, retry=retry, recheck=recheck, without_tables=without_tables)
     with open_instance(dagster_home(context.layout)) as instance:
-        result = build_release(context, instance, year, buckets=chosen, retry=retry, recheck=recheck, say=say)
+        result = build_release(context, instance, year, order=order, say=say)
     for line in _result_lines(context.layout, year, result):
         tell(line)
+    if result.stopped_by is not None:
+        raise result.stopped_by
     return 1 if result.failed or result.pending_elsewhere else 0
 
 
@@ -90,8 +105,12 @@ def _result_lines(layout: Layout, year: int, result: "BuildResult") -> Iterator[
             f"({human_bytes(sums.get('bytes_fetched', 0))}), {int(sums.get('changed', 0)):,} of them changed"
         )
         yield from _pending_table(sums)
-    for line in result.failed[:SHOWN]:
+    # What ended the build is its last line, with its remedy; here is what else is left.
+    failed = [line for line in result.failed if line != str(result.stopped_by)]
+    for line in failed[:SHOWN]:
         yield f"left: {line}"
+    if len(failed) > SHOWN:
+        yield f"left: {len(failed) - SHOWN:,} more; they are in the UI"
     if result.pending_elsewhere:
         yield f"left: {result.pending_elsewhere:,} posts are pending in buckets that were not worked on"
     folder = layout.release(year)

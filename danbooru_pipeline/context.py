@@ -12,6 +12,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from danbooru_pipeline import stop
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.images import ImagePool, ImageSettings
 from danbooru_pipeline.layout import Layout
@@ -66,7 +67,12 @@ class RunContext:
     @property
     def client(self) -> BooruClient:
         """Rate-limited requests to the booru."""
-        return self._once("client", lambda: self._stack.enter_context(BooruClient(self.settings)))
+        return self._once("client", self._open_client)
+
+    def _open_client(self) -> BooruClient:
+        client = self._stack.enter_context(BooruClient(self.settings))
+        self._stack.enter_context(stop.on_stop(client.limiter.close))
+        return client
 
     @property
     def source(self) -> Source | BulkSource:
@@ -107,7 +113,12 @@ class RunContext:
     @property
     def images(self) -> ImagePool:
         """Image workers, in processes that can be killed."""
-        return self._once("images", lambda: self._stack.enter_context(ImagePool(self.settings.workers)))
+        return self._once("images", self._start_workers)
+
+    def _start_workers(self) -> ImagePool:
+        pool = self._stack.enter_context(ImagePool(self.settings.workers))
+        self._stack.enter_context(stop.on_stop(pool.stop))
+        return pool
 
     @cached_property
     def image_settings(self) -> ImageSettings:

@@ -5,16 +5,20 @@
     DanbooruPipelineError
     ├── SettingsError            settings are missing or wrong                          exit code 2
     ├── StoreError               the root cannot be used: permissions, space, a lock    exit code 2
-    │   └── DiskFull                 no space or no inodes left for a file
+    │   ├── DiskFull                 no space or no inodes left for a file
+    │   └── DamagedFile              a file of ours cannot be what we wrote
     ├── SourceError              the source cannot be used                              exit code 2
     │   ├── SourceUnreachable        it does not answer
     │   ├── SourceBlocked            it refuses us as a client
     │   ├── SourceUnusable           its answer is not a booru's answer
     │   └── SourceStale              it ends before the release does
     ├── NotifyError              a message could not be delivered                       exit code 2
+    ├── OutputLost               standard output cannot be written                      exit code 2
+    ├── InternalError            a fault of this program                                exit code 70
     └── ReleaseError             a release cannot be made or read                       exit code 2
         ├── ReleaseRefused           metadata and files do not reconcile                exit code 1
-        └── NotARelease              the folder is not a release                        exit code 2
+        ├── NotARelease              the folder is not a release                        exit code 2
+        └── ReleaseReplaced          it was replaced while it was read                  exit code 75
 
 Every message is one line and ends by saying what to do; only `SettingsError` has a line for each wrong setting, and
 `consume.NoImage` gives the reason where nothing can be done.
@@ -22,15 +26,19 @@ Every message is one line and ends by saying what to do; only `SettingsError` ha
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 #: What scripts may rely on; help and README show it.
-EXIT_CODES: Final = {
+EXIT_CODES: Final[dict[int | str, str]] = {
     0: "done",
     1: "finished with work left over (pending posts, a refused release, failed verification)",
     2: "wrong usage or settings, or a source, store or release that cannot be used",
+    70: "a fault of this program; the message names the file that has its traceback",
+    75: "the release was replaced while it was read; run it again",
+    "128 + n": "stopped by signal n, like 130 for Ctrl-C and 143 for SIGTERM; run it again to go on",
 }
 
 
@@ -61,8 +69,37 @@ class StoreError(DanbooruPipelineError):
     """The root cannot be used as it is."""
 
 
+class OutputLost(DanbooruPipelineError):  # noqa: N818 - the name says what is wrong
+    """Standard output cannot be written, so what was asked for did not arrive."""
+
+
+class InternalError(DanbooruPipelineError):
+    """A fault of this program that was met and recorded on the way."""
+
+    exit_code = 70
+
+
 class DiskFull(StoreError):  # noqa: N818 - the name says what is wrong
     """The disk of the root has no space or no inodes left for a file; a smaller one may still fit."""
+
+
+class DamagedFile(StoreError):  # noqa: N818 - the name says what is wrong
+    """A file of ours in the root cannot be what we wrote.
+
+    Attributes:
+        path: of the file.
+        why: that is known.
+    """
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(path, why)
+        self.path, self.why = path, why
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is damaged ({self.why}); run danbooru-pipeline doctor --repair, which makes it again or says "
+            "what does"
+        )
 
 
 class SourceError(DanbooruPipelineError):
@@ -111,6 +148,12 @@ class NotARelease(ReleaseError):  # noqa: N818
     """The folder is not a release: it has no RELEASE.json."""
 
 
+class ReleaseReplaced(ReleaseError):  # noqa: N818
+    """The release was replaced by a newer version while it was read."""
+
+    exit_code = 75
+
+
 _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: What SQLite, in which Dagster keeps its runs, says about a full disk.
 _SQLITE_ON_A_FULL_DISK = ("database or disk is full", "disk I/O error")
@@ -125,6 +168,33 @@ def is_disk_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+#: What an operator does about an error of the file system.
+_REMEDIES: Final = {
+    errno.EACCES: "give this user the permission to use it",
+    errno.EPERM: "give this user the permission to use it",
+    errno.EISDIR: "a folder is where a file belongs; move it elsewhere",
+    errno.ENOTDIR: "a file is where a folder belongs; move it elsewhere",
+    errno.EEXIST: "something else is in its place; move it elsewhere",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.EROFS: "mount it so that it can be written, or choose another folder",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENFILE: "allow more open files on this machine",
+    errno.EIO: "check the disk",
+    errno.ELOOP: "remove the symbolic link that leads to itself",
+    errno.ENOENT: "restore it, or see docs/runbook.md for what makes it again",
+}
+
+
+def os_error_line(error: BaseException | None) -> str | None:
+    """One line for an error of the file system that names its file: the file, what is wrong, what to do."""
+    if not isinstance(error, OSError) or error.filename is None or error.errno is None:
+        return None
+    name = error.filename if error.filename2 is None else error.filename2
+    path = os.fsdecode(name) if isinstance(name, bytes | str) else str(name)
+    remedy = _REMEDIES.get(error.errno, "see to it")
+    return f"{path}: {error.strerror or type(error).__name__}; {remedy}, then run again"
 
 
 @contextlib.contextmanager

@@ -114,6 +114,16 @@ class Layout:
         return self.root / "store"
 
     @property
+    def root_version(self) -> Path:
+        """Which version of the layout of files the root has."""
+        return self.root / "version.json"
+
+    @property
+    def errors(self) -> Path:
+        """Folder of the tracebacks of faults of this program; may be emptied at any time."""
+        return self.root / "errors"
+
+    @property
     def pace(self) -> Path:
         """Record of the request rate that all processes on this store share."""
         return self.store / ".pace"

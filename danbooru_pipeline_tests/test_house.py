@@ -47,7 +47,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("images",),
     ("posts",),
     ("io",),
-    ("layout", "settings", "progress"),
+    ("layout", "settings", "progress", "stop"),
     ("errors", "outcomes", "version", "years"),
 )
 

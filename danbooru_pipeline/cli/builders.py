@@ -49,7 +49,10 @@ def _parse_recheck(_context: click.Context, _parameter: click.Parameter, text: s
     callback=_parse_recheck,
     help="Ask again about posts without a file for these reasons, like gone,refused, or all.",
 )
-def build(year: int, buckets: str, *, retry: bool, recheck: frozenset[Reason]) -> None:
+@click.option(
+    "--without-tables", is_flag=True, help="Ask for no side tables, and make the release without them; it says so."
+)
+def build(year: int, buckets: str, *, retry: bool, recheck: frozenset[Reason], without_tables: bool) -> None:
     """Build the release of YEAR: metadata, images, manifest, snapshot. Resumes where an earlier build stopped.
 
     It runs through Dagster, in the instance of DAGSTER_HOME (default ROOT/dagster).
@@ -57,7 +60,18 @@ def build(year: int, buckets: str, *, retry: bool, recheck: frozenset[Reason]) -
     from danbooru_pipeline.build import run_build
 
     settings = read_settings()
-    sys.exit(run_build(settings, year, buckets=buckets, retry=retry, recheck=recheck, say=say, tell=click.echo))
+    sys.exit(
+        run_build(
+            settings,
+            year,
+            buckets=buckets,
+            retry=retry,
+            recheck=recheck,
+            without_tables=without_tables,
+            say=say,
+            tell=click.echo,
+        )
+    )
 
 
 @click.command()
@@ -152,16 +166,18 @@ def status(year: int | None, *, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--repair", is_flag=True, help="Set damaged files of the root aside, and make them again.")
 @JSON
-def doctor(*, as_json: bool) -> None:
-    """Examine disk, inodes, hard links, libvips, credentials, clock, source, DAGSTER_HOME and following.
+def doctor(*, repair: bool, as_json: bool) -> None:
+    """Examine disk, inodes, hard links, libvips, credentials, clock, source, DAGSTER_HOME, following and the root.
 
-    Exits with 1 if any of them would prevent a build.
+    Exits with 1 if any of them would prevent a build. With --repair only the files are looked at.
     """
-    from danbooru_pipeline.operate.doctor import Health, examine
+    from danbooru_pipeline.operate.doctor import Health, examine, repair_root
 
+    settings = read_settings(offline=True, any_root=True)
     findings = []
-    for finding in examine(read_settings(offline=True)):
+    for finding in repair_root(settings) if repair else examine(settings):
         findings.append(finding)
         if not as_json:
             click.echo(finding.line())

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from danbooru_pipeline.cli.reading import held_release
+
 #: Forms that `consume.export` writes, named here so that help does not import it; a test compares the two.
 FORMS = ("sqlite", "deepdanbooru", "webdataset", "kaggle", "captions", "originals")
 
@@ -87,14 +89,15 @@ def select(release_dir: Path, *, ids: bool, out: Path | None, **wanted: Any) -> 
     from danbooru_pipeline.consume import select as choose
     from danbooru_pipeline.io.atomic import atomic_file
 
-    chosen = choose(release_dir, Selection(**wanted), threads=os.cpu_count() or 1)
-    lines = (f"{post.id if ids else post.path}\n" for post in chosen)
-    if out is None:
-        for line in lines:
-            click.echo(line, nl=False)
-        return
-    with atomic_file(out) as file:
-        count = sum(file.write(line.encode()) > 0 for line in lines)
+    with held_release(release_dir) as held:
+        chosen = choose(held, Selection(**wanted), threads=os.cpu_count() or 1)
+        lines = (f"{post.id if ids else post.path}\n" for post in chosen)
+        if out is None:
+            for line in lines:
+                click.echo(line, nl=False)
+            return
+        with atomic_file(out) as file:
+            count = sum(file.write(line.encode()) > 0 for line in lines)
     click.echo(f"{count:,} posts in {out}", err=True)
 
 
@@ -110,5 +113,6 @@ def export(form: str, release_dir: Path, target: Path, **wanted: Any) -> None:
     from danbooru_pipeline.consume import Selection
     from danbooru_pipeline.consume import export as write
 
-    count = write(form, release_dir, target, Selection(**wanted))
+    with held_release(release_dir) as held:
+        count = write(form, held, target, Selection(**wanted))
     click.echo(f"{count:,} posts in {target}", err=True)

@@ -1,44 +1,52 @@
-"""The command ``danbooru-pipeline``: its group, and how errors become one line and an exit code (see `errors`).
+"""The command ``danbooru-pipeline``: its group, its signals (see `stop`) and its ends (see `exits`).
 
 Modules that take long to import are imported by the command that needs them.
 """
 
 import sys
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import click
 
 from danbooru_pipeline.cli.builders import build, demo, doctor, follow, import_, plan, settings, status, ui
 from danbooru_pipeline.cli.consumers import export, select
+from danbooru_pipeline.cli.exits import end_command, say_stopped
+from danbooru_pipeline.cli.output import open_streams
 from danbooru_pipeline.cli.releases import changes, reconstruct, takedown, verify
-from danbooru_pipeline.cli.shared import complain
-from danbooru_pipeline.errors import EXIT_CODES, DanbooruPipelineError, ReleaseRefused, is_disk_full
+from danbooru_pipeline.errors import EXIT_CODES
+from danbooru_pipeline.stop import run_stoppable
 from danbooru_pipeline.version import version
 
 _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
+_DEBUG = "--debug"
 
 
 class _Group(click.Group):
-    """Turns our own errors into lines without a traceback, and an exit code."""
+    """Runs a command where signals stop it, and ends it with one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - of the base
         """In the order in which they are added: what builds comes before what uses a release."""
         return list(self.commands)
 
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except DanbooruPipelineError as error:
-            complain(str(error))
-            if isinstance(error, ReleaseRefused):
-                for row in error.rows[:20]:
-                    click.echo(f"  {row}", err=True)
-            sys.exit(error.exit_code)
-        except Exception as error:
-            if not is_disk_full(error):
-                raise
-            complain("the disk of DANBOORU_ROOT or DAGSTER_HOME is full; free some space, then run again")
-            sys.exit(2)
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: FBT001, FBT002 - click's own
+        **extra: Any,
+    ) -> Any:
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode, **extra)
+        open_streams()
+        words = list(sys.argv[1:] if args is None else args)
+        debug = _DEBUG in words  # anywhere, since whoever repeats a command adds it at the end
+        words = [word for word in words if word != _DEBUG]
+        run = partial(super().main, words, prog_name, complete_var, False, **extra)  # noqa: FBT003
+        end = partial(end_command, run, words, debug=debug)
+        sys.exit(run_stoppable(end, last_words=partial(say_stopped, words=words)))
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's own
@@ -52,6 +60,7 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
 )
+@click.option(_DEBUG, is_flag=True, expose_value=False, help="Print the traceback of an error, too.")
 def main() -> None:
     """Build, verify and maintain yearly releases of a booru. Settings are DANBOORU_* environment variables."""
 

@@ -13,6 +13,7 @@ import click
 
 from danbooru_pipeline.cli.main import main
 from danbooru_pipeline.errors import EXIT_CODES
+from danbooru_pipeline.operate.state_files import STATE_FILES
 from danbooru_pipeline.outcomes import REASONS
 from danbooru_pipeline.settings import Declaration, Settings
 from danbooru_pipeline.settings.declaration import declarations_of
@@ -125,6 +126,12 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def state_files_table() -> list[str]:
+    """Every file of ours in the root: what it is made from, and who makes it again."""
+    rows = [f"| {each.name} | `{each.pattern}` | {each.made_from} | {each.by} |" for each in STATE_FILES]
+    return ["| file | path below ROOT | made from | made again by |", "|---|---|---|---|", *rows]
+
+
 #: page -> name of a mark -> what belongs there
 SECTIONS: Final[dict[str, dict[str, Callable[[], list[str]]]]] = {
     "README.md": {
@@ -134,6 +141,7 @@ SECTIONS: Final[dict[str, dict[str, Callable[[], list[str]]]]] = {
         "reasons": reasons_table,
     },
     "docs/commands.md": {"commands": command_sections},
+    "docs/runbook.md": {"state files": state_files_table},
 }
 
 

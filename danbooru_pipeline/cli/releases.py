@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from danbooru_pipeline.cli.reading import held_release
 from danbooru_pipeline.cli.shared import JSON, YEAR, print_json, read_settings
 from danbooru_pipeline.layout import Layout
 
@@ -43,16 +44,17 @@ def verify(
     if sample is not None and not pixels:
         raise click.UsageError("--sample goes with --pixels")
     terminal = TerminalLine()
-    report = verify_release(
-        release_dir,
-        full=full,
-        pixels=pixels,
-        sample=sample,
-        bucket=bucket,
-        signers=signers,
-        progress=terminal.step,
-    )
-    terminal.clear()
+    with held_release(release_dir) as held:
+        report = verify_release(
+            held,
+            full=full,
+            pixels=pixels,
+            sample=sample,
+            bucket=bucket,
+            signers=signers,
+            progress=terminal.step,
+        )
+        terminal.clear()
     if as_json:
         print_json(report.as_dict())
     else:
@@ -80,7 +82,8 @@ def reconstruct(year: int, release_dir: Path, into: Path | None, *, as_list: boo
     from danbooru_pipeline.release import reconstruct as find
     from danbooru_pipeline.release import write_reconstruction
 
-    found = find(year, release_dir)
+    with held_release(release_dir) as held:
+        found = find(year, held)
     if as_list:
         for path in (*found.metadata, *found.files):
             click.echo(path)
@@ -89,7 +92,8 @@ def reconstruct(year: int, release_dir: Path, into: Path | None, *, as_list: boo
     if not as_list and into is None:
         click.echo("to get its files: --list prints their paths, --into DIR links them")
     if into is not None:
-        count = write_reconstruction(found, into)
+        with held_release(release_dir):
+            count = write_reconstruction(found, into)
         click.echo(f"linked {count:,} files and {len(found.metadata):,} of metadata into {into}", err=as_list)
 
 

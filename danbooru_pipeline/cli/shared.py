@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from danbooru_pipeline.layout import Layout
+
 if TYPE_CHECKING:
     from danbooru_pipeline.settings import Settings
 
@@ -36,14 +38,21 @@ def warn_of_unknown_settings() -> None:
         complain(f"{name} is not a setting and has no effect; is it misspelt?")
 
 
-def read_settings(*, offline: bool = False) -> "Settings":
+def read_settings(*, offline: bool = False, any_root: bool = False) -> "Settings":
     """The settings of the environment, after a warning of variables that are misspelt.
+
+    A root of newer code is refused, except where `any_root` only looks at it.
 
     Raises:
         SettingsError: some are not valid, or the contact is missing and the command is not `offline`.
+        StoreError: the root is of newer code.
     """
     # Here, since pydantic takes 0.2 s of CPU time, which help and `verify` need not spend.
     from danbooru_pipeline.settings import Settings
+    from danbooru_pipeline.store.root import require_known_root
 
     warn_of_unknown_settings()
-    return Settings.from_env(offline=offline)
+    settings = Settings.from_env(offline=offline)
+    if not any_root:
+        require_known_root(Layout(settings.root))
+    return settings

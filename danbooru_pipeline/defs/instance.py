@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -13,26 +14,78 @@ from dagster._core.storage.dagster_run import RunsFilter
 from danbooru_pipeline.defs.event_log import BATCH_SIZE, BATCH_SIZE_VARIABLE
 from danbooru_pipeline.defs.lanes import OWNER_TAG
 from danbooru_pipeline.defs.partitions import bucket_releases
+from danbooru_pipeline.errors import DamagedFile, SettingsError, is_disk_full
 from danbooru_pipeline.layout import BUCKETS
+from danbooru_pipeline.operate.databases import damaged_database
 
 #: The instance of one machine; production brings its own, with Postgres.
 INSTANCE_YAML: Final = Path(__file__).with_name("dagster.yaml")
 
 
 def prepare_home(home: Path) -> None:
-    """Make a home folder, and give it a dagster.yaml when it has none."""
-    home.mkdir(parents=True, exist_ok=True)
+    """Make a home folder, and give it a dagster.yaml when it has none.
+
+    Raises:
+        SettingsError: the folder cannot be used.
+    """
     config = home / "dagster.yaml"
-    if not config.exists():
-        shutil.copyfile(INSTANCE_YAML, config)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not config.exists():
+            shutil.copyfile(INSTANCE_YAML, config)
+    except OSError as error:
+        raise SettingsError(
+            f"DAGSTER_HOME {home} cannot be used ({error.strerror or error}); set it to a folder that can be written"
+        ) from error
 
 
-def open_instance(home: Path) -> contextlib.AbstractContextManager[dg.DagsterInstance]:
-    """The Dagster instance of a home folder; gives it a dagster.yaml when it has none."""
+@contextlib.contextmanager
+def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance of a home folder; gives it a dagster.yaml when it has none.
+
+    Raises:
+        SettingsError: the folder or its dagster.yaml cannot be used.
+        StoreError: its database is damaged; the message names the file.
+    """
     prepare_home(home)
-    os.environ["DAGSTER_HOME"] = str(home.resolve())
+    config = home / "dagster.yaml"
     os.environ.setdefault(BATCH_SIZE_VARIABLE, BATCH_SIZE)
-    return dg.DagsterInstance.get()
+    os.environ["DAGSTER_HOME"] = str(home.resolve())
+    with _damage_named(home), contextlib.ExitStack() as stack:
+        try:
+            instance = stack.enter_context(dg.DagsterInstance.get())
+            _ = instance.run_coordinator, instance.run_launcher  # which Dagster loads when the first run begins
+        except Exception as error:
+            if _is_of_database(error) or is_disk_full(error):
+                raise
+            raise SettingsError(
+                f"{config} cannot be used ({_last_line(error)}); correct it, or move it away: a build writes a new one"
+            ) from error
+        yield instance
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _damage_named(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        damaged = damaged_database(home) if _is_of_database(error) else None
+        if damaged is None:
+            raise
+        raise DamagedFile(damaged, "SQLite cannot read it") from error
+
+
+def _is_of_database(error: BaseException | None) -> bool:
+    while error is not None:
+        if type(error).__module__.partition(".")[0] in {"sqlite3", "sqlalchemy"}:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def end_orphaned_runs(instance: dg.DagsterInstance) -> int:

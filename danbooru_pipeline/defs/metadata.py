@@ -9,11 +9,13 @@ from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.posts.report import load_posts_report
-from danbooru_pipeline.sources import bring_posts, export_side_tables, split_by_bucket
+from danbooru_pipeline.sources import bring_posts, export_side_tables, leave_out_side_tables, split_by_bucket
 from danbooru_pipeline.store.follow import compare_with_sweep
 
 GROUP = "metadata"
-BUSY = "another run is bringing the posts of {year}; wait until it ends, then run again"
+BUSY = "another run is writing the metadata of {year}; wait until it ends, then run again"
+#: Of a run that decides to release without side tables: no table is asked for.
+WITHOUT_TABLES_TAG = "danbooru/without-tables"
 
 
 @dg.asset(partitions_def=releases, group_name=GROUP, kinds={"parquet"}, owners=OWNERS)
@@ -71,10 +73,16 @@ def posts_by_bucket(
 def side_tables(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
-    """Tags, aliases, implications, artists, pools, notes, comments and more, as far as the source offers them."""
+    """Tags, aliases, implications, artists, pools, notes, comments and more, as far as the source offers them.
+
+    A run with the tag danbooru/without-tables decides that the release has none, and asks for none.
+    """
     year = int(context.partition_key)
-    with clear_failures(toolbox, run_log):
-        reports = export_side_tables(toolbox.tables_source, toolbox.layout, year, progress=context.log.info)
+    with clear_failures(toolbox, run_log), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
+        if WITHOUT_TABLES_TAG in context.run.tags:
+            reports = leave_out_side_tables(toolbox.layout, year)
+        else:
+            reports = export_side_tables(toolbox.tables_source, toolbox.layout, year, progress=context.log.info)
     rows = "\n".join(f"| {name} | {report.status} | {report.rows:,} |" for name, report in reports.items())
     return dg.MaterializeResult(
         metadata={

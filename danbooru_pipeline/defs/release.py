@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from danbooru_pipeline import stop
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import (
     FOLLOW_CHECKED_RELEASE,
@@ -91,7 +92,7 @@ def release_snapshot(
 ) -> dg.MaterializeResult:
     """The tree of a release: hard links, metadata, checksums; fully verified before it gets its name."""
     year = int(context.partition_key)
-    with clear_failures(toolbox, run_log):
+    with clear_failures(toolbox, run_log), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
         accepted = accepted_gaps(toolbox.layout, year, toolbox.settings.accept_incomplete)
         options = options_of(toolbox.settings, accepted_incomplete=accepted)
         plan = plan_snapshot(toolbox.layout, year, image_settings=toolbox.image_settings.as_dict(), options=options)
@@ -133,6 +134,7 @@ def publication(
     """`releases/current` points to the newest release."""
     with clear_failures(toolbox, run_log):
         require_decision(toolbox.layout, toolbox.settings)
+        stop.check()
         current = flip_current(toolbox.layout)
     context.log.info("releases/current is %s", current.name)
     return dg.MaterializeResult(metadata={"current": current.name, "path": dg.MetadataValue.path(str(current))})

@@ -6,13 +6,17 @@ import dagster as dg
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.run_log import RunLog
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.store.root import require_known_root
 
 
 @dg.resource(description="Settings from DANBOORU_* variables, paths, the rate-limited HTTP client and image workers.")
 def toolbox(_context: dg.InitResourceContext) -> Iterator[RunContext]:
     """Open the `RunContext` of a run, and close it after; the key keeps the name under which others configure it."""
-    with RunContext(Settings.from_env()) as context:
+    settings = Settings.from_env()
+    require_known_root(Layout(settings.root))
+    with RunContext(settings) as context:
         yield context
 
 

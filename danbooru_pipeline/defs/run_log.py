@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from danbooru_pipeline import stop
 from danbooru_pipeline.errors import DanbooruPipelineError
 from danbooru_pipeline.progress import Watch
 
@@ -22,6 +23,7 @@ class RunLog:
     Attributes:
         worked_seconds: CPU time of the work itself, without what Dagster does around it.
         stopped_by: the error of ours that ended the run, if one did.
+        broken_by: the first error that cost a bucket, though the run went on; posts left pending are none.
         numbers: sums over all buckets that were worked on, those that failed as well; posts by reason as
             ``reason:NAME``.
     """
@@ -30,11 +32,13 @@ class RunLog:
         self.watch = watch
         self.worked_seconds = 0.0
         self.stopped_by: DanbooruPipelineError | None = None
+        self.broken_by: DanbooruPipelineError | None = None
         self.numbers: Counter[str] = Counter()
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Count the CPU time of the block, and keep the error of ours that ends it."""
+        """Count the CPU time of the block, and keep the error of ours that ends it. Nothing begins after a signal."""
+        stop.check()
         began = time.thread_time()
         try:
             yield

@@ -4,15 +4,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import dagster as dg
 
+from danbooru_pipeline import stop
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.event_log import log_materializations
 from danbooru_pipeline.defs.partitions import bucket_releases
 from danbooru_pipeline.defs.run_log import RunLog
-from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused, full_disk_named, is_disk_full
+from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused, is_disk_full
+from danbooru_pipeline.operate.faults import as_ours
 from danbooru_pipeline.progress import Meter
 from danbooru_pipeline.store.buckets import Finished, for_each_bucket
 
@@ -57,15 +60,27 @@ class SharedStep(Protocol[R]):
 
 @contextmanager
 def clear_failures(context: RunContext, log: RunLog) -> Iterator[None]:
-    """Turn an error of ours into a failure that the UI shows as one line; a retry by itself would not help."""
+    """Turn an error into a failure that the UI shows as one line; a retry by itself would not help."""
     try:
-        with log.working(), full_disk_named(context.layout.root):
+        with log.working(), _as_ours(context.layout.root):
             yield
     except DanbooruPipelineError as error:
         metadata = {}
         if isinstance(error, ReleaseRefused) and error.rows:
             metadata["rows"] = dg.MetadataValue.md("\n".join(f"- {row}" for row in error.rows[:SHOWN]))
         raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from error
+
+
+@contextmanager
+def _as_ours(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except dg.Failure:
+        raise
+    except Exception as error:  # noqa: BLE001 - an asset says what it is, in one line
+        stop.check()  # what ended the work under it is a signal
+        ours = as_ours(error, root)
+        raise ours from (None if ours is error else error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +97,7 @@ class _Results(Generic[R]):
     numbers: Callable[[R], dict[str, Any]]
     pending: Callable[[R], int]
     log: RunLog
+    root: Path
     done: dict[str, dict[str, Any]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -92,8 +108,11 @@ class _Results(Generic[R]):
             Exception: its error, if that concerns every bucket.
         """
         if finished.report is None:
+            stop.check()
             _stop_if_hopeless(finished.error)
-            self.failed[key] = repr(finished.error)
+            broken = as_ours(finished.error or RuntimeError("no report"), self.root)
+            self.log.broken_by = self.log.broken_by or broken
+            self.failed[key] = str(broken)
             return
         numbers = self.numbers(finished.report)
         self.log.count(numbers, finished.report.reasons)  # here, since Dagster drops those of a failed step
@@ -118,7 +137,7 @@ def materialize_buckets(
     A bucket with posts left pending fails; the others are materialised even then. Dagster drops the materialisations
     of a step that fails, so those of the finished buckets are logged by hand before it does.
     """
-    results = _Results(numbers, pending, log)
+    results = _Results(numbers, pending, log, resources.layout.root)
     try:
         with clear_failures(resources, log):
             _work_on_partitions(context, work, results, shared=shared)
@@ -156,6 +175,7 @@ def _work_on_partitions(
             for finished in _finished(
                 partial(work, year=year, meter=meter), list(key_of), year=year, meter=meter, shared=shared
             ):
+                stop.check()
                 results.add(key_of[finished.bucket], finished)
     if results.failed:
         raise _buckets_failed(results.failed)

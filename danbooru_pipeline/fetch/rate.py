@@ -80,17 +80,32 @@ class RateState(msgspec.Struct):
             Seconds to wait, and whether the request may go out then; if not, call again then.
         """
         host = self.host(name, budget)
+        self.bound(now)
         grow(host, now, budget=budget)
-        # A clock that was set back, or another machine's record, must not stop the work for hours.
-        ready = min(max(host.next_slot, host.paused_until), now + MAX_PAUSE_SECONDS)
+        ready = max(host.next_slot, host.paused_until)
         if ready > now:
             return ready - now, False
-        slot = max(now, min(self.next_slot, now + MAX_PAUSE_SECONDS))
+        slot = max(now, self.next_slot)
         self.next_slot = slot + 1 / budget
         if host.rate < budget:
             host.next_slot = slot + 1 / host.rate
         _measure(host, slot)
         return slot - now, True
+
+    def bound(self, now: float) -> None:
+        """Take times that no record can have now for those of a clock that was ahead: nothing waits for it.
+
+        They are bounded in the record itself, at every read, so a wait that is over stays over.
+        """
+        latest = now + MAX_PAUSE_SECONDS
+        self.next_slot = now if self.next_slot > latest else self.next_slot
+        for host in self.hosts.values():
+            if host.paused_until > latest:  # of a clock that was ahead by an unknown time
+                host.paused_until = now + DEFAULT_PAUSE_SECONDS
+            host.next_slot = now if host.next_slot > latest else host.next_slot
+            host.grown_at = min(host.grown_at, max(now, host.paused_until))
+            host.refused_at = min(host.refused_at, now)
+            host.last_slot = min(host.last_slot, latest)
 
     def note_throttled(self, name: str, now: float, *, budget: float, sent: float, retry_after: float | None) -> None:
         """Record that a host throttled a request: lower its rate, and pause it.
@@ -103,6 +118,7 @@ class RateState(msgspec.Struct):
                 lower the rate once.
             retry_after: seconds for which the host wants no requests at all.
         """
+        self.bound(now)
         host = self.host(name, budget)
         pause = DEFAULT_PAUSE_SECONDS if retry_after is None else min(retry_after, MAX_PAUSE_SECONDS)
         is_same_burst = sent < max(host.refused_at, host.paused_until)
@@ -115,6 +131,7 @@ class RateState(msgspec.Struct):
 
     def note_slow_answer(self, name: str, now: float, *, budget: float, seconds: float) -> None:
         """Record that a response took `seconds` to begin, far more than usual: slow down before we are throttled."""
+        self.bound(now)
         host = self.host(name, budget)
         if now - host.refused_at > seconds:  # one cut for all responses that were slow together
             grow(host, now, budget=budget)

@@ -4,7 +4,7 @@ Every timed wait of `fetch/` is `RateLimiter.pause`; `retry` and `slots` only de
 
 All processes that work on one store share one rate limit: its state is a small record in the store, read and written
 under a lock that the kernel frees when its holder dies. The arithmetic is in `rate`. It uses wall-clock time, since
-machines that share a store share no other clock; a clock that is off costs at most one long pause.
+machines that share a store share no other clock; a clock that is off costs at most one long pause, once.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from danbooru_pipeline import stop
 from danbooru_pipeline.fetch.gil_turns import without_turn
 from danbooru_pipeline.fetch.rate import RateState, grow
 from danbooru_pipeline.io.locks import locked
@@ -80,11 +81,13 @@ class RateLimiter:
         """Sleep, without holding up other download threads.
 
         Raises:
+            Stopped: a signal came.
             RuntimeError: the limiter is closed, or was closed meanwhile.
         """
         if seconds > 0:
             with without_turn():
                 self._closed.wait(seconds)
+        stop.check()
         if self._closed.is_set():
             raise RuntimeError("no more requests are sent, since the client is closed")
 
@@ -126,7 +129,9 @@ class RateLimiter:
 
     def _is_paused(self, host: str) -> bool:
         with self._shared_state() as state:
-            return state.host(host, self.rate).paused_until > time.time()
+            now = time.time()
+            state.bound(now)
+            return state.host(host, self.rate).paused_until > now
 
     @contextlib.contextmanager
     def _shared_state(self) -> Iterator[RateState]:

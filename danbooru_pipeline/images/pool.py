@@ -131,11 +131,15 @@ class ImagePool:
         worker.kill()
         worker.reap()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Kill all workers and start no other: jobs that are left end with `CancelledError`. Returns at once."""
         with self._lock:
             self._stopped = True
             for worker in self._workers:
                 worker.kill()  # wakes the thread that waits for it
+
+    def _stop(self) -> None:
+        self.stop()
         self._threads.shutdown(wait=True, cancel_futures=True)
         for worker in self._workers:
             worker.reap()

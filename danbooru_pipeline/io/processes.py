@@ -20,10 +20,16 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def leave_signals_to_parent() -> None:
-    """Ignore Ctrl-C, since the parent handles it and then ends this process; let SIGTERM end it at once."""
+def leave_signals_to_parent(*, terminable: bool = True) -> None:
+    """Ignore Ctrl-C and a hang-up, which a terminal sends to all: the parent handles them, then ends this process.
+
+    Args:
+        terminable: let SIGTERM end it at once; `multiprocessing` sends that to daemonic children at its own exit. A
+            process that is not one ignores it: where a service is stopped, the parent gets it too.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL if terminable else signal.SIG_IGN)
 
 
 def keep_freed_memory(limit_bytes: int = 128 * 2**20) -> None:

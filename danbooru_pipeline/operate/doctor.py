@@ -27,6 +27,7 @@ from danbooru_pipeline.operate.follow import follow_status
 from danbooru_pipeline.operate.notify import channels
 from danbooru_pipeline.operate.preflight import nearest_folder
 from danbooru_pipeline.operate.readiness import look_at
+from danbooru_pipeline.operate.state_files import find_damage, repair
 from danbooru_pipeline.progress import human_bytes
 from danbooru_pipeline.settings import PREFIX, Settings
 from danbooru_pipeline.years import cutoff, finished_years
@@ -203,6 +204,30 @@ def check_follow(settings: Settings) -> Finding:
     return Finding("follow", Health.OK, status.line())
 
 
+def check_files(settings: Settings) -> Finding:
+    """Check that the files of the root can be read; see `state_files`."""
+    found = list(find_damage(Layout(settings.root)))
+    if not found:
+        return Finding("files", Health.OK, f"those of {settings.root} can be read")
+    first = found[0]
+    more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
+    text = f"{first.path} is damaged ({first.why}){more}; run danbooru-pipeline doctor --repair"
+    return Finding("files", Health.ERROR, text)
+
+
+def repair_root(settings: Settings) -> Iterator[Finding]:
+    """Make every damaged file of the root again, or set it aside for whoever does; one finding for each."""
+    layout, clean = Layout(settings.root), True
+    for damage in list(find_damage(layout)):
+        clean = False
+        try:
+            yield Finding(damage.kind.name, Health.WARNING, repair(layout, damage))
+        except (OSError, DanbooruPipelineError) as error:
+            yield Finding(damage.kind.name, Health.ERROR, str(error))
+    if clean:
+        yield Finding("files", Health.OK, f"those of {settings.root} can be read; there is nothing to repair")
+
+
 CHECKS: Final[tuple[Check, ...]] = (
     check_settings,
     check_disk,
@@ -214,4 +239,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_source,
     check_dagster_home,
     check_follow,
+    check_files,
 )

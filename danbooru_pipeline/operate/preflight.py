@@ -9,6 +9,7 @@ from pathlib import Path
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import SettingsError, StoreError
 from danbooru_pipeline.layout import Layout, release_name
+from danbooru_pipeline.operate.state_files import repair_history, require_takedowns
 from danbooru_pipeline.operate.status import is_closed
 from danbooru_pipeline.progress import human_bytes
 from danbooru_pipeline.store.planning import YearPlan
@@ -24,6 +25,8 @@ def check_build(context: RunContext, year: int) -> None:
     check_year(year, first=context.settings.first_year, now=context.now())
     check_root(context.settings.root, min_free_bytes=context.settings.min_free_bytes)
     check_history(context.layout, year)
+    require_takedowns(context.layout)
+    repair_history(context.layout, year)
     context.source.probe()
 
 

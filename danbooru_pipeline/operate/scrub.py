@@ -27,6 +27,7 @@ from danbooru_pipeline.store.follow.damage import forget_damaged
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, write_ledger
 from danbooru_pipeline.store.originals import build_originals
 from danbooru_pipeline.store.px512 import build_px512
+from danbooru_pipeline.store.recovery import ledger_or_recovered
 
 WEEKS: Final = 52
 
@@ -86,7 +87,7 @@ def scrub_bucket(context: RunContext, bucket: str) -> ScrubReport:
     """
     began = time.monotonic()
     with exclusive(context.layout.bucket_lock(bucket)):
-        files = expected_files(read_ledger(context.layout.ledger(bucket)).values())
+        files = expected_files(ledger_or_recovered(context.layout, bucket).values())
         damaged = [file for file in files if sha256_or_none(context.layout.store / file.path) != file.sha256]
         for file in damaged:
             _quarantine(context, bucket, file)

@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import pyarrow.parquet as pq
+from pathlib import Path
 
 from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.io.damage import damage_named
+from danbooru_pipeline.io.parquet import row_count
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.report import find_posts_report
 from danbooru_pipeline.release import Release, published, read_release, read_summary
@@ -62,7 +63,7 @@ def year_status(layout: Layout, year: int, *, exclude_tags: frozenset[str] = fro
     release = _released(layout, year)
     return YearStatus(
         year=year,
-        posts=pq.read_metadata(layout.posts(year)).num_rows if layout.posts(year).exists() else None,
+        posts=_rows(layout.posts(year)),
         last_id=report.max_id if report else None,
         originals={name: number for name, number in sorted(count.originals.items()) if number},
         reasons=dict(count.reasons.most_common()),
@@ -71,6 +72,11 @@ def year_status(layout: Layout, year: int, *, exclude_tags: frozenset[str] = fro
         path=str(layout.release(year)) if release else None,
         is_current=layout.current.is_symlink() and layout.current.readlink().name == layout.release(year).name,
     )
+
+
+def _rows(path: Path) -> int | None:
+    with damage_named(path):
+        return row_count(path) if path.exists() else None
 
 
 def is_closed(layout: Layout, year: int) -> bool:

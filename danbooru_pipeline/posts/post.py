@@ -3,11 +3,12 @@
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import pyarrow.parquet as pq
 
+from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.layout import EXTENSIONS
 from danbooru_pipeline.posts.schema import PostRow
 
@@ -129,7 +130,12 @@ def _updated(old: Post, new: Post) -> Post:
 
 def _read_columns(path: Path, names: list[str], *, pixel_hashes: bool) -> list[Post]:
     # Not read_table: for a file this small its dataset machinery costs more than reading it.
-    columns = pq.ParquetFile(path).read(columns=names).to_pydict()
+    with damage_named(path):
+        columns = pq.ParquetFile(path, page_checksum_verification=True).read(columns=names).to_pydict()
+        return _posts_from(columns, names, pixel_hashes=pixel_hashes)
+
+
+def _posts_from(columns: dict[str, list[Any]], names: list[str], *, pixel_hashes: bool) -> list[Post]:
     return [
         Post(
             id=id_,

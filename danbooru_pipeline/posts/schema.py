@@ -114,7 +114,12 @@ def posts_table(rows: Iterable[PostRow]) -> pa.Table:
 def posts_writer(file: Any) -> pq.ParquetWriter:
     """A Parquet writer of posts into a binary file (zstd 3: a third less than snappy for 0.2 CPU s in 100,000 rows)."""
     return pq.ParquetWriter(
-        file, POST_SCHEMA, compression="zstd", compression_level=3, use_dictionary=DICTIONARY_COLUMNS
+        file,
+        POST_SCHEMA,
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=DICTIONARY_COLUMNS,
+        write_page_checksum=True,
     )
 
 

@@ -1,13 +1,18 @@
 """``metadata/YEAR/tables.json``: which side tables a year has. The file is read and written here and nowhere else."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
 from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import Layout
+
+#: Status of a table that the operator decided to release without.
+LEFT_OUT: Final = "left out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,16 +21,18 @@ class TableReport:
 
     Attributes:
         status: ``ok``, ``absent`` (the source does not offer it), ``empty`` (its file has no rows, which such a source
-            does not write) or ``failed``.
+            does not write), ``failed``, or ``left out`` (the operator decided so).
         rows: lines of its file.
         problem: why it failed.
         modified: when the source last wrote the table; None when it does not say.
+        sha256: of its file, since lines that are missing do not show; None in reports of earlier versions.
     """
 
     status: str
     rows: int = 0
     problem: str | None = None
     modified: datetime | None = None
+    sha256: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +61,16 @@ def read_table_reports(layout: Layout, year: int) -> dict[str, TableReport]:
 def write_table_reports(layout: Layout, year: int, reports: Mapping[str, TableReport]) -> None:
     """Replace the reports of a year."""
     write_atomic(layout.side_tables_report(year), msgspec.json.format(msgspec.json.encode(_File(reports))))
+
+
+def restate_tables(layout: Layout, year: int, names: Iterable[str]) -> None:
+    """Say what the files of some tables are now, after whoever rewrote them."""
+    changed, reports = set(names), read_table_reports(layout, year)
+    if changed.isdisjoint(reports):
+        return
+    for name in changed & reports.keys():
+        file = layout.side_table(year, name)
+        with file.open("rb") as lines:
+            rows = sum(1 for _ in lines)
+        reports[name] = replace(reports[name], rows=rows, sha256=sha256_of(file))
+    write_table_reports(layout, year, reports)

@@ -12,7 +12,7 @@ from danbooru_pipeline.sources.recheck import PostUpdates, apply_updates, discar
 from danbooru_pipeline.sources.source import Page, Source
 from danbooru_pipeline.sources.split import split_by_bucket
 from danbooru_pipeline.sources.sweep import sweep_posts
-from danbooru_pipeline.sources.tables import SIDE_TABLES, export_side_tables
+from danbooru_pipeline.sources.tables import SIDE_TABLES, export_side_tables, leave_out_side_tables
 
 __all__ = [
     "SIDE_TABLES",
@@ -26,6 +26,7 @@ __all__ = [
     "bring_posts",
     "discard_updates",
     "export_side_tables",
+    "leave_out_side_tables",
     "recheck_posts",
     "save_updates",
     "split_by_bucket",

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.errors import ReleaseRefused, SourceUnusable
+from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.report import read_report
-from danbooru_pipeline.posts.table_reports import TableReport, read_table_reports
+from danbooru_pipeline.posts.table_reports import LEFT_OUT, TableReport, load_table_reports, read_table_reports
 from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.sources.sweep import last_sweep_before
 
@@ -67,7 +68,9 @@ def accepted_gaps(layout: Layout, year: int, accepted: Mapping[str, str]) -> dic
 
     Raises:
         SourceUnusable: something is missing that is not accepted.
+        ReleaseRefused: the side tables did not come.
     """
+    left_out = require_side_tables(layout, year)
     gaps = find_gaps(layout, year)
     for gap in gaps:
         if gap.name not in accepted:
@@ -75,7 +78,7 @@ def accepted_gaps(layout: Layout, year: int, accepted: Mapping[str, str]) -> dic
     missing: dict[str, list[str]] = {}
     for gap in gaps:
         missing.setdefault(gap.name, []).append(gap.what)
-    return {name: f"{accepted[name]} ({'; '.join(what)})" for name, what in missing.items()}
+    return left_out | {name: f"{accepted[name]} ({'; '.join(what)})" for name, what in missing.items()}
 
 
 def count_gaps(layout: Layout, year: int) -> list[Gap]:
@@ -92,6 +95,45 @@ def count_gaps(layout: Layout, year: int) -> list[Gap]:
         "are missing"
     )
     return [Gap(POSTS, what, _WAY_OUT)]
+
+
+def require_side_tables(layout: Layout, year: int) -> dict[str, str]:
+    """Refuse a release whose side tables did not come, or are not what came, unless that was decided.
+
+    Returns the decision for RELEASE.json, if there was one.
+
+    Raises:
+        ReleaseRefused: a table is missing, failed or damaged.
+    """
+    path = layout.side_tables_report(year)
+    try:
+        reports = load_table_reports(layout, year)
+    except FileNotFoundError:
+        raise ReleaseRefused(_without(f"the side tables of {year} did not come ({path} is missing)", year)) from None
+    except (OSError, ValueError) as error:
+        raise ReleaseRefused(_without(f"{path} cannot be read ({error})", year)) from error
+    for name, report in reports.items():
+        if report.status == "failed":
+            raise ReleaseRefused(_without(f"the side table {name} of {year} did not come ({report.problem})", year))
+        file = layout.side_table(year, name)
+        if report.status == "ok" and not file.is_file():
+            raise ReleaseRefused(_without(f"the side table {file} is missing", year))
+        if report.status == "ok" and report.sha256 is not None and sha256_of(file) != report.sha256:
+            raise ReleaseRefused(
+                _without(f"the side table {file} is damaged (its bytes are not those that came)", year)
+            )
+    return {"side_tables": "left out (build --without-tables)"} if _all_left_out(reports) else {}
+
+
+def _all_left_out(reports: Mapping[str, TableReport]) -> bool:
+    return any(report.status == LEFT_OUT for report in reports.values())
+
+
+def _without(what: str, year: int) -> str:
+    return (
+        f"{what}; run danbooru-pipeline build {year}, which reads them again, or decide to release without "
+        f"side tables: danbooru-pipeline build {year} --without-tables"
+    )
 
 
 def posts_gaps(layout: Layout, year: int) -> list[Gap]:
@@ -137,7 +179,7 @@ def _kinds(layout: Layout, year: int) -> dict[str, object]:
 def table_gaps(layout: Layout, year: int) -> list[Gap]:
     """Side tables whose file is empty, or that lost nearly all rows of the newest earlier year."""
     now = read_table_reports(layout, year)
-    if not now:
+    if not now or _all_left_out(now):
         return []
     before = _tables_before(layout, year)
     gaps = []

@@ -4,16 +4,20 @@ An unfinished read older than a week starts over, since its rows would be from a
 another source starts over too: another address, account, filter or version of this code may give other rows.
 """
 
+import hashlib
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.io.atomic import part_path, remove_part, remove_parts, write_atomic
+from danbooru_pipeline.io.damage import set_aside
+from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import PART_SUFFIX
 from danbooru_pipeline.progress import Say
 
@@ -30,11 +34,23 @@ class ReadState:
         source: what identifies the source that they came from.
         beyond: id after which a part ends -> posts in a row before it that were created after the cutoff.
         later: the same id -> all posts before it that were created after the cutoff.
+        parts: name -> what the part must be.
+        finished: whether the read came to its end.
     """
 
     source: Mapping[str, str] = field(default_factory=dict)
     beyond: Mapping[int, int] = field(default_factory=dict)
     later: Mapping[int, int] = field(default_factory=dict)
+    parts: Mapping[str, "PartSum"] = field(default_factory=dict)
+    finished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PartSum:
+    """What a part must be: JSON lines do not show that some are missing."""
+
+    sha256: str
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +83,50 @@ class Parts:
                 discard_parts(self.folder)
                 self.folder.mkdir(parents=True)
             self.keep(ReadState(source=source))
-        names = (_NAME.fullmatch(path.name) for path in self.folder.iterdir())
-        return max((int(name[2]) for name in names if name and name["suffix"] == self.suffix), default=0)
+        return self._last_good(progress)
+
+    def _last_good(self, progress: Say) -> int:
+        """The id up to which the parts are whole and without a gap; those behind a damaged one are removed."""
+        state, cursor = self.state, 0
+        paths = self.paths()
+        for number, path in enumerate(paths):
+            name = _NAME.fullmatch(path.name)
+            known = state.parts.get(path.name)
+            whole = known is not None and known.sha256 == sha256_of(path)
+            if name is None or int(name[1]) != cursor or not whole:
+                progress(f"{self.folder.name}: {path.name} is not what was read; it is read again from id {cursor:,}")
+                if not whole:
+                    set_aside(path, "its bytes are not those that were read")
+                for later in paths[number:]:
+                    later.unlink(missing_ok=True)
+                self.keep(replace(state, finished=False))
+                return cursor
+            cursor = int(name[2])
+        lost = [name for name in state.parts if name not in {path.name for path in paths} and _start(name) >= cursor]
+        if state.finished and lost:
+            self.keep(replace(state, finished=False))
+        return cursor
+
+    def add(self, start: int, end: int, *, data: bytes, rows: int) -> None:
+        """Keep a part; `ReadState` says what it must be, and is written first."""
+        path, state = self.path(start, end), self.state
+        known = {**state.parts, path.name: PartSum(hashlib.sha256(data).hexdigest(), rows)}
+        self.keep(replace(state, parts=known))
+        write_atomic(path, data)
+
+    def require_rows(self, table: str, rows: int) -> None:
+        """Refuse a table that has other rows than the pages of its parts gave.
+
+        Raises:
+            SourceUnusable: they do not add up.
+        """
+        parts = self.state.parts
+        given = sum(parts[path.name].rows for path in self.paths() if path.name in parts)
+        if rows != given:
+            raise SourceUnusable(
+                f"{table} has {rows:,} rows, but its pages gave {given:,}; another process may be writing to "
+                f"{self.folder}: end it, then run again"
+            )
 
     @property
     def state(self) -> ReadState:
@@ -89,6 +147,11 @@ class Parts:
     def paths(self) -> list[Path]:
         """All parts by their ids."""
         return sorted(self.folder.glob(f"{'[0-9]' * 19}-{'[0-9]' * 19}{self.suffix}"))
+
+
+def _start(name: str) -> int:
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match else 0
 
 
 def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:

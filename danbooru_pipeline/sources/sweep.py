@@ -7,8 +7,9 @@ follow. If very many posts in a row were created after the cutoff it stops earli
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from danbooru_pipeline import stop
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.io.atomic import atomic_file, write_atomic
 from danbooru_pipeline.io.parquet import rechunk
@@ -34,7 +36,7 @@ from danbooru_pipeline.posts import (
 from danbooru_pipeline.posts.drift import Columns, ColumnTally
 from danbooru_pipeline.posts.report import SweepReport, load_posts_report, write_posts_report
 from danbooru_pipeline.progress import Say
-from danbooru_pipeline.sources.parts import Parts, ReadState, discard_parts, share_of
+from danbooru_pipeline.sources.parts import Parts, discard_parts, share_of
 from danbooru_pipeline.sources.recheck import discard_updates
 from danbooru_pipeline.sources.source import Page, Source
 from danbooru_pipeline.years import cutoff
@@ -126,6 +128,7 @@ class _Sweep:
         newest = self.newest = source.newest_id("posts")
         barren = 0  # pages in a row without a post that can be placed
         while not finished:
+            stop.check()
             page = source.posts_after(self.cursor)
             self.requests += 1
             self.pages += 1
@@ -176,9 +179,10 @@ class _Sweep:
             write_atomic(path.with_suffix(".rejected.jsonl"), b"".join(line + b"\n" for line in self.rejected))
         self.kept = {self.start: self.kept.get(self.start, 0), self.cursor: self.beyond}
         self.later_kept = {self.start: self.later_kept.get(self.start, 0), self.cursor: self.later}
-        self.parts.keep(ReadState(source=self.parts.state.source, beyond=self.kept, later=self.later_kept))
-        with atomic_file(path) as file:
-            write_posts(posts_table(self.rows.values()), file)
+        self.parts.keep(replace(self.parts.state, beyond=self.kept, later=self.later_kept))
+        buffer = BytesIO()
+        write_posts(posts_table(self.rows.values()), buffer)
+        self.parts.add(self.start, self.cursor, data=buffer.getvalue(), rows=len(self.rows))
         self.start, self.pages, self.rows, self.rejected = self.cursor, 0, {}, {}
 
 
@@ -197,6 +201,7 @@ def _merge(sweep: "_Sweep", name: str, target: Path, *, now: datetime) -> SweepR
             max_id = table["id"][-1].as_py()
             created += pc.min_max(table["created_at"]).as_py().values()
         require_md5(name, columns.columns(), rows=rows)
+        sweep.parts.require_rows("posts", rows)
     rejected = sum(path.read_bytes().count(b"\n") for path in sweep.parts.folder.glob("*.rejected.jsonl"))
     return SweepReport(
         name=name,

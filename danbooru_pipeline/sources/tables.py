@@ -5,15 +5,18 @@ since a release without its tags must be somebody's decision; all other tables a
 read is kept until all tables are complete, so an export that was killed or failed resumes where it stopped.
 """
 
+import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from danbooru_pipeline import stop
 from danbooru_pipeline.errors import SourceUnusable
-from danbooru_pipeline.io.atomic import atomic_file, write_atomic
+from danbooru_pipeline.io.atomic import atomic_file
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import encode_record
-from danbooru_pipeline.posts.table_reports import TableReport, write_table_reports
+from danbooru_pipeline.posts.table_reports import LEFT_OUT, TableReport, write_table_reports
 from danbooru_pipeline.progress import Say
 from danbooru_pipeline.sources.bulk import BulkSource
 from danbooru_pipeline.sources.excluding import refers_to
@@ -82,22 +85,34 @@ def export_side_tables(
     return reports
 
 
+def leave_out_side_tables(layout: Layout, year: int) -> dict[str, TableReport]:
+    """Decide that a release has no side tables; nothing is asked for, and the next export overrules it."""
+    reports = {table: TableReport(LEFT_OUT, problem="left out by build --without-tables") for table in SIDE_TABLES}
+    write_table_reports(layout, year, reports)
+    for table in SIDE_TABLES:
+        layout.side_table(year, table).unlink(missing_ok=True)
+    return reports
+
+
 def _export_rows(source: BulkSource, layout: Layout, year: int, *, table: str) -> TableReport:
     found = source.open_table(table, year)
     if found is None:
         return TableReport("absent")
-    rows = 0
+    rows, digest = 0, hashlib.sha256()
     with atomic_file(layout.side_table(year, table)) as file:
         for block in found.blocks:
+            stop.check()
             for record in block.records():
                 rows += 1
                 if not found.without or not refers_to(record, "post_id", found.without):
-                    file.write(encode_record(record))
+                    line = encode_record(record)
+                    digest.update(line)
+                    file.write(line)
         if found.rows is not None and rows != found.rows:
             raise SourceUnusable(f"{table} has {rows:,} rows, but the source says {found.rows:,}; read it again")
     if not rows and found.never_empty:
         return TableReport("empty", problem=f"the file of {table} has no rows", modified=found.modified)
-    return TableReport("ok", rows=rows, modified=found.modified)
+    return TableReport("ok", rows=rows, modified=found.modified, sha256=digest.hexdigest())
 
 
 class _Pages:
@@ -106,20 +121,21 @@ class _Pages:
     def __init__(self, source: Source, table: str, folder: Path) -> None:
         self._source, self._table = source, table
         self._parts = Parts(folder, ".jsonl")
-        self._end = folder / "finished"
 
     def export(self, target: Path, progress: Say) -> TableReport:
         """Write the whole table to one file."""
         cursor = self._parts.resume(self._source.identity, progress)
-        if not self._end.exists() and not self._read_on(cursor, progress):
+        if not self._parts.state.finished and not self._read_on(cursor, progress):
             return TableReport("absent")
-        rows = 0
+        rows, digest = 0, hashlib.sha256()
         with atomic_file(target) as file:
             for part in self._parts.paths():
                 data = part.read_bytes()
                 rows += data.count(b"\n")
+                digest.update(data)
                 file.write(data)
-        return TableReport("ok", rows=rows)
+            self._parts.require_rows(self._table, rows)
+        return TableReport("ok", rows=rows, sha256=digest.hexdigest())
 
     def _read_on(self, cursor: int, progress: Say) -> bool:
         """Read the records that follow an id; False when the source has no such table."""
@@ -129,14 +145,15 @@ class _Pages:
         newest = self._source.newest_id(self._table)
         start, lines, pages = cursor, list[bytes](), 0
         while page is not None and page.last_id is not None:
+            stop.check()
             lines += map(encode_record, page.records)
             cursor, pages = page.last_id, pages + 1
             if pages == PAGES_PER_PART:
-                write_atomic(self._parts.path(start, cursor), b"".join(lines))
+                self._parts.add(start, cursor, data=b"".join(lines), rows=len(lines))
                 progress(f"{self._table}: up to id {cursor:,}{share_of(cursor, newest)}")
                 start, lines, pages = cursor, [], 0
             page = self._source.table_after(self._table, cursor)
         if cursor > start:
-            write_atomic(self._parts.path(start, cursor), b"".join(lines))
-        write_atomic(self._end, b"")
+            self._parts.add(start, cursor, data=b"".join(lines), rows=len(lines))
+        self._parts.keep(replace(self._parts.state, finished=True))
         return True

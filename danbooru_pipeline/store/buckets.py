@@ -5,6 +5,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from danbooru_pipeline import stop
+
 #: Buckets in flight. They share downloads and workers, so this only hides the pauses between small buckets.
 BUCKETS_IN_FLIGHT: Final = 6
 
@@ -33,6 +35,7 @@ def for_each_bucket(
         running: dict[Future[R], str] = {}
 
         def start_next() -> None:
+            stop.check()
             bucket = next(queue, None)
             if bucket is not None:
                 running[threads.submit(work, bucket)] = bucket

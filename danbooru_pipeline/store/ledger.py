@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.io.atomic import atomic_file
+from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.store.columns import (
     Fact,
@@ -132,11 +133,17 @@ def with_px512(row: LedgerRow, result: "ImageResult", *, settings: str | None) -
 
 
 def read_ledger(path: Path) -> dict[int, LedgerRow]:
-    """The rows of a bucket by id; empty when the bucket was never worked on."""
+    """The rows of a bucket by id; empty when the bucket was never worked on.
+
+    Raises:
+        DamagedFile: it cannot be read, or is no ledger.
+    """
     if not path.exists():
         return {}
-    rows = pq.ParquetFile(path).read(columns=_STORED).to_pylist()  # an earlier version's ledger lacks columns
-    return {row["id"]: _row_from(row) for row in rows}
+    with damage_named(path):
+        # An earlier version's ledger lacks columns.
+        rows = pq.ParquetFile(path, page_checksum_verification=True).read(columns=_STORED).to_pylist()
+        return {row["id"]: _row_from(row) for row in rows}
 
 
 def _row_from(record: dict[str, Any]) -> LedgerRow:
@@ -157,4 +164,4 @@ def write_ledger(path: Path, rows: Iterable[LedgerRow]) -> None:
     ordered = sorted(rows, key=lambda row: row.id)
     table = table_of(ordered, LEDGER_SCHEMA)
     with atomic_file(path) as file:
-        pq.write_table(table, file, compression="zstd")
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)

@@ -16,7 +16,8 @@ from danbooru_pipeline.io.sha256 import sha256_or_none
 from danbooru_pipeline.layout import STORED_EXTENSIONS, Layout
 from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.store.journal import Journal
-from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, write_ledger
+from danbooru_pipeline.store.ledger import LedgerRow, write_ledger
+from danbooru_pipeline.store.recovery import ledger_or_recovered
 
 #: Time between two writes of the ledger: the rows since the last one are checked against their files after a crash.
 CHECKPOINT_SECONDS: Final = 10.0
@@ -52,7 +53,7 @@ class OpenLedger:
     def __init__(self, layout: Layout, bucket: str) -> None:
         self._layout, self._bucket = layout, bucket
         self._journal = Journal(layout.ledger_journal(bucket))
-        self._written = read_ledger(layout.ledger(bucket))
+        self._written = ledger_or_recovered(layout, bucket)
         self._written_at = time.monotonic()
         self.known = self._written | {row.id: row for row in self._journal.read() if _row_matches_file(layout, row)}
         self.rows = dict(self.known)

@@ -13,9 +13,10 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.images import ImageJob, make_contact_sheet
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.outcomes import Status
-from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, with_px512, write_ledger
+from danbooru_pipeline.store.ledger import LedgerRow, with_px512, write_ledger
 from danbooru_pipeline.store.plan import list_files
 from danbooru_pipeline.store.planning import read_bucket_posts, require_posts
+from danbooru_pipeline.store.recovery import ledger_or_recovered
 from danbooru_pipeline.years import sfw_ratings
 
 
@@ -83,7 +84,7 @@ def build_px512(context: RunContext, bucket: str, year: int) -> Px512Report:
     layout, ratings = context.layout, sfw_ratings(year)
     require_posts(layout, year)
     with exclusive(layout.bucket_lock(bucket)):  # runs of two years may meet in one bucket
-        rows = read_ledger(layout.ledger(bucket))
+        rows = ledger_or_recovered(layout, bucket)
         wanted = frozenset(post.id for post in read_bucket_posts(layout, bucket, year) if post.rating in ratings)
         settings = context.image_settings.fingerprint()
         files = list_files(layout.px512_bucket(bucket))

@@ -12,12 +12,14 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.build import build_defs
 from danbooru_pipeline.defs.images import RECHECK_TAG
 from danbooru_pipeline.defs.partitions import bucket_releases, releases
+from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import BUCKETS, bucket_of
 from danbooru_pipeline.release import verify_release
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.ledger import read_ledger
-from danbooru_pipeline_tests.support.runs import METADATA, RELEASE, run_buckets, run_year
+from danbooru_pipeline_tests.support.runs import METADATA, RELEASE, run, run_buckets, run_year
 
 
 def states(instance: dg.DagsterInstance, asset: str, year: int, buckets: list[str]) -> list[str | None]:
@@ -224,3 +226,14 @@ def test_posts_carry_a_data_version_of_their_rows(
     assert version() == first
     booru.set_year(2022)
     assert version() != first
+
+
+@pytest.mark.parametrize("asset", ["posts", "posts_by_bucket", "side_tables", "release_snapshot"])
+def test_two_runs_never_write_for_one_year(
+    context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance, asset: str
+) -> None:
+    """Case side_tables_race: every asset that writes for a year holds its lock, and a second one says so."""
+    with exclusive(context.layout.year_lock(2021)):
+        log = RunLog()
+        assert not run(context, instance, [asset], {"dagster/partition": "2021"}, log=log).success
+    assert "another run is writing the metadata of 2021" in str(log.stopped_by)

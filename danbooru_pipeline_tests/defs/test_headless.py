@@ -8,7 +8,7 @@ import pytest
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs import headless
-from danbooru_pipeline.defs.headless import BuildResult, build_release, parse_buckets
+from danbooru_pipeline.defs.headless import BuildOrder, BuildResult, build_release, parse_buckets
 from danbooru_pipeline.defs.lanes import Lane, RunOrder
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import ReleaseRefused
@@ -49,7 +49,13 @@ def build(
     buckets: tuple[str, ...] = HAVING_POSTS,
 ) -> BuildResult:
     """Build 2021."""
-    return build_release(context, instance, 2021, buckets=buckets, retry=retry, recheck=recheck, say=lambda _line: None)
+    return build_release(
+        context,
+        instance,
+        2021,
+        order=BuildOrder(buckets=buckets, retry=retry, recheck=recheck),
+        say=lambda _line: None,
+    )
 
 
 def test_a_build_without_buckets_brings_the_metadata_alone(

@@ -112,3 +112,16 @@ def test_bounds_hold_whatever_happens(events: list[tuple[str, float, float | Non
         else:
             state.note_slow_answer("host", now, budget=budget, seconds=number or 0.0)
         assert MIN_RATE <= state.host("host", budget).rate <= budget
+
+
+def test_a_clock_that_ran_ahead_costs_one_pause() -> None:
+    """Case pace_future: a host throttled us while the clock was a year ahead; once it is right, one pause is left."""
+    state, now, year = RateState(), 1_800_000_000.0, 365 * 86400
+    state.reserve("h", now + year, budget=8)
+    state.note_throttled("h", now + year, budget=8, sent=now + year, retry_after=1)
+    first, is_slot = state.reserve("h", now, budget=8)
+    assert not is_slot
+    assert first <= MAX_PAUSE_SECONDS
+    second, is_slot = state.reserve("h", now + first, budget=8)
+    assert is_slot
+    assert second <= 1 / MIN_RATE

@@ -2,6 +2,7 @@
 
 import socket
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.table_reports import TableReport
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import SIDE_TABLES, ApiSource, export_side_tables
+from danbooru_pipeline.sources.parts import Parts
 from danbooru_pipeline_tests.support.raw_server import RawServer, json_by, make_answer, serving
 from danbooru_pipeline_tests.support.sites import Site
 
@@ -153,3 +155,28 @@ def test_killed_export_goes_on_where_it_stopped(site: Site, layout: Layout, monk
     assert not any("/tags.json" in target for target in again)
     assert "page=a200" in again[0]
     assert not layout.sweep(2021, "tables").exists()
+
+
+def test_part_that_is_not_what_was_read_is_read_again(tmp_path: Path) -> None:
+    """Cases sweep-part-trunc, -empty and -wrong: a read resumes before the damaged part, which is named."""
+    identity = {"address": "x"}
+    parts = Parts(tmp_path / "notes", ".jsonl")
+    parts.resume(identity, lambda _line: None)
+    parts.add(0, 10, data=b"a\n", rows=1)
+    parts.add(10, 20, data=b"b\n", rows=1)
+    parts.add(20, 30, data=b"c\n", rows=1)
+    parts.path(10, 20).write_bytes(b"b")
+    said: list[str] = []
+    assert parts.resume(identity, said.append) == 10
+    assert "read again from id 10" in said[0]
+    assert [path.name for path in parts.paths()] == [parts.path(0, 10).name]
+
+
+def test_rows_that_do_not_add_up_are_no_table(tmp_path: Path) -> None:
+    """Case side_tables_race: rows are counted against what the pages gave before a table is called ok."""
+    parts = Parts(tmp_path / "notes", ".jsonl")
+    parts.resume({"address": "x"}, lambda _line: None)
+    parts.add(0, 10, data=b"a\nb\n", rows=2)
+    parts.require_rows("notes", 2)
+    with pytest.raises(SourceUnusable, match="its pages gave 2"):
+        parts.require_rows("notes", 1)

@@ -21,6 +21,7 @@ from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.layout import Layout, bucket_of
 from danbooru_pipeline.posts.report import load_posts_report, write_posts_report
+from danbooru_pipeline.posts.table_reports import restate_tables
 from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, read_takedowns, write_takedowns
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.documents.options import DocumentOptions
@@ -39,8 +40,9 @@ from danbooru_pipeline.release.tree.content import Content, carried_metadata, ma
 from danbooru_pipeline.release.tree.inputs import table_digests
 from danbooru_pipeline.release.tree.snapshot import Action, SnapshotPlan, apply_snapshot, history_of, newest_before
 from danbooru_pipeline.release.tree.swap import heal_releases
-from danbooru_pipeline.store.ledger import read_ledger, write_ledger
+from danbooru_pipeline.store.ledger import write_ledger
 from danbooru_pipeline.store.plan import list_files
+from danbooru_pipeline.store.recovery import ledger_or_recovered
 
 _BUSY = "another takedown is running; wait for it to end, then run again"
 
@@ -174,7 +176,7 @@ def apply_takedown(
 def _clear_store(layout: Layout, bucket: str, ids: Collection[int]) -> None:
     """Remove rows before files: a crash in between leaves a file without a row, never a row without its file."""
     with exclusive(layout.bucket_lock(bucket)):
-        rows = read_ledger(layout.ledger(bucket))
+        rows = ledger_or_recovered(layout, bucket)
         if not rows.keys().isdisjoint(ids):
             write_ledger(layout.ledger(bucket), [row for row in rows.values() if row.id not in ids])
         for id_ in (id_ for id_ in ids if bucket_of(id_) == bucket):
@@ -205,8 +207,9 @@ def _clear_metadata(layout: Layout, year: int, ids: Collection[int]) -> None:
         manifest, posts = layout.manifest(year), layout.posts(year)
         if manifest.exists() and ids_present([manifest], ids):
             write_manifest_without([manifest], manifest, ids)
-        for path in sorted(layout.side_table(year, "").parent.glob("*.json")):
-            lines_without(path, path, ids, about_posts=False)
+        tables = sorted(layout.side_table(year, "").parent.glob("*.json"))
+        rewritten = [path.stem for path in tables if lines_without(path, path, ids, about_posts=False)]
+        restate_tables(layout, year, rewritten)
         for path in (layout.rejected(year), layout.unreconciled(year)):
             path.unlink(missing_ok=True)
         if posts.exists() and ids_present([posts], ids):

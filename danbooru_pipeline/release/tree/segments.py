@@ -54,7 +54,7 @@ class SegmentStore:
         """Drop the segments that were not asked for, once the archive is written."""
         if self.folder.is_dir():
             for path in self.folder.iterdir():
-                if path.name not in self.used:
+                if path.name not in self.used and path.is_file():
                     path.unlink(missing_ok=True)
 
 

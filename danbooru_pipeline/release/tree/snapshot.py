@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from danbooru_pipeline import stop
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout, release_name
@@ -217,6 +218,7 @@ def apply_snapshot(
         if release is None:
             work = _empty_staging(plan, threads=threads or os.cpu_count() or 1, progress=progress)
             release = _make(plan, work, created_at=created_at, signing_key=signing_key)
+        stop.check()  # after a signal nothing is published; the tree is whole, and the next run goes on from here
         swap_in(layout, year)
         return release
 

@@ -1,0 +1,359 @@
+"""Every file of ours in the root: what it is made from, how its damage shows, and what makes it again.
+
+Declared here once; docs/runbook.md has the table, and ``doctor --repair`` walks it. What can be made again is set aside
+first (see `io.damage`); what cannot stops the work with its name.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from danbooru_pipeline.errors import DamagedFile, StoreError
+from danbooru_pipeline.io.damage import DAMAGED, damage_named
+from danbooru_pipeline.io.parquet import read_batches, row_count
+from danbooru_pipeline.io.sha256 import sha256_of
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.operate.databases import is_damaged
+from danbooru_pipeline.operate.repairs import (
+    Repair,
+    leave_to_build,
+    repair_ledger,
+    repair_manifest,
+    repair_posts,
+    repair_posts_report,
+    repair_slices,
+    repair_version,
+    year_of,
+)
+from danbooru_pipeline.posts import read_posts
+from danbooru_pipeline.posts.report import load_posts_report
+from danbooru_pipeline.posts.table_reports import load_table_reports
+from danbooru_pipeline.posts.takedowns import read_takedowns
+from danbooru_pipeline.release.manifest.write import read_summary
+from danbooru_pipeline.release.release_json import published, read_release
+from danbooru_pipeline.release.takedown.run import removed_ids
+from danbooru_pipeline.store.ledger import read_ledger
+from danbooru_pipeline.store.root import require_known_root
+
+T = TypeVar("T")
+#: ``check(layout, path)`` raises `StoreError` or `ReleaseError` when the file is damaged.
+Check = Callable[[Layout, Path], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateFile:
+    """One kind of file.
+
+    Attributes:
+        name: of the kind.
+        pattern: of its paths below the root.
+        made_from: what it is made from; for what is not made again, where to get it.
+        by: who makes it again, for people.
+        check: None where damage does no harm: such a file is read line by line, or begins anew.
+        repair: None where only people can.
+    """
+
+    name: str
+    pattern: str
+    made_from: str
+    by: str
+    check: Check | None = None
+    repair: Repair | None = None
+
+
+def _check_parquet(columns: tuple[str, ...]) -> Check:
+    def check(_layout: Layout, path: Path) -> None:
+        with damage_named(path):
+            for table in read_batches(path):
+                lacking = [name for name in columns if name not in table.column_names]
+                if lacking:
+                    raise DamagedFile(path, f"it has no column {lacking[0]}")
+
+    return check
+
+
+def _check_posts_report(layout: Layout, path: Path) -> None:
+    with damage_named(path):
+        load_posts_report(layout, year_of(layout, path))
+
+
+def _check_tables(layout: Layout, path: Path) -> None:
+    with damage_named(path):
+        load_table_reports(layout, year_of(layout, path))
+
+
+def _check_table(layout: Layout, path: Path) -> None:
+    with damage_named(path):
+        report = load_table_reports(layout, year_of(layout, path)).get(path.stem)
+        if report is not None and report.sha256 not in {None, sha256_of(path)}:
+            raise DamagedFile(path, "its bytes are not those that came")
+
+
+def _check_database(_layout: Layout, path: Path) -> None:
+    if is_damaged(path):
+        raise DamagedFile(path, "SQLite cannot read it")
+
+
+_BUILD: Final = "the next `build YEAR`"
+_REPAIR: Final = "`build`, or `doctor --repair`"
+STATE_FILES: Final[tuple[StateFile, ...]] = (
+    StateFile(
+        name="list of takedowns",
+        pattern="store/takedowns.json",
+        made_from="nothing; a backup has it, and `removed.txt` of the releases has the ids",
+        by="you: everything stops until it is restored",
+        check=lambda layout, _path: require_takedowns(layout),
+    ),
+    StateFile(
+        name="ledger of a bucket",
+        pattern="store/ledger/[0-9][0-9][0-9][0-9].parquet",
+        made_from="the manifests in `metadata/YEAR` and the files of the store; what neither knows is fetched again",
+        by=_REPAIR,
+        check=lambda _layout, path: read_ledger(path),
+        repair=repair_ledger,
+    ),
+    StateFile(
+        name="journal of a bucket",
+        pattern="store/ledger/.[0-9][0-9][0-9][0-9].journal",
+        made_from="the files of the store; lines that cannot be read are passed over",
+        by="nobody needs to",
+    ),
+    StateFile(
+        name="slice of the posts",
+        pattern="metadata/[0-9][0-9][0-9][0-9]/posts_by_bucket/[0-9][0-9][0-9][0-9].parquet",
+        made_from="`posts.parquet` of the year",
+        by=_REPAIR,
+        check=lambda _layout, path: read_posts(path),
+        repair=repair_slices,
+    ),
+    StateFile(
+        name="updates since the sweep",
+        pattern="metadata/[0-9][0-9][0-9][0-9]/refreshed/[0-9][0-9][0-9][0-9].parquet",
+        made_from="the source, which is asked again",
+        by=_REPAIR,
+        check=_check_parquet(("id", "is_expunged")),
+        repair=leave_to_build,
+    ),
+    StateFile(
+        name="posts",
+        pattern="metadata/[0-9][0-9][0-9][0-9]/posts.parquet",
+        made_from="the source; for a year that is released, `parquet/posts-*` of its release",
+        by=_REPAIR,
+        check=_check_parquet(("id", "md5", "created_at")),
+        repair=repair_posts,
+    ),
+    StateFile(
+        name="report of the posts",
+        pattern="metadata/[0-9][0-9][0-9][0-9]/posts.json",
+        made_from="the source; for a year that is released, `RELEASE.json`",
+        by=_REPAIR,
+        check=_check_posts_report,
+        repair=repair_posts_report,
+    ),
+    StateFile(
+        name="report of the side tables",
+        pattern="metadata/[0-9][0-9][0-9][0-9]/tables.json",
+        made_from="the source",
+        by=f"{_BUILD}; no release is made without it",
+        check=_check_tables,
+        repair=leave_to_build,
+    ),
+    StateFile(
+        name="side table",
+        pattern="metadata/[0-9][0-9][0-9][0-9]/tables/*.json",
+        made_from="the source; its SHA-256 is in `tables.json`",
+        by=f"{_BUILD}; no release is made without it",
+        check=_check_table,
+        repair=leave_to_build,
+    ),
+    StateFile(
+        name="part of an unfinished sweep",
+        pattern="metadata/[0-9][0-9][0-9][0-9]/sweep/**/[0-9]*-[0-9]*.*",
+        made_from="the source; its SHA-256 is in `state.json` beside it, and the sweep goes on before the damaged part",
+        by=_BUILD,
+    ),
+    StateFile(
+        name="manifest",
+        pattern="metadata/[0-9][0-9][0-9][0-9]/manifest.parquet",
+        made_from="the ledgers; for a year that is closed, `manifest/` of its release",
+        by=_REPAIR,
+        check=lambda layout, path: read_summary(layout, year_of(layout, path)),
+        repair=repair_manifest,
+    ),
+    StateFile(
+        name="compressed segment",
+        pattern="metadata/segments/*.xz",
+        made_from="the metadata; its name has its SHA-256, and one that differs is made again",
+        by="nobody needs to",
+    ),
+    StateFile(
+        name="record of the request rate",
+        pattern="store/.pace",
+        made_from="nothing; one that cannot be read begins anew, and no pause in it lasts longer than five minutes",
+        by="nobody needs to",
+    ),
+    StateFile(
+        name="lock",
+        pattern="**/.*lock",
+        made_from="nothing; it is empty, and the kernel knows who holds it",
+        by="nobody needs to",
+    ),
+    StateFile(
+        name="release",
+        pattern="releases/danbooru[0-9][0-9][0-9][0-9]/RELEASE.json",
+        made_from="nothing; another copy of the release has it",
+        by="you: take the release from a mirror, or move it away and build the year again",
+        check=lambda _layout, path: read_release(path.parent),
+    ),
+    StateFile(
+        name="version of the root",
+        pattern="version.json",
+        made_from="nothing; without it the root counts as one of the earliest version that wrote none",
+        by=_REPAIR,
+        check=lambda layout, _path: require_known_root(layout),
+        repair=repair_version,
+    ),
+    StateFile(
+        name="runs of Dagster",
+        pattern="dagster/**/*.db",
+        made_from="nothing; it is history, and losing it costs no work",
+        by="`doctor --repair` moves it away, and a build begins a new one",
+        check=_check_database,
+        repair=leave_to_build,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A damaged file: where, of what kind, and why it cannot be used."""
+
+    path: Path
+    kind: StateFile
+    why: str
+
+
+def find_damage(layout: Layout) -> Iterator[Damage]:
+    """Every damaged file of the root, and those that a released year lacks; reads all of them."""
+    for kind in STATE_FILES:
+        paths = {path for path in layout.root.glob(kind.pattern) if DAMAGED not in path.name}
+        for path in sorted(paths | lacking(layout, kind.name)):
+            damage = _look(layout, kind, path)
+            if damage is not None:
+                yield damage
+
+
+def _look(layout: Layout, kind: StateFile, path: Path) -> Damage | None:
+    if kind.check is None:
+        return None
+    try:
+        kind.check(layout, path)
+    except Exception as error:  # noqa: BLE001 - whatever a damaged file does to its reader
+        why = error.why if isinstance(error, DamagedFile) else " ".join(str(error).split())
+        return Damage(path, kind, why if path.exists() else "it is missing")
+    return None
+
+
+def lacking(layout: Layout, kind: str) -> set[Path]:
+    """Files of a kind that should be there: what is kept of released years, and the takedowns that releases name."""
+    if kind == "list of takedowns":
+        return {layout.takedowns} if _named_in_releases(layout) else set()
+    path_of = {"manifest": layout.manifest, "report of the posts": layout.posts_report, "posts": layout.posts}.get(kind)
+    if path_of is None:
+        return set()
+    years = [year for year in published(layout) if layout.metadata(year).is_dir()]
+    return {path_of(year) for year in years if not path_of(year).exists()}
+
+
+def _named_in_releases(layout: Layout) -> bool:
+    return any(removed_ids(folder) for folder in published(layout).values())
+
+
+def require_takedowns(layout: Layout) -> None:
+    """Refuse a root whose list of takedowns is damaged, or lost though releases name such posts.
+
+    Raises:
+        StoreError: what was removed might come back.
+    """
+    read_takedowns(layout)
+    if not layout.takedowns.exists() and _named_in_releases(layout):
+        raise StoreError(
+            f"{layout.takedowns} is missing, and removed.txt of a release names posts that were taken down; restore it "
+            "from a backup before anything else"
+        )
+
+
+def repair_history(layout: Layout, year: int) -> None:
+    """Make again what a build reads of earlier years, where it is damaged or lost.
+
+    Raises:
+        StoreError: only people can.
+    """
+    for name in ("report of the posts", "manifest", "posts"):
+        kind = next(kind for kind in STATE_FILES if kind.name == name)
+        paths = {path for path in layout.root.glob(kind.pattern) if year_of(layout, path) < year}
+        for path in sorted(paths | {path for path in lacking(layout, name) if year_of(layout, path) < year}):
+            damage = _look(layout, kind, path)
+            if damage is not None:
+                repair(layout, damage)
+
+
+def require_swept(layout: Layout, year: int) -> None:
+    """Refuse to go on with the posts of an earlier build where they are damaged; slices are made again.
+
+    Raises:
+        StoreError: a file of the sweep is damaged.
+    """
+    for path, check in (
+        (layout.posts(year), lambda: row_count(layout.posts(year))),
+        (layout.posts_report(year), lambda: load_posts_report(layout, year).source["sha256"]),
+    ):
+        try:
+            with damage_named(path):
+                check()
+        except (DamagedFile, FileNotFoundError) as error:
+            why = error.why if isinstance(error, DamagedFile) else "it is missing"
+            raise StoreError(
+                f"{path} is damaged ({why}); run danbooru-pipeline build {year}, which makes it again"
+            ) from error
+    if _sliced_rows(layout, year) != row_count(layout.posts(year)):
+        repair_slices(layout, layout.posts_by_bucket(year), "its posts are not all posts of the year")
+
+
+def _sliced_rows(layout: Layout, year: int) -> int | None:
+    try:
+        return sum(row_count(path) for path in layout.posts_by_bucket(year).glob("[0-9]*.parquet"))
+    except (OSError, ValueError):
+        return None
+
+
+def repair(layout: Layout, damage: Damage) -> str:
+    """Make a damaged file again, or set it aside for whoever does. Returns what was done.
+
+    Raises:
+        StoreError: only people can.
+    """
+    if damage.kind.repair is None:
+        raise StoreError(f"{damage.path} is damaged ({damage.why}); it is made from {damage.kind.made_from}")
+    damage.kind.repair(layout, damage.path, damage.why)
+    made = "it is made again" if damage.path.exists() else f"set aside; made again by {damage.kind.by}"
+    return f"{damage.path}: {made}"
+
+
+def read_repairing(layout: Layout, read: Callable[[], T]) -> T:
+    """What `read` gives, after every damaged file that it meets is made again.
+
+    Raises:
+        StoreError: a file is damaged that cannot be.
+    """
+    met: set[Path] = set()
+    while True:
+        try:
+            return read()
+        except DamagedFile as damage:
+            kind = next((kind for kind in STATE_FILES if damage.path in set(layout.root.glob(kind.pattern))), None)
+            if kind is None or kind.repair is None or damage.path in met:
+                raise
+            met.add(damage.path)
+            repair(layout, Damage(damage.path, kind, damage.why))

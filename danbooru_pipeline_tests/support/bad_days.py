@@ -1,0 +1,48 @@
+"""What bad days do to a file, each under the name of its case."""
+
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from danbooru_pipeline.layout import Layout
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.unlink()  # the file may share its bytes with another root
+    path.write_bytes(data)
+
+
+def _other_schema(path: Path) -> None:
+    path.unlink()
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table({"foo": [1, 2]}), path)
+    else:
+        path.write_bytes(b'{"foo": 1}')
+
+
+DAMAGES: Final[dict[str, Callable[[Path], None]]] = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: _write(path, b""),
+    "truncated": lambda path: _write(path, path.read_bytes()[: path.stat().st_size // 2]),
+    "random": lambda path: _write(path, random.Random(7).randbytes(max(64, path.stat().st_size))),
+    "other schema": _other_schema,
+}
+
+
+def flip_a_byte(path: Path) -> None:
+    """Change one byte in the middle of the data, where the file's own frame does not show it."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 4] ^= 0xFF
+    _write(path, bytes(data))
+
+
+def copy_root(layout: Layout, target: Path) -> Layout:
+    """A root with the same files, that may be damaged: no file is written to, only replaced."""
+    shutil.copytree(layout.root, target, symlinks=True, copy_function=os.link, ignore=shutil.ignore_patterns(".*lock"))
+    return Layout(target)
