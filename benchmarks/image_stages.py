@@ -27,7 +27,8 @@ STAGES: list[tuple[ModuleType | object, str, str]] = [
     (optimize, "choose_filters", "choose the filters"),
     (optimize, "_recode_jpeg", "proof: compare"),
     (optimize, "decode_strictly", "proof: decode the result"),
-    (optimize, "_same_pixels", "proof: decode both and compare"),
+    (optimize, "_held_if_same", "proof: decode both and compare"),
+    (optimize, "hash_held", "pixel hash"),
     (optimize, "_hash_if_same", "proof: decode both and compare, pixel hash"),
     (optimize, "carried_chunks", "proof: metadata"),
     (optimize, "carried_segments", "proof: metadata"),
@@ -37,7 +38,10 @@ STAGES: list[tuple[ModuleType | object, str, str]] = [
     (downscale, "choose_background", "512px: background"),
     (downscale, "judge_quality", "512px: warnings"),
     (downscale, "_encode", "512px: encode"),
-    (job, "_hash", "pixel hash"),
+    (downscale, "hash_picture", "512px: perceptual hashes"),
+    (job, "decode_for_both", "decode for 512px and pixel hash"),
+    (job, "hash_pixels", "pixel hash"),
+    (job, "_known_hash", "pixel hash"),
     (job, "_write", "SHA-256, write"),
 ]
 _REST = "rest"
@@ -69,15 +73,14 @@ class Stopwatch:
 
 @contextmanager
 def watching(stopwatch: Stopwatch) -> Iterator[None]:
-    """Wrap all functions of `STAGES` that exist."""
-    found = [(place, name, stage) for place, name, stage in STAGES if hasattr(place, name)]
-    originals = [getattr(place, name) for place, name, _ in found]
-    for (place, name, stage), original in zip(found, originals, strict=True):
+    """Wrap all functions of `STAGES`."""
+    originals = [getattr(place, name) for place, name, _ in STAGES]
+    for (place, name, stage), original in zip(STAGES, originals, strict=True):
         setattr(place, name, stopwatch.watch(stage, original))
     try:
         yield
     finally:
-        for (place, name, _), original in zip(found, originals, strict=True):
+        for (place, name, _), original in zip(STAGES, originals, strict=True):
             setattr(place, name, original)
 
 

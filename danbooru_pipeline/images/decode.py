@@ -71,6 +71,8 @@ def _shrunk(data: bytes, facts: ImageFacts, profile: dict[str, str], *, size: in
         # thumbnail_buffer ignores fail_on as an argument (libvips issue 5195), and would accept half a picture.
         options = "[fail_on=truncated]"
         return pyvips.Image.thumbnail_buffer(data, size, height=size, size="down", option_string=options, **profile)
+    if facts.file_type == "avif" and source.hasalpha() and walk_avif(data).premultiplied:
+        source = source.unpremultiply().cast(source.format)
     width, height = _fit(facts, size)
     return source.thumbnail_image(width, height=height, size="force", **profile)
 
@@ -103,9 +105,7 @@ def _decode(data: bytes, facts: ImageFacts, *, size: int, decoded: Pixels | None
     if facts.file_type == "bmp":
         return decode_bmp(data)
     if facts.file_type == "avif":
-        image = open_avif(data, fail_on="truncated")
-        is_premultiplied = image.hasalpha() and walk_avif(data).premultiplied
-        return image.unpremultiply().cast(image.format) if is_premultiplied else image
+        return open_avif(data, fail_on="truncated")
     if facts.file_type == "webp" and facts.alpha:
         return pyvips.Image.webpload_buffer(data, fail_on="truncated", access="sequential")
     if facts.file_type == "png" and Flag.APNG in facts.flags:

@@ -9,7 +9,7 @@ import pytest
 import pyvips
 from PIL import Image
 
-from danbooru_pipeline.images import Downscaled, Flag, downscale_image, inspect_image
+from danbooru_pipeline.images import Downscaled, Flag, ImageJob, downscale_image, inspect_image, run_image_job
 from danbooru_pipeline.images.av1 import read_av1_color
 from danbooru_pipeline.images.avif import walk_avif
 from danbooru_pipeline_tests.support import avif_boxes, cases
@@ -40,6 +40,16 @@ def test_avif_premultiplied() -> None:
     for source in (2, 7):
         other = avif_boxes.with_reference(half_red(100), b"prem", source=source, target=1)
         assert not walk_avif(other).premultiplied
+
+
+@pytest.mark.parametrize("hash_pixels", [True, False])
+def test_avif_premultiplied_in_a_job(tmp_path: Path, *, hash_pixels: bool) -> None:
+    """A job whose one decode also serves the pixel hash shows them the same."""
+    (tmp_path / "1.avif").write_bytes(avif_boxes.with_reference(half_red(100), b"prem", source=1, target=2))
+    job = ImageJob(source=tmp_path / "1.avif", px512=tmp_path / "1.jpg", hash_pixels=hash_pixels)
+    assert run_image_job(job).px512_reason is None
+    shown_by_job = pixels_of((tmp_path / "1.jpg").read_bytes()).astype(int)[256, 256]
+    assert np.abs(shown_by_job - shown(half_red(200))[256, 256]).max() <= 3
 
 
 @pytest.mark.parametrize("range_", ["full", "limited"])
