@@ -49,19 +49,22 @@ def hash_picture(square: Image.Image, *, width: int, height: int) -> Hashes:
     """The hashes of an RGB picture that is centred in a square."""
     left, top = (square.width - width) // 2, (square.height - height) // 2
     box = (left, top, left + width, top + height)
-    picture = square.reduce(2, box) if min(width, height) >= _HALVED_SIDE else square.crop(box)
+    is_halved = min(width, height) >= _HALVED_SIDE
+    picture = square.reduce(2, box) if is_halved else square.crop(box)
+    # An odd side leaves half a pixel at the edge that no picture is in.
+    extent = (width / 2, height / 2) if is_halved else (width, height)
     grey = picture.convert("L")
-    cells = _shrunk(grey, _SIDE + 1, _SIDE)
+    cells = _shrunk(grey, (_SIDE + 1, _SIDE), extent)
     rising = cells[:, 1:] > cells[:, :-1]
-    waves = _COSINES @ _shrunk(grey, _CELLS, _CELLS).astype(np.float64) @ _COSINES.T
+    waves = _COSINES @ _shrunk(grey, (_CELLS, _CELLS), extent).astype(np.float64) @ _COSINES.T
     # The first is the mean brightness, which would only move the median.
     strong = waves > np.median(waves.ravel()[1:])
     return Hashes(np.packbits(rising).tobytes(), np.packbits(strong).tobytes())
 
 
-def _shrunk(grey: Image.Image, width: int, height: int) -> Pixels:
+def _shrunk(grey: Image.Image, size: tuple[int, int], extent: tuple[float, float]) -> Pixels:
     """Weighted averages around the cells of a grid, in sums of integers.
 
     The weights reach into the neighbouring cells: with plain averages, recompression flips twice as many bits.
     """
-    return np.asarray(grey.resize((width, height), Image.Resampling.BILINEAR))
+    return np.asarray(grey.resize(size, Image.Resampling.BILINEAR, box=(0, 0, *extent)))

@@ -86,11 +86,11 @@ def test_padding_does_not_count() -> None:
 
 def test_bits_are_the_same_everywhere() -> None:
     """Releases publish them, so these do not change with machine, library or version."""
-    y, x = np.mgrid[0:190, 0:230]
+    y, x = np.mgrid[0:191, 0:230]
     made = hashed(np.stack([x * y % 251, (x * 3 + y) % 256, x ^ y], axis=2).astype(np.uint8))
     assert (made.dhash.hex(), made.phash.hex()) == (
-        "f9e7f3e7f3cff3cff3cfe7dfe79fe79ecf9ecfbecf3cdf3c9f3c9e7d9e793e79",
-        "a94003f746ca541f32b04caa02b517504e952e2a32b74c0917ff3cfe4ebf36fe",
+        "f9e7f3e7f3cff3cff7cfe7dfe79fe79ecf9ecfbecf3cdf3c9f3c9e7d9e793e79",
+        "a94003f746ca541f32b04caa02b517504e952e2832b74c0917ff3cfe4ebf3efe",
     )
 
 
