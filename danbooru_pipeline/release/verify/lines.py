@@ -49,7 +49,7 @@ def check_lines(run: Verification, year: str, posts: Sequence[str]) -> None:
                 with run.reading(Kind.METADATA_UNREADABLE, f"{folder}/{name}"):
                     _check_end(run, f"{folder}/{name}")
     for table, paths in _files(run, year).items():
-        where = f"metadata/{year}/{table}*.json"
+        where = _where(year, table)
         with run.reading(Kind.METADATA_UNREADABLE, where):
             _Comparison(run, _DIALECT_2021 if table == "posts" else _DIALECT_2017, where).of(posts, paths)
 
@@ -61,7 +61,7 @@ def check_ids(run: Verification, year: str, manifest: Sequence[str]) -> None:
         Side.RIGHT_ONLY: "is in the manifest, but not in the JSON lines",
     }
     for table, paths in _files(run, year).items():
-        where = f"metadata/{year}/{table}*.json"
+        where = _where(year, table)
         with run.reading(Kind.METADATA_UNREADABLE, where):
             silent = _Comparison(replace(run, found=Findings()), _DIALECT_2021, where)
             rows = (table for name in manifest for table in batches(run, name, columns=["id"]))
@@ -85,6 +85,11 @@ def _files(run: Verification, year: str) -> dict[str, list[str]]:
             if match := _POSTS.fullmatch(name):
                 files.setdefault(match["table"], []).append(f"{folder}/{name}")
     return files
+
+
+def _where(year: str, table: str) -> str:
+    """The files of a table for people."""
+    return f"metadata/{year}{'' if table == 'posts' else '*'}/{table}*.json"
 
 
 def _folders(year: str) -> tuple[str, str]:
