@@ -68,6 +68,19 @@ def metadata_path(year: int, table: str, shard: int) -> str:
     return f"metadata/{year}/{table}{shard:012d}.json"
 
 
+def old_metadata_path(year: int, shard: int) -> str:
+    """``metadata/YEAR-old/YEAR000000000000.json``, relative to a release: posts in the dialect of 2017 to 2020.
+
+    In a folder of its own, as the original had it: readers of either dialect take every file of theirs for posts.
+    """
+    return f"{old_metadata_folder(year)}/{year}{shard:012d}.json"
+
+
+def old_metadata_folder(year: int) -> str:
+    """``metadata/YEAR-old``, relative to a release."""
+    return f"metadata/{year}-old"
+
+
 def parquet_path(table: str, shard: int, *, of: int) -> str:
     """``parquet/TABLE-00000-of-00003.parquet``, relative to a release."""
     return f"parquet/{table}-{shard:05d}-of-{of:05d}.parquet"

@@ -115,10 +115,10 @@ class Meter:
                 self.reasons[reason] += 1
         self._say()
 
-    def count_step(self) -> None:
-        """Count one of the steps."""
+    def count_step(self, steps: int = 1) -> None:
+        """Count one of the steps, or several."""
         with self._lock:
-            self.steps += 1
+            self.steps += steps
         self._say()
 
     def line(self) -> str:

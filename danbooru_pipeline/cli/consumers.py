@@ -1,4 +1,4 @@
-"""Commands for people who have a release: choose posts by their tags, and export them for other tools."""
+"""Commands for people who have a release: choose posts by their tags. Exports are in `exporting`."""
 
 import os
 from collections.abc import Callable
@@ -8,9 +8,6 @@ from typing import Any
 import click
 
 from danbooru_pipeline.cli.reading import held_release
-
-#: Forms that `consume.export` writes, named here so that help does not import it; a test compares the two.
-FORMS = ("sqlite", "deepdanbooru", "webdataset", "kaggle", "captions", "originals")
 
 
 def _list(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -58,20 +55,39 @@ _OPTIONS = (
         metavar="N",
         help="Only N of the posts, chosen at random but always the same ones.",
     ),
-    click.option(
-        "--tree",
-        type=click.Choice(["512px", "original"]),
-        default="512px",
-        show_default=True,
-        help="Image tree to use.",
-    ),
 )
 
 
-def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that select posts."""
-    for option in reversed(_OPTIONS):
+def _tree_option(default: str) -> Callable[..., Any]:
+    return click.option(
+        "--tree",
+        type=click.Choice(["512px", "original"]),
+        default=default,
+        show_default=True,
+        help="Image tree to use.",
+    )
+
+
+def names_option(name: str, *, help: str, default: str | None = None) -> Callable[..., Any]:  # noqa: A002 - click's
+    """An option that takes words, separated by commas or spaces."""
+    return click.option(name, metavar="A,B", default=default, show_default=bool(default), callback=_list, help=help)
+
+
+def selection_options(
+    command: Callable[..., Any], *, tree: str = "512px", names: list[str] | None = None
+) -> Callable[..., Any]:
+    """Give a command the options that select posts.
+
+    Args:
+        command: the function.
+        tree: the default of ``--tree``.
+        names: gets the names of the options' values.
+    """
+    before = len(getattr(command, "__click_params__", []))
+    for option in reversed((*_OPTIONS, _tree_option(tree))):
         command = option(command)
+    if names is not None:
+        names += [str(param.name) for param in command.__click_params__[before:]]  # type: ignore[attr-defined]
     return command
 
 
@@ -99,20 +115,3 @@ def select(release_dir: Path, *, ids: bool, out: Path | None, **wanted: Any) -> 
         with atomic_file(out) as file:
             count = sum(file.write(line.encode()) > 0 for line in lines)
     click.echo(f"{count:,} posts in {out}", err=True)
-
-
-@click.command(
-    help=f"Export posts of a release to a new TARGET, in a FORM that another tool reads: {', '.join(FORMS)}."
-)
-@click.argument("form", type=click.Choice(FORMS), metavar="FORM")
-@click.argument("release_dir", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
-@selection_options
-def export(form: str, release_dir: Path, target: Path, **wanted: Any) -> None:
-    """Write the selected posts in a form; its help is above, since it lists the forms."""
-    from danbooru_pipeline.consume import Selection
-    from danbooru_pipeline.consume import export as write
-
-    with held_release(release_dir) as held:
-        count = write(form, held, target, Selection(**wanted))
-    click.echo(f"{count:,} posts in {target}", err=True)

@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from danbooru_pipeline.cli.builders import build, demo, doctor, follow, import_, plan, settings, status, ui
-from danbooru_pipeline.cli.consumers import export, select
+from danbooru_pipeline.cli.consumers import select
 from danbooru_pipeline.cli.exits import end_command, say_stopped
+from danbooru_pipeline.cli.exporting import export
 from danbooru_pipeline.cli.output import open_streams
 from danbooru_pipeline.cli.releases import changes, reconstruct, takedown, verify
 from danbooru_pipeline.errors import EXIT_CODES

@@ -73,17 +73,37 @@ def commands_table() -> list[str]:
 
 
 def command_sections() -> list[str]:
-    """Every command as a section: usage, help, options."""
+    """Every command as a section: usage, help, options. What all commands of a group share is listed with the group."""
     lines: list[str] = []
-    for usage, command in _commands(main, ""):
-        lines += ["", f"## `{usage}`", "", _help(command), ""]
-        options = [param for param in command.params if isinstance(param, click.Option)]
-        if options:
-            lines += ["| option | default | what it does |", "|---|---|---|"]
-            lines += [_option_row(option, click.Context(command)) for option in options]
+    for name, command in main.commands.items():
+        if isinstance(command, click.Group):
+            lines += _group_sections(name, command)
         else:
-            lines += ["It has no options."]
+            usage = _usage(command, name)
+            lines += _section(usage, _help(command), _option_rows(command), otherwise="It has no options.")
     return lines[1:]
+
+
+def _group_sections(name: str, group: click.Group) -> list[str]:
+    rows = [_option_rows(command) for command in group.commands.values()]
+    shared = [row for row in rows[0] if all(row in others for others in rows[1:])]
+    about = f"{_help(group)} Each of its commands has these options:"
+    lines = _section(f"{name} COMMAND", about, shared, otherwise="They share no options.")
+    for (own_name, command), own in zip(group.commands.items(), rows, strict=True):
+        usage = _usage(command, f"{name} {own_name}")
+        mine = [row for row in own if row not in shared]
+        lines += _section(usage, _help(command), mine, otherwise="It has no options of its own.")
+    return lines
+
+
+def _section(usage: str, text: str, rows: list[str], *, otherwise: str) -> list[str]:
+    table = ["| option | default | what it does |", "|---|---|---|", *rows] if rows else [otherwise]
+    return ["", f"## `{usage}`", "", text, "", *table]
+
+
+def _option_rows(command: click.Command) -> list[str]:
+    context = click.Context(command)
+    return [_option_row(param, context) for param in command.params if isinstance(param, click.Option)]
 
 
 def _commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Command]]:
@@ -91,14 +111,18 @@ def _commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Comm
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             yield from _commands(command, f"{prefix}{name} ")
-            continue
-        context = click.Context(command)
-        words = [
-            param.make_metavar(context) if isinstance(param, click.Argument) else _spelled(param, context)
-            for param in command.params
-            if isinstance(param, click.Argument) or param.required
-        ]
-        yield " ".join([prefix + name, *words]), command
+        else:
+            yield _usage(command, prefix + name), command
+
+
+def _usage(command: click.Command, name: str) -> str:
+    context = click.Context(command)
+    words = [
+        param.make_metavar(context) if isinstance(param, click.Argument) else _spelled(param, context)
+        for param in command.params
+        if isinstance(param, click.Argument) or param.required
+    ]
+    return " ".join([name, *words])
 
 
 def _help(command: click.Command) -> str:

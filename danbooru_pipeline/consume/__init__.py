@@ -5,7 +5,7 @@ to a new place, and images go there as hard links where that is possible.
 """
 
 from danbooru_pipeline.consume.errors import BadQuery, NoImage, UnknownName
-from danbooru_pipeline.consume.exports import export
+from danbooru_pipeline.consume.exports import apply_export, export, plan_export
 from danbooru_pipeline.consume.images import ImageKind, ReleaseImage
 from danbooru_pipeline.consume.opened_release import OpenedRelease, open_release
 from danbooru_pipeline.consume.select import Chosen, Selection, select
@@ -19,7 +19,9 @@ __all__ = [
     "ReleaseImage",
     "Selection",
     "UnknownName",
+    "apply_export",
     "export",
     "open_release",
+    "plan_export",
     "select",
 ]

@@ -5,16 +5,15 @@ sample is taken.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from danbooru_pipeline.consume.tables import FILES, table_schema
 from danbooru_pipeline.consume.unique import BEST_FIRST, KINDS, groups_of
+from danbooru_pipeline.consume.windows import ChosenRows, open_rows
 from danbooru_pipeline.errors import ReleaseError, SettingsError
-from danbooru_pipeline.io.sql import database, view
 from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.layout import EXTENSIONS, is_path_of
 from danbooru_pipeline.posts.schema import INT64_MAX
@@ -39,6 +38,7 @@ class Selection:
         unique: at most one post of each group of duplicates.
         unique_kinds: kinds of pairs that make a group; all of them without any.
         deleted: whether posts that the site has deleted are selected, too.
+        with_file: whether a post must have that file.
         sample: at most this many posts, the same ones each time: those whose ids hash lowest.
     """
 
@@ -57,6 +57,7 @@ class Selection:
     unique: bool = False
     unique_kinds: tuple[str, ...] = ()
     deleted: bool = True
+    with_file: bool = True
     sample: int | None = None
 
 
@@ -66,6 +67,7 @@ class Chosen:
 
     id: int
     path: str
+    size: int
     sha256: str
     fetched_md5: str | None
     file_ext: str | None
@@ -83,7 +85,7 @@ class Chosen:
 
 
 _COLUMNS = """
-    p.id, f.{path} AS path, f.{sha256} AS sha256, f.fetched_md5, p.file_ext, p.rating, p.score,
+    p.id, f.{path} AS path, f.{size} AS size, f.{sha256} AS sha256, f.fetched_md5, p.file_ext, p.rating, p.score,
     coalesce(p.is_deleted, false) AS is_deleted, f.width, f.height, coalesce(p.tag_string, '') AS tag_string,
     coalesce(p.tag_string_general, '') AS tag_string_general, coalesce(p.tag_string_artist, '') AS tag_string_artist,
     coalesce(p.tag_string_copyright, '') AS tag_string_copyright,
@@ -120,60 +122,105 @@ def select(release: Path, selection: Selection, *, held: bool = False, threads: 
         ReleaseError: its manifest names a path outside the release, or its tables are damaged.
         SettingsError: the selection asks for something that does not exist.
     """
+    with choose(release, selection, threads=threads) as chosen:
+        for post in chosen:
+            if held and not is_plain(release, post.path):
+                raise ReleaseError(
+                    f"{release / post.path} is missing, or a link or no file; fetch it again, or verify {release}"
+                )
+            yield post
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenPosts:
+    """The posts that a selection matches. Iterating over them yields `Chosen`, sorted by id, in flat memory.
+
+    Attributes:
+        rows: the same as rows of the release's tables.
+        tree: of the selection.
+    """
+
+    rows: ChosenRows
+    tree: str
+
+    @property
+    def posts(self) -> int:
+        """How many posts there are."""
+        return self.rows.rows
+
+    @property
+    def bytes(self) -> int:
+        """Size of all their files."""
+        return self.rows.bytes
+
+    @property
+    def columns(self) -> str:
+        """The SQL of the columns of a `Chosen`."""
+        prefix = _prefix(self.tree)
+        return _COLUMNS.format(path=f"{prefix}path", sha256=f"{prefix}sha256", size=f"{prefix}size")
+
+    def __iter__(self) -> Iterator[Chosen]:
+        for _, query in self.rows.windowed(self.columns):
+            for row in self.rows.dicts(query):
+                yield self.checked(row)
+
+    def checked(self, row: dict[str, Any]) -> Chosen:
+        """A row with those columns, its path checked.
+
+        Raises:
+            ReleaseError: the manifest names a path outside the release.
+        """
+        post = Chosen(**row)
+        if not is_path_of(post.id, post.path, tree=self.tree):
+            raise ReleaseError(
+                f"the manifest of {self.rows.release} names {post.path!r} as the file of post {post.id}; "
+                "verify it first"
+            )
+        return post
+
+
+@contextmanager
+def choose(release: Path, selection: Selection, *, threads: int = 1, limit: int | None = None) -> Iterator[ChosenPosts]:
+    """The posts that a selection matches, counted; `limit` keeps those with the lowest ids.
+
+    Raises:
+        As `select`.
+    """
     read_release(release)
     _check(selection)
     if (selection.flags or selection.no_flags) and "px512_flags" not in table_schema(release, FILES).names:
         raise ReleaseError(f"the manifest of {release} has no px512_flags; select without flags, or a newer release")
-    try:
-        yield from _select(release, selection, held=held, threads=threads)
-    except duckdb.Error as error:
-        first = str(error).partition("\n")[0]
-        raise ReleaseError(f"the tables of {release} cannot be read ({first}); verify it first") from error
-
-
-def _select(release: Path, selection: Selection, *, held: bool, threads: int) -> Iterator[Chosen]:
+    alike = {"alike": groups_of(release, selection.unique_kinds or KINDS)} if selection.unique else {}
     query, parameters = _query(selection)
-    with database(threads=threads) as connection:
-        view(connection, "posts", release, "parquet/posts-*.parquet")
-        view(connection, "files", release, "manifest/files-*.parquet")
-        if selection.unique:
-            connection.register("alike", groups_of(release, selection.unique_kinds or KINDS))
-        cursor = connection.execute(query, parameters)
-        names = [column[0] for column in cursor.description or ()]
-        while rows := cursor.fetchmany(10_000):
-            for row in rows:
-                post = Chosen(**dict(zip(names, row, strict=True)))
-                if not is_path_of(post.id, post.path, tree=selection.tree):
-                    raise ReleaseError(
-                        f"the manifest of {release} names {post.path!r} as the file of post {post.id}; verify it first"
-                    )
-                if held and not is_plain(release, post.path):
-                    raise ReleaseError(
-                        f"{release / post.path} is missing, or a link or no file; fetch it again, or verify {release}"
-                    )
-                yield post
+    size = f"{_prefix(selection.tree)}size"
+    with open_rows(release, query, parameters, size=size, threads=threads, limit=limit, tables=alike) as rows:
+        yield ChosenPosts(rows, selection.tree)
+
+
+def _prefix(tree: str) -> str:
+    return "px512_" if tree == "512px" else ""
 
 
 def _query(selection: Selection) -> tuple[str, list[Any]]:
-    """The SQL of a selection, and its parameters in order."""
+    """The SQL of the ids of a selection, and its parameters in order."""
     wanted = [(sql, getattr(selection, name)) for name, sql in _CONDITIONS.items()]
     wanted = [(sql, value) for sql, value in wanted if value is not None and value != ()]
-    prefix = "px512_" if selection.tree == "512px" else ""
-    clauses = [f"f.{prefix}path IS NOT NULL", *(sql for sql, _ in wanted)]
+    clauses = ["true", *(sql for sql, _ in wanted)]
+    if selection.with_file:
+        clauses.append(f"f.{_prefix(selection.tree)}path IS NOT NULL")
     if not selection.deleted:
         clauses.append("NOT coalesce(p.is_deleted, false)")
-    columns = _COLUMNS.format(path=f"{prefix}path", sha256=f"{prefix}sha256")
     tables = "posts p JOIN files f ON p.id = f.id"
     best = ""
     if selection.unique:
         tables += " LEFT JOIN alike g ON p.id = g.id"
         # A post of no group is alone in its own; numbers of groups are ids of their members.
         best = f"QUALIFY row_number() OVER (PARTITION BY coalesce(g.number, p.id) ORDER BY {BEST_FIRST}) = 1"
-    query = f"SELECT {columns} FROM {tables} WHERE {' AND '.join(clauses)} {best}"
+    query = f"SELECT p.id FROM {tables} WHERE {' AND '.join(clauses)} {best}"
     if selection.sample is not None:
         query = f"SELECT * FROM ({query}) ORDER BY md5(id::VARCHAR), id LIMIT {int(selection.sample)}"
     parameters = [list(value) if isinstance(value, tuple) else value for _, value in wanted]
-    return f"SELECT * FROM ({query}) ORDER BY id", parameters
+    return query, parameters
 
 
 def _check(selection: Selection) -> None:

@@ -94,21 +94,27 @@ def fsync_file(path: Path) -> None:
 _CANNOT_LINK = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP})
 
 
-def link_or_copy(source: Path, target: Path) -> bool:
+def link_or_copy(source: Path, target: Path, *, flush: bool = True) -> bool:
     """Give a whole file a second name, which must be free; copy it where linking is impossible.
 
-    The caller creates the folder, and flushes it when all names are in place. Returns whether it is a link.
+    The caller creates the folder, and flushes it when all names are in place; without `flush` it flushes copies, too.
+    Returns whether it is a link.
     """
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError as error:
         if error.errno not in _CANNOT_LINK:
             raise
-        with source.open("rb") as original, atomic_file(target) as copy:
-            if not _reflinked(original, copy):
-                shutil.copyfileobj(original, copy, 2**20)
+        copy_file(source, target, flush=flush)
         return False
     return True
+
+
+def copy_file(source: Path, target: Path, *, flush: bool) -> None:
+    """Copy a file to a name that is free; file systems that can share blocks do so until either is changed."""
+    with source.open("rb") as original, atomic_file(target) if flush else target.open("xb") as copy:
+        if not _reflinked(original, copy):
+            shutil.copyfileobj(original, copy, 2**20)
 
 
 #: ``FICLONE`` of linux/fs.h: share the blocks of another file, where the file system can (btrfs, XFS, bcachefs).

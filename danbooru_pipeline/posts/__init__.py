@@ -2,7 +2,7 @@
 
 from danbooru_pipeline.posts.arrow_rows import as_json, type_batch
 from danbooru_pipeline.posts.dialect_2017 import encode_2017, pool_lists
-from danbooru_pipeline.posts.dialect_2021 import encode_2021, encode_record, to_2021_dialect
+from danbooru_pipeline.posts.dialect_2021 import encode_2021, encode_2021_complete, encode_record, to_2021_dialect
 from danbooru_pipeline.posts.lines import LineTyper, Typed, json_objects
 from danbooru_pipeline.posts.post import MD5, Fetch, Post, post_of, read_posts
 from danbooru_pipeline.posts.record import RejectedRow, parse_api_record, parse_record, parse_timestamp
@@ -38,6 +38,7 @@ __all__ = [
     "conform",
     "encode_2017",
     "encode_2021",
+    "encode_2021_complete",
     "encode_record",
     "json_objects",
     "parse_api_record",

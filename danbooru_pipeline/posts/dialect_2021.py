@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from danbooru_pipeline.io.fast_json import decode, encode
 from danbooru_pipeline.posts.json_text import ObjectLines, escape_markup, one_chunk, with_markup_escaped, with_raw
@@ -37,6 +39,43 @@ def encode_2021(table: pa.Table) -> bytes:
     if extra.null_count < len(extra):
         objects.members(pa.array(map(_members, extra.to_pylist()), pa.string()))
     return with_raw(with_markup_escaped(objects.lines()), one_chunk(table["raw"]), dialect_2017=False)
+
+
+#: What readers of Danbooru2021 take for granted in a row with an id, and its value in a row that lacks it. The original
+#: had no id in such a row, so readers skipped it.
+_TAKEN_FOR_GRANTED: Final[dict[str, Any]] = {
+    **dict.fromkeys(("source", "md5", "rating", "file_ext"), ""),
+    **{f"tag_string{part}": "" for part in ("", "_general", "_character", "_copyright", "_artist", "_meta")},
+    **{f"tag_count{part}": 0 for part in ("", "_general", "_character", "_copyright", "_artist", "_meta")},
+    **dict.fromkeys(("uploader_id", "score", "image_width", "image_height", "file_size", "fav_count"), 0),
+    **dict.fromkeys(("up_score", "down_score", "bit_flags"), 0),
+    **dict.fromkeys(("is_pending", "is_flagged", "is_deleted", "is_banned"), False),
+    **dict.fromkeys(("has_children", "has_active_children", "has_visible_children"), False),
+}
+
+
+def encode_2021_complete(table: pa.Table) -> bytes:
+    """Rows of `POST_SCHEMA` as lines in which readers of Danbooru2021 find every key that they take for granted."""
+    held_apart = _keys_of(one_chunk(table["extra"]))
+    lacking = pa.array(np.zeros(table.num_rows, bool))
+    filled: dict[str, pa.Array] = {}
+    for name in (*_TAKEN_FOR_GRANTED, "updated_at"):
+        column = one_chunk(table[name])
+        # A value that did not fit its column is in `extra`, and is written from there.
+        wanted = pc.and_(column.is_null(), pa.array([name not in keys for keys in held_apart], pa.bool_()))
+        if pc.any(wanted).as_py():
+            other = one_chunk(table["created_at"]) if name == "updated_at" else pa.scalar(_TAKEN_FOR_GRANTED[name])
+            filled[name] = pc.if_else(wanted, other.cast(column.type), column)
+            lacking = pc.or_(lacking, wanted)
+    if not filled:
+        return encode_2021(table)
+    filled["raw"] = pc.if_else(lacking, pa.scalar(None, pa.string()), one_chunk(table["raw"]))
+    columns = [filled.get(name, table[name]) for name in POST_SCHEMA.names]
+    return encode_2021(pa.Table.from_arrays(columns, schema=POST_SCHEMA))
+
+
+def _keys_of(extra: pa.Array) -> list[frozenset[str]]:
+    return [frozenset(decode(text)) if text else frozenset() for text in extra.to_pylist()]
 
 
 def _members(extra: str | None) -> str:

@@ -20,7 +20,7 @@ from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.posts.dialect_2017 import COLUMNS_2017, encode_2017
 from danbooru_pipeline.posts.dialect_2021 import encode_2021
 from danbooru_pipeline.posts.json_text import has_tag_list, one_chunk
-from danbooru_pipeline.posts.record import EPOCH, NONE_IN_2017, RejectedRow, parse_record
+from danbooru_pipeline.posts.record import EPOCH, NEVER_EMPTY, NONE_IN_2017, RejectedRow, parse_record
 from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS, PostRow
 from danbooru_pipeline.posts.tags import has_repeats, tag_columns
 
@@ -128,7 +128,7 @@ _SHAPE_2017: Final = _shape(
 def _column(column: pa.Array, target: pa.Field, *, old: bool) -> pa.Array:
     is_time = pa.types.is_timestamp(target.type)
     none = EPOCH if is_time else NONE_IN_2017.get(target.name)
-    if old and none is not None:
+    if none is not None and (old or target.name in NEVER_EMPTY):
         column = pc.if_else(pc.equal(column, none), None, column)
     if is_time:
         # The last four characters are " UTC", or the line will not be written back the same.

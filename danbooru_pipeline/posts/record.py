@@ -90,6 +90,8 @@ def _converter(kind: pa.DataType) -> Callable[[object], Any]:
     return _to_text
 
 
+#: An empty text in these is how a release of ours writes that there is none (`dialect_2021`).
+NEVER_EMPTY: Final = frozenset({"md5", "file_ext", "rating"})
 _CONVERTERS: Final = {name: _converter(POST_SCHEMA.field(name).type) for name in SITE_COLUMNS}
 
 
@@ -105,7 +107,7 @@ def _parse(values: Mapping[str, Any], record: Mapping[str, Any]) -> PostRow | Re
         convert = _CONVERTERS.get(name)
         if convert is None:
             extra[name] = value
-        elif value is not None:
+        elif value is not None and not (value == "" and name in NEVER_EMPTY):
             try:
                 row[name] = convert(value)
             except (ValueError, OverflowError):

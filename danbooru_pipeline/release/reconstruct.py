@@ -17,7 +17,15 @@ from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.io.atomic import link_or_copy
 from danbooru_pipeline.io.bounded_parquet import read_untrusted
 from danbooru_pipeline.io.untrusted import is_plain, opened, plain_names
-from danbooru_pipeline.layout import EXTENSIONS, is_path_of, metadata_folder, original_path, px512_path, release_name
+from danbooru_pipeline.layout import (
+    EXTENSIONS,
+    is_path_of,
+    metadata_folder,
+    old_metadata_folder,
+    original_path,
+    px512_path,
+    release_name,
+)
 from danbooru_pipeline.posts.schema import INT64_MAX
 from danbooru_pipeline.release.documents.history import original
 from danbooru_pipeline.release.release_json import Release, read_release
@@ -104,7 +112,8 @@ def reconstruct(year: int, folder: Path) -> Reconstruction:
         for row in _rows(folder, release_shards(folder, "manifest/files"))
     }
     shards = release_shards(folder, "manifest/files" if year == release.year else f"manifest/{year}/files")
-    metadata = [f"{metadata_folder(year)}/{name}" for name in plain_names(folder, metadata_folder(year))]
+    folders = (metadata_folder(year), old_metadata_folder(year))
+    metadata = [f"{name}/{file}" for name in folders for file in plain_names(folder, name)]
     exact = bool(shards)
     if exact:
         posts = dict(_from_manifest(folder, shards))

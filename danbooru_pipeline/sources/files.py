@@ -23,8 +23,8 @@ from danbooru_pipeline.sources.tar_stream import tar_members
 
 #: What a packed file may have after its name; only its first bytes decide how it is unpacked.
 _PACKED: Final = ("", ".gz", ".zst", ".xz", ".bz2")
-#: A file in a folder whose name is a year.
-_OF_A_YEAR = re.compile(r"(^|/)((?:19|20)\d\d)/[^/]+$")
+#: A file in a folder whose name is a year; beside it ``2021-old`` has the posts of 2021 in the older dialect.
+_OF_A_YEAR = re.compile(r"(^|/)((?:19|20)\d\d)(?:-old)?/[^/]+$")
 _FILE_NAME = re.compile(r"[a-z0-9_]{1,80}\.json")
 _MEMBER = re.compile(r"(?P<table>[a-z][a-z_]*?|\d{4})?(?P<shard>\d{12})?\.json(?:\.(?:gz|zst|xz|bz2))?")
 
@@ -141,7 +141,7 @@ class ArchiveSource:
         """All shards of a table; of posts, those of the year."""
         names = [name for name in self._names if _belongs(name, table, year)]
         # The files in the year's own folder; without such a folder, those that are in no year's folder.
-        own = [name for name in names if str(year) in Path(name).parts]
+        own = [name for name in names if not {str(year), f"{year}-old"}.isdisjoint(Path(name).parts)]
         found = own or [name for name in names if not _OF_A_YEAR.search(name)]
         # If posts are there in both dialects, those in the dialect of 2021 say more.
         chosen = frozenset([name for name in found if Path(name).name.startswith(table)] or found)

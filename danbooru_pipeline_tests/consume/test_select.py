@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from danbooru_pipeline.cli.consumers import FORMS
+from danbooru_pipeline.cli.exporting import FORMS
 from danbooru_pipeline.cli.main import main
 from danbooru_pipeline.consume import Selection, select
 from danbooru_pipeline.consume.exports import EXPORTS

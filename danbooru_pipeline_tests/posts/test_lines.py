@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danbooru_pipeline.errors import SourceUnusable
-from danbooru_pipeline.posts import LineTyper, RejectedRow, encode_2017, encode_2021, parse_record
+from danbooru_pipeline.posts import LineTyper, RejectedRow, encode_2017, encode_2021, encode_2021_complete, parse_record
 from danbooru_pipeline.posts.schema import OUR_COLUMNS, POST_SCHEMA
 from danbooru_pipeline_tests.support.lines_of import ODD_RECORDS, REAL_2017, RECORDS_2017, RECORDS_2021, line_of
 
@@ -133,3 +133,34 @@ def test_lines_of_the_api_are_typed_and_not_kept() -> None:
     """A dump writes numbers and nulls: its rows are written in the dialect of releases, not as they came."""
     table = typed(b'{"id":7,"created_at":"2021-12-31T18:03:35.373-05:00","parent_id":null,"score":4}')
     assert encode_2021(table) == b'{"id":"7","created_at":"2021-12-31 23:03:35.373 UTC","score":"4"}\n'
+
+
+#: Keys that readers of Danbooru2021 subscript: fire-eggs' make_db.py, and the field types of two others.
+GRANTED = (
+    *("id", "created_at", "updated_at", "uploader_id", "score", "source", "md5", "rating", "image_width", "file_ext"),
+    *("image_height", "file_size", "fav_count", "up_score", "down_score", "bit_flags", "is_pending", "is_flagged"),
+    *("is_deleted", "is_banned", "has_children", "has_active_children", "has_visible_children", "tag_string"),
+    *(f"tag_string_{name}" for name in ("general", "artist", "copyright", "character", "meta")),
+)
+
+
+@given(st.lists(RECORDS_2021 | ODD_RECORDS, max_size=6))
+def test_release_gives_readers_of_2021_every_key(records: list[dict[str, Any]]) -> None:
+    """A row in a release has every key that readers take for granted; what a source says is what is written."""
+    table = typed(*map(line_of, records))
+    lines = encode_2021_complete(table).splitlines()
+    assert len(lines) == table.num_rows
+    for line, plain in zip(lines, encode_2021(table).splitlines(), strict=True):
+        written, said = json.loads(line), json.loads(plain)
+        assert set(GRANTED) <= written.keys()
+        assert {key: value for key, value in said.items() if value is not None}.items() <= written.items()
+
+
+def test_restricted_row_comes_back_without_an_md5() -> None:
+    """``"md5":""`` of a release is a post without a file again, and the same line when it is written again."""
+    line = line_of({"id": "7", "created_at": "2022-01-01 00:00:00 UTC", "rating": "e"})
+    written = encode_2021_complete(typed(line))
+    assert json.loads(written)["md5"] == json.loads(written)["file_ext"] == ""
+    table = typed(written.strip())
+    assert table["md5"].to_pylist() == table["file_ext"].to_pylist() == [None]
+    assert encode_2021_complete(table) == written

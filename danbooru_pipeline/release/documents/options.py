@@ -21,7 +21,7 @@ class DocumentOptions:
         url: address under which releases are served, without a trailing slash; empty if there is none yet.
         webdataset: whether 512px images are also shipped as one tar per bucket.
         torrent: whether a torrent of the metadata archive is made.
-        dialect_2017: whether posts are also written as in Danbooru2017 to 2020, to ``metadata/YEAR/YEAR….json``.
+        dialect_2017: whether posts are also written as in Danbooru2017 to 2020, to ``metadata/YEAR-old/``.
         accepted_incomplete: ``posts`` or a side table -> what is missing from it, and why the publisher accepted that.
         signer: public half of the signing key, as ``ssh-ed25519 AAAA…``; empty if releases are not signed.
     """

@@ -1,9 +1,10 @@
 """WebDataset shards: one tar per bucket with its 512px images and what is known about them, and an index of offsets.
 
 The same images and rows give the same bytes. ``wds-index/512px-0000.json`` has the offset of each member, so a single
-image can be read by a range request; all other readers read a shard from its start.
+image can be read by a range request, as hfutils does; all other readers read a shard from its start.
 """
 
+import hashlib
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,12 +25,11 @@ SHARDS, INDEX = "wds", "wds-index"
 
 @dataclass(frozen=True, slots=True)
 class ShardImage:
-    """An image of a shard and what is known about it. `name` is ``ID.EXT``."""
+    """An image of a shard and what is known about it. `name` is ``ID.EXT``; `about` becomes ``ID.json``."""
 
     name: str
     path: Path
-    sha256: str
-    about: dict[str, Any]
+    about: dict[str, Any] | None = None
 
 
 def write_webdataset(release: Path, target: Path, *, mtime: int) -> int:
@@ -53,30 +53,44 @@ def write_webdataset(release: Path, target: Path, *, mtime: int) -> int:
 
 def _member(release: Path, row: dict[str, Any]) -> ShardImage:
     about = {name: value for name, value in row.items() if name not in {"file_name", "sha256"}}
-    return ShardImage(f"{row['id']}.jpg", release / PX512.name / row["file_name"], row["sha256"], about)
+    return ShardImage(f"{row['id']}.jpg", release / PX512.name / row["file_name"], about)
 
 
 def write_shard(target: Path, name: str, members: Iterable[ShardImage], *, mtime: int) -> None:
     """Write one shard and its index."""
-    offsets: dict[str, dict[str, Any]] = {}
     path = f"{SHARDS}/{name}.tar"
-    with (
-        atomic_file(target / path) as file,
-        tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
-    ):
+    files = write_tar(target / path, members, mtime=mtime)
+    write_atomic(target / INDEX / f"{name}.json", msgspec.json.encode(index_of(target / path, files)) + b"\n")
+
+
+def write_tar(path: Path, members: Iterable[ShardImage], *, mtime: int) -> dict[str, dict[str, Any]]:
+    """Write images, each with what is known about it, as one tar. Returns name -> offset, size and SHA-256 of each."""
+    files: dict[str, dict[str, Any]] = {}
+    with atomic_file(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for member in members:
-            data = member.path.read_bytes()
-            offset = _add(tar, member.name, data, mtime=mtime)
-            offsets[member.name] = {"offset": offset, "size": len(data), "sha256": member.sha256}
-            stem = member.name.partition(".")[0]
-            _add(tar, f"{stem}.json", msgspec.json.encode(member.about), mtime=mtime)
-    index = {"shard": path, "members": offsets}
-    write_atomic(target / INDEX / f"{name}.json", msgspec.json.encode(index) + b"\n")
+            files[member.name] = _add(tar, member.name, member.path.read_bytes(), mtime=mtime)
+            if member.about is not None:
+                name = f"{member.name.partition('.')[0]}.json"
+                files[name] = _add(tar, name, msgspec.json.encode(member.about), mtime=mtime)
+    return files
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes, *, mtime: int) -> int:
-    """Add a member. Returns the offset of its data."""
+def index_of(tar: Path, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The index of a tar, with the keys that hfutils and cheesechaser read: offsets, and the tar's size and hashes."""
+    size = tar.stat().st_size
+    blob = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)  # as git names a file, so a hub does
+    whole = hashlib.sha256()
+    with tar.open("rb") as file:
+        while chunk := file.read(2**20):
+            blob.update(chunk)
+            whole.update(chunk)
+    return {"filesize": size, "hash": blob.hexdigest(), "hash_lfs": whole.hexdigest(), "files": files}
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes, *, mtime: int) -> dict[str, Any]:
+    """Add a member. Returns where its data is."""
     info = tarfile.TarInfo(name)
     info.size, info.mtime, info.mode = len(data), mtime, 0o644
     tar.addfile(info, BytesIO(data))
-    return int(tar.offset) - len(data) - -len(data) % 512
+    offset = int(tar.offset) - len(data) - -len(data) % 512
+    return {"offset": offset, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.layout import Layout, metadata_folder, old_metadata_folder
 from danbooru_pipeline.release.release_json import SHA256SUMS, read_release
 from danbooru_pipeline.release.tree.inputs import side_tables
 
@@ -52,9 +52,10 @@ def _archive_metadata(layout: Layout, year: int) -> dict[str, Path]:
 def carried_metadata(folder: Path, *, without: int) -> dict[str, Path]:
     """Path -> file of what a release has about other years than `without`: their metadata and carried manifests."""
     found: dict[str, Path] = {}
+    own = {folder / name for name in (metadata_folder(without), old_metadata_folder(without), f"manifest/{without}")}
     for part in ("metadata", "manifest"):
         for parent, folders, names in os.walk(folder / part):
-            folders[:] = [name for name in folders if Path(parent, name) != folder / part / str(without)]
+            folders[:] = [name for name in folders if Path(parent, name) not in own]
             inside = part == "metadata" or Path(parent) != folder / part
             found |= {_relative(folder, Path(parent, name)): Path(parent, name) for name in names if inside}
     return dict(sorted(found.items()))

@@ -5,7 +5,7 @@ frozen manifest and posts of its year, and from nothing that may change meanwhil
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,9 +22,10 @@ from danbooru_pipeline.layout import (
     checksums_path,
     manifest_path,
     metadata_path,
+    old_metadata_path,
     parquet_path,
 )
-from danbooru_pipeline.posts import DICTIONARY_COLUMNS, POST_SCHEMA, encode_2021
+from danbooru_pipeline.posts import DICTIONARY_COLUMNS, POST_SCHEMA, encode_2021_complete
 from danbooru_pipeline.posts.tags import TagCounter
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.checksums import (
@@ -117,14 +118,13 @@ class Staging:
 
     def _write_lines(self, relations: RelationFiller, *, dialect_2017: bool) -> None:
         posts = sorted((self.folder / "parquet").glob("posts-*.parquet"))
-        dialects = {"posts": encode_2021} | ({str(self._year): relations.encode_2017} if dialect_2017 else {})
-        for table, encode in dialects.items():
-            write_posts_jsonl(
-                posts,
-                lambda n, table=table: self.folder / metadata_path(self._year, table, n),  # type: ignore[misc]
-                encode=encode,
-                progress=self.progress,
-            )
+
+        def write(path_of: Callable[[int], str], encode: Callable[[pa.Table], bytes]) -> None:
+            write_posts_jsonl(posts, lambda n: self.folder / path_of(n), encode=encode, progress=self.progress)
+
+        write(lambda n: metadata_path(self._year, "posts", n), encode_2021_complete)
+        if dialect_2017:
+            write(lambda n: old_metadata_path(self._year, n), relations.encode_2017)
 
     def link_images(self) -> None:
         """Link the images of both trees."""

@@ -17,7 +17,7 @@ from danbooru_pipeline.io.parquet import BATCH_ROWS, Side, differences
 from danbooru_pipeline.io.typed_json import parse
 from danbooru_pipeline.io.untrusted import opened, plain_names
 from danbooru_pipeline.posts.dialect_2017 import encode_2017
-from danbooru_pipeline.posts.dialect_2021 import encode_2021
+from danbooru_pipeline.posts.dialect_2021 import encode_2021_complete
 from danbooru_pipeline.posts.schema import SITE_COLUMNS, conform
 from danbooru_pipeline.release.verify.findings import Findings, Kind
 from danbooru_pipeline.release.verify.parquet import batches, schema_of
@@ -37,19 +37,19 @@ class _Dialect:
     columns: tuple[str, ...]
 
 
-_DIALECT_2021 = _Dialect(encode_2021, (*SITE_COLUMNS, "extra", "raw"))
+_DIALECT_2021 = _Dialect(encode_2021_complete, (*SITE_COLUMNS, "extra", "raw"))
 _DIALECT_2017 = _Dialect(encode_2017, (*SITE_COLUMNS, *_LISTS, "extra", "raw"))
 
 
 def check_lines(run: Verification, year: str, posts: Sequence[str]) -> None:
     """Compare the lines of a year with its posts. Without posts, only see that the lines can be read."""
-    folder = f"metadata/{year}"
-    names = [name for name in plain_names(run.folder, folder) if name.endswith(".json")]
-    for name in names:
-        with run.reading(Kind.METADATA_UNREADABLE, f"{folder}/{name}"):
-            _check_end(run, f"{folder}/{name}")
+    for folder in _folders(year):
+        for name in plain_names(run.folder, folder):
+            if name.endswith(".json"):
+                with run.reading(Kind.METADATA_UNREADABLE, f"{folder}/{name}"):
+                    _check_end(run, f"{folder}/{name}")
     for table, paths in _files(run, year).items():
-        where = f"{folder}/{table}*.json"
+        where = _where(year, table)
         with run.reading(Kind.METADATA_UNREADABLE, where):
             _Comparison(run, _DIALECT_2021 if table == "posts" else _DIALECT_2017, where).of(posts, paths)
 
@@ -61,7 +61,7 @@ def check_ids(run: Verification, year: str, manifest: Sequence[str]) -> None:
         Side.RIGHT_ONLY: "is in the manifest, but not in the JSON lines",
     }
     for table, paths in _files(run, year).items():
-        where = f"metadata/{year}/{table}*.json"
+        where = _where(year, table)
         with run.reading(Kind.METADATA_UNREADABLE, where):
             silent = _Comparison(replace(run, found=Findings()), _DIALECT_2021, where)
             rows = (table for name in manifest for table in batches(run, name, columns=["id"]))
@@ -79,12 +79,22 @@ def _id_tables(lines: Iterator["_Line"]) -> Iterator[pa.Table]:
 
 def _files(run: Verification, year: str) -> dict[str, list[str]]:
     """Files of a year's posts in each dialect, in order; that of 2021 is always among them."""
-    folder = f"metadata/{year}"
     files: dict[str, list[str]] = {"posts": []}
-    for name in plain_names(run.folder, folder):
-        if match := _POSTS.fullmatch(name):
-            files.setdefault(match["table"], []).append(f"{folder}/{name}")
+    for folder in _folders(year):
+        for name in plain_names(run.folder, folder):
+            if match := _POSTS.fullmatch(name):
+                files.setdefault(match["table"], []).append(f"{folder}/{name}")
     return files
+
+
+def _where(year: str, table: str) -> str:
+    """The files of a table for people."""
+    return f"metadata/{year}{'' if table == 'posts' else '*'}/{table}*.json"
+
+
+def _folders(year: str) -> tuple[str, str]:
+    """Where the lines of a year are; older releases had both dialects in the first."""
+    return f"metadata/{year}", f"metadata/{year}-old"
 
 
 def _check_end(run: Verification, name: str) -> None:

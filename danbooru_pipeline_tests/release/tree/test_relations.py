@@ -90,7 +90,7 @@ def test_release_is_also_written_for_readers_of_2017(yard: Yard, tmp_path: Path)
     yard.manifest()
     yard.snapshot(DocumentOptions(dialect_2017=True))
     folder = yard.layout.release(2021)
-    path = folder / "metadata/2021/2021000000000000.json"
+    path = folder / "metadata/2021-old/2021000000000000.json"
     before = path.read_bytes().splitlines()
     posts = {int(record["id"]): record for record in map(json.loads, before)}
     assert posts.keys() == yard.rows.keys()

@@ -5,15 +5,14 @@ An optimised file has the same pixels as the source's and other bytes. It is lin
 """
 
 import hashlib
-import os
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from danbooru_pipeline.consume.select import Chosen, Selection, select
+from danbooru_pipeline.consume.exports.frame import Form, Job
+from danbooru_pipeline.consume.select import Chosen
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.images.archive import restore_jpeg
-from danbooru_pipeline.io.atomic import link_or_copy
 from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION, EXTENSIONS, bucket_of
 
@@ -27,38 +26,33 @@ class _Written:
     is_exact: bool
 
 
-def write(release: Path, target: Path, selection: Selection) -> int:
-    """Write the export. Returns the number of files in it.
+def write(job: Job) -> None:
+    """Write the export.
 
     Raises:
         ReleaseError: a JPEG XL does not give back the bytes that the source sent.
     """
-    target.mkdir()
-    count = 0
-    threads = os.cpu_count() or 1
-    chosen = select(release, replace(selection, tree="original"), held=True, threads=threads)
     with (
-        (target / "MD5SUMS").open("w") as sums,
-        (target / "optimised.txt").open("w") as optimised,
+        (job.target / "MD5SUMS").open("w") as sums,
+        (job.target / "optimised.txt").open("w") as optimised,
     ):
-        for file in ordered_map(partial(_write_one, release, target), chosen, threads=threads, name="export"):
+        for file in ordered_map(partial(_write_one, job), job.posts(), threads=job.threads, name="export"):
             (sums if file.is_exact else optimised).write(f"{file.md5}  {file.path}\n")
-            count += 1
-    return count
 
 
-def _write_one(release: Path, target: Path, post: Chosen) -> _Written:
+def _write_one(job: Job, post: Chosen) -> _Written:
     if post.file_ext not in EXTENSIONS:
         raise ReleaseError(f"{post.path}: the metadata has the extension {post.file_ext!r} for it; verify the release")
     name = f"{bucket_of(post.id)}/{post.id}.{post.file_ext}"
-    (target / name).parent.mkdir(exist_ok=True)
+    target = job.target / name
+    target.parent.mkdir(exist_ok=True)
     if post.path.endswith(f".{ARCHIVE_EXTENSION}"):
-        md5 = _restore(release / post.path, target / name)
+        md5 = _restore(job.release / post.path, target)
         if md5 != post.fetched_md5:
             raise ReleaseError(f"{post.path} does not give back the file of MD5 {post.fetched_md5}; verify the release")
     else:
-        link_or_copy(release / post.path, target / name)
-        with (target / name).open("rb") as file:
+        job.place(post, target)
+        with target.open("rb") as file:
             md5 = hashlib.file_digest(file, "md5").hexdigest()
     return _Written(name, md5, is_exact=md5 == post.fetched_md5)
 
@@ -71,3 +65,6 @@ def _restore(archive: Path, target: Path) -> str:
         raise ReleaseError(f"{archive}: {error}; verify the release") from error
     target.write_bytes(data)
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+FORM = Form(write=write, select=lambda selection, _options, _about: replace(selection, tree="original"))

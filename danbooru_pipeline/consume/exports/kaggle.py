@@ -6,7 +6,6 @@ of the year before. The table has ids, numbers and tags, and no free text.
 
 import csv
 import dataclasses
-import os
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,9 +13,10 @@ from typing import Final
 
 import msgspec
 
-from danbooru_pipeline.consume.select import Chosen, Selection, select
+from danbooru_pipeline.consume.exports.frame import LEFT_OUT, Form, Job
+from danbooru_pipeline.consume.select import Chosen, Selection
 from danbooru_pipeline.layout import bucket_of
-from danbooru_pipeline.release.release_json import Release, read_release
+from danbooru_pipeline.release.release_json import Release
 
 #: Images in a sample unless the caller says otherwise: as many as the first subset on Kaggle had.
 IMAGES: Final = 300_000
@@ -25,32 +25,31 @@ _COLUMNS = ("id", "file_name", "rating", "score", "width", "height", "tags")
 _TIME = (1980, 1, 1, 0, 0, 0)  # the earliest in zip; a fixed one, so that the same images give the same file
 
 
-def write(release: Path, target: Path, selection: Selection) -> int:
-    """Write the folder that ``kaggle datasets create`` uploads. Returns the number of images in it."""
-    about = read_release(release)
-    wanted = dataclasses.replace(
+def write(job: Job) -> None:
+    """Write the folder that ``kaggle datasets create`` uploads."""
+    with (job.target / "posts.csv").open("w", newline="", encoding="utf-8") as table, ExitStack() as zips:
+        rows = csv.writer(table)
+        rows.writerow(_COLUMNS)
+        archives: dict[int, zipfile.ZipFile] = {}
+        for post in job.posts():
+            number = int(bucket_of(post.id)) // BUCKETS_PER_ZIP
+            if number not in archives:
+                path = job.target / f"512px-{number:02d}00-{number:02d}99.zip"
+                archives[number] = zips.enter_context(zipfile.ZipFile(path, "w", zipfile.ZIP_STORED))
+            _add(archives[number], job.release, post)
+            rows.writerow(_row(post))
+    held = [path.name for path in sorted(job.target.iterdir()) if path.name.endswith((".csv", ".zip"))]
+    descriptor = _descriptor(job.about, job.written, [name for name in held if name != LEFT_OUT])
+    (job.target / "dataset-metadata.json").write_bytes(msgspec.json.format(msgspec.json.encode(descriptor)) + b"\n")
+
+
+def _wanted(selection: Selection, _options: object, about: Release) -> Selection:
+    return dataclasses.replace(
         selection,
         tree="512px",
         ratings=selection.ratings or tuple(about.sfw_ratings),
         sample=IMAGES if selection.sample is None else selection.sample,
     )
-    target.mkdir()
-    images = 0
-    with (target / "posts.csv").open("w", newline="", encoding="utf-8") as table, ExitStack() as zips:
-        rows = csv.writer(table)
-        rows.writerow(_COLUMNS)
-        archives: dict[int, zipfile.ZipFile] = {}
-        for post in select(release, wanted, held=True, threads=os.cpu_count() or 1):
-            number = int(bucket_of(post.id)) // BUCKETS_PER_ZIP
-            if number not in archives:
-                path = target / f"512px-{number:02d}00-{number:02d}99.zip"
-                archives[number] = zips.enter_context(zipfile.ZipFile(path, "w", zipfile.ZIP_STORED))
-            _add(archives[number], release, post)
-            rows.writerow(_row(post))
-            images += 1
-    descriptor = _descriptor(about, images, [path.name for path in sorted(target.iterdir())])
-    (target / "dataset-metadata.json").write_bytes(msgspec.json.format(msgspec.json.encode(descriptor)) + b"\n")
-    return images
 
 
 def _add(archive: zipfile.ZipFile, release: Path, post: Chosen) -> None:
@@ -84,3 +83,6 @@ def _descriptor(release: Release, images: int, files: list[str]) -> dict[str, ob
             for name in files
         ],
     }
+
+
+FORM = Form(write=write, select=_wanted)

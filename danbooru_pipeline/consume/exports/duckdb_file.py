@@ -1,0 +1,45 @@
+"""A DuckDB database: posts with all columns, files, tags and the side tables, for people who analyse in SQL.
+
+Posts keep their lists (`tags`, `pools`, `favs`), which DuckDB reads as they are.
+"""
+
+from danbooru_pipeline.consume.exports.frame import Form, Job
+from danbooru_pipeline.consume.exports.side_rows import open_side_tables, side_rows
+from danbooru_pipeline.consume.exports.used_tags import count_used_tags, open_side_table
+from danbooru_pipeline.consume.exports.wanted import WithoutFiles, with_or_without_files
+
+
+def write(job: Job) -> None:
+    """Write the database."""
+    rows = job.chosen.rows
+    count_used_tags(rows)
+    attached = rows.run("SELECT 1")
+    path = str(job.file).replace("'", "''")
+    attached.execute(f"ATTACH '{path}' AS export")
+    attached.execute("CREATE TABLE export.posts AS SELECT * FROM posts WHERE false")
+    attached.execute("CREATE TABLE export.files AS SELECT * FROM files WHERE false")
+    for window in rows.windows:
+        within = f"id BETWEEN {window.first} AND {window.last} AND id IN (SELECT id FROM chosen)"
+        for table in ("posts", "files"):
+            attached.execute(f"INSERT INTO export.{table} SELECT * FROM {table} WHERE {within} ORDER BY id")
+        job.meter.count_step(window.rows)
+    more = "t.* EXCLUDE (id, name, category)" if open_side_table(rows, "tags") else "NULL AS note"
+    joined = "LEFT JOIN side_tags t ON u.id = t.id" if "t.*" in more else ""
+    attached.execute(
+        f"CREATE TABLE export.tags AS SELECT u.id, u.name, u.category, u.posts, {more} FROM used_tags u {joined} "
+        "ORDER BY u.id"
+    )
+    for name in open_side_tables(rows):
+        attached.execute(f"CREATE TABLE export.{name} AS {side_rows(name)}")
+    attached.execute("DETACH export")
+    job.written = job.chosen.posts
+
+
+FORM = Form(
+    write=write,
+    options=WithoutFiles,
+    is_file=True,
+    takes_files=False,
+    select=with_or_without_files,
+    size=lambda posts, _size, _options: posts * 900,
+)

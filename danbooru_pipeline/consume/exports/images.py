@@ -1,0 +1,123 @@
+"""Images in another size and format, with captions: re-sized by the workers and colour rules that make 512px images.
+
+``metadata.jsonl`` makes the folder an ImageFolder with captions. It is written in the order of ids, each row after its
+file, so a killed export goes on after its last row.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
+
+import msgspec
+
+from danbooru_pipeline.consume.exports.caption_text import CaptionOptions, captioner
+from danbooru_pipeline.consume.exports.frame import LEFT_OUT, Form, Job
+from danbooru_pipeline.consume.exports.image_folder import (
+    METADATA,
+    FolderOptions,
+    resume_rows,
+    write_kohya_json,
+    write_row,
+)
+from danbooru_pipeline.consume.select import Chosen
+from danbooru_pipeline.images.job import ImageResult
+from danbooru_pipeline.images.pool import ImagePool
+from danbooru_pipeline.images.render import RenderJob, RenderResult, RenderSettings, run_render_job
+from danbooru_pipeline.outcomes import Reason
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Options of `images`.
+
+    Attributes:
+        render: size, format and quality.
+        text_files: whether each image has its caption in ``ID.txt``, too.
+        workers: processes that render; 0 for one a processor.
+    """
+
+    render: RenderSettings = field(default_factory=RenderSettings)
+    caption: CaptionOptions = field(default_factory=CaptionOptions)
+    folder: FolderOptions = field(default_factory=FolderOptions)
+    text_files: bool = False
+    workers: int = 0
+
+
+def write(job: Job) -> None:
+    """Write ``1_danbooru/ID.jpg`` and ``metadata.jsonl``, after what a killed export has."""
+    options: Options = job.options
+    done = _resume(job)
+    caption = captioner(options.caption, job.chosen)
+    (job.target / options.folder.prefix).mkdir(exist_ok=True)
+    with (job.target / METADATA).open("ab", buffering=0) as rows:
+        for post, result in _rendered(job, done):
+            if isinstance(result, RenderResult) and result.left_out is None:
+                _record(job, post, result, rows=rows, text=caption(post))
+            else:
+                reason = result.left_out if isinstance(result, RenderResult) else Reason.WORKER_CRASHED.value
+                job.leave_out(post.id, reason or Reason.WORKER_CRASHED.value)
+    if options.folder.kohya_json:
+        write_kohya_json(job.target)
+
+
+def _name(options: Options, post: Chosen) -> str:
+    return f"{options.folder.prefix}{post.id}.{options.render.format}"
+
+
+def _rendered(job: Job, done: int) -> Iterator[tuple[Chosen, ImageResult]]:
+    """Each post after the id `done`, with what a worker made of it, in the order of ids."""
+    options: Options = job.options
+    workers = options.workers or os.cpu_count() or 1
+    waiting: deque[tuple[Chosen, Future[ImageResult]]] = deque()
+    with ImagePool(workers, run=run_render_job) as pool:
+        for post in job.chosen:
+            if post.id <= done or not job.has_file(post):
+                continue
+            target = job.target / _name(options, post)
+            wanted = RenderJob(source=job.release / post.path, target=target, render=options.render, hash_pixels=False)
+            waiting.append((post, pool.submit(wanted)))
+            if len(waiting) >= 4 * workers:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+
+
+def _record(job: Job, post: Chosen, result: RenderResult, *, rows: IO[bytes], text: str) -> None:
+    name = _name(job.options, post)
+    if job.options.text_files:
+        (job.target / f"{name.rpartition('.')[0]}.txt").write_text(f"{text}\n", encoding="utf-8")
+    size = {"width": result.rendered_width, "height": result.rendered_height}
+    write_row(rows, name, text, id=post.id, rating=post.rating, **size)
+    job.count(result.px512_size or 0)
+
+
+def _resume(job: Job) -> int:
+    """Count what a killed export has already. Returns the highest id that it came to."""
+    last = 0
+    for line in resume_rows(job.target / METADATA):
+        last = max(last, msgspec.json.decode(line)["id"])
+        job.count(0)
+    for number, line in enumerate(resume_rows(job.target / LEFT_OUT)):
+        if number:
+            post_id, _, reason = line.decode().strip().partition(",")
+            last = max(last, int(post_id))
+            job.left_out[reason] += 1
+            job.meter.count_step()
+    return last
+
+
+def _size(posts: int, size: int, options: Options) -> int:
+    render = options.render
+    pixels = min(render.max_pixels or 2**62, (render.size or 2**31) ** 2)
+    bits = {"jpg": 2.4, "webp": 1.6, "jxl": 1.4, "png": 12.0}[render.format]
+    return min(int(posts * pixels * bits / 8), 3 * size) if pixels < 2**60 else size
+
+
+FORM = Form(write=write, options=Options, resumes=True, size=_size)

@@ -1,0 +1,134 @@
+"""The rows of a query over a release, a window of ids at a time, in memory that does not grow with the release.
+
+One scan finds the ids; then the columns of some ten thousand of them are read at a time, of which Parquet's statistics
+pick the row groups. A sort of all rows with all columns would hold gigabytes (1 M posts: 1,400 MB; so 330 MB).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.io.sql import database, view
+
+#: Ids of one window; about half a row group of a release.
+WINDOW_ROWS: Final = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Some of the ids, from `first` to `last`."""
+
+    first: int
+    last: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenRows:
+    """Ids that were chosen, as the table ``chosen`` beside the views ``posts`` and ``files`` of a release.
+
+    Attributes:
+        rows: how many.
+        bytes: of their files.
+        windows: all ids, in order.
+    """
+
+    release: Path
+    rows: int
+    bytes: int
+    windows: tuple[Window, ...]
+    _connection: duckdb.DuckDBPyConnection
+
+    def run(self, query: str, parameters: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
+        """Run SQL beside whatever else is being read. Returns a cursor of its own."""
+        with damage_named(self.release):
+            return self._connection.cursor().execute(query, list(parameters))
+
+    def dicts(self, query: str, parameters: Sequence[Any] = (), *, size: int = 10_000) -> Iterator[dict[str, Any]]:
+        """The rows of a query, as dictionaries."""
+        cursor = self.run(query, parameters)
+        names = [column[0] for column in cursor.description or ()]
+        with damage_named(self.release):
+            while rows := cursor.fetchmany(size):
+                yield from (dict(zip(names, row, strict=True)) for row in rows)
+
+    def windowed(self, columns: str, *, order: str = "ORDER BY p.id") -> Iterator[tuple[Window, str]]:
+        """Each window, with the SQL of these columns of its posts `p` and their files `f`."""
+        for window in self.windows:
+            within = f"BETWEEN {window.first} AND {window.last}"
+            yield (
+                window,
+                (
+                    f"SELECT {columns} FROM posts p LEFT JOIN (SELECT * FROM files WHERE id {within}) f ON p.id = f.id "
+                    f"WHERE p.id {within} AND p.id IN (SELECT id FROM chosen WHERE id {within}) {order}"
+                ),
+            )
+
+    def schema(self, query: str) -> pa.Schema:
+        """The columns of a query's rows."""
+        with damage_named(self.release):
+            return self._connection.cursor().sql(f"SELECT * FROM ({query}) LIMIT 0").to_arrow_table().schema
+
+    def tables(self, query: str) -> Iterator[pa.Table]:
+        """The rows of a query as Arrow tables."""
+        with damage_named(self.release):
+            for batch in self._connection.cursor().sql(query).to_arrow_reader(10_000):
+                yield pa.Table.from_batches([batch])
+
+
+@contextmanager
+def open_rows(
+    release: Path,
+    query: str,
+    parameters: Sequence[Any],
+    *,
+    size: str,
+    threads: int = 1,
+    limit: int | None = None,
+    tables: Mapping[str, pa.Table] | None = None,
+) -> Iterator[ChosenRows]:
+    """The rows whose ids a query over ``posts p`` and ``files f`` finds.
+
+    Args:
+        release: the folder.
+        query: has a column `id`.
+        parameters: of the query.
+        size: the manifest's column with the size of the file that counts.
+        threads: of the database.
+        limit: only that many, those with the lowest ids.
+        tables: others that the query reads, by name.
+
+    Raises:
+        ReleaseError: a table is missing or damaged.
+    """
+    with database(threads=threads) as connection:
+        with damage_named(release):
+            for name, pattern in (("posts", "parquet/posts-*.parquet"), ("files", "manifest/files-*.parquet")):
+                view(connection, name, release, pattern)
+            for name, table in (tables or {}).items():
+                connection.register(name, table)
+            most = "" if limit is None else f" ORDER BY id LIMIT {int(limit)}"
+            connection.execute(f"CREATE TABLE chosen AS SELECT id FROM ({query}){most}", list(parameters))
+            ids = np.sort(connection.execute("SELECT id FROM chosen").fetchnumpy()["id"])
+            total = f"SELECT coalesce(sum(f.{size}), 0) FROM files f WHERE f.id IN (SELECT id FROM chosen)"
+            held = connection.execute(total).fetchall()[0][0]
+        parts = [ids[start : start + WINDOW_ROWS] for start in range(0, len(ids), WINDOW_ROWS)]
+        windows = tuple(Window(int(part[0]), int(part[-1]), len(part)) for part in parts)
+        yield ChosenRows(release=release, rows=len(ids), bytes=int(held), windows=windows, _connection=connection)
+
+
+@contextmanager
+def damage_named(release: Path) -> Iterator[None]:
+    """Say which release it is that cannot be read."""
+    try:
+        yield
+    except duckdb.Error as error:
+        first = str(error).partition("\n")[0]
+        raise ReleaseError(f"the tables of {release} cannot be read ({first}); verify the release") from error
