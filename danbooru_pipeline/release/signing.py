@@ -8,6 +8,7 @@ signed it; to prove more than integrity, compare that key with one from another 
 import subprocess
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from danbooru_pipeline.errors import SettingsError, StoreError
 from danbooru_pipeline.io.atomic import write_atomic
@@ -18,7 +19,7 @@ NAMESPACE = "danbooru-release"
 IDENTITY = "danbooru-release"
 ALLOWED_SIGNERS = "allowed_signers"
 _SECONDS = 60
-_LONGEST = 64 * 2**20
+_LONGEST, _LONGEST_KEY = 64 * 2**20, 2**20
 
 
 class Signature(StrEnum):
@@ -76,18 +77,20 @@ def sign_sums(folder: Path, key: Path) -> None:
 
 def check_signature(folder: Path, signers: Path | None = None) -> Signature:
     """Check SHA256SUMS.sig against the keys in `signers`; by default against those that the release itself names."""
-    allowed = signers or folder / ALLOWED_SIGNERS
     if not is_plain(folder, SIGNATURE):
         return Signature.BAD if signers or is_plain(folder, ALLOWED_SIGNERS) else Signature.NONE
-    if signers is None and not is_plain(folder, ALLOWED_SIGNERS):
-        return Signature.BAD
-    command = ["ssh-keygen", "-q", "-Y", "verify", "-f", str(allowed), "-I", IDENTITY, "-n", NAMESPACE]
-    command += ["-s", str(folder / SIGNATURE)]
     try:
         data = read_bytes(folder, SHA256SUMS, limit=_LONGEST)
-        done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603
+        with TemporaryDirectory(prefix="danbooru-signature-") as work:
+            # ssh-keygen reads what it is given to its end, so it gets copies that have one.
+            for name in (SIGNATURE, ALLOWED_SIGNERS) if signers is None else (SIGNATURE,):
+                Path(work, name).write_bytes(read_bytes(folder, name, limit=_LONGEST_KEY))
+            allowed = signers or Path(work, ALLOWED_SIGNERS)
+            command = ["ssh-keygen", "-q", "-Y", "verify", "-f", str(allowed), "-I", IDENTITY, "-n", NAMESPACE]
+            command += ["-s", str(Path(work, SIGNATURE))]
+            done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603
     except FileNotFoundError as error:
-        return Signature.UNCHECKED if error.filename == command[0] else Signature.BAD
+        return Signature.UNCHECKED if error.filename == "ssh-keygen" else Signature.BAD
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return Signature.BAD
     return Signature.BAD if done.returncode else Signature.GOOD

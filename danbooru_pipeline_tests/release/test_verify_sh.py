@@ -14,7 +14,22 @@ from danbooru_pipeline_tests.support.damage import edit_json, flip, linked_copy,
 from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, small_yard
 
 #: What the script may use: coreutils, xz, and ssh-keygen where it is installed.
-PROGRAMS = ("basename", "cat", "cut", "dirname", "ls", "mktemp", "rm", "sha256sum", "sort", "tr", "uniq", "wc", "xz")
+PROGRAMS = (
+    "basename",
+    "cat",
+    "cut",
+    "dirname",
+    "head",
+    "ls",
+    "mktemp",
+    "rm",
+    "sha256sum",
+    "sort",
+    "tr",
+    "uniq",
+    "wc",
+    "xz",
+)
 Damage = Callable[[Path], object]
 
 

@@ -73,7 +73,7 @@ if ! is_file SHA256SUMS; then
     found "missing: SHA256SUMS"
     : >"$work/sums"
 else
-    cat SHA256SUMS >"$work/sums"
+    head -c 67108864 SHA256SUMS >"$work/sums"
 fi
 : >"$work/buckets"
 walk . walk | sort >"$work/present"
@@ -88,9 +88,10 @@ check_list "$work/sums"
 
 # 2. RELEASE.json: it names this SHA256SUMS, and says what RELEASE.content.json says, which the list has.
 mark='  "sha256sums_sha256": "'
+head -c 16777216 RELEASE.json >"$work/release"
 while IFS= read -r line; do
     case $line in "$mark"*) printf '%s\n' "$line" >>"$work/mark" ;; *) printf '%s\n' "$line" ;; esac
-done <RELEASE.json >"$work/content"
+done <"$work/release" >"$work/content"
 if is_file SHA256SUMS && [ "$(cat "$work/mark" 2>/dev/null)" != "$mark$(sum_of SHA256SUMS)\"," ]; then
     found "RELEASE.json does not name this SHA256SUMS"
 fi

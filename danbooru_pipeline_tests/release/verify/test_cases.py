@@ -358,6 +358,15 @@ def test_damage_is_called_by_its_name(later: Path, signers: Path, name: str) -> 
     assert all("\n" not in line for line in report.lines())
 
 
+@pytest.mark.parametrize("name", ["allowed_signers", "SHA256SUMS.sig", SHA256SUMS, RELEASE, "removed.txt", "README.md"])
+@pytest.mark.needs("ssh-keygen")
+def test_terabyte_of_zeros_is_not_read(later: Path, name: str) -> None:
+    """A file that pretends to be enormous keeps neither us nor ssh-keygen busy."""
+    put(later / name, b"")
+    os.truncate(later / name, 2**40)
+    assert not verify_release(later, full=True, threads=1).ok
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices")
 def test_device_is_no_file(later: Path) -> None:
     """Case device-bucket: a device beside images is named, and not opened."""
