@@ -78,7 +78,8 @@ def test_damaged_file_is_found_and_made_again(root: Layout, name: str, damage: s
         assert [each.path for each in found] == [path]
         assert str(path) in repair(root, found[0])
     else:
-        (read_repairing(root, lambda: build_of(root, bucket)), require_swept(root, NEWEST))
+        read_repairing(root, lambda: build_of(root, bucket))
+        require_swept(root, NEWEST)
     assert not list(find_damage(root))
     aside = list(root.root.rglob(f"{path.name}.damaged-*"))
     assert bool(aside) == (damage != "missing")
