@@ -57,8 +57,7 @@ def compare_with_sweep(layout: Layout, year: int) -> Missed | None:
     state, seen = read_state(layout), read_seen(layout)
     if state is None or not seen.num_rows or not layout.posts(year).exists():
         return None
-    first = int(pc.min(seen["id"]).as_py())
-    swept = pa.concat_tables([_empty(), *_swept(layout, year, first)])
+    swept = pa.concat_tables([_empty(), *_swept(layout, year, start_id=state.start_id, known=seen["id"])])
     late = pc.and_kleene(pc.is_valid(seen["created_at"]), pc.greater(seen["created_at"], cutoff(year)))
     ours = seen.filter(pc.invert(late))
     both = swept.join(ours.select(_COLUMNS), "id", right_suffix="_seen", join_type="inner")
@@ -80,11 +79,14 @@ def _empty() -> pa.Table:
     return pa.schema(list(zip(_COLUMNS, types, strict=True))).empty_table()
 
 
-def _swept(layout: Layout, year: int, first: int) -> Iterator[pa.Table]:
+def _swept(layout: Layout, year: int, *, start_id: int, known: pa.ChunkedArray) -> Iterator[pa.Table]:
+    """The rows of the sweep that following should have seen, or has."""
+    ids = known.combine_chunks()
     with pq.ParquetFile(layout.posts(year)) as posts:
         for number in range(posts.num_row_groups):
             table = posts.read_row_group(number, columns=_COLUMNS)
-            yield table.filter(pc.greater_equal(table["id"], first)).cast(_empty().schema)
+            is_ours = pc.or_(pc.greater(table["id"], start_id), pc.is_in(table["id"], ids))
+            yield table.filter(is_ours).cast(_empty().schema)
 
 
 def _differ(table: pa.Table, *names: str) -> pa.ChunkedArray:
