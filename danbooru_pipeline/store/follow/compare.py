@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.store.follow.seen import read_seen
-from danbooru_pipeline.store.follow.state import read_state
+from danbooru_pipeline.store.follow.state import find_state
 from danbooru_pipeline.years import cutoff
 
 _COLUMNS = ["id", "md5", "file_ext", "is_deleted", "is_banned"]
@@ -49,12 +49,8 @@ class Missed:
 
 
 def compare_with_sweep(layout: Layout, year: int) -> Missed | None:
-    """Compare the sweep of a year with what following saw; None when it saw nothing, or there is no sweep.
-
-    Raises:
-        StoreError: the state of following is damaged.
-    """
-    state, seen = read_state(layout), read_seen(layout)
+    """Compare the sweep of a year with what following saw; None when it saw nothing, or there is no sweep."""
+    state, seen = find_state(layout), read_seen(layout)
     if state is None or not seen.num_rows or not layout.posts(year).exists():
         return None
     swept = pa.concat_tables([_empty(), *_swept(layout, year, start_id=state.start_id, known=seen["id"])])
