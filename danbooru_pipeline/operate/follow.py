@@ -17,7 +17,7 @@ from danbooru_pipeline.posts.report import read_report
 from danbooru_pipeline.progress import Meter
 from danbooru_pipeline.release import published
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.store.follow import FollowReport, FollowState, follow_site, read_state
+from danbooru_pipeline.store.follow import FollowReport, FollowState, find_state, follow_site
 from danbooru_pipeline.store.follow.seen import discard_decided
 from danbooru_pipeline.store.plan import list_files
 from danbooru_pipeline.years import cutoff
@@ -118,10 +118,6 @@ class FollowStatus:
 
 
 def follow_status(layout: Layout) -> FollowStatus | None:
-    """How far following is; None when it never began.
-
-    Raises:
-        StoreError: its state is damaged.
-    """
-    state = read_state(layout)
+    """How far following is; None when it never began."""
+    state = find_state(layout)
     return None if state is None else FollowStatus.of(state)

@@ -21,7 +21,7 @@ from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources.api import POSTS_PER_PAGE, ApiSource
 from danbooru_pipeline.sources.last_id import find_last_id
 from danbooru_pipeline.sources.sweep import last_sweep_before
-from danbooru_pipeline.store.follow import read_state
+from danbooru_pipeline.store.follow import find_state
 from danbooru_pipeline.store.planning import plan_year
 from danbooru_pipeline.years import cutoff
 
@@ -169,7 +169,7 @@ def cost_of(
 
 def _last_known_id(layout: Layout, year: int) -> int:
     """The last id of the newest earlier year that was swept, or that following saw; the files are in the store."""
-    earlier, followed = last_sweep_before(layout, year), read_state(layout)
+    earlier, followed = last_sweep_before(layout, year), find_state(layout)
     return max(earlier.last_id if earlier else 0, followed.last_id if followed else 0)
 
 

@@ -33,6 +33,7 @@ from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.release.manifest.write import read_summary
 from danbooru_pipeline.release.release_json import published, read_release
 from danbooru_pipeline.release.takedown.run import removed_ids
+from danbooru_pipeline.store.follow import read_state
 from danbooru_pipeline.store.ledger import read_ledger
 from danbooru_pipeline.store.root import require_known_root
 
@@ -186,6 +187,28 @@ STATE_FILES: Final[tuple[StateFile, ...]] = (
         pattern="metadata/segments/*.xz",
         made_from="the metadata; its name has its SHA-256, and one that differs is made again",
         by="nobody needs to",
+    ),
+    StateFile(
+        name="state of following",
+        pattern="store/follow/state.json",
+        made_from="nothing; following begins anew after the newest sweep, and finds its files there",
+        by="the next `follow`",
+        check=lambda layout, _path: read_state(layout),
+        repair=leave_to_build,
+    ),
+    StateFile(
+        name="what following saw",
+        pattern="store/follow/seen/[0-9]*.parquet",
+        made_from="nothing; it only counts what following missed, and one that cannot be read is passed over",
+        by="nobody needs to",
+        check=_check_parquet(("id", "md5", "seen_at")),
+        repair=leave_to_build,
+    ),
+    StateFile(
+        name="file kept by following",
+        pattern="store/replaced/[0-9][0-9][0-9][0-9]/[0-9]*",
+        made_from="the source; its MD5 is in its name, and the weekly scrub compares them",
+        by="the next `follow`, or the build of the year",
     ),
     StateFile(
         name="record of the request rate",

@@ -10,6 +10,7 @@ from danbooru_pipeline.defs.build import build_defs
 from danbooru_pipeline.defs.follow import nightly_follow
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.store.follow.state import FollowState, write_state
 from danbooru_pipeline_tests.support.followed import JANUARY, SUMMER
 from danbooru_pipeline_tests.support.runs import run, run_year
 
@@ -46,12 +47,12 @@ def test_run_counts_and_the_sweep_says_what_was_missed(
 
 
 def test_error_of_ours_is_one_line(settings: Settings, instance: dg.DagsterInstance) -> None:
-    """A damaged state fails the run with the line that says what to do."""
+    """The state of another site fails the run with the line that says what to do."""
     with RunContext(settings, now=lambda: datetime(2022, 9, 1, tzinfo=UTC)) as context:
-        context.layout.follow_state.parent.mkdir(parents=True)
-        context.layout.follow_state.write_text("{")
+        now = context.now()
+        write_state(context.layout, FollowState(site="https://a.example", start_id=0, last_id=0, changes_until=now))
         result = run(context, instance, ["followed_year"], {})
     assert not result.success
     (failure,) = (event.step_failure_data for event in result.all_node_events if event.is_step_failure)
     assert failure.user_failure_data is not None
-    assert "cannot be read" in (failure.user_failure_data.description or "")
+    assert "https://a.example" in (failure.user_failure_data.description or "")

@@ -117,7 +117,10 @@ def test_takedown_takes_what_was_followed(follower: Follower, booru: BooruProces
     follower.follow()
     ids = {old["id"], new["id"]}
     assert names_of(follower, ids) >= {"original", "replaced", "512px"}
+    damaged = follower.layout.follow_parts[0]
+    damaged.write_bytes(b"PAR1")  # nobody can tell whether it names one of them
     apply_takedown(plan_takedown(follower.layout, ids), created_at=follower.clock[0], threads=1)
+    assert not damaged.exists()
     for _ in range(2):
         assert names_of(follower, ids) == set()
         assert ids.isdisjoint(read_seen(follower.layout)["id"].to_pylist())

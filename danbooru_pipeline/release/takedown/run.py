@@ -15,8 +15,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.errors import DamagedFile, ReleaseError
 from danbooru_pipeline.io.atomic import commit_part, part_path, remove_parts
+from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.layout import Layout, bucket_of
@@ -191,7 +192,13 @@ def _clear_root(layout: Layout, ids: Collection[int]) -> None:
     for year in layout.metadata_years:
         _clear_metadata(layout, year, ids)
     for part in layout.follow_parts:
-        if ids_present([part], ids):
+        try:
+            with damage_named(part):
+                is_about = bool(ids_present([part], ids))
+        except DamagedFile:
+            part.unlink()  # nobody can tell whether it names one of them, and it only makes a figure
+            continue
+        if is_about:
             write_slice_without(part, ids)
 
 

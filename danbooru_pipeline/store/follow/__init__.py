@@ -8,6 +8,6 @@ touched. Which file a release wants is decided by its sweep in January alone.
 from danbooru_pipeline.store.follow.compare import Missed, compare_with_sweep
 from danbooru_pipeline.store.follow.report import FollowReport
 from danbooru_pipeline.store.follow.run import follow_site
-from danbooru_pipeline.store.follow.state import FollowState, read_state
+from danbooru_pipeline.store.follow.state import FollowState, find_state, read_state
 
-__all__ = ["FollowReport", "FollowState", "Missed", "compare_with_sweep", "follow_site", "read_state"]
+__all__ = ["FollowReport", "FollowState", "Missed", "compare_with_sweep", "find_state", "follow_site", "read_state"]

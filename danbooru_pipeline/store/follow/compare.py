@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.store.follow.seen import read_seen
-from danbooru_pipeline.store.follow.state import read_state
+from danbooru_pipeline.store.follow.state import find_state
 from danbooru_pipeline.years import cutoff
 
 _COLUMNS = ["id", "md5", "file_ext", "is_deleted", "is_banned"]
@@ -49,16 +49,11 @@ class Missed:
 
 
 def compare_with_sweep(layout: Layout, year: int) -> Missed | None:
-    """Compare the sweep of a year with what following saw; None when it saw nothing, or there is no sweep.
-
-    Raises:
-        StoreError: the state of following is damaged.
-    """
-    state, seen = read_state(layout), read_seen(layout)
+    """Compare the sweep of a year with what following saw; None when it saw nothing, or there is no sweep."""
+    state, seen = find_state(layout), read_seen(layout)
     if state is None or not seen.num_rows or not layout.posts(year).exists():
         return None
-    first = int(pc.min(seen["id"]).as_py())
-    swept = pa.concat_tables([_empty(), *_swept(layout, year, first)])
+    swept = pa.concat_tables([_empty(), *_swept(layout, year, start_id=state.start_id, known=seen["id"])])
     late = pc.and_kleene(pc.is_valid(seen["created_at"]), pc.greater(seen["created_at"], cutoff(year)))
     ours = seen.filter(pc.invert(late))
     both = swept.join(ours.select(_COLUMNS), "id", right_suffix="_seen", join_type="inner")
@@ -80,11 +75,14 @@ def _empty() -> pa.Table:
     return pa.schema(list(zip(_COLUMNS, types, strict=True))).empty_table()
 
 
-def _swept(layout: Layout, year: int, first: int) -> Iterator[pa.Table]:
+def _swept(layout: Layout, year: int, *, start_id: int, known: pa.ChunkedArray) -> Iterator[pa.Table]:
+    """The rows of the sweep that following should have seen, or has."""
+    ids = known.combine_chunks()
     with pq.ParquetFile(layout.posts(year)) as posts:
         for number in range(posts.num_row_groups):
             table = posts.read_row_group(number, columns=_COLUMNS)
-            yield table.filter(pc.greater_equal(table["id"], first)).cast(_empty().schema)
+            is_ours = pc.or_(pc.greater(table["id"], start_id), pc.is_in(table["id"], ids))
+            yield table.filter(is_ours).cast(_empty().schema)
 
 
 def _differ(table: pa.Table, *names: str) -> pa.ChunkedArray:

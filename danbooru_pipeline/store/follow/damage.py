@@ -10,7 +10,7 @@ from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.io.atomic import commit_part
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.store.follow.state import read_state, write_state
+from danbooru_pipeline.store.follow.state import find_state, write_state
 from danbooru_pipeline.store.ledger import read_ledger, write_ledger
 from danbooru_pipeline.store.plan import list_files
 
@@ -71,9 +71,9 @@ def _rotten(folder: Path, names: Collection[str]) -> Iterator[Path]:
 
 def _ask_again(layout: Layout, ids: Collection[int]) -> None:
     """Note posts for the next run of following. While one works, they are left to the build."""
-    if not ids or read_state(layout) is None:
+    if not ids or find_state(layout) is None:
         return
     with contextlib.suppress(StoreError), exclusive(layout.follow_lock, busy="following works"):
-        state = read_state(layout)
+        state = find_state(layout)
         if state is not None:
             write_state(layout, state.with_left((), ids))

@@ -11,7 +11,8 @@ from functools import partial
 from typing import Final
 
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.errors import StoreError, full_disk_named
+from danbooru_pipeline.errors import DamagedFile, StoreError, full_disk_named
+from danbooru_pipeline.io.damage import set_aside
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import bucket_of
 from danbooru_pipeline.posts import Post, PostRow, post_of
@@ -97,7 +98,13 @@ class _Follow:
         )
 
     def _resume(self) -> FollowState | None:
-        state, site = read_state(self.context.layout), self.context.settings.api_url
+        site = self.context.settings.api_url
+        try:
+            state = read_state(self.context.layout)
+        except DamagedFile as damage:  # files and rows that are held stay, so beginning anew costs some pages
+            if not self.dry_run:
+                set_aside(damage.path, damage.why)
+            return None
         if state is None:
             return None
         if state.site != site:

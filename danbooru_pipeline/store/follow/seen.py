@@ -4,6 +4,7 @@ Written before the files of a step are fetched, and read again when a sweep is c
 after a crash adds the same rows once more; the last row of a post counts.
 """
 
+import contextlib
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from danbooru_pipeline.errors import DamagedFile
 from danbooru_pipeline.io.atomic import atomic_file
+from danbooru_pipeline.io.damage import damage_named, set_aside
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import TIMESTAMP
 from danbooru_pipeline.store.follow.plan import Seen
@@ -70,7 +73,9 @@ def read_seen(layout: Layout) -> pa.Table:
 
 
 def _tables(parts: Iterable[Path]) -> Iterator[pa.Table]:
-    return (pq.ParquetFile(part).read() for part in parts)
+    for part in parts:
+        with contextlib.suppress(DamagedFile), damage_named(part):  # it only makes a figure; see `compare`
+            yield pq.ParquetFile(part).read().cast(SEEN_SCHEMA)
 
 
 def discard_decided(layout: Layout, *, created: datetime, seen: datetime) -> None:
@@ -82,7 +87,12 @@ def discard_decided(layout: Layout, *, created: datetime, seen: datetime) -> Non
         seen: when the sweep of that release was made.
     """
     for part in layout.follow_parts:
-        table = pq.ParquetFile(part).read(columns=["created_at", "seen_at"])
+        try:
+            with damage_named(part):
+                table = pq.ParquetFile(part).read(columns=["created_at", "seen_at"])
+        except DamagedFile as damage:
+            set_aside(part, damage.why)
+            continue
         if _is_before(table["created_at"], created) and _is_before(table["seen_at"], seen):
             part.unlink()
 

@@ -7,8 +7,9 @@ from typing import Final
 
 import msgspec
 
-from danbooru_pipeline.errors import StoreError
+from danbooru_pipeline.errors import DamagedFile
 from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.layout import Layout
 
 #: How far each visit looks back, since transactions do not end in the order in which they begin.
@@ -78,17 +79,22 @@ def read_state(layout: Layout) -> FollowState | None:
     """How far following is; None when it never began.
 
     Raises:
-        StoreError: the file is damaged.
+        DamagedFile: the file cannot be read.
     """
     path = layout.follow_state
+    with damage_named(path):
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=FollowState)
+        except FileNotFoundError:
+            return None
+
+
+def find_state(layout: Layout) -> FollowState | None:
+    """The same for those who only want to know; None when it is damaged, too: the next run begins anew."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=FollowState)
-    except FileNotFoundError:
+        return read_state(layout)
+    except DamagedFile:
         return None
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{path} cannot be read ({error}); remove it, and following begins anew: files that are held stay"
-        ) from error
 
 
 def write_state(layout: Layout, state: FollowState) -> None:
