@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from danbooru_pipeline.consume.select import Chosen, ChosenPosts, Selection
+from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.atomic import copy_file, link_or_copy
 from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.progress import Meter
@@ -102,10 +103,17 @@ class Job:
                 self.count(post.size)
 
     def has_file(self, post: Chosen, *, only: Container[str] | None = None) -> bool:
-        """Whether a post's file is here and of one of these types; else the post is left out."""
+        """Whether a post's file is here and of one of these types; else the post is left out.
+
+        Raises:
+            ReleaseError: something else has its name: a link, or what lies below a link. Nobody copies a release so.
+        """
         if only is not None and post.path.rpartition(".")[2] not in only:
             self.leave_out(post.id, OTHER_TYPE)
         elif not is_plain(self.release, post.path):
+            path = self.release / post.path
+            if os.path.lexists(path):
+                raise ReleaseError(f"{path} is a link, below a link or no file; fetch it again, or verify the release")
             self.leave_out(post.id, MISSING)
         else:
             return True
