@@ -1,6 +1,6 @@
 """Perceptual hashes: which edits of a picture they survive, how far apart unrelated pictures are, and what they cost.
 
-    python -m benchmarks.hashes [FOLDER] [--pictures 150]
+    python -m benchmarks.hashes [FOLDER] [--pictures 150] [--show FILE]
 
 Pictures are drawn by the demo; a FOLDER of real ones is measured as a second set. Each picture and each of its edits
 goes the way of an upload: a file, inspected, shrunk to 512px, hashed. A pair counts by the rules of the table of
@@ -13,13 +13,14 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from random import Random
 from statistics import median
 
 import numpy as np
 import pyvips
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from danbooru_pipeline.demo.art.pictures import draw_picture
 from danbooru_pipeline.demo.art.scenes import choose_scene
@@ -170,6 +171,26 @@ def compare(one: Hashed, other: Hashed) -> tuple[int, int, bool, str]:
     return int(dhash[0]), int(phash[0]), bool(anywhere), kind
 
 
+def show(target: Path) -> None:
+    """Draw a picture beside its edits, each with its distances and what the pair is called."""
+    ((_, image),) = islice(drawn(6), 5, 6)
+    whole, side = hashed(image), 170
+    shown = [("the picture", image, ""), *((edit, edited, caption(whole, edited)) for edit, edited in edits(image))]
+    sheet = Image.new("RGB", (5 * side, 3 * (side + 30)), "white")
+    for number, (edit, each, said) in enumerate(shown):
+        left, top = number % 5 * side, number // 5 * (side + 30)
+        small = Image.fromarray(each.thumbnail_image(side - 8, height=side - 8).numpy())
+        sheet.paste(small, (left + (side - small.width) // 2, top + (side - small.height) // 2))
+        ImageDraw.Draw(sheet).text((left + 4, top + side), f"{edit}\n{said}", fill="black")
+    sheet.save(target, quality=85)
+
+
+def caption(whole: Hashed, edited: pyvips.Image) -> str:
+    """The distances of an edit, and its kind."""
+    dhash, phash, _, kind = compare(whole, hashed(edited))
+    return f"dHash {dhash}, pHash {phash}: {kind or 'not near'}"
+
+
 def unrelated(names: list[str], base: list[Hashed]) -> None:
     """Distances between different pictures, and the pairs that the rules would call duplicates."""
     pairs = [(i, j, compare(base[i], base[j])) for i in range(len(base)) for j in range(i)]
@@ -212,7 +233,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--pictures", type=int, default=150)
+    parser.add_argument("--show", type=Path, metavar="FILE", help="only draw a picture and its edits")
     chosen = parser.parse_args()
+    if chosen.show:
+        show(chosen.show)
+        return 0
     print("# Drawn by the demo\n")
     report(drawn(chosen.pictures))
     if chosen.folder:
