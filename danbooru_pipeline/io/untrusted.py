@@ -15,7 +15,8 @@ from typing import BinaryIO
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: `O_NONBLOCK`: a pipe is opened at once, and then refused.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_BLOCK_BYTES = 2**20
+#: Smaller files are read whatever they hold.
+_SMALL_BYTES = 2**24
 
 
 class TooLong(ValueError):  # noqa: N818 - the name says what is wrong
@@ -56,7 +57,7 @@ def opened(root: Path, name: str) -> Iterator[BinaryIO]:
     """A regular file below `root`, open for reading.
 
     Raises:
-        OSError: it is missing, a link, below a link, or anything else.
+        OSError: it is missing, a link, below a link, or anything else; or it has a hole.
     """
     if set(name.split("/")) & {"", ".", ".."}:
         raise OSError(errno.EINVAL, "is not a path inside the folder", name)
@@ -67,6 +68,8 @@ def opened(root: Path, name: str) -> Iterator[BinaryIO]:
     finally:
         os.close(folder)
     with os.fdopen(descriptor, "rb") as file:
+        if os.fstat(descriptor).st_size > _SMALL_BYTES and has_hole(file):
+            raise OSError(errno.EFBIG, "pretends to be larger than it is", name)
         yield file
 
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -57,10 +56,12 @@ _TAKEN_FOR_GRANTED: Final[dict[str, Any]] = {
 def encode_2021_complete(table: pa.Table) -> bytes:
     """Rows of `POST_SCHEMA` as lines in which readers of Danbooru2021 find every key that they take for granted."""
     held_apart = _keys_of(one_chunk(table["extra"]))
-    lacking = pa.array(np.zeros(table.num_rows, bool))
+    lacking = pa.repeat(pa.scalar(value=False), table.num_rows)
     filled: dict[str, pa.Array] = {}
     for name in (*_TAKEN_FOR_GRANTED, "updated_at"):
         column = one_chunk(table[name])
+        if not column.null_count:
+            continue
         # A value that did not fit its column is in `extra`, and is written from there.
         wanted = pc.and_(column.is_null(), pa.array([name not in keys for keys in held_apart], pa.bool_()))
         if pc.any(wanted).as_py():

@@ -76,6 +76,7 @@ class Findings:
     def __init__(self) -> None:
         self.kept: list[Finding] = []
         self.counts: Counter[Kind] = Counter()
+        self.unchecked: list[str] = []
 
     def add(self, kind: Kind, where: str, message: str) -> None:
         """Record one."""
@@ -100,6 +101,7 @@ class VerifyReport:
         hashed: images whose content was checked.
         decoded: originals whose pixel hash was computed again.
         covered: whether SHA256SUMS, and so the signature, covers what RELEASE.json says; not in releases of before 0.3.
+        unchecked: sentences about what could not be checked where it ran.
         signature: ``good``, ``bad``, ``none``, or ``unchecked`` where ssh-keygen is not installed.
     """
 
@@ -112,6 +114,7 @@ class VerifyReport:
     hashed: int
     signature: str = "none"
     covered: bool = True
+    unchecked: tuple[str, ...] = ()
     decoded: int = 0
 
     @property
@@ -131,6 +134,7 @@ class VerifyReport:
             "decoded": self.decoded,
             "signature": self.signature,
             "covers_release_json": self.covered,
+            "unchecked": list(self.unchecked),
             "counts": self.counts,
             "findings": [{"kind": f.kind.value, "where": f.where, "message": f.message} for f in self.findings],
         }
@@ -144,6 +148,7 @@ class VerifyReport:
             lines.append(
                 "the signature is good for all files but RELEASE.json, which it does not cover, as before version 0.3"
             )
+        lines += self.unchecked
         checked = f"{self.posts} posts, {self.files} images, {self.hashed} of them by content"
         if self.decoded:
             checked += f", {self.decoded} by their pixels"

@@ -1,8 +1,10 @@
 """Verification of the images: both trees against the manifest, in both directions, and the lists of files."""
 
 import errno
+import hashlib
 import itertools
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +32,6 @@ from danbooru_pipeline.release.checksums import (
     nsfw_id_lines,
     parse_sums,
     sums_lines,
-    tree_files,
 )
 from danbooru_pipeline.release.verify.checksums import LONGEST_LIST
 from danbooru_pipeline.release.verify.findings import Kind
@@ -43,6 +44,7 @@ _SCHEMA = LIST_SCHEMA.append(pa.field("rating", pa.string()))
 _ENOUGH, _ENOUGH_BYTES = 2000, 64 * 2**20
 #: A list may have so many bytes more than it should before it is not read to its end.
 _MORE = 2**20
+_LINES_BYTES = 2**20
 _KNOWN_BUCKETS = frozenset(BUCKETS)
 _SAFE = {tree.name: rf"^{tree.name}/[0-9]{{4}}/[1-9][0-9]*\.[a-z0-9]+$" for tree in TREES}
 
@@ -64,6 +66,9 @@ class ImageChecks:
         self._by_bucket = ExternalGroupBy(_SCHEMA, key=by_bucket)
         self._nsfw: set[int] = set()
         self._unhashed: list[ImageFile] = []
+        self._unhashed_bytes = 0
+        # The expected list of all files, a part for each tree, since it is sorted by tree first.
+        self._filelists = {tree.name: tempfile.TemporaryFile() for tree in TREES}  # noqa: SIM115 - live as long as self
 
     def __enter__(self) -> Self:
         return self
@@ -72,6 +77,8 @@ class ImageChecks:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._by_bucket.__exit__(kind, error, trace)
+        for part in self._filelists.values():
+            part.close()
 
     def add(self, table: pa.Table) -> None:
         """Take manifest rows. A path of the wrong form is a finding already, and is not used."""
@@ -120,8 +127,7 @@ class ImageChecks:
         return found
 
     def _check_bucket(self, bucket: str, table: pa.Table) -> None:
-        for tree in TREES:
-            files = tree_files(table, tree)
+        for tree, files in _files_by_tree(table):
             expected = {file.path: file for file in files}
             sizes = self._sizes(tree, bucket)
             for path in sorted(expected.keys() - sizes.keys()):
@@ -133,8 +139,11 @@ class ImageChecks:
                 said = f"has {sizes[path]} bytes, the manifest says {expected[path].size}"
                 self._run.add(Kind.IMAGE_SIZE, path, said)
             self.files += len(expected)
+            self._filelists[tree.name].write(filelist_lines(files))
             if (self._run.full or self._run.bucket) and same:
-                self._unhashed += self._unknown(tree, bucket, same)
+                unknown = self._unknown(tree, bucket, same)
+                self._unhashed += unknown
+                self._unhashed_bytes += sum(file.size for file in unknown)
             self._check_sums(tree, bucket, files)
         self._hash(least=_ENOUGH)
 
@@ -200,9 +209,9 @@ class ImageChecks:
 
         Nothing else runs meanwhile, since it would compete with small files for the interpreter's lock.
         """
-        if len(self._unhashed) < least and sum(file.size for file in self._unhashed) < _ENOUGH_BYTES:
+        if len(self._unhashed) < least and self._unhashed_bytes < _ENOUGH_BYTES:
             return
-        files, self._unhashed = self._unhashed, []
+        files, self._unhashed, self._unhashed_bytes = self._unhashed, [], 0
         digests = hash_files(self._folder, (Expected(file.path, file.size) for file in files), self._run.threads)
         for file, digest in zip(files, digests, strict=True):
             if digest != file.sha256:
@@ -211,8 +220,12 @@ class ImageChecks:
 
     def _check_sums(self, tree: Tree, bucket: str, files: Sequence[ImageFile]) -> None:
         name = checksums_path(tree.name, bucket)
+        should = sums_lines((file.sha256, file.path) for file in files)
+        # A list that is listed, and was hashed, need not be read again.
+        if self._run.sums.get(name) == hashlib.sha256(should).hexdigest() and self._run.is_readable(name):
+            return
         data = self._list(name)
-        if data == sums_lines((file.sha256, file.path) for file in files):
+        if data == should:
             return
         expected = {file.path: file.sha256 for file in files}
         listed, wrong = parse_sums(data)
@@ -250,17 +263,25 @@ class ImageChecks:
             self._run.add(Kind.NSFW_IDS_DIFFER, NSFW_IDS, f"{post_id} {said}")
 
     def _check_filelist(self) -> None:
-        limit = sum(map(len, self._filelist())) + _MORE
+        limit = sum(part.tell() for part in self._filelists.values()) + _MORE
         with opened(self._folder, FILELIST) as packed, xz_reader(packed, limit=limit) as file:
             for line, listed in _unpaired(self._filelist(), file):
                 said = "is listed, but not in the manifest" if listed else "is not listed"
                 self._run.add(Kind.FILELIST_DIFFERS, FILELIST, f"{line.decode(errors='replace').strip()} {said}")
 
     def _filelist(self) -> Iterator[bytes]:
-        """The expected lines, those of one bucket at a time."""
-        for tree in TREES:
-            for _, table in self._by_bucket.groups():
-                yield filelist_lines(tree_files(table, tree))
+        """The expected lines, some at a time."""
+        for part in self._filelists.values():
+            part.seek(0)
+            while lines := part.readlines(_LINES_BYTES):
+                yield b"".join(lines)
+
+
+def _files_by_tree(table: pa.Table) -> Iterator[tuple[Tree, list[ImageFile]]]:
+    """The files of a bucket's rows in each tree, sorted by path. The same as `tree_files` for few rows, and quicker."""
+    for tree in TREES:
+        columns = [table[name].to_pylist() for name in tree.columns]
+        yield tree, sorted(ImageFile(*values) for values in zip(*columns, strict=True) if values[0] is not None)
 
 
 def _names_in(root: Path, folder: str) -> list[str]:

@@ -10,6 +10,8 @@ from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.verification import Verification
 
+#: Bits of which a folder may have some, and a file none.
+_ODD = stat.S_IWOTH | stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 #: What SHA256SUMS cannot list.
 _APART = frozenset({SHA256SUMS, SIGNATURE, RELEASE_JSON})
 _TREES = frozenset(tree.name for tree in TREES)
@@ -72,6 +74,8 @@ def check_folder_mode(run: Verification, folder: Path) -> None:
 def odd_mode(mode: int) -> str | None:
     """What is wrong with a mode."""
     needed = stat.S_IRUSR | stat.S_IXUSR if stat.S_ISDIR(mode) else stat.S_IRUSR
+    if mode & needed == needed and not mode & _ODD:
+        return None
     text = stat.filemode(mode)
     if mode & stat.S_IWOTH:
         return f"its mode {text} lets everybody write to it"

@@ -358,13 +358,18 @@ def test_damage_is_called_by_its_name(later: Path, signers: Path, name: str) -> 
     assert all("\n" not in line for line in report.lines())
 
 
-@pytest.mark.parametrize("name", ["allowed_signers", "SHA256SUMS.sig", SHA256SUMS, RELEASE, "removed.txt", "README.md"])
 @pytest.mark.needs("ssh-keygen")
-def test_terabyte_of_zeros_is_not_read(later: Path, name: str) -> None:
-    """A file that pretends to be enormous keeps neither us nor ssh-keygen busy."""
-    put(later / name, b"")
-    os.truncate(later / name, 2**40)
-    assert not verify_release(later, full=True, threads=1).ok
+def test_terabyte_of_zeros_is_not_read(later: Path) -> None:
+    """A file that pretends to be enormous keeps neither us nor ssh-keygen busy, whichever it is."""
+    documents = [path for path in sorted(later.rglob("*")) if path.is_file() and path.suffix != ".jpg"]
+    for start in range(6):
+        held = {path: path.read_bytes() for path in documents[start::6] if path.name != RELEASE}
+        for path in held:
+            put(path, b"")
+            os.truncate(path, 2**40)
+        assert not verify_release(later, full=bool(start % 2), threads=1).ok
+        for path, data in held.items():
+            put(path, data)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices")
