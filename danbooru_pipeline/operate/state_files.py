@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+import pyarrow.parquet as pq
+
 from danbooru_pipeline.errors import DamagedFile, StoreError
 from danbooru_pipeline.io.damage import DAMAGED, damage_named
-from danbooru_pipeline.io.parquet import read_batches, row_count
+from danbooru_pipeline.io.parquet import row_count
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.databases import is_damaged
@@ -26,7 +28,6 @@ from danbooru_pipeline.operate.repairs import (
     repair_version,
     year_of,
 )
-from danbooru_pipeline.posts import read_posts
 from danbooru_pipeline.posts.report import load_posts_report
 from danbooru_pipeline.posts.table_reports import load_table_reports
 from danbooru_pipeline.posts.takedowns import read_takedowns
@@ -65,11 +66,12 @@ class StateFile:
 
 def _check_parquet(columns: tuple[str, ...]) -> Check:
     def check(_layout: Layout, path: Path) -> None:
-        with damage_named(path):
-            for table in read_batches(path):
-                lacking = [name for name in columns if name not in table.column_names]
-                if lacking:
-                    raise DamagedFile(path, f"it has no column {lacking[0]}")
+        with damage_named(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+            absent = [name for name in columns if name not in file.schema_arrow.names]
+            if absent:
+                raise DamagedFile(path, f"it has no column {absent[0]}")
+            for number in range(file.num_row_groups):
+                file.read_row_group(number)
 
     return check
 
@@ -125,7 +127,7 @@ STATE_FILES: Final[tuple[StateFile, ...]] = (
         pattern="metadata/[0-9][0-9][0-9][0-9]/posts_by_bucket/[0-9][0-9][0-9][0-9].parquet",
         made_from="`posts.parquet` of the year",
         by=_REPAIR,
-        check=lambda _layout, path: read_posts(path),
+        check=_check_parquet(("id", "md5", "file_ext", "tag_string", "is_banned")),
         repair=repair_slices,
     ),
     StateFile(

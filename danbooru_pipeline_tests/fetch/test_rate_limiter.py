@@ -179,19 +179,12 @@ def test_pause_of_one_process_is_kept_by_the_others(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("left", [b"", b"{", b"\0" * RECORD_BYTES, b'{"next_slot": 99999999999.0, "hosts": {}}'])
 def test_damaged_record_stops_nobody(tmp_path: Path, left: bytes) -> None:
-    """A truncated or empty record is replaced; one written by a clock in the future causes a bounded wait."""
+    """A truncated or empty record is replaced; one written by a clock in the future holds up nothing."""
     record = tmp_path / "pace"
     record.write_bytes(left)
     limiter = RateLimiter(1000, record=record)
     with ThreadPoolExecutor(1) as threads:
-        moment = threads.submit(limiter.wait, "a")
-        if b"9999" in left:
-            time.sleep(0.1)
-            assert not moment.done()
-            limiter.close()
-            assert isinstance(moment.exception(), RuntimeError)
-        else:
-            moment.result(5)
+        threads.submit(limiter.wait, "a").result(5)
 
 
 def test_no_record_is_made_before_its_folder(tmp_path: Path) -> None:

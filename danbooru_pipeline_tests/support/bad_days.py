@@ -36,9 +36,11 @@ DAMAGES: Final[dict[str, Callable[[Path], None]]] = {
 
 
 def flip_a_byte(path: Path) -> None:
-    """Change one byte in the middle of the data, where the file's own frame does not show it."""
+    """Change the last byte of the ids of a Parquet file, which its frame does not show."""
+    chunk = pq.read_metadata(path).row_group(0).column(0)
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
     data = bytearray(path.read_bytes())
-    data[len(data) // 4] ^= 0xFF
+    data[start + chunk.total_compressed_size - 1] ^= 0xFF
     _write(path, bytes(data))
 
 
