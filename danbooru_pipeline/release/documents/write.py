@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.layout import REMOVED
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.changes import Changes, write_changes
 from danbooru_pipeline.release.checksums import ARCHIVE
@@ -32,7 +33,7 @@ from danbooru_pipeline.release.tables.webdataset import write_webdataset
 from danbooru_pipeline.release.templating import render
 from danbooru_pipeline.years import cutoff
 
-REMOVED, CROISSANT, PAGE, FEED = "removed.txt", "croissant.json", "index.html", "feed.atom"
+CROISSANT, PAGE, FEED = "croissant.json", "index.html", "feed.atom"
 
 #: Documents that are a rendered template.
 TEXTS = (

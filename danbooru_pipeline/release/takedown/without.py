@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -18,34 +17,15 @@ from danbooru_pipeline.release.checksums import by_bucket
 from danbooru_pipeline.release.manifest.row import MANIFEST_SCHEMA, digest_bytes, row_from
 from danbooru_pipeline.release.manifest.summary import ManifestSummary, Tally
 from danbooru_pipeline.release.manifest.write import write_manifest_table
+from danbooru_pipeline.release.mentions import posts_of_line
 
 _ROWS = 50_000
-
-
-class _Line(msgspec.Struct, gc=False):
-    """The fields that say which post a line is about."""
-
-    id: int | str | None = None
-    post_id: int | str | None = None
-
-
-_decoder = msgspec.json.Decoder(_Line)
 
 
 def without(tables: Iterable[pa.Table], ids: Collection[int]) -> Iterator[pa.Table]:
     """Rows without those that have one of these ids."""
     gone = pa.array(sorted(ids), pa.int64())
     return (table.filter(pc.invert(pc.is_in(table["id"], gone))) for table in tables)
-
-
-def ids_present(files: Iterable[Path], ids: Collection[int]) -> set[int]:
-    """Those of the ids that occur in some tables."""
-    gone = pa.array(sorted(ids), pa.int64())
-    found: set[int] = set()
-    for path in files:
-        for table in read_batches(path, columns=("id",)):
-            found.update(table["id"].filter(pc.is_in(table["id"], gone)).to_pylist())
-    return found
 
 
 def write_posts_without(files: Iterable[Path], target: Path, ids: Collection[int]) -> tuple[int, str]:
@@ -124,9 +104,4 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _is_about(line: bytes, ids: Collection[int], *, about_posts: bool) -> bool:
-    try:
-        record = _decoder.decode(line)
-        value = record.id if about_posts else record.post_id
-        return value is not None and int(value) in ids
-    except (ValueError, RecursionError):
-        return False  # a line that cannot be parsed is about no post
+    return not posts_of_line(line, about_posts=about_posts).isdisjoint(ids)
