@@ -56,7 +56,7 @@ def removed_ids(folder: Path) -> frozenset[int]:
     try:
         return read_tombstones(folder / REMOVED)
     except StoreError as error:
-        raise ReleaseError(f"{folder / REMOVED} cannot be read; verify the release") from error
+        raise ReleaseError(f"{folder / REMOVED} cannot be read ({error.__cause__}); verify the release") from error
 
 
 def is_about_posts(name: str) -> bool:

@@ -1,7 +1,7 @@
-"""Random orders of builds, takedowns, kills, scrubs, imports and restored backups: ``interleavings.py ROOT SEED COUNT``.
+"""Random orders of builds, takedowns, kills, scrubs, imports and backups: ``interleavings.py ROOT SEED COUNT``.
 
-After every step it is looked for posts that were taken down, in all that is published. A step runs in a forked child, so
-it can be killed at any system call and costs no start-up. Prints a line of JSON for each order.
+After every step, all that is published is searched for posts that were taken down. A step runs in a forked child, so it
+can be killed at any system call and costs no start-up. Prints a line of JSON for each order.
 """
 
 import json

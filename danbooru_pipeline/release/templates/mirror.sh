@@ -80,7 +80,8 @@ for try in 1 2 3 4 5; do
         exit 0
     fi
     echo "the release was replaced during the copy, or files could not be read; beginning again ($try)" >&2
-    sleep "${MIRROR_PAUSE:-10}"
+    [ "$try" -eq 5 ] || sleep "${MIRROR_PAUSE:-10}"
 done
 echo "gave up after five attempts, and $folder is no release; run it again later" >&2
-exit 1
+[ "$status" -ne 0 ] || status=1
+exit "$status"
