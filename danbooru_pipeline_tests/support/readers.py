@@ -47,7 +47,7 @@ def read_pandas(path: Path) -> Columns:
 
 def read_fastparquet(path: Path) -> Columns:
     """fastparquet, which has a decoder of its own."""
-    import fastparquet
+    import fastparquet  # type: ignore[import-not-found]
 
     frame = fastparquet.ParquetFile(str(path)).to_pandas()
     return {name: list(column) for name, column in frame.items()}
@@ -55,9 +55,9 @@ def read_fastparquet(path: Path) -> Columns:
 
 def read_polars(path: Path) -> Columns:
     """Polars."""
-    import polars as pl
+    import polars as pl  # type: ignore[import-not-found]
 
-    return pl.read_parquet(path).to_dict(as_series=False)
+    return dict(pl.read_parquet(path).to_dict(as_series=False))
 
 
 def read_duckdb(path: Path) -> Columns:
@@ -107,7 +107,7 @@ def folder_rows(release: Path) -> dict[str, int]:
         "fastparquet": fastparquet.ParquetFile([str(path) for path in sorted(folder.rglob("*.parquet"))]).count(),
         "polars": pl.scan_parquet(folder).select(pl.len()).collect().item(),
         "pyarrow": ds.dataset(folder).count_rows(),
-        "duckdb": duckdb.sql(f"SELECT count(*) FROM '{folder}/**/*.parquet'").fetchall()[0][0],
+        "duckdb": duckdb.execute(f"SELECT count(*) FROM '{folder}/**/*.parquet'").fetchall()[0][0],
     }
 
 

@@ -10,8 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.layout import REMOVED
 from danbooru_pipeline.posts.takedowns import Takedowns
@@ -23,6 +21,15 @@ from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.documents.page import render_page
 from danbooru_pipeline.release.documents.statistics import Statistics, gather_statistics
 from danbooru_pipeline.release.documents.torrent import write_torrent
+from danbooru_pipeline.release.documents.wording import (
+    citation_key,
+    kept_despite,
+    missing,
+    previous_event,
+    rating_names,
+    size_category,
+    sources_read,
+)
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS, allowed_signers
 from danbooru_pipeline.release.tables.duplicates.write import TABLE as DUPLICATES
@@ -73,12 +80,13 @@ def write_documents(job: DocumentJob) -> None:
         write_torrent(folder / ARCHIVE, url=_address(job))
     if job.options.signer:
         write_atomic(folder / ALLOWED_SIGNERS, allowed_signers(job.options.signer))
-    numbers = gather_statistics(folder, threads=job.threads)
+    numbers = gather_statistics(folder, sfw=release.sfw_ratings, threads=job.threads)
     values = _values(job, numbers, side=side, shards=shards)
+    values["citation"] = render("citation.bib", **values, original="").decode().strip()
     write_atomic(folder / CROISSANT, croissant(folder, release, values))
     write_atomic(folder / PAGE, render_page(folder, values))
     for name in TEXTS:
-        write_atomic(folder / name, render(name, **values))
+        write_atomic(folder / name, render(name, **values, original=ORIGINAL_CITATION))
     _write_changes(job)
 
 
@@ -106,9 +114,13 @@ def _values(job: DocumentJob, numbers: Statistics, *, side: Mapping[str, int], s
         "month": datetime.fromisoformat(release.created_at).strftime("%B"),
         "events": [*release.history, release.event],
         "originals": ORIGINALS,
-        "original_citation": ORIGINAL_CITATION,
-        "earlier": job.earlier is not None,
-        "json": msgspec.json.encode,
+        "missing": missing,
+        "kept_despite": kept_despite(release),
+        "sources": list(sources_read(release)),
+        "ratings": rating_names(release.year),
+        "size_category": size_category(release.counts.posts),
+        "previous": previous_event(release),
+        "citation_key": citation_key(release.year),
         "labels": _labels(job),
     }
 
