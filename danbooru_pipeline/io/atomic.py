@@ -111,10 +111,16 @@ def link_or_copy(source: Path, target: Path, *, flush: bool = True) -> bool:
 
 
 def copy_file(source: Path, target: Path, *, flush: bool) -> None:
-    """Copy a file to a name that is free; file systems that can share blocks do so until either is changed."""
+    """Copy a file to a name that is free, with its times, by which rsync knows that a mirror has it already.
+
+    File systems that can share blocks do so until either is changed.
+    """
     with source.open("rb") as original, atomic_file(target) if flush else target.open("xb") as copy:
         if not _reflinked(original, copy):
             shutil.copyfileobj(original, copy, 2**20)
+        copy.flush()
+        state = os.fstat(original.fileno())
+        os.utime(copy.fileno(), ns=(state.st_atime_ns, state.st_mtime_ns))
 
 
 #: ``FICLONE`` of linux/fs.h: share the blocks of another file, where the file system can (btrfs, XFS, bcachefs).

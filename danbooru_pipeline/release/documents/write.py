@@ -4,7 +4,7 @@ They are rendered from the numbers of RELEASE.json, from counts over the release
 options, so the same release always gets the same documents, whoever makes them and whenever.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.layout import REMOVED
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.changes import Changes, write_changes
-from danbooru_pipeline.release.checksums import ARCHIVE
+from danbooru_pipeline.release.checksums import ARCHIVE, hash_documents
 from danbooru_pipeline.release.documents.croissant import croissant
 from danbooru_pipeline.release.documents.history import ORIGINAL_CITATION, ORIGINALS
 from danbooru_pipeline.release.documents.options import DocumentOptions
@@ -54,7 +54,7 @@ class DocumentJob:
     """A tree whose documents are to be written.
 
     Attributes:
-        earlier: folder of the release of an earlier year that changes are listed from.
+        earlier: folders of the releases of earlier years, newest first; changes are listed from each of them.
         standing: folder of the published version of the same year, which this one replaces.
     """
 
@@ -62,7 +62,7 @@ class DocumentJob:
     release: Release
     options: DocumentOptions
     takedowns: Takedowns
-    earlier: Path | None
+    earlier: Sequence[Path]
     standing: Path | None
     threads: int
 
@@ -131,11 +131,9 @@ def _address(job: DocumentJob) -> str:
 
 
 def _labels(job: DocumentJob) -> dict[str, Path]:
-    """Label of each list of changes -> folder of the release that it starts from."""
-    labels: dict[str, Path] = {}
+    """Label of each list of changes -> folder of the release that it starts from: all that a mirror may have whole."""
     release = job.release
-    if job.earlier is not None and release.previous is not None:
-        labels[f"{release.year}-from-{release.previous.name[-4:]}"] = job.earlier
+    labels = {f"{release.year}-from-{folder.name[-4:]}": folder for folder in job.earlier}
     if job.standing is not None and release.replaces is not None:
         labels[f"{release.version}-from-{release.replaces.version}"] = job.standing
     return labels
@@ -143,6 +141,7 @@ def _labels(job: DocumentJob) -> dict[str, Path]:
 
 def _write_changes(job: DocumentJob) -> list[Changes]:
     labels = _labels(job)
+    documents = hash_documents(job.folder, threads=job.threads) if labels else {}
     return [
         write_changes(
             job.folder,
@@ -150,8 +149,8 @@ def _write_changes(job: DocumentJob) -> list[Changes]:
             job.release,
             label=label,
             labels=labels,
-            taken_down=job.takedowns.ids,
-            removed_paths=job.takedowns.paths,
+            takedowns=job.takedowns,
+            documents=documents,
             threads=job.threads,
         )
         for label, old in labels.items()

@@ -197,7 +197,12 @@ def _require_cleared(layout: Layout, takedowns: Takedowns, content: Content) -> 
 
 def newest_before(layout: Layout, year: int) -> Path | None:
     """Folder of the newest release of an earlier year."""
-    return next((folder for other, folder in reversed(published(layout).items()) if other < year), None)
+    return next(iter(years_before(layout, year)), None)
+
+
+def years_before(layout: Layout, year: int) -> list[Path]:
+    """Folders of the releases of earlier years, newest first."""
+    return [folder for other, folder in reversed(published(layout).items()) if other < year]
 
 
 def history_of(earlier: Path | None, standing: Release | None) -> tuple[Event, ...]:
@@ -315,7 +320,7 @@ def _make(plan: SnapshotPlan, work: Staging, *, created_at: datetime, signing_ke
             release=draft,
             options=plan.options,
             takedowns=plan.takedowns,
-            earlier=plan.earlier,
+            earlier=years_before(plan.layout, plan.year),
             standing=plan.standing_folder,
             threads=work.threads,
         )

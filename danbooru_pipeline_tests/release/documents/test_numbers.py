@@ -170,7 +170,7 @@ def test_every_number_of_a_document_is_counted(years: tuple[Tables, Tables], nam
     """No number stands in a document but those of the tables, of the original project, and of the fixed text."""
     tables, other = reversed(years) if newest else years
     template = (TEMPLATES / name).read_text()
-    fixed = set(re.findall(r"\d[\d,]*(?:\.\d+)?", template))
+    fixed = {number.rstrip(",") for number in re.findall(r"\d[\d,]*(?:\.\d+)?", template)}
     bins = {str(n) for n in range(0, 105, 5)} | {str(n) for n in range(4, 105, 5)} | {"64", "256", "16"}
     numbers = {number.rstrip(",") for number in shown((tables.folder / name).read_text())}
     assert numbers
