@@ -68,7 +68,7 @@ def read_takedowns(layout: Layout) -> Takedowns:
         StoreError: it is damaged. Everything stops, since what was removed must not come back.
     """
     files = (layout.takedowns, *sorted(layout.releases.glob(f"{release_name(0)[:-1]}[0-9]*/{REMOVED}")))
-    return _read(tuple((path, _state(path)) for path in files))
+    return _read(tuple((path, mark_of(path)) for path in files))
 
 
 def removed_posts(layout: Layout) -> frozenset[int]:
@@ -76,7 +76,7 @@ def removed_posts(layout: Layout) -> frozenset[int]:
     return read_takedowns(layout).ids
 
 
-def _state(path: Path) -> tuple[int, int, int] | None:
+def mark_of(path: Path) -> tuple[int, int, int] | None:
     """What changes with every atomic write of a file; None when it is not there."""
     try:
         found = path.stat()

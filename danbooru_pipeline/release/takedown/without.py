@@ -1,6 +1,5 @@
 """Tables and lines without some posts: the same bytes as if the source had never had them."""
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -9,12 +8,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.io.atomic import atomic_file
-from danbooru_pipeline.io.external_sort import ExternalGroupBy
 from danbooru_pipeline.io.parquet import read_batches, rechunk, write_parquet
 from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.posts import POST_SCHEMA, conform
-from danbooru_pipeline.release.checksums import by_bucket
-from danbooru_pipeline.release.manifest.row import MANIFEST_SCHEMA, digest_bytes, row_from
+from danbooru_pipeline.release.manifest.row import MANIFEST_SCHEMA
 from danbooru_pipeline.release.manifest.summary import ManifestSummary, Tally
 from danbooru_pipeline.release.manifest.write import write_manifest_table
 from danbooru_pipeline.release.mentions import posts_of_line
@@ -62,18 +59,13 @@ def write_slice_without(path: Path, ids: Collection[int]) -> None:
 
 def write_manifest_without(files: Iterable[Path], target: Path, ids: Collection[int]) -> ManifestSummary:
     """Write a manifest without these ids to one file, with its summary. Returns the summary."""
-    tally = Tally()
-    digest = hashlib.sha256()
-    kept = (table for path in files for table in without(read_batches(path), ids))
-    with ExternalGroupBy(MANIFEST_SCHEMA, key=by_bucket, folder=target.parent) as grouped:
-        tables = []
-        for table in kept:
-            rows = conform(table, MANIFEST_SCHEMA)
-            tally.add(rows)
-            grouped.add(rows)
-            tables.append(rows)
-        for _, table in grouped.groups():
-            digest.update(digest_bytes(map(row_from, table.to_pylist())))
+    tally, digest = Tally(), RowDigest(MANIFEST_SCHEMA)
+    tables = []
+    for table in (table for path in files for table in without(read_batches(path), ids)):
+        rows = conform(table, MANIFEST_SCHEMA)
+        tally.add(rows)
+        digest.update(rows)
+        tables.append(rows)
     summary = tally.summary(digest.hexdigest())
     write_manifest_table(target, tables, summary)
     return summary

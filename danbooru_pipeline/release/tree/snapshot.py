@@ -20,7 +20,7 @@ from danbooru_pipeline import stop
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout, release_name
-from danbooru_pipeline.posts.takedowns import Takedowns, read_takedowns
+from danbooru_pipeline.posts.takedowns import Takedowns, mark_of, read_takedowns
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.checksums import write_sha256sums
 from danbooru_pipeline.release.documents.options import DocumentOptions
@@ -258,9 +258,11 @@ def apply_snapshot(
 @contextmanager
 def _watched(plan: SnapshotPlan, progress: Progress) -> Iterator[Progress]:
     """Stop at the next step after a takedown, and leave nothing of a tree that was made without knowing of it."""
+    listed = mark_of(plan.layout.takedowns)
 
     def step(what: str, done: int, total: int, /) -> None:
-        _require_same_takedowns(plan)
+        if mark_of(plan.layout.takedowns) != listed:
+            _require_same_takedowns(plan)
         progress(what, done, total)
 
     try:
