@@ -118,7 +118,7 @@ _DERIVED: Final = {
 LEDGER_COLUMNS: Final = columns_of(LedgerRow, **_DERIVED)
 LEDGER_SCHEMA: Final = schema_of(LEDGER_COLUMNS)
 _STORED: Final = [column.name for column in LEDGER_COLUMNS if column.name not in _DERIVED]
-_STORED_SCHEMA: Final = pa.schema([LEDGER_SCHEMA.field(name) for name in _STORED])
+_STORED_SCHEMA: Final = pa.schema([LEDGER_SCHEMA.field(name) for name in _STORED], metadata=LEDGER_SCHEMA.metadata)
 _values: Final = attrgetter(*_STORED)
 _REASONS: Final = ("reason", "px512_reason")
 

@@ -48,6 +48,8 @@ class BucketTables:
 def reconcile_tables(tables: BucketTables, *, year: int, px512_settings: str) -> tuple[pa.Table, list[str]]:
     """The manifest rows of a bucket, sorted by id, and its problems."""
     posts, ledger = tables.posts.combine_chunks(), tables.ledger.combine_chunks()
+    if not posts.num_rows and not ledger.num_rows:
+        return MANIFEST_SCHEMA.empty_table(), []
     plain, facts = _plain(tables, posts, ledger, sfw=sfw_ratings(year), settings=px512_settings)
     rest_posts, rest_rows = posts.filter(pa.array(~plain)), _without(ledger, posts["id"].filter(pa.array(plain)))
     rows, problems = reconcile_bucket(

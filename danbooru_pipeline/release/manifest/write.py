@@ -39,7 +39,10 @@ PENDING_SHARE = 0.1
 _SUMMARY_KEY = b"danbooru_pipeline.summary"
 _RANGE_IDS = 200_000
 #: What reconciling needs of a post.
-_READ = ["id", "md5", "file_ext", "file_size", "rating", "is_banned", "extra"]
+_READ = pa.schema(
+    [POST_SCHEMA.field(name) for name in ("id", "md5", "file_ext", "file_size", "rating", "is_banned", "extra")],
+    metadata=POST_SCHEMA.metadata,
+)
 _SHOWN = 5
 
 
@@ -74,14 +77,17 @@ def write_manifest(layout: Layout, year: int, *, px512_settings: str, progress: 
 
 def _reconcile(layout: Layout, year: int, bucket: str, *, px512_settings: str) -> tuple[pa.Table, list[str]]:
     slice_, refreshed = layout.posts_bucket(year, bucket), layout.refreshed(year, bucket)
-    posts = pq.ParquetFile(slice_).read(columns=_READ) if slice_.exists() else POST_SCHEMA.empty_table()
+    posts = pq.ParquetFile(slice_).read(columns=_READ.names) if slice_.exists() else _READ.empty_table()
+    ledger = read_ledger_table(layout.ledger(bucket))
+    if not posts.num_rows and not ledger.num_rows:
+        return MANIFEST_SCHEMA.empty_table(), []
     updated = read_posts(slice_, refreshed=refreshed, pixel_hashes=True) if refreshed.exists() else []
     changed = ids_of(refreshed) if updated else frozenset()
     tables = BucketTables(
         bucket=bucket,
-        posts=conform(posts).select(_READ),
+        posts=conform(posts, _READ),
         updated={post.id: post for post in updated if post.id in changed},
-        ledger=read_ledger_table(layout.ledger(bucket)),
+        ledger=ledger,
         original_files=list_files(layout.original_bucket(bucket)),
         px512_files=list_files(layout.px512_bucket(bucket)),
     )
