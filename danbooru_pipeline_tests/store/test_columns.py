@@ -1,7 +1,6 @@
 """The table of file facts: ledger and manifest are derived from it, and are what they always were."""
 
 import dataclasses
-from base64 import b64encode
 from pathlib import Path
 from typing import Annotated
 
