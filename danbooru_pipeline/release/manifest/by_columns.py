@@ -85,7 +85,8 @@ def _plain(
 
 
 def _numpy(mask: pa.ChunkedArray) -> np.ndarray:
-    return pc.fill_null(mask, fill_value=False).to_numpy()
+    found: np.ndarray = pc.fill_null(mask, fill_value=False).to_numpy()
+    return found
 
 
 def _file_agrees(tables: BucketTables, posts: pa.Table, rows: pa.Table) -> np.ndarray:
@@ -108,7 +109,8 @@ def _file_agrees(tables: BucketTables, posts: pa.Table, rows: pa.Table) -> np.nd
     ]
     quiet = [says_nothing_doubtful(extra) for extra in posts["extra"].to_pylist()]
     unchanged = [id_ not in tables.updated for id_ in posts["id"].to_pylist()] if tables.updated else quiet
-    return np.logical_and.reduce([*map(_numpy, checks), np.array(quiet, bool), np.array(unchanged, bool)])
+    agree: np.ndarray = np.logical_and.reduce([*map(_numpy, checks), np.array(quiet, bool), np.array(unchanged, bool)])
+    return agree
 
 
 def _px512_agrees(
@@ -121,7 +123,8 @@ def _px512_agrees(
     explained = _numpy(pc.is_in(rows["px512_reason"], pa.array(_PX512_REASONS)))
     absent = _numpy(pc.is_null(rows["px512_reason"]))
     tried = _numpy(pc.equal(rows["px512_settings"], settings))
-    return ~_wanted(posts, sfw) | (tried & (explained | (absent & made)))
+    agree: np.ndarray = ~_wanted(posts, sfw) | (tried & (explained | (absent & made)))
+    return agree
 
 
 def _wanted(posts: pa.Table, sfw: tuple[str, ...]) -> np.ndarray:
