@@ -91,7 +91,7 @@ def test_manifests_where_earlier_versions_carried_them_are_found(two_years: Layo
     shutil.copytree(two_years.release(2022), new)
     (new / "earlier/2021").rename(new / "manifest/2021")
     assert "danbooru2021 in copy, by its manifest" in call("reconstruct", 2021, "--from", new).output
-    names = [path.name for path in sorted((new / "manifest/2021").iterdir())]
+    names = [path.name for path in sorted((new / "manifest/2021").glob("files-*"))]
     assert [name for name in carried_metadata(new, without=2022) if "files-" in name] == [
         f"earlier/2021/{name}" for name in names
     ]
