@@ -12,12 +12,14 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
 from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
 from danbooru_pipeline.io.parquet import ROW_GROUP_ROWS, Side, differences, read_batches, rechunk, write_parquet
 from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, Layout
 from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.posts import POST_SCHEMA, conform, read_posts
+from danbooru_pipeline.posts.post import read_columns
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.manifest.by_columns import BucketTables, reconcile_tables
 from danbooru_pipeline.release.manifest.row import (
@@ -77,7 +79,7 @@ def write_manifest(layout: Layout, year: int, *, px512_settings: str, progress: 
 
 def _reconcile(layout: Layout, year: int, bucket: str, *, px512_settings: str) -> tuple[pa.Table, list[str]]:
     slice_, refreshed = layout.posts_bucket(year, bucket), layout.refreshed(year, bucket)
-    posts = pq.ParquetFile(slice_).read(columns=_READ.names) if slice_.exists() else _READ.empty_table()
+    posts = _slice(slice_)
     ledger = read_ledger_table(layout.ledger(bucket))
     if not posts.num_rows and not ledger.num_rows:
         return MANIFEST_SCHEMA.empty_table(), []
@@ -85,7 +87,7 @@ def _reconcile(layout: Layout, year: int, bucket: str, *, px512_settings: str) -
     changed = ids_of(refreshed) if updated else frozenset()
     tables = BucketTables(
         bucket=bucket,
-        posts=conform(posts, _READ),
+        posts=posts,
         updated={post.id: post for post in updated if post.id in changed},
         ledger=ledger,
         original_files=list_files(layout.original_bucket(bucket)),
@@ -94,9 +96,21 @@ def _reconcile(layout: Layout, year: int, bucket: str, *, px512_settings: str) -
     return reconcile_tables(tables, year=year, px512_settings=px512_settings)
 
 
+def _slice(path: Path) -> pa.Table:
+    if not path.exists():
+        return _READ.empty_table()
+    with damage_named(path):
+        return conform(read_columns(path, _READ.names), _READ)
+
+
 def ids_of(path: Path) -> frozenset[int]:
-    """The ids in a table."""
-    return frozenset(pq.ParquetFile(path).read(columns=["id"])["id"].to_pylist())
+    """The ids in a table.
+
+    Raises:
+        DamagedFile: it cannot be read.
+    """
+    with damage_named(path):
+        return frozenset(read_columns(path, ["id"])["id"].to_pylist())
 
 
 def post_keys(path: Path) -> Iterator[pa.Table]:
