@@ -91,6 +91,14 @@ def manifest_path(shard: int, *, of: int) -> str:
     return f"manifest/files-{shard:05d}-of-{of:05d}.parquet"
 
 
+def earlier_manifest_path(year: int, name: str) -> str:
+    """``earlier/2021/files-00000-of-00003.parquet``, relative to a later release, which carries the manifest of 2021.
+
+    Not below ``manifest/``: whoever reads that folder as one table wants the rows of one release.
+    """
+    return f"earlier/{year}/{name}"
+
+
 def checksums_path(tree: str, bucket: str) -> str:
     """``checksums/TREE/BUCKET.sha256``, relative to a release; `tree` is ``original`` or ``512px``."""
     return f"checksums/{tree}/{bucket}.sha256"
@@ -104,10 +112,16 @@ def changes_path(label: str, kind: str) -> str:
 #: ``RELEASE.json``, relative to a release: written last, so a tree without it is not a release.
 RELEASE_JSON = "RELEASE.json"
 
+#: ``removed.txt``, relative to a release: the ids of posts that were taken down, one a line.
+REMOVED = "removed.txt"
+
+#: ``metadata``, relative to a release or to the root.
+METADATA = "metadata"
+
 
 def metadata_folder(year: int) -> str:
     """``metadata/YEAR``, relative to a release or to the root."""
-    return f"metadata/{year}"
+    return f"{METADATA}/{year}"
 
 
 def release_name(year: int) -> str:
@@ -218,6 +232,11 @@ class Layout:
     def takedowns_lock(self) -> Path:
         """Lock of the one takedown that runs."""
         return self.store / "takedowns.lock"
+
+    @property
+    def publication_lock(self) -> Path:
+        """Lock of whoever lets files appear in published releases, or changes the list of posts that must not."""
+        return self.store / "publication.lock"
 
     def metadata(self, year: int) -> Path:
         """Folder of everything known about the posts of a release."""

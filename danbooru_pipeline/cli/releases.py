@@ -128,7 +128,7 @@ def changes(old: Path, new: Path, into: Path | None, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("ids", type=click.IntRange(min=1), nargs=-1, metavar="ID...")
+@click.argument("ids", type=click.IntRange(min=1, max=2**63 - 1), nargs=-1, metavar="ID...")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @click.option("--resume", is_flag=True, help="Finish a takedown that was interrupted.")
 def takedown(ids: tuple[int, ...], *, dry_run: bool, resume: bool) -> None:

@@ -19,7 +19,7 @@ from danbooru_pipeline.defs.plots import plot
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.io.locks import exclusive
-from danbooru_pipeline.operate.removal import manifest_without_blocked
+from danbooru_pipeline.operate.removal import clear_what_came_back, manifest_without_blocked
 from danbooru_pipeline.release import apply_snapshot, flip_current, plan_snapshot, require_decision
 from danbooru_pipeline.release.documents.options import options_of
 from danbooru_pipeline.release.release_json import Release
@@ -95,6 +95,7 @@ def release_snapshot(
     with clear_failures(toolbox, run_log), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
         accepted = accepted_gaps(toolbox.layout, year, toolbox.settings.accept_incomplete)
         options = options_of(toolbox.settings, accepted_incomplete=accepted)
+        clear_what_came_back(toolbox.layout, year)
         plan = plan_snapshot(toolbox.layout, year, image_settings=toolbox.image_settings.as_dict(), options=options)
         for line in plan.lines():
             context.log.info(line)

@@ -14,6 +14,8 @@ from danbooru_pipeline.io.atomic import atomic_file
 SHARD_ROWS = 1_000_000
 ROW_GROUP_ROWS = 100_000
 BATCH_ROWS = 65_536
+#: A list column whose dictionary grew past this would change its encoding in the middle; tags of a row group take 3 MB.
+_DICTIONARY_BYTES = 64 * 2**20
 
 
 def read_batches(path: Path, *, columns: Sequence[str] | None = None, rows: int = BATCH_ROWS) -> Iterator[pa.Table]:
@@ -59,8 +61,25 @@ def write_parquet(path: Path, chunks: Iterable[pa.Table], *, schema: pa.Schema, 
 
 def _writer(file: object, schema: pa.Schema, dictionary: Sequence[str]) -> pq.ParquetWriter:
     return pq.ParquetWriter(
-        file, schema, compression="zstd", compression_level=3, use_dictionary=list(dictionary), write_page_index=True
+        file,
+        schema,
+        compression="zstd",
+        compression_level=3,
+        # Lists always, however many values they have: fastparquet reads plain ones as nothing, without an error.
+        use_dictionary=[*dictionary, *(leaf for field in schema for leaf in _leaves(field) if "." in leaf)],
+        dictionary_pagesize_limit=_DICTIONARY_BYTES,
+        write_page_index=True,
     )
+
+
+def _leaves(field: pa.Field, above: str = "") -> list[str]:
+    """Paths of the columns that a field is stored as, like ``tags.list.element``."""
+    path = f"{above}{field.name}"
+    if pa.types.is_list(field.type):
+        return _leaves(pa.field("element", field.type.value_type), f"{path}.list.")
+    if pa.types.is_struct(field.type):
+        return [leaf for each in field.type for leaf in _leaves(each, f"{path}.")]
+    return [path]
 
 
 def write_shards(

@@ -63,6 +63,8 @@ def _values(column: pa.Array) -> memoryview:
     """All values one after the other; nothing, or zero, for nulls."""
     if pa.types.is_string(column.type):
         return _text(column.fill_null(""))
+    if pa.types.is_fixed_size_binary(column.type):
+        return _text(column.cast(pa.binary()).fill_null(b""))
     whole = column.cast(pa.int8() if pa.types.is_boolean(column.type) else pa.int64())
     return memoryview(whole.fill_null(0).to_numpy(zero_copy_only=False)).cast("B")
 

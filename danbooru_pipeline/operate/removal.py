@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 
 from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.posts.takedowns import removed_posts
 from danbooru_pipeline.release import (
     ManifestSummary,
     Release,
@@ -12,15 +14,30 @@ from danbooru_pipeline.release import (
     write_manifest,
 )
 from danbooru_pipeline.release.manifest.blocklist import blocked_ids, read_blocklist
+from danbooru_pipeline.release.takedown.clear import clear_metadata, clear_store
+
+
+def clear_what_came_back(layout: Layout, year: int) -> None:
+    """Remove posts that were taken down from what a release of a year is made from.
+
+    A sweep, an export or an import that began before the takedown, or a backup that was restored, may have them.
+    """
+    gone = removed_posts(layout)
+    if gone:
+        clear_metadata(layout, year, gone, keep_sweeps=True)
+        clear_store(layout, gone)
 
 
 def manifest_without_blocked(context: RunContext, year: int) -> ManifestSummary:
     """Write the manifest of a year; posts with a file on the blocklist are taken down first, in every release.
 
+    What was taken down earlier and came back goes first of all.
+
     Raises:
         ReleaseRefused: it does not reconcile.
         SettingsError: the blocklist cannot be read.
     """
+    clear_what_came_back(context.layout, year)
     settings = context.image_settings.fingerprint()
     blocklist = context.settings.hash_blocklist
     hashes = read_blocklist(blocklist) if blocklist else frozenset()

@@ -160,7 +160,9 @@ def _repair_one(context: RunContext, file: Expected, folders: Mapping[int, Path]
         if not target.exists() or (target.stat().st_size, sha256_or_none(target)) == (file.size, file.sha256):
             continue
         if same and _is_in_manifest(folder, file):
-            _replace_link(source, target)
+            with exclusive(context.layout.publication_lock):
+                if source.exists() and target.exists():  # else the post was taken down meanwhile
+                    _replace_link(source, target)
         elif _is_in_manifest(folder, file):
             lost.append(folder.name)
     if lost:

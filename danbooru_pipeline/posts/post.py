@@ -3,9 +3,10 @@
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.io.damage import damage_named
@@ -131,11 +132,24 @@ def _updated(old: Post, new: Post) -> Post:
 def _read_columns(path: Path, names: list[str], *, pixel_hashes: bool) -> list[Post]:
     # Not read_table: for a file this small its dataset machinery costs more than reading it.
     with damage_named(path):
-        columns = pq.ParquetFile(path, page_checksum_verification=True).read(columns=names).to_pydict()
-        return _posts_from(columns, names, pixel_hashes=pixel_hashes)
+        return posts_from(read_columns(path, names), pixel_hashes=pixel_hashes)
 
 
-def _posts_from(columns: dict[str, list[Any]], names: list[str], *, pixel_hashes: bool) -> list[Post]:
+def read_columns(path: Path, names: list[str]) -> pa.Table:
+    """Some columns of a small table, which must have them all.
+
+    Raises:
+        KeyError: it lacks one.
+    """
+    table = pq.ParquetFile(path, page_checksum_verification=True).read(columns=names)
+    return table.select(names)
+
+
+def posts_from(table: pa.Table, *, pixel_hashes: bool = False) -> list[Post]:
+    """The posts of a table; a column that it lacks is as if it were null everywhere."""
+    columns = table.to_pydict()
+    nothing = [None] * table.num_rows
+    names = (*POST_COLUMNS, "is_expunged")
     return [
         Post(
             id=id_,
@@ -146,12 +160,12 @@ def _posts_from(columns: dict[str, list[Any]], names: list[str], *, pixel_hashes
             file_url=url,
             is_banned=bool(banned),
             tags=_tags_of(tags, extra),
-            is_expunged=bool(more and more[0]),
-            is_doubtful=extra is not None and _is_doubtful(extra),
+            is_expunged=bool(expunged),
+            is_doubtful=not says_nothing_doubtful(extra),
             pixel_hash=read_pixel_hash(extra) if pixel_hashes and extra is not None else None,
         )
-        for id_, md5, ext, size, rating, url, banned, tags, extra, *more in zip(
-            *(columns[name] for name in names), strict=True
+        for id_, md5, ext, size, rating, url, banned, tags, extra, expunged in zip(
+            *(columns.get(name, nothing) for name in names), strict=True
         )
     ]
 
@@ -171,6 +185,11 @@ def post_of(row: PostRow) -> Post:
         is_doubtful=extra is not None and _is_doubtful(extra),
         pixel_hash=read_pixel_hash(extra) if extra is not None else None,
     )
+
+
+def says_nothing_doubtful(extra: str | None) -> bool:
+    """Whether no decisive value is among those that could not be typed; the column `extra` has them."""
+    return extra is None or not _is_doubtful(extra)
 
 
 def _is_doubtful(extra: str) -> bool:

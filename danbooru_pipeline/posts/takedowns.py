@@ -1,16 +1,24 @@
 """``store/takedowns.json``: which posts were taken down. Read and written here and nowhere else.
 
 It has their ids and the paths of their files, it is private and no part of any release. It is written before anything
-is removed, so an interrupted takedown is known to be unfinished.
+is removed, so an interrupted takedown is known to be unfinished. What a published release names in ``removed.txt``
+counts too, so a list that was restored from an old backup brings nothing back.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
 import msgspec
 
 from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.io.atomic import write_atomic
-from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.io.locks import exclusive
+from danbooru_pipeline.layout import REMOVED, Layout, release_name
+
+#: The largest id that a table can hold.
+MAX_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,20 +62,72 @@ class Takedowns:
 
 
 def read_takedowns(layout: Layout) -> Takedowns:
-    """Read the list; empty when nothing was ever taken down.
+    """Read the list, and add what published releases say was removed; empty when nothing was ever taken down.
 
     Raises:
         StoreError: it is damaged. Everything stops, since what was removed must not come back.
     """
-    path = layout.takedowns
+    files = (layout.takedowns, *sorted(layout.releases.glob(f"{release_name(0)[:-1]}[0-9]*/{REMOVED}")))
+    return _read(tuple((path, mark_of(path)) for path in files))
+
+
+def removed_posts(layout: Layout) -> frozenset[int]:
+    """Ids of the posts that were taken down, as of now."""
+    return read_takedowns(layout).ids
+
+
+def mark_of(path: Path) -> tuple[int, int, int] | None:
+    """What changes with every atomic write of a file; None when it is not there."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Takedowns)
+        found = path.stat()
     except FileNotFoundError:
-        return Takedowns(posts={})
+        return None
+    except OSError as error:
+        raise _damaged(path, error) from error
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+# Every bucket of a build asks, so an unchanged list is not parsed again.
+@lru_cache(maxsize=8)
+def _read(files: tuple[tuple[Path, tuple[int, int, int] | None], ...]) -> Takedowns:
+    (listed, _), *tombstones = files
+    try:
+        known = msgspec.json.decode(listed.read_bytes(), type=Takedowns)
+    except FileNotFoundError:
+        known = Takedowns(posts={})
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); restore it from a backup before anything else") from error
+        raise _damaged(listed, error) from error
+    gone = dict.fromkeys((id_ for path, _ in tombstones for id_ in read_tombstones(path)), TakenDown())
+    return replace(known, posts={**gone, **known.posts})
+
+
+def read_tombstones(path: Path) -> frozenset[int]:
+    """The ids of a ``removed.txt``; none when it is not there.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    try:
+        return frozenset(_ids(path.read_bytes().split()))
+    except FileNotFoundError:
+        return frozenset()
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _ids(texts: Iterable[bytes]) -> Iterator[int]:
+    for text in texts:
+        id_ = int(text)
+        if not 0 < id_ <= MAX_ID:
+            raise ValueError(f"{id_} is not the id of a post")
+        yield id_
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"{path} cannot be read ({error}); restore it from a backup before anything else")
 
 
 def write_takedowns(layout: Layout, takedowns: Takedowns) -> None:
-    """Replace the list."""
-    write_atomic(layout.takedowns, msgspec.json.format(msgspec.json.encode(takedowns)))
+    """Replace the list. Waits while a release is being published, so either that release or this list comes first."""
+    with exclusive(layout.publication_lock):
+        write_atomic(layout.takedowns, msgspec.json.format(msgspec.json.encode(takedowns)))

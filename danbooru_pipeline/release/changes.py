@@ -19,8 +19,9 @@ from danbooru_pipeline.io.parquet import write_parquet
 from danbooru_pipeline.io.sql import database, tables, view
 from danbooru_pipeline.layout import RELEASE_JSON, changes_path, is_path_of
 from danbooru_pipeline.posts.schema import INT64_MAX
+from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA, KINDS, Change
-from danbooru_pipeline.release.checksums import TREES, hash_documents, parse_sums
+from danbooru_pipeline.release.checksums import TREES, parse_sums
 from danbooru_pipeline.release.release_json import CONTENT, SHA256SUMS, SIGNATURE, Release, read_release
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS
 from danbooru_pipeline.release.templating import render
@@ -105,8 +106,8 @@ def write_changes(
     *,
     label: str,
     labels: Collection[str],
-    taken_down: Collection[int],
-    removed_paths: Collection[str],
+    takedowns: Takedowns,
+    documents: Mapping[str, str],
     threads: int,
 ) -> Changes:
     """Write the list of changes from a published release to a tree whose other documents are all written.
@@ -117,18 +118,18 @@ def write_changes(
         release: RELEASE.json of the new tree, as far as it is known.
         label: stem of the files' names, like ``2022-from-2021``.
         labels: of all lists that are written in this release, this one included.
-        taken_down: ids of posts about which nothing may be revealed.
-        removed_paths: paths that copies of older releases may still have.
-        threads: for hashing and joining.
+        takedowns: posts about which nothing may be revealed, and paths that copies of older releases may still have.
+        documents: path -> SHA-256 of the new tree's documents but for these lists.
+        threads: for joining.
     """
     old = read_release(old_folder)
     images = ChangedPaths()
-    rows = images.note(changed_rows(old_folder, folder, taken_down=taken_down, threads=threads, spill=folder))
+    rows = images.note(changed_rows(old_folder, folder, taken_down=takedowns.ids, threads=threads, spill=folder))
     write_rows(folder / changes_path(label, "parquet"), rows)
     report = render("changes.md", release=release, old=old, label=label, counts=images.counts, kinds=list(Change))
     write_atomic(folder / changes_path(label, "md"), report)
-    changed, gone = _document_changes(folder, old_folder, labels, threads=threads)
-    remove = (images.remove | set(removed_paths) | gone) - images.fetch
+    changed, gone = _document_changes(folder, old_folder, labels, now=documents)
+    remove = (images.remove | set(takedowns.paths) | gone) - images.fetch
     write_paths(folder / changes_path(label, "files.txt"), images.fetch | changed)
     write_paths(folder / changes_path(label, "remove.txt"), remove)
     return Changes(old=old, counts=dict(images.counts))
@@ -185,11 +186,10 @@ def _query(connection: duckdb.DuckDBPyConnection) -> str:
 
 
 def _document_changes(
-    folder: Path, old_folder: Path, labels: Collection[str], *, threads: int
+    folder: Path, old_folder: Path, labels: Collection[str], *, now: Mapping[str, str]
 ) -> tuple[set[str], set[str]]:
     """Documents that are new or changed, and documents that are gone. Those still to be written count as new."""
     before, _ = parse_sums((old_folder / SHA256SUMS).read_bytes())
-    now = hash_documents(folder, threads=threads)
     to_come = {changes_path(each, kind) for each in labels for kind in KINDS}
     names = now.keys() | to_come | {CONTENT}
     last = (

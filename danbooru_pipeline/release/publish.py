@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING
 
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
 from danbooru_pipeline.io.atomic import symlink_atomic
+from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.posts.takedowns import removed_posts
+from danbooru_pipeline.release.mentions import ids_present, removed_ids
 from danbooru_pipeline.release.release_json import published
 
 if TYPE_CHECKING:
@@ -32,11 +35,26 @@ def flip_current(layout: Layout) -> Path:
 
     Raises:
         ReleaseError: nothing is published yet.
+        ReleaseRefused: the newest release names a post that was taken down.
     """
     releases = published(layout)
     if not releases:
         raise ReleaseError(f"{layout.releases} has no release yet; build one first")
     newest = releases[max(releases)]
+    with exclusive(layout.publication_lock):
+        _require_cleared(newest, removed_posts(layout) - removed_ids(newest))
+        _point_at(layout, newest)
+    return newest
+
+
+def _require_cleared(folder: Path, gone: frozenset[int]) -> None:
+    if gone and (found := ids_present(sorted((folder / "manifest").glob("files-*.parquet")), gone)):
+        named = ", ".join(map(str, sorted(found)))
+        raise ReleaseRefused(
+            f"{folder} names posts that were taken down ({named}); run danbooru-pipeline takedown --resume first"
+        )
+
+
+def _point_at(layout: Layout, newest: Path) -> None:
     if not layout.current.is_symlink() or layout.current.readlink() != Path(newest.name):
         symlink_atomic(layout.current, newest.name)
-    return newest

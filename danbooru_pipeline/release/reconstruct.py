@@ -29,7 +29,7 @@ from danbooru_pipeline.layout import (
 from danbooru_pipeline.posts.schema import INT64_MAX
 from danbooru_pipeline.release.documents.history import original
 from danbooru_pipeline.release.release_json import Release, read_release
-from danbooru_pipeline.release.tables.image_rows import release_shards
+from danbooru_pipeline.release.tables.image_rows import carried_manifest, release_shards
 from danbooru_pipeline.years import sfw_ratings
 
 _COLUMNS = ("id", "path", "sha256", "source_md5", "px512_path", "px512_sha256")
@@ -111,7 +111,7 @@ def reconstruct(year: int, folder: Path) -> Reconstruction:
         row["id"]: _Held(*(row[name] for name in _COLUMNS[1:]))
         for row in _rows(folder, release_shards(folder, "manifest/files"))
     }
-    shards = release_shards(folder, "manifest/files" if year == release.year else f"manifest/{year}/files")
+    shards = release_shards(folder, "manifest/files") if year == release.year else carried_manifest(folder, year)
     folders = (metadata_folder(year), old_metadata_folder(year))
     metadata = [f"{name}/{file}" for name in folders for file in plain_names(folder, name)]
     exact = bool(shards)

@@ -14,6 +14,10 @@ def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 
 
+def _signed(value: int) -> str:
+    return f"{value:+,}"
+
+
 def _round(value: int) -> str:
     """A large number for a headline: 4.94M, 130M, 498k."""
     for unit, name in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
@@ -25,7 +29,8 @@ def _round(value: int) -> str:
 
 def _bibtex(text: str) -> str:
     """Text that is safe inside braces."""
-    return "".join("\\" + c if c in "#$%&_" else c for c in text if c not in "{}\\")
+    escapes = {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {c: "\\" + c for c in "#$%&_"}
+    return "".join(escapes.get(c, c) for c in text if c not in "{}\\")
 
 
 def _yaml(text: str) -> str:
@@ -42,7 +47,14 @@ _environment = jinja2.Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_environment.filters |= {"n": _number, "short": _round, "size": human_bytes, "bib": _bibtex, "yaml": _yaml}
+_environment.filters |= {
+    "n": _number,
+    "signed": _signed,
+    "short": _round,
+    "size": human_bytes,
+    "bib": _bibtex,
+    "yaml": _yaml,
+}
 
 
 def render(template: str, **values: Any) -> bytes:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from danbooru_pipeline.io.atomic import atomic_file
 from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.outcomes import Reason, Status, status_of
+from danbooru_pipeline.posts import conform
 from danbooru_pipeline.store.columns import (
     Fact,
     FileFacts,
@@ -117,6 +118,7 @@ _DERIVED: Final = {
 LEDGER_COLUMNS: Final = columns_of(LedgerRow, **_DERIVED)
 LEDGER_SCHEMA: Final = schema_of(LEDGER_COLUMNS)
 _STORED: Final = [column.name for column in LEDGER_COLUMNS if column.name not in _DERIVED]
+_STORED_SCHEMA: Final = pa.schema([LEDGER_SCHEMA.field(name) for name in _STORED], metadata=LEDGER_SCHEMA.metadata)
 _values: Final = attrgetter(*_STORED)
 _REASONS: Final = ("reason", "px512_reason")
 
@@ -142,8 +144,27 @@ def read_ledger(path: Path) -> dict[int, LedgerRow]:
         return {}
     with damage_named(path):
         # An earlier version's ledger lacks columns.
-        rows = pq.ParquetFile(path, page_checksum_verification=True).read(columns=_STORED).to_pylist()
-        return {row["id"]: _row_from(row) for row in rows}
+        return ledger_rows(pq.ParquetFile(path, page_checksum_verification=True).read(columns=_STORED))
+
+
+def read_ledger_table(path: Path) -> pa.Table:
+    """The same as a table of the columns that are stored; those that an earlier version lacks are null.
+
+    Raises:
+        DamagedFile: it cannot be read, or is no ledger.
+    """
+    if not path.exists():
+        return _STORED_SCHEMA.empty_table()
+    with damage_named(path):
+        found = pq.ParquetFile(path, page_checksum_verification=True).read(columns=_STORED)
+        if "id" not in found.column_names:
+            raise ValueError("it is no ledger")
+        return conform(found, _STORED_SCHEMA)
+
+
+def ledger_rows(table: pa.Table) -> dict[int, LedgerRow]:
+    """The rows of such a table by id."""
+    return {row["id"]: _row_from(row) for row in table.to_pylist()}
 
 
 def _row_from(record: dict[str, Any]) -> LedgerRow:

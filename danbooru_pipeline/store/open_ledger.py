@@ -15,6 +15,7 @@ from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.sha256 import sha256_or_none
 from danbooru_pipeline.layout import STORED_EXTENSIONS, Layout
 from danbooru_pipeline.outcomes import Status
+from danbooru_pipeline.posts.takedowns import removed_posts
 from danbooru_pipeline.store.journal import Journal
 from danbooru_pipeline.store.ledger import LedgerRow, write_ledger
 from danbooru_pipeline.store.recovery import ledger_or_recovered
@@ -46,7 +47,8 @@ class OpenLedger:
     """The rows of one bucket, for the thread that holds its lock.
 
     Attributes:
-        known: rows by id, as earlier builds left them; never changed, so other threads may read it.
+        known: rows by id, as earlier builds left them, without posts that were taken down since; never changed, so
+            other threads may read it.
         rows: rows by id, as they are now.
     """
 
@@ -55,7 +57,9 @@ class OpenLedger:
         self._journal = Journal(layout.ledger_journal(bucket))
         self._written = ledger_or_recovered(layout, bucket)
         self._written_at = time.monotonic()
-        self.known = self._written | {row.id: row for row in self._journal.read() if _row_matches_file(layout, row)}
+        found = self._written | {row.id: row for row in self._journal.read() if _row_matches_file(layout, row)}
+        gone = removed_posts(layout)
+        self.known = {id_: row for id_, row in found.items() if id_ not in gone}
         self.rows = dict(self.known)
 
     def settle(self, rows: Iterable[LedgerRow]) -> None:

@@ -13,14 +13,19 @@ from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.layout import BUCKETS, Layout
 from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import Fetch, Post, read_posts
+from danbooru_pipeline.posts.takedowns import removed_posts
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
 from danbooru_pipeline.store.plan import BucketPlan, list_files, plan_bucket
 
 
 def read_bucket_posts(layout: Layout, bucket: str, year: int, *, pixel_hashes: bool = False) -> list[Post]:
-    """The posts of a bucket with what was learned since the sweep; empty when the split made no file for it."""
+    """The posts of a bucket with what was learned since the sweep; empty when the split made no file for it.
+
+    Posts that were taken down are left out, since the sweep may have begun before the takedown.
+    """
     path, refreshed = layout.posts_bucket(year, bucket), layout.refreshed(year, bucket)
-    return read_posts(path, refreshed=refreshed, pixel_hashes=pixel_hashes)
+    gone = removed_posts(layout)
+    return [post for post in read_posts(path, refreshed=refreshed, pixel_hashes=pixel_hashes) if post.id not in gone]
 
 
 def require_posts(layout: Layout, year: int) -> None:

@@ -13,6 +13,7 @@ from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.release import apply_snapshot, plan_snapshot, read_release, verify_release
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.signing import public_key
+from danbooru_pipeline.release.tree.content import carried_metadata
 from danbooru_pipeline_tests.support.trees import images
 from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, small_yard, tree_state
 
@@ -76,12 +77,32 @@ def test_reconstruct_goes_by_metadata_where_no_manifest_is_carried(two_years: La
     """Where a release carries an earlier year's metadata without its manifest, a replaced file shows by its MD5."""
     new = tmp_path / "copy"
     shutil.copytree(two_years.release(2022), new)
-    shutil.rmtree(new / "manifest" / "2021")
+    shutil.rmtree(new / "earlier" / "2021")
     said = call("reconstruct", 2021, "--from", new)
     assert said.exit_code == 0
     assert f"replaced since: original/0002/{REPLACED}.jpg" in said.output
     assert f"gone since: original/0003/{GONE}.jpg" in said.output
     assert call("reconstruct", 2023, "--from", new).exit_code == 2
+
+
+def test_manifests_where_earlier_versions_carried_them_are_found(two_years: Layout, tmp_path: Path) -> None:
+    """Until version 0.2 releases have the manifest of 2021 in manifest/2021; it is read, and carried on from there."""
+    new = tmp_path / "copy"
+    shutil.copytree(two_years.release(2022), new)
+    (new / "earlier/2021").rename(new / "manifest/2021")
+    assert "danbooru2021 in copy, by its manifest" in call("reconstruct", 2021, "--from", new).output
+    names = [path.name for path in sorted((new / "manifest/2021").glob("files-*"))]
+    assert [name for name in carried_metadata(new, without=2022) if "files-" in name] == [
+        f"earlier/2021/{name}" for name in names
+    ]
+
+
+@pytest.mark.parametrize("id_", [0, -1, 2**63, 10**30])
+def test_id_that_no_post_has_is_one_line(two_years: Layout, id_: int) -> None:
+    """Ids that no table can hold are refused as wrong usage."""
+    said = call("takedown", "--dry-run", "--", id_, root=two_years.root)
+    assert said.exit_code == 2
+    assert "Traceback" not in said.output
 
 
 def test_takedown_is_shown_first_and_then_done(two_years: Layout) -> None:

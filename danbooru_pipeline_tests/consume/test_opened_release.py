@@ -98,7 +98,7 @@ def test_tables_are_those_on_disk(releases: Layout, release: OpenedRelease) -> N
     for name in release.tables:
         pattern = "manifest/files-*.parquet" if name == "files" else f"parquet/{name}-0*.parquet"
         assert release.table(name, arrow=True).to_pylist() == rows_of(releases.current, pattern)
-    assert (releases.current / "manifest/2021").is_dir()
+    assert (releases.current / "earlier/2021").is_dir()
     assert release.files()["id"].tolist() == release.posts()["id"].tolist()
     assert release.tags().equals(release.table("tags"))
 

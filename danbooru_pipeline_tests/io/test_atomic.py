@@ -1,11 +1,12 @@
 """The one atomic writer."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from danbooru_pipeline.io.atomic import atomic_file, atomic_folder, remove_parts, write_atomic
+from danbooru_pipeline.io.atomic import atomic_file, atomic_folder, link_or_copy, remove_parts, write_atomic
 
 
 def test_write_brings_a_new_inode(tmp_path: Path) -> None:
@@ -57,3 +58,19 @@ def test_parts_of_killed_writers_are_removed(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert remove_parts(tmp_path) == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["1.jpg", "x.part"]
+
+
+def test_copy_keeps_the_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a link is impossible, the copy has the file's times: else rsync would move it to every mirror again."""
+
+    def no_link(*_: object, **__: object) -> None:
+        raise OSError(errno.EXDEV, "another file system")
+
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"x" * 5000)
+    os.utime(source, ns=(10**18, 10**18 + 123_456_789))
+    monkeypatch.setattr(os, "link", no_link)
+    assert not link_or_copy(source, target)
+    assert target.read_bytes() == source.read_bytes()
+    assert target.stat().st_mtime_ns == 10**18 + 123_456_789
+    assert target.stat().st_ino != source.stat().st_ino

@@ -2,20 +2,24 @@
 
 import contextlib
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from danbooru_pipeline.io.atomic import symlink_atomic
+from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.release import read_release, verify_release
-from danbooru_pipeline_tests.support.trees import contents, lines
+from danbooru_pipeline.release import apply_takedown, plan_takedown, read_release, verify_release
+from danbooru_pipeline_tests.support.trees import contents, images, lines
+from danbooru_pipeline_tests.support.yard import NOW, small_yard
 
 pytestmark = pytest.mark.needs("rsync")
 
@@ -35,9 +39,16 @@ def daemon(releases: Layout, tmp_path: Path) -> Iterator[str]:
     for year in (2021, 2022):
         (served / f"danbooru{year}").symlink_to(releases.release(year))
     (served / "current").symlink_to("danbooru2021")
-    shipped = (releases.release(2022) / "rsyncd.conf").read_text()
-    config, port = tmp_path / "rsyncd.conf", free_port()
-    config.write_text(f"address = 127.0.0.1\nport = {port}\n{shipped.replace('RELEASES', str(served))}")
+    with daemon_of(served, releases.release(2022) / "rsyncd.conf", tmp_path) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def daemon_of(served: Path, shipped: Path, folder: Path) -> Iterator[str]:
+    """A daemon that serves a folder by the configuration that a release ships."""
+    config, port = folder / "rsyncd.conf", free_port()
+    text = shipped.read_text().replace("RELEASES", str(served))
+    config.write_text(f"address = 127.0.0.1\nport = {port}\n{text}")
     command = ["rsync", "--daemon", "--no-detach", f"--config={config}"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         for _ in range(200):
@@ -97,7 +108,8 @@ def mirror(releases: Layout, source: str, target: Path, *arguments: object) -> s
     """Run the script that the release ships."""
     script = releases.release(2022) / "mirror.sh"
     command = ["sh", str(script), source, str(target), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    env = os.environ | {"MIRROR_PAUSE": "0"}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=120)
 
 
 def test_mirror_script_makes_and_updates_a_copy(releases: Layout, daemon: str, tmp_path: Path) -> None:
@@ -118,6 +130,102 @@ def test_mirror_script_deletes_no_more_than_it_may(releases: Layout, daemon: str
     assert len(list((tmp_path / "copy").glob("original/*/*"))) >= before - 3
 
 
+def own_tree(releases: Layout, tmp_path: Path, year: int) -> Path:
+    """A copy of a release in place of the link that the daemon serves, to be damaged."""
+    served = tmp_path / f"served/danbooru{year}"
+    served.unlink()
+    shutil.copytree(releases.release(year), served)
+    return served
+
+
+def test_mirror_stage1_fails(releases: Layout, daemon: str, tmp_path: Path) -> None:
+    """An image that the daemon may not read: after five attempts the copy is of both years, and has no RELEASE.json."""
+    target = tmp_path / "danbooru2022"
+    rsync("-rt", f"{daemon}/danbooru2021/", f"{target}/")
+    new = images(releases.release(2022)).keys() - images(releases.release(2021)).keys()
+    (own_tree(releases, tmp_path, 2022) / min(new)).chmod(0)
+    done = mirror(releases, f"{daemon}/danbooru2022/", target)
+    assert done.returncode == 23
+    assert done.stderr.count("beginning again") == 5
+    assert "is no release" in done.stderr
+    assert not (target / "RELEASE.json").exists()
+    assert not (tmp_path / "danbooru2022.trace").exists()
+
+
+def inodes(paths: Iterable[Path]) -> set[int]:
+    """Of files that may be renamed meanwhile."""
+    found = set()
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            found.add(path.stat().st_ino)
+    return found
+
+
+@pytest.mark.parametrize("moment", ["512px/*/*", "original/*/*", "SHA256SUMS", "metadata/2022/*"])
+def test_mirror_that_breaks_off_is_no_release(releases: Layout, daemon: str, tmp_path: Path, moment: str) -> None:
+    """Killed once files have moved, a copy of 2021 has no RELEASE.json; the next run completes it."""
+    target = tmp_path / "danbooru2022"
+    rsync("-rt", f"{daemon}/danbooru2021/", f"{target}/")
+    before = inodes(target.glob(moment))
+    env = os.environ | {"RSYNC_FLAGS": "--bwlimit=1500", "MIRROR_PAUSE": "0"}
+    script = ["sh", str(releases.release(2022) / "mirror.sh"), f"{daemon}/danbooru2022/", str(target)]
+    with subprocess.Popen(script, env=env, stderr=subprocess.DEVNULL, process_group=0) as process:
+        while process.poll() is None and inodes(target.glob(moment)) == before:
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGKILL)
+    if contents(target) != contents(releases.release(2022)):
+        assert not (target / "RELEASE.json").exists()
+    done = mirror(releases, f"{daemon}/danbooru2022/", target)
+    assert done.returncode == 0, done.stderr
+    assert contents(target) == contents(releases.release(2022))
+
+
+def test_copy_that_is_current_stays_a_release_while_it_is_compared(
+    releases: Layout, daemon: str, tmp_path: Path
+) -> None:
+    """A second run moves nothing and never takes RELEASE.json away; the trace says when, what and from where."""
+    target, source = tmp_path / "copy", f"{daemon}/danbooru2022/"
+    assert mirror(releases, source, target).returncode == 0
+    mark, trace = (target / "RELEASE.json").stat().st_ino, tmp_path / "copy.trace"
+    pattern = r"succeeded: \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\nrelease: danbooru2022 2022\.0\nsource: (.*)\n"
+    found = re.fullmatch(pattern, trace.read_text())
+    assert found
+    assert found[1] == source
+    trace.unlink()
+    assert mirror(releases, source, target).returncode == 0
+    assert (target / "RELEASE.json").stat().st_ino == mark
+    assert trace.exists()
+
+
+def test_two_mirrors_of_one_folder_are_refused(releases: Layout, daemon: str, tmp_path: Path) -> None:
+    """The second one says so, and touches nothing."""
+    with exclusive(tmp_path / "copy.lock"):
+        done = mirror(releases, f"{daemon}/danbooru2022/", tmp_path / "copy")
+    assert done.returncode == 1
+    assert "another mirror.sh" in done.stderr
+
+
+def test_takedown_in_the_middle_of_a_mirror(tmp_path: Path) -> None:
+    """A release is replaced by the version without a post while it is copied: the copy is the new version, whole."""
+    yard = small_yard(tmp_path / "root")
+    for number in range(100):
+        yard.post(40_000 + number, rating="s")
+    yard.release()
+    layout, target = yard.layout, tmp_path / "copy"
+    env = os.environ | {"RSYNC_FLAGS": "--bwlimit=50", "MIRROR_PAUSE": "0"}
+    with daemon_of(layout.releases, layout.release(2021) / "rsyncd.conf", tmp_path) as address:
+        script = ["sh", str(layout.release(2021) / "mirror.sh"), f"{address}/danbooru2021/", str(target)]
+        with subprocess.Popen(script, env=env, stderr=subprocess.PIPE, text=True) as process:
+            while process.poll() is None and not list(target.glob("512px/*/*")):
+                time.sleep(0.005)
+            apply_takedown(plan_takedown(layout, [1002]), created_at=NOW, threads=1)
+            _, said = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    assert "beginning again" in said
+    assert read_release(target).version == "2021.1"
+    assert contents(target) == contents(layout.release(2021))
+
+
 def test_flip_in_the_middle_gives_a_whole_release(releases: Layout, daemon: str, tmp_path: Path) -> None:
     """A slow copy of `current` that is flipped meanwhile: the script begins again, and ends with the new release."""
     served, target = tmp_path / "served", tmp_path / "copy"
@@ -129,7 +237,7 @@ def test_flip_in_the_middle_gives_a_whole_release(releases: Layout, daemon: str,
 
     flipping = threading.Thread(target=flip)
     flipping.start()
-    env = os.environ | {"RSYNC_FLAGS": "--bwlimit=1500"}
+    env = os.environ | {"RSYNC_FLAGS": "--bwlimit=1500", "MIRROR_PAUSE": "0"}
     script = str(releases.release(2021) / "mirror.sh")
     done = subprocess.run(
         ["sh", script, f"{daemon}/danbooru/", str(target)],

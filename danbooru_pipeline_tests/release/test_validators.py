@@ -11,7 +11,7 @@ import pytest
 
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import read_release
-from danbooru_pipeline_tests.support import validators
+from danbooru_pipeline_tests.support import readers, validators
 from danbooru_pipeline_tests.support.programs import program_of_validators
 
 
@@ -76,6 +76,17 @@ def test_feed_and_torrent_are_well_formed(seen: dict[str, Any]) -> None:
     assert not seen["bozo"]
     assert seen["entries"] == ["danbooru2022 2022.0", "danbooru2021 2021.0"]
     assert seen["torrent"] is True
+
+
+def test_readers_read_the_same_values(releases: Layout) -> None:
+    """pandas, polars, DuckDB and fastparquet give pyarrow's values, times included, and one year's rows a folder.
+
+    fastparquet has no lists of objects: the column `tags` is empty there, and the `tag_string` columns are not.
+    """
+    done = tool("python", readers.__file__, releases.release(2022), env={"PYTHONPATH": ""})
+    found = json.loads(done.stdout)
+    assert found["differences"] == [["fastparquet", "parquet/posts-00000-of-00001.parquet", "tags"]]
+    assert set(found["folder"].values()) == {read_release(releases.release(2022)).counts.posts}
 
 
 def test_croissant_validates_and_loads(releases: Layout) -> None:

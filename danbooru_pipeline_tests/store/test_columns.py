@@ -1,7 +1,6 @@
 """The table of file facts: ledger and manifest are derived from it, and are what they always were."""
 
 import dataclasses
-from base64 import b64encode
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ import danbooru_pipeline
 from danbooru_pipeline.images import ImageFacts, ImageResult
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.release import MANIFEST_SCHEMA, ManifestRow, reconcile_bucket
-from danbooru_pipeline.release.manifest.row import MANIFEST_COLUMNS, digest_bytes, manifest_table, row_from
+from danbooru_pipeline.release.manifest.row import MANIFEST_COLUMNS, manifest_table, row_from
 from danbooru_pipeline.store.columns import (
     ABSENT,
     Column,
@@ -161,29 +160,6 @@ def test_every_shared_fact_reaches_the_manifest() -> None:
     (lost,) = manifest_rows(dataclasses.replace(FULL_ROW, reason=Reason.GONE))
     for column in columns_of(FileFacts):
         assert getattr(lost, column.name) == ABSENT[column.name], column.name
-
-
-def test_digest_of_a_manifest_is_made_of_these_bytes() -> None:
-    """Published manifests hold the digest, so the bytes under it never change: keys, their order, nulls, lists."""
-    gone = dataclasses.replace(FULL_ROW, reason=Reason.GONE)
-    assert digest_bytes([*manifest_rows(), *manifest_rows(gone)]) == (
-        b'[{"id":1001,"bucket":"0001","rating":"s","status":"ok","reason":null,"path":"original/0001/1001.png","size":10,'
-        b'"sha256":"' + b"b" * 64 + b'","source_md5":"' + b"a" * 32 + b'","source_size":20,"source_md5_matches":true,'
-        b'"fetched_md5":"' + b"a" * 32 + b'","source_pixel_hash":null,"pixel_hash":null,"pixel_hash_matches":null,'
-        b'"file_type":"png","width":600,"height":400,"pages":1,"flags":["apng"],'
-        b'"alpha":true,"color_space":"srgb","has_profile":false,"orientation":null,"optimized":true,'
-        b'"optimized_by":"oxipng","kept":null,"px512_status":"ok","px512_reason":null,'
-        b'"px512_path":"512px/0001/1001.jpg","px512_size":5,"px512_sha256":"' + b"c" * 64 + b'",'
-        b'"px512_background":"white","px512_flags":["few_colors"],"px512_dhash":"' + b64encode(b"d" * 32) + b'",'
-        b'"px512_phash":"' + b64encode(b"p" * 32) + b'","first_release":2021},'
-        b'{"id":1001,"bucket":"0001","rating":"s","status":"missing","reason":"gone","path":null,"size":null,'
-        b'"sha256":null,"source_md5":"' + b"a" * 32 + b'","source_size":null,"source_md5_matches":null,'
-        b'"fetched_md5":null,"source_pixel_hash":null,"pixel_hash":null,"pixel_hash_matches":null,"file_type":null,'
-        b'"width":null,"height":null,"pages":null,"flags":[],"alpha":null,'
-        b'"color_space":null,"has_profile":null,"orientation":null,"optimized":null,"optimized_by":null,"kept":null,'
-        b'"px512_status":"skipped","px512_reason":"no_original","px512_path":null,"px512_size":null,"px512_sha256":null,'
-        b'"px512_background":null,"px512_flags":[],"px512_dhash":null,"px512_phash":null,"first_release":2021}]'
-    )
 
 
 def test_manifest_rows_come_back_from_their_table() -> None:

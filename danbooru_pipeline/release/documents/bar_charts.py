@@ -3,6 +3,7 @@
 Every bar carries its number as text, so that a chart is as useful to a reader who cannot see it.
 """
 
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -11,6 +12,8 @@ from danbooru_pipeline.release.documents.statistics import Bar
 # Narrow enough for 12px text to stay readable when a phone shows the full width.
 _ROW, _LABEL, _VALUE, _WIDTH = 22, 150, 66, 380
 _COLUMN_HEIGHT = 180
+#: About the width of a digit at 12px; letters of labels are hardly wider.
+_CHARACTER = 7
 
 
 def _shorten(text: str, length: int) -> str:
@@ -37,10 +40,14 @@ def horizontal_bars(title: str, bars: Sequence[Bar], *, note: Sequence[str] = ()
 
 
 def vertical_bars(title: str, bars: Sequence[Bar]) -> str:
-    """A chart with one vertical bar per column; labels that would overlap are omitted, tooltips keep every number."""
+    """A chart with one vertical bar per column; labels that would overlap are omitted, tooltips keep every number.
+
+    The tallest bar always has its number.
+    """
     largest = max((bar.count for bar in bars), default=0) or 1
     step = _WIDTH / max(1, len(bars))
-    every = max(1, -(-44 // max(1, int(step))))
+    numbered = _spread([len(_compact(bar.count)) for bar in bars], step, first=_tallest(bars))
+    named = _spread([len(bar.name) for bar in bars], step, first=0)
     parts = []
     for number, bar in enumerate(bars):
         x = number * step
@@ -50,11 +57,30 @@ def vertical_bars(title: str, bars: Sequence[Bar]) -> str:
             f'<rect x="{x + step * 0.1:.1f}" y="{y:.1f}" width="{step * 0.8:.1f}" height="{tall:.1f}" rx="2">'
             f"<title>{escape(bar.name)}: {bar.count:,}</title></rect>"
         )
-        if number % every == 0:
-            at = f'x="{x + step / 2:.1f}" text-anchor="middle"'
-            parts.append(f'<text {at} y="{_COLUMN_HEIGHT - 5}">{escape(bar.name)}</text>')
-            parts.append(f'<text class="value" {at} y="{y - 5:.1f}">{_compact(bar.count)}</text>')
+        if number in named:
+            parts.append(_centred(bar.name, x + step / 2, _COLUMN_HEIGHT - 5))
+        if number in numbered:
+            parts.append(_centred(_compact(bar.count), x + step / 2, y - 5, kind="value"))
     return _svg(title, _COLUMN_HEIGHT, parts)
+
+
+def _tallest(bars: Sequence[Bar]) -> int:
+    return max(range(len(bars)), key=lambda number: bars[number].count, default=0)
+
+
+def _spread(lengths: Sequence[int], step: float, *, first: int) -> frozenset[int]:
+    """Which labels there is room for at regular distances, that of `first` among them."""
+    # At both ends a label may stand half of its width from the middle of its bar.
+    every = max(1, math.ceil((1.5 * _CHARACTER * max(lengths, default=0) + 6) / step))
+    return frozenset(number for number in range(len(lengths)) if (number - first) % every == 0)
+
+
+def _centred(text: str, x: float, y: float, *, kind: str = "") -> str:
+    """A label at a bar's middle, or as near to it as the edge of the chart allows."""
+    half = _CHARACTER * len(text) / 2
+    place = min(max(x, half), _WIDTH - half)
+    name = f'class="{kind}" ' if kind else ""
+    return f'<text {name}x="{place:.1f}" text-anchor="middle" y="{y:.1f}">{escape(text)}</text>'
 
 
 def _compact(count: int) -> str:

@@ -1,4 +1,4 @@
-"""``croissant.json``: the release in MLCommons Croissant 1.0, for tools that find and load datasets through it.
+"""``croissant.json``: the release in MLCommons Croissant 1.1, for tools that find and load datasets through it.
 
 It describes image files only by their folder; tools load the Parquet tables. Only single files have checksums here:
 SHA256SUMS has the rest, and Croissant's readers do not check them for sets of files.
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.release.checksums import ARCHIVE
+from danbooru_pipeline.release.documents.wording import missing
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.tables.duplicates.write import TABLE as DUPLICATES
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
@@ -21,14 +22,17 @@ from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 _CONTEXT = {
     "@language": "en",
     "@vocab": "https://schema.org/",
+    "arrayShape": "cr:arrayShape",
     "citeAs": "cr:citeAs",
     "column": "cr:column",
     "conformsTo": "dct:conformsTo",
+    "containedIn": "cr:containedIn",
     "cr": "http://mlcommons.org/croissant/",
     "rai": "http://mlcommons.org/croissant/RAI/",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "description": {"@container": "@language"},
     "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
@@ -38,10 +42,12 @@ _CONTEXT = {
     "fileSet": "cr:fileSet",
     "format": "cr:format",
     "includes": "cr:includes",
+    "isArray": "cr:isArray",
     "isLiveDataset": "cr:isLiveDataset",
     "jsonPath": "cr:jsonPath",
     "key": "cr:key",
     "md5": "cr:md5",
+    "name": {"@container": "@language"},
     "parentField": "cr:parentField",
     "path": "cr:path",
     "recordSet": "cr:recordSet",
@@ -77,22 +83,50 @@ def croissant(folder: Path, release: Release, values: Mapping[str, Any]) -> byte
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "name": release.name,
-        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
         "description": (
             f"{values['title']}: {release.counts.posts:,} posts of a booru with their tags, "
             f"{release.counts.originals:,} originals and {release.counts.px512:,} images of 512px."
         ),
         "creator": {"@type": "Organization", "name": values["maker"]},
-        "citeAs": values["original_citation"],
-        "license": "https://spdx.org/licenses/LicenseRef-see-NOTICE.html",
-        "url": values["address"] or f"https://example.invalid/{release.name}/",
+        "citeAs": values["citation"],
+        # No licence covers the works; the notice says what applies.
+        "license": f"{values['address']}NOTICE.md",
+        **({"url": values["address"]} if values["address"] else {}),
         "version": f"{release.version}.0",
         "datePublished": values["day"],
         "isLiveDataset": False,
+        **_responsible(release, values),
         "distribution": [_archive(folder), *(_file_set(name, pattern) for name, (pattern, _) in sets.items())],
         "recordSet": [_record_set(folder, name, *about) for name, about in sets.items()],
     }
     return msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n"
+
+
+def _responsible(release: Release, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the vocabulary for responsible AI asks about; the datasheet says the same at greater length."""
+    read = "; ".join(f"{source.where}, on {source.day}" for source in values["sources"])
+    lacking = ", ".join(f"{bar.name} {bar.count:,}" for bar in missing(release, "original"))
+    return {
+        "rai:dataCollection": f"Posts were read from {read or 'an unknown source'}; files come from the booru's host.",
+        "rai:dataCollectionType": [
+            "Web Scraping" if any(s.get("name") == "api" for s in release.sources) else "Secondary Data Analysis"
+        ],
+        "rai:dataCollectionMissingData": (
+            f"{release.counts.posts - release.counts.originals:,} posts have no original"
+            f"{f' ({lacking})' if lacking else ''}. A tag that is absent may simply be missing."
+        ),
+        "rai:dataPreprocessingProtocol": [
+            "Originals in JPEG and PNG are optimised losslessly.",
+            "512px images are shrunk with their aspect kept, and centred on a background.",
+        ],
+        "rai:dataAnnotationProtocol": ["Users of the booru add and correct tags; uploaders choose the rating."],
+        "rai:dataBiases": ["What is uploaded and tagged follows the interests of the booru's users."],
+        "rai:dataLimitations": ["Ratings are sometimes wrong; images selected by rating are not safe for children."],
+        "rai:dataUseCases": ["Image classification and tagging", "retrieval", "representation learning", "generation"],
+        "rai:personalSensitiveInformation": ["Some images are explicit. Some are drawings of real people."],
+        "rai:dataReleaseMaintenancePlan": "A release a year, and patch versions with corrections and removals.",
+    }
 
 
 def _archive(folder: Path) -> dict[str, Any]:

@@ -93,10 +93,10 @@ ORIGINALS: Final = (
     ),
 )
 
-#: How the original project asks to be cited; every release cites it beside itself.
+#: How the original project asks to be cited, with its ampersand as BibTeX needs it; every release cites it too.
 ORIGINAL_CITATION: Final = """@misc{danbooru2021,
   author = {Anonymous and Danbooru community and Gwern Branwen},
-  title = {Danbooru2021: A Large-Scale Crowdsourced & Tagged Anime Illustration Dataset},
+  title = {Danbooru2021: A Large-Scale Crowdsourced \\& Tagged Anime Illustration Dataset},
   howpublished = {\\url{https://gwern.net/danbooru2021}},
   url = {https://gwern.net/danbooru2021},
   type = {dataset},

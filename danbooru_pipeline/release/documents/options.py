@@ -1,10 +1,12 @@
 """The operator's choices about the documents of a release. None is secret: they are part of RELEASE.json."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.release.signing import public_key
 
 if TYPE_CHECKING:
@@ -41,6 +43,25 @@ class DocumentOptions:
         if not self.accepted_incomplete:
             del options["accepted_incomplete"]
         return options
+
+
+def options_from(stored: Mapping[str, Any]) -> DocumentOptions:
+    """The options that RELEASE.json stores.
+
+    Raises:
+        ReleaseError: some are unknown, or not what they should be: a newer version made the release.
+    """
+    unknown = sorted(stored.keys() - {each.name for each in fields(DocumentOptions)})
+    try:
+        options = msgspec.convert(dict(stored), DocumentOptions)
+    except msgspec.ValidationError as error:
+        unknown = [str(error)]
+    if unknown:
+        raise ReleaseError(
+            f"a release has options that this version does not understand ({', '.join(unknown)}); "
+            "use the version that made it"
+        )
+    return options
 
 
 def options_of(settings: "Settings", *, accepted_incomplete: dict[str, str] | None = None) -> DocumentOptions:

@@ -1,7 +1,7 @@
 """``index.html``: the release on one page that makes no network request.
 
 Style, charts and sample images are inside the file; there is no script; text from tags, names and settings is escaped.
-Samples are rated g or s only.
+Samples have one of the release's SFW ratings.
 """
 
 import base64
@@ -13,13 +13,12 @@ from typing import Any
 import pyvips
 from markupsafe import Markup
 
-from danbooru_pipeline.outcomes import REASONS, Reason
 from danbooru_pipeline.release.documents.bar_charts import horizontal_bars, vertical_bars
 from danbooru_pipeline.release.documents.statistics import Bar, Statistics, TagBar
+from danbooru_pipeline.release.documents.wording import missing, rating_names
+from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.templating import render
 
-_RATINGS = {"g": "general", "s": "sensitive", "q": "questionable", "e": "explicit", "?": "unknown"}
-_SAFE_BEFORE = 2022
 _THUMBNAIL = 160
 
 
@@ -47,11 +46,11 @@ def render_page(folder: Path, values: Mapping[str, Any]) -> bytes:
     return render("index.html", plots=plots, samples=list(_samples(folder, numbers.samples)), **values)
 
 
-def _plots(numbers: Statistics, release: Any) -> Iterator[Plot]:
+def _plots(numbers: Statistics, release: Release) -> Iterator[Plot]:
     def plot(title: str, svg: str) -> Plot:
         return Plot(title, Markup(svg))  # noqa: S704 - made by `bar_charts`, which escapes every text
 
-    names = _RATINGS | ({"s": "safe"} if release.year < _SAFE_BEFORE else {})
+    names = rating_names(release.year)
     yield plot("Posts by year of upload", vertical_bars("Posts by year of upload", numbers.years))
     counts = {bar.name: bar.count for bar in numbers.ratings}
     ratings = [
@@ -75,11 +74,8 @@ def _bars(tags: Iterable[TagBar]) -> Iterator[Bar]:
     return (Bar(tag.name, tag.count) for tag in tags)
 
 
-def _reasons(release: Any, what: str) -> list[Bar]:
-    """Reasons by frequency, without those of posts that have their file."""
-    counts = release.reasons.get(what, {}).items()
-    missing = [(name, count) for name, count in counts if REASONS[Reason(name)][0] != "ok"]
-    return [Bar(name.replace("_", " "), count) for name, count in sorted(missing, key=lambda item: (-item[1], item[0]))]
+def _reasons(release: Release, what: str) -> list[Bar]:
+    return [Bar(bar.name.replace("_", " "), bar.count) for bar in missing(release, what)]
 
 
 def _samples(folder: Path, chosen: Iterable[tuple[int, str]]) -> Iterator[Sample]:

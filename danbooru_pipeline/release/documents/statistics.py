@@ -1,10 +1,12 @@
 """Counts over a release's own tables: the numbers of its page, its card and its datasheet."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
 
+from danbooru_pipeline.images import IMAGE_TYPES
 from danbooru_pipeline.io.sql import database, view
 from danbooru_pipeline.release.tables.tag_totals import TABLE
 
@@ -47,6 +49,16 @@ class Statistics:
     samples: list[tuple[int, str]] = field(default_factory=list)
 
     @property
+    def images(self) -> int:
+        """Originals that are images; the others are videos, archives and the like."""
+        return sum(bar.count for bar in self.types if bar.name in IMAGE_TYPES)
+
+    @property
+    def others(self) -> int:
+        """Originals that are no images."""
+        return sum(bar.count for bar in self.types) - self.images
+
+    @property
     def tags_each(self) -> float:
         """Average number of tags per post."""
         posts = sum(bar.count for bar in self.ratings)
@@ -58,8 +70,15 @@ _SIZES = ((2**16, "< 64 KiB"), (2**18, "64–256 KiB"), (2**20, "256 KiB–1 MiB
 _LARGEST = "≥ 16 MiB"
 
 
-def gather_statistics(folder: Path, *, threads: int, samples: int = 24) -> Statistics:
-    """Count a release whose tables are written. `samples` is how many 512px images to choose, by a hash of their id."""
+def gather_statistics(folder: Path, *, sfw: Sequence[str], threads: int, samples: int = 24) -> Statistics:
+    """Count a release whose tables are written.
+
+    Args:
+        folder: of the tree.
+        sfw: ratings of 512px images that may be shown.
+        threads: for counting.
+        samples: how many 512px images to choose, by a hash of their id.
+    """
     with database(threads=threads, spill=folder) as connection:
         view(connection, "posts", folder, "parquet/posts-*.parquet")
         view(connection, "files", folder, "manifest/files-*.parquet")
@@ -86,7 +105,7 @@ def gather_statistics(folder: Path, *, threads: int, samples: int = 24) -> Stati
                 f"WHERE fresh >= {GROWING_POSTS} AND category IN ('general', 'copyright', 'character') "
                 "ORDER BY fresh / (n - fresh + 1.0) DESC, fresh DESC, tag, category",
             ),
-            samples=_samples(connection, samples),
+            samples=_samples(connection, samples, sfw=sfw),
         )
 
 
@@ -120,10 +139,14 @@ def _sizes(connection: duckdb.DuckDBPyConnection) -> list[Bar]:
     return [Bar(name, found.get(n, 0)) for n, name in enumerate([*(name for _, name in _SIZES), _LARGEST])]
 
 
-def _samples(connection: duckdb.DuckDBPyConnection, count: int) -> list[tuple[int, str]]:
-    """512px images to show, rated g or s. The order depends on ids alone, so a later release shows the same ones."""
+def _samples(connection: duckdb.DuckDBPyConnection, count: int, *, sfw: Sequence[str]) -> list[tuple[int, str]]:
+    """512px images to show, the safest rating first. Their order depends on ids alone, so it lasts."""
+    connection.execute(
+        "CREATE TABLE shown AS SELECT unnest(?::VARCHAR[]) AS rating, unnest(?::INT[]) AS place",
+        [list(sfw), list(range(len(sfw)))],
+    )
     query = (
-        "SELECT id, px512_path FROM files WHERE px512_path IS NOT NULL AND rating IN ('g', 's') "
-        f"ORDER BY (rating <> 'g'), md5(id::VARCHAR), id LIMIT {int(count)}"
+        "SELECT id, px512_path FROM files JOIN shown USING (rating) WHERE px512_path IS NOT NULL "
+        f"ORDER BY place > 0, md5(id::VARCHAR), id LIMIT {int(count)}"
     )
     return [(int(id_), str(path)) for id_, path in connection.execute(query).fetchall()]

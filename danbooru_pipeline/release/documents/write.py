@@ -4,24 +4,32 @@ They are rendered from the numbers of RELEASE.json, from counts over the release
 options, so the same release always gets the same documents, whoever makes them and whenever.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.layout import REMOVED
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.changes import Changes, write_changes
-from danbooru_pipeline.release.checksums import ARCHIVE
+from danbooru_pipeline.release.checksums import ARCHIVE, hash_documents
 from danbooru_pipeline.release.documents.croissant import croissant
 from danbooru_pipeline.release.documents.history import ORIGINAL_CITATION, ORIGINALS
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.documents.page import render_page
 from danbooru_pipeline.release.documents.statistics import Statistics, gather_statistics
 from danbooru_pipeline.release.documents.torrent import write_torrent
+from danbooru_pipeline.release.documents.wording import (
+    citation_key,
+    kept_despite,
+    missing,
+    previous_event,
+    rating_names,
+    size_category,
+    sources_read,
+)
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS, allowed_signers
 from danbooru_pipeline.release.tables.duplicates.write import TABLE as DUPLICATES
@@ -32,7 +40,7 @@ from danbooru_pipeline.release.tables.webdataset import write_webdataset
 from danbooru_pipeline.release.templating import render
 from danbooru_pipeline.years import cutoff
 
-REMOVED, CROISSANT, PAGE, FEED = "removed.txt", "croissant.json", "index.html", "feed.atom"
+CROISSANT, PAGE, FEED = "croissant.json", "index.html", "feed.atom"
 
 #: Documents that are a rendered template.
 TEXTS = (
@@ -46,7 +54,7 @@ class DocumentJob:
     """A tree whose documents are to be written.
 
     Attributes:
-        earlier: folder of the release of an earlier year that changes are listed from.
+        earlier: folders of the releases of earlier years, newest first; changes are listed from each of them.
         standing: folder of the published version of the same year, which this one replaces.
     """
 
@@ -54,7 +62,7 @@ class DocumentJob:
     release: Release
     options: DocumentOptions
     takedowns: Takedowns
-    earlier: Path | None
+    earlier: Sequence[Path]
     standing: Path | None
     threads: int
 
@@ -72,12 +80,13 @@ def write_documents(job: DocumentJob) -> None:
         write_torrent(folder / ARCHIVE, url=_address(job))
     if job.options.signer:
         write_atomic(folder / ALLOWED_SIGNERS, allowed_signers(job.options.signer))
-    numbers = gather_statistics(folder, threads=job.threads)
+    numbers = gather_statistics(folder, sfw=release.sfw_ratings, threads=job.threads)
     values = _values(job, numbers, side=side, shards=shards)
+    values["citation"] = render("citation.bib", **values, original="").decode().strip()
     write_atomic(folder / CROISSANT, croissant(folder, release, values))
     write_atomic(folder / PAGE, render_page(folder, values))
     for name in TEXTS:
-        write_atomic(folder / name, render(name, **values))
+        write_atomic(folder / name, render(name, **values, original=ORIGINAL_CITATION))
     _write_changes(job)
 
 
@@ -105,9 +114,13 @@ def _values(job: DocumentJob, numbers: Statistics, *, side: Mapping[str, int], s
         "month": datetime.fromisoformat(release.created_at).strftime("%B"),
         "events": [*release.history, release.event],
         "originals": ORIGINALS,
-        "original_citation": ORIGINAL_CITATION,
-        "earlier": job.earlier is not None,
-        "json": msgspec.json.encode,
+        "missing": missing,
+        "kept_despite": kept_despite(release),
+        "sources": list(sources_read(release)),
+        "ratings": rating_names(release.year),
+        "size_category": size_category(release.counts.posts),
+        "previous": previous_event(release),
+        "citation_key": citation_key(release.year),
         "labels": _labels(job),
     }
 
@@ -118,11 +131,9 @@ def _address(job: DocumentJob) -> str:
 
 
 def _labels(job: DocumentJob) -> dict[str, Path]:
-    """Label of each list of changes -> folder of the release that it starts from."""
-    labels: dict[str, Path] = {}
+    """Label of each list of changes -> folder of the release that it starts from: all that a mirror may have whole."""
     release = job.release
-    if job.earlier is not None and release.previous is not None:
-        labels[f"{release.year}-from-{release.previous.name[-4:]}"] = job.earlier
+    labels = {f"{release.year}-from-{folder.name[-4:]}": folder for folder in job.earlier}
     if job.standing is not None and release.replaces is not None:
         labels[f"{release.version}-from-{release.replaces.version}"] = job.standing
     return labels
@@ -130,6 +141,7 @@ def _labels(job: DocumentJob) -> dict[str, Path]:
 
 def _write_changes(job: DocumentJob) -> list[Changes]:
     labels = _labels(job)
+    documents = hash_documents(job.folder, threads=job.threads) if labels else {}
     return [
         write_changes(
             job.folder,
@@ -137,8 +149,8 @@ def _write_changes(job: DocumentJob) -> list[Changes]:
             job.release,
             label=label,
             labels=labels,
-            taken_down=job.takedowns.ids,
-            removed_paths=job.takedowns.paths,
+            takedowns=job.takedowns,
+            documents=documents,
             threads=job.threads,
         )
         for label, old in labels.items()

@@ -20,7 +20,7 @@ from danbooru_pipeline.years import sfw_ratings
 _FROM_METADATA = frozenset({Reason.BANNED, Reason.RESTRICTED, Reason.BAD_ROW, Reason.EXPUNGED, Reason.TAGS_UNKNOWN})
 
 #: 512px outcomes that the manifest derives itself; in the ledger row of an SFW post they are out of date.
-_DERIVED = frozenset({Reason.RATING, Reason.NO_ORIGINAL})
+DERIVED = frozenset({Reason.RATING, Reason.NO_ORIGINAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def _px512_problem(row: LedgerRow, size: int | None, settings: str) -> str | Non
         return "its 512px image was never tried"
     if row.px512_settings != settings:
         return f"its 512px image was made with the settings {row.px512_settings}, not {settings}"
-    if row.px512_reason in _DERIVED:
+    if row.px512_reason in DERIVED:
         return f"its 512px image was left out for {row.px512_reason}, which no longer holds"
     return None if row.px512_reason is not None else _px512_file_problem(row, size)
 

@@ -1,9 +1,7 @@
-"""A row of the manifest: what a release holds of one post. Schema, table and digest follow from `store.columns`."""
+"""A row of the manifest: what a release holds of one post. Schema and table follow from `store.columns`."""
 
-import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Annotated, Any, Final
 
 import pyarrow as pa
@@ -64,28 +62,10 @@ MANIFEST_ADDED: Final = (
 #: Columns with few values.
 MANIFEST_DICTIONARY: Final = ("bucket", "rating", "status", "reason", "file_type", "px512_status", "px512_reason")
 
-_NAMES: Final = [column.name for column in MANIFEST_COLUMNS]
-_values: Final = attrgetter(*_NAMES)
-
-
-@functools.cache
-def _encoder() -> tuple[Any, Any]:
-    """What encodes a row as the list of its values. A dict for each row would cost three times as much to encode."""
-    import msgspec  # noqa: PLC0415 - `verify` reads rows where it is not installed
-
-    return msgspec.defstruct("_Record", _NAMES), msgspec.json.encode
-
 
 def manifest_table(rows: Iterable[ManifestRow]) -> pa.Table:
     """Rows as an Arrow table of `MANIFEST_SCHEMA`."""
     return table_of(list(rows), MANIFEST_SCHEMA)
-
-
-def digest_bytes(rows: Iterable[ManifestRow]) -> bytes:
-    """The bytes of a bucket's rows that the digest of a manifest is made of: JSON, in the order of the columns."""
-    record, encode = _encoder()
-    data: bytes = encode([record(*_values(row)) for row in rows])
-    return data
 
 
 def row_from(record: dict[str, Any]) -> ManifestRow:

@@ -18,7 +18,7 @@ class ManifestSummary:
         reasons: ``original`` and ``px512`` -> reason -> posts.
         pixel_hashes: originals whose pixel hash and the site's are both known.
         pixel_hash_mismatches: of those, how many differ; the site's may be old, so that is no failure.
-        digest: SHA-256 over all rows (see `row.digest_bytes`); manifests with equal rows share it.
+        digest: SHA-256 over all rows (by columns, see `io.row_digest`); manifests with equal rows share it.
     """
 
     posts: int

@@ -3,7 +3,6 @@
 It is written only if posts, ledgers and files of all 1000 buckets reconcile; the error names each row that does not.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,22 +12,22 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
 from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
 from danbooru_pipeline.io.parquet import ROW_GROUP_ROWS, Side, differences, read_batches, rechunk, write_parquet
+from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, Layout
 from danbooru_pipeline.outcomes import Reason, Status, status_of
-from danbooru_pipeline.posts import read_posts
+from danbooru_pipeline.posts import POST_SCHEMA, conform, read_posts
+from danbooru_pipeline.posts.post import read_columns
 from danbooru_pipeline.progress import Progress, silent
-from danbooru_pipeline.release.manifest.reconcile import reconcile_bucket
+from danbooru_pipeline.release.manifest.by_columns import BucketTables, reconcile_tables
 from danbooru_pipeline.release.manifest.row import (
     MANIFEST_DICTIONARY,
     MANIFEST_SCHEMA,
-    ManifestRow,
-    digest_bytes,
-    manifest_table,
 )
 from danbooru_pipeline.release.manifest.summary import ManifestSummary, Tally
-from danbooru_pipeline.store.ledger import read_ledger
+from danbooru_pipeline.store.ledger import read_ledger_table
 from danbooru_pipeline.store.plan import list_files
 
 #: Columns that the posts have too; both must agree.
@@ -41,6 +40,11 @@ PENDING_SHARE = 0.1
 
 _SUMMARY_KEY = b"danbooru_pipeline.summary"
 _RANGE_IDS = 200_000
+#: What reconciling needs of a post.
+_READ = pa.schema(
+    [POST_SCHEMA.field(name) for name in ("id", "md5", "file_ext", "file_size", "rating", "is_banned", "extra")],
+    metadata=POST_SCHEMA.metadata,
+)
 _SHOWN = 5
 
 
@@ -53,19 +57,18 @@ def write_manifest(layout: Layout, year: int, *, px512_settings: str, progress: 
     """
     if not layout.posts(year).exists():
         raise ReleaseError(f"there are no posts of {year}; build `posts` first")
-    tally = Tally()
-    digest = hashlib.sha256()
+    tally, digest = Tally(), RowDigest(MANIFEST_SCHEMA)
     problems: list[str] = []
     with ExternalGroupBy(MANIFEST_SCHEMA, key=by_id_range(_RANGE_IDS), folder=layout.metadata(year)) as by_range:
         for done, bucket in enumerate(BUCKETS):
             rows, wrong = _reconcile(layout, year, bucket, px512_settings=px512_settings)
             problems += wrong
-            if rows:
-                digest.update(digest_bytes(rows))
-                table = manifest_table(rows)
-                tally.add(table)
-                by_range.add(table)
+            if rows.num_rows:
+                by_range.add(rows)
             progress("buckets", done + 1, BUCKET_COUNT)
+        for _, table in by_range.groups():
+            tally.add(table)
+            digest.update(table)
         # A stale slice of a bucket agrees with its ledger, but not with the posts that are released.
         problems = problems or list(_against_posts(layout.posts(year), (table for _, table in by_range.groups())))
         summary = tally.summary(digest.hexdigest())
@@ -74,15 +77,40 @@ def write_manifest(layout: Layout, year: int, *, px512_settings: str, progress: 
     return summary
 
 
-def _reconcile(layout: Layout, year: int, bucket: str, *, px512_settings: str) -> tuple[list[ManifestRow], list[str]]:
-    return reconcile_bucket(
-        read_posts(layout.posts_bucket(year, bucket), refreshed=layout.refreshed(year, bucket), pixel_hashes=True),
-        read_ledger(layout.ledger(bucket)),
-        list_files(layout.original_bucket(bucket)),
-        list_files(layout.px512_bucket(bucket)),
-        year=year,
-        px512_settings=px512_settings,
+def _reconcile(layout: Layout, year: int, bucket: str, *, px512_settings: str) -> tuple[pa.Table, list[str]]:
+    slice_, refreshed = layout.posts_bucket(year, bucket), layout.refreshed(year, bucket)
+    posts = _slice(slice_)
+    ledger = read_ledger_table(layout.ledger(bucket))
+    if not posts.num_rows and not ledger.num_rows:
+        return MANIFEST_SCHEMA.empty_table(), []
+    updated = read_posts(slice_, refreshed=refreshed, pixel_hashes=True) if refreshed.exists() else []
+    changed = ids_of(refreshed) if updated else frozenset()
+    tables = BucketTables(
+        bucket=bucket,
+        posts=posts,
+        updated={post.id: post for post in updated if post.id in changed},
+        ledger=ledger,
+        original_files=list_files(layout.original_bucket(bucket)),
+        px512_files=list_files(layout.px512_bucket(bucket)),
     )
+    return reconcile_tables(tables, year=year, px512_settings=px512_settings)
+
+
+def _slice(path: Path) -> pa.Table:
+    if not path.exists():
+        return _READ.empty_table()
+    with damage_named(path):
+        return conform(read_columns(path, _READ.names), _READ)
+
+
+def ids_of(path: Path) -> frozenset[int]:
+    """The ids in a table.
+
+    Raises:
+        DamagedFile: it cannot be read.
+    """
+    with damage_named(path):
+        return frozenset(read_columns(path, ["id"])["id"].to_pylist())
 
 
 def post_keys(path: Path) -> Iterator[pa.Table]:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.io.bounded_parquet import untrusted_files
 from danbooru_pipeline.io.parquet import read_batches, rechunk, write_parquet
+from danbooru_pipeline.layout import earlier_manifest_path
 from danbooru_pipeline.release.checksums import PX512
 
 METADATA = "512px/metadata.parquet"
@@ -105,3 +106,9 @@ def release_shards(folder: Path, stem: str) -> list[Path]:
         ReleaseError: one of them is a link or no file, or cannot be read.
     """
     return untrusted_files(folder, f"{stem}-*.parquet") if any(folder.glob(f"{stem}-*.parquet")) else []
+
+
+def carried_manifest(folder: Path, year: int) -> list[Path]:
+    """The files of the manifest of an earlier year that a release carries; until version 0.2 below ``manifest/``."""
+    stem = earlier_manifest_path(year, "files")
+    return release_shards(folder, stem) or release_shards(folder, f"manifest/{year}/files")

@@ -1,13 +1,16 @@
 """Removal of posts from every published release, from the store, and from whatever is made later.
 
 The list of ids is written before anything is removed, so a takedown that is killed anywhere is finished by running it
-again, and no release is made until then. Releases are never changed: each that contained a post, or carries its
-metadata, is made again without it under the next version, from its own files, and replaces the old one as a whole.
+again, and no release is made until then; a build that is under way publishes nothing. Releases are never changed: each
+that names a post anywhere is made again without it under the next version, from its own files, and replaces the old
+one as a whole. What cannot be treated is named, and the takedown stays unfinished: it is done only when a search of all
+that lies under the store and the releases finds nothing.
 """
 
 import shutil
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -15,37 +18,23 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from danbooru_pipeline.errors import DamagedFile, ReleaseError
-from danbooru_pipeline.io.atomic import commit_part, part_path, remove_parts
-from danbooru_pipeline.io.damage import damage_named
+from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.layout import Layout, bucket_of
-from danbooru_pipeline.posts.report import load_posts_report, write_posts_report
-from danbooru_pipeline.posts.table_reports import restate_tables
 from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, read_takedowns, write_takedowns
 from danbooru_pipeline.progress import Progress, silent
-from danbooru_pipeline.release.documents.options import DocumentOptions
-from danbooru_pipeline.release.documents.write import REMOVED
-from danbooru_pipeline.release.release_json import SHA256SUMS, Inputs, Release, published, read_release
+from danbooru_pipeline.release.mentions import Search
+from danbooru_pipeline.release.release_json import Release, published, read_release
 from danbooru_pipeline.release.tables.image_rows import release_shards
-from danbooru_pipeline.release.tables.side_tables import side_table_files
-from danbooru_pipeline.release.takedown.without import (
-    ids_present,
-    lines_without,
-    write_manifest_without,
-    write_posts_without,
-    write_slice_without,
-)
-from danbooru_pipeline.release.tree.content import Content, carried_metadata, manifest_to_carry
-from danbooru_pipeline.release.tree.inputs import table_digests
-from danbooru_pipeline.release.tree.snapshot import Action, SnapshotPlan, apply_snapshot, history_of, newest_before
+from danbooru_pipeline.release.takedown.again import plan_again
+from danbooru_pipeline.release.takedown.clear import clear_following, clear_metadata, clear_store, store_files
+from danbooru_pipeline.release.tree.snapshot import apply_snapshot
 from danbooru_pipeline.release.tree.swap import heal_releases
-from danbooru_pipeline.store.ledger import write_ledger
-from danbooru_pipeline.store.plan import list_files
-from danbooru_pipeline.store.recovery import ledger_or_recovered
 
 _BUSY = "another takedown is running; wait for it to end, then run again"
+_BUILDING = "{name} is being made; that build will publish nothing"
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +45,16 @@ class TakedownPlan:
         posts: id -> what is known about it; all ids that were asked for.
         years: of the releases that are made again.
         files: in the store that are removed.
+        obstacles: one line for each folder that names a post and cannot be made again.
+        unknown: ids that nothing under the releases names.
     """
 
     layout: Layout
     posts: dict[int, TakenDown]
     years: tuple[int, ...]
     files: tuple[Path, ...]
+    obstacles: tuple[str, ...] = ()
+    unknown: tuple[int, ...] = ()
 
     def lines(self) -> list[str]:
         """The plan for people."""
@@ -69,29 +62,89 @@ class TakedownPlan:
         for year in self.years:
             release = read_release(self.layout.release(year))
             lines.append(f"would make {release.name} {release.next_version} in place of {release.version}")
-        unknown = [str(id_) for id_, post in sorted(self.posts.items()) if post.first_year is None]
-        if unknown:
-            lines.append(f"in no release, and kept out of later ones: {', '.join(unknown)}")
+        lines += [f"would stop: {obstacle}" for obstacle in self.obstacles]
+        if self.unknown:
+            lines.append(f"in no release, and kept out of later ones: {', '.join(map(str, self.unknown))}")
         return lines
 
 
 def plan_takedown(layout: Layout, ids: Iterable[int]) -> TakedownPlan:
-    """Find out where posts are; without ids, what an unfinished takedown still has to do. Changes nothing."""
+    """Find out where posts are; without ids, all that were ever taken down, in case some came back. Changes nothing.
+
+    Raises:
+        StoreError: the list of earlier takedowns is damaged.
+    """
     known = read_takedowns(layout)
-    wanted = dict.fromkeys(ids) or dict.fromkeys(known.posts if known.unfinished else ())
-    posts = {id_: _find(layout, id_, known) for id_ in sorted(wanted)}
-    years = [
-        year
-        for year, folder in published(layout).items()
-        if (posts.keys() - removed_ids(folder)) & {id_ for id_, post in posts.items() if _reaches(post, year)}
-    ]
-    files = [path for id_ in posts for path in _store_files(layout, id_)]
-    return TakedownPlan(layout=layout, posts=posts, years=tuple(years), files=tuple(files))
+    wanted = sorted(set(ids) or known.posts)
+    found = survey(layout, known.ids | set(wanted))
+    posts = {id_: _find(layout, id_, known) for id_ in wanted}
+    named = set[int]().union(*found.years.values(), *found.others.values())
+    return TakedownPlan(
+        layout=layout,
+        posts=posts,
+        years=tuple(found.years),
+        files=tuple(sorted(store_files(layout, posts.keys()))) if posts else (),
+        obstacles=tuple(found.lines()),
+        unknown=tuple(id_ for id_ in wanted if id_ not in named),
+    )
 
 
-def _reaches(post: TakenDown, year: int) -> bool:
-    """Whether a release contains a post, or what an earlier one said about it in the metadata that it carries."""
-    return post.first_year is not None and post.first_year <= year
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Where some posts are named.
+
+    Attributes:
+        years: year of a release that can be made again -> posts that it names.
+        others: anything else under the releases -> posts that it names.
+        unreadable: one line for each that could not be searched.
+    """
+
+    years: dict[int, set[int]] = field(default_factory=dict)
+    others: dict[Path, set[int]] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """What a takedown cannot treat, for people."""
+        return [
+            *(
+                f"{path} names {_shown(ids)} and is not a finished release; remove it, or put its RELEASE.json back"
+                for path, ids in self.others.items()
+            ),
+            *self.unreadable,
+        ]
+
+
+def survey(layout: Layout, ids: frozenset[int]) -> Survey:
+    """Search everything under the releases, except what a build or a takedown is making."""
+    found, search = Survey(), Search(ids)
+    releases = {folder: year for year, folder in published(layout).items()}
+    entries = sorted(layout.releases.iterdir()) if ids and layout.releases.is_dir() else []
+    for path in entries:
+        year = releases.get(path)
+        try:
+            if year is not None:
+                named = search.of_release(path)
+                found.years.update({year: named} if named else {})
+            elif not _is_ours(layout, path):
+                named = search.of_anything(path)
+                found.others.update({path: named} if named else {})
+        except DanbooruPipelineError as error:
+            found.unreadable.append(str(error))
+    return found
+
+
+def _is_ours(layout: Layout, path: Path) -> bool:
+    """Whether an entry is a lock, a tree in the making, or a link to a release beside it."""
+    if path.is_symlink():
+        return path.resolve().parent == layout.releases.resolve()
+    digits = "".join(filter(str.isdigit, path.name))
+    year = int(digits) if digits.isascii() and digits else 0
+    return path in {layout.staging(year), layout.retired(year), layout.takedown(year), layout.release_lock(year)}
+
+
+def _shown(ids: Iterable[int]) -> str:
+    ordered = sorted(ids)
+    return ", ".join(map(str, ordered[:_SHOWN])) + (" and more" if len(ordered) > _SHOWN else "")
 
 
 def _find(layout: Layout, post_id: int, known: Takedowns) -> TakenDown:
@@ -106,33 +159,15 @@ def _find(layout: Layout, post_id: int, known: Takedowns) -> TakenDown:
 
 
 def _manifest_rows(folder: Path, post_id: int) -> list[dict[str, str | None]]:
-    return [
-        row
-        for path in release_shards(folder, "manifest/files")
-        for table in read_batches(path, columns=("id", "path", "px512_path"))
-        for row in table.filter(pc.equal(table["id"], pa.scalar(post_id, pa.int64()))).to_pylist()
-    ]
-
-
-def removed_ids(folder: Path) -> set[int]:
-    """Ids that a release lists in ``removed.txt``: posts that were taken down. Empty when it has no such file.
-
-    Raises:
-        ReleaseError: a line is not an id.
-    """
-    path = folder / REMOVED
     try:
-        return set(map(int, path.read_bytes().split())) if path.is_file() else set()
-    except ValueError as error:
-        raise ReleaseError(f"{path} cannot be read ({error}); verify the release") from error
-
-
-def _store_files(layout: Layout, post_id: int) -> list[Path]:
-    bucket = bucket_of(post_id)
-    folders = (layout.original_bucket(bucket), layout.px512_bucket(bucket), layout.replaced_bucket(bucket))
-    return [
-        folder / name for folder in folders for name in list_files(folder) if name.partition(".")[0] == str(post_id)
-    ]
+        return [
+            row
+            for path in release_shards(folder, "manifest/files")
+            for table in read_batches(path, columns=("id", "path", "px512_path"))
+            for row in table.filter(pc.equal(table["id"], pa.scalar(post_id, pa.int64()))).to_pylist()
+        ]
+    except (OSError, pa.ArrowException):
+        return []  # the survey names it
 
 
 def apply_takedown(
@@ -153,7 +188,8 @@ def apply_takedown(
         progress: see `apply_snapshot`.
 
     Raises:
-        StoreError: another takedown or a build holds a lock that is needed.
+        StoreError: another takedown runs, or its list is damaged.
+        ReleaseRefused: something names a post and cannot be treated; all else is done.
     """
     layout = plan.layout
     make = partial(apply_snapshot, created_at=created_at, signing_key=signing_key, threads=threads, progress=progress)
@@ -161,137 +197,74 @@ def apply_takedown(
         known = read_takedowns(layout)
         takedowns = Takedowns(posts={**known.posts, **plan.posts}, unfinished=True)
         write_takedowns(layout, takedowns)
-        _clear_root(layout, takedowns.ids)
-        heal_releases(layout)
-        made = []
-        for year, folder in published(layout).items():
-            gone = {id_ for id_, post in takedowns.posts.items() if _reaches(post, year)}
-            if gone - removed_ids(folder):
-                again = _plan_again(layout, year, takedowns)
-                made.append(make(again))
+        work = _Removal(layout, takedowns)
+        work.clear_unpublished()
+        made: list[Release] = []
+        for year in survey(layout, takedowns.ids).years:
+            with work.attempt():
+                made.append(make(plan_again(layout, year, takedowns)))
             shutil.rmtree(layout.takedown(year), ignore_errors=True)
+        work.clear_segments(made_again=bool(made))
+        work.require_done()
         write_takedowns(layout, replace(takedowns, unfinished=False))
     return made
 
 
-def _clear_store(layout: Layout, bucket: str, ids: Collection[int]) -> None:
-    """Remove rows before files: a crash in between leaves a file without a row, never a row without its file."""
-    with exclusive(layout.bucket_lock(bucket)):
-        rows = ledger_or_recovered(layout, bucket)
-        if not rows.keys().isdisjoint(ids):
-            write_ledger(layout.ledger(bucket), [row for row in rows.values() if row.id not in ids])
-        for id_ in (id_ for id_ in ids if bucket_of(id_) == bucket):
-            for path in _store_files(layout, id_):
-                path.unlink(missing_ok=True)
+@dataclass(slots=True)
+class _Removal:
+    """One takedown, and what it could not do: each failure costs its own part only, and none is forgotten."""
 
+    layout: Layout
+    takedowns: Takedowns
+    obstacles: list[str] = field(default_factory=list)
+    was_packed: bool = False  # whether an archive that nobody published may contain a post
 
-def _clear_root(layout: Layout, ids: Collection[int]) -> None:
-    """Remove the posts from everything but the releases."""
-    for bucket in sorted({bucket_of(id_) for id_ in ids}):
-        _clear_store(layout, bucket, ids)
-    for year in layout.metadata_years:
-        _clear_metadata(layout, year, ids)
-    for part in layout.follow_parts:
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Go on after an error of this part."""
         try:
-            with damage_named(part):
-                is_about = bool(ids_present([part], ids))
-        except DamagedFile:
-            part.unlink()  # nobody can tell whether it names one of them, and it only makes a figure
-            continue
-        if is_about:
-            write_slice_without(part, ids)
+            yield
+        except (DanbooruPipelineError, OSError, ValueError, pa.ArrowException) as error:
+            self.obstacles.append(str(error))
 
+    def clear_unpublished(self) -> None:
+        """Clear metadata before files: a bucket that is built in between finds no post to fetch."""
+        layout, ids = self.layout, self.takedowns.ids
+        for year in layout.metadata_years:
+            with self.attempt():
+                self.was_packed |= clear_metadata(layout, year, ids)
+        for bucket in sorted({bucket_of(id_) for id_ in ids}):
+            with self.attempt():
+                clear_store(layout, {id_ for id_ in ids if bucket_of(id_) == bucket})
+        with self.attempt():
+            clear_following(layout, ids)
+        with self.attempt():
+            heal_releases(layout)
+        for folder in sorted(layout.releases.glob(layout.staging(0).name.replace("0", "[0-9]" * 4))):
+            year = int("".join(filter(str.isdigit, folder.name)))
+            with self.attempt(), exclusive(layout.release_lock(year), busy=_BUILDING.format(name=folder.name[1:-8])):
+                shutil.rmtree(folder)
+                self.was_packed = True
 
-def _clear_metadata(layout: Layout, year: int, ids: Collection[int]) -> None:
-    """Remove the posts from everything that was fetched for a year, published or not."""
-    with exclusive(layout.year_lock(year)):
-        remove_parts(layout.metadata(year))
-        shutil.rmtree(layout.sweeps(year), ignore_errors=True)
-        for bucket in {bucket_of(id_) for id_ in ids}:
-            for slice_ in (layout.posts_bucket(year, bucket), layout.refreshed(year, bucket)):
-                if slice_.exists() and ids_present([slice_], ids):
-                    write_slice_without(slice_, ids)
-        manifest, posts = layout.manifest(year), layout.posts(year)
-        if manifest.exists() and ids_present([manifest], ids):
-            write_manifest_without([manifest], manifest, ids)
-        tables = sorted(layout.side_table(year, "").parent.glob("*.json"))
-        rewritten = [path.stem for path in tables if lines_without(path, path, ids, about_posts=False)]
-        restate_tables(layout, year, rewritten)
-        for path in (layout.rejected(year), layout.unreconciled(year)):
-            path.unlink(missing_ok=True)
-        if posts.exists() and ids_present([posts], ids):
-            part = part_path(posts)
-            rows, digest = write_posts_without([posts], part, ids)
-            report = load_posts_report(layout, year).with_rows(rows=rows, sha256=digest)
-            write_posts_report(layout, year, report)
-            commit_part(part, posts)  # last, since a rerun looks at this file
+    def clear_segments(self, *, made_again: bool) -> None:
+        """Drop compressed metadata that an unpublished archive may have left; a new archive has done so itself."""
+        if self.was_packed and not made_again:
+            shutil.rmtree(self.layout.segments, ignore_errors=True)
 
+    def require_done(self) -> None:
+        """Search again, and refuse to call it done unless nothing is left.
 
-def _plan_again(layout: Layout, year: int, takedowns: Takedowns) -> SnapshotPlan:
-    """The plan of a release without these posts, from its own files, that replaces the one with them."""
-    folder, work = layout.release(year), layout.takedown(year)
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    standing, earlier = read_release(folder), newest_before(layout, year)
-    ids = takedowns.ids
-    content = _content_without(folder, year, ids, work=work, earlier=earlier)
-    summary = write_manifest_without(release_shards(folder, "manifest/files"), content.manifest, ids)
-    _, digest = write_posts_without(release_shards(folder, "parquet/posts"), content.posts, ids)
-    return SnapshotPlan(
-        layout=layout,
-        year=year,
-        action=Action.NEW_VERSION,
-        version=standing.next_version,
-        summary=summary,
-        rejected=standing.counts.rejected,
-        sources=tuple(standing.sources),
-        inputs=Inputs(manifest=summary.digest, posts=digest, side_tables=table_digests(content.tables)),
-        image_settings=standing.image_settings,
-        standing=standing,
-        previous=read_release(earlier).ref if earlier else None,
-        earlier=earlier,
-        content=content,
-        options=DocumentOptions(**standing.options),
-        takedowns=takedowns,
-        history=history_of(earlier, standing),
-    )
-
-
-def _content_without(folder: Path, year: int, ids: Collection[int], *, work: Path, earlier: Path | None) -> Content:
-    """The content of a release. Files that mention one of these posts are rewritten in `work`, the others shared."""
-    # What an earlier release carries was cleared when that one was made again, so its files are shared, and its own
-    # manifest with its list of checksums. Without that release, a list no longer fits what is cleared here.
-    carried = carried_metadata(folder, without=year)
-    shared = carried_metadata(earlier, without=year) | manifest_to_carry(earlier) if earlier else {}
-    metadata = {
-        name: shared.get(name, path)
-        for name, path in carried.items()
-        if name in shared or Path(name).name != SHA256SUMS
-    } | {name: path for name, path in shared.items() if Path(name).name == SHA256SUMS}
-    return Content(
-        posts=work / "posts.parquet",
-        manifest=work / "manifest.parquet",
-        images=folder,
-        tables={
-            name: _cleared(path, work / f"{name}.json", ids, about_posts=False)
-            for name, path in side_table_files(folder, year).items()
-        },
-        metadata={name: _cleared_carried(name, path, ids, work=work) for name, path in metadata.items()},
-    )
-
-
-def _cleared_carried(name: str, path: Path, ids: Collection[int], *, work: Path) -> Path:
-    """A file of an earlier year without these posts: a manifest, posts of either dialect, or a side table."""
-    if path.name == SHA256SUMS:
-        return path
-    if path.suffix != ".parquet":
-        return _cleared(path, work / name, ids, about_posts=path.name.startswith(("posts", "20")))
-    if not ids_present([path], ids):
-        return path
-    (work / name).parent.mkdir(parents=True, exist_ok=True)
-    write_manifest_without([path], work / name, ids)
-    return work / name
-
-
-def _cleared(path: Path, target: Path, ids: Collection[int], *, about_posts: bool) -> Path:
-    return target if lines_without(path, target, ids, about_posts=about_posts) else path
+        Raises:
+            ReleaseRefused: something could not be treated.
+        """
+        ids = self.takedowns.ids
+        left = survey(self.layout, ids)
+        named = {year: f"{self.layout.release(year)} still names {_shown(ids)}" for year, ids in left.years.items()}
+        files = [f"{path} is still there" for path in store_files(self.layout, ids)]
+        found = list(dict.fromkeys([*self.obstacles, *left.lines(), *named.values(), *files]))
+        if found:
+            raise ReleaseRefused(
+                f"the takedown is not finished: {'; '.join(found)}. Nothing is built until it is; mend that, then run "
+                "danbooru-pipeline takedown --resume",
+                rows=found,
+            )

@@ -1,51 +1,28 @@
 """Tables and lines without some posts: the same bytes as if the source had never had them."""
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.io.atomic import atomic_file
-from danbooru_pipeline.io.external_sort import ExternalGroupBy
 from danbooru_pipeline.io.parquet import read_batches, rechunk, write_parquet
 from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.posts import POST_SCHEMA, conform
-from danbooru_pipeline.release.checksums import by_bucket
-from danbooru_pipeline.release.manifest.row import MANIFEST_SCHEMA, digest_bytes, row_from
+from danbooru_pipeline.release.manifest.row import MANIFEST_SCHEMA
 from danbooru_pipeline.release.manifest.summary import ManifestSummary, Tally
 from danbooru_pipeline.release.manifest.write import write_manifest_table
+from danbooru_pipeline.release.mentions import posts_of_line
 
 _ROWS = 50_000
-
-
-class _Line(msgspec.Struct, gc=False):
-    """The fields that say which post a line is about."""
-
-    id: int | str | None = None
-    post_id: int | str | None = None
-
-
-_decoder = msgspec.json.Decoder(_Line)
 
 
 def without(tables: Iterable[pa.Table], ids: Collection[int]) -> Iterator[pa.Table]:
     """Rows without those that have one of these ids."""
     gone = pa.array(sorted(ids), pa.int64())
     return (table.filter(pc.invert(pc.is_in(table["id"], gone))) for table in tables)
-
-
-def ids_present(files: Iterable[Path], ids: Collection[int]) -> set[int]:
-    """Those of the ids that occur in some tables."""
-    gone = pa.array(sorted(ids), pa.int64())
-    found: set[int] = set()
-    for path in files:
-        for table in read_batches(path, columns=("id",)):
-            found.update(table["id"].filter(pc.is_in(table["id"], gone)).to_pylist())
-    return found
 
 
 def write_posts_without(files: Iterable[Path], target: Path, ids: Collection[int]) -> tuple[int, str]:
@@ -82,18 +59,13 @@ def write_slice_without(path: Path, ids: Collection[int]) -> None:
 
 def write_manifest_without(files: Iterable[Path], target: Path, ids: Collection[int]) -> ManifestSummary:
     """Write a manifest without these ids to one file, with its summary. Returns the summary."""
-    tally = Tally()
-    digest = hashlib.sha256()
-    kept = (table for path in files for table in without(read_batches(path), ids))
-    with ExternalGroupBy(MANIFEST_SCHEMA, key=by_bucket, folder=target.parent) as grouped:
-        tables = []
-        for table in kept:
-            rows = conform(table, MANIFEST_SCHEMA)
-            tally.add(rows)
-            grouped.add(rows)
-            tables.append(rows)
-        for _, table in grouped.groups():
-            digest.update(digest_bytes(map(row_from, table.to_pylist())))
+    tally, digest = Tally(), RowDigest(MANIFEST_SCHEMA)
+    tables = []
+    for table in (table for path in files for table in without(read_batches(path), ids)):
+        rows = conform(table, MANIFEST_SCHEMA)
+        tally.add(rows)
+        digest.update(rows)
+        tables.append(rows)
     summary = tally.summary(digest.hexdigest())
     write_manifest_table(target, tables, summary)
     return summary
@@ -124,9 +96,4 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _is_about(line: bytes, ids: Collection[int], *, about_posts: bool) -> bool:
-    try:
-        record = _decoder.decode(line)
-        value = record.id if about_posts else record.post_id
-        return value is not None and int(value) in ids
-    except (ValueError, RecursionError):
-        return False  # a line that cannot be parsed is about no post
+    return not posts_of_line(line, about_posts=about_posts).isdisjoint(ids)

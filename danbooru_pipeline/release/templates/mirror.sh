@@ -1,37 +1,87 @@
 #!/bin/sh
 # Mirror a release: mirror.sh rsync://HOST/{{ release.name }}/ FOLDER [MAX_DELETE]
 #
-# Copies images first and deletes nothing, then documents; deletes last, and never more than MAX_DELETE files (default
-# 50000). RELEASE.json is removed before the first document changes and written at the very end, so an interrupted copy
-# never looks complete. If the release is replaced in the meantime, it starts over. After any error, run it again.
+# RELEASE.json, by which a copy is a release, is removed before the first file moves and written when all are there, so
+# a copy that broke off never looks complete. Images come first, then documents; deletes last, and never more than
+# MAX_DELETE files (default 50000). If the release is replaced meanwhile, or files vanish, it begins again, five times
+# at most. After any error, run it again; a copy that is up to date already is only compared.
+# FOLDER.trace says when it last succeeded, and with which release.
 # Rename a copy of an older release to the new name first; one that was made without times (rsync -r) needs
-# RSYNC_FLAGS=--size-only once.
+# RSYNC_FLAGS=--size-only once. MIRROR_PAUSE is the number of seconds to wait before it begins again (default 10).
 set -eu
 
-source=${1:?usage: mirror.sh rsync://HOST/{{ release.name }}/ FOLDER [MAX_DELETE]}
-folder=${2:?usage: mirror.sh rsync://HOST/{{ release.name }}/ FOLDER [MAX_DELETE]}
+usage="usage: mirror.sh rsync://HOST/{{ release.name }}/ FOLDER [MAX_DELETE]"
+source=${1:?$usage}
+source=${source%/}
+folder=${2:?$usage}
+folder=${folder%/}
 most=${3:-50000}
 flags="-rt --delay-updates ${RSYNC_FLAGS:-}"
 mkdir -p "$folder"
 mark=$(mktemp -d)
 trap 'rm -rf "$mark"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+if command -v flock > /dev/null 2>&1; then
+    exec 9> "$folder.lock"
+    flock -n 9 || { echo "another mirror.sh copies into $folder" >&2; exit 1; }
+fi
+
+# Runs rsync. Fails when the release may have been replaced meanwhile; any other error ends the script.
+pull() {
+    status=0
+    # shellcheck disable=SC2086
+    rsync $flags "$@" || status=$?
+    case $status in
+        0) return 0 ;;
+        5 | 23 | 24) return 1 ;; # the folder was being replaced, or files vanished or could not be read
+        *) exit "$status" ;;
+    esac
+}
+
+# Whether the copy was whole before, and there is nothing to move.
+is_current() {
+    cmp -s "$mark/before" "$folder/RELEASE.json" || return 1
+    pull --dry-run --itemize-changes --delete --exclude='/RELEASE.json' "$source/" "$folder/" > "$mark/moves" || return 1
+    ! grep -q '^[><c*]' "$mark/moves"
+}
+
+copy() {
+    pull "$source/RELEASE.json" "$mark/before" || return 1
+    if is_current; then
+        pull "$source/RELEASE.json" "$mark/after" && cmp -s "$mark/before" "$mark/after"
+        return
+    fi
+    # From here on the copy is neither the old release nor the new one.
+    rm -f "$folder/RELEASE.json"
+    pull --exclude='/512px/metadata.parquet' --include='/original/' --include='/512px/' \
+        --include='/original/**' --include='/512px/**' --exclude='*' "$source/" "$folder/" || return 1
+    pull --delete-delay --max-delete="$most" --exclude='/RELEASE.json' "$source/" "$folder/" || return 1
+    pull "$source/RELEASE.json" "$mark/after" || return 1
+    cmp -s "$mark/before" "$mark/after" || return 1
+    # What an earlier copy left unfinished, of files that need no update any more.
+    rm -rf "$folder"/.~tmp~ "$folder"/*/.~tmp~ "$folder"/*/*/.~tmp~
+    sync
+    cp -p "$mark/after" "$folder/.RELEASE.json.part"
+    mv "$folder/.RELEASE.json.part" "$folder/RELEASE.json"
+}
+
+value() {
+    sed -n "s/^ *\"$1\": \"\(.*\)\",*\$/\1/p" "$mark/after" | head -n 1
+}
 
 for try in 1 2 3 4 5; do
-    # shellcheck disable=SC2086
-    rsync $flags "${source%/}/RELEASE.json" "$mark/before"
-    rsync $flags --exclude='/512px/metadata.parquet' --include='/original/' --include='/512px/' \
-        --include='/original/**' --include='/512px/**' --exclude='*' "${source%/}/" "$folder/"
-    # From here on the copy is neither the old release nor the new one.
-    cmp -s "$mark/before" "$folder/RELEASE.json" || rm -f "$folder/RELEASE.json"
-    rsync $flags --delete-delay --max-delete="$most" --exclude='/RELEASE.json' "${source%/}/" "$folder/"
-    rsync $flags "${source%/}/RELEASE.json" "$mark/after"
-    if cmp -s "$mark/before" "$mark/after"; then
-        cp -p "$mark/after" "$folder/.RELEASE.json.part"
-        mv "$folder/.RELEASE.json.part" "$folder/RELEASE.json"
+    if copy; then
+        printf 'succeeded: %s\nrelease: %s %s\nsource: %s/\n' \
+            "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(value name)" "$(value version)" "$source" > "$folder.trace.new"
+        mv "$folder.trace.new" "$folder.trace"
         echo "mirrored into $folder"
         exit 0
     fi
-    echo "the release was replaced during the copy; beginning again ($try)" >&2
+    echo "the release was replaced during the copy, or files could not be read; beginning again ($try)" >&2
+    [ "$try" -eq 5 ] || sleep "${MIRROR_PAUSE:-10}"
 done
-echo "the release was replaced five times; try later" >&2
-exit 1
+echo "gave up after five attempts, and $folder is no release; run it again later" >&2
+[ "$status" -ne 0 ] || status=1
+exit "$status"

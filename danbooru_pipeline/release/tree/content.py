@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from danbooru_pipeline.layout import Layout, metadata_folder, old_metadata_folder
+from danbooru_pipeline.layout import METADATA, Layout, earlier_manifest_path, metadata_folder, old_metadata_folder
 from danbooru_pipeline.release.release_json import SHA256SUMS, read_release
+from danbooru_pipeline.release.tables.image_rows import carried_manifest, release_shards
 from danbooru_pipeline.release.tree.inputs import side_tables
 
 
@@ -51,24 +52,33 @@ def _archive_metadata(layout: Layout, year: int) -> dict[str, Path]:
 
 def carried_metadata(folder: Path, *, without: int) -> dict[str, Path]:
     """Path -> file of what a release has about other years than `without`: their metadata and carried manifests."""
-    found: dict[str, Path] = {}
-    own = {folder / name for name in (metadata_folder(without), old_metadata_folder(without), f"manifest/{without}")}
-    for part in ("metadata", "manifest"):
-        for parent, folders, names in os.walk(folder / part):
-            folders[:] = [name for name in folders if Path(parent, name) not in own]
-            inside = part == "metadata" or Path(parent) != folder / part
-            found |= {_relative(folder, Path(parent, name)): Path(parent, name) for name in names if inside}
+    found = {
+        earlier_manifest_path(year, path.name): path
+        for year in _carried_years(folder)
+        if (shards := carried_manifest(folder, year))
+        for path in (*shards, shards[0].parent / SHA256SUMS)
+        if path.is_file()
+    }
+    own = {folder / metadata_folder(without), folder / old_metadata_folder(without)}
+    for parent, folders, names in os.walk(folder / METADATA):
+        folders[:] = [name for name in folders if Path(parent, name) not in own]
+        found |= {_relative(folder, Path(parent, name)): Path(parent, name) for name in names}
     return dict(sorted(found.items()))
 
 
+def _carried_years(folder: Path) -> list[int]:
+    named = {path.name for top in ("earlier", "manifest") for path in folder.glob(f"{top}/[0-9]*") if path.is_dir()}
+    return sorted(int(name) for name in named if name.isdigit())
+
+
 def manifest_to_carry(folder: Path) -> dict[str, Path]:
-    """The manifest of a release, under the name by which later releases carry it: ``manifest/2021/files-…``.
+    """The manifest of a release, under the name by which later releases carry it: ``earlier/2021/files-…``.
 
     Its list of checksums comes with it, by which `verify` knows that it is what that release recorded.
     """
     year = read_release(folder).year
-    files = [*sorted((folder / "manifest").glob("files-*.parquet")), folder / SHA256SUMS]
-    return {f"manifest/{year}/{path.name}": path for path in files}
+    files = [*release_shards(folder, "manifest/files"), folder / SHA256SUMS]
+    return {earlier_manifest_path(year, path.name): path for path in files}
 
 
 def _relative(folder: Path, path: Path) -> str:

@@ -6,7 +6,8 @@ finished, and running it again completes the work. A release of the same year is
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -19,13 +20,14 @@ from danbooru_pipeline import stop
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout, release_name
-from danbooru_pipeline.posts.takedowns import Takedowns, read_takedowns
+from danbooru_pipeline.posts.takedowns import Takedowns, mark_of, read_takedowns
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.checksums import write_sha256sums
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.documents.write import DocumentJob, write_documents
 from danbooru_pipeline.release.manifest.summary import ManifestSummary
 from danbooru_pipeline.release.manifest.write import read_summary
+from danbooru_pipeline.release.mentions import Search, removed_ids
 from danbooru_pipeline.release.release_json import (
     Bytes,
     Counts,
@@ -51,6 +53,8 @@ from danbooru_pipeline.release.tree.swap import heal, standing_release, swap_in
 from danbooru_pipeline.release.verify.run import verify_tree
 from danbooru_pipeline.version import version
 from danbooru_pipeline.years import cutoff, sfw_ratings
+
+_RESUME = "run danbooru-pipeline takedown --resume, then build again"
 
 
 class Action(StrEnum):
@@ -137,15 +141,14 @@ def plan_snapshot(
 
     Raises:
         ReleaseError: the year has no manifest or no posts.
-        ReleaseRefused: a takedown is not finished.
+        ReleaseRefused: a takedown is not finished, or something names a post that was taken down.
     """
-    takedowns = read_takedowns(layout)
-    if takedowns.unfinished:
-        raise ReleaseRefused("a takedown was not finished; run danbooru-pipeline takedown --resume, then build again")
-    summary = read_summary(layout, year)
-    report = require_posts_report(layout, year)
+    takedowns = _finished_takedowns(layout)
+    summary, report = read_summary(layout, year), require_posts_report(layout, year)
     digests = table_digests(side_tables(layout, year))
     standing, earlier = standing_release(layout, year), newest_before(layout, year)
+    content = store_content(layout, year, earlier=earlier)
+    _require_cleared(layout, takedowns, content)
     plan = SnapshotPlan(
         layout=layout,
         year=year,
@@ -160,7 +163,7 @@ def plan_snapshot(
         standing=standing,
         previous=read_release(earlier).ref if earlier else None,
         earlier=earlier,
-        content=store_content(layout, year, earlier=earlier),
+        content=content,
         options=options or DocumentOptions(),
         takedowns=takedowns,
         history=history_of(earlier, standing),
@@ -172,9 +175,34 @@ def plan_snapshot(
     return replace(plan, action=Action.NEW_VERSION, version=standing.next_version)
 
 
+def _finished_takedowns(layout: Layout) -> Takedowns:
+    takedowns = read_takedowns(layout)
+    if takedowns.unfinished:
+        raise ReleaseRefused(f"a takedown was not finished; {_RESUME}")
+    return takedowns
+
+
+def _require_cleared(layout: Layout, takedowns: Takedowns, content: Content) -> None:
+    """Refuse content, or a published release, that names a post that was taken down: it came back from a backup."""
+    search = Search(takedowns.ids)
+    files = [content.posts, content.manifest, *content.tables.values(), *content.metadata.values()]
+    found = search.of_files(path for path in files if layout.releases not in path.parents)
+    for folder in published(layout).values():
+        if not takedowns.ids <= removed_ids(folder):  # else it was made after all of them were taken down
+            found |= search.of_release(folder)
+    if found:
+        named = ", ".join(map(str, sorted(found)))
+        raise ReleaseRefused(f"posts that were taken down are here again ({named}); {_RESUME}")
+
+
 def newest_before(layout: Layout, year: int) -> Path | None:
     """Folder of the newest release of an earlier year."""
-    return next((folder for other, folder in reversed(published(layout).items()) if other < year), None)
+    return next(iter(years_before(layout, year)), None)
+
+
+def years_before(layout: Layout, year: int) -> list[Path]:
+    """Folders of the releases of earlier years, newest first."""
+    return [folder for other, folder in reversed(published(layout).items()) if other < year]
 
 
 def history_of(earlier: Path | None, standing: Release | None) -> tuple[Event, ...]:
@@ -214,13 +242,48 @@ def apply_snapshot(
             raise ReleaseRefused(f"{release_name(year)} changed since it was planned; plan it again")
         if plan.action is Action.UNCHANGED and standing is not None:
             return standing
-        release = _finished(plan)
-        if release is None:
-            work = _empty_staging(plan, threads=threads or os.cpu_count() or 1, progress=progress)
-            release = _make(plan, work, created_at=created_at, signing_key=signing_key)
-        stop.check()  # after a signal nothing is published; the tree is whole, and the next run goes on from here
-        swap_in(layout, year)
+        with _watched(plan, progress) as watch:
+            release = _finished(plan)
+            if release is None:
+                work = _empty_staging(plan, threads=threads or os.cpu_count() or 1, progress=watch)
+                release = _make(plan, work, created_at=created_at, signing_key=signing_key)
+            stop.check()  # after a signal nothing is published; the tree is whole, and the next run goes on from here
+            # Under this lock no id joins the list: what is taken down later finds this release by its name.
+            with exclusive(layout.publication_lock):
+                _require_same_takedowns(plan)
+                swap_in(layout, year)
         return release
+
+
+@contextmanager
+def _watched(plan: SnapshotPlan, progress: Progress) -> Iterator[Progress]:
+    """Stop at the next step after a takedown, and leave nothing of a tree that was made without knowing of it."""
+    listed = mark_of(plan.layout.takedowns)
+
+    def step(what: str, done: int, total: int, /) -> None:
+        if mark_of(plan.layout.takedowns) != listed:
+            _require_same_takedowns(plan)
+        progress(what, done, total)
+
+    try:
+        _require_same_takedowns(plan)
+        yield step
+    except Exception:
+        if _taken_down_since(plan):
+            shutil.rmtree(plan.layout.staging(plan.year), ignore_errors=True)
+        raise
+
+
+def _taken_down_since(plan: SnapshotPlan) -> frozenset[int]:
+    return read_takedowns(plan.layout).ids - plan.takedowns.ids
+
+
+def _require_same_takedowns(plan: SnapshotPlan) -> None:
+    if _taken_down_since(plan):
+        raise ReleaseRefused(
+            f"posts were taken down while {release_name(plan.year)} was made, so it is not published; "
+            "end that takedown (danbooru-pipeline takedown --resume), then build again"
+        )
 
 
 def _finished(plan: SnapshotPlan) -> Release | None:
@@ -230,7 +293,7 @@ def _finished(plan: SnapshotPlan) -> Release | None:
     except ReleaseError:
         return None
     same = (release.version, release.previous) == (plan.version, plan.previous) and plan.is_plan_of(release)
-    return release if same else None
+    return release if same and removed_ids(plan.layout.staging(plan.year)) == plan.takedowns.ids else None
 
 
 def _empty_staging(plan: SnapshotPlan, *, threads: int, progress: Progress) -> Staging:
@@ -259,7 +322,7 @@ def _make(plan: SnapshotPlan, work: Staging, *, created_at: datetime, signing_ke
             release=draft,
             options=plan.options,
             takedowns=plan.takedowns,
-            earlier=plan.earlier,
+            earlier=years_before(plan.layout, plan.year),
             standing=plan.standing_folder,
             threads=work.threads,
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from danbooru_pipeline.errors import ReleaseRefused
-from danbooru_pipeline.io.atomic import atomic_file, fsync_folder, link_or_copy, write_atomic
+from danbooru_pipeline.io.atomic import atomic_file, link_or_copy, sync_file_system, write_unpublished
 from danbooru_pipeline.io.external_sort import ExternalGroupBy
 from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.io.parquet import read_batches, row_count, write_shards
@@ -161,7 +161,7 @@ class Staging:
                 files = tree_files(table, tree)
                 if files:
                     sums = sums_lines((file.sha256, file.path) for file in files)
-                    write_atomic(self.folder / checksums_path(tree.name, BUCKETS[number]), sums)
+                    write_unpublished(self.folder / checksums_path(tree.name, BUCKETS[number]), sums)
                 yield filelist_lines(files)
                 self.progress(f"lists of {tree.name}", number + 1, BUCKET_COUNT)
 
@@ -196,13 +196,14 @@ class Staging:
                 make_read_only(Path(parent) / name)
 
     def flush(self) -> None:
-        """Flush all folders, so that names survive a power cut; the bytes were flushed when they were written.
+        """Flush the tree, so that it survives a power cut once it has its name.
 
-        Their mode is open to readers as that of the files is, whatever the umask: rsync serves a release to everybody.
+        The mode of its folders is open to readers as that of the files is, whatever the umask: rsync serves it to
+        everybody.
         """
         for parent, _, _ in os.walk(self.folder, topdown=False):
             Path(parent).chmod(_READABLE_FOLDER)
-            fsync_folder(Path(parent))
+        sync_file_system(self.folder)
 
 
 def _link_read_only(names: Iterable[str], source: Path, target: Path) -> None:

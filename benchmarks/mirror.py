@@ -1,0 +1,115 @@
+"""Tries mirror.sh at size: ``python -m benchmarks.mirror FOLDER [--files 200000]``.
+
+Serves a tree of many small files by a real rsync daemon on loopback, and mirrors it: from nothing, again without a
+change, after a kill in the middle, and while the tree is replaced by the version without some posts. Each step is timed
+beside plain ``rsync -rt --delete`` of the same tree, and the copy is compared with the source.
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from danbooru_pipeline.release.templating import TEMPLATES, render
+
+NAME = "danbooru2022"
+
+
+def make_tree(folder: Path, files: int, *, version: int, without: int = 0) -> None:
+    """A tree like a release's; files are links to those of version 0 where that exists."""
+    first = folder.parent / f"{NAME}.0"
+    for number in range(1 + without, files + 1):
+        path = Path("original") / f"{number % 1000:04d}" / f"{number}.jpg"
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        if version:
+            os.link(first / path, folder / path)
+        else:
+            (folder / path).write_bytes(b"%d" % number)
+    for number in range(200):
+        (folder / "parquet").mkdir(exist_ok=True)
+        (folder / f"parquet/{number}.parquet").write_text(f"{version} {number}")
+    about = {"name": NAME, "version": f"2022.{version}"}
+    (folder / "RELEASE.json").write_bytes(msgspec.json.format(msgspec.json.encode(about), indent=2))
+
+
+@contextlib.contextmanager
+def daemon(served: Path) -> Iterator[str]:
+    """A daemon for a folder of releases."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = served.parent / "rsyncd.conf"
+    config.write_text(
+        f"address = 127.0.0.1\nport = {port}\nuse chroot = no\nexclude = .*\n[{NAME}]\npath = {served / NAME}\n"
+    )
+    with subprocess.Popen(["rsync", "--daemon", "--no-detach", f"--config={config}"]) as process:
+        time.sleep(1)
+        yield f"rsync://127.0.0.1:{port}/{NAME}/"
+        process.terminate()
+
+
+def run(*command: object) -> float:
+    """Seconds that a command takes."""
+    began = time.perf_counter()
+    env = os.environ | {"MIRROR_PAUSE": "1"}
+    subprocess.run(list(map(str, command)), check=True, env=env, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def same(left: Path, right: Path) -> bool:
+    """Whether two trees have the same files and bytes."""
+    return (
+        subprocess.run(["diff", "-rq", str(left), str(right)], check=False, stdout=subprocess.DEVNULL).returncode == 0
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--files", type=int, default=200_000)
+    options = parser.parse_args()
+    if options.folder.exists():
+        sys.exit(f"{options.folder} is there already; give a folder that is not")
+    served, copy, plain = (options.folder / name for name in ("served", "copy", "plain"))
+    for version in (0, 1):
+        make_tree(served / f"{NAME}.{version}", options.files, version=version, without=50 * version)
+    (served / NAME).symlink_to(f"{NAME}.0")
+    script = options.folder / "mirror.sh"
+    script.write_bytes(render("mirror.sh", release={"name": NAME}))
+    with daemon(served) as source:
+        mirror = ("sh", script, source, copy)
+        print(f"{TEMPLATES.name}/mirror.sh, {options.files:,} files | mirror.sh | rsync -rt --delete | same")
+        theirs = run("rsync", "-rt", "--delete", source, f"{plain}/")
+        print(f"from nothing | {run(*mirror):.1f} s | {theirs:.1f} s | {same(copy, served / NAME)}", flush=True)
+        theirs = run("rsync", "-rt", "--delete", source, f"{plain}/")
+        print(f"again | {run(*mirror):.1f} s | {theirs:.1f} s | {same(copy, served / NAME)}", flush=True)
+        shutil.rmtree(copy)
+        with subprocess.Popen(list(map(str, mirror)), process_group=0) as process:
+            while not list(copy.glob("original/0500/*")):
+                time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGKILL)
+        print(f"killed in the middle | RELEASE.json: {(copy / 'RELEASE.json').exists()}", flush=True)
+        began = time.perf_counter()
+        with subprocess.Popen(list(map(str, mirror)), env=os.environ | {"MIRROR_PAUSE": "1"}) as process:
+            while not list(copy.glob("original/0900/*")):
+                time.sleep(0.05)
+            (served / f"{NAME}.new").symlink_to(f"{NAME}.1")
+            (served / f"{NAME}.new").replace(served / NAME)
+            shutil.rmtree(served / f"{NAME}.0")  # as a takedown does with the version before
+            process.wait()
+        took = time.perf_counter() - began
+        print(f"replaced in the middle | {took:.1f} s | | {same(copy, served / NAME)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

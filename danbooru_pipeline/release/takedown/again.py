@@ -1,0 +1,111 @@
+"""The plan of a release without some posts, made from its own files: it replaces the one with them as a whole."""
+
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.posts.takedowns import Takedowns
+from danbooru_pipeline.release.documents.options import options_from
+from danbooru_pipeline.release.mentions import ids_present, is_about_posts
+from danbooru_pipeline.release.release_json import SHA256SUMS, Inputs, read_release
+from danbooru_pipeline.release.tables.image_rows import release_shards
+from danbooru_pipeline.release.tables.side_tables import side_table_files
+from danbooru_pipeline.release.takedown.without import lines_without, write_manifest_without, write_posts_without
+from danbooru_pipeline.release.tree.content import Content, carried_metadata, manifest_to_carry
+from danbooru_pipeline.release.tree.inputs import table_digests
+from danbooru_pipeline.release.tree.snapshot import Action, SnapshotPlan, history_of, newest_before
+
+
+def plan_again(layout: Layout, year: int, takedowns: Takedowns) -> SnapshotPlan:
+    """Plan a release of a year without the posts that were taken down. Tables without them are written beside it.
+
+    Raises:
+        ReleaseError: RELEASE.json cannot be read, or says what this version does not understand.
+    """
+    folder, work = layout.release(year), layout.takedown(year)
+    standing, earlier = read_release(folder), newest_before(layout, year)
+    try:
+        options = options_from(standing.options)
+    except ReleaseError as error:
+        raise ReleaseError(f"{folder} cannot be made again: {error}") from error
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    ids = takedowns.ids
+    content = _content_without(folder, year, ids, work=work, earlier=earlier)
+    summary = write_manifest_without(release_shards(folder, "manifest/files"), content.manifest, ids)
+    _, digest = write_posts_without(release_shards(folder, "parquet/posts"), content.posts, ids)
+    return SnapshotPlan(
+        layout=layout,
+        year=year,
+        action=Action.NEW_VERSION,
+        version=standing.next_version,
+        summary=summary,
+        rejected=standing.counts.rejected,
+        sources=tuple(standing.sources),
+        inputs=Inputs(manifest=summary.digest, posts=digest, side_tables=table_digests(content.tables)),
+        image_settings=standing.image_settings,
+        standing=standing,
+        previous=read_release(earlier).ref if earlier else None,
+        earlier=earlier,
+        content=content,
+        options=options,
+        takedowns=takedowns,
+        history=history_of(earlier, standing),
+    )
+
+
+def _content_without(folder: Path, year: int, ids: Collection[int], *, work: Path, earlier: Path | None) -> Content:
+    """The content of a release. Files that mention one of these posts are rewritten in `work`, the others shared."""
+    metadata = {
+        name: _cleared_carried(name, path, ids, work=work)
+        for name, path in _carried(folder, year, earlier=earlier).items()
+    }
+    # A year's list of checksums no longer fits its manifest when that is cleared here.
+    changed = {
+        Path(name).parent for name, path in metadata.items() if path.suffix == ".parquet" and work in path.parents
+    }
+    return Content(
+        posts=work / "posts.parquet",
+        manifest=work / "manifest.parquet",
+        images=folder,
+        tables={
+            name: _cleared(path, work / f"{name}.json", ids, about_posts=False)
+            for name, path in side_table_files(folder, year).items()
+        },
+        metadata={
+            name: path
+            for name, path in metadata.items()
+            if Path(name).name != SHA256SUMS or Path(name).parent not in changed
+        },
+    )
+
+
+def _carried(folder: Path, year: int, *, earlier: Path | None) -> Mapping[str, Path]:
+    """What a release carries; the files of the release before it, which was made again first, in place of its own."""
+    carried = carried_metadata(folder, without=year)
+    if earlier is None:
+        return carried
+    manifest = manifest_to_carry(earlier)
+    outdated = {str(Path(name).parent) for name in manifest}
+    kept = {name: path for name, path in carried.items() if str(Path(name).parent) not in outdated}
+    shared = carried_metadata(earlier, without=year)
+    return kept | {name: path for name, path in shared.items() if name in kept} | manifest
+
+
+def _cleared_carried(name: str, path: Path, ids: Collection[int], *, work: Path) -> Path:
+    """A file of an earlier year without these posts: a manifest, posts of either dialect, or a side table."""
+    if path.name == SHA256SUMS:
+        return path
+    if path.suffix != ".parquet":
+        return _cleared(path, work / name, ids, about_posts=is_about_posts(path.name))
+    if not ids_present([path], ids):
+        return path
+    (work / name).parent.mkdir(parents=True, exist_ok=True)
+    write_manifest_without([path], work / name, ids)
+    return work / name
+
+
+def _cleared(path: Path, target: Path, ids: Collection[int], *, about_posts: bool) -> Path:
+    return target if lines_without(path, target, ids, about_posts=about_posts) else path

@@ -1,0 +1,36 @@
+"""No order of {build, takedown, resume, kill, scrub, import, restore} publishes a post that was taken down."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from danbooru_pipeline_tests.support import interleavings
+
+
+def orders(root: Path, seed: int, count: int) -> list[list[str]]:
+    """The steps of some random orders, each of which kept the invariant."""
+    command = [sys.executable, interleavings.__file__, str(root), str(seed), str(count)]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=3600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line)[1] for line in done.stdout.splitlines()]
+
+
+@pytest.mark.slow(8)
+def test_removed_posts_are_in_no_published_tree(tmp_path: Path) -> None:
+    """Eight orders, in which every kind of step is done at least once."""
+    found = orders(tmp_path, 20, 8)
+    assert len(found) == 8
+    steps = "\n".join(step for order in found for step in order)
+    for kind in ("build", "takedown", "resume", "killed", "scrub", "import", "restore", "refused"):
+        assert kind in steps
+
+
+@pytest.mark.long
+def test_removed_posts_are_in_no_published_tree_in_hundreds_of_orders(tmp_path: Path) -> None:
+    """Three hundred orders."""
+    assert len(orders(tmp_path, 1000, 300)) == 300
