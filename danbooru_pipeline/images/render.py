@@ -8,6 +8,7 @@ import hashlib
 import io
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -101,17 +102,22 @@ class Frame:
     canvas_height: int
 
 
-def run_render_job(job: ImageJob) -> ImageResult:
+def run_render_job(job: ImageJob, note: Callable[[ImageResult], None]) -> ImageResult:
     """Run a job in this process; a job that is not about rendering as `run_image_job` does.
+
+    Args:
+        job: what to do.
+        note: is told before any pixel is decoded what holds if this process does not survive that.
 
     Raises:
         OSError: a file could not be read or written.
     """
     if not isinstance(job, RenderJob):
-        return run_image_job(job)
+        return run_image_job(job, note)
     started = time.process_time()
     stored, ext = job.source.read_bytes(), job.source.suffix[1:]
     blank = RenderResult(facts=None, sha256="", size=len(stored))
+    note(replace(blank, unprocessed=True))
     if ext == ARCHIVE_EXTENSION:
         try:
             stored, ext = restore_jpeg(stored), "jpg"
