@@ -55,7 +55,7 @@ def tables(folder: Path) -> dict[str, object]:
 
     with duckdb.connect(str(folder / "duckdb"), read_only=True) as db:
         posts = db.execute("SELECT count(*) FROM posts").fetchall()[0][0]
-    rows = duckdb.sql(f"SELECT * FROM read_csv('{folder / 'tags.csv'}', header=false)").fetchall()
+    rows = duckdb.read_csv(str(folder / "tags.csv"), header=False).fetchall()
     frame = pl.read_parquet(str(folder / "tagger/train.parquet"))
     csv = pl.read_csv(str(folder / "tagger/selected_tags.csv"))
     return {"posts": posts, "tags": len(rows), "train": frame.height, "classes": csv.height}
@@ -85,7 +85,7 @@ def models(folder: Path) -> dict[str, object]:
 
     database = pw.SqliteDatabase(str(folder / "hakubooru/danbooru.db"))
 
-    class Tag(pw.Model):
+    class Tag(pw.Model):  # type: ignore[misc]
         id = pw.IntegerField(primary_key=True)
         name = pw.CharField(unique=True)
         type = pw.IntegerField()
@@ -94,7 +94,7 @@ def models(folder: Path) -> dict[str, object]:
         class Meta:
             database = None
 
-    class Post(pw.Model):
+    class Post(pw.Model):  # type: ignore[misc]
         id = pw.IntegerField(primary_key=True)
         created_at = pw.CharField()
         md5 = pw.CharField(null=True)
@@ -106,7 +106,7 @@ def models(folder: Path) -> dict[str, object]:
         class Meta:
             database = None
 
-    class PostTagRelation(pw.Model):
+    class PostTagRelation(pw.Model):  # type: ignore[misc]
         post = pw.ForeignKeyField(Post, backref="post_tags")
         tag = pw.ForeignKeyField(Tag, backref="tag_posts")
 

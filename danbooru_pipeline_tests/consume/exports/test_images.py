@@ -40,7 +40,7 @@ def png(image: Image.Image, **more: Any) -> bytes:
 def test_frames_keep_what_they_promise(width: int, height: int, size: int, enlarge: bool) -> None:  # noqa: FBT001
     """Nothing is enlarged unasked, no frame is exceeded, squares are squares, buckets are multiples of 64."""
     for fit in ("inside", "pad", "crop", "buckets"):
-        frame = frame_of(width, height, RenderSettings(size=size, fit=fit, enlarge=enlarge))  # type: ignore[arg-type]
+        frame = frame_of(width, height, RenderSettings(size=size, fit=fit, enlarge=enlarge))
         if frame is None:
             assert not enlarge or fit == "buckets"
             continue
