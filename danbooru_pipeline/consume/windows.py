@@ -1,7 +1,7 @@
 """The rows of a query over a release, a window of ids at a time, in memory that does not grow with the release.
 
 One scan finds the ids; then the columns of some ten thousand of them are read at a time, of which Parquet's statistics
-pick the row groups. A sort of all rows with all columns would hold gigabytes (1 M posts: 1,400 MB; so 330 MB).
+pick the row groups. A sort of all rows with all columns would hold them all (`benchmarks/export.py memory`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -105,7 +105,9 @@ class Frame:
 def run_render_job(job: ImageJob, note: Callable[[ImageResult], None]) -> ImageResult:
     """Run a job in this process; a job that is not about rendering as `run_image_job` does.
 
-    Nothing is noted before a picture is rendered: if the process does not survive it, no fact of it is of use.
+    Args:
+        job: what to do.
+        note: is told before any pixel is decoded what holds if this process does not survive that.
 
     Raises:
         OSError: a file could not be read or written.
@@ -115,6 +117,7 @@ def run_render_job(job: ImageJob, note: Callable[[ImageResult], None]) -> ImageR
     started = time.process_time()
     stored, ext = job.source.read_bytes(), job.source.suffix[1:]
     blank = RenderResult(facts=None, sha256="", size=len(stored))
+    note(replace(blank, unprocessed=True))
     if ext == ARCHIVE_EXTENSION:
         try:
             stored, ext = restore_jpeg(stored), "jpg"

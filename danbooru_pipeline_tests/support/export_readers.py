@@ -55,7 +55,7 @@ def tables(folder: Path) -> dict[str, object]:
 
     with duckdb.connect(str(folder / "duckdb"), read_only=True) as db:
         posts = db.execute("SELECT count(*) FROM posts").fetchall()[0][0]
-    rows = duckdb.execute(f"SELECT * FROM read_csv('{folder / 'tags.csv'}', header=false)").fetchall()
+    rows = duckdb.read_csv(str(folder / "tags.csv"), header=False).fetchall()
     frame = pl.read_parquet(str(folder / "tagger/train.parquet"))
     csv = pl.read_csv(str(folder / "tagger/selected_tags.csv"))
     return {"posts": posts, "tags": len(rows), "train": frame.height, "classes": csv.height}

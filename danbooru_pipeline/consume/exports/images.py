@@ -56,13 +56,20 @@ def write(job: Job) -> None:
     (job.target / options.folder.prefix).mkdir(exist_ok=True)
     with (job.target / METADATA).open("ab", buffering=0) as rows:
         for post, result in _rendered(job, done):
-            if isinstance(result, RenderResult) and result.left_out is None:
+            reason = _left_out(result)
+            if reason is None and isinstance(result, RenderResult):
                 _record(job, post, result, rows=rows, text=caption(post))
             else:
-                reason = result.left_out if isinstance(result, RenderResult) else Reason.WORKER_CRASHED.value
                 job.leave_out(post.id, reason or Reason.WORKER_CRASHED.value)
     if options.folder.kohya_json:
         write_kohya_json(job.target)
+
+
+def _left_out(result: ImageResult) -> str | None:
+    """Why there is no file; None if there is one. A job that killed its worker has the reason of a 512px image."""
+    if result.unprocessed:
+        return (result.px512_reason or Reason.WORKER_CRASHED).value
+    return result.left_out if isinstance(result, RenderResult) else None
 
 
 def _name(options: Options, post: Chosen) -> str:
@@ -79,7 +86,9 @@ def _rendered(job: Job, done: int) -> Iterator[tuple[Chosen, ImageResult]]:
             if post.id <= done or not job.has_file(post):
                 continue
             target = job.target / _name(options, post)
-            wanted = RenderJob(source=job.release / post.path, target=target, render=options.render, hash_pixels=False)
+            source = job.release / post.path
+            # As a 512px image it gets the reason of one when it kills its worker.
+            wanted = RenderJob(source=source, target=target, px512=target, render=options.render)
             waiting.append((post, pool.submit(wanted)))
             if len(waiting) >= 4 * workers:
                 first, future = waiting.popleft()
