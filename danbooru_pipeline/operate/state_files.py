@@ -32,8 +32,8 @@ from danbooru_pipeline.posts.report import load_posts_report
 from danbooru_pipeline.posts.table_reports import load_table_reports
 from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.release.manifest.write import read_summary
+from danbooru_pipeline.release.mentions import removed_ids
 from danbooru_pipeline.release.release_json import published, read_release
-from danbooru_pipeline.release.takedown.run import removed_ids
 from danbooru_pipeline.store.follow import read_state
 from danbooru_pipeline.store.ledger import read_ledger
 from danbooru_pipeline.store.root import require_known_root

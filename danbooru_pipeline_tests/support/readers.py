@@ -55,7 +55,7 @@ def read_fastparquet(path: Path) -> Columns:
 
 def read_polars(path: Path) -> Columns:
     """Polars."""
-    import polars as pl  # type: ignore[import-not-found]
+    import polars as pl
 
     return dict(pl.read_parquet(path).to_dict(as_series=False))
 
