@@ -278,7 +278,7 @@ def test_withheld_post_that_comes_back_needs_no_request(
 def test_a_block_stops_the_run(context: RunContext, booru: BooruProcess, bring_posts: BringPosts) -> None:
     """A host that challenges us is no news about posts: the run stops and no row says gone."""
     bring_posts(2021)
-    context.client._http.headers["User-Agent"] = "Mozilla/5.0"  # what the site blocks  # noqa: SLF001
+    context.client._headers["User-Agent"] = "Mozilla/5.0"  # what the site blocks  # noqa: SLF001
     bucket = first_of(booru).bucket
     with pytest.raises(SourceBlocked, match="blocks us"):
         build_originals(context, bucket, 2021)
