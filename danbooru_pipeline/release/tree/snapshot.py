@@ -247,12 +247,17 @@ def apply_snapshot(
             if release is None:
                 work = _empty_staging(plan, threads=threads or os.cpu_count() or 1, progress=watch)
                 release = _make(plan, work, created_at=created_at, signing_key=signing_key)
-            stop.check()  # after a signal nothing is published; the tree is whole, and the next run goes on from here
-            # Under this lock no id joins the list: what is taken down later finds this release by its name.
-            with exclusive(layout.publication_lock):
-                _require_same_takedowns(plan)
-                swap_in(layout, year)
+            _publish(plan)
         return release
+
+
+def _publish(plan: SnapshotPlan) -> None:
+    """Give the finished tree its name, unless a signal came or a post was taken down meanwhile."""
+    stop.check()  # after a signal nothing is published; the tree is whole, and the next run goes on from here
+    # Under this lock no id joins the list: what is taken down later finds this release by its name.
+    with exclusive(plan.layout.publication_lock):
+        _require_same_takedowns(plan)
+        swap_in(plan.layout, plan.year)
 
 
 @contextmanager
