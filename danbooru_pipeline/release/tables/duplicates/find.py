@@ -103,19 +103,26 @@ def _near(tables: Tables) -> tuple[Pairs, Pairs]:
     """Rows whose perceptual hashes are near each other; and which of them have an artist or a source in common."""
     rows, dhash = tables.hashes(_DHASH)
     busy = np.flatnonzero(~is_plain(dhash, tables.hashes(_PHASH)[1]))
-    rows, dhash = rows[busy], dhash[:, busy]
+    rows, dhash = rows[busy], _kept(dhash, busy)
     crowd = crowds(dhash, largest=LARGEST_CROWD)
     early = np.setdiff1d(np.arange(len(rows)), crowd[1])
-    late, rows, dhash = rows[crowd], rows[early], dhash[:, early]
+    late, rows, dhash = rows[crowd], rows[early], _kept(dhash, early)
     akin = rows[_near_in_groups(tables, rows, dhash)]
     found = [late, akin, rows[pairs_anywhere(dhash, most=ANYWHERE_DHASH)]]
     del dhash
-    phash = tables.hashes(_PHASH)[1][:, busy[early]]
+    phash = _kept(tables.hashes(_PHASH)[1], busy[early])
     found.append(rows[pairs_anywhere(phash, most=ANYWHERE_PHASH)])
     del phash
     pairs = unique_pairs(np.concatenate(found, axis=1))
     distances = [_compare(tables, column, pairs).distances for column in (_DHASH, _PHASH)]
     return pairs[:, is_near(*distances)], akin
+
+
+def _kept(words: Words, chosen: Numbers) -> Words:
+    """Some of the hashes, moved to the front of the same memory."""
+    for word in words:
+        word[: len(chosen)] = word[chosen]
+    return words[:, : len(chosen)]
 
 
 def _near_in_groups(tables: Tables, rows: Numbers, dhash: Words) -> Pairs:

@@ -80,25 +80,22 @@ class Tables:
 
     def hashes(self, column: str) -> tuple[Numbers, Words]:
         """The rows that have a perceptual hash, and their hashes."""
-        rows, words = _Blocks(1), _Blocks(4)
+        found = _Found(len(self.ids()), words=4)
         for before, values in _columns(self.manifest, column):
             held = one_chunk(values.cast(_HASH))
-            rows.add(before + np.flatnonzero(held.is_valid().to_numpy(zero_copy_only=False)))
             known = held.drop_null()
             data = np.frombuffer(known.buffers()[1] or b"", "<u8") if len(known) else np.empty(0, "<u8")
-            words.add(data[4 * known.offset : 4 * (known.offset + len(known))])
-        return rows.taken()[0].astype(np.int64), words.taken()
+            found.add(before, held, data[4 * known.offset : 4 * (known.offset + len(known))])
+        return found.rows, found.words
 
     def pixel_hashes(self) -> tuple[Numbers, Words]:
         """The rows of files that have a pixel hash, and their hashes: 128 bits, followed by as many zeros."""
-        rows, words = _Blocks(1), _Blocks(2)
+        found = _Found(len(self.ids()), words=2)
         for before, values in _columns(self.manifest, "pixel_hash"):
             held = one_chunk(values.cast(pa.string()))
-            rows.add(before + np.flatnonzero(held.is_valid().to_numpy(zero_copy_only=False)))
             text = pc.binary_join(pa.array([held.drop_null()], pa.list_(pa.string())), "")[0].as_py()
-            words.add(np.frombuffer(bytes.fromhex(text or ""), "<u8"))
-        half = words.taken()
-        return rows.taken()[0].astype(np.int64), np.concatenate([half, np.zeros_like(half)])
+            found.add(before, held, np.frombuffer(bytes.fromhex(text or ""), "<u8"))
+        return found.rows, np.concatenate([found.words, np.zeros_like(found.words)])
 
     def sides(self) -> npt.NDArray[np.int32]:
         """Width and height of each post's picture as it is shown, 2 × posts; 1 where they are not known."""
@@ -110,26 +107,28 @@ class Tables:
         return np.concatenate(sides, axis=1)
 
 
-class _Blocks:
-    """Puts together arrays of a few words each, without ever holding all of them twice."""
+class _Found:
+    """Rows that have a hash, and their hashes, in arrays of their final size: they are never in memory twice."""
 
-    def __init__(self, words: int) -> None:
-        self._words = words
-        self._blocks: list[npt.NDArray[Any]] = []
+    def __init__(self, posts: int, *, words: int) -> None:
+        self._rows, self._words = np.empty(posts, np.int64), np.empty((words, posts), np.uint64)
+        self._count = 0
 
-    def add(self, block: npt.NDArray[Any]) -> None:
-        """Take the words of some rows, one row after the other."""
-        self._blocks.append(block.reshape(-1, self._words))
+    def add(self, before: int, held: Any, data: npt.NDArray[Any]) -> None:
+        """Take the next values of a column, and the words of those that are not null."""
+        rows = before + np.flatnonzero(held.is_valid().to_numpy(zero_copy_only=False))
+        end = self._count + len(rows)
+        self._rows[self._count : end] = rows
+        self._words[:, self._count : end] = data.reshape(len(rows), -1).T if len(rows) else 0
+        self._count = end
 
-    def taken(self) -> Words:
-        """The words of all rows, a word of every row after the other; nothing is left here."""
-        whole = np.empty((self._words, sum(map(len, self._blocks))), np.uint64)
-        end = whole.shape[1]
-        while self._blocks:
-            block = self._blocks.pop()
-            whole[:, end - len(block) : end] = block.T
-            end -= len(block)
-        return whole
+    @property
+    def rows(self) -> Numbers:
+        return self._rows[: self._count]
+
+    @property
+    def words(self) -> Words:
+        return self._words[:, : self._count]
 
 
 def _read_files(files: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.Table]:
