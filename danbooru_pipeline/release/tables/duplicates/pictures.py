@@ -73,6 +73,7 @@ class Tables:
         if not rows:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         codes = pa.chunked_array(names).unify_dictionaries()
+        names.clear()
         numbers = [chunk.indices.to_numpy().astype(np.int64) for chunk in codes.chunks]
         empty = codes.chunk(0).dictionary.index("").as_py()
         row, number = np.concatenate(rows), np.concatenate(numbers)
@@ -143,6 +144,8 @@ def _columns(read: Read, column: str) -> Iterator[tuple[int, Any]]:
         if table.num_columns:
             yield before, table[column]
         before += table.num_rows
+    # Arrow keeps freed memory for its next table; the arrays of a search need it more.
+    pa.default_memory_pool().release_unused()
 
 
 def _numbers(read: Read, column: str) -> Numbers:
@@ -151,4 +154,4 @@ def _numbers(read: Read, column: str) -> Numbers:
 
 def _filled(values: Any, default: int) -> Numbers:
     numbers: Numbers = pc.fill_null(values.cast(pa.int64()), default).to_numpy()
-    return numbers
+    return numbers.copy()  # a view would hold on to what was read beside it
