@@ -140,7 +140,9 @@ def lay_ledgers(layout: Layout, rows: list[PostRow], *, settings: str) -> None:
             small.parent.mkdir(parents=True, exist_ok=True)
             small.write_bytes(data + data)
             digest = sha256(data + data).hexdigest()
-            ledger = replace(ledger, px512_size=2 * len(data), px512_sha256=digest, px512_settings=settings)
+            # No two pictures are alike, so the search for duplicates has nothing but its cost.
+            hashes = {"px512_dhash": bytes.fromhex(digest), "px512_phash": sha256(digest.encode()).digest()}
+            ledger = replace(ledger, px512_size=2 * len(data), px512_sha256=digest, px512_settings=settings, **hashes)
         by_bucket.setdefault(bucket_of(row["id"]), []).append(ledger)
     for bucket, ledgers in by_bucket.items():
         write_ledger(layout.ledger(bucket), [*read_ledger(layout.ledger(bucket)).values(), *ledgers])
