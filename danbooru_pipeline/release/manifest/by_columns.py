@@ -32,7 +32,7 @@ class BucketTables:
 
     Attributes:
         posts: its slice of the sweep, the columns `POST_COLUMNS`.
-        updated: posts that were refreshed since, as they are now; they are never plain.
+        updated: posts that were refreshed or restored since, as they are now; they are never plain.
         ledger: its ledger, the columns that are stored.
         original_files, px512_files: name -> size in bytes.
     """
@@ -48,12 +48,15 @@ class BucketTables:
 def reconcile_tables(tables: BucketTables, *, year: int, px512_settings: str) -> tuple[pa.Table, list[str]]:
     """The manifest rows of a bucket, sorted by id, and its problems."""
     posts, ledger = tables.posts.combine_chunks(), tables.ledger.combine_chunks()
-    if not posts.num_rows and not ledger.num_rows:
+    if not posts.num_rows and not ledger.num_rows and not tables.updated:
         return MANIFEST_SCHEMA.empty_table(), []
     plain, facts = _plain(tables, posts, ledger, sfw=sfw_ratings(year), settings=px512_settings)
     rest_posts, rest_rows = posts.filter(pa.array(~plain)), _without(ledger, posts["id"].filter(pa.array(plain)))
+    swept = set(posts["id"].to_pylist()) if tables.updated else set()
+    restored = [post for id_, post in tables.updated.items() if id_ not in swept]
+    rest = [tables.updated.get(post.id, post) for post in posts_from(rest_posts, pixel_hashes=True)]
     rows, problems = reconcile_bucket(
-        [tables.updated.get(post.id, post) for post in posts_from(rest_posts, pixel_hashes=True)],
+        [*rest, *restored],
         ledger_rows(rest_rows),
         tables.original_files,
         tables.px512_files,
@@ -119,7 +122,8 @@ def _px512_agrees(
     """Whether the 512px image is there as the row says, has a reason, or is not wanted."""
     found = [tables.px512_files.get(f"{id_}.jpg") for id_ in posts["id"].to_pylist()]
     sizes = pa.chunked_array([pa.array(found, pa.int64())])
-    made = _numpy(pc.and_(pc.equal(rows["px512_size"], sizes), pc.is_valid(rows["px512_sha256"])))
+    hashes = [_numpy(pc.is_valid(rows[name])) for name in ("px512_sha256", "px512_dhash", "px512_phash")]
+    made = np.logical_and.reduce([_numpy(pc.equal(rows["px512_size"], sizes)), *hashes])
     explained = _numpy(pc.is_in(rows["px512_reason"], pa.array(_PX512_REASONS)))
     absent = _numpy(pc.is_null(rows["px512_reason"]))
     tried = _numpy(pc.equal(rows["px512_settings"], settings))

@@ -42,7 +42,10 @@ _SUMMARY_KEY = b"danbooru_pipeline.summary"
 _RANGE_IDS = 200_000
 #: What reconciling needs of a post.
 _READ = pa.schema(
-    [POST_SCHEMA.field(name) for name in ("id", "md5", "file_ext", "file_size", "rating", "is_banned", "extra")],
+    [
+        POST_SCHEMA.field(name)
+        for name in ("id", "md5", "file_ext", "file_size", "rating", "is_banned", "tag_string", "extra")
+    ],
     metadata=POST_SCHEMA.metadata,
 )
 _SHOWN = 5
@@ -81,7 +84,7 @@ def _reconcile(layout: Layout, year: int, bucket: str, *, px512_settings: str) -
     slice_, refreshed = layout.posts_bucket(year, bucket), layout.refreshed(year, bucket)
     posts = _slice(slice_)
     ledger = read_ledger_table(layout.ledger(bucket))
-    if not posts.num_rows and not ledger.num_rows:
+    if not posts.num_rows and not ledger.num_rows and not refreshed.exists():
         return MANIFEST_SCHEMA.empty_table(), []
     updated = read_posts(slice_, refreshed=refreshed, pixel_hashes=True) if refreshed.exists() else []
     changed = ids_of(refreshed) if updated else frozenset()

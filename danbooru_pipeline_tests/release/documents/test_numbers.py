@@ -119,6 +119,18 @@ def counts(tables: Tables) -> Iterator[int]:
         yield from reasons(tables, what).values()
 
 
+def duplicates(tables: Tables) -> Iterator[int]:
+    """Pairs of duplicates: all, by kind, those that are not identical, and those not linked."""
+    shards = sorted(tables.folder.glob("parquet/duplicates-*.parquet"))
+    kinds: Counter[str] = Counter()
+    unlinked = 0
+    for path in shards:
+        table = pd.read_parquet(path)
+        kinds += Counter(table["kind"].astype(str))
+        unlinked += int(table["unlinked"].sum())
+    yield from (kinds.total(), kinds.total() - kinds["identical"], unlinked, *kinds.values())
+
+
 @pytest.fixture(scope="module")
 def years(releases: Layout) -> tuple[Tables, Tables]:
     """Both releases."""
@@ -139,6 +151,7 @@ def known(tables: Tables, other: Tables) -> set[str]:
         }
         found |= {binary(numbers[name]).split()[0] for name in ("original_bytes", "px512_bytes", "saved")}
         found |= {binary(numbers["original_bytes"] + numbers["px512_bytes"]).split()[0]}
+        found |= {f"{count:,}" for count in duplicates(each)}
     new, old = facts(tables), facts(other)
     found |= {f"{new['posts'] - new[name]:,}" for name in ("originals", "px512")}
     found |= {f"{new['originals'] - new['images']:,}", f"{abs(new['tags'] - old['tags']):,}"}

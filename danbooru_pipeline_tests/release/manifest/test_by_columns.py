@@ -25,6 +25,7 @@ POST: dict[str, Any] = {
     "file_size": 20,
     "rating": "s",
     "is_banned": False,
+    "tag_string": "x",
     "extra": None,
 }
 ROW = LedgerRow(
@@ -40,6 +41,8 @@ ROW = LedgerRow(
     px512_size=5,
     px512_sha256="c" * 64,
     px512_settings="q90",
+    px512_dhash=b"d" * 32,
+    px512_phash=b"p" * 32,
     first_release=2021,
 )
 HASHED = '{"media_asset":{"md5":"x","pixel_hash":"' + OTHER + '"}}'
@@ -54,7 +57,14 @@ POSTS = [
         {"rating": "e"},
         {"rating": None},
     ),
-    *({"rating": "g"}, {"is_banned": None}, {"is_banned": True}, {"extra": HASHED}, {"extra": '{"is_banned":"maybe"}'}),
+    *(
+        {"rating": "g"},
+        {"is_banned": None},
+        {"is_banned": True},
+        {"tag_string": None},
+        {"extra": HASHED},
+        {"extra": '{"is_banned":"maybe"}'},
+    ),
 ]
 ROWS: list[dict[str, Any]] = [
     *(
@@ -72,12 +82,15 @@ ROWS: list[dict[str, Any]] = [
     *({"fetched_md5": None}, {"fetched_md5": OTHER}, {"pixel_hash": None}, {"flags": ()}, {"first_release": None}),
     *({"px512_size": 6}, {"px512_sha256": None}, {"px512_settings": None}, {"px512_settings": "q80"}),
     *({"px512_reason": Reason.ANIMATED}, {"px512_reason": Reason.RATING}, {"px512_reason": Reason.NO_ORIGINAL}),
-    *({"reason": Reason.EXCLUDED_TAG}, {"first_release": 2023}),
+    *({"reason": Reason.EXCLUDED_TAG}, {"first_release": 2023}, {"reason": Reason.TAGS_UNKNOWN}),
+    *({"px512_dhash": None}, {"px512_phash": None}),
 ]
 ONE = st.tuples(
     st.sampled_from(POSTS),
     st.sampled_from(ROWS),
-    st.sampled_from(["both", "both", "both", "both", "post", "row", "twice", "no file", "no 512px", "updated"]),
+    st.sampled_from(
+        ["both", "both", "both", "both", "post", "row", "twice", "no file", "no 512px", "updated", "restored"]
+    ),
 )
 
 
@@ -94,15 +107,19 @@ def test_columns_say_what_rows_say(kinds: list[tuple[dict[str, Any], dict[str, A
     px512: dict[str, int] = {}
     for number, (post, row, kind) in enumerate(kinds, start=1):
         id_ = number * 1000 + 7
-        posts += [{**POST, **post, "id": id_}] * (0 if kind == "row" else 2 if kind == "twice" else 1)
+        posts += [{**POST, **post, "id": id_}] * (0 if kind in {"row", "restored"} else 2 if kind == "twice" else 1)
         ledger += [] if kind == "post" else [replace(ROW, id=id_, **row)]
         files |= {} if kind == "no file" else {f"{id_}.png": 10, f"{id_}.jpg": 10, f"{id_}.jxl": 10}
         px512 |= {} if kind == "no 512px" else {f"{id_}.jpg": 5}
-        if kind == "updated":
-            updated[id_] = replace(posts_from(posts_table([{**POST, "id": id_}]))[0], is_expunged=True)
+        if kind in {"updated", "restored"}:
+            now = posts_from(posts_table([{**POST, "id": id_}]))[0]
+            updated[id_] = replace(now, is_expunged=kind == "updated")
     slice_ = posts_table(posts)
     rows, problems = reconcile_bucket(
-        [updated.get(post.id, post) for post in posts_from(slice_, pixel_hashes=True)],
+        [
+            *(updated.get(post.id, post) for post in posts_from(slice_, pixel_hashes=True)),
+            *(post for id_, post in updated.items() if id_ not in {post["id"] for post in posts}),
+        ],
         {row.id: row for row in ledger},
         files,
         px512,
