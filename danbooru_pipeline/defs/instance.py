@@ -20,6 +20,8 @@ from danbooru_pipeline.operate.databases import damaged_database
 
 #: The instance of one machine; production brings its own, with Postgres.
 INSTANCE_YAML: Final = Path(__file__).with_name("dagster.yaml")
+#: SQLite opens paths of up to 512 bytes, and Dagster adds the names of its files.
+MAX_HOME_BYTES: Final = 440
 
 
 def prepare_home(home: Path) -> None:
@@ -47,6 +49,7 @@ def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
         SettingsError: the folder or its dagster.yaml cannot be used.
         StoreError: its database is damaged; the message names the file.
     """
+    _require_plain_path(home)
     prepare_home(home)
     config = home / "dagster.yaml"
     os.environ.setdefault(BATCH_SIZE_VARIABLE, BATCH_SIZE)
@@ -62,6 +65,23 @@ def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
                 f"{config} cannot be used ({_last_line(error)}); correct it, or move it away: a build writes a new one"
             ) from error
         yield instance
+
+
+def _require_plain_path(home: Path) -> None:
+    """Refuse a folder whose path SQLite cannot open: Dagster writes it into an address, and SQLite limits its length.
+
+    Raises:
+        SettingsError: it is one, and the runs go to SQLite.
+    """
+    config, path = home / "dagster.yaml", str(home.absolute())
+    if config.is_file() and "postgres" in config.read_text("utf-8", "replace"):
+        return
+    marks = sorted(set(path) & set("%?#"))
+    why = f"its path has a {marks[0]}" if marks else "its path is too long"
+    if marks or len(os.fsencode(path)) > MAX_HOME_BYTES:
+        raise SettingsError(
+            f"DAGSTER_HOME {path} cannot hold Dagster's databases, since {why}; set DAGSTER_HOME to another folder"
+        )
 
 
 def _last_line(error: Exception) -> str:

@@ -90,6 +90,25 @@ HOMES: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
+@pytest.mark.parametrize("name", ["o%20q", "o?q", "d" * 250 + "/" + "e" * 250])
+def test_root_whose_path_sqlite_cannot_open_ends_in_one_line(tmp_path: Path, booru: BooruProcess, name: str) -> None:
+    """Roots with `%` or `?`, or of hundreds of characters: the line says to set DAGSTER_HOME, and nothing is begun."""
+    result = call("build", "2021", "--buckets", "0000-0001", env=settings_of(booru, tmp_path / name))
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert "set DAGSTER_HOME to another folder" in line
+    assert not (tmp_path / name).exists()
+
+
+def test_folder_where_a_lock_belongs_is_named(tmp_path: Path, booru: BooruProcess) -> None:
+    """Case pace-dir: one line with its path."""
+    (tmp_path / "root/store/.pace").mkdir(parents=True)
+    result = call("build", "2021", "--buckets", "0000-0001", env=settings_of(booru, tmp_path / "root"))
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert f"{tmp_path / 'root/store/.pace'}: Is a directory" in line
+
+
 @pytest.mark.parametrize("name", HOMES)
 def test_dagster_home_that_cannot_be_used_ends_in_one_line(tmp_path: Path, booru: BooruProcess, name: str) -> None:
     """Cases exit0_when_run_cannot_start, dagsteryaml-* and dagster-*-rand: exit code 2, the file by name."""
