@@ -33,7 +33,8 @@ _LINES: Final = (".json", ".jsonl")
 _TAR: Final = re.compile(r"\.tar(\.[a-z0-9]+)?$")
 _SHARD: Final = re.compile(r"-(0[0-9]{3})\.tar$")
 _BUCKET: Final = re.compile(r"0[0-9]{3}")  # years are four digits, too
-_FILE: Final = re.compile(r"\.?0*([1-9][0-9]{0,18})\.([A-Za-z0-9]+)")
+#: ``ID.EXT``, or ``ID.MD5.EXT`` of a replaced file that is kept.
+_FILE: Final = re.compile(r"\.?0*([1-9][0-9]{0,18})(?:\.[0-9a-f]{32})?\.([A-Za-z0-9]+)")
 _NAMED: Final = re.compile(rb'"(id|post_id)"\s*:\s*"?\s*0*([0-9]{1,19})')
 
 

@@ -19,7 +19,7 @@ BUCKETS = [f"{n:04d}" for n in range(60)]
 
 
 def test_compose_file_is_what_is_tried_here() -> None:
-    """Without a profile, the services are those that these tests start; each has a health check and restarts by itself."""
+    """Without a profile, the services are those that these tests start; each has a health check and restarts."""
     services = {name: service for name, service in read_compose().items() if "profiles" not in service}
     assert set(services) == set(SERVICES)
     assert all("healthcheck" in each and each["restart"] == "unless-stopped" for each in services.values())
