@@ -298,7 +298,9 @@ def test_mistake_is_one_line_that_says_what_to_do(
 
 def test_unknown_tables_and_empty_batches_are_mistakes(release: OpenedRelease) -> None:
     """A table that does not exist names close ones; a batch has at least one row."""
-    with pytest.raises(UnknownName, match=r"no table 'tag' \(did you mean tags\?\); it has files, pools, posts"):
+    with pytest.raises(
+        UnknownName, match=r"no table 'tag' \(did you mean tags\?\); it has duplicates, files, pools, posts"
+    ):
         release.table("tag")
     with pytest.raises(UnknownName, match=r"no table '\.\./secrets'"):
         release.schema("../secrets")

@@ -81,11 +81,14 @@ def test_feed_and_torrent_are_well_formed(seen: dict[str, Any]) -> None:
 def test_readers_read_the_same_values(releases: Layout) -> None:
     """pandas, polars, DuckDB and fastparquet give pyarrow's values, times included, and one year's rows a folder.
 
-    fastparquet has no lists of objects: the column `tags` is empty there, and the `tag_string` columns are not.
+    fastparquet has no lists of objects: the column `tags` is empty there, and the `tag_string` columns are not. It
+    also cuts zero bytes off the end of hashes.
     """
     done = tool("python", readers.__file__, releases.release(2022), env={"PYTHONPATH": ""})
     found = json.loads(done.stdout)
-    assert found["differences"] == [["fastparquet", "parquet/posts-00000-of-00001.parquet", "tags"]]
+    others = [each for each in found["differences"] if each[2] not in {"px512_dhash", "px512_phash"}]
+    assert others == [["fastparquet", "parquet/posts-00000-of-00001.parquet", "tags"]]
+    assert {reader for reader, _, _ in found["differences"]} == {"fastparquet"}
     assert set(found["folder"].values()) == {read_release(releases.release(2022)).counts.posts}
 
 
