@@ -76,13 +76,15 @@ TABLES_JSON = """{
       "status": "ok",
       "rows": 5,
       "problem": null,
-      "modified": "2022-01-09T00:00:00Z"
+      "modified": "2022-01-09T00:00:00Z",
+      "sha256": null
     },
     "pools": {
       "status": "absent",
       "rows": 0,
       "problem": null,
-      "modified": null
+      "modified": null,
+      "sha256": null
     }
   }
 }"""
@@ -154,7 +156,7 @@ def test_damaged_report_is_no_report(layout: Layout, data: bytes) -> None:
 
 
 def test_tables_json_keeps_its_bytes(layout: Layout) -> None:
-    """The reports of side tables are written as ever, come back, and a damaged file counts as none."""
+    """The reports of side tables are written as here, come back, and a damaged file counts as none."""
     reports = {"tags": TableReport("ok", 5, modified=datetime(2022, 1, 9, tzinfo=UTC)), "pools": TableReport("absent")}
     write_table_reports(layout, 2021, reports)
     assert layout.side_tables_report(2021).read_text() == TABLES_JSON
