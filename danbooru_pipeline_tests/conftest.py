@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +20,10 @@ from danbooru_pipeline_tests.support.order import slow_first
 from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, serving
 from danbooru_pipeline_tests.support.releases import shared_releases
 from danbooru_pipeline_tests.support.yard import Yard, small_yard
+
+# Under nohup a hang-up is ignored by every child, and tests that send one would wait for ever.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Examples may be slow on a busy machine; how long one takes is no behaviour.
 hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
