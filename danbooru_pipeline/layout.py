@@ -3,7 +3,9 @@
 A path is made from an id (an int), an extension from a closed set and a year; never from a URL, a tag or a header.
 """
 
+import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,6 +129,9 @@ def metadata_folder(year: int) -> str:
 def release_name(year: int) -> str:
     """Name of a release, and of its folder."""
     return f"danbooru{year}"
+
+
+_YEAR_IN_NAME = re.compile(r"[0-9]{4}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +345,12 @@ class Layout:
     def release_lock(self, year: int) -> Path:
         """Lock of the one process that makes a release."""
         return self.releases / f".{release_name(year)}.lock"
+
+    def there(self, path_of: Callable[[int], Path]) -> dict[int, Path]:
+        """Year -> path, oldest first, of what is under `releases` by the names that `staging` or one like it gives."""
+        entries = self.releases.iterdir() if self.releases.is_dir() else ()
+        years = sorted(int(match[0]) for entry in entries if (match := _YEAR_IN_NAME.search(entry.name)))
+        return {year: path_of(year) for year in years if os.path.lexists(path_of(year))}
 
     @property
     def current(self) -> Path:

@@ -194,6 +194,12 @@ def remove_parts(folder: Path, *, keep: Collection[str] = ()) -> int:
     return len(left)
 
 
+def remove_parts_of(path: Path) -> None:
+    """Remove what killed writers left of one file; the caller holds the lock that covers it."""
+    for part in path.parent.glob(f".{path.name}.*{PART_SUFFIX}"):
+        remove_part(part)
+
+
 def remove_part(part: Path) -> None:
     """Remove one unfinished file or folder."""
     if part.is_dir() and not part.is_symlink():

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from danbooru_pipeline.errors import StoreError
-from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.io.atomic import remove_parts_of, write_atomic
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import REMOVED, Layout, release_name
 
@@ -130,4 +130,5 @@ def _damaged(path: Path, error: Exception) -> StoreError:
 def write_takedowns(layout: Layout, takedowns: Takedowns) -> None:
     """Replace the list. Waits while a release is being published, so either that release or this list comes first."""
     with exclusive(layout.publication_lock):
+        remove_parts_of(layout.takedowns)
         write_atomic(layout.takedowns, msgspec.json.format(msgspec.json.encode(takedowns)))

@@ -7,7 +7,6 @@ read and written here and nowhere else.
 
 import dataclasses
 import json
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,7 @@ from danbooru_pipeline.errors import NotARelease, ReleaseError
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.io.typed_json import decode
 from danbooru_pipeline.io.untrusted import is_plain, read_bytes
-from danbooru_pipeline.layout import RELEASE_JSON, Layout, release_name
+from danbooru_pipeline.layout import RELEASE_JSON, Layout
 from danbooru_pipeline.progress import human_bytes
 
 SHA256SUMS = "SHA256SUMS"
@@ -29,8 +28,6 @@ CONTENT = "RELEASE.content.json"
 _MARK = '  "sha256sums_sha256": "{}",\n'
 #: The most bytes that are read of a RELEASE.json; it has some ten thousand.
 LONGEST = 16 * 2**20
-
-_FOLDER = re.compile(re.escape(release_name(0)[:-1]) + "[0-9]{4}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,10 +290,7 @@ def read_release(folder: Path) -> Release:
 
 def published(layout: Layout) -> dict[int, Path]:
     """Year -> folder of every published release, oldest first."""
-    if not layout.releases.is_dir():
-        return {}
-    years = sorted(int(entry.name[-4:]) for entry in layout.releases.iterdir() if _FOLDER.fullmatch(entry.name))
-    return {year: layout.release(year) for year in years if (layout.release(year) / RELEASE_JSON).is_file()}
+    return {year: folder for year, folder in layout.there(layout.release).items() if (folder / RELEASE_JSON).is_file()}
 
 
 def release_lines(release: Release, folder: Path) -> list[str]:

@@ -67,7 +67,8 @@ def clear_metadata(layout: Layout, year: int, ids: Collection[int], *, keep_swee
         keep_sweeps: for a sweep that knows the posts already; it may be under way.
     """
     with exclusive(layout.year_lock(year)):
-        remove_parts(layout.metadata(year))
+        for folder in (layout.metadata(year), layout.posts_by_bucket(year), layout.side_table(year, "").parent):
+            remove_parts(folder)
         found = False if keep_sweeps else _drop_sweeps(layout, year)
         for bucket in {bucket_of(id_) for id_ in ids}:
             for slice_ in (layout.posts_bucket(year, bucket), layout.refreshed(year, bucket)):

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.parquet import read_batches
-from danbooru_pipeline.layout import Layout, bucket_of
+from danbooru_pipeline.layout import Layout, bucket_of, release_name
 from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, read_takedowns, write_takedowns
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.mentions import Search
@@ -137,9 +137,8 @@ def _is_ours(layout: Layout, path: Path) -> bool:
     """Whether an entry is a lock, a tree in the making, or a link to a release beside it."""
     if path.is_symlink():
         return path.resolve().parent == layout.releases.resolve()
-    digits = "".join(filter(str.isdigit, path.name))
-    year = int(digits) if digits.isascii() and digits else 0
-    return path in {layout.staging(year), layout.retired(year), layout.takedown(year), layout.release_lock(year)}
+    names = (layout.staging, layout.retired, layout.takedown, layout.release_lock)
+    return any(path in layout.there(name).values() for name in names)
 
 
 def _shown(ids: Iterable[int]) -> str:
@@ -240,11 +239,13 @@ class _Removal:
             clear_following(layout, ids)
         with self.attempt():
             heal_releases(layout)
-        for folder in sorted(layout.releases.glob(layout.staging(0).name.replace("0", "[0-9]" * 4))):
-            year = int("".join(filter(str.isdigit, folder.name)))
-            with self.attempt(), exclusive(layout.release_lock(year), busy=_BUILDING.format(name=folder.name[1:-8])):
+        for year, folder in layout.there(layout.staging).items():
+            with self.attempt(), exclusive(layout.release_lock(year), busy=_BUILDING.format(name=release_name(year))):
                 shutil.rmtree(folder)
                 self.was_packed = True
+        for folder in layout.there(layout.takedown).values():  # a takedown that was killed once its release was made
+            with self.attempt():
+                shutil.rmtree(folder)
 
     def clear_segments(self, *, made_again: bool) -> None:
         """Drop compressed metadata that an unpublished archive may have left; a new archive has done so itself."""

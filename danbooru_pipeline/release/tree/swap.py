@@ -4,7 +4,6 @@ A new version replaces the published one in two renames: the old tree gets a hid
 old one's name. A crash between them leaves the year without a release until `heal` finishes the swap.
 """
 
-import re
 import shutil
 from pathlib import Path
 
@@ -58,9 +57,7 @@ def heal(layout: Layout, year: int) -> None:
 
 def heal_releases(layout: Layout) -> None:
     """Finish all interrupted swaps, since a release between its two names does not count as published."""
-    pattern = layout.retired(0).name.replace("0", "[0-9]" * 4)
-    for folder in sorted(layout.releases.glob(pattern)):
-        year = int(re.sub(r"\D", "", folder.name))
+    for year in layout.there(layout.retired):
         with exclusive(layout.release_lock(year)):
             heal(layout, year)
 
