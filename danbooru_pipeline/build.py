@@ -13,7 +13,6 @@ from danbooru_pipeline.outcomes import REASONS, Reason, Status, status_of
 from danbooru_pipeline.progress import Say, human_bytes, human_seconds
 from danbooru_pipeline.release import read_release
 from danbooru_pipeline.release.release_json import release_lines
-from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.follow import compare_with_sweep
 
 if TYPE_CHECKING:
@@ -28,12 +27,12 @@ def dagster_home(layout: Layout) -> Path:
     return Path(os.environ.get("DAGSTER_HOME") or layout.dagster_home)
 
 
-def run_build(
-    settings: Settings,
+def build_year(
+    context: RunContext,
     year: int,
     *,
-    buckets: str,
-    retry: bool,
+    buckets: str = "0000-0999",
+    retry: bool = False,
     recheck: frozenset[Reason] = frozenset(),
     without_tables: bool = False,
     say: Say,
@@ -48,31 +47,6 @@ def run_build(
     Raises:
         DanbooruPipelineError: settings, root or source do not allow it.
     """
-    with RunContext(settings) as context:
-        return build_year(
-            context,
-            year,
-            buckets=buckets,
-            retry=retry,
-            recheck=recheck,
-            without_tables=without_tables,
-            say=say,
-            tell=tell,
-        )
-
-
-def build_year(
-    context: RunContext,
-    year: int,
-    *,
-    buckets: str = "0000-0999",
-    retry: bool = False,
-    recheck: frozenset[Reason] = frozenset(),
-    without_tables: bool = False,
-    say: Say,
-    tell: Say,
-) -> int:
-    """Build a release with a context that is open; see `run_build`."""
     check_build(context, year)
     # Dagster takes seconds to import; a wrong setting is reported before that.
     from danbooru_pipeline.defs.headless import BuildOrder, build_release, parse_buckets

@@ -57,12 +57,12 @@ def build(year: int, buckets: str, *, retry: bool, recheck: frozenset[Reason], w
 
     It runs through Dagster, in the instance of DAGSTER_HOME (default ROOT/dagster).
     """
-    from danbooru_pipeline.build import run_build
+    from danbooru_pipeline.build import build_year
+    from danbooru_pipeline.context import RunContext
 
-    settings = read_settings()
-    sys.exit(
-        run_build(
-            settings,
+    with RunContext(read_settings()) as context:
+        code = build_year(
+            context,
             year,
             buckets=buckets,
             retry=retry,
@@ -71,7 +71,7 @@ def build(year: int, buckets: str, *, retry: bool, recheck: frozenset[Reason], w
             say=say,
             tell=click.echo,
         )
-    )
+    sys.exit(code)
 
 
 @click.command()

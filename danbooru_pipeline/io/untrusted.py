@@ -101,17 +101,28 @@ def is_plain(root: Path, name: str) -> bool:
         return False
 
 
-def plain_names(root: Path, folder: str) -> list[str]:
-    """Sorted names of the regular files in a folder below `root`; none where it is missing or reached by a link."""
+def names_in(root: Path, folder: str, *, plain: bool = False) -> list[str]:
+    """Sorted names of what is in a folder below `root`; none where it is missing or reached by a link.
+
+    Args:
+        root: whose links are followed.
+        folder: below it.
+        plain: only regular files.
+    """
     try:
         descriptor = open_folder(root, folder)
     except OSError:
         return []
     try:
         with os.scandir(descriptor) as entries:
-            return sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+            return sorted(entry.name for entry in entries if not plain or entry.is_file(follow_symlinks=False))
     finally:
         os.close(descriptor)
+
+
+def plain_names(root: Path, folder: str) -> list[str]:
+    """Sorted names of the regular files in a folder below `root`; see `names_in`."""
+    return names_in(root, folder, plain=True)
 
 
 def size_of(root: Path, name: str) -> int:

@@ -119,13 +119,15 @@ def survey(layout: Layout, ids: frozenset[int]) -> Survey:
     found, search = Survey(), Search(ids)
     releases = {folder: year for year, folder in published(layout).items()}
     entries = sorted(layout.releases.iterdir()) if ids and layout.releases.is_dir() else []
+    hidden = (layout.staging, layout.retired, layout.takedown, layout.release_lock)
+    ours = {path for name in hidden for path in layout.there(name).values()}
     for path in entries:
         year = releases.get(path)
         try:
             if year is not None:
                 named = search.of_release(path)
                 found.years.update({year: named} if named else {})
-            elif not _is_ours(layout, path):
+            elif not (_leads_to_neighbour(path) if path.is_symlink() else path in ours):
                 named = search.of_anything(path)
                 found.others.update({path: named} if named else {})
         except DanbooruPipelineError as error:
@@ -133,12 +135,9 @@ def survey(layout: Layout, ids: frozenset[int]) -> Survey:
     return found
 
 
-def _is_ours(layout: Layout, path: Path) -> bool:
-    """Whether an entry is a lock, a tree in the making, or a link to a release beside it."""
-    if path.is_symlink():
-        return path.resolve().parent == layout.releases.resolve()
-    names = (layout.staging, layout.retired, layout.takedown, layout.release_lock)
-    return any(path in layout.there(name).values() for name in names)
+def _leads_to_neighbour(path: Path) -> bool:
+    """Whether a link leads to an entry beside it, as `current` does."""
+    return path.resolve().parent == path.parent.resolve()
 
 
 def _shown(ids: Iterable[int]) -> str:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.io.bounded_xz import xz_reader
 from danbooru_pipeline.io.external_sort import ExternalGroupBy
-from danbooru_pipeline.io.untrusted import open_folder, opened, plain_names, read_bytes
+from danbooru_pipeline.io.untrusted import names_in, open_folder, opened, plain_names, read_bytes
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, PART_SUFFIX, bucket_of, checksums_path
 from danbooru_pipeline.release.checksums import (
     BUCKET_FOLDER,
@@ -117,7 +117,7 @@ class ImageChecks:
         """Buckets with a folder. Other folders that look like buckets are reported, as no other check visits them."""
         found: set[str] = set()
         for tree in TREES:
-            for name in _names_in(self._folder, tree.name):
+            for name in names_in(self._folder, tree.name):
                 if name in _KNOWN_BUCKETS:
                     found.add(name)
                 elif BUCKET_FOLDER.fullmatch(name) or _is_empty_folder(self._folder, f"{tree.name}/{name}"):
@@ -284,22 +284,9 @@ def _files_by_tree(table: pa.Table) -> Iterator[tuple[Tree, list[ImageFile]]]:
         yield tree, sorted(ImageFile(*values) for values in zip(*columns, strict=True) if values[0] is not None)
 
 
-def _names_in(root: Path, folder: str) -> list[str]:
-    """Sorted names of whatever is in a folder; none where it is missing or a link."""
-    try:
-        descriptor = open_folder(root, folder)
-    except OSError:
-        return []
-    try:
-        with os.scandir(descriptor) as entries:
-            return sorted(entry.name for entry in entries)
-    finally:
-        os.close(descriptor)
-
-
 def _is_empty_folder(root: Path, folder: str) -> bool:
     """Whether a folder is empty. Files in unknown folders are unlisted documents; empty folders are found only here."""
-    return (root / folder).is_dir() and not (root / folder).is_symlink() and not _names_in(root, folder)
+    return (root / folder).is_dir() and not (root / folder).is_symlink() and not names_in(root, folder)
 
 
 def _one_file(path: str, other: str) -> bool:

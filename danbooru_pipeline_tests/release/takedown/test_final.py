@@ -28,7 +28,7 @@ from danbooru_pipeline.store.journal import Journal
 from danbooru_pipeline.store.open_ledger import open_ledger
 from danbooru_pipeline.store.planning import read_bucket_posts
 from danbooru_pipeline_tests.support.traces import traces
-from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, next_year
+from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard
 
 VICTIM = 1002
 
@@ -36,16 +36,6 @@ VICTIM = 1002
 def take_down(layout: Layout, *ids: int) -> list[str]:
     """Take posts down, or finish what was begun. Returns the versions that were made."""
     return [made.version for made in apply_takedown(plan_takedown(layout, ids), created_at=NOW, threads=1)]
-
-
-@pytest.fixture
-def two_years(yard: Yard) -> Yard:
-    """Two releases, with a note on a post."""
-    yard.tables["notes"] = b'{"id":"1","post_id":"1002","body":"said"}\n{"id":"2","post_id":"2003","body":"kept"}\n'
-    yard.release()
-    later = next_year(yard)
-    later.release()
-    return later
 
 
 def without(yard: Yard, *ids: int) -> Yard:

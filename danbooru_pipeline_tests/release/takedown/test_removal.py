@@ -25,17 +25,7 @@ from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources.excluding import SourceWithout
 from danbooru_pipeline.sources.source import Page
 from danbooru_pipeline_tests.support.trees import lines
-from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, next_year, tree_state
-
-
-@pytest.fixture
-def two_years(yard: Yard) -> Yard:
-    """Two releases, with a note on a post."""
-    yard.tables["notes"] = b'{"id":"1","post_id":"1002","body":"said"}\n{"id":"2","post_id":"2003","body":"kept"}\n'
-    yard.release()
-    later = next_year(yard)
-    later.release()
-    return later
+from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, tree_state
 
 
 def test_planned_takedown_changes_nothing(two_years: Yard) -> None:
