@@ -155,7 +155,8 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.peak:
         run_import(*chosen.peak)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        # Not `ru_maxrss`, which a child inherits from the process that started it.
+        print(int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) // 1024)
         return
     with tempfile.TemporaryDirectory() as name:
         make_world(Path(name), chosen.files, draw=draw_jpeg)

@@ -5,6 +5,7 @@ import ctypes
 import os
 import signal
 import sys
+from types import FrameType
 
 _PR_SET_PDEATHSIG = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -21,15 +22,23 @@ def die_with(parent: int) -> None:
 
 
 def leave_signals_to_parent(*, terminable: bool = True) -> None:
-    """Ignore Ctrl-C and a hang-up, which a terminal sends to all: the parent handles them, then ends this process.
+    """Take no notice of Ctrl-C and a hang-up, which a terminal sends to all: the parent hears them, then ends us.
+
+    They are handled by doing nothing rather than ignored, since a program that is started here would go on ignoring
+    them, and could not be stopped: Dagster starts a `tail` for the log of each run, and ends it with SIGTERM.
 
     Args:
         terminable: let SIGTERM end it at once; `multiprocessing` sends that to daemonic children at its own exit. A
-            process that is not one ignores it: where a service is stopped, the parent gets it too.
+            process that is not one takes no notice: where a service is stopped, the parent gets it too.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL if terminable else signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asked of all that it starts
+            signal.signal(number, _do_nothing)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL if terminable else _do_nothing)
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    pass
 
 
 def keep_freed_memory(limit_bytes: int = 128 * 2**20) -> None:
