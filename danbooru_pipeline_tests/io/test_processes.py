@@ -20,7 +20,8 @@ print(grandchild.wait(10))
 @pytest.mark.parametrize("kind", ["terminable", "not"])
 def test_programs_started_by_a_child_can_be_stopped(kind: str, number: signal.Signals) -> None:
     """A child that leaves signals to its parent does not pass that on: what it starts ends by a signal."""
-    done = subprocess.run([sys.executable, "-c", CHILD, kind, str(int(number))], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", CHILD, kind, str(int(number))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == str(-number), done.stderr
 
 
