@@ -21,9 +21,10 @@ from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, servin
 from danbooru_pipeline_tests.support.releases import shared_releases
 from danbooru_pipeline_tests.support.yard import Yard, small_yard
 
-# Under nohup a hang-up is ignored by every child, and tests that send one would wait for ever.
-if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# Under nohup every child ignores a hang-up, and in the background of a script Ctrl-C: tests that send one would wait.
+for ignored in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, signal.default_int_handler if ignored == signal.SIGINT else signal.SIG_DFL)
 
 # Examples may be slow on a busy machine; how long one takes is no behaviour.
 hypothesis.settings.register_profile("house", deadline=None, print_blob=True)

@@ -206,3 +206,13 @@ def remove_part(part: Path) -> None:
         shutil.rmtree(part)
     else:
         part.unlink(missing_ok=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that is in it, if it is there.
+
+    Raises:
+        OSError: something in it cannot be removed. It is not passed over, since what is left could be a removed post.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder)

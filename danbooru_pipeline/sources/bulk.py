@@ -4,7 +4,6 @@ A read is checked before it replaces anything: as many rows as the source says i
 to the cutoff of the release. A read that was killed starts over; the same rows give the same bytes.
 """
 
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import SourceStale, SourceUnusable
-from danbooru_pipeline.io.atomic import atomic_file, write_atomic
+from danbooru_pipeline.io.atomic import atomic_file, remove_folder, write_atomic
 from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
 from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.layout import Layout
@@ -114,7 +113,7 @@ def load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, 
 def _carry_earlier_years(source: BulkSource, layout: Layout, year: int) -> None:
     """Keep the source's metadata of earlier years, byte for byte, for the releases that are made from these posts."""
     folder = layout.carried(year)
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_folder(folder)
     for name, chunks in source.earlier_files(year):
         with atomic_file(folder / name) as file:
             file.writelines(chunks)

@@ -5,7 +5,6 @@ bucket, and read together with it; a release is made from both. A post missing f
 the same answer contains a control post that we know exists.
 """
 
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.fetch import BooruClient
-from danbooru_pipeline.io.atomic import atomic_file
+from danbooru_pipeline.io.atomic import atomic_file, remove_folder
 from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import (
@@ -107,7 +106,7 @@ def save_updates(layout: Layout, year: int, bucket: str, updates: PostUpdates) -
 
 def discard_updates(layout: Layout, year: int) -> None:
     """Remove all updates of a year, since its posts are swept anew."""
-    shutil.rmtree(layout.refreshed_folder(year), ignore_errors=True)
+    remove_folder(layout.refreshed_folder(year))
 
 
 def apply_updates(layout: Layout, year: int) -> int:

@@ -4,11 +4,10 @@ A bucket then reads its own rows in 4 ms instead of scanning all of them in seco
 same rows always give the same bytes.
 """
 
-import shutil
 from pathlib import Path
 from typing import Final
 
-from danbooru_pipeline.io.atomic import atomic_folder
+from danbooru_pipeline.io.atomic import atomic_folder, remove_folder
 from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_remainder
 from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, Layout
@@ -21,7 +20,7 @@ _BATCH_ROWS: Final = 10_000
 
 def split_by_bucket(layout: Layout, year: int, *, rows_per_run: int = ROWS_PER_RUN) -> int:
     """Write ``metadata/YEAR/posts_by_bucket/BUCKET.parquet`` for every bucket that has posts. Returns how many have."""
-    shutil.rmtree(layout.sweep(year, "runs"), ignore_errors=True)  # spilled by version 0.1, when it was killed
+    remove_folder(layout.sweep(year, "runs"))  # spilled by version 0.1, when it was killed
     with ExternalGroupBy(
         POST_SCHEMA, key=by_remainder(BUCKET_COUNT), folder=layout.metadata(year), run_rows=rows_per_run
     ) as by_bucket:

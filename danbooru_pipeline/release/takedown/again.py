@@ -1,10 +1,10 @@
 """The plan of a release without some posts, made from its own files: it replaces the one with them as a whole."""
 
-import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.io.atomic import remove_folder
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.documents.options import options_from
@@ -30,7 +30,7 @@ def plan_again(layout: Layout, year: int, takedowns: Takedowns) -> SnapshotPlan:
         options = options_from(standing.options)
     except ReleaseError as error:
         raise ReleaseError(f"{folder} cannot be made again: {error}") from error
-    shutil.rmtree(work, ignore_errors=True)
+    remove_folder(work)
     work.mkdir()
     ids = takedowns.ids
     content = _content_without(folder, year, ids, work=work, earlier=earlier)

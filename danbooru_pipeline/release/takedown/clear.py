@@ -3,12 +3,11 @@
 Rows go before files, so a crash in between leaves a file without a row, never a row without its file.
 """
 
-import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from danbooru_pipeline.errors import DamagedFile
-from danbooru_pipeline.io.atomic import commit_part, part_path, remove_part, remove_parts
+from danbooru_pipeline.io.atomic import commit_part, part_path, remove_folder, remove_part, remove_parts
 from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout, bucket_of
@@ -101,7 +100,7 @@ def clear_metadata(layout: Layout, year: int, ids: Collection[int], *, keep_swee
 def _drop_sweeps(layout: Layout, year: int) -> bool:
     """Drop pages of an unfinished sweep: they are fetched again, without these posts."""
     there = layout.sweeps(year).is_dir()
-    shutil.rmtree(layout.sweeps(year), ignore_errors=True)
+    remove_folder(layout.sweeps(year))
     return there
 
 

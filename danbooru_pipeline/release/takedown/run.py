@@ -7,7 +7,6 @@ one as a whole. What cannot be treated is named, and the takedown stays unfinish
 that lies under the store and the releases finds nothing.
 """
 
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused
+from danbooru_pipeline.io.atomic import remove_folder
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.layout import Layout, bucket_of, release_name
@@ -201,7 +201,8 @@ def apply_takedown(
         for year in survey(layout, takedowns.ids).years:
             with work.attempt():
                 made.append(make(plan_again(layout, year, takedowns)))
-            shutil.rmtree(layout.takedown(year), ignore_errors=True)
+            with work.attempt():
+                remove_folder(layout.takedown(year))
         work.clear_segments(made_again=bool(made))
         work.require_done()
         write_takedowns(layout, replace(takedowns, unfinished=False))
@@ -240,16 +241,17 @@ class _Removal:
             heal_releases(layout)
         for year, folder in layout.there(layout.staging).items():
             with self.attempt(), exclusive(layout.release_lock(year), busy=_BUILDING.format(name=release_name(year))):
-                shutil.rmtree(folder)
+                remove_folder(folder)
                 self.was_packed = True
         for folder in layout.there(layout.takedown).values():  # a takedown that was killed once its release was made
             with self.attempt():
-                shutil.rmtree(folder)
+                remove_folder(folder)
 
     def clear_segments(self, *, made_again: bool) -> None:
         """Drop compressed metadata that an unpublished archive may have left; a new archive has done so itself."""
         if self.was_packed and not made_again:
-            shutil.rmtree(self.layout.segments, ignore_errors=True)
+            with self.attempt():
+                remove_folder(self.layout.segments)
 
     def require_done(self) -> None:
         """Search again, and refuse to call it done unless nothing is left.

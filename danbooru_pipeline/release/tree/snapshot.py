@@ -5,7 +5,6 @@ finished, and running it again completes the work. A release of the same year is
 """
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ import msgspec
 
 from danbooru_pipeline import stop
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
+from danbooru_pipeline.io.atomic import remove_folder
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout, release_name
 from danbooru_pipeline.posts.takedowns import Takedowns, mark_of, read_takedowns
@@ -275,7 +275,7 @@ def _watched(plan: SnapshotPlan, progress: Progress) -> Iterator[Progress]:
         yield step
     except Exception:
         if _taken_down_since(plan):
-            shutil.rmtree(plan.layout.staging(plan.year), ignore_errors=True)
+            remove_folder(plan.layout.staging(plan.year))
         raise
 
 
@@ -303,8 +303,7 @@ def _finished(plan: SnapshotPlan) -> Release | None:
 
 def _empty_staging(plan: SnapshotPlan, *, threads: int, progress: Progress) -> Staging:
     folder = plan.layout.staging(plan.year)
-    if folder.exists():
-        shutil.rmtree(folder)
+    remove_folder(folder)
     segments = SegmentStore(plan.layout.segments)
     return Staging(folder, plan.content, year=plan.year, threads=threads, progress=progress, segments=segments)
 
