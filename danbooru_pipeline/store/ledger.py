@@ -119,6 +119,7 @@ LEDGER_COLUMNS: Final = columns_of(LedgerRow, **_DERIVED)
 LEDGER_SCHEMA: Final = schema_of(LEDGER_COLUMNS)
 _STORED: Final = [column.name for column in LEDGER_COLUMNS if column.name not in _DERIVED]
 _STORED_SCHEMA: Final = pa.schema([LEDGER_SCHEMA.field(name) for name in _STORED], metadata=LEDGER_SCHEMA.metadata)
+_NO_ROWS: Final = _STORED_SCHEMA.empty_table()  # made once: it takes longer than to look for the file
 _values: Final = attrgetter(*_STORED)
 _REASONS: Final = ("reason", "px512_reason")
 
@@ -154,7 +155,7 @@ def read_ledger_table(path: Path) -> pa.Table:
         DamagedFile: it cannot be read, or is no ledger.
     """
     if not path.exists():
-        return _STORED_SCHEMA.empty_table()
+        return _NO_ROWS
     with damage_named(path):
         found = pq.ParquetFile(path, page_checksum_verification=True).read(columns=_STORED)
         if "id" not in found.column_names:

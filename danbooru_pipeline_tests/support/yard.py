@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import random
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,12 @@ class Yard:
         self.manifest()
         self.snapshot()
         return self.layout.release(self.year)
+
+    def copied(self, root: Path) -> "Yard":
+        """The same yard in another folder, with every file and the links between them; cheaper than making it again."""
+        subprocess.run(["cp", "-a", self.layout.root, root], check=True)
+        rows = {id_: dict(row) for id_, row in self.rows.items()}
+        return Yard(Layout(root), year=self.year, rows=rows, ledger=dict(self.ledger), tables=dict(self.tables))
 
 
 def small_yard(root: Path) -> Yard:

@@ -49,6 +49,8 @@ _READ = pa.schema(
     metadata=POST_SCHEMA.metadata,
 )
 _SHOWN = 5
+#: Made once, since most buckets of a small release are empty, and a table of this many columns takes half a millisecond.
+_NO_POSTS, _NO_MANIFEST = _READ.empty_table(), MANIFEST_SCHEMA.empty_table()
 
 
 def write_manifest(layout: Layout, year: int, *, px512_settings: str, progress: Progress = silent) -> ManifestSummary:
@@ -85,7 +87,7 @@ def _reconcile(layout: Layout, year: int, bucket: str, *, px512_settings: str) -
     posts = _slice(slice_)
     ledger = read_ledger_table(layout.ledger(bucket))
     if not posts.num_rows and not ledger.num_rows and not refreshed.exists():
-        return MANIFEST_SCHEMA.empty_table(), []
+        return _NO_MANIFEST, []
     updated = read_posts(slice_, refreshed=refreshed, pixel_hashes=True) if refreshed.exists() else []
     changed = ids_of(refreshed) if updated else frozenset()
     tables = BucketTables(
@@ -101,7 +103,7 @@ def _reconcile(layout: Layout, year: int, bucket: str, *, px512_settings: str) -
 
 def _slice(path: Path) -> pa.Table:
     if not path.exists():
-        return _READ.empty_table()
+        return _NO_POSTS
     with damage_named(path):
         return conform(read_columns(path, _READ.names), _READ)
 
