@@ -49,7 +49,7 @@ _READ = pa.schema(
     metadata=POST_SCHEMA.metadata,
 )
 _SHOWN = 5
-#: Made once, since most buckets of a small release are empty, and a table of this many columns takes half a millisecond.
+#: Made once, since a small release has many empty buckets, and a table of so many columns takes half a millisecond.
 _NO_POSTS, _NO_MANIFEST = _READ.empty_table(), MANIFEST_SCHEMA.empty_table()
 
 
