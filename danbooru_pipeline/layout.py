@@ -57,6 +57,11 @@ def px512_path(post_id: int) -> str:
     return f"512px/{bucket_of(post_id)}/{post_id}.jpg"
 
 
+def bucket_path(tree: str, bucket: str) -> str:
+    """``TREE/BUCKET/``: the paths of a bucket's files, of many at once, are this and their names."""
+    return f"{tree}/{bucket}/"
+
+
 def is_path_of(post_id: int, path: str, *, tree: str) -> bool:
     """Whether a path is the one that a file of a post has in a tree, ``512px`` or ``original``."""
     try:

@@ -27,10 +27,13 @@ def open_folder(root: Path, name: str = "") -> int:
     """A descriptor of a folder below `root`, which itself may be a link.
 
     Raises:
-        OSError: a part of the name is missing, a link or no folder.
+        OSError: a part of the name is missing, a link or no folder, or leads up.
     """
+    parts = [part for part in name.split("/") if part]
+    if ".." in parts:
+        raise OSError(errno.EINVAL, "is not a path inside the folder", name)
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    for part in filter(None, name.split("/")):
+    for part in parts:
         try:
             below = os.open(part, _FOLDER, dir_fd=folder)
         finally:
@@ -39,13 +42,22 @@ def open_folder(root: Path, name: str = "") -> int:
     return folder
 
 
+def open_file(folder: int, name: str) -> int:
+    """A descriptor of what has a name in an open folder and is no link. The caller checks that it is a regular file.
+
+    Raises:
+        OSError: it is missing, a link, or may not be opened.
+    """
+    return os.open(name, _FILE, dir_fd=folder)
+
+
 def open_in(folder: int, name: str) -> int:
     """A descriptor of a regular file in an open folder.
 
     Raises:
         OSError: it is missing, a link or anything else.
     """
-    descriptor = os.open(name, _FILE, dir_fd=folder)
+    descriptor = open_file(folder, name)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "is not a regular file", name)

@@ -5,9 +5,12 @@ people open at once. No module of the project is imported here.
 """
 
 import datetime as dt
+import importlib.util
 import json
 import math
+import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +23,8 @@ def plain(value: Any) -> Any:
     """A value as JSON has it, the same for every reader: numbers as numbers, times in UTC, nothing as None."""
     if hasattr(value, "tolist"):
         value = value.tolist()
+    if hasattr(value, "asDict"):
+        value = value.asDict()
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, dict):
@@ -31,7 +36,7 @@ def one(value: Any) -> Any:
     """The same of a value that has no parts."""
     if type(value).__name__ in {"NAType", "NaTType"} or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(value, bytes):
+    if isinstance(value, bytes | bytearray):
         return value.decode("utf-8", "replace")
     if isinstance(value, dt.datetime):
         return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).astimezone(dt.UTC).isoformat()
@@ -72,12 +77,28 @@ def read_duckdb(path: Path) -> Columns:
     return {name: [row[number] for row in rows] for number, name in enumerate(names)}
 
 
+def read_spark(path: Path) -> Columns:
+    """Spark, whose times are those of this process."""
+    from pyspark.sql import SparkSession  # type: ignore[import-not-found]
+
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    options = {"spark.sql.session.timeZone": "UTC", "spark.ui.enabled": "false", "spark.log.level": "ERROR"}
+    session = SparkSession.builder.master("local[1]").config(map=options).getOrCreate()
+    frame = session.read.parquet(str(path))
+    rows = frame.collect()
+    return {name: [row[name] for row in rows] for name in frame.columns}
+
+
 READERS: dict[str, Callable[[Path], Columns]] = {
     "pandas": read_pandas,
     "fastparquet": read_fastparquet,
     "polars": read_polars,
     "duckdb": read_duckdb,
 }
+# 400 MB and a Java machine: `pip install pyspark` into .venv-validators adds it to the test.
+if importlib.util.find_spec("pyspark"):
+    READERS["spark"] = read_spark
 
 
 def differences(release: Path) -> Iterator[list[str]]:

@@ -20,8 +20,8 @@ def _shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def horizontal_bars(title: str, bars: Sequence[Bar], *, note: Sequence[str] = ()) -> str:
-    """A chart with one horizontal bar per row; `note` replaces the numbers at their ends."""
+def horizontal_bars(title: str, bars: Sequence[Bar], *, values: Sequence[str] = (), tips: Sequence[str] = ()) -> str:
+    """A chart with one horizontal bar per row; `values` replace the numbers at their ends, `tips` those in tooltips."""
     largest = max((bar.count for bar in bars), default=0) or 1
     height = len(bars) * _ROW + 4
     room = _WIDTH - _LABEL - _VALUE
@@ -29,11 +29,11 @@ def horizontal_bars(title: str, bars: Sequence[Bar], *, note: Sequence[str] = ()
     for number, bar in enumerate(bars):
         y = number * _ROW
         width = max(1.0, bar.count / largest * room) if bar.count else 0
-        label = note[number] if note else f"{bar.count:,}"
+        label, tip = (texts[number] if texts else f"{bar.count:,}" for texts in (values, tips))
         parts.append(
             f'<text x="{_LABEL - 8}" y="{y + 15}" text-anchor="end">{escape(_shorten(bar.name, 20))}</text>'
             f'<rect x="{_LABEL}" y="{y + 3}" width="{width:.1f}" height="{_ROW - 7}" rx="2">'
-            f"<title>{escape(bar.name)}: {bar.count:,}</title></rect>"
+            f"<title>{escape(bar.name)}: {escape(tip)}</title></rect>"
             f'<text class="value" x="{_LABEL + width + 6:.1f}" y="{y + 15}">{escape(label)}</text>'
         )
     return _svg(title, height, parts)

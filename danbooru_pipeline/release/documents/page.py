@@ -5,7 +5,7 @@ Samples have one of the release's SFW ratings.
 """
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,14 +60,23 @@ def _plots(numbers: Statistics, release: Release) -> Iterator[Plot]:
     yield plot("File types", horizontal_bars("File types", numbers.types))
     yield plot("Tags per post", vertical_bars("Tags per post", numbers.tags_per_post))
     yield plot("Top tags", horizontal_bars("Top tags", list(_bars(numbers.top_tags))))
-    growing = [Bar(tag.name, tag.fresh) for tag in numbers.growing]
-    notes = [f"{tag.fresh:,} of {tag.count:,}" for tag in numbers.growing]
-    yield plot(f"Fastest-growing tags in {release.year}", horizontal_bars("Fastest-growing tags", growing, note=notes))
+    yield plot(f"Fastest-growing tags: share of posts from {release.year}", _growing_bars(numbers.growing))
     yield plot("Sizes of originals", horizontal_bars("Sizes of originals", numbers.sizes))
     yield plot(
         "Originals that are not here, by reason", horizontal_bars("Missing originals", _reasons(release, "original"))
     )
     yield plot("No 512px image, by reason", horizontal_bars("Missing 512px images", _reasons(release, "px512")))
+
+
+def _growing_bars(tags: Sequence[TagBar]) -> str:
+    """Bars as long as the share of posts that are new; how many that is, of how many, stands in the tooltips."""
+    bars = [Bar(tag.name, round(10_000 * tag.fresh / tag.count)) for tag in tags]
+    return horizontal_bars(
+        "Fastest-growing tags",
+        bars,
+        values=[f"{bar.count / 100:.0f} %" for bar in bars],
+        tips=[f"{tag.fresh:,} of {tag.count:,} posts" for tag in tags],
+    )
 
 
 def _bars(tags: Iterable[TagBar]) -> Iterator[Bar]:

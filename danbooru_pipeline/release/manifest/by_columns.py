@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from danbooru_pipeline.layout import EXTENSIONS, STORED_EXTENSIONS, original_path, px512_path
+from danbooru_pipeline.layout import BUCKET_COUNT, EXTENSIONS, STORED_EXTENSIONS, bucket_path
 from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.posts import Post
 from danbooru_pipeline.posts.post import MAX_FILE_BYTES, MD5, posts_from, read_pixel_hash, says_nothing_doubtful
@@ -24,6 +24,10 @@ from danbooru_pipeline.years import sfw_ratings
 
 #: 512px outcomes that stand in a plain row.
 _PX512_REASONS: Final = [str(reason) for reason in Reason if reason not in DERIVED]
+
+
+#: The manifest of a bucket without posts; to make an empty table takes longer than to read a small one.
+NO_ROWS: Final = MANIFEST_SCHEMA.empty_table()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +53,7 @@ def reconcile_tables(tables: BucketTables, *, year: int, px512_settings: str) ->
     """The manifest rows of a bucket, sorted by id, and its problems."""
     posts, ledger = tables.posts.combine_chunks(), tables.ledger.combine_chunks()
     if not posts.num_rows and not ledger.num_rows and not tables.updated:
-        return MANIFEST_SCHEMA.empty_table(), []
+        return NO_ROWS, []
     plain, facts = _plain(tables, posts, ledger, sfw=sfw_ratings(year), settings=px512_settings)
     rest_posts, rest_rows = posts.filter(pa.array(~plain)), _without(ledger, posts["id"].filter(pa.array(plain)))
     swept = set(posts["id"].to_pylist()) if tables.updated else set()
@@ -63,7 +67,10 @@ def reconcile_tables(tables: BucketTables, *, year: int, px512_settings: str) ->
         year=year,
         px512_settings=px512_settings,
     )
-    found = [_rows(tables.bucket, posts.filter(pa.array(plain)), facts, year=year), manifest_table(rows)]
+    found = [
+        _rows(tables.bucket, posts.filter(pa.array(plain)), facts, year=year),
+        manifest_table(rows) if rows else NO_ROWS,
+    ]
     whole = pa.concat_tables([table for table in found if table.num_rows] or found[:1]).combine_chunks()
     return (whole if len(rows) in {0, whole.num_rows} else whole.sort_by("id")), problems
 
@@ -79,7 +86,8 @@ def _plain(
     ids, known = posts["id"].to_numpy(), ledger["id"].to_numpy()
     usable = bool(np.all(ids[:-1] < ids[1:]) and np.all(known[:-1] < known[1:]) and len(known))
     place = np.minimum(np.searchsorted(known, ids), max(0, len(known) - 1))
-    matched = (known[place] == ids) if usable else np.zeros(len(ids), dtype=bool)
+    here = (ids > 0) & (ids % BUCKET_COUNT == int(tables.bucket))
+    matched = here & (known[place] == ids) if usable else np.zeros(len(ids), dtype=bool)
     candidates = posts.filter(pa.array(matched))
     rows = ledger.take(pa.array(place[matched]))
     agree = _file_agrees(tables, candidates, rows) & _px512_agrees(tables, candidates, rows, sfw=sfw, settings=settings)
@@ -146,23 +154,23 @@ def _rows(bucket: str, posts: pa.Table, rows: pa.Table, *, year: int) -> pa.Tabl
     made = pc.is_null(reason)
     hashes = [read_pixel_hash(extra) if extra else None for extra in posts["extra"].to_pylist()]
     source_hash = pa.chunked_array([pa.array(hashes, pa.string())])
-    ids, count = posts["id"].to_pylist(), posts.num_rows
+    ids, count = posts["id"].cast(pa.string()), posts.num_rows
     columns = {
         "id": posts["id"],
         "bucket": pa.array([bucket] * count, pa.string()),
         "rating": posts["rating"].cast(pa.string()),
         "status": pa.array([str(Status.OK)] * count, pa.string()),
         "reason": pa.nulls(count, pa.string()),
-        "path": pa.array(
-            [original_path(*held) for held in zip(ids, _held_ext(rows).to_pylist(), strict=True)], pa.string()
-        ),
+        "path": pc.binary_join_element_wise(bucket_path("original", bucket), ids, ".", _held_ext(rows), ""),
         "source_md5": posts["md5"],
         "source_md5_matches": pc.equal(rows["fetched_md5"], posts["md5"]),
         "source_pixel_hash": source_hash,
         "pixel_hash_matches": pc.equal(rows["pixel_hash"], source_hash),
         "px512_status": _statuses(reason),
         "px512_reason": reason,
-        "px512_path": pc.if_else(made, pa.chunked_array([pa.array(map(px512_path, ids), pa.string())]), None),
+        "px512_path": pc.if_else(
+            made, pc.binary_join_element_wise(bucket_path("512px", bucket), ids, ".jpg", ""), None
+        ),
         "first_release": pc.coalesce(rows["first_release"], pa.scalar(year, pa.int16())),
         **{name: _filled(rows[name]) for name in ORIGINAL_FACTS},
         **{name: _filled(pc.if_else(made, rows[name], None)) for name in PX512_FACTS},

@@ -21,7 +21,7 @@ from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.posts import POST_SCHEMA, conform, read_posts
 from danbooru_pipeline.posts.post import read_columns
 from danbooru_pipeline.progress import Progress, silent
-from danbooru_pipeline.release.manifest.by_columns import BucketTables, reconcile_tables
+from danbooru_pipeline.release.manifest.by_columns import NO_ROWS, BucketTables, reconcile_tables
 from danbooru_pipeline.release.manifest.row import (
     MANIFEST_DICTIONARY,
     MANIFEST_SCHEMA,
@@ -50,7 +50,7 @@ _READ = pa.schema(
 )
 _SHOWN = 5
 #: Made once, since a small release has many empty buckets, and a table of so many columns takes half a millisecond.
-_NO_POSTS, _NO_MANIFEST = _READ.empty_table(), MANIFEST_SCHEMA.empty_table()
+_NO_POSTS = _READ.empty_table()
 
 
 def write_manifest(layout: Layout, year: int, *, px512_settings: str, progress: Progress = silent) -> ManifestSummary:
@@ -87,7 +87,7 @@ def _reconcile(layout: Layout, year: int, bucket: str, *, px512_settings: str) -
     posts = _slice(slice_)
     ledger = read_ledger_table(layout.ledger(bucket))
     if not posts.num_rows and not ledger.num_rows and not refreshed.exists():
-        return _NO_MANIFEST, []
+        return NO_ROWS, []
     updated = read_posts(slice_, refreshed=refreshed, pixel_hashes=True) if refreshed.exists() else []
     changed = ids_of(refreshed) if updated else frozenset()
     tables = BucketTables(

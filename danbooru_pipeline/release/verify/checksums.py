@@ -3,17 +3,23 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
+from danbooru_pipeline.io.hash_processes import FileHasher
 from danbooru_pipeline.io.untrusted import read_bytes
 from danbooru_pipeline.layout import checksums_path
 from danbooru_pipeline.release.checksums import TREES, parse_sums
 from danbooru_pipeline.release.release_json import SHA256SUMS
 from danbooru_pipeline.release.verify.findings import Kind
-from danbooru_pipeline.release.verify.hashing import Expected, hash_files
 from danbooru_pipeline.release.verify.verification import Verification
 
 #: The most bytes that are read of a list of checksums; with 3,000 documents SHA256SUMS has 300 thousand.
 LONGEST_LIST = 64 * 2**20
+
+
+class _Document(NamedTuple):
+    path: str
+    size: int
 
 
 def is_safe(path: str) -> bool:
@@ -27,12 +33,15 @@ def is_safe(path: str) -> bool:
     )
 
 
-def check_sums(run: Verification, present: Mapping[str, int]) -> tuple[dict[str, str], frozenset[str]]:
+def check_sums(
+    run: Verification, present: Mapping[str, int], hasher: FileHasher
+) -> tuple[dict[str, str], frozenset[str]]:
     """Check SHA256SUMS and all documents, or those that one bucket needs.
 
     Args:
         run: what is verified.
         present: path -> size of the documents that exist.
+        hasher: of the tree's files.
 
     Returns:
         Path -> SHA-256 as it is listed, and the documents that are altered.
@@ -54,7 +63,8 @@ def check_sums(run: Verification, present: Mapping[str, int]) -> tuple[dict[str,
         run.add(Kind.PAPER_MISSING, name, "is listed in SHA256SUMS, but does not exist")
     for name in sorted(present.keys() - wanted.keys()):
         run.add(Kind.PAPER_UNLISTED, name, "exists, but is not listed in SHA256SUMS")
-    return sums, _altered(run, wanted, {name: size for name, size in present.items() if name in wanted})
+    sizes = {name: size for name, size in present.items() if name in wanted}
+    return sums, _altered(run, wanted, sizes, hasher)
 
 
 def _listed(run: Verification, data: bytes) -> dict[str, str]:
@@ -74,10 +84,12 @@ def _concerns(name: str, bucket: str) -> bool:
     return name.startswith("manifest/") or name in {checksums_path(tree.name, bucket) for tree in TREES}
 
 
-def _altered(run: Verification, sums: Mapping[str, str], sizes: Mapping[str, int]) -> frozenset[str]:
+def _altered(
+    run: Verification, sums: Mapping[str, str], sizes: Mapping[str, int], hasher: FileHasher
+) -> frozenset[str]:
     altered = set()
-    digests = hash_files(run.folder, (Expected(*item) for item in sizes.items()), run.threads)
-    for done, (name, digest) in enumerate(zip(sizes, digests, strict=True)):
+    documents = (_Document(*item) for item in sizes.items())
+    for done, ((name, _), digest) in enumerate(hasher.digests(documents)):
         if digest != sums[name]:
             altered.add(name)
             run.add(Kind.PAPER_ALTERED, name, "its SHA-256 is not the one in SHA256SUMS")

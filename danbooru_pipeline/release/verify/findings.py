@@ -85,6 +85,17 @@ class Findings:
             # Text from a damaged file may contain anything; a finding must stay one line.
             self.kept.append(Finding(kind, _one_line(where), _one_line(message)))
 
+    def take(self, others: "Findings") -> None:
+        """Take those that another one has collected, behind these."""
+        before = self.counts.copy()
+        self.counts += others.counts
+        room = {kind: KEPT_PER_KIND - before[kind] for kind in others.counts}
+        for finding in others.kept:
+            if room[finding.kind] > 0:
+                room[finding.kind] -= 1
+                self.kept.append(finding)
+        self.unchecked += others.unchecked
+
 
 def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)[:500]

@@ -1,11 +1,12 @@
 """Verification of the images: both trees against the manifest, in both directions, and the lists of files."""
 
+import contextlib
 import errno
 import hashlib
 import itertools
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -13,8 +14,10 @@ from typing import IO, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.bounded_sha256 import digests_of
 from danbooru_pipeline.io.bounded_xz import xz_reader
 from danbooru_pipeline.io.external_sort import ExternalGroupBy
+from danbooru_pipeline.io.hash_processes import FileHasher
 from danbooru_pipeline.io.untrusted import names_in, open_folder, opened, plain_names, read_bytes
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, PART_SUFFIX, bucket_of, checksums_path
 from danbooru_pipeline.release.checksums import (
@@ -35,13 +38,10 @@ from danbooru_pipeline.release.checksums import (
 )
 from danbooru_pipeline.release.verify.checksums import LONGEST_LIST
 from danbooru_pipeline.release.verify.findings import Kind
-from danbooru_pipeline.release.verify.hashing import Expected, hash_files
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release.verify.walk import check_mode
 
 _SCHEMA = LIST_SCHEMA.append(pa.field("rating", pa.string()))
-#: Files, or bytes, that are hashed at a time: one bucket of a small release would not keep all threads busy.
-_ENOUGH, _ENOUGH_BYTES = 2000, 64 * 2**20
 #: A list may have so many bytes more than it should before it is not read to its end.
 _MORE = 2**20
 _LINES_BYTES = 2**20
@@ -57,16 +57,16 @@ class ImageChecks:
         hashed: images whose content was checked.
     """
 
-    def __init__(self, run: Verification) -> None:
+    def __init__(self, run: Verification, hasher: FileHasher) -> None:
         self.files = 0
         self.hashed = 0
         self._run = run
+        self._hasher = hasher
+        self._hashes = run.full or run.bucket is not None
         self._folder = run.folder
         self._sfw = run.release.sfw_ratings if run.release else None
         self._by_bucket = ExternalGroupBy(_SCHEMA, key=by_bucket)
         self._nsfw: set[int] = set()
-        self._unhashed: list[ImageFile] = []
-        self._unhashed_bytes = 0
         # The expected list of all files, a part for each tree, since it is sorted by tree first.
         self._filelists = {tree.name: tempfile.TemporaryFile() for tree in TREES}  # noqa: SIM115 - live as long as self
 
@@ -95,8 +95,37 @@ class ImageChecks:
             for lines in nsfw_id_lines([table], sfw=self._sfw):
                 self._nsfw.update(map(int, lines.split()))
 
-    def check(self) -> None:
-        """Check the files and the checksum list of the wanted bucket, or of all."""
+    def check_all(self) -> None:
+        """Check the wanted bucket, or all of them and the lists of all files."""
+        self._check_files()
+        if self._run.bucket is None:
+            self._check_lists()
+
+    def _check_files(self) -> None:
+        # Buckets are compared while the files of those before are hashed.
+        for file, digest in self._hasher.digests(self._compared()):
+            self.hashed += 1
+            if digest != file.sha256:
+                self._differs(file, digest)
+
+    def _differs(self, file: ImageFile, digest: str | None) -> None:
+        """Say in what a file differs: in its mode, its size or its content."""
+        if digest is None:
+            with contextlib.suppress(OSError):
+                size = check_mode(self._run, file.path, self._folder / file.path).st_size
+                if size != file.size:
+                    self.hashed -= 1
+                    self._other_size(file, size)
+                    return
+            digest = next(digests_of(self._folder, [(file.path, file.size)]))  # whatever its mode
+        if digest != file.sha256:
+            self._run.add(Kind.IMAGE_ALTERED, file.path, "its SHA-256 is not the one in the manifest")
+
+    def _other_size(self, file: ImageFile, size: int) -> None:
+        self._run.add(Kind.IMAGE_SIZE, file.path, f"has {size} bytes, the manifest says {file.size}")
+
+    def _compared(self) -> Iterator[ImageFile]:
+        """Compare each bucket with the disk. Yields the files that are to be hashed."""
         bucket = self._run.bucket
         unseen = self._buckets_on_disk() if bucket is None else {bucket}
         total = BUCKET_COUNT if bucket is None else 1
@@ -105,12 +134,11 @@ class ImageChecks:
             name = BUCKETS[number]
             if bucket in {None, name}:
                 unseen.discard(name)
-                self._check_bucket(name, table)
+                yield from self._check_bucket(name, table)
                 done += 1
                 self._run.progress("buckets", done, total)
         for name in sorted(unseen):
-            self._check_bucket(name, _SCHEMA.empty_table())
-        self._hash()
+            yield from self._check_bucket(name, _SCHEMA.empty_table())
         self._run.progress("buckets", total, total)
 
     def _buckets_on_disk(self) -> set[str]:
@@ -126,29 +154,26 @@ class ImageChecks:
             found |= {name.removesuffix(".sha256") for name in lists} & _KNOWN_BUCKETS
         return found
 
-    def _check_bucket(self, bucket: str, table: pa.Table) -> None:
+    def _check_bucket(self, bucket: str, table: pa.Table) -> Iterator[ImageFile]:
         for tree, files in _files_by_tree(table):
             expected = {file.path: file for file in files}
-            sizes = self._sizes(tree, bucket)
+            # Hashing looks at size and mode, too.
+            sizes = self._sizes(tree, bucket, expected if self._hashes and not self._run.known else {})
             for path in sorted(expected.keys() - sizes.keys()):
                 self._run.add(Kind.IMAGE_MISSING, path, "is in the manifest, but does not exist")
             for path in sorted(sizes.keys() - expected.keys()):
                 self._extra(tree, bucket, path)
             same = [file for path, file in expected.items() if sizes.get(path) == file.size]
             for path in sorted((expected.keys() & sizes.keys()) - {file.path for file in same}):
-                said = f"has {sizes[path]} bytes, the manifest says {expected[path].size}"
-                self._run.add(Kind.IMAGE_SIZE, path, said)
+                self._other_size(expected[path], sizes[path])
             self.files += len(expected)
             self._filelists[tree.name].write(filelist_lines(files))
-            if (self._run.full or self._run.bucket) and same:
-                unknown = self._unknown(tree, bucket, same)
-                self._unhashed += unknown
-                self._unhashed_bytes += sum(file.size for file in unknown)
             self._check_sums(tree, bucket, files)
-        self._hash(least=_ENOUGH)
+            if self._hashes:
+                yield from self._unknown(tree, bucket, same)
 
-    def _sizes(self, tree: Tree, bucket: str) -> dict[str, int]:
-        """Path -> size of the files in a bucket's folder."""
+    def _sizes(self, tree: Tree, bucket: str, believed: Mapping[str, ImageFile]) -> dict[str, int]:
+        """Path -> size of the files in a bucket's folder; those in `believed` are not looked at."""
         folder = f"{tree.name}/{bucket}"
         try:
             descriptor = open_folder(self._folder, folder)
@@ -161,24 +186,24 @@ class ImageChecks:
                 entries = list(listed)
             if not entries:
                 self._run.add(Kind.EMPTY_FOLDER, folder, "is an empty folder")
-            return dict(
-                self._size(f"{folder}/{entry.name}", entry) for entry in entries if self._is_image(folder, entry)
-            )
+            sizes: dict[str, int] = {}
+            for entry in entries:
+                path = f"{folder}/{entry.name}"
+                if self._is_image(path, entry):
+                    file = believed.get(path)
+                    sizes[path] = check_mode(self._run, path, entry).st_size if file is None else file.size
+            return sizes
         finally:
             os.close(descriptor)
 
-    def _is_image(self, folder: str, entry: "os.DirEntry[str]") -> bool:
+    def _is_image(self, path: str, entry: "os.DirEntry[str]") -> bool:
         if not entry.is_file(follow_symlinks=False):
-            self._run.add(Kind.NOT_A_FILE, f"{folder}/{entry.name}", "is a link, a folder or a special file")
-        elif entry.name.endswith(PART_SUFFIX):
-            self._run.add(Kind.PART_FILE, f"{folder}/{entry.name}", "is an unfinished file")
+            self._run.add(Kind.NOT_A_FILE, path, "is a link, a folder or a special file")
+        elif path.endswith(PART_SUFFIX):
+            self._run.add(Kind.PART_FILE, path, "is an unfinished file")
         else:
             return True
         return False
-
-    def _size(self, path: str, entry: "os.DirEntry[str]") -> tuple[str, int]:
-        check_mode(self._run, path, entry)
-        return path, entry.stat(follow_symlinks=False).st_size
 
     def _extra(self, tree: Tree, bucket: str, path: str) -> None:
         stem = path.rpartition("/")[2].partition(".")[0]
@@ -204,20 +229,6 @@ class ImageChecks:
                 ]
         return files
 
-    def _hash(self, *, least: int = 1) -> None:
-        """Hash the waiting files, if they are enough to keep all threads busy.
-
-        Nothing else runs meanwhile, since it would compete with small files for the interpreter's lock.
-        """
-        if len(self._unhashed) < least and self._unhashed_bytes < _ENOUGH_BYTES:
-            return
-        files, self._unhashed, self._unhashed_bytes = self._unhashed, [], 0
-        digests = hash_files(self._folder, (Expected(file.path, file.size) for file in files), self._run.threads)
-        for file, digest in zip(files, digests, strict=True):
-            if digest != file.sha256:
-                self._run.add(Kind.IMAGE_ALTERED, file.path, "its SHA-256 is not the one in the manifest")
-        self.hashed += len(files)
-
     def _check_sums(self, tree: Tree, bucket: str, files: Sequence[ImageFile]) -> None:
         name = checksums_path(tree.name, bucket)
         should = sums_lines((file.sha256, file.path) for file in files)
@@ -242,7 +253,7 @@ class ImageChecks:
         except (OSError, ValueError):
             return b""
 
-    def check_lists(self) -> None:
+    def _check_lists(self) -> None:
         """Check the list of all files and the list of ids that are not SFW."""
         with self._run.reading(Kind.FILELIST_DIFFERS, FILELIST):
             self._check_filelist()

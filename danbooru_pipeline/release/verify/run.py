@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from danbooru_pipeline.errors import NotARelease, ReleaseError
+from danbooru_pipeline.io.hash_processes import FileHasher
 from danbooru_pipeline.layout import BUCKETS, RELEASE_JSON
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.manifest.summary import ManifestSummary, Tally
 from danbooru_pipeline.release.release_json import SIGNATURE, Release, read_release
 from danbooru_pipeline.release.signing import Signature, check_signature
 from danbooru_pipeline.release.tables.tag_totals import POSTS_COLUMNS, TagTally
+from danbooru_pipeline.release.verify.beside import Beside
 from danbooru_pipeline.release.verify.carried import check_carried
 from danbooru_pipeline.release.verify.change_lists import check_changes
 from danbooru_pipeline.release.verify.checksums import check_sums
@@ -30,7 +32,7 @@ from danbooru_pipeline.release.verify.parquet import batches, readable_shards, t
 from danbooru_pipeline.release.verify.removed import check_metadata, check_not_removed, read_removed
 from danbooru_pipeline.release.verify.tables import check_image_rows, check_side_tables, check_tag_counts
 from danbooru_pipeline.release.verify.verification import Verification
-from danbooru_pipeline.release.verify.walk import check_folder_mode, walk_documents
+from danbooru_pipeline.release.verify.walk import check_folder_mode, image_modes, walk_documents
 
 
 def verify_release(
@@ -122,20 +124,23 @@ def verify_tree(
 
 
 def _verify(run: Verification) -> VerifyReport:
-    sums, altered = check_sums(run, walk_documents(run))
-    run = dataclasses.replace(run, sums=sums, altered=altered)
-    removed = read_removed(run)
-    with ImageChecks(run) as images:
-        numbers = _read_manifest(run, images, removed)
-        if numbers is not None:
-            images.check()
+    with FileHasher(run.folder, workers=run.threads, rule=image_modes(run)) as hasher:
+        sums, altered = check_sums(run, walk_documents(run), hasher)
+        run = dataclasses.replace(run, sums=sums, altered=altered)
+        removed = read_removed(run)
+        with Beside(run) as beside, ImageChecks(beside.run, hasher) as images:
+            numbers = _read_manifest(run, images, removed)
+            if numbers is not None:
+                beside.start(images.check_all)
+            rest = dataclasses.replace(run, found=Findings())
+            decoded = _decode(rest) if numbers is not None and run.pixels else 0
+            covered = check_content(rest)
             if run.bucket is None:
-                images.check_lists()
-    decoded = _decode(run) if numbers is not None and run.pixels else 0
-    covered = check_content(run)
-    if run.bucket is None:
-        check_folder_mode(run, run.folder)
-        _check_rest(run, numbers, removed)
+                check_folder_mode(rest, run.folder)
+                _check_rest(rest, numbers, removed)
+            beside.wait()
+    for more in (beside.run.found, rest.found):
+        run.found.take(more)
     return VerifyReport(
         folder=run.folder,
         version=run.release.version if run.release else None,

@@ -4,6 +4,7 @@ import os
 import stat
 from pathlib import Path
 
+from danbooru_pipeline.io.bounded_sha256 import ANY_MODE, ModeRule
 from danbooru_pipeline.layout import PART_SUFFIX, RELEASE_JSON
 from danbooru_pipeline.release.checksums import BUCKET_FOLDER, TREES
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
@@ -53,16 +54,20 @@ def _take(run: Verification, name: str, entry: "os.DirEntry[str]", found: dict[s
     elif name.endswith(PART_SUFFIX):
         run.add(Kind.PART_FILE, name, "is an unfinished file")
     else:
-        check_mode(run, name, entry)
-        found[name] = entry.stat(follow_symlinks=False).st_size
+        found[name] = check_mode(run, name, entry).st_size
 
 
-def check_mode(run: Verification, name: str, entry: "os.DirEntry[str]") -> None:
+def image_modes(run: Verification) -> ModeRule:
+    """The modes of images that are no findings; see `odd_mode`."""
+    return ModeRule(needed=stat.S_IRUSR, forbidden=_ODD) if run.published else ANY_MODE
+
+
+def check_mode(run: Verification, name: str, entry: "os.DirEntry[str] | Path") -> os.stat_result:
     """Report a mode that lets anybody write, or nobody read. What copying and downloading do to modes is no fault."""
-    if run.published:
-        wrong = odd_mode(entry.stat(follow_symlinks=False).st_mode)
-        if wrong is not None:
-            run.add(Kind.MODE, name, wrong)
+    facts = entry.stat(follow_symlinks=False)
+    if run.published and (wrong := odd_mode(facts.st_mode)) is not None:
+        run.add(Kind.MODE, name, wrong)
+    return facts
 
 
 def check_folder_mode(run: Verification, folder: Path) -> None:

@@ -89,7 +89,20 @@ ONE = st.tuples(
     st.sampled_from(POSTS),
     st.sampled_from(ROWS),
     st.sampled_from(
-        ["both", "both", "both", "both", "post", "row", "twice", "no file", "no 512px", "updated", "restored"]
+        [
+            "both",
+            "both",
+            "both",
+            "both",
+            "post",
+            "row",
+            "twice",
+            "no file",
+            "no 512px",
+            "updated",
+            "restored",
+            "elsewhere",
+        ]
     ),
 )
 
@@ -106,7 +119,7 @@ def test_columns_say_what_rows_say(kinds: list[tuple[dict[str, Any], dict[str, A
     files: dict[str, int] = {}
     px512: dict[str, int] = {}
     for number, (post, row, kind) in enumerate(kinds, start=1):
-        id_ = number * 1000 + 7
+        id_ = number * 1000 + (8 if kind == "elsewhere" else 7)
         posts += [{**POST, **post, "id": id_}] * (0 if kind in {"row", "restored"} else 2 if kind == "twice" else 1)
         ledger += [] if kind == "post" else [replace(ROW, id=id_, **row)]
         files |= {} if kind == "no file" else {f"{id_}.png": 10, f"{id_}.jpg": 10, f"{id_}.jxl": 10}

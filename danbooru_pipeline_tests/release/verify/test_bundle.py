@@ -1,5 +1,6 @@
 """`verify` in one file: with Python and pyarrow and nothing else it finds the same, and it is small."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -82,3 +83,18 @@ def test_what_is_missing_is_said(python: Path, bundle: Path, tmp_path: Path) -> 
     done = run(tmp_path / "empty/bin/python", bundle, tmp_path)
     assert (done.returncode, "pip install pyarrow" in done.stderr) == (1, True)
     assert sys.version_info >= (3, 11)
+
+
+def test_its_processes_hash_too(python: Path, bundle: Path, tmp_path: Path) -> None:
+    """What a large release is hashed with starts out of the one file, without pyarrow."""
+    (tmp_path / "file").write_bytes(b"data")
+    code = (
+        f"import sys; sys.path.insert(0, {str(bundle)!r}); from pathlib import Path\n"
+        "from types import SimpleNamespace\n"
+        "from danbooru_pipeline.io import hash_processes\n"
+        "hash_processes.digests_of = None  # not in this process\n"
+        f"with hash_processes.FileHasher(Path({str(tmp_path)!r}), workers=1, many=0) as hasher:\n"
+        "    print(list(hasher.digests([SimpleNamespace(path='file', size=4)]))[0][1])\n"
+    )
+    done = run(python, "-I", "-S", "-c", code)
+    assert done.stdout.strip() == hashlib.sha256(b"data").hexdigest(), done.stderr
