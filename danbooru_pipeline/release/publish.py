@@ -31,7 +31,8 @@ def require_decision(layout: Layout, settings: "Settings") -> None:
 def flip_current(layout: Layout) -> Path:
     """Point ``releases/current`` at the newest published year. Returns that release's folder.
 
-    The link is relative, so the whole folder may be moved (a file with the name where there are no links); a running transfer keeps the tree it started with.
+    The link is relative, so the whole folder may be moved; a running transfer keeps the tree it started with. Where
+    there are no links it is a file; see `pointer`.
 
     Raises:
         ReleaseError: nothing is published yet.

@@ -37,7 +37,7 @@ def no_links(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 @pytest.fixture
-def unlinked(no_links: pytest.MonkeyPatch, tmp_path: Path) -> Yard:  # noqa: ARG001 - what it is made under
+def unlinked(no_links: pytest.MonkeyPatch, tmp_path: Path) -> Yard:
     """A store and its published release there."""
     yard = small_yard(tmp_path / "root")
     yard.post(2021, rating="s")  # an id that the name in `current` has, too
