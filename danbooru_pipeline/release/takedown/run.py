@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline import stop
 from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused
 from danbooru_pipeline.io.atomic import remove_folder
 from danbooru_pipeline.io.locks import exclusive
@@ -216,7 +217,8 @@ class _Removal:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Go on after an error of this part."""
+        """Go on after an error of this part, and begin none after a signal."""
+        stop.check()
         try:
             yield
         except (DanbooruPipelineError, OSError, ValueError, pa.ArrowException) as error:
