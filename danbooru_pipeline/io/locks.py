@@ -12,7 +12,6 @@ from pathlib import Path
 
 from danbooru_pipeline.errors import StoreError
 
-
 _this_thread = threading.local()  # .held: the lock files that `exclusive` has locked in it
 
 

@@ -94,9 +94,11 @@ def copy(root: Path, target: Path) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     images = (str(root / "store/original"), str(root / "store/512px"), str(root / "releases"))
 
-    def put(source: str, place: str) -> object:
-        shared = source.startswith(images) and not source.endswith("lock")
-        return os.link(source, place) if shared else shutil.copy2(source, place)
+    def put(source: str, place: str) -> None:
+        if source.startswith(images) and not source.endswith("lock"):
+            os.link(source, place)
+        else:
+            shutil.copy2(source, place)
 
     shutil.copytree(root, target, symlinks=True, copy_function=put)
     return target
