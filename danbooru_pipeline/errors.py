@@ -6,7 +6,8 @@
     ├── SettingsError            settings are missing or wrong                          exit code 2
     ├── StoreError               the root cannot be used: permissions, space, a lock    exit code 2
     │   ├── DiskFull                 no space or no inodes left for a file
-    │   └── DamagedFile              a file of ours cannot be what we wrote
+    │   ├── DamagedFile              a file of ours cannot be what we wrote
+    │   └── NewerFile                a later version of this program wrote it
     ├── SourceError              the source cannot be used                              exit code 2
     │   ├── SourceUnreachable        it does not answer
     │   ├── SourceBlocked            it refuses us as a client
@@ -99,6 +100,25 @@ class DamagedFile(StoreError):  # noqa: N818 - the name says what is wrong
         return (
             f"{self.path} is damaged ({self.why}); run danbooru-pipeline doctor --repair, which makes it again or says "
             "what does"
+        )
+
+
+class NewerFile(StoreError):  # noqa: N818 - the name says what is wrong
+    """A later version of this program wrote a file of the root; it is whole, and nothing is done to it.
+
+    Attributes:
+        path: of the file.
+        what: of it this version does not know.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(path, what)
+        self.path, self.what = path, what
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is of a later version of danbooru-pipeline (this one does not know its {self.what}); run "
+            "that version, or take the file from a backup of before"
         )
 
 

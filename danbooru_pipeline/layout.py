@@ -359,7 +359,7 @@ class Layout:
 
     @property
     def current(self) -> Path:
-        """Symbolic link to the newest release."""
+        """Symbolic link to the newest release, or a file with its name (see `release.pointer`)."""
         return self.releases / "current"
 
     @property

@@ -161,9 +161,12 @@ def _owning_signals() -> Iterator[None]:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             before[number] = signal.signal(number, _hear)
+    # Some supervisors leave them blocked, and every program that is started here would be deaf to them, too.
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, before)
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in before.items():
             signal.signal(number, handler)
         _asked.number, _asked.at, _asked.noticed = 0, 0.0, False

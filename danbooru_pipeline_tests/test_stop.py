@@ -1,11 +1,14 @@
 """How a process stops: the main thread hears signals, whatever the work does."""
 
+import functools
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+
+from danbooru_pipeline import stop
 
 PROGRAM = """
 import sys, time
@@ -52,6 +55,16 @@ def test_work_ends_by_a_signal(work: str, number: signal.Signals) -> None:
     code, out, _ = run(work, number)
     assert code == 128 + number
     assert f"stopped by {number.name}" in out
+
+
+def test_blocked_signal_is_heard_and_passed_on_to_no_child() -> None:
+    """A supervisor may start us with signals blocked; neither we nor what we start stay deaf to them."""
+    child = "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    work = f"import subprocess; subprocess.run([sys.executable, '-c', {child!r}])"
+    blocked = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, stop.SIGNALS)
+    command = [sys.executable, "-c", PROGRAM.format(work=work)]
+    done = subprocess.run(command, preexec_fn=blocked, capture_output=True, text=True, check=True)
+    assert done.stdout == "begun\nset()\n"
 
 
 def test_work_that_cannot_be_ended_ends_with_its_process() -> None:

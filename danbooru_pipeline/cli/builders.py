@@ -107,11 +107,12 @@ def import_(paths: tuple[Path, ...], year: int | None, *, move: bool, dry_run: b
 
     from danbooru_pipeline.context import RunContext
     from danbooru_pipeline.progress import Meter
+    from danbooru_pipeline.release.pointer import followed
     from danbooru_pipeline.store.imports import import_files, open_holdings
 
     settings = read_settings(offline=True)
     with RunContext(settings) as context, Meter("import", report=say, every_seconds=10) as meter:
-        holdings = open_holdings(paths)
+        holdings = open_holdings(map(followed, paths))
         report = import_files(context, holdings, year=year, move=move, dry_run=dry_run, meter=meter)
     if as_json:
         print_json(asdict(report))

@@ -10,12 +10,15 @@ from danbooru_pipeline.layout import RELEASE_JSON
 
 @contextlib.contextmanager
 def held_release(folder: Path) -> Iterator[Path]:
-    """The folder of a release for the length of a block; a link like ``releases/current`` is followed once.
+    """The folder of a release for the length of a block; ``releases/current`` is followed once.
 
     Raises:
         ReleaseReplaced: another version took its place meanwhile, so what was read is of two releases.
     """
-    held = folder.resolve() if folder.is_symlink() else folder
+    # Here, since the whole room comes with it, which help need not wait for.
+    from danbooru_pipeline.release.pointer import followed
+
+    held = followed(folder)
     before = _identity(held)
     try:
         yield held

@@ -115,7 +115,8 @@ def changes(old: Path, new: Path, into: Path | None, *, as_json: bool) -> None:
 
     if into is not None:
         into.mkdir(parents=True, exist_ok=True)
-    found = compare_releases(old, new, into=into, threads=os.cpu_count() or 1)
+    with held_release(old) as older, held_release(new) as newer:
+        found = compare_releases(older, newer, into=into, threads=os.cpu_count() or 1)
     if as_json:
         print_json(found.as_dict())
         return

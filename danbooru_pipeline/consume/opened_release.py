@@ -37,6 +37,7 @@ from danbooru_pipeline.layout import RELEASE_JSON
 from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA
 from danbooru_pipeline.release.changes import changed_rows
 from danbooru_pipeline.release.mentions import removed_ids
+from danbooru_pipeline.release.pointer import followed
 from danbooru_pipeline.release.release_json import Release, read_release
 
 #: Rows whose images are read from the manifest at once.
@@ -227,7 +228,7 @@ class OpenedRelease:
 
 
 def open_release(path: str | os.PathLike[str]) -> OpenedRelease:
-    """Open a release in a folder; a link to one, like ``releases/current``, is followed once, now.
+    """Open a release in a folder; ``releases/current``, which leads to one, is followed once, now.
 
     So a link that is moved to the next year while somebody works does not mix two releases.
 
@@ -235,7 +236,7 @@ def open_release(path: str | os.PathLike[str]) -> OpenedRelease:
         NotARelease: the folder is not a release; the message names one close by, if there is one.
         ReleaseError: its RELEASE.json is damaged.
     """
-    folder = Path(os.path.expanduser(path)).resolve()  # noqa: PTH111 - Path's own raises where there is no such user
+    folder = followed(Path(os.path.expanduser(path))).resolve()  # noqa: PTH111 - Path's own raises where there is no such user
     try:
         return OpenedRelease(path=folder, info=read_release(folder))
     except NotARelease as error:

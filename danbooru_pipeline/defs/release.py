@@ -92,14 +92,15 @@ def release_snapshot(
 ) -> dg.MaterializeResult:
     """The tree of a release: hard links, metadata, checksums; fully verified before it gets its name."""
     year = int(context.partition_key)
-    with clear_failures(toolbox, run_log), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
-        accepted = accepted_gaps(toolbox.layout, year, toolbox.settings.accept_incomplete)
-        options = options_of(toolbox.settings, accepted_incomplete=accepted)
-        clear_what_came_back(toolbox.layout, year)
-        plan = plan_snapshot(toolbox.layout, year, image_settings=toolbox.image_settings.as_dict(), options=options)
-        for line in plan.lines():
-            context.log.info(line)
-        release = apply_snapshot(plan, created_at=toolbox.now(), signing_key=toolbox.settings.signing_key)
+    with clear_failures(toolbox, run_log):
+        clear_what_came_back(toolbox.layout, year)  # it takes the lock itself
+        with exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
+            accepted = accepted_gaps(toolbox.layout, year, toolbox.settings.accept_incomplete)
+            options = options_of(toolbox.settings, accepted_incomplete=accepted)
+            plan = plan_snapshot(toolbox.layout, year, image_settings=toolbox.image_settings.as_dict(), options=options)
+            for line in plan.lines():
+                context.log.info(line)
+            release = apply_snapshot(plan, created_at=toolbox.now(), signing_key=toolbox.settings.signing_key)
     return dg.MaterializeResult(
         metadata=_numbers(release, action=str(plan.action), path=str(toolbox.layout.release(year)))
     )

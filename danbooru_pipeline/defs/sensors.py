@@ -13,6 +13,7 @@ from danbooru_pipeline.layout import RELEASE_JSON, release_name
 from danbooru_pipeline.operate.notify import deliver
 from danbooru_pipeline.operate.readiness import decide, look_at, read_memory, write_memory
 from danbooru_pipeline.release import published, read_release
+from danbooru_pipeline.release.pointer import followed
 from danbooru_pipeline.release.release_json import release_lines
 from danbooru_pipeline.settings import Settings
 
@@ -116,7 +117,7 @@ def tell_of_releases(
     context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:
     """Sends one message for every release, and for every new version of one, that becomes current."""
-    folder = toolbox.layout.current
+    folder = followed(toolbox.layout.current)
     if not (folder / RELEASE_JSON).exists():
         return dg.SkipReason("nothing is published yet")
     release = read_release(folder)

@@ -92,7 +92,7 @@ def fsync_file(path: Path) -> None:
 
 
 #: The file system has no hard links, the other name is on another file system, or the file has all the links it may.
-_CANNOT_LINK = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP})
+_CANNOT_LINK = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.ENOSYS})
 
 
 def link_or_copy(source: Path, target: Path, *, flush: bool = True) -> bool:
@@ -169,11 +169,18 @@ def sync_file_system(folder: Path) -> None:
         os.close(descriptor)
 
 
+#: What network shares and some FUSE file systems say: their server keeps folders, or they cannot.
+_NO_FOLDER_FLUSH = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
+
+
 def fsync_folder(folder: Path) -> None:
     """Flush a folder, so renames in it survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_FLUSH:
+            raise
     finally:
         os.close(descriptor)
 

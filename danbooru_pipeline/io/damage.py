@@ -13,6 +13,7 @@ from typing import Final
 import pyarrow as pa
 
 from danbooru_pipeline.errors import DamagedFile
+from danbooru_pipeline.io.formats import require_known_format
 
 #: Between the name of a file and when it was set aside.
 DAMAGED: Final = ".damaged-"
@@ -45,7 +46,8 @@ def set_aside(path: Path, why: str, *, folder: Path | None = None) -> Path:
 def damage_named(path: Path) -> Iterator[None]:
     """Raise `DamagedFile` where the block cannot read a file for what is in it.
 
-    An error of the file system, as one of permissions, is no damage and stays what it is; so does a missing file.
+    An error of the file system, as one of permissions, is no damage and stays what it is; so does a missing file. What
+    a later version wrote raises `NewerFile` instead: it must not be set aside.
     """
     try:
         yield
@@ -54,9 +56,14 @@ def damage_named(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is not None:
             raise
-        raise DamagedFile(path, _line(error)) from error
+        raise _damaged(path, error) from error
     except (pa.ArrowException, ValueError, KeyError, TypeError, EOFError) as error:
-        raise DamagedFile(path, _line(error)) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DamagedFile:
+    require_known_format(path)
+    return DamagedFile(path, _line(error))
 
 
 def _line(error: Exception) -> str:

@@ -5,11 +5,14 @@ A lock file is never removed: a process that waits for it holds it open, and wou
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from danbooru_pipeline.errors import StoreError
+
+_this_thread = threading.local()  # .held: the lock files that `exclusive` has locked in it
 
 
 def lock_file(path: Path, *, wait: bool) -> int:
@@ -52,13 +55,19 @@ def exclusive(path: Path, *, busy: str | None = None) -> Iterator[None]:
 
     Raises:
         StoreError: the lock is held elsewhere and `busy` is given.
+        RuntimeError: this thread holds it, and would wait for itself, for ever.
     """
+    held: set[Path] = _this_thread.__dict__.setdefault("held", set())
+    if path in held and busy is None:
+        raise RuntimeError(f"{path} is locked by this thread already")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = lock_file(path, wait=busy is None)
     except BlockingIOError:
         raise StoreError(busy) from None
+    held.add(path)
     try:
         yield
     finally:
+        held.discard(path)
         os.close(descriptor)

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from danbooru_pipeline import stop
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: `O_NONBLOCK`: a pipe is opened at once, and then refused.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -70,7 +72,9 @@ def opened(root: Path, name: str) -> Iterator[BinaryIO]:
 
     Raises:
         OSError: it is missing, a link, below a link, or anything else; or it has a hole.
+        Stopped: a signal asked this process to stop.
     """
+    stop.check()
     if set(name.split("/")) & {"", ".", ".."}:
         raise OSError(errno.EINVAL, "is not a path inside the folder", name)
     above, _, last = name.rpartition("/")

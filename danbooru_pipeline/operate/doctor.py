@@ -211,7 +211,7 @@ def check_files(settings: Settings) -> Finding:
         return Finding("files", Health.OK, f"those of {settings.root} can be read")
     first = found[0]
     more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
-    text = f"{first.path} is damaged ({first.why}){more}; run danbooru-pipeline doctor --repair"
+    text = f"{first.line}{more}; run danbooru-pipeline doctor --repair"
     return Finding("files", Health.ERROR, text)
 
 

@@ -14,12 +14,14 @@ from danbooru_pipeline.errors import (
     DanbooruPipelineError,
     DiskFull,
     InternalError,
+    ReleaseReplaced,
     StoreError,
     is_disk_full,
     os_error_line,
 )
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.release.release_json import published
 
 
 def as_ours(error: Exception, root: Path) -> DanbooruPipelineError:
@@ -28,8 +30,19 @@ def as_ours(error: Exception, root: Path) -> DanbooruPipelineError:
         return error
     if is_disk_full(error):
         return DiskFull(f"the disk of {root} is full; free some space, then run again")
+    replaced = _replaced_release(error, Layout(root))
+    if replaced is not None:
+        return ReleaseReplaced(f"{replaced} was replaced while it was read; run again")
     line = os_error_line(error)
     return StoreError(line) if line else internal_error(error, root)
+
+
+def _replaced_release(error: Exception, layout: Layout) -> Path | None:
+    """The release that a missing file belonged to, if it is whole: a newer version took its place meanwhile."""
+    if not isinstance(error, FileNotFoundError) or not isinstance(error.filename, str | os.PathLike):
+        return None
+    path = Path(os.fspath(error.filename))
+    return next((folder for folder in published(layout).values() if path.is_relative_to(folder)), None)
 
 
 def internal_error(error: BaseException, root: Path) -> InternalError:

@@ -4,6 +4,7 @@ Declared here once; docs/runbook.md has the table, and ``doctor --repair`` walks
 first (see `io.damage`); what cannot stops the work with its name.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Final, TypeVar
 
 import pyarrow.parquet as pq
 
-from danbooru_pipeline.errors import DamagedFile, StoreError
+from danbooru_pipeline.errors import DamagedFile, NewerFile, StoreError
 from danbooru_pipeline.io.damage import DAMAGED, damage_named
+from danbooru_pipeline.io.formats import require_known_format
 from danbooru_pipeline.io.parquet import row_count
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import Layout
@@ -29,7 +31,7 @@ from danbooru_pipeline.operate.repairs import (
     year_of,
 )
 from danbooru_pipeline.posts.report import load_posts_report
-from danbooru_pipeline.posts.table_reports import load_table_reports
+from danbooru_pipeline.posts.table_reports import load_table_reports, read_table_reports
 from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.release.manifest.write import read_summary
 from danbooru_pipeline.release.mentions import removed_ids
@@ -71,7 +73,7 @@ def _check_parquet(columns: tuple[str, ...]) -> Check:
             if absent:
                 raise DamagedFile(path, f"it has no column {absent[0]}")
             for number in range(file.num_row_groups):
-                file.read_row_group(number)
+                file.read_row_group(number, use_threads=False)
 
     return check
 
@@ -87,8 +89,8 @@ def _check_tables(layout: Layout, path: Path) -> None:
 
 
 def _check_table(layout: Layout, path: Path) -> None:
-    with damage_named(path):
-        report = load_table_reports(layout, year_of(layout, path)).get(path.stem)
+    with contextlib.suppress(NewerFile), damage_named(path):  # of tables.json, which is told by itself
+        report = read_table_reports(layout, year_of(layout, path)).get(path.stem)
         if report is not None and report.sha256 not in {None, sha256_of(path)}:
             raise DamagedFile(path, "its bytes are not those that came")
 
@@ -250,18 +252,28 @@ STATE_FILES: Final[tuple[StateFile, ...]] = (
 )
 
 
+#: Those whose damage matters. The others are not even looked for: locks alone would be a walk over all images.
+CHECKED: Final = tuple(kind for kind in STATE_FILES if kind.check is not None)
+
+
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A damaged file: where, of what kind, and why it cannot be used."""
+    """A file that cannot be used: where, of what kind, and why; `newer` where it is whole, but of a later version."""
 
     path: Path
     kind: StateFile
     why: str
+    newer: NewerFile | None = None
+
+    @property
+    def line(self) -> str:
+        """What is wrong, for people."""
+        return f"{self.path} is damaged ({self.why})" if self.newer is None else str(self.newer)
 
 
 def find_damage(layout: Layout) -> Iterator[Damage]:
     """Every damaged file of the root, and those that a released year lacks; reads all of them."""
-    for kind in STATE_FILES:
+    for kind in CHECKED:
         paths = {path for path in layout.root.glob(kind.pattern) if DAMAGED not in path.name}
         for path in sorted(paths | lacking(layout, kind.name)):
             damage = _look(layout, kind, path)
@@ -274,6 +286,9 @@ def _look(layout: Layout, kind: StateFile, path: Path) -> Damage | None:
         return None
     try:
         kind.check(layout, path)
+        require_known_format(path)
+    except NewerFile as error:
+        return Damage(path, kind, str(error).removeprefix(f"{path} "), newer=error)
     except Exception as error:  # noqa: BLE001 - whatever a damaged file does to its reader
         why = error.why if isinstance(error, DamagedFile) else " ".join(str(error).split())
         return Damage(path, kind, why if path.exists() else "it is missing")
@@ -357,8 +372,10 @@ def repair(layout: Layout, damage: Damage) -> str:
     """Make a damaged file again, or set it aside for whoever does. Returns what was done.
 
     Raises:
-        StoreError: only people can.
+        StoreError: only people can; a file of a later version is left as it is.
     """
+    if damage.newer is not None:
+        raise damage.newer
     if damage.kind.repair is None:
         raise StoreError(f"{damage.path} is damaged ({damage.why}); it is made from {damage.kind.made_from}")
     damage.kind.repair(layout, damage.path, damage.why)
@@ -377,7 +394,7 @@ def read_repairing(layout: Layout, read: Callable[[], T]) -> T:
         try:
             return read()
         except DamagedFile as damage:
-            kind = next((kind for kind in STATE_FILES if damage.path in set(layout.root.glob(kind.pattern))), None)
+            kind = next((kind for kind in CHECKED if damage.path in set(layout.root.glob(kind.pattern))), None)
             if kind is None or kind.repair is None or damage.path in met:
                 raise
             met.add(damage.path)

@@ -1,5 +1,6 @@
 """How far the releases of a root are, read from what is on disk. Touches nothing."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from danbooru_pipeline.io.parquet import row_count
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.report import find_posts_report
 from danbooru_pipeline.release import Release, published, read_release, read_summary
+from danbooru_pipeline.release.pointer import followed
 from danbooru_pipeline.store.planning import plan_year
 
 
@@ -70,7 +72,7 @@ def year_status(layout: Layout, year: int, *, exclude_tags: frozenset[str] = fro
         buckets_with_work=count.buckets_with_work,
         version=release.version if release else None,
         path=str(layout.release(year)) if release else None,
-        is_current=layout.current.is_symlink() and layout.current.readlink().name == layout.release(year).name,
+        is_current=os.path.lexists(layout.current) and followed(layout.current).name == layout.release(year).name,
     )
 
 

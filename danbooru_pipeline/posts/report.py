@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.io.formats import require_known_json
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.drift import Columns
 from danbooru_pipeline.years import cutoff
@@ -121,6 +122,7 @@ def load_posts_report(layout: Layout, year: int) -> PostsReport:
         OSError, ValueError: it cannot be read, or has no object `source`.
     """
     content = msgspec.json.decode(layout.posts_report(year).read_bytes())
+    require_known_json(layout.posts_report(year), content)
     if not isinstance(content, dict) or not isinstance(content.get("source"), dict):
         raise ValueError("it has no object named source")
     return PostsReport(content)

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.io.formats import require_known_json
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import Layout
 
@@ -47,7 +48,9 @@ def load_table_reports(layout: Layout, year: int) -> dict[str, TableReport]:
         FileNotFoundError: nothing was exported.
         OSError, ValueError: the file cannot be read.
     """
-    return dict(msgspec.json.decode(layout.side_tables_report(year).read_bytes(), type=_File).tables)
+    data = layout.side_tables_report(year).read_bytes()
+    require_known_json(layout.side_tables_report(year), msgspec.json.decode(data))
+    return dict(msgspec.json.decode(data, type=_File).tables)
 
 
 def read_table_reports(layout: Layout, year: int) -> dict[str, TableReport]:

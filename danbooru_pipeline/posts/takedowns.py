@@ -6,14 +6,16 @@ counts too, so a list that was restored from an old backup brings nothing back.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from danbooru_pipeline.errors import StoreError
+from danbooru_pipeline.errors import NewerFile, StoreError
 from danbooru_pipeline.io.atomic import remove_parts_of, write_atomic
+from danbooru_pipeline.io.formats import require_known_json
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import REMOVED, Layout, release_name
 
@@ -61,6 +63,10 @@ class Takedowns:
         return "".join(f"{id_}\n" for id_ in sorted(self.posts)).encode()
 
 
+_KEYS: Final = {each.name for each in fields(Takedowns)}
+_OF_POST: Final = {each.name for each in fields(TakenDown)}
+
+
 def read_takedowns(layout: Layout) -> Takedowns:
     """Read the list, and add what published releases say was removed; empty when nothing was ever taken down.
 
@@ -92,13 +98,29 @@ def mark_of(path: Path) -> tuple[int, int, int] | None:
 def _read(files: tuple[tuple[Path, tuple[int, int, int] | None], ...]) -> Takedowns:
     (listed, _), *tombstones = files
     try:
-        known = msgspec.json.decode(listed.read_bytes(), type=Takedowns)
+        data = listed.read_bytes()
+        _require_known(listed, data)
+        known = msgspec.json.decode(data, type=Takedowns)
     except FileNotFoundError:
         known = Takedowns(posts={})
     except (OSError, ValueError) as error:
         raise _damaged(listed, error) from error
     gone = dict.fromkeys((id_ for path, _ in tombstones for id_ in read_tombstones(path)), TakenDown())
     return replace(known, posts={**gone, **known.posts})
+
+
+def _require_known(path: Path, data: bytes) -> None:
+    """Refuse what the next takedown would drop from the list."""
+    content = msgspec.json.decode(data)
+    require_known_json(path, content)
+    if isinstance(content, dict):
+        posts = content.get("posts")
+        rows = posts.values() if isinstance(posts, dict) else ()
+        unknown = (content.keys() - _KEYS) | {
+            key for row in rows if isinstance(row, dict) for key in row.keys() - _OF_POST
+        }
+        if unknown:
+            raise NewerFile(path, f"field {min(unknown)}")
 
 
 def read_tombstones(path: Path) -> frozenset[int]:

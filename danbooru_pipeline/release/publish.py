@@ -1,14 +1,14 @@
-"""Publishing a release: the link ``releases/current``, and the decision that must come before it."""
+"""Publishing a release: ``releases/current``, and the decision that must come before it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
-from danbooru_pipeline.io.atomic import symlink_atomic
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.takedowns import removed_posts
 from danbooru_pipeline.release.mentions import ids_present, removed_ids
+from danbooru_pipeline.release.pointer import point_at
 from danbooru_pipeline.release.release_json import published
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def require_decision(layout: Layout, settings: "Settings") -> None:
 def flip_current(layout: Layout) -> Path:
     """Point ``releases/current`` at the newest published year. Returns that release's folder.
 
-    The link is relative, so the whole folder may be moved; a running transfer keeps the tree it started with.
+    The link is relative, so the whole folder may be moved; a running transfer keeps the tree it started with. Where
+    there are no links it is a file; see `pointer`.
 
     Raises:
         ReleaseError: nothing is published yet.
@@ -43,7 +44,7 @@ def flip_current(layout: Layout) -> Path:
     newest = releases[max(releases)]
     with exclusive(layout.publication_lock):
         _require_cleared(newest, removed_posts(layout) - removed_ids(newest))
-        _point_at(layout, newest)
+        point_at(layout, newest)
     return newest
 
 
@@ -53,8 +54,3 @@ def _require_cleared(folder: Path, gone: frozenset[int]) -> None:
         raise ReleaseRefused(
             f"{folder} names posts that were taken down ({named}); run danbooru-pipeline takedown --resume first"
         )
-
-
-def _point_at(layout: Layout, newest: Path) -> None:
-    if not layout.current.is_symlink() or layout.current.readlink() != Path(newest.name):
-        symlink_atomic(layout.current, newest.name)

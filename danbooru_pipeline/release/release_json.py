@@ -14,7 +14,8 @@ from typing import Any
 
 from danbooru_pipeline.errors import NotARelease, ReleaseError
 from danbooru_pipeline.io.atomic import write_atomic
-from danbooru_pipeline.io.typed_json import decode
+from danbooru_pipeline.io.formats import require_known_json
+from danbooru_pipeline.io.typed_json import decode, parse
 from danbooru_pipeline.io.untrusted import is_plain, read_bytes
 from danbooru_pipeline.layout import RELEASE_JSON, Layout
 from danbooru_pipeline.progress import human_bytes
@@ -277,10 +278,12 @@ def read_release(folder: Path) -> Release:
 
     Raises:
         NotARelease: the folder has none.
+        NewerFile: it is of a later version, and says that this one would misread it.
         ReleaseError: it cannot be read, or lacks what every version writes.
     """
     text = read_text(folder)
     try:
+        require_known_json(folder / RELEASE_JSON, parse(text))
         return decode(text, Release)
     except ValueError as error:
         raise ReleaseError(

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from danbooru_pipeline.errors import NewerFile
 from danbooru_pipeline.io.atomic import atomic_file
 from danbooru_pipeline.io.damage import damage_named
+from danbooru_pipeline.io.formats import require_known_schema
 from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.posts import conform
 from danbooru_pipeline.store.columns import (
@@ -122,6 +124,7 @@ _STORED_SCHEMA: Final = pa.schema([LEDGER_SCHEMA.field(name) for name in _STORED
 _NO_ROWS: Final = _STORED_SCHEMA.empty_table()  # made once: it takes longer than to look for the file
 _values: Final = attrgetter(*_STORED)
 _REASONS: Final = ("reason", "px512_reason")
+_KNOWN_REASONS: Final = frozenset(map(str, Reason))
 
 
 def with_px512(row: LedgerRow, result: "ImageResult", *, settings: str | None) -> LedgerRow:
@@ -144,8 +147,7 @@ def read_ledger(path: Path) -> dict[int, LedgerRow]:
     if not path.exists():
         return {}
     with damage_named(path):
-        # An earlier version's ledger lacks columns.
-        return ledger_rows(pq.ParquetFile(path, page_checksum_verification=True).read(columns=_STORED))
+        return ledger_rows(_read_stored(path))
 
 
 def read_ledger_table(path: Path) -> pa.Table:
@@ -157,10 +159,23 @@ def read_ledger_table(path: Path) -> pa.Table:
     if not path.exists():
         return _NO_ROWS
     with damage_named(path):
-        found = pq.ParquetFile(path, page_checksum_verification=True).read(columns=_STORED)
+        found = _read_stored(path)
         if "id" not in found.column_names:
             raise ValueError("it is no ledger")
         return conform(found, _STORED_SCHEMA)
+
+
+def _read_stored(path: Path) -> pa.Table:
+    """The columns that are stored; an earlier version's ledger lacks some."""
+    file = pq.ParquetFile(path, page_checksum_verification=True)
+    require_known_schema(path, file.schema_arrow, columns=LEDGER_SCHEMA.names)
+    table = file.read(columns=_STORED)
+    for name in _REASONS:
+        if name in table.column_names:
+            unknown = {value for value in table[name].unique().to_pylist() if value is not None} - _KNOWN_REASONS
+            if unknown:
+                raise NewerFile(path, f"reason {min(unknown)}")
+    return table
 
 
 def ledger_rows(table: pa.Table) -> dict[int, LedgerRow]:

@@ -1,8 +1,11 @@
-"""A build that gets a signal at any stage publishes nothing, and the next one ends as an undisturbed one."""
+"""A command that gets a signal at any stage publishes nothing, and the next one ends as an undisturbed one."""
 
+import itertools
 import json
+import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.release import verify_release
+from danbooru_pipeline_tests.support import signalled
 from danbooru_pipeline_tests.support.commands import WITH_POSTS, call, command, environment, settings_of
 
 
@@ -33,6 +37,10 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
     "the tree is filled": lambda root: (root / "releases/.danbooru2021.staging").exists(),
 }
 FAST = ("notes are read", "half of the files came", "the manifest is written")
+#: So many that a build shares them out to processes of its own.
+IN_LANES = "0000-0200"
+#: From this part of a command on, its work may be done before it looks.
+LATE = 0.75
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -56,6 +64,44 @@ def stop_at(
     return process.returncode, (err.splitlines() or [""])[-1], time.monotonic() - began
 
 
+def workers_below(pid: int) -> list[int]:
+    """Processes of Python's own that a process started: lanes below a build, image workers below a lane."""
+    children = (path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [
+        int(child)
+        for child in itertools.chain.from_iterable(children)
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
+def kill_at(
+    moment: Callable[[Path], bool], victims: Callable[[int], list[int]], root: Path, env: Mapping[str, str]
+) -> tuple[int, str]:
+    """Start a build in lanes, and kill the first process that `victims` gives. Returns exit code and errors."""
+    with subprocess.Popen(
+        command("build", "2021", "--buckets", IN_LANES),
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        killed = False
+        while process.poll() is None and not killed:
+            time.sleep(0.002)
+            if moment(root):
+                for victim in victims(process.pid)[:1]:
+                    os.kill(victim, signal.SIGKILL)
+                    killed = True
+        _, err = process.communicate(timeout=120)
+    assert killed
+    return process.returncode, err
+
+
+def image_workers(pid: int) -> list[int]:
+    """The image workers of a build's lanes."""
+    return [worker for lane in workers_below(pid) for worker in workers_below(lane)]
+
+
 def check_stopped(root: Path, code: int, line: str, seconds: float, *, number: signal.Signals) -> None:
     """Nothing is published, and one line says how to go on."""
     assert code in {128 + number, -number}, line  # before it hears signals, the kernel ends it
@@ -65,6 +111,15 @@ def check_stopped(root: Path, code: int, line: str, seconds: float, *, number: s
     assert seconds < 20, "ten seconds, on a machine that is busy"
     assert not (root / "releases/danbooru2021").exists()
     assert not (root / "releases/current").is_symlink()
+
+
+def check_killed_lane(root: Path, env: Mapping[str, str]) -> None:
+    """A lane that is killed ends the build with one line, and nothing is published."""
+    code, err = kill_at(lambda root: files_in(root) >= 8, workers_below, root, env)
+    assert code == 2
+    assert "a process of this build was killed" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert not (root / "releases/danbooru2021").exists()
 
 
 def check_finished(tmp_path: Path, env: Mapping[str, str]) -> None:
@@ -83,19 +138,30 @@ def check_finished(tmp_path: Path, env: Mapping[str, str]) -> None:
     assert inputs[0] == inputs[1]
 
 
-@pytest.mark.slow(40)
+@pytest.mark.slow(60)
 @pytest.mark.timeout(900)
 def test_build_that_is_stopped_publishes_nothing_and_is_finished_by_the_next(
     tmp_path: Path, booru: BooruProcess
 ) -> None:
-    """Cases signal_in_side_tables and sigterm_moments: three stages, three signals, and then the undisturbed bytes."""
+    """Cases signal_in_side_tables and sigterm_moments: a kill, three signals, then the undisturbed bytes."""
     root = tmp_path / "root"
     env = settings_of(booru, root)
     # Slow enough that a busy machine does not miss a moment.
     env["DANBOORU_REQUESTS_PER_SECOND"] = "20"
+    check_killed_lane(root, env)
     for moment, number in zip(FAST, SIGNALS, strict=True):
         code, line, seconds = stop_at(MOMENTS[moment], number, root, env)
         check_stopped(root, code, line, seconds, number=number)
+    check_finished(tmp_path, env)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_image_worker_that_is_killed_costs_nothing(tmp_path: Path, booru: BooruProcess) -> None:
+    """Its file is tried again: exit code 0, and the bytes of an undisturbed build."""
+    env = settings_of(booru, tmp_path / "root") | {"DANBOORU_REQUESTS_PER_SECOND": "20"}
+    code, err = kill_at(MOMENTS["half of the files came"], image_workers, tmp_path / "root", env)
+    assert code == 0, err
     check_finished(tmp_path, env)
 
 
@@ -109,6 +175,40 @@ def test_build_that_is_stopped_at_every_stage(tmp_path: Path, booru: BooruProces
         code, line, seconds = stop_at(moment, number, tmp_path / str(count), env)
         check_stopped(tmp_path / str(count), code, line, seconds, number=number)
     check_finished(tmp_path, env)
+
+
+def check_signalled(folder: Path, *, moments: int) -> None:
+    """verify, export and takedown × each signal × so many moments: stopped in time, and finished by the next."""
+    command = [sys.executable, signalled.__file__, str(folder), str(moments)]
+    env = environment() | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=3000)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == 3 * len(SIGNALS) * moments
+    for each in found:
+        number = signal.Signals(each["signal"])
+        # Whoever is through with what a signal could stop is done.
+        assert each["code"] in ({128 + number, 0} if each["part"] > LATE else {128 + number}), each
+        if each["code"]:
+            assert each["said"].startswith(f"danbooru-pipeline: stopped by {number.name}"), each
+            assert f"to go on: danbooru-pipeline {each['command']}" in each["said"], each
+        assert each["seconds"] < 10, each
+        assert each["again"] == 0, each
+        assert each["same"], each
+
+
+@pytest.mark.slow(20)
+@pytest.mark.timeout(600)
+def test_command_on_a_release_that_is_stopped_is_finished_by_the_next(tmp_path: Path) -> None:
+    """Three moments: what `takedown` and `export` leave in the end has the bytes of undisturbed ones."""
+    check_signalled(tmp_path, moments=3)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_command_on_a_release_that_is_stopped_at_ten_moments(tmp_path: Path) -> None:
+    """The same with ten."""
+    check_signalled(tmp_path, moments=10)
 
 
 @pytest.mark.slow(10)

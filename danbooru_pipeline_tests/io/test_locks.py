@@ -31,6 +31,15 @@ def test_second_holder_is_sent_away_with_the_given_message(tmp_path: Path) -> No
         assert path.exists()
 
 
+def test_a_thread_does_not_wait_for_itself(tmp_path: Path) -> None:
+    """A build whose snapshot locked a year twice hung for ever: such a fault of ours is an error, not a standstill."""
+    path = tmp_path / "lock"
+    with exclusive(path), pytest.raises(RuntimeError, match="by this thread already"), exclusive(path):
+        pass
+    with exclusive(path):
+        assert path.exists()
+
+
 def test_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     """The kernel frees the lock of a process that is killed, and whoever waits for it goes on."""
     path = tmp_path / "lock"

@@ -1,5 +1,6 @@
 """What bad days do to a file, each under the name of its case."""
 
+import json
 import os
 import random
 import shutil
@@ -10,6 +11,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from danbooru_pipeline.io.formats import KEY
 from danbooru_pipeline.layout import Layout
 
 
@@ -33,6 +35,18 @@ DAMAGES: Final[dict[str, Callable[[Path], None]]] = {
     "random": lambda path: _write(path, random.Random(7).randbytes(max(64, path.stat().st_size))),
     "other schema": _other_schema,
 }
+
+
+def of_a_later_version(path: Path) -> None:
+    """Make a file one that a later version wrote in a format of its own."""
+    if path.suffix == ".parquet":
+        table = pq.read_table(path)
+        path.unlink()
+        pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), KEY: b"99"}), path)
+    else:
+        content = json.loads(path.read_bytes())
+        path.unlink()
+        path.write_text(json.dumps({**content, "format": 99}))
 
 
 def flip_a_byte(path: Path) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from danbooru_pipeline import stop
 from danbooru_pipeline.consume.select import Chosen, ChosenPosts, Selection
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.atomic import copy_file, link_or_copy
@@ -107,7 +108,9 @@ class Job:
 
         Raises:
             ReleaseError: something else has its name: a link, or what lies below a link. Nobody copies a release so.
+            Stopped: a signal asked this process to stop.
         """
+        stop.check()
         if only is not None and post.path.rpartition(".")[2] not in only:
             self.leave_out(post.id, OTHER_TYPE)
         elif not is_plain(self.release, post.path):

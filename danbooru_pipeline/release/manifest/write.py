@@ -14,6 +14,7 @@ from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
+from danbooru_pipeline.io.formats import require_known_schema
 from danbooru_pipeline.io.parquet import ROW_GROUP_ROWS, Side, differences, read_batches, rechunk, write_parquet
 from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, Layout
@@ -181,7 +182,9 @@ def read_summary(layout: Layout, year: int) -> ManifestSummary:
     """
     path = layout.manifest(year)
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        schema = pq.read_schema(path)
+        require_known_schema(path, schema)
+        metadata = schema.metadata or {}
         return msgspec.json.decode(metadata[_SUMMARY_KEY], type=ManifestSummary)
     except FileNotFoundError:
         raise ReleaseError(f"there is no manifest of {year}; build `release_manifest` first") from None

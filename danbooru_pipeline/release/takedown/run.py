@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline import stop
 from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused
 from danbooru_pipeline.io.atomic import remove_folder
 from danbooru_pipeline.io.locks import exclusive
@@ -25,6 +26,7 @@ from danbooru_pipeline.layout import Layout, bucket_of, release_name
 from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, read_takedowns, write_takedowns
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.mentions import Search
+from danbooru_pipeline.release.pointer import is_pointer
 from danbooru_pipeline.release.release_json import Release, published, read_release
 from danbooru_pipeline.release.tables.image_rows import release_shards
 from danbooru_pipeline.release.takedown.again import plan_again
@@ -127,17 +129,12 @@ def survey(layout: Layout, ids: frozenset[int]) -> Survey:
             if year is not None:
                 named = search.of_release(path)
                 found.years.update({year: named} if named else {})
-            elif not (_leads_to_neighbour(path) if path.is_symlink() else path in ours):
+            elif not (path in ours or is_pointer(path)):
                 named = search.of_anything(path)
                 found.others.update({path: named} if named else {})
         except DanbooruPipelineError as error:
             found.unreadable.append(str(error))
     return found
-
-
-def _leads_to_neighbour(path: Path) -> bool:
-    """Whether a link leads to an entry beside it, as `current` does."""
-    return path.resolve().parent == path.parent.resolve()
 
 
 def _shown(ids: Iterable[int]) -> str:
@@ -220,7 +217,8 @@ class _Removal:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Go on after an error of this part."""
+        """Go on after an error of this part, and begin none after a signal."""
+        stop.check()
         try:
             yield
         except (DanbooruPipelineError, OSError, ValueError, pa.ArrowException) as error:

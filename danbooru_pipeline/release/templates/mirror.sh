@@ -28,6 +28,16 @@ if command -v flock > /dev/null 2>&1; then
     flock -n 9 || { echo "another mirror.sh copies into $folder" >&2; exit 1; }
 fi
 
+# Where the server has no symbolic links, `current` is a file with the name of the newest release beside it.
+case $source in
+    */current)
+        rsync -t "$source" "$mark/current" > /dev/null 2>&1 || true
+        [ ! -f "$mark/current" ] || name=$(grep -x 'danbooru[0-9][0-9][0-9][0-9]' "$mark/current") ||
+            { echo "$source is neither a release nor the name of one" >&2; exit 1; }
+        source=${source%/current}/${name:-current}
+        ;;
+esac
+
 # Runs rsync. Fails when the release may have been replaced meanwhile; any other error ends the script.
 pull() {
     status=0

@@ -26,6 +26,8 @@ from danbooru_pipeline.release.verify.verification import Verification
 _LONGEST_LINE = 64 * 2**20
 _ROWS = 4_000
 _POSTS = re.compile(r"(?P<table>posts|\d{4})\d{12}\.json")
+#: Values of keys that a post has none for, in the dialect of 2021.
+_EMPTY = ("", "0", False)
 _LISTS = ("tags", "pools", "favs")
 
 
@@ -191,7 +193,12 @@ class _Comparison:
     def _compare(self, wanted: _Line, line: _Line) -> None:
         ours, theirs = (self._values(text) for text in (wanted.text, line.text))
         keys = ours.keys() | theirs.keys() if self._exact else set(SITE_COLUMNS) & (ours.keys() | theirs.keys())
-        differing = sorted(key for key in keys if ours.get(key) != theirs.get(key))
+        # 0.2 left a key out where readers take it for granted and now find its empty value.
+        differing = sorted(
+            key
+            for key in keys
+            if ours.get(key) != theirs.get(key) and not (key not in theirs and ours.get(key) in _EMPTY)
+        )
         if differing:
             self._say(line.id, f"has another {', '.join(differing[:5])} in the JSON lines than in the posts")
 

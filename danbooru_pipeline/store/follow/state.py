@@ -10,6 +10,7 @@ import msgspec
 from danbooru_pipeline.errors import DamagedFile
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.io.damage import damage_named
+from danbooru_pipeline.io.formats import require_known_json
 from danbooru_pipeline.layout import Layout
 
 #: How far each visit looks back, since transactions do not end in the order in which they begin.
@@ -84,7 +85,9 @@ def read_state(layout: Layout) -> FollowState | None:
     path = layout.follow_state
     with damage_named(path):
         try:
-            return msgspec.json.decode(path.read_bytes(), type=FollowState)
+            data = path.read_bytes()
+            require_known_json(path, msgspec.json.decode(data))
+            return msgspec.json.decode(data, type=FollowState)
         except FileNotFoundError:
             return None
 
