@@ -23,6 +23,7 @@ FORMS: Final[dict[str, str]] = {
     "duckdb": "A DuckDB database of posts, files, tags and side tables.",
     "captions": "ID.jpg beside ID.txt with its tags, for trainers of image generators.",
     "images": "Images in another size and format, as an ImageFolder with captions. A killed export goes on.",
+    "faces": "Boxes that an ONNX detector of yours finds, as Parquet, and crops. A killed export goes on.",
     "webdataset": "WebDataset: one tar per bucket with ID.jpg and ID.json, and an index that hfutils reads.",
     "classification": "A folder of images per tag, as image classifiers read them.",
     "tagger": "selected_tags.csv and a table per split, for training taggers.",
@@ -102,6 +103,27 @@ _OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         *_CAPTION,
         *_FOLDER,
     ),
+    "faces": (
+        click.option("--model", type=click.Path(path_type=Path), metavar="FILE.onnx", help="The detector; required."),
+        click.option(
+            "--boxes",
+            type=click.Choice(["auto", "yolov5", "yolov8", "corners"]),
+            default="auto",
+            show_default=True,
+            help="What its output means (docs/consumers.md).",
+        ),
+        click.option("--min-box-score", type=float, default=0.3, show_default=True, help="Lowest score of a box."),
+        click.option(
+            "--most-overlap", type=float, default=0.5, show_default=True, help="Of two boxes, as a share of both."
+        ),
+        click.option(
+            "--input-size", type=int, default=640, show_default=True, help="Side of the input, if the model takes any."
+        ),
+        click.option("--crops", is_flag=True, help="Write crops/ID_NUMBER.jpg, too."),
+        click.option("--scale", type=float, default=1.5, show_default=True, help="Size of a crop in boxes."),
+        click.option("--crop-size", type=int, default=512, show_default=True, help="Shrink crops to it; 0 does not."),
+        click.option("--workers", type=int, default=0, help="Processes that look; by default one a processor."),
+    ),
     "classification": (
         names_option("--classes", help="Tags that are the classes; else those of --category."),
         click.option("--category", default="character", show_default=True, help="Category of the tags."),
@@ -154,7 +176,7 @@ def _command(form: str, text: str) -> click.Command:
     own = _OPTIONS.get(form, ())
     for option in reversed((*own, *SHARED)):
         run = option(run)
-    tree = "original" if form in {"images", "originals"} else "512px"
+    tree = "original" if form in {"images", "faces", "originals"} else "512px"
     run = selection_options(run, tree=tree, names=selection)
     run = click.argument("target", type=click.Path(path_type=Path))(run)
     run = click.argument("release_dir", type=click.Path(path_type=Path))(run)

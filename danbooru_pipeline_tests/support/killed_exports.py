@@ -18,11 +18,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from danbooru_pipeline.consume import Selection, apply_export, plan_export
-from danbooru_pipeline.consume.exports import EXPORTS, ExportPlan, deepdanbooru, images
+from danbooru_pipeline.consume.exports import EXPORTS, ExportPlan, deepdanbooru, faces, images
 from danbooru_pipeline.consume.exports.frame import Job
 from danbooru_pipeline.errors import DanbooruPipelineError
+from danbooru_pipeline.images.detect import DetectorSettings
 from danbooru_pipeline.images.render import RenderSettings
 from danbooru_pipeline.progress import Meter
+from danbooru_pipeline_tests.support.tiny_detector import tiny_detector
 
 OPTIONS: dict[str, Any] = {
     "deepdanbooru": deepdanbooru.Options(min_posts=2),
@@ -83,9 +85,15 @@ def kill_at(step: int) -> None:
 
 def write(form: str, release: Path, target: Path, *, dies_at: int | None = None) -> None:
     """Write an export."""
+    plan = plan_export(form, release, target, selection=Selection(), options=OPTIONS.get(form))
+    apply_until(plan, dies_at)
+
+
+def apply_until(plan: ExportPlan, dies_at: int | None) -> None:
+    """Apply a plan; die at a step of its progress."""
     if dies_at is not None:
         kill_at(dies_at)
-    apply_export(plan_export(form, release, target, selection=Selection(), options=OPTIONS.get(form)))
+    apply_export(plan)
 
 
 def digest(path: Path) -> dict[str, bytes]:
@@ -119,6 +127,8 @@ def try_form(form: str, release: Path, folder: Path) -> dict[str, Any]:
 
 def main(release: Path, folder: Path) -> None:
     """Try every form."""
+    model = tiny_detector(folder / "tiny.onnx")
+    OPTIONS["faces"] = faces.Options(detector=DetectorSettings(model=model), crops=True, workers=2)
     print(json.dumps({form: try_form(form, release, folder) for form in EXPORTS}))  # noqa: T201 - read by the test
 
 

@@ -4,16 +4,14 @@
 file, so a killed export goes on after its last row.
 """
 
-import os
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import msgspec
 
 from danbooru_pipeline.consume.exports.caption_text import CaptionOptions, captioner
-from danbooru_pipeline.consume.exports.frame import LEFT_OUT, Form, Job
+from danbooru_pipeline.consume.exports.frame import Form, Job
 from danbooru_pipeline.consume.exports.image_folder import (
     METADATA,
     FolderOptions,
@@ -21,14 +19,11 @@ from danbooru_pipeline.consume.exports.image_folder import (
     write_kohya_json,
     write_row,
 )
+from danbooru_pipeline.consume.exports.in_workers import resume_left_out, run_in_workers, why_unprocessed
 from danbooru_pipeline.consume.select import Chosen
 from danbooru_pipeline.images.job import ImageResult
-from danbooru_pipeline.images.pool import ImagePool
 from danbooru_pipeline.images.render import RenderJob, RenderResult, RenderSettings, run_render_job
 from danbooru_pipeline.outcomes import Reason
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +62,8 @@ def write(job: Job) -> None:
 
 def _left_out(result: ImageResult) -> str | None:
     """Why there is no file; None if there is one. A job that killed its worker has the reason of a 512px image."""
-    if result.unprocessed:
-        return (result.px512_reason or Reason.WORKER_CRASHED).value
-    return result.left_out if isinstance(result, RenderResult) else None
+    reason = why_unprocessed(result)
+    return result.left_out if reason is None and isinstance(result, RenderResult) else reason
 
 
 def _name(options: Options, post: Chosen) -> str:
@@ -79,23 +73,13 @@ def _name(options: Options, post: Chosen) -> str:
 def _rendered(job: Job, done: int) -> Iterator[tuple[Chosen, ImageResult]]:
     """Each post after the id `done`, with what a worker made of it, in the order of ids."""
     options: Options = job.options
-    workers = options.workers or os.cpu_count() or 1
-    waiting: deque[tuple[Chosen, Future[ImageResult]]] = deque()
-    with ImagePool(workers, run=run_render_job) as pool:
-        for post in job.chosen:
-            if post.id <= done or not job.has_file(post):
-                continue
-            target = job.target / _name(options, post)
-            source = job.release / post.path
-            # As a 512px image it gets the reason of one when it kills its worker.
-            wanted = RenderJob(source=source, target=target, px512=target, render=options.render)
-            waiting.append((post, pool.submit(wanted)))
-            if len(waiting) >= 4 * workers:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
+
+    def make(post: Chosen) -> RenderJob:
+        target = job.target / _name(options, post)
+        # As a 512px image it gets the reason of one when it kills its worker.
+        return RenderJob(source=job.release / post.path, target=target, px512=target, render=options.render)
+
+    return run_in_workers(job, make, run=run_render_job, workers=options.workers, done=done)
 
 
 def _record(job: Job, post: Chosen, result: RenderResult, *, rows: IO[bytes], text: str) -> None:
@@ -113,13 +97,7 @@ def _resume(job: Job) -> int:
     for line in resume_rows(job.target / METADATA):
         last = max(last, msgspec.json.decode(line)["id"])
         job.count(0)
-    for number, line in enumerate(resume_rows(job.target / LEFT_OUT)):
-        if number:
-            post_id, _, reason = line.decode().strip().partition(",")
-            last = max(last, int(post_id))
-            job.left_out[reason] += 1
-            job.meter.count_step()
-    return last
+    return max(last, resume_left_out(job))
 
 
 def _size(posts: int, size: int, options: Options) -> int:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import typing
@@ -14,9 +15,12 @@ import pytest
 from click.testing import Result
 
 from danbooru_pipeline.cli import exporting
-from danbooru_pipeline.consume import Selection, apply_export, plan_export
-from danbooru_pipeline.consume.exports import EXPORTS
+from danbooru_pipeline.consume import Selection, apply_export, plan_export, select
+from danbooru_pipeline.consume.exports import EXPORTS, faces, images
 from danbooru_pipeline.errors import ReleaseError, SettingsError
+from danbooru_pipeline.images.detect import DetectorSettings
+from danbooru_pipeline.images.render import RenderSettings
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline_tests.support import killed_exports
 
 Run = Callable[..., Result]
@@ -34,9 +38,11 @@ def field_names(kind: type[Any]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("form", EXPORTS)
-def test_dry_run_counts_and_writes_nothing(form: str, odd: Path, tmp_path: Path, run: Run) -> None:
+def test_dry_run_counts_and_writes_nothing(
+    form: str, odd: Path, tmp_path: Path, run: Run, required: Callable[[str], tuple[str, ...]]
+) -> None:
     """``--dry-run`` says how many posts and bytes, from which release; ``--limit`` is part of it."""
-    done = run("export", form, odd, tmp_path / "x", "--dry-run", "--limit", 2)
+    done = run("export", form, odd, tmp_path / "x", "--dry-run", "--limit", 2, *required(form))
     assert done.exit_code == 0, done.output
     assert "would write 2 posts of danbooru2021 2021.0" in done.output
     assert "--limit 2" in done.output
@@ -44,9 +50,12 @@ def test_dry_run_counts_and_writes_nothing(form: str, odd: Path, tmp_path: Path,
 
 
 @pytest.mark.parametrize("form", EXPORTS)
-def test_readme_says_what_was_chosen(form: str, odd: Path, tmp_path: Path, run: Run) -> None:
+def test_readme_says_what_was_chosen(
+    form: str, odd: Path, tmp_path: Path, run: Run, required: Callable[[str], tuple[str, ...]]
+) -> None:
     """Selection, release, number and terms are in the target, or beside it when it is one file."""
-    done = run("export", form, odd, tmp_path / "x", "--none", "secret_tag", "--until-id", 2000)
+    chosen = ("--none", "secret_tag", "--until-id", 2000)
+    done = run("export", form, odd, tmp_path / "x", *chosen, *required(form))
     assert done.exit_code == 0, done.output
     is_file = EXPORTS[form].is_file
     text = (tmp_path / ("x.README.md" if is_file else "x/README.md")).read_text()
@@ -148,9 +157,10 @@ def test_progress_is_a_line_and_has_an_end(odd: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", EXPORTS)
-def test_second_writer_is_refused(form: str, odd: Path, tmp_path: Path) -> None:
+def test_second_writer_is_refused(form: str, odd: Path, tmp_path: Path, model: Path) -> None:
     """Two exports to the same target do not mix: the second is told of the first."""
-    plan = plan_export(form, odd, tmp_path / "x", selection=Selection())
+    options = faces.Options(detector=DetectorSettings(model=model)) if form == "faces" else None
+    plan = plan_export(form, odd, tmp_path / "x", selection=Selection(), options=options)
     with killed_exports.held(plan), pytest.raises(SettingsError, match="another export"):
         apply_export(plan)
     apply_export(plan)
@@ -173,6 +183,25 @@ def test_killed_exports_leave_nothing_or_go_on(releases: object, tmp_path: Path)
         assert said["rest"] == [], form
         assert said["same"], form
     assert seen["images"]["kept"] > 0
+
+
+def test_images_that_were_behind_a_missing_one_are_not_skipped(releases: Layout, tmp_path: Path, run: Run) -> None:
+    """A killed export that looked ahead to a missing file goes on with the images before it, too."""
+    part = tmp_path / "part"
+    subprocess.run(["cp", "-al", releases.current.resolve(), part], check=True)
+    ids = [post.id for post in select(part, Selection(tree="original"))][:12]
+    missing = next(part.glob(f"original/*/{ids[6]}.*"))
+    missing.parent.chmod(0o755)
+    missing.unlink()
+    options = images.Options(render=RenderSettings(size=16), workers=2)
+    plan = plan_export("images", part, tmp_path / "x", selection=Selection(tree="original"), options=options, limit=12)
+    assert killed_exports.in_child(lambda: killed_exports.apply_until(plan, 2)) == signal.SIGKILL
+    apply_export(plan)
+    made = {int(path.stem) for path in (tmp_path / "x").rglob("*.jpg")}
+    rows = (tmp_path / "x/left_out.csv").read_text().splitlines()[1:]
+    left_out = [int(row.partition(",")[0]) for row in rows]
+    assert sorted([*made, *left_out]) == ids
+    assert ids[6] in left_out
 
 
 def test_damaged_tables_are_one_error(odd: Path, tmp_path: Path) -> None:
