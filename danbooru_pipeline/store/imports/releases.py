@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,8 @@ _RELEASE_SCHEMA: Final = pa.schema(
     ]
     + [(f.name, f.type) for f in schema_of(_SHARED)]
 )
+#: Rows of a manifest that are Python objects at a time.
+_ROWS_AT_ONCE: Final = 256
 #: Why a post has no 512px image though its original could have one: not for good, so a build looks again.
 _PASSING: Final = frozenset({Reason.RATING, Reason.NO_ORIGINAL})
 
@@ -106,10 +109,8 @@ class _RowFinder:
     px512_settings: str | None
 
     def __call__(self, wanted: Iterable[Fetch], scratch: Path, /) -> Iterator[Candidate]:  # noqa: ARG002 - of the protocol
-        rows = {row["id"]: row for row in self.rows.to_pylist()}
-        for fetch in wanted:
-            row = rows.get(fetch.id)
-            if row is None or row["sha256"] is None or row["source_md5"] != fetch.md5:
+        for fetch, row in self._with_rows(wanted):
+            if row["sha256"] is None or row["source_md5"] != fetch.md5:
                 continue  # the post had another file then
             ext = str(row["path"]).rpartition(".")[2]
             if ext not in {fetch.ext, "jxl"} or row["path"] != original_path(fetch.id, ext):
@@ -118,6 +119,14 @@ class _RowFinder:
             if is_plain_file(path) and not path.parent.is_symlink():
                 facts = {name: row[name] for name in (*ORIGINAL_FACTS, "first_release")}
                 yield Candidate(fetch, path, ext, facts=facts, px512=self._px512(row))
+
+    def _with_rows(self, wanted: Iterable[Fetch]) -> Iterator[tuple[Fetch, Mapping[str, Any]]]:
+        """Each file that has a row, with it. Few rows are objects at once: a bucket's take some kilobytes each."""
+        places = {post_id: place for place, post_id in enumerate(self.rows["id"].to_pylist())}
+        known = (fetch for fetch in wanted if fetch.id in places)
+        while some := list(islice(known, _ROWS_AT_ONCE)):
+            rows = self.rows.take([places[fetch.id] for fetch in some]).to_pylist()
+            yield from zip(some, rows, strict=True)
 
     def _px512(self, row: Mapping[str, Any]) -> Px512Candidate | None:
         """What the release has of a 512px image; None where a build has to find out."""
