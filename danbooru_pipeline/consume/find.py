@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
-from pyroaring import BitMap
 
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.bounded_parquet import read_untrusted
@@ -48,13 +47,6 @@ def find(release: Path, search: Search | str, *, implications: bool = False) -> 
             catalog, reader(release), relations, label=about.name, cutoff=_cutoff(about), notes=[], steps=[]
         )
         return evaluation.find(wanted)
-
-
-def extensions_of(release: Path, bitmap: BitMap) -> dict[str, BitMap]:
-    """Extension -> those of some posts whose original has it."""
-    with _damage_named(release), _catalog(release, Search(), Relations(reader(release))) as catalog:
-        values = catalog.counts("stored")["value"].to_pylist()
-        return {value: bitmap & (catalog.posts("stored", value) or BitMap()) for value in values}
 
 
 def has_index(release: Path) -> bool:

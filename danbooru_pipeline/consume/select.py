@@ -15,16 +15,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyroaring import BitMap
 
-from danbooru_pipeline.consume.find import extensions_of, find
+from danbooru_pipeline.consume.find import find
 from danbooru_pipeline.consume.tables import FILES, table_schema
 from danbooru_pipeline.consume.unique import BEST_FIRST, KINDS, groups_of
 from danbooru_pipeline.consume.windows import ChosenRows, damage_named, open_rows, open_tables
 from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.io.sql import database
 from danbooru_pipeline.io.untrusted import is_plain
-from danbooru_pipeline.layout import EXTENSIONS, is_path_of, original_path, px512_path
+from danbooru_pipeline.layout import EXTENSIONS, is_path_of, px512_path
 from danbooru_pipeline.posts.schema import INT64_MAX
 from danbooru_pipeline.release.release_json import read_release
+from danbooru_pipeline.release.tables.search_index import reader
 from danbooru_pipeline.search import BadSearch, Search, parse
 from danbooru_pipeline.search.evaluate import Found
 from danbooru_pipeline.search.nodes import Among, And, Node, Not, Or, Range, Tag, Within
@@ -178,11 +179,7 @@ class ChosenPosts:
             ReleaseError: the manifest names a path outside the release.
         """
         post = Chosen(**row)
-        if not is_path_of(post.id, post.path, tree=self.tree):
-            raise ReleaseError(
-                f"the manifest of {self.rows.release} names {post.path!r} as the file of post {post.id}; "
-                "verify it first"
-            )
+        _checked_path(self.rows.release, post.id, post.path, tree=self.tree)
         return post
 
 
@@ -199,22 +196,35 @@ def choose(release: Path, selection: Selection, *, threads: int = 1, limit: int 
 
 
 def list_paths(release: Path, found: Found, *, tree: str) -> Iterator[tuple[int, str]]:
-    """Ids and paths of the posts that were found, in their order; no table is read where the release has an index.
+    """Ids and paths of the posts that were found, in their order; by id without one. For 512px, no table is read.
 
     Raises:
-        ReleaseError: the release names a file of a type that no original has.
+        ReleaseError: the manifest names a path outside the release.
     """
-    ids = found.ids if found.is_ordered else found.ids[::-1]
     if tree == "512px":
+        ids = found.ids if found.is_ordered else found.ids[::-1]
         yield from ((id_, px512_path(id_)) for id_ in ids.tolist())
         return
-    extensions = extensions_of(release, found.bitmap)
-    for id_ in ids.tolist():
-        ext = next((ext for ext, posts in extensions.items() if id_ in posts), "")
-        try:
-            yield id_, original_path(id_, ext)
-        except ValueError as error:
-            raise ReleaseError(f"{release} names a file of post {id_} with {error}; verify it first") from error
+    paths = _originals(release, found.bitmap)
+    if found.is_ordered:
+        by_id = dict(paths)
+        paths = ((id_, by_id[id_]) for id_ in found.ids.tolist())
+    yield from paths
+
+
+def _originals(release: Path, bitmap: BitMap) -> Iterator[tuple[int, str]]:
+    """The ids and paths of some posts with an original, by id."""
+    for table in reader(release)(FILES, ("id", "path")):
+        wanted = np.isin(table["id"].to_numpy(), ids_of(bitmap), assume_unique=True)
+        held = table.filter(pa.array(wanted))
+        for id_, path in zip(held["id"].to_pylist(), held["path"].to_pylist(), strict=True):
+            yield id_, _checked_path(release, id_, path, tree="original")
+
+
+def _checked_path(release: Path, post_id: int, path: str, *, tree: str) -> str:
+    if not is_path_of(post_id, path, tree=tree):
+        raise ReleaseError(f"the manifest of {release} names {path!r} as the file of post {post_id}; verify it first")
+    return path
 
 
 def find_selected(release: Path, selection: Selection, *, threads: int = 1) -> Found:
@@ -225,7 +235,9 @@ def find_selected(release: Path, selection: Selection, *, threads: int = 1) -> F
     """
     read_release(release)
     _check(selection)
-    if (selection.flags or selection.no_flags) and "px512_flags" not in table_schema(release, FILES).names:
+    # Opened even where the index alone has the answer: what is no table must not pass for a release.
+    columns = {table: table_schema(release, table).names for table in ("posts", FILES)}
+    if (selection.flags or selection.no_flags) and "px512_flags" not in columns[FILES]:
         raise ReleaseError(f"the manifest of {release} has no px512_flags; select without flags, or a newer release")
     groups = groups_of(release, selection.unique_kinds or KINDS) if selection.unique else None
     found = find(release, search_of(selection), implications=selection.implications)

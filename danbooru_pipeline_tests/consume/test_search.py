@@ -54,7 +54,7 @@ def test_a_misspelt_tag_is_an_error_with_close_ones(releases: Layout) -> None:
         Selection(any_tags=("solo", "1girl"), ratings=("g", "s"), types=("png",), tree="original"),
         Selection(min_side=300, since_id=10, until_id=200, deleted=False, unique=True, sample=20),
         Selection(search="1girl order:score limit:9", no_flags=("few_colors",)),
-        Selection(search="~1girl ~solo -rating:e", buckets="0-99", split="train", with_file=False),
+        Selection(search="~1girl ~solo -rating:e", buckets="0-99", split="train"),
         Selection(no_tags=("nosuch",), flags=("hdr",)),
     ],
 )
@@ -79,7 +79,7 @@ def test_options_and_search_hold_together(releases: Layout) -> None:
 
 
 def test_what_the_command_says(releases: Layout) -> None:
-    """A tag that no post has is said, never an empty answer with exit code 0; conditions are explained when asked for."""
+    """A tag that no post has is said, never an empty answer with exit code 0; steps are explained."""
     folder = str(releases.current)
     assert run("select", folder, "1gril")[::2] == (
         2,

@@ -57,9 +57,12 @@ def make_tables(count: int, *, seed: int) -> dict[str, pa.Table]:
     dice = random.Random(seed)
     ids = sorted(dice.sample(range(1, 200_000), count))
     posts, files = [], []
+
+    def maybe(value: Any) -> Any:
+        return None if dice.random() < 0.1 else value
+
     for id_ in ids:
         tags = dice.sample(TAGS, dice.randint(0, 6))
-        maybe = lambda value: None if dice.random() < 0.1 else value  # noqa: E731 - one line, used here alone
         posts.append({
             "id": id_, "tag_string": maybe("  ".join(tags)), "rating": maybe(dice.choice("gsqe")),
             "score": maybe(dice.randint(-5, 20)), "file_ext": maybe(dice.choice(["png", "jpg", "mp4"])),

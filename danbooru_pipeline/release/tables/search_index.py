@@ -18,6 +18,8 @@ from danbooru_pipeline.search.index import write_index
 from danbooru_pipeline.search.postings import Read
 
 _SHARD: Final = re.compile(r"([a-z][a-z0-9_]*)-(\d{5})-of-(\d{5})\.parquet")
+#: Few, since a post has some thirty tags.
+_ROWS: Final = 20_000
 _MANIFEST: Final = "files"
 
 
@@ -35,7 +37,7 @@ def reader(folder: Path) -> Read:
 def _rows(folder: Path, table: str, columns: Sequence[str]) -> Iterator[pa.Table]:
     for name in _files(folder).get(table, ()):
         held = set(schema_of(folder, name).names)
-        yield from read_untrusted(folder, name, columns=[column for column in columns if column in held])
+        yield from read_untrusted(folder, name, columns=[column for column in columns if column in held], rows=_ROWS)
 
 
 def tables_of(folder: Path) -> list[str]:
