@@ -116,6 +116,11 @@ def changes_path(label: str, kind: str) -> str:
     return f"changes/{label}.{kind}"
 
 
+#: The bitmaps of posts by tag and the like, and the table of what each is of, relative to a release.
+INDEX = "index"
+INDEX_BITMAPS = f"{INDEX}/bitmaps.roar"
+INDEX_NAMES = f"{INDEX}/names.parquet"
+
 #: ``RELEASE.json``, relative to a release: written last, so a tree without it is not a release.
 RELEASE_JSON = "RELEASE.json"
 

@@ -1,6 +1,7 @@
 """Commands for people who have a release: choose posts by their tags. Exports are in `exporting`."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,15 @@ from typing import Any
 import click
 
 from danbooru_pipeline.cli.reading import held_release
+from danbooru_pipeline.cli.shared import complain, say
 
 
 def _list(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
     return tuple((value or "").replace(",", " ").split())
+
+
+def _text(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> str:
+    return " ".join(value)
 
 
 _OPTIONS = (
@@ -49,6 +55,13 @@ _OPTIONS = (
         show_default=True,
         help="Include or exclude posts that the site has deleted.",
     ),
+    click.option("--implications", is_flag=True, help="A tag of the search stands for those that imply it, too."),
+    click.option("--buckets", metavar="0000-0009", help="Only these buckets."),
+    click.option(
+        "--split",
+        type=click.Choice(["train", "validation", "test"]),
+        help="Only this part: 90, 5 and 5 % of the posts, by their ids, so a post stays in its part.",
+    ),
     click.option(
         "--sample",
         type=click.IntRange(min=0),
@@ -84,6 +97,7 @@ def selection_options(
         names: gets the names of the options' values.
     """
     before = len(getattr(command, "__click_params__", []))
+    command = click.argument("search", nargs=-1, callback=_text)(command)
     for option in reversed((*_OPTIONS, _tree_option(tree))):
         command = option(command)
     if names is not None:
@@ -94,24 +108,41 @@ def selection_options(
 @click.command()
 @click.argument("release_dir", type=click.Path(path_type=Path))
 @selection_options
+@click.option("--order", metavar="ORDER", help="Order of the posts, like score, favcount_asc or random.")
 @click.option("--ids", is_flag=True, help="Print ids instead of paths.")
+@click.option("--explain", is_flag=True, help="Also say, on standard error, how many posts each condition left.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write to this file instead of printing.")
-def select(release_dir: Path, *, ids: bool, out: Path | None, **wanted: Any) -> None:
-    """Print the paths of posts chosen by tags, for rsync --files-from.
+def select(release_dir: Path, *, ids: bool, explain: bool, out: Path | None, **wanted: Any) -> None:
+    """Print the paths of posts chosen by a SEARCH, for rsync --files-from.
 
-    Tags match exactly: "hat" does not match "that".
+    SEARCH is in the site's language: "1girl solo -comic rating:g score:>=10 order:score limit:500".
+    Tags match exactly: "hat" does not match "that". A search that begins with a minus comes after "--".
     """
     from danbooru_pipeline.consume import Selection
-    from danbooru_pipeline.consume import select as choose
+    from danbooru_pipeline.consume.select import find_selected, list_paths
     from danbooru_pipeline.io.atomic import atomic_file
 
     with held_release(release_dir) as held:
-        chosen = choose(held, Selection(**wanted), threads=os.cpu_count() or 1)
-        lines = (f"{post.id if ids else post.path}\n" for post in chosen)
+        selection = Selection(**wanted)
+        found = find_selected(held, selection, threads=os.cpu_count() or 1)
+        _tell(found, explain=explain)
+        lines = (f"{id_ if ids else path}\n" for id_, path in list_paths(held, found, tree=selection.tree))
         if out is None:
             for line in lines:
                 click.echo(line, nl=False)
-            return
-        with atomic_file(out) as file:
-            count = sum(file.write(line.encode()) > 0 for line in lines)
-    click.echo(f"{count:,} posts in {out}", err=True)
+        else:
+            with atomic_file(out) as file:
+                count = sum(file.write(line.encode()) > 0 for line in lines)
+            click.echo(f"{count:,} posts in {out}", err=True)
+    if found.notes and not len(found.ids):
+        sys.exit(1)
+
+
+def _tell(found: Any, *, explain: bool) -> None:
+    """Say which tags no post has, and how the posts were found."""
+    for note in found.notes:
+        complain(note)
+    for step in found.steps if explain else ():
+        say(f"{step.milliseconds:9.1f} ms {step.posts:12,} posts  {'  ' * (step.depth - 1)}{step.text}")
+    if explain:
+        say(f"{len(found.ids):,} of {found.total:,} posts")

@@ -9,9 +9,11 @@ from danbooru_pipeline.consume.exports import apply_export, export, plan_export
 from danbooru_pipeline.consume.images import ImageKind, ReleaseImage
 from danbooru_pipeline.consume.opened_release import OpenedRelease, open_release
 from danbooru_pipeline.consume.select import Chosen, Selection, select
+from danbooru_pipeline.search import BadSearch, UnknownTag
 
 __all__ = [
     "BadQuery",
+    "BadSearch",
     "Chosen",
     "ImageKind",
     "NoImage",
@@ -19,6 +21,7 @@ __all__ = [
     "ReleaseImage",
     "Selection",
     "UnknownName",
+    "UnknownTag",
     "apply_export",
     "export",
     "open_release",

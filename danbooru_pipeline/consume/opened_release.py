@@ -2,9 +2,6 @@
 
 Only the folder is needed, and it is only read. Opening reads RELEASE.json alone; a table or an image is opened by the
 call that asks for it, and closed when that call returns, so values can be kept, compared, pickled and sent to workers.
-
-What finds posts gives ids (``where=[("id", "in", ids)]`` takes them to a table); finding them by tags, ``search``,
-belongs beside `OpenedRelease.image`.
 """
 
 import operator
@@ -14,11 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, SupportsIndex, overload
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from danbooru_pipeline.consume.errors import NoImage
+from danbooru_pipeline.consume.find import find
 from danbooru_pipeline.consume.frames import to_frame
 from danbooru_pipeline.consume.images import ImageKind, ReleaseImage, image_of, path_column
 from danbooru_pipeline.consume.tables import (
@@ -170,6 +170,41 @@ class OpenedRelease:
         Errors are those of `table`, raised by the call itself and not by the first batch.
         """
         return read_batches(self.path, table, Query(columns=columns, where=where), rows=rows)
+
+    @overload
+    def search(
+        self, text: str, columns: Sequence[str] | None = ..., *, implications: bool = ..., arrow: Literal[False] = ...
+    ) -> pd.DataFrame: ...
+    @overload
+    def search(
+        self, text: str, columns: Sequence[str] | None = ..., *, implications: bool = ..., arrow: Literal[True]
+    ) -> pa.Table: ...
+    def search(
+        self, text: str, columns: Sequence[str] | None = None, *, implications: bool = False, arrow: bool = False
+    ) -> pd.DataFrame | pa.Table:
+        """Posts that a search finds, in its order, the newest first without one; docs/search.md has the language.
+
+        Args:
+            text: like ``1girl solo -comic rating:g order:score limit:100``.
+            columns: names of the columns to read.
+            implications: a tag finds posts with tags that imply it, too.
+            arrow: a `pyarrow.Table` in place of a frame.
+
+        Raises:
+            BadSearch: the text is no search; the message says where, and what may have been meant.
+            UnknownTag: no post has a tag that posts must have.
+            UnknownName: there is no such column.
+        """
+        ids = pa.array(self.search_ids(text, implications=implications)).cast(pa.int64())
+        wanted = None if columns is None else list(dict.fromkeys(["id", *columns]))
+        table = read_table(self.path, "posts", Query(columns=wanted, where=pc.field("id").isin(ids)))
+        found = table.take(pc.index_in(ids, table["id"]).drop_null())
+        found = found if columns is None else found.select(list(columns))
+        return found if arrow else to_frame(found)
+
+    def search_ids(self, text: str, *, implications: bool = False) -> NDArray[np.uint32]:
+        """The ids of the posts that a search finds, in its order, as a NumPy array. Errors are those of `search`."""
+        return find(self.path, text, implications=implications).ids
 
     def image(self, post_id: SupportsIndex, kind: ImageKind = "512px") -> ReleaseImage:
         """The 512px image or the original of a post: its path and facts; `open` and `array` of it give pixels.

@@ -1,4 +1,4 @@
-"""Select posts of a release: tags match whole, every condition must hold, the result is sorted by id.
+"""Select posts of a release by options and by a search. Tags match whole, and every condition must hold.
 
 With `unique`, one post is kept of each group of duplicates (`unique` has the rule), after all conditions and before a
 sample is taken.
@@ -6,18 +6,30 @@ sample is taken.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyroaring import BitMap
+
+from danbooru_pipeline.consume.find import find
 from danbooru_pipeline.consume.tables import FILES, table_schema
 from danbooru_pipeline.consume.unique import BEST_FIRST, KINDS, groups_of
-from danbooru_pipeline.consume.windows import ChosenRows, open_rows
+from danbooru_pipeline.consume.windows import ChosenRows, damage_named, open_rows, open_tables
 from danbooru_pipeline.errors import ReleaseError, SettingsError
+from danbooru_pipeline.io.sql import database
 from danbooru_pipeline.io.untrusted import is_plain
-from danbooru_pipeline.layout import EXTENSIONS, is_path_of
+from danbooru_pipeline.layout import EXTENSIONS, is_path_of, px512_path
 from danbooru_pipeline.posts.schema import INT64_MAX
 from danbooru_pipeline.release.release_json import read_release
+from danbooru_pipeline.release.tables.search_index import reader
+from danbooru_pipeline.search import BadSearch, Search, parse
+from danbooru_pipeline.search.evaluate import Found
+from danbooru_pipeline.search.nodes import Among, And, Node, Not, Or, Range, Tag, Within
+from danbooru_pipeline.search.numbers import ids_of
 
 TREES = ("512px", "original")
 #: Warnings in ``px512_flags``, named here so that a selection does not load libvips; a test compares the two.
@@ -40,6 +52,12 @@ class Selection:
         deleted: whether posts that the site has deleted are selected, too.
         with_file: whether a post must have that file.
         sample: at most this many posts, the same ones each time: those whose ids hash lowest.
+        search: what posts must meet, in the site's search language (docs/search.md). Its ``limit:`` and ``random:``
+            choose among the posts that meet all other conditions, before `unique` and `sample` do.
+        implications: a tag stands for those that imply it, too.
+        buckets: only these, like ``0000-0009``.
+        split: only this one of train, validation and test.
+        order: as after ``order:`` in a search; it only matters where posts are listed, or limited by the search.
     """
 
     tree: str = "512px"
@@ -59,6 +77,11 @@ class Selection:
     deleted: bool = True
     with_file: bool = True
     sample: int | None = None
+    search: str = ""
+    implications: bool = False
+    buckets: str | None = None
+    split: str | None = None
+    order: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,21 +114,6 @@ _COLUMNS = """
     coalesce(p.tag_string_copyright, '') AS tag_string_copyright,
     coalesce(p.tag_string_character, '') AS tag_string_character, coalesce(p.tag_string_meta, '') AS tag_string_meta
 """
-
-#: Field of `Selection` -> condition on posts `p` and files `f`; the field's value is the parameter.
-_CONDITIONS = {
-    "all_tags": "list_has_all(string_split(coalesce(p.tag_string, ''), ' '), ?::VARCHAR[])",
-    "any_tags": "list_has_any(string_split(coalesce(p.tag_string, ''), ' '), ?::VARCHAR[])",
-    "no_tags": "NOT list_has_any(string_split(coalesce(p.tag_string, ''), ' '), ?::VARCHAR[])",
-    "ratings": "list_contains(?::VARCHAR[], p.rating)",
-    "types": "list_contains(?::VARCHAR[], p.file_ext)",
-    "min_score": "p.score >= ?",
-    "min_side": "least(f.width, f.height) >= ?",
-    "since_id": "p.id >= ?",
-    "until_id": "p.id <= ?",
-    "flags": "list_has_any(coalesce(f.px512_flags, []), ?::VARCHAR[])",
-    "no_flags": "NOT list_has_any(coalesce(f.px512_flags, []), ?::VARCHAR[])",
-}
 
 
 def select(release: Path, selection: Selection, *, held: bool = False, threads: int = 1) -> Iterator[Chosen]:
@@ -171,11 +179,7 @@ class ChosenPosts:
             ReleaseError: the manifest names a path outside the release.
         """
         post = Chosen(**row)
-        if not is_path_of(post.id, post.path, tree=self.tree):
-            raise ReleaseError(
-                f"the manifest of {self.rows.release} names {post.path!r} as the file of post {post.id}; "
-                "verify it first"
-            )
+        _checked_path(self.rows.release, post.id, post.path, tree=self.tree)
         return post
 
 
@@ -186,41 +190,140 @@ def choose(release: Path, selection: Selection, *, threads: int = 1, limit: int 
     Raises:
         As `select`.
     """
+    ids = ids_of(find_selected(release, selection, threads=threads).bitmap)[:limit]
+    with open_rows(release, ids, size=f"{_prefix(selection.tree)}size", threads=threads) as rows:
+        yield ChosenPosts(rows, selection.tree)
+
+
+def list_paths(release: Path, found: Found, *, tree: str) -> Iterator[tuple[int, str]]:
+    """Ids and paths of the posts that were found, in their order; by id without one. For 512px, no table is read.
+
+    Raises:
+        ReleaseError: the manifest names a path outside the release.
+    """
+    if tree == "512px":
+        ids = found.ids if found.is_ordered else found.ids[::-1]
+        yield from ((id_, px512_path(id_)) for id_ in ids.tolist())
+        return
+    paths = _originals(release, found.bitmap)
+    if found.is_ordered:
+        by_id = dict(paths)
+        paths = ((id_, by_id[id_]) for id_ in found.ids.tolist())
+    yield from paths
+
+
+def _originals(release: Path, bitmap: BitMap) -> Iterator[tuple[int, str]]:
+    """The ids and paths of some posts with an original, by id."""
+    for table in reader(release)(FILES, ("id", "path")):
+        wanted = np.isin(table["id"].to_numpy(), ids_of(bitmap), assume_unique=True)
+        held = table.filter(pa.array(wanted))
+        for id_, path in zip(held["id"].to_pylist(), held["path"].to_pylist(), strict=True):
+            yield id_, _checked_path(release, id_, path, tree="original")
+
+
+def _checked_path(release: Path, post_id: int, path: str, *, tree: str) -> str:
+    if not is_path_of(post_id, path, tree=tree):
+        raise ReleaseError(f"the manifest of {release} names {path!r} as the file of post {post_id}; verify it first")
+    return path
+
+
+def find_selected(release: Path, selection: Selection, *, threads: int = 1) -> Found:
+    """The posts that a selection matches.
+
+    Raises:
+        As `select`.
+    """
     read_release(release)
     _check(selection)
-    if (selection.flags or selection.no_flags) and "px512_flags" not in table_schema(release, FILES).names:
+    # Opened even where the index alone has the answer: what is no table must not pass for a release.
+    columns = {table: table_schema(release, table).names for table in ("posts", FILES)}
+    if (selection.flags or selection.no_flags) and "px512_flags" not in columns[FILES]:
         raise ReleaseError(f"the manifest of {release} has no px512_flags; select without flags, or a newer release")
-    alike = {"alike": groups_of(release, selection.unique_kinds or KINDS)} if selection.unique else {}
-    query, parameters = _query(selection)
-    size = f"{_prefix(selection.tree)}size"
-    with open_rows(release, query, parameters, size=size, threads=threads, limit=limit, tables=alike) as rows:
-        yield ChosenPosts(rows, selection.tree)
+    groups = groups_of(release, selection.unique_kinds or KINDS) if selection.unique else None
+    found = find(release, search_of(selection), implications=selection.implications)
+    bitmap = found.bitmap
+    if groups is not None:
+        bitmap = bitmap - _worse(release, bitmap, groups, threads=threads)
+    if selection.sample is not None and selection.sample < len(bitmap):
+        bitmap = _sampled(bitmap, selection.sample)
+    if bitmap is found.bitmap:
+        return found
+    left = found.ids[np.isin(found.ids, ids_of(bitmap))]
+    return replace(found, bitmap=bitmap, ids=left)
+
+
+def _worse(release: Path, bitmap: BitMap, groups: pa.Table, *, threads: int) -> BitMap:
+    """All but the best post of each group, of those that were found."""
+    here = groups.filter(pc.is_in(groups["id"], pa.array(ids_of(bitmap)).cast(pa.int64())))
+    with open_tables(release, threads=threads) as connection, damage_named(release):
+        connection.register("alike", here)
+        rows = connection.execute(
+            "SELECT f.id FROM files f JOIN alike g ON f.id = g.id "
+            f"QUALIFY row_number() OVER (PARTITION BY g.number ORDER BY {BEST_FIRST}) > 1"
+        ).fetchnumpy()
+    return BitMap(rows["id"].astype(np.uint32))
+
+
+def _sampled(bitmap: BitMap, count: int) -> BitMap:
+    """Those whose ids hash lowest: a larger sample contains a smaller one."""
+    with database(threads=1) as connection:
+        connection.register("found", pa.table({"id": pa.array(ids_of(bitmap)).cast(pa.int64())}))
+        query = f"SELECT id FROM found ORDER BY md5(id::VARCHAR), id LIMIT {int(count)}"
+        return BitMap(connection.execute(query).fetchnumpy()["id"].astype(np.uint32))
 
 
 def _prefix(tree: str) -> str:
     return "px512_" if tree == "512px" else ""
 
 
-def _query(selection: Selection) -> tuple[str, list[Any]]:
-    """The SQL of the ids of a selection, and its parameters in order."""
-    wanted = [(sql, getattr(selection, name)) for name, sql in _CONDITIONS.items()]
-    wanted = [(sql, value) for sql, value in wanted if value is not None and value != ()]
-    clauses = ["true", *(sql for sql, _ in wanted)]
-    if selection.with_file:
-        clauses.append(f"f.{_prefix(selection.tree)}path IS NOT NULL")
-    if not selection.deleted:
-        clauses.append("NOT coalesce(p.is_deleted, false)")
-    tables = "posts p JOIN files f ON p.id = f.id"
-    best = ""
-    if selection.unique:
-        tables += " LEFT JOIN alike g ON p.id = g.id"
-        # A post of no group is alone in its own; numbers of groups are ids of their members.
-        best = f"QUALIFY row_number() OVER (PARTITION BY coalesce(g.number, p.id) ORDER BY {BEST_FIRST}) = 1"
-    query = f"SELECT p.id FROM {tables} WHERE {' AND '.join(clauses)} {best}"
-    if selection.sample is not None:
-        query = f"SELECT * FROM ({query}) ORDER BY md5(id::VARCHAR), id LIMIT {int(selection.sample)}"
-    parameters = [list(value) if isinstance(value, tuple) else value for _, value in wanted]
-    return query, parameters
+def search_of(selection: Selection) -> Search:
+    """A selection as one search.
+
+    Raises:
+        BadSearch: `search` is none.
+        SettingsError: the buckets, the split or the order do not exist.
+    """
+    typed = parse(selection.search)
+    parts: list[Node] = [typed.root]
+    # In an `Or` of its own, since an option that names a tag which no post has selects nothing, and is no mistake.
+    parts += [Or((Tag(tag),)) for tag in selection.all_tags]
+    parts += [Or(tuple(map(Tag, selection.any_tags)))] if selection.any_tags else []
+    parts += [Not(Or(tuple(map(Tag, selection.no_tags))))] if selection.no_tags else []
+    parts += [
+        Among(field, values)
+        for field, values in (
+            ("rating", selection.ratings),
+            ("filetype", selection.types),
+            ("quality", selection.flags),
+            ("image", (selection.tree,) if selection.with_file else ()),
+        )
+        if values
+    ]
+    parts += [Not(Among("quality", selection.no_flags))] if selection.no_flags else []
+    parts += [] if selection.deleted else [Not(Among("status", ("deleted",)))]
+    parts += [
+        Within(field, (Range(low=low, high=high),))
+        for field, low, high in (
+            ("score", selection.min_score, None),
+            ("side", selection.min_side, None),
+            ("id", selection.since_id, selection.until_id),
+        )
+        if (low, high) != (None, None)
+    ]
+    options = {"buckets": "bucket", "split": "split", "order": "order"}
+    texts = {name: f"{tag}:{getattr(selection, name)}" for name, tag in options.items() if getattr(selection, name)}
+    searches = {name: _option(f"--{name}", text) for name, text in texts.items()}
+    parts += [each.root for name, each in searches.items() if name != "order"]
+    order = searches["order"].order if "order" in searches else typed.order
+    return replace(typed, root=And(tuple(parts)), order=order)
+
+
+def _option(name: str, text: str) -> Search:
+    """What an option says in the language of searches."""
+    try:
+        return parse(text)
+    except BadSearch as error:
+        raise SettingsError(f"{name} {error.sentence}") from None
 
 
 def _check(selection: Selection) -> None:

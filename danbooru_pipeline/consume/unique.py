@@ -21,8 +21,8 @@ from danbooru_pipeline.release.tables.duplicates.write import TABLE
 Numbers: TypeAlias = npt.NDArray[np.int64]
 #: Kinds of pairs.
 KINDS: Final = tuple(kind.value for kind in Kind)
-#: The order of a group's posts `p` with files `f`, as SQL.
-BEST_FIRST: Final = "f.width::BIGINT * f.height DESC NULLS LAST, f.source_size DESC NULLS LAST, p.id"
+#: The order of the files `f` of a group, as SQL.
+BEST_FIRST: Final = "f.width::BIGINT * f.height DESC NULLS LAST, f.source_size DESC NULLS LAST, f.id"
 
 
 def groups_of(release: Path, kinds: Collection[str]) -> pa.Table:

@@ -1,17 +1,17 @@
 """The rows of a query over a release, a window of ids at a time, in memory that does not grow with the release.
 
-One scan finds the ids; then the columns of some ten thousand of them are read at a time, of which Parquet's statistics
-pick the row groups. A sort of all rows with all columns would hold them all (`benchmarks/export.py memory`).
+Ids are found first (`select`). The columns of some ten thousand of them are read at a time, of which Parquet's
+statistics pick the row groups. A sort of all rows with all columns would hold them all (`benchmarks/export.py memory`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import duckdb
-import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from danbooru_pipeline.errors import ReleaseError
@@ -36,15 +36,21 @@ class ChosenRows:
 
     Attributes:
         rows: how many.
-        bytes: of their files.
+        size: the manifest's column with the size of the file that counts.
         windows: all ids, in order.
     """
 
     release: Path
     rows: int
-    bytes: int
+    size: str
     windows: tuple[Window, ...]
     _connection: duckdb.DuckDBPyConnection
+
+    @property
+    def bytes(self) -> int:
+        """Of their files, which are summed up when somebody asks."""
+        total = f"SELECT coalesce(sum(f.{self.size}), 0) FROM files f WHERE f.id IN (SELECT id FROM chosen)"
+        return int(self.run(total).fetchall()[0][0])
 
     def run(self, query: str, parameters: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
         """Run SQL beside whatever else is being read. Returns a cursor of its own."""
@@ -84,26 +90,30 @@ class ChosenRows:
 
 
 @contextmanager
-def open_rows(
-    release: Path,
-    query: str,
-    parameters: Sequence[Any],
-    *,
-    size: str,
-    threads: int = 1,
-    limit: int | None = None,
-    tables: Mapping[str, pa.Table] | None = None,
-) -> Iterator[ChosenRows]:
-    """The rows whose ids a query over ``posts p`` and ``files f`` finds.
+def open_rows(release: Path, ids: npt.NDArray[Any], *, size: str, threads: int = 1) -> Iterator[ChosenRows]:
+    """The rows of some ids.
 
     Args:
         release: the folder.
-        query: has a column `id`.
-        parameters: of the query.
+        ids: ascending.
         size: the manifest's column with the size of the file that counts.
         threads: of the database.
-        limit: only that many, those with the lowest ids.
-        tables: others that the query reads, by name.
+
+    Raises:
+        ReleaseError: a table is missing or damaged.
+    """
+    with open_tables(release, threads=threads) as connection:
+        with damage_named(release):
+            connection.register("given", pa.table({"id": pa.array(ids, pa.int64())}))
+            connection.execute("CREATE TABLE chosen AS SELECT id FROM given")
+        parts = [ids[start : start + WINDOW_ROWS] for start in range(0, len(ids), WINDOW_ROWS)]
+        windows = tuple(Window(int(part[0]), int(part[-1]), len(part)) for part in parts)
+        yield ChosenRows(release=release, rows=len(ids), size=size, windows=windows, _connection=connection)
+
+
+@contextmanager
+def open_tables(release: Path, *, threads: int = 1) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database with the views ``posts`` and ``files`` of a release.
 
     Raises:
         ReleaseError: a table is missing or damaged.
@@ -112,16 +122,7 @@ def open_rows(
         with damage_named(release):
             for name, pattern in (("posts", "parquet/posts-*.parquet"), ("files", "manifest/files-*.parquet")):
                 view(connection, name, release, pattern)
-            for name, table in (tables or {}).items():
-                connection.register(name, table)
-            most = "" if limit is None else f" ORDER BY id LIMIT {int(limit)}"
-            connection.execute(f"CREATE TABLE chosen AS SELECT id FROM ({query}){most}", list(parameters))
-            ids = np.sort(connection.execute("SELECT id FROM chosen").fetchnumpy()["id"])
-            total = f"SELECT coalesce(sum(f.{size}), 0) FROM files f WHERE f.id IN (SELECT id FROM chosen)"
-            held = connection.execute(total).fetchall()[0][0]
-        parts = [ids[start : start + WINDOW_ROWS] for start in range(0, len(ids), WINDOW_ROWS)]
-        windows = tuple(Window(int(part[0]), int(part[-1]), len(part)) for part in parts)
-        yield ChosenRows(release=release, rows=len(ids), bytes=int(held), windows=windows, _connection=connection)
+        yield connection
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.errors import ReleaseError, StoreError
 from danbooru_pipeline.io.parquet import read_batches
-from danbooru_pipeline.layout import METADATA, REMOVED, STORED_EXTENSIONS, bucket_of
+from danbooru_pipeline.layout import INDEX_BITMAPS, INDEX_NAMES, METADATA, REMOVED, STORED_EXTENSIONS, bucket_of
 from danbooru_pipeline.posts.takedowns import read_tombstones
 
 #: Files and tables of posts; in others `post_id` names a post, and `id` something else.
@@ -154,6 +154,8 @@ class Search:
         if path.suffix in _LINES:
             with path.open("rb") as lines:
                 return lines_about(lines, self.ids, about_posts=is_about_posts(path.name))
+        if path.name == Path(INDEX_BITMAPS).name:
+            return self._of_bitmaps(path)
         shard = _SHARD.search(path.name)
         wanted = shard[1] in {bucket_of(id_) for id_ in self.ids} if shard else unpack
         return self._of_tar(path) if _TAR.search(path.name) and wanted else set()
@@ -164,6 +166,16 @@ class Search:
             return self._of_changes(path)
         column = "id" if "id" in names and _POST_TABLES.match(path.name) else "post_id"
         return ids_present([path], self.ids, column=column) if column in names else set()
+
+    def _of_bitmaps(self, path: Path) -> set[int]:
+        """Posts that an index has; of bitmaps without their table of names, which nobody can read, none."""
+        from danbooru_pipeline.search.index import ids_in  # noqa: PLC0415 - needs pyroaring; `verify` does without
+
+        names = path.with_name(Path(INDEX_NAMES).name)
+        if not names.is_file():
+            return set()
+        with path.open("rb") as bitmaps:
+            return ids_in(pq.read_table(names, columns=["offset", "bytes"]), bitmaps, self.ids)
 
     def _of_changes(self, path: Path) -> set[int]:
         """Posts of which a list says more than that they are gone."""

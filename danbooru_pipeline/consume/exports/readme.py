@@ -3,6 +3,7 @@
 It has no time and no path in it, so the same export of the same release has the same bytes.
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
@@ -60,7 +61,9 @@ def selection_text(selection: Selection, *, limit: int | None = None) -> str:
         if each.name in {"tree", "with_file"} or value == each.default:
             continue
         flag = _FLAGS.get(each.name, each.name.replace("_", "-"))
-        if isinstance(value, bool):
+        if each.name == "search":
+            words.append(shlex.quote(value))
+        elif isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
             words.append(f"--{flag} {','.join(value) if isinstance(value, tuple) else value}")

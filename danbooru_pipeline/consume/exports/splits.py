@@ -1,12 +1,9 @@
 """Splits of posts for training, validation and test: by a hash of the id, so a post stays in its split for ever."""
 
-import hashlib
 from dataclasses import dataclass
-from typing import Final
 
 from danbooru_pipeline.errors import SettingsError
-
-NAMES: Final = ("train", "validation", "test")
+from danbooru_pipeline.search.splits import NAMES, split_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +30,4 @@ class SplitOptions:
         """The split of a post; empty without splits."""
         if not self.splits:
             return ""
-        # As a fraction of 10,000, so that a change of one percentage moves no more posts than it must.
-        place = int.from_bytes(hashlib.sha256(b"%d" % post_id).digest()[:8]) % 10_000
-        train, validation, _ = (int(part) * 100 for part in self.splits)
-        return NAMES[0] if place < train else NAMES[1] if place < train + validation else NAMES[2]
+        return split_of(post_id, [int(part) for part in self.splits])

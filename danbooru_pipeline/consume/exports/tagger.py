@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 from danbooru_pipeline.consume.exports.caption_text import RATINGS
 from danbooru_pipeline.consume.exports.frame import Form, Job
 from danbooru_pipeline.consume.exports.image_folder import PICTURES
-from danbooru_pipeline.consume.exports.splits import NAMES, SplitOptions
+from danbooru_pipeline.consume.exports.splits import SplitOptions
 from danbooru_pipeline.consume.exports.used_tags import CATEGORY_NUMBERS, UsedTag, count_used_tags, used_tags
 from danbooru_pipeline.consume.select import Chosen
 from danbooru_pipeline.errors import SettingsError
+from danbooru_pipeline.search.splits import NAMES
 
 #: Category of ratings in the tables of WD taggers, and the id that they give the first of them.
 _RATING, _FIRST_RATING_ID = 9, 9_999_999

@@ -34,6 +34,7 @@ from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS, allowed_signers
 from danbooru_pipeline.release.tables.duplicates.write import TABLE as DUPLICATES
 from danbooru_pipeline.release.tables.image_rows import write_image_rows
+from danbooru_pipeline.release.tables.search_index import write_search_index
 from danbooru_pipeline.release.tables.side_tables import side_table_files, write_side_tables
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.tables.webdataset import write_webdataset
@@ -73,6 +74,7 @@ def write_documents(job: DocumentJob) -> None:
     side = write_side_tables(folder, side_table_files(folder, release.year))
     write_atomic(folder / REMOVED, job.takedowns.tombstones)
     write_image_rows(folder)
+    write_search_index(folder)
     shards = 0
     if job.options.webdataset:
         shards = write_webdataset(folder, folder, mtime=int(cutoff(release.year).timestamp()))

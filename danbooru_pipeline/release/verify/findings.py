@@ -51,6 +51,7 @@ class Kind(StrEnum):
     TABLES_DIFFER = "tables_differ"
     DUPLICATES_DIFFER = "duplicates_differ"
     TAG_COUNTS_DIFFER = "tag_counts_differ"
+    INDEX_DIFFERS = "index_differs"
     CHANGES_DIFFER = "changes_differ"
     CARRIED_DIFFER = "carried_differ"
     REMOVED_DIFFER = "removed_differ"

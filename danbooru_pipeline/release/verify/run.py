@@ -12,7 +12,8 @@ from typing import Any
 
 from danbooru_pipeline.errors import NotARelease, ReleaseError
 from danbooru_pipeline.io.hash_processes import FileHasher
-from danbooru_pipeline.layout import BUCKETS, RELEASE_JSON
+from danbooru_pipeline.io.untrusted import plain_names
+from danbooru_pipeline.layout import BUCKETS, INDEX, RELEASE_JSON
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.manifest.summary import ManifestSummary, Tally
 from danbooru_pipeline.release.release_json import SIGNATURE, Release, read_release
@@ -191,6 +192,7 @@ def _check_rest(run: Verification, numbers: ManifestSummary | None, removed: set
         check_changes(run, manifest, check_carried(run, removed), removed)
     if tags is not None and run.release is not None:
         check_tag_counts(run, tags)
+    _check_search_index(run, agree=agree and bool(manifest) and bool(posts))
     check_lines(run, year_of(run), posts)
     if not (agree and posts) and manifest:
         check_ids(run, year_of(run), manifest)
@@ -208,6 +210,19 @@ def _check_duplicates(run: Verification, posts: Sequence[str], manifest: Sequenc
             run.found.unchecked.append(f"parquet/duplicates-*.parquet was not compared: {error.name} is not installed")
         return
     check_duplicates(run, posts, manifest)
+
+
+def _check_search_index(run: Verification, *, agree: bool) -> None:
+    """Check the index for searches, or say that this environment cannot."""
+    try:
+        from danbooru_pipeline.release.verify.search_index import (  # noqa: PLC0415 - needs numpy and pyroaring
+            check_search_index,
+        )
+    except ImportError as error:
+        if plain_names(run.folder, INDEX):
+            run.found.unchecked.append(f"{INDEX}/ was not compared: {error.name} is not installed")
+        return
+    check_search_index(run, agree=agree)
 
 
 def _count_tags(run: Verification, posts: Sequence[str]) -> TagTally | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from danbooru_pipeline.consume import open_release
 from danbooru_pipeline.errors import ReleaseRefused, SettingsError
 from danbooru_pipeline.posts.takedowns import Takedowns, read_takedowns, write_takedowns
 from danbooru_pipeline.release import (
@@ -20,6 +21,7 @@ from danbooru_pipeline.release import (
 )
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.manifest.blocklist import blocked_ids, read_blocklist
+from danbooru_pipeline.release.mentions import Search
 from danbooru_pipeline.release.signing import public_key
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources.excluding import SourceWithout
@@ -55,6 +57,8 @@ def test_post_is_gone_from_everything_but_the_tombstones(two_years: Yard) -> Non
         assert "1 posts taken down so far" in (folder / "feed.atom").read_text()
         texts = [path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".xz"]
         assert not any(sha256.encode() in text for text in texts)
+        assert 1002 not in open_release(folder).search_ids("")
+        assert Search(frozenset({1002})).of_release(folder) == set()
         archive = lzma.decompress((folder / "metadata.json.tar.xz").read_bytes())
         assert b'"id":"1002"' not in archive
         assert b'"post_id":"1002"' not in archive

@@ -1,0 +1,64 @@
+"""The index of a release's posts for searches: which tables it is made from, and how they are read.
+
+It follows from the tables of the release alone, so the same release gets the same index; see `search.index`.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+
+from danbooru_pipeline.io.bounded_parquet import read_untrusted, schema_of
+from danbooru_pipeline.io.untrusted import plain_names
+from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
+from danbooru_pipeline.search.index import write_index
+from danbooru_pipeline.search.postings import Read
+
+_SHARD: Final = re.compile(r"([a-z][a-z0-9_]*)-(\d{5})-of-(\d{5})\.parquet")
+#: Few, since a post has some thirty tags.
+_ROWS: Final = 20_000
+_MANIFEST: Final = "files"
+
+
+def write_search_index(folder: Path, *, target: Path | None = None) -> int:
+    """Write the index of a tree whose tables are written, into it or into another folder. Returns its names."""
+    read, into = reader(folder), target or folder
+    return write_index(into, read, tables_of(folder), categories=categories_of(read), spill=into)
+
+
+def reader(folder: Path) -> Read:
+    """What reads the tables of a release, some rows at a time, within limits. A missing table is empty."""
+    return partial(_rows, folder)
+
+
+def _rows(folder: Path, table: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+    for name in _files(folder).get(table, ()):
+        held = set(schema_of(folder, name).names)
+        yield from read_untrusted(folder, name, columns=[column for column in columns if column in held], rows=_ROWS)
+
+
+def tables_of(folder: Path) -> list[str]:
+    """Names of the tables that a release has, sorted."""
+    return sorted(_files(folder))
+
+
+def _files(folder: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for part in ("manifest", "parquet"):
+        for name in plain_names(folder, part):
+            match = _SHARD.fullmatch(name)
+            if match and (match[1] == _MANIFEST) == (part == "manifest"):
+                found.setdefault(match[1], []).append(f"{part}/{name}")
+    return found
+
+
+def categories_of(read: Read) -> dict[str, str]:
+    """Tag -> its category; of several the one that most posts give it."""
+    found: dict[str, str] = {}
+    for table in read(TAG_COUNTS, ("name", "category")):  # the most frequent come first
+        for name, category in zip(table["name"].to_pylist(), table["category"].to_pylist(), strict=True):
+            found.setdefault(name, category)
+    return found

@@ -1,0 +1,142 @@
+"""Where an evaluation gets its bitmaps from: the index of a release, or a scan of its tables where it has none."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO, Final, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyroaring import BitMap
+
+from danbooru_pipeline.search.index import read_bitmap
+from danbooru_pipeline.search.postings import EVERYTHING, Read, read_postings
+
+#: A field and a value of it.
+Key: TypeAlias = tuple[str, str]
+
+
+class Catalog(Protocol):
+    """Names of a release, and the posts of each."""
+
+    def posts(self, field: str, value: str) -> BitMap | None:
+        """The posts that have a value; None when no post has it."""
+
+    def counts(self, field: str) -> pa.Table:
+        """The values of a field with `value` and `posts`, sorted by value."""
+
+    def matching(self, field: str, pattern: str) -> list[str]:
+        """Values of a field that a pattern with ``*`` matches."""
+
+
+def pattern_mask(values: pa.Array | pa.ChunkedArray, pattern: str, *, ignore_case: bool = False) -> pa.Array:
+    """Which texts a pattern matches as a whole. The time grows with the texts alone, whatever the pattern is."""
+    escaped = ".*".join("".join(f"\\x{{{ord(letter):x}}}" for letter in part) for part in _parts(pattern))
+    return pc.match_substring_regex(values, f"(?s)^{escaped}$", ignore_case=ignore_case)
+
+
+def _parts(pattern: str) -> list[str]:
+    """What stands between the asterisks; several in a row are one."""
+    parts = pattern.split("*")
+    return [part for n, part in enumerate(parts) if part or n in {0, len(parts) - 1}]
+
+
+@dataclass(slots=True)
+class IndexCatalog:
+    """The index of a release, of which only what is asked for is read.
+
+    Attributes:
+        names: its table of names.
+        bitmaps: its file of bitmaps.
+    """
+
+    names: pa.Table
+    bitmaps: BinaryIO
+    bytes_read: int = 0
+    _parts: dict[str, pa.Table] = field(default_factory=dict)
+
+    def posts(self, field: str, value: str) -> BitMap | None:
+        """The posts that have a value; None when no post has it."""
+        part = self.counts(field)
+        place = pc.index(part["value"], value).as_py()
+        if place < 0:
+            return None
+        row = part.slice(place, 1).to_pylist()[0]
+        self.bytes_read += row["bytes"]
+        return read_bitmap(self.bitmaps, offset=row["offset"], size=row["bytes"])
+
+    def counts(self, field: str) -> pa.Table:
+        """The values of a field, sorted, and how many posts each has."""
+        if field not in self._parts:
+            self._parts[field] = self.names.filter(pc.equal(self.names["field"], field)).combine_chunks()
+        return self._parts[field]
+
+    def matching(self, field: str, pattern: str) -> list[str]:
+        """Values of a field that a pattern matches."""
+        values = self.counts(field)["value"]
+        return list(values.filter(pattern_mask(values, pattern)).to_pylist())
+
+
+#: Fields with so many values that a scan keeps only those that it is asked for.
+_LARGE: Final = frozenset({"tag", "pool"})
+
+
+class ScannedCatalog:
+    """The same from one scan over the tables of a release, for the names that a search needs.
+
+    Args:
+        read: gives the rows of a table.
+        tables: that the release has.
+        keys: that will be asked for.
+        patterns: of tags that will be asked for.
+    """
+
+    def __init__(self, read: Read, tables: Sequence[str], *, keys: Iterable[Key], patterns: Iterable[str]) -> None:
+        self._keys, self._patterns = frozenset(keys), frozenset(patterns)
+        self._found: dict[Key, BitMap] = {}
+        self._counts: dict[str, int] = {}
+        for postings in read_postings(read, tables, wanted=self._wanted):
+            for value, ids in postings:
+                bitmap = BitMap(np.ascontiguousarray(ids))
+                held = self._found.setdefault((postings.field, value), bitmap)
+                if held is not bitmap:
+                    held |= bitmap
+        everything = self._found.get(EVERYTHING, BitMap())
+        for bitmap in self._found.values():
+            bitmap &= everything  # noqa: PLW2901 - in place
+
+    def _wanted(self, field: str, values: pa.Array) -> npt.NDArray[np.bool_] | None:
+        if field not in _LARGE:
+            return None
+        wanted = pa.array([value for name, value in self._keys if name == field], pa.string())
+        mask = pc.is_in(values, wanted)
+        if field == "tag":
+            self._names(values)
+            for pattern in self._patterns:
+                mask = pc.or_(mask, pattern_mask(values, pattern))
+        found: npt.NDArray[np.bool_] = mask.to_numpy(zero_copy_only=False)
+        return found
+
+    def _names(self, values: pa.Array) -> None:
+        """Count in how many parts of the release each tag is: enough to suggest one."""
+        for value in values.to_pylist():
+            self._counts[value] = self._counts.get(value, 0) + 1
+
+    def posts(self, field: str, value: str) -> BitMap | None:
+        """The posts that have a value; None when no post has it."""
+        return self._found.get((field, value))
+
+    def counts(self, field: str) -> pa.Table:
+        """The values of a field, sorted, and how many posts each has."""
+        if field == "tag":
+            rows = sorted(self._counts.items())
+        else:
+            rows = sorted((value, len(ids)) for (name, value), ids in self._found.items() if name == field)
+        values = pa.array([value for value, _ in rows], pa.string())
+        return pa.table({"value": values, "posts": pa.array([posts for _, posts in rows], pa.int64())})
+
+    def matching(self, field: str, pattern: str) -> list[str]:
+        """Values of a field that a pattern matches."""
+        values = self.counts(field)["value"]
+        return list(values.filter(pattern_mask(values, pattern)).to_pylist())

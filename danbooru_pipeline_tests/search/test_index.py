@@ -1,0 +1,62 @@
+"""The index has every value of every post, in bytes that follow from the posts alone."""
+
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from danbooru_pipeline.layout import INDEX_BITMAPS, INDEX_NAMES
+from danbooru_pipeline.search import index
+from danbooru_pipeline.search.index import ids_in, read_bitmap, write_index
+from danbooru_pipeline.search.postings import IdTooLarge
+from danbooru_pipeline_tests.support.searches import Posts, make_tables, reader
+
+
+def test_every_tag_has_its_posts(tmp_path: Path) -> None:
+    """The bitmap of each tag has the posts whose string has it as a word, and the table counts them."""
+    posts = Posts(tmp_path, make_tables(300, seed=3))
+    names = pq.read_table(tmp_path / INDEX_NAMES).to_pylist()
+    counts = Counter(tag for row in posts.rows() for tag in row["tags"])
+    assert {row["value"]: row["posts"] for row in names if row["field"] == "tag"} == counts
+    assert [(row["field"], row["value"]) for row in names] == sorted((row["field"], row["value"]) for row in names)
+    assert {row["value"]: row["category"] for row in names if row["category"]} == {"cat": "general"}
+    with (tmp_path / INDEX_BITMAPS).open("rb") as file:
+        for row in names:
+            assert len(read_bitmap(file, offset=row["offset"], size=row["bytes"])) == row["posts"]
+        assert file.tell() == (tmp_path / INDEX_BITMAPS).stat().st_size
+
+
+def test_spilling_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same posts give the same bytes, whether they fit into memory or are spilled a few at a time."""
+    tables = make_tables(400, seed=4)
+    for name, most in (("whole", 10**9), ("spilled", 50)):
+        monkeypatch.setattr(index, "_SPILL_PAIRS", most)
+        Posts(tmp_path / name, tables)
+    for path in (INDEX_BITMAPS, INDEX_NAMES):
+        assert (tmp_path / "whole" / path).read_bytes() == (tmp_path / "spilled" / path).read_bytes()
+
+
+def test_posts_that_an_index_names_are_found(tmp_path: Path) -> None:
+    """A takedown asks whether any bitmap has one of its posts."""
+    posts = Posts(tmp_path, make_tables(50, seed=5))
+    ids = posts.tables["posts"]["id"].to_pylist()
+    gone = next(number for number in range(1, 10_000) if number not in ids)
+    with (tmp_path / INDEX_BITMAPS).open("rb") as file:
+        assert ids_in(pq.read_table(tmp_path / INDEX_NAMES), file, {ids[3], gone, 2**40, -1}) == {ids[3]}
+
+
+def test_no_posts_have_an_index(tmp_path: Path) -> None:
+    """A release without posts has an empty index, in which nothing is found."""
+    posts = Posts(tmp_path, {name: table.slice(0, 0) for name, table in make_tables(1 + 6, seed=6).items()})
+    assert len(posts.find("-comic").ids) == 0
+    assert posts.find("rating:g").total == 0
+
+
+def test_an_id_that_bitmaps_cannot_hold(tmp_path: Path) -> None:
+    """An id beyond 32 bits is one clear error and not another post's id."""
+    table = pa.table({"id": pa.array([2**32 + 5], pa.int64()), "tag_string": ["solo"]})
+    with pytest.raises(IdTooLarge, match="posts above 4,294,967,295"):
+        write_index(tmp_path, reader({"posts": table}), ["posts"], categories={})
+    assert not (tmp_path / INDEX_BITMAPS).exists()
