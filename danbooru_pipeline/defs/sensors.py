@@ -45,7 +45,12 @@ def _request(year: int) -> dg.RunRequest:
     return dg.RunRequest(run_key=release_name(year), partition_key=str(year), tags={BEGAN_TAG: str(year)})
 
 
-@dg.sensor(job=begin_release, minimum_interval_seconds=_poll_seconds(), default_status=SENSOR_STATUS)
+@dg.sensor(
+    job=begin_release,
+    minimum_interval_seconds=_poll_seconds(),
+    default_status=SENSOR_STATUS,
+    description="Begins the release of a year once: when it is over, its metadata stable, and the source covers it.",
+)
 def yearly_release(
     context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:
@@ -80,6 +85,7 @@ def _reason_not_to_begin(instance: dg.DagsterInstance, context: RunContext, year
     cron_schedule="0 6 25 1 *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Instead of the sensor yearly_release: last year's release on 25 January, whatever the source has.",
 )
 def yearly_release_on_a_date(
     context: dg.ScheduleEvaluationContext, toolbox: dg.ResourceParam[RunContext]
@@ -91,7 +97,11 @@ def yearly_release_on_a_date(
     return dg.SkipReason(done) if done else _request(year)
 
 
-@dg.run_failure_sensor(minimum_interval_seconds=30, default_status=SENSOR_STATUS)
+@dg.run_failure_sensor(
+    minimum_interval_seconds=30,
+    default_status=SENSOR_STATUS,
+    description="Sends a message for every run that failed and will not be retried.",
+)
 def tell_of_failures(
     context: dg.RunFailureSensorContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.SkipReason | None:
@@ -111,7 +121,11 @@ def tell_of_failures(
     return None if sent else dg.SkipReason(NOBODY)
 
 
-@dg.sensor(minimum_interval_seconds=60, default_status=SENSOR_STATUS)
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=SENSOR_STATUS,
+    description="Sends one message for every release, and for every new version of one, that becomes current.",
+)
 def tell_of_releases(
     context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:
