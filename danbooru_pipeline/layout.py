@@ -222,9 +222,14 @@ class Layout:
         """Folder of one bucket's 512px images."""
         return self.store / "512px" / bucket
 
+    @property
+    def quarantine(self) -> Path:
+        """Folder of the files that were set aside."""
+        return self.store / "quarantine"
+
     def quarantine_bucket(self, tree: str, bucket: str) -> Path:
         """Where files of a bucket go that do not match the ledger; `tree` is ``original`` or ``512px``."""
-        return self.store / "quarantine" / tree / bucket
+        return self.quarantine / tree / bucket
 
     def ledger(self, bucket: str) -> Path:
         """Ledger of one bucket."""

@@ -167,6 +167,35 @@ def status(year: int | None, *, as_json: bool) -> None:
 
 
 @click.command()
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write them there as a whole, for node_exporter's textfile collector, instead of printing them.",
+)
+def metrics(into: Path | None) -> None:
+    """Print numbers to alarm on in the text format of Prometheus: disk, pace, pending posts, the newest release."""
+    from datetime import UTC, datetime
+
+    from danbooru_pipeline.io.atomic import write_atomic
+    from danbooru_pipeline.operate.metrics import gather_metrics, metric_lines
+
+    settings = read_settings(offline=True)
+    samples = gather_metrics(
+        Layout(settings.root),
+        now=datetime.now(UTC),
+        min_free_bytes=settings.min_free_bytes,
+        exclude_tags=settings.excluded,
+    )
+    lines = metric_lines(samples)
+    if into is None:
+        for line in lines:
+            click.echo(line)
+    else:
+        write_atomic(into, "".join(f"{line}\n" for line in lines).encode())
+
+
+@click.command()
 @click.option("--repair", is_flag=True, help="Set damaged files of the root aside, and make them again.")
 @JSON
 def doctor(*, repair: bool, as_json: bool) -> None:

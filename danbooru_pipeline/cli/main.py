@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from danbooru_pipeline.cli.builders import build, demo, doctor, follow, import_, plan, settings, status, ui
+from danbooru_pipeline.cli.builders import build, demo, doctor, follow, import_, metrics, plan, settings, status, ui
 from danbooru_pipeline.cli.consumers import select
 from danbooru_pipeline.cli.exits import end_command, say_stopped
 from danbooru_pipeline.cli.exporting import export
@@ -66,7 +66,7 @@ def main() -> None:
     """Build, verify and maintain yearly releases of a booru. Settings are DANBOORU_* environment variables."""
 
 
-_BUILDERS = (demo, plan, build, import_, follow, status, doctor, settings, ui)
+_BUILDERS = (demo, plan, build, import_, follow, status, metrics, doctor, settings, ui)
 _READERS = (verify, reconstruct, changes, select, export, takedown)
 for command in (*_BUILDERS, *_READERS):
     main.add_command(command)

@@ -5,7 +5,19 @@ from typing import Any
 
 import dagster as dg
 
-from danbooru_pipeline.defs import checks, follow, images, imports, metadata, release, scrub, sensors
+from danbooru_pipeline.defs import (
+    backfills,
+    checks,
+    follow,
+    images,
+    imports,
+    metadata,
+    operations,
+    release,
+    scrub,
+    sensors,
+    waiting,
+)
 from danbooru_pipeline.defs.resources import run_log, toolbox
 
 
@@ -15,9 +27,21 @@ def build_defs(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     Runs execute in one process: Dagster's default, a process for each step, costs 5 s a run and gains nothing here.
     """
     return dg.Definitions(
-        assets=dg.load_assets_from_modules([metadata, images, imports, follow, release, scrub]),
-        asset_checks=[*checks.CHECKS, *dg.load_asset_checks_from_modules([metadata, images, scrub])],
-        jobs=[sensors.begin_release, scrub.scrub_store, imports.import_store, follow.follow_site],
+        assets=[
+            *dg.load_assets_from_modules([metadata, images, release]),
+            scrub.scrubbed_store,
+            imports.imported_files,
+            follow.followed_year,
+        ],
+        asset_checks=[*checks.CHECKS, waiting.nothing_holds_up_the_release, scrub.nothing_is_left_damaged],
+        jobs=[
+            sensors.begin_release,
+            scrub.scrub_store,
+            imports.import_store,
+            follow.follow_site,
+            *operations.JOBS,
+            *backfills.JOBS,
+        ],
         schedules=[*sensors.SCHEDULES, scrub.weekly_scrub, follow.nightly_follow],
         sensors=sensors.SENSORS,
         resources={"toolbox": toolbox, "run_log": run_log, **(resources or {})},

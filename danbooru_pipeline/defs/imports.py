@@ -1,11 +1,14 @@
-"""The import of files that exist elsewhere as an asset, so that it can be started and followed in the UI."""
+"""The import of files that exist elsewhere as a job of the UI; what it took is the history of an external asset."""
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import OWNERS
+from danbooru_pipeline.defs.reports import show
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import SHOWN, clear_failures
 from danbooru_pipeline.progress import Meter
@@ -15,20 +18,32 @@ from danbooru_pipeline.store.imports import import_files, open_holdings
 class ImportConfig(dg.Config):
     """What to import: paths on the machine that runs it, and the options of ``danbooru-pipeline import``."""
 
-    paths: list[str]
-    year: int | None = None
-    move: bool = False
-    dry_run: bool = False
+    paths: list[str] = Field(description="releases, trees, tars or folders by MD5, on the machine that runs it")
+    year: int | None = Field(default=None, description="whose posts say what is wanted; by default the newest")
+    move: bool = Field(default=False, description="remove what was taken from where it was")
+    dry_run: bool = Field(default=True, description="only judge what is there; switch it off to take it")
 
 
-@dg.asset(group_name="store", kinds={"file"}, owners=OWNERS, pool="image_cpu")
-def imported_files(
-    context: dg.AssetExecutionContext,
+imported_files = dg.AssetSpec(
+    "imported_files",
+    group_name="store",
+    kinds={"file"},
+    owners=OWNERS,
+    description=(
+        "Originals that exist elsewhere (releases, trees, tars, folders by MD5), each taken only if it is proven. "
+        "The job import_store makes it."
+    ),
+)
+
+
+@dg.op(out=dg.Out(dg.Nothing), pool="image_cpu")
+def take_files(
+    context: dg.OpExecutionContext,
     config: ImportConfig,
     toolbox: dg.ResourceParam[RunContext],
     run_log: dg.ResourceParam[RunLog],
-) -> dg.MaterializeResult:
-    """Originals that exist elsewhere (releases, trees, tars, folders by MD5), each taken only if it is proven."""
+) -> None:
+    """Judge every candidate, and take what is proven."""
     with clear_failures(toolbox, run_log), Meter("import", report=context.log.info) as meter:
         report = import_files(
             toolbox,
@@ -38,23 +53,23 @@ def imported_files(
             dry_run=config.dry_run,
             meter=meter,
         )
-    return dg.MaterializeResult(
-        metadata={
-            "wanted": report.wanted,
-            "taken": report.taken,
-            "bytes": report.bytes,
-            "linked": report.linked,
-            "px512": report.px512,
-            "left": report.left,
-            "left_bytes": report.left_bytes,
-            **{f"outcome_{name}": count for name, count in sorted(report.outcomes.items())},
-            "problems": dg.MetadataValue.md("\n".join(f"- {line}" for line in report.problems[:SHOWN]) or "none"),
-        }
-    )
+    numbers: dict[str, Any] = {
+        "wanted": report.wanted,
+        "taken": report.taken,
+        "bytes": report.bytes,
+        "linked": report.linked,
+        "px512": report.px512,
+        "left": report.left,
+        "left_bytes": report.left_bytes,
+        **{f"outcome_{name}": count for name, count in sorted(report.outcomes.items())},
+        "problems": dg.MetadataValue.md("\n".join(f"- {line}" for line in report.problems[:SHOWN]) or "none"),
+    }
+    context.add_output_metadata({"report": show([f"- {line}" for line in report.lines()])})
+    if not config.dry_run:
+        context.log_event(dg.AssetMaterialization(imported_files.key, metadata=numbers))
 
 
-import_store = dg.define_asset_job(
-    "import_store",
-    selection=dg.AssetSelection.assets(imported_files),
-    description="Takes originals that exist elsewhere; give the paths in the launchpad.",
-)
+@dg.job(description="Takes originals that exist elsewhere; shows what it would take first (dry_run).")
+def import_store() -> None:
+    """One op."""
+    take_files()

@@ -4,13 +4,15 @@ from datetime import datetime
 from typing import Final
 
 import dagster as dg
-from dagster._core.storage.dagster_run import RunsFilter
+import msgspec
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, RunsFilter
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import SENSOR_STATUS
 from danbooru_pipeline.defs.metadata import posts, posts_by_bucket, side_tables
+from danbooru_pipeline.defs.waiting import everything_that_waits
 from danbooru_pipeline.layout import RELEASE_JSON, release_name
-from danbooru_pipeline.operate.notify import deliver
+from danbooru_pipeline.operate.notify import deliver, send_heartbeat
 from danbooru_pipeline.operate.readiness import decide, look_at, read_memory, write_memory
 from danbooru_pipeline.release import published, read_release
 from danbooru_pipeline.release.pointer import followed
@@ -19,6 +21,8 @@ from danbooru_pipeline.settings import Settings
 
 #: The release that a run began, so that sensor and schedule never begin one twice.
 BEGAN_TAG: Final = "danbooru/begins_release"
+_ACTIVE: Final = [dg.DagsterRunStatus.QUEUED, *IN_PROGRESS_RUN_STATUSES]
+_DAY: Final = 86_400
 NOBODY: Final = (
     "no notification channel is configured; set DANBOORU_WEBHOOK_URL, or DANBOORU_SMTP_URL and DANBOORU_NOTIFY_TO"
 )
@@ -46,7 +50,12 @@ def _request(year: int) -> dg.RunRequest:
     return dg.RunRequest(run_key=release_name(year), partition_key=str(year), tags={BEGAN_TAG: str(year)})
 
 
-@dg.sensor(job=begin_release, minimum_interval_seconds=_poll_seconds(), default_status=SENSOR_STATUS)
+@dg.sensor(
+    job=begin_release,
+    minimum_interval_seconds=_poll_seconds(),
+    default_status=SENSOR_STATUS,
+    description="Begins the release of a year once: when it is over, its metadata stable, and the source covers it.",
+)
 def yearly_release(
     context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:
@@ -81,6 +90,7 @@ def _reason_not_to_begin(instance: dg.DagsterInstance, context: RunContext, year
     cron_schedule="0 6 25 1 *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Instead of the sensor yearly_release: last year's release on 25 January, whatever the source has.",
 )
 def yearly_release_on_a_date(
     context: dg.ScheduleEvaluationContext, toolbox: dg.ResourceParam[RunContext]
@@ -92,7 +102,11 @@ def yearly_release_on_a_date(
     return dg.SkipReason(done) if done else _request(year)
 
 
-@dg.run_failure_sensor(minimum_interval_seconds=30, default_status=SENSOR_STATUS)
+@dg.run_failure_sensor(
+    minimum_interval_seconds=30,
+    default_status=SENSOR_STATUS,
+    description="Sends a message for every run that failed and will not be retried.",
+)
 def tell_of_failures(
     context: dg.RunFailureSensorContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.SkipReason | None:
@@ -112,7 +126,11 @@ def tell_of_failures(
     return None if sent else dg.SkipReason(NOBODY)
 
 
-@dg.sensor(minimum_interval_seconds=60, default_status=SENSOR_STATUS)
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=SENSOR_STATUS,
+    description="Sends one message for every release, and for every new version of one, that becomes current.",
+)
 def tell_of_releases(
     context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:
@@ -132,6 +150,56 @@ def tell_of_releases(
     return dg.SensorResult(skip_reason=why, cursor=name if sent else context.cursor)
 
 
+def _told(cursor: str | None) -> tuple[float, list[str]]:
+    """When the last message went out, and its lines; a damaged cursor is as good as none."""
+    try:
+        return msgspec.json.decode(cursor or "", type=tuple[float, list[str]])
+    except msgspec.MsgspecError:
+        return 0.0, []
+
+
+@dg.sensor(
+    minimum_interval_seconds=3600,
+    default_status=SENSOR_STATUS,
+    description="Sends what the newest release and the store wait for: when that changed, and else once a week.",
+)
+def tell_of_waiting(
+    context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
+) -> dg.SensorResult | dg.SkipReason:
+    """Sends at most one message a day; nothing while a run works on it, and nothing when nothing waits."""
+    now, (sent_at, before) = toolbox.now().timestamp(), _told(context.cursor)
+    if now - sent_at < _DAY:
+        return dg.SkipReason("a message went out less than a day ago")
+    active = context.instance.get_runs_count(RunsFilter(statuses=_ACTIVE))
+    if active:
+        return dg.SkipReason(f"{active:,} runs are at work; what is left is told afterwards")
+    year, lines = everything_that_waits(context.instance, toolbox)
+    if not lines:
+        return dg.SensorResult(skip_reason="nothing waits for the operator", cursor=None)
+    if lines == before and now - sent_at < 7 * _DAY:
+        return dg.SkipReason(f"was told already: {'; '.join(lines)}")
+    subject = f"danbooru-pipeline: {release_name(year) if year else 'the store'} waits"
+    body = "\n".join([*(f"- {line}" for line in lines), toolbox.settings.ui_url])
+    if not deliver(toolbox.settings, subject=subject, body=body):
+        return dg.SkipReason(f"{NOBODY}; it would say: {'; '.join(lines)}")
+    return dg.SensorResult(
+        skip_reason=f"told of {len(lines)} things", cursor=msgspec.json.encode((now, lines)).decode()
+    )
+
+
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=SENSOR_STATUS,
+    description="Asks for DANBOORU_HEARTBEAT_URL each minute, so that a monitor there notices a daemon that stopped.",
+)
+def heartbeat(_context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]) -> dg.SkipReason:
+    """Shows red while the monitor does not answer."""
+    if not toolbox.settings.heartbeat_url:
+        return dg.SkipReason("DANBOORU_HEARTBEAT_URL is not set, so nobody notices a daemon that stopped")
+    send_heartbeat(toolbox.settings)
+    return dg.SkipReason("the monitor knows that the daemon lives")
+
+
 follow_newest_release = dg.AutomationConditionSensorDefinition(
     "follow_newest_release",
     target=dg.AssetSelection.groups("metadata", "images", "release"),
@@ -140,5 +208,5 @@ follow_newest_release = dg.AutomationConditionSensorDefinition(
     description="Requests each asset of the newest release once, when its inputs are complete and checked.",
 )
 
-SENSORS = [yearly_release, follow_newest_release, tell_of_failures, tell_of_releases]
+SENSORS = [yearly_release, follow_newest_release, tell_of_failures, tell_of_releases, tell_of_waiting, heartbeat]
 SCHEDULES = [yearly_release_on_a_date]

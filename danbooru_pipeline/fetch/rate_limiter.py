@@ -19,7 +19,7 @@ import msgspec
 
 from danbooru_pipeline import stop
 from danbooru_pipeline.fetch.gil_turns import without_turn
-from danbooru_pipeline.fetch.rate import RateState, grow
+from danbooru_pipeline.fetch.rate import HostRate, RateState, grow
 from danbooru_pipeline.io.locks import locked
 
 #: The record is written in one call of this size, so that a kill leaves either the old one or the new one.
@@ -163,6 +163,18 @@ class RateLimiter:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def read_pace(record: Path) -> dict[str, HostRate]:
+    """The state of each host in the record that the processes of a store share; empty without one."""
+    try:
+        descriptor = os.open(record, os.O_RDONLY)
+    except OSError:
+        return {}
+    try:
+        return _read(descriptor).hosts
+    finally:
+        os.close(descriptor)
 
 
 def _read(descriptor: int) -> RateState:

@@ -49,6 +49,21 @@ def deliver(settings: Settings, *, subject: str, body: str) -> tuple[str, ...]:
     return channels(settings)
 
 
+def send_heartbeat(settings: Settings) -> None:
+    """Ask for the address that a monitor watches; it tells the operator when nobody asks any more.
+
+    Raises:
+        NotifyError: the monitor did not answer.
+    """
+    url = settings.heartbeat_url
+    try:
+        with httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=not is_loopback(url)) as client:
+            client.get(url).raise_for_status()
+    except httpx.HTTPError as error:
+        # Without the error's own message, which quotes the address.
+        raise NotifyError(f"the heartbeat failed ({type(error).__name__}); check DANBOORU_HEARTBEAT_URL") from None
+
+
 def make_mail(settings: Settings, *, subject: str, body: str) -> EmailMessage:
     """Format a message as a mail."""
     message = EmailMessage()

@@ -160,6 +160,11 @@ class Settings(BaseSettings):
     webhook_url: kinds.WebUrl = setting(
         'address that receives failures and releases as JSON, `{"text": …}`', default="", secret=True
     )
+    heartbeat_url: kinds.WebUrl = setting(
+        "address that the daemon asks for each minute as long as it lives; a monitor there notices when it stops",
+        default="",
+        secret=True,
+    )
 
     @property
     def excluded(self) -> frozenset[str]:

@@ -19,7 +19,18 @@ from danbooru_pipeline.layout import BUCKETS, bucket_of
 from danbooru_pipeline.release import verify_release
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.ledger import read_ledger
-from danbooru_pipeline_tests.support.runs import METADATA, RELEASE, run, run_buckets, run_year
+from danbooru_pipeline_tests.support.runs import (
+    METADATA,
+    RELEASE,
+    numbers_of,
+    report_of,
+    run,
+    run_buckets,
+    run_job,
+    run_year,
+)
+
+SCHEDULES = ("weekly_scrub", "nightly_follow", "yearly_release_on_a_date")
 
 
 def states(instance: dg.DagsterInstance, asset: str, year: int, buckets: list[str]) -> list[str | None]:
@@ -56,6 +67,26 @@ def test_graph_is_the_one_of_the_design() -> None:
     }
     assert len(bucket_releases.get_multipartition_keys_with_dimension_value("release", "2021")) == 1000
     assert all(graph.get(key).description for key in graph.get_all_asset_keys())
+    by_hand = {key.to_user_string() for key in graph.get_all_asset_keys() if not graph.get(key).is_materializable}
+    assert by_hand == {"scrubbed_store", "imported_files", "followed_year"}  # *Materialize all* begins none of them
+
+
+def test_everything_in_the_ui_says_what_it_does() -> None:
+    """Jobs, sensors and schedules show a sentence, and each option of a job that changes something has one, too."""
+    defs = build_defs()
+    jobs: list[Any] = [job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")]
+    schedules: list[Any] = [defs.resolve_schedule_def(name) for name in SCHEDULES]
+    sensors: list[Any] = list(defs.sensors or ())
+    for each in (*jobs, *sensors, *schedules):
+        assert len(str(each.description)) > 20, each.name
+    options = {job.name: job.nodes[0].definition.config_schema.config_type for job in jobs if len(job.nodes) == 1}
+    with_dry_run = {name for name, kind in options.items() if "dry_run" in getattr(kind, "fields", {})}
+    assert with_dry_run == {
+        "takedown", "prune_history", "import_store", "follow_site", "recheck_missing", "finish_release",
+        "build_what_is_left",
+    }  # fmt: skip
+    for name in with_dry_run - {"follow_site"}:  # which the schedule starts
+        assert options[name].fields["dry_run"].default_value is True
 
 
 def test_a_release_exists_when_its_year_is_over() -> None:
@@ -168,14 +199,6 @@ def test_unfinished_buckets_refuse_the_release(
     assert not context.layout.releases.exists() or not list(context.layout.releases.glob("danbooru*"))
 
 
-def import_paths(context: RunContext, instance: dg.DagsterInstance, **config: object) -> dg.ExecuteInProcessResult:
-    """Launch the job of the UI with a configuration of its launchpad."""
-    job = build_defs(resources={"toolbox": context}).resolve_job_def("import_store")
-    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    run_config = {"ops": {"imported_files": {"config": config}}} | quiet
-    return job.execute_in_process(instance=instance, run_config=run_config, raise_on_error=False)
-
-
 def test_import_runs_from_the_ui(
     context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
@@ -187,15 +210,17 @@ def test_import_runs_from_the_ui(
     for post in shown:
         data = httpx.get(post["file_url"], headers={"User-Agent": "tests/1 (tests@example.org)"}).content
         (tmp_path / "md5" / f"{post['md5']}.{post['file_ext']}").write_bytes(data)
-    foreseen = import_paths(context, instance, paths=[str(tmp_path / "md5")], dry_run=True)
-    done = import_paths(context, instance, paths=[str(tmp_path / "md5")], year=2021)
-    for result in (foreseen, done):
-        assert result.success
-        numbers: Any = result.asset_materializations_for_node("imported_files")[0].metadata
-        assert (numbers["taken"].value, numbers["outcome_md5"].value) == (3, 3)
+    foreseen = run_job(context, instance, "import_store", paths=[str(tmp_path / "md5")])
+    assert foreseen.success
+    assert "3" in report_of(foreseen)
+    assert instance.get_latest_materialization_event(dg.AssetKey("imported_files")) is None
+    done = run_job(context, instance, "import_store", paths=[str(tmp_path / "md5")], year=2021, dry_run=False)
+    assert done.success
+    numbers = numbers_of(done)
+    assert (numbers["taken"].value, numbers["outcome_md5"].value) == (3, 3)
     assert all(context.layout.original(p["id"], p["file_ext"]).exists() for p in shown)
     assert instance.get_latest_materialization_event(dg.AssetKey("imported_files")) is not None
-    failed = import_paths(context, instance, paths=[str(tmp_path / "nothing")])
+    failed = run_job(context, instance, "import_store", paths=[str(tmp_path / "nothing")])
     assert not failed.success
     assert "is no folder and no tar" in failure_of(failed).description
 

@@ -12,7 +12,7 @@ from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.follow.state import FollowState, write_state
 from danbooru_pipeline_tests.support.followed import JANUARY, SUMMER
-from danbooru_pipeline_tests.support.runs import run, run_year
+from danbooru_pipeline_tests.support.runs import numbers_of, run_job, run_year
 
 
 def test_schedule_is_off_and_every_night() -> None:
@@ -32,9 +32,9 @@ def test_run_counts_and_the_sweep_says_what_was_missed(
         assert run_year(context, instance, ["posts"], 2021).success
         clock[0] = SUMMER
         booru.set_clock(SUMMER)
-        result = run(context, instance, ["followed_year"], {})
+        result = run_job(context, instance, "follow_site")
         assert result.success
-        numbers: Any = result.asset_materializations_for_node("followed_year")[0].metadata
+        numbers = numbers_of(result)
         assert numbers["files"].value > 3
         assert numbers["left"].value == 0
         clock[0] = JANUARY[2022]
@@ -51,7 +51,7 @@ def test_error_of_ours_is_one_line(settings: Settings, instance: dg.DagsterInsta
     with RunContext(settings, now=lambda: datetime(2022, 9, 1, tzinfo=UTC)) as context:
         now = context.now()
         write_state(context.layout, FollowState(site="https://a.example", start_id=0, last_id=0, changes_until=now))
-        result = run(context, instance, ["followed_year"], {})
+        result = run_job(context, instance, "follow_site")
     assert not result.success
     (failure,) = (event.step_failure_data for event in result.all_node_events if event.is_step_failure)
     assert failure.user_failure_data is not None

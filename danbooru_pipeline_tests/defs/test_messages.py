@@ -1,6 +1,7 @@
 """Messages to the operator: one for each failed run and each release, with what is needed to act."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import HTTPServer
 from typing import Any
 
@@ -8,10 +9,12 @@ import dagster as dg
 import pytest
 
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.defs.sensors import tell_of_failures
+from danbooru_pipeline.defs.sensors import heartbeat, tell_of_failures, tell_of_waiting
+from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.errors import NotifyError
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline_tests.support.messages import HookHandler, listen
-from danbooru_pipeline_tests.support.runs import run_year
+from danbooru_pipeline_tests.support.runs import METADATA, run_buckets, run_year
 
 
 @pytest.fixture
@@ -60,3 +63,67 @@ def test_run_that_is_retried_is_not_reported(settings: Settings, instance: dg.Da
     assert "will be retried" in str(retried.skip_message)
     assert isinstance(unheard, dg.SkipReason)
     assert "WEBHOOK" in str(unheard.skip_message)
+
+
+def looks(context: RunContext, instance: dg.DagsterInstance) -> Callable[[], str]:
+    """Looks of the sensor that tells of waiting, one after the other; each gives the reason that the UI shows."""
+    cursor: list[str | None] = [None]
+
+    def look() -> str:
+        sensor = dg.build_sensor_context(instance=instance, cursor=cursor[0], resources={"toolbox": context})
+        result: Any = tell_of_waiting(sensor)
+        if isinstance(result, dg.SkipReason):
+            return str(result.skip_message)
+        cursor[0] = result.cursor
+        return str(result.skip_reason)
+
+    return look
+
+
+def test_waiting_release_is_told_of(
+    settings: Settings, booru: BooruProcess, hook: Any, instance: dg.DagsterInstance
+) -> None:
+    """What a release waits for is sent once, again when it changes or after a week, and from March on as late."""
+    clock = [datetime(2022, 1, 25, tzinfo=UTC)]
+    told = settings.replace(webhook_url=f"http://127.0.0.1:{hook.server_address[1]}/")
+    with RunContext(told, now=lambda: clock[0]) as context:
+        look = looks(context, instance)
+        assert "nothing waits" in look()
+        run_year(context, instance, METADATA, 2021)
+        post = next(p for p in booru.truth(2021) if p.get("md5") and p["file_ext"] == "jpg")
+        booru.set_fault(post["md5"], "error")
+        for asset in ("original_images", "images_512px"):
+            run_buckets(context, instance, asset, 2021, "0000", "0049")
+        assert "told of" in look()
+        assert f"1 posts are pending (retry_exhausted 1): {post['id']};" in hook.mails[0]
+        assert "finish_release" in hook.mails[0]
+        assert "less than a day" in look()
+        clock[0] += timedelta(days=2)
+        assert "was told already" in look()
+        clock[0] += timedelta(days=6)
+        assert "told of" in look()
+        clock[0] = datetime(2022, 3, 2, tzinfo=UTC)
+        assert "told of" in look()
+    assert len(hook.mails) == 3
+    assert "late: it was due by 2022-03-01" in hook.mails[2]
+
+
+def test_source_that_is_dead_is_told_of(settings: Settings, hook: Any, instance: dg.DagsterInstance) -> None:
+    """A source that does not answer when the release should begin is in the message, with what to do."""
+    told = settings.replace(
+        api_url="http://127.0.0.1:9", retry_seconds=0.1, webhook_url=f"http://127.0.0.1:{hook.server_address[1]}/"
+    )
+    with RunContext(told, now=lambda: datetime(2022, 1, 25, tzinfo=UTC)) as context:
+        looks(context, instance)()
+    (message,) = hook.mails
+    assert "danbooru2021 cannot start" in message
+    assert "DANBOORU_API_URL" in message
+
+
+def test_heartbeat_shows_red_without_an_answer(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """A monitor that does not answer fails the tick, and its address, which is a secret, is not in the message."""
+    with RunContext(settings.replace(heartbeat_url="http://127.0.0.1:9/secret")) as context:
+        sensor = dg.build_sensor_context(instance=instance, resources={"toolbox": context})
+        with pytest.raises(NotifyError, match="DANBOORU_HEARTBEAT_URL") as failed:
+            heartbeat(sensor)
+    assert "secret" not in str(failed.value)

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -14,7 +13,7 @@ from danbooru_pipeline.operate.scrub import buckets_of_week
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.originals import build_originals
 from danbooru_pipeline_tests.support.buckets import SitePost, first_of
-from danbooru_pipeline_tests.support.runs import run
+from danbooru_pipeline_tests.support.runs import numbers_of, run_job
 
 WEEKS = [datetime(2022, 1, 3, tzinfo=UTC) + timedelta(weeks=week) for week in range(52)]
 
@@ -48,9 +47,9 @@ def test_damage_is_repaired_or_fails_the_check(
         booru.set_fault(post.md5, "gone")
     week = next(day for day in WEEKS if post.bucket in buckets_of_week(day.date()))
     with RunContext(settings, now=lambda: week) as context:
-        result = run(context, instance, ["scrubbed_store"], {})
+        result = run_job(context, instance, "scrub_store")
     assert result.success
-    numbers: Any = result.asset_materializations_for_node("scrubbed_store")[0].metadata
+    numbers = numbers_of(result)
     assert (numbers["damaged"].value, numbers["repaired"].value) == (1, 0 if gone else 1)
     (check,) = result.get_asset_check_evaluations()
     assert check.passed == (not gone)

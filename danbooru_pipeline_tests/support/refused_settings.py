@@ -67,4 +67,5 @@ REFUSED: Final = [
     ("UI_URL", "127.0.0.1:3000", _HOOK),
     ("SMTP_URL", "hunter2", "an address like smtp://user:password@mail.example.org:587"),
     ("WEBHOOK_URL", "hunter2", _HOOK),
+    ("HEARTBEAT_URL", "hunter2", _HOOK),
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import dagster as dg
 
@@ -57,3 +58,29 @@ def run_buckets(
         "dagster/asset_partition_range_end": f"{last}|{year}",
     }
     return run(context, instance, [asset], chosen)
+
+
+def run_job(context: RunContext, instance: dg.DagsterInstance, name: str, **config: Any) -> dg.ExecuteInProcessResult:
+    """Execute a job of one op with its options, as its launchpad would."""
+    job = build_defs(resources={"toolbox": context}).resolve_job_def(name)
+    (op,) = (node.name for node in job.nodes)
+    run_config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    if config:
+        run_config["ops"] = {op: {"config": config}}
+    return job.execute_in_process(instance=instance, run_config=run_config, raise_on_error=False)
+
+
+def numbers_of(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    """The metadata of the one materialisation that a job of one op made."""
+    (event,) = (event for event in result.all_events if event.event_type_value == "ASSET_MATERIALIZATION")
+    return dict(event.step_materialization_data.materialization.metadata)
+
+
+def report_of(result: dg.ExecuteInProcessResult) -> str:
+    """The report that a job shows in its run, whether it succeeded or not."""
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.user_failure_data is not None:
+            return str(event.step_failure_data.user_failure_data.metadata["report"].value)
+        if event.event_type_value == "STEP_OUTPUT" and "report" in event.step_output_data.metadata:
+            return str(event.step_output_data.metadata["report"].value)
+    raise LookupError("the run shows no report")
