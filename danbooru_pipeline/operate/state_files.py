@@ -276,8 +276,7 @@ def find_damage(layout: Layout) -> Iterator[Damage]:
     for kind in CHECKED:
         paths = {path for path in layout.root.glob(kind.pattern) if DAMAGED not in path.name}
         for path in sorted(paths | lacking(layout, kind.name)):
-            damage = _look(layout, kind, path)
-            if damage is not None:
+            if (damage := _look(layout, kind, path)) is not None:
                 yield damage
 
 
@@ -334,8 +333,7 @@ def repair_history(layout: Layout, year: int) -> None:
         kind = next(kind for kind in STATE_FILES if kind.name == name)
         paths = {path for path in layout.root.glob(kind.pattern) if year_of(layout, path) < year}
         for path in sorted(paths | {path for path in lacking(layout, name) if year_of(layout, path) < year}):
-            damage = _look(layout, kind, path)
-            if damage is not None:
+            if (damage := _look(layout, kind, path)) is not None:
                 repair(layout, damage)
 
 
