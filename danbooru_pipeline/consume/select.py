@@ -20,6 +20,7 @@ from danbooru_pipeline.consume.tables import FILES, table_schema
 from danbooru_pipeline.consume.unique import BEST_FIRST, KINDS, groups_of
 from danbooru_pipeline.consume.windows import ChosenRows, damage_named, open_rows, open_tables
 from danbooru_pipeline.errors import ReleaseError, SettingsError
+from danbooru_pipeline.io.bounded_parquet import untrusted_files
 from danbooru_pipeline.io.sql import database
 from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.layout import EXTENSIONS, is_path_of, px512_path
@@ -236,6 +237,8 @@ def find_selected(release: Path, selection: Selection, *, threads: int = 1) -> F
     read_release(release)
     _check(selection)
     # Opened even where the index alone has the answer: what is no table must not pass for a release.
+    for pattern in ("parquet/posts-*.parquet", "manifest/files-*.parquet"):
+        untrusted_files(release, pattern)
     columns = {table: table_schema(release, table).names for table in ("posts", FILES)}
     if (selection.flags or selection.no_flags) and "px512_flags" not in columns[FILES]:
         raise ReleaseError(f"the manifest of {release} has no px512_flags; select without flags, or a newer release")
