@@ -15,6 +15,7 @@ from danbooru_pipeline_tests.support.damage import (
     edit_json,
     edit_lines,
     edit_table,
+    lines_of,
     pack_again,
     put,
     resum,
@@ -248,3 +249,16 @@ def test_release_that_was_signed_as_before_is_good_with_a_word(earlier: Path, si
     assert report.signature == "good"
     assert "RELEASE.json, which it does not cover" in "\n".join(report.lines())
     assert report.as_dict()["covers_release_json"] is False
+
+
+def test_lines_of_0_2_lack_keys_that_are_empty_now(copy: Path) -> None:
+    """Its hidden posts have no `md5`, which later ones have as an empty text: no finding; another value is one."""
+    assert b'"md5":"",' in lines_of(copy).read_bytes()
+    edit_lines(copy, lambda lines: [line.replace(b'"md5":"",', b"") for line in lines])
+    pack_again(copy)
+    resum(copy)
+    assert verify_release(copy, full=True).lines()[-1].endswith("all is well")
+    edit_lines(copy, lambda lines: [line.replace(b'"rating":"s",', b"") for line in lines])
+    pack_again(copy)
+    resum(copy)
+    assert not verify_release(copy, full=True).ok
