@@ -5,6 +5,7 @@ Credentials go to API paths that are built here, never to an address that a reco
 host that refuses us as a client stops the run: nothing it says about single posts can be believed then.
 """
 
+import codecs
 import functools
 import time
 from collections.abc import Iterator, Mapping
@@ -251,7 +252,7 @@ def _read_json(response: httpx.Response, deadline: float) -> JsonAnswer:
         if time.monotonic() > deadline:
             return JsonAnswer(status=status, problem=f"HTTP {status} too slowly", retry=True)
     try:
-        return JsonAnswer(status=status, value=msgspec.json.decode(body))
+        return JsonAnswer(status=status, value=msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         is_bad = 200 <= status < 300  # otherwise the status says enough
         problem = f"HTTP {status} with a body that is not JSON" if is_bad else ""

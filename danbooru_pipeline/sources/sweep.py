@@ -44,6 +44,9 @@ from danbooru_pipeline.years import cutoff
 PAGES_PER_PART: Final = 50
 #: How many posts in a row created after the cutoff end a sweep before the newest id: two months of uploads, 500 pages.
 POSTS_BEYOND_CUTOFF: Final = 100_000
+#: How many pages in a row a sweep reads above the id that was the newest when it began, if all their posts came after
+#: the cutoff: on a site that gets posts as fast as it gives pages, there is always one more.
+PAGES_ABOVE_NEWEST: Final = 20
 #: How many pages in a row may have rejected records only; with more, the source is unusable.
 MAX_BARREN_PAGES: Final = 100
 #: Rows of one row group of the posts; fixed, so that the file does not show where a sweep was interrupted.
@@ -119,6 +122,7 @@ class _Sweep:
         self.pages = self.requests = 0
         self.newest: int | None = None
         self.read_to_end = False
+        self.arriving = 0  # pages in a row of posts that came while the sweep ran
         self.rows: dict[int, PostRow] = {}
         self.rejected: dict[bytes, None] = {}  # lines, in the order in which they came
 
@@ -138,9 +142,7 @@ class _Sweep:
                     f"{barren} pages in a row, up to id {self.cursor}, have no post with an id and a creation time; "
                     "look at the answers of the source, then run again",
                 )
-            self.read_to_end = page.last_id is None
-            at_the_newest = newest is not None and self.cursor >= newest
-            finished = self.read_to_end or (self.beyond >= POSTS_BEYOND_CUTOFF and not at_the_newest)
+            finished = self._is_finished(page)
             if finished or self.pages == PAGES_PER_PART:
                 self._write_part()
                 progress(f"posts: up to id {self.cursor:,}{share_of(self.cursor, newest)}, {self.requests:,} requests")
@@ -152,6 +154,14 @@ class _Sweep:
         self.counted = source.count_posts(up_to=self.cursor) if self.cursor else None
         if self.counted is None:
             progress("posts: the source does not say how many there are, so what was read is not compared with that")
+
+    def _is_finished(self, page: Page) -> bool:
+        """Whether nothing of the year can follow this page."""
+        self.read_to_end = page.last_id is None
+        at_the_newest = self.newest is not None and self.cursor >= self.newest
+        self.arriving = self.arriving + 1 if at_the_newest and self.beyond else 0
+        chased = self.arriving > PAGES_ABOVE_NEWEST
+        return self.read_to_end or chased or (self.beyond >= POSTS_BEYOND_CUTOFF and not at_the_newest)
 
     def _take(self, page: Page) -> int:
         """Sort the records of a page by what they are. Returns how many have an id and a time."""

@@ -1,5 +1,6 @@
 """What sites were seen to do in the middle of a sweep: nothing of the year is lost, and refusals are one line."""
 
+import json
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -97,3 +98,26 @@ def test_ids_beyond_2_31(layout: Layout, first: int) -> None:
     report = swept(layout, lambda _number: None, records)
     assert (report.rows, report.beyond, report.read_up_to) == (501, 299, first + 799)
     assert pq.read_table(layout.posts(2021))["id"][-1].as_py() == first + 500
+
+
+def test_json_with_a_byte_order_mark(layout: Layout) -> None:
+    """A page that starts with a byte order mark is a page."""
+    marked = make_answer(b"\xef\xbb\xbf" + json.dumps(RECORDS[200:400]).encode())
+    assert swept(layout, lambda number: marked if number == 4 else None).rows == COUNT
+
+
+def test_site_that_gets_posts_as_fast_as_it_gives_pages(site: Site, layout: Layout) -> None:
+    """Case dup_new: with a new post above each page, a sweep of a past year ends, and has all of the year."""
+    records = [*RECORDS, *(record_of(COUNT + i, created_at="2022-01-02T00:00:00Z") for i in range(1, 6))]
+    give = give_posts(records)
+
+    def growing(path: str, params: dict[str, str]) -> object:
+        records.append(record_of(len(records) + 1, created_at="2022-01-20T00:00:00Z"))
+        return give(path, params)
+
+    source, server = site(growing)
+    said: list[str] = []
+    report = sweep_posts(source, layout, 2021, now=NOW, progress=said.append)
+    assert (report.rows, report.read_to_the_end) == (COUNT, False)
+    assert "were not read, since" in " ".join(said)
+    assert len(server.requests) < 50
