@@ -5,6 +5,7 @@ release changes nothing for the others. A picture with hardly anything in it is 
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from danbooru_pipeline.release.tables.duplicates.hamming import (
+    Groups,
     Numbers,
     Pairs,
     crowds,
@@ -87,8 +89,8 @@ def _identical(tables: Tables) -> Pairs:
     """Rows of the same pixel hash."""
     rows, words = tables.pixel_hashes()
     late = crowds(words, largest=LARGEST_CROWD)
-    early = np.setdiff1d(np.arange(len(rows)), late[1])
-    same = early[pairs_anywhere(words[:, early], most=0)]
+    early = _all_but(late[1], of=len(rows))
+    same = early[pairs_anywhere(_kept(words, early), most=0)]
     pairs: Pairs = rows[np.concatenate([late, same], axis=1)]
     return pairs
 
@@ -102,20 +104,28 @@ def _have_same_pixels(tables: Tables, pairs: Pairs) -> Flags:
 def _near(tables: Tables) -> tuple[Pairs, Pairs]:
     """Rows whose perceptual hashes are near each other; and which of them have an artist or a source in common."""
     rows, dhash = tables.hashes(_DHASH)
-    busy = np.flatnonzero(~is_plain(dhash, tables.hashes(_PHASH)[1]))
-    rows, dhash = rows[busy], _kept(dhash, busy)
+    chosen = np.flatnonzero(~is_plain(dhash, tables.hashes(_PHASH)[1]))
+    dhash = _kept(dhash, chosen)
     crowd = crowds(dhash, largest=LARGEST_CROWD)
-    early = np.setdiff1d(np.arange(len(rows)), crowd[1])
-    late, rows, dhash = rows[crowd], rows[early], _kept(dhash, early)
+    late, early = rows[chosen[crowd]], _all_but(crowd[1], of=len(chosen))
+    dhash, chosen = _kept(dhash, early), chosen[early]
+    rows = rows[chosen]
+    del early
     akin = rows[_near_in_groups(tables, rows, dhash)]
     found = [late, akin, rows[pairs_anywhere(dhash, most=ANYWHERE_DHASH)]]
     del dhash
-    phash = _kept(tables.hashes(_PHASH)[1], busy[early])
+    phash = _kept(tables.hashes(_PHASH)[1], chosen)
     found.append(rows[pairs_anywhere(phash, most=ANYWHERE_PHASH)])
-    del phash
+    del phash, rows, chosen
     pairs = unique_pairs(np.concatenate(found, axis=1))
     distances = [_compare(tables, column, pairs).distances for column in (_DHASH, _PHASH)]
     return pairs[:, is_near(*distances)], akin
+
+
+def _all_but(numbers: Numbers, *, of: int) -> Numbers:
+    is_left = np.ones(of, bool)
+    is_left[numbers] = False
+    return np.flatnonzero(is_left)
 
 
 def _kept(words: Words, chosen: Numbers) -> Words:
@@ -127,13 +137,18 @@ def _kept(words: Words, chosen: Numbers) -> Words:
 
 def _near_in_groups(tables: Tables, rows: Numbers, dhash: Words) -> Pairs:
     """Pairs by the same artist, from the same source, or of the same family."""
-    found = [np.empty((2, 0), np.int64)]
-    for read in (tables.artists, tables.sources, tables.families):
+
+    def placed(read: Groups) -> tuple[Numbers, Numbers]:
+        """Places of hashes instead of rows; rows without a hash are left out."""
         members, groups = read()
         places = np.searchsorted(rows, members)
         is_there = rows[np.minimum(places, len(rows) - 1)] == members if len(rows) else np.zeros(len(members), bool)
-        members, groups = places[is_there], groups[is_there]
-        found.append(pairs_within(dhash, members, groups, most=MOST_DHASH, largest=LARGEST_GROUP))
+        return places[is_there], groups[is_there]
+
+    found = [
+        pairs_within(dhash, partial(placed, read), most=MOST_DHASH, largest=LARGEST_GROUP)
+        for read in (tables.artists, tables.sources, tables.families)
+    ]
     return unique_pairs(np.concatenate(found, axis=1))
 
 

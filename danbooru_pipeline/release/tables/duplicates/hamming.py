@@ -5,7 +5,7 @@ one chunk more than the distance: two hashes within it agree in at least one who
 only pictures that share a chunk are compared.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -16,16 +16,14 @@ from danbooru_pipeline.release.tables.duplicates.rules import Words, bits_of
 Numbers: TypeAlias = npt.NDArray[np.int64]
 #: 2 × pairs: numbers of pictures, the lower one first.
 Pairs: TypeAlias = npt.NDArray[np.int64]
-_bits: Final = np.bitwise_count
-
-#: Pictures of short runs that are compared together, so that they stay in the cache of a core.
-_SLICE: Final = 2**16
-#: Longer runs are compared a block at a time.
-_LONG: Final = 128
-_BLOCK_PAIRS: Final = 2**16
-#: Words of half a hash; and the share of the pairs of a block that is looked at one by one.
-_HALF: Final = 2
-_FEW: Final = 20
+#: Called when its arrays are needed, since whoever holds them meanwhile doubles the memory.
+Groups: TypeAlias = Callable[[], tuple[Numbers, Numbers]]
+#: Pictures that are compared together, so that a word of each stays in the cache of a core.
+_CELLS: Final = 2**15
+#: The words of a hash in the order in which they are compared: the middle of a picture, which differs most, goes first.
+#: And the share of pairs that is looked at one by one.
+_ORDER: Final = (1, 2, 0, 3)
+_FEW: Final = 32
 #: Odd numbers that spread the bits of four words over one.
 _SPREAD: Final = np.array(
     [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], dtype=np.uint64
@@ -42,25 +40,30 @@ def pairs_anywhere(words: Words, *, most: int) -> Pairs:
     return unique_pairs(np.concatenate(found, axis=1))
 
 
-def pairs_within(words: Words, members: Numbers, groups: Numbers, *, most: int, largest: int) -> Pairs:
+def pairs_within(words: Words, read: Groups, *, most: int, largest: int) -> Pairs:
     """All pairs of pictures of a group whose hashes differ in at most `most` bits.
 
     Args:
         words: hashes.
-        members: pictures; one may be in several groups.
-        groups: the number of the group of each.
+        read: gives pictures, and the number of the group of each; one may be in several groups.
         most: the largest distance.
         largest: a larger group is left out.
     """
+    members, starts = _runs_by_group(read, largest=largest)
+    found = _pairs_in_runs(words, members, starts, most=most)
+    return unique_pairs(np.concatenate([_NO_PAIRS, *found], axis=1))
+
+
+def _runs_by_group(read: Groups, *, largest: int) -> tuple[Numbers, Numbers]:
+    """The pictures of each group together, and where each run of them begins and ends; no group of one."""
+    members, groups = read()
     order = np.argsort(groups, kind="stable")
     members, groups = members[order], groups[order]
-    del order
     starts = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1], [True]])) if len(groups) else groups
     lengths = np.diff(starts)
     kept = (lengths > 1) & (lengths <= largest)
-    members = members[np.repeat(kept, lengths)]
-    found = _pairs_in_runs(words, members, _starts_of(lengths[kept]), most=most)
-    return unique_pairs(np.concatenate([_NO_PAIRS, *found], axis=1))
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths[kept])])
+    return members[np.repeat(kept, lengths)], ends
 
 
 def crowds(words: Words, *, largest: int) -> Pairs:
@@ -81,7 +84,9 @@ def distances_of(words: Words, pairs: Pairs) -> npt.NDArray[np.uint16]:
 
 def unique_pairs(pairs: Pairs) -> Pairs:
     """The same pairs, sorted, each once."""
-    packed = np.unique(pairs[0] << 32 | pairs[1])
+    packed = pairs[0] << 32 | pairs[1]
+    packed.sort()  # `numpy.unique` fills a hash table first, which takes ten times as long
+    packed = packed[np.concatenate([np.ones(min(1, len(packed)), bool), packed[1:] != packed[:-1]])]
     return np.stack([packed >> 32, packed & 0xFFFF_FFFF])
 
 
@@ -117,53 +122,54 @@ def _runs_by_key(keys: Words) -> tuple[Numbers, Numbers]:
     return members, np.concatenate([starts, [len(members)]])
 
 
-def _starts_of(lengths: Numbers) -> Numbers:
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-
-
 def _pairs_in_runs(words: Words, members: Numbers, starts: Numbers, *, most: int) -> Iterator[Pairs]:
+    """Compare all pictures of each run, many runs of about one length at a time."""
     lengths = np.diff(starts)
-    is_long = lengths > _LONG
-    for run in np.flatnonzero(is_long).tolist():
-        yield from _pairs_of_long_run(words, members[starts[run] : starts[run + 1]], most=most)
-    members, ends = members[np.repeat(~is_long, lengths)], _starts_of(lengths[~is_long])
-    first = 0
-    while first < len(ends) - 1:
-        last = int(np.searchsorted(ends, ends[first] + _SLICE, "right")) - 1
-        part = members[ends[first] : ends[last]]
-        yield from _pairs_of_short_runs(words, part, np.diff(ends[first : last + 1]), most=most)
-        first = last
+    order = np.argsort(-lengths, kind="stable")
+    firsts, lengths = starts[:-1][order], lengths[order]
+    at = 0
+    while at < len(lengths) and lengths[at] > 1:
+        runs = slice(at, at + max(1, _CELLS // int(lengths[at])))
+        yield from _pairs_of_runs(words, _beside(members, firsts[runs], lengths[runs]), most=most)
+        at = runs.stop
 
 
-def _pairs_of_short_runs(words: Words, members: Numbers, lengths: Numbers, *, most: int) -> Iterator[Pairs]:
-    """Compare each picture with the next of its run, then with the one after that, and so on."""
+def _beside(members: Numbers, firsts: Numbers, lengths: Numbers) -> Numbers:
+    """Runs side by side, one a column, the longest first. A shorter one goes on with its own last picture."""
+    places = np.minimum(np.arange(lengths[0])[:, None], lengths - 1)
+    beside: Numbers = members[firsts + places]
+    return beside
+
+
+def _pairs_of_runs(words: Words, members: Numbers, *, most: int) -> Iterator[Pairs]:
+    """Compare each picture with the next of its column, then with the one after that, and so on."""
+    rows, columns = members.shape
+    members = members.ravel()
     local = words[:, members]
-    ends = np.repeat(np.cumsum(lengths), lengths)
-    left = np.arange(len(members))
-    for step in range(1, int(lengths.max(initial=0))):
-        left = left[left + step < ends[left]]
-        # Half of the bits rule out most pairs.
-        half = _bits(local[0][left] ^ local[0][left + step]) + _bits(local[1][left] ^ local[1][left + step])
-        close = left[half <= most]
-        close = close[bits_of(local[:, close] ^ local[:, close + step]) <= most]
-        yield _ordered(members[close], members[close + step])
+    scratch = np.empty(members.shape, np.uint64), np.empty((2, len(members)), np.uint8)
+    for step in range(1, rows):
+        shift = step * columns
+        left = _near(local[:, :-shift], local[:, shift:], most=most, scratch=scratch)
+        if len(left):
+            yield _ordered(members[left], members[left + shift])
 
 
-def _pairs_of_long_run(words: Words, members: Numbers, *, most: int) -> Iterator[Pairs]:
-    """Compare some pictures at a time with all that follow them."""
-    local = words[:, members]
-    rows = max(1, _BLOCK_PAIRS // len(members))
-    for top in range(0, len(members), rows):
-        distances = np.zeros((min(rows, len(members) - top), len(members) - top), np.uint8)
-        for number, word in enumerate(local, start=1):
-            distances += _bits(word[top : top + rows, None] ^ word[None, top:])
-            # Half of the bits rule out most pairs, unless these pictures have much in common.
-            if number == _HALF and np.count_nonzero(distances <= most) < distances.size // _FEW:
-                break
-        left, right = np.nonzero(distances <= most)
-        # Opposite hashes differ in 256 bits, which a byte holds as 0.
-        is_pair = (right > left) & (bits_of(local[:, top + left] ^ local[:, top + right]) <= most)
-        yield _ordered(members[top + left[is_pair]], members[top + right[is_pair]])
+def _near(left: Words, right: Words, *, most: int, scratch: tuple[Words, npt.NDArray[np.uint8]]) -> Numbers:
+    """Where two rows of hashes differ in at most `most` bits: a word at a time, until few places are left."""
+    count = left.shape[1]
+    difference, (distances, bits) = scratch[0][:count], scratch[1][:, :count]
+    for number, word in enumerate(_ORDER):
+        np.bitwise_xor(left[word], right[word], out=difference)
+        if number == 0:
+            np.bitwise_count(difference, out=distances)
+        else:
+            distances += np.bitwise_count(difference, out=bits)
+        is_near = distances <= most
+        if np.count_nonzero(is_near) < count // _FEW:
+            break
+    near = np.flatnonzero(is_near)
+    # Opposite hashes differ in 256 bits, which a byte holds as 0.
+    return near[bits_of(left[:, near] ^ right[:, near]) <= most] if len(near) else near
 
 
 def _ordered(left: Numbers, right: Numbers) -> Pairs:

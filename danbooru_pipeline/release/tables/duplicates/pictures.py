@@ -4,6 +4,7 @@ Both tables are sorted by id and have the same ids, so the position of a row mea
 read when it is needed and no earlier, since all of them together would not fit into the memory that the search may use.
 """
 
+from binascii import unhexlify
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -64,20 +65,18 @@ class Tables:
 
     def artists(self) -> tuple[Numbers, Numbers]:
         """Rows, and the number of an artist of each, from 1 on: as many times as it has artists."""
-        rows, names, before = [], [], 0
+        rows, names, before = [np.empty(0, np.int64)], [], 0
         for table in self.posts(["tag_string_artist"]):
             lists = pc.split_pattern(one_chunk(table["tag_string_artist"].cast(pa.string())), " ")
-            rows.append(before + pc.list_parent_indices(lists).to_numpy())
-            names.append(pc.list_flatten(lists).dictionary_encode())
+            row, name = pc.list_parent_indices(lists), pc.list_flatten(lists)
+            is_named = pc.not_equal(name, "")
+            rows.append(before + row.filter(is_named).to_numpy())
+            names.append(name.filter(is_named).dictionary_encode())
             before += table.num_rows
-        if not rows:
-            return np.empty(0, np.int64), np.empty(0, np.int64)
-        codes = pa.chunked_array(names).unify_dictionaries()
-        names.clear()
-        numbers = [chunk.indices.to_numpy().astype(np.int64) for chunk in codes.chunks]
-        empty = codes.chunk(0).dictionary.index("").as_py()
-        row, number = np.concatenate(rows), np.concatenate(numbers)
-        return row[number != empty], number[number != empty] + 1
+        codes = pa.chunked_array(names, pa.dictionary(pa.int32(), pa.string())).unify_dictionaries()
+        del names
+        numbers = [np.empty(0, np.int32), *(chunk.indices.to_numpy() for chunk in codes.chunks)]
+        return np.concatenate(rows), np.concatenate(numbers).astype(np.int64) + 1
 
     def hashes(self, column: str) -> tuple[Numbers, Words]:
         """The rows that have a perceptual hash, and their hashes."""
@@ -94,8 +93,7 @@ class Tables:
         found = _Found(len(self.ids()), words=2)
         for before, values in _columns(self.manifest, "pixel_hash"):
             held = one_chunk(values.cast(pa.string()))
-            text = pc.binary_join(pa.array([held.drop_null()], pa.list_(pa.string())), "")[0].as_py()
-            found.add(before, held, np.frombuffer(bytes.fromhex(text or ""), "<u8"))
+            found.add(before, held, _from_hex(held.drop_null()))
         return found.rows, np.concatenate([found.words, np.zeros_like(found.words)])
 
     def sides(self) -> npt.NDArray[np.int32]:
@@ -150,6 +148,15 @@ def _columns(read: Read, column: str) -> Iterator[tuple[int, Any]]:
 
 def _numbers(read: Read, column: str) -> Numbers:
     return np.concatenate([np.empty(0, np.int64), *(_filled(values, 0) for _, values in _columns(read, column))])
+
+
+def _from_hex(texts: Any) -> npt.NDArray[Any]:
+    """The bytes that texts stand for, as words."""
+    if not len(texts):
+        return np.empty(0, "<u8")
+    _, offsets, data = texts.buffers()
+    first, last = np.frombuffer(offsets, np.int32)[[texts.offset, texts.offset + len(texts)]]
+    return np.frombuffer(unhexlify(memoryview(data)[first:last]), "<u8")
 
 
 def _filled(values: Any, default: int) -> Numbers:

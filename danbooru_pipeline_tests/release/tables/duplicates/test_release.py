@@ -2,10 +2,16 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from danbooru_pipeline.release import apply_takedown, plan_takedown, verify_release
 from danbooru_pipeline.release.release_json import DuplicateCounts, read_release
+from danbooru_pipeline.release.tables.duplicates import write
+from danbooru_pipeline.release.tables.duplicates.find import find_duplicates
+from danbooru_pipeline.release.tables.duplicates.pictures import Tables
+from danbooru_pipeline.release.verify import duplicates
 from danbooru_pipeline_tests.support.hashed import plant_duplicates
 from danbooru_pipeline_tests.support.yard import NOW, Yard
 
@@ -31,6 +37,23 @@ def test_documents_name_the_table(yard: Yard) -> None:
     assert "duplicates/distance_dhash" in (folder / "croissant.json").read_text()
     assert "px512_dhash" not in (folder / "croissant.json").read_text()  # it has no type for bytes
     assert f"  {TABLE}\n" in (folder / "SHA256SUMS").read_text()
+
+
+def test_release_is_searched_once(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making a release searches for pairs; verifying it before it is published describes them, and does not search."""
+    searches = []
+
+    def search(tables: Tables) -> pa.Table:
+        searches.append(tables)
+        return find_duplicates(tables)
+
+    for module in (write, duplicates):
+        monkeypatch.setattr(module, "find_duplicates", search)
+    plant_duplicates(yard)
+    folder = yard.release()
+    assert len(searches) == 1
+    assert verify_release(folder, full=True).ok
+    assert len(searches) == 2
 
 
 def test_post_that_is_taken_down_leaves_the_table(yard: Yard) -> None:
