@@ -13,6 +13,8 @@ from danbooru_pipeline.images.color import Chromaticities, StatedColor, are_poss
 
 _MAX_CHUNKS = 200_000  # real files have a few hundred; a file of empty chunks must not cost seconds
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+#: The bit of a chunk's first letter that says that a decoder may ignore the chunk.
+_ANCILLARY = 0x20
 #: Chunks that make up the picture; all others are metadata and must survive.
 _PICTURE = _CRITICAL | {b"tRNS"}
 _OFFSETS = b"iDOT"
@@ -73,7 +75,7 @@ def walk_png(data: bytes) -> PngWalk:
     view = memoryview(data)
     for chunk in chunks_of(data):
         body = view[chunk.start : chunk.start + chunk.length]
-        if chunk.name in _CRITICAL:
+        if not chunk.name[0] & _ANCILLARY:  # also those of no known name: perhaps the name itself is damaged
             stored = int.from_bytes(view[chunk.end - 4 : chunk.end], "big")
             corrupt |= zlib.crc32(view[chunk.start - 4 : chunk.end - 4]) != stored
         if chunk.name == b"acTL" and len(body) == 8 and not seen_data:  # it is void after IDAT

@@ -73,6 +73,7 @@ def test_rotten_png() -> None:
     assert inspect_image(pictures.rot(PNG, 0.5)).flags == (Flag.CORRUPT,)
     text = pictures.with_chunk(PNG, b"tEXt", b"Comment\0Hello")
     assert inspect_image(text.replace(b"Hello", b"Jello")).flags == ()
+    assert inspect_image(PNG.replace(b"IDAT", b"IDA\0", 1)).flags == (Flag.CORRUPT,), "the name itself is damaged"
 
 
 @pytest.mark.parametrize("marker", [0xC3, 0xC5, 0xC9, 0xCA])

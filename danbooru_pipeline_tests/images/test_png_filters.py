@@ -31,15 +31,16 @@ SAMPLED = {"noisy": illustration(600, 400), "stripes": stripes(), "alpha": with_
 
 
 @pytest.mark.parametrize("name", SAMPLED)
-def test_sampled_filter_saves_as_much(name: str) -> None:
-    """With one filter that was chosen on a sample, the file is as small as after trying all of them."""
+@pytest.mark.parametrize(("level", "most"), [(3, 1.01), (2, 1.03)])
+def test_sampled_filter_saves_as_much(name: str, level: int, most: float) -> None:
+    """With one filter that was chosen on a sample, level 3 saves what trying all of them saves, and level 2 nearly."""
     data = png(SAMPLED[name])
     facts = inspect_image(data)
     chosen = choose_filters(data, facts)
     assert chosen is not None
     assert len(chosen) == 1
     every = oxipng.optimize_from_memory(data, level=2, interlace=None)
-    assert len(optimize_image(data, facts).data) <= 1.01 * len(every)
+    assert len(optimize_image(data, facts, png_level=level).data) <= most * len(every)
 
 
 def deep() -> Any:
