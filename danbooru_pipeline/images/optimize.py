@@ -30,7 +30,7 @@ from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 MAX_OPTIMIZED_PIXELS = 50_000_000
 
 #: Levels whose filters are chosen on a sample -> effort of deflate. Lower levels try fewer filters, higher ones all.
-#: Effort 11 instead of 10 saves 24 KB a CPU second, where ``optipng -o2`` saves 59, and 10 itself 366: level 3.
+#: Effort 11 instead of 10 takes 1.6 times the CPU for a percent more of drawn pictures, 0.7 of painted ones: level 3.
 _SAMPLED = {2: 10, 3: 11}
 _SIXTEEN_BIT_SPACES = frozenset({"rgb16", "grey16"})
 _EIGHT_BIT_SPACES = frozenset({"srgb", "b-w"})
