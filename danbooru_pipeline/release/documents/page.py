@@ -74,7 +74,7 @@ def _growing_bars(tags: Sequence[TagBar]) -> str:
     return horizontal_bars(
         "Fastest-growing tags",
         bars,
-        values=[f"{bar.count / 100:.0f} %" for bar in bars],
+        values=[f"{100 * tag.fresh / tag.count:.0f} %" for tag in tags],
         tips=[f"{tag.fresh:,} of {tag.count:,} posts" for tag in tags],
     )
 

@@ -119,6 +119,13 @@ def counts(tables: Tables) -> Iterator[int]:
         yield from reasons(tables, what).values()
 
 
+def shares(tables: Tables) -> set[str]:
+    """Every share of a tag's posts that are of the release's year, in percent."""
+    every = Counter((category, tag) for category, tag, _ in tables.tags())
+    fresh = Counter((category, tag) for category, tag, year in tables.tags() if year == tables.year)
+    return {f"{100 * fresh[key] / count:.0f}" for key, count in every.items()}
+
+
 def duplicates(tables: Tables) -> Iterator[int]:
     """Pairs of duplicates: all, by kind, those that are not identical, and those not linked."""
     shards = sorted(tables.folder.glob("parquet/duplicates-*.parquet"))
@@ -151,7 +158,7 @@ def known(tables: Tables, other: Tables) -> set[str]:
         }
         found |= {binary(numbers[name]).split()[0] for name in ("original_bytes", "px512_bytes", "saved")}
         found |= {binary(numbers["original_bytes"] + numbers["px512_bytes"]).split()[0]}
-        found |= {f"{count:,}" for count in duplicates(each)}
+        found |= {f"{count:,}" for count in duplicates(each)} | shares(each)
     new, old = facts(tables), facts(other)
     found |= {f"{new['posts'] - new[name]:,}" for name in ("originals", "px512")}
     found |= {f"{new['originals'] - new['images']:,}", f"{abs(new['tags'] - old['tags']):,}"}
