@@ -3,10 +3,15 @@
 Posts keep their lists (`tags`, `pools`, `favs`), which DuckDB reads as they are.
 """
 
+from typing import Final
+
 from danbooru_pipeline.consume.exports.frame import Form, Job
 from danbooru_pipeline.consume.exports.side_rows import open_side_tables, side_rows
 from danbooru_pipeline.consume.exports.used_tags import count_used_tags, open_side_table
 from danbooru_pipeline.consume.exports.wanted import WithoutFiles, with_or_without_files
+
+#: What DuckDB may hold while it writes; a window of posts with long descriptions needs half of it.
+_MEMORY: Final = "400MB"
 
 
 def write(job: Job) -> None:
@@ -15,6 +20,8 @@ def write(job: Job) -> None:
     count_used_tags(rows)
     attached = rows.run("SELECT 1")
     path = str(job.file).replace("'", "''")
+    # DuckDB would keep what it has written in memory, up to most of the machine's.
+    attached.execute(f"SET memory_limit = '{_MEMORY}'")
     attached.execute(f"ATTACH '{path}' AS export")
     attached.execute("CREATE TABLE export.posts AS SELECT * FROM posts WHERE false")
     attached.execute("CREATE TABLE export.files AS SELECT * FROM files WHERE false")
