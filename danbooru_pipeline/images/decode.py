@@ -19,7 +19,6 @@ from danbooru_pipeline.images.inspect import Flag, ImageFacts
 from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg, wrap_pixels
 from danbooru_pipeline.images.png import stated_color
 
-_FIRST_SIDEWAYS = 5  # EXIF orientations from here on swap width and height
 _THIN = 16  # a side with fewer pixels would show rounding and the edges of JPEG blocks
 _SHRUNK_BY_LIBVIPS = frozenset({"png", "gif"})
 _CMYK, _PROFILE = "cmyk", "icc-profile-data"
@@ -167,8 +166,6 @@ def _scale(facts: ImageFacts, size: int) -> int:
 
 def _fit(facts: ImageFacts, size: int) -> tuple[int, int]:
     """Width and height of the upright picture inside size × size, from the full size, before any scale rounded it."""
-    width, height = facts.width or 1, facts.height or 1
-    if (facts.orientation or 1) >= _FIRST_SIDEWAYS:
-        width, height = height, width
+    width, height = facts.upright_size
     shrink = max(1.0, max(width, height) / size)
     return max(1, round(width / shrink)), max(1, round(height / shrink))

@@ -8,17 +8,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from danbooru_pipeline.images.archive import restore_jpeg
 from danbooru_pipeline.images.boxes import Box
 from danbooru_pipeline.images.detect import Detector, DetectorSettings
-from danbooru_pipeline.images.inspect import ImageFacts, compare_extension, inspect_image
 from danbooru_pipeline.images.job import ImageJob, ImageResult, run_image_job
-from danbooru_pipeline.images.render import RenderSettings, encode, render_image
+from danbooru_pipeline.images.render import RenderSettings, encode, inspect_stored, render_image
 from danbooru_pipeline.io.atomic import commit_part, part_path
-from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 from danbooru_pipeline.outcomes import Reason
-
-_FIRST_SIDEWAYS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,24 +75,22 @@ def run_detect_job(job: ImageJob, note: Callable[[ImageResult], None]) -> ImageR
     if not isinstance(job, DetectJob):
         return run_image_job(job, note)
     started = time.process_time()
-    stored, ext = job.source.read_bytes(), job.source.suffix[1:]
+    stored = job.source.read_bytes()
     blank = DetectResult(facts=None, sha256="", size=len(stored))
     detector = _detector(job.detector)
     note(replace(blank, unprocessed=True))
-    if ext == ARCHIVE_EXTENSION:
-        try:
-            stored, ext = restore_jpeg(stored), "jpg"
-        except ValueError:
-            return replace(blank, left_out=Reason.DAMAGED.value)
-    facts = compare_extension(inspect_image(stored), ext)
-    width, height = upright_size(facts)
+    opened = inspect_stored(stored, job.source.suffix[1:])
+    if opened is None:
+        return replace(blank, left_out=Reason.DAMAGED.value)
+    data, facts = opened
+    width, height = facts.upright_size
     size = detector.longest_side(width, height)
-    picture = render_image(stored, facts, RenderSettings(size=size, enlarge=True))
+    picture = render_image(data, facts, RenderSettings(size=size, enlarge=True))
     if isinstance(picture, str):
         return replace(blank, facts=facts, left_out=picture)
     boxes = detector.find(picture, width=width, height=height)
     if boxes and job.crops is not None:
-        whole = render_image(stored, facts, RenderSettings(size=None))
+        whole = render_image(data, facts, RenderSettings(size=None))
         if isinstance(whole, str):
             return replace(blank, facts=facts, left_out=whole)
         _write_crops(job, whole, boxes)
@@ -109,12 +102,6 @@ def run_detect_job(job: ImageJob, note: Callable[[ImageResult], None]) -> ImageR
 def _detector(settings: DetectorSettings) -> Detector:
     """The model of this process; it is opened once."""
     return Detector(settings)
-
-
-def upright_size(facts: ImageFacts) -> tuple[int, int]:
-    """Width and height of a picture as it is shown; 1 where its header does not say."""
-    width, height = facts.width or 1, facts.height or 1
-    return (height, width) if (facts.orientation or 1) >= _FIRST_SIDEWAYS else (width, height)
 
 
 def _write_crops(job: DetectJob, whole: Image.Image, boxes: tuple[Box, ...]) -> None:

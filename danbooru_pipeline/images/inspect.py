@@ -42,6 +42,9 @@ class Flag(StrEnum):
 OTHER_FORMATS = frozenset({Flag.HEIC, Flag.JXL, Flag.TIFF, Flag.JP2, Flag.PSD})
 
 
+_FIRST_SIDEWAYS = 5  # EXIF orientations from here on swap width and height
+
+
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
     """What a file is.
@@ -72,6 +75,12 @@ class ImageFacts:
     def pixels(self) -> int:
         """Width times height; 0 when unknown."""
         return (self.width or 0) * (self.height or 0)
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height of the picture as it is shown; 1 where its header does not say."""
+        width, height = self.width or 1, self.height or 1
+        return (height, width) if (self.orientation or 1) >= _FIRST_SIDEWAYS else (width, height)
 
 
 def inspect_image(data: bytes) -> ImageFacts:

@@ -37,7 +37,6 @@ TOO_SMALL: Final = "too_small"
 #: Sides of training buckets: multiples of this, from four of them to 32.
 STEP: Final = 64
 _SHORTEST, _LONGEST_SIDE = 4 * STEP, 32 * STEP
-_FIRST_SIDEWAYS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,31 +114,39 @@ def run_render_job(job: ImageJob, note: Callable[[ImageResult], None]) -> ImageR
     if not isinstance(job, RenderJob):
         return run_image_job(job, note)
     started = time.process_time()
-    stored, ext = job.source.read_bytes(), job.source.suffix[1:]
+    stored = job.source.read_bytes()
     blank = RenderResult(facts=None, sha256="", size=len(stored))
     note(replace(blank, unprocessed=True))
-    if ext == ARCHIVE_EXTENSION:
-        try:
-            stored, ext = restore_jpeg(stored), "jpg"
-        except ValueError:
-            return replace(blank, left_out=Reason.DAMAGED.value)
-    facts = compare_extension(inspect_image(stored), ext)
-    rendered = render_image(stored, facts, job.render)
+    opened = inspect_stored(stored, job.source.suffix[1:])
+    if opened is None:
+        return replace(blank, left_out=Reason.DAMAGED.value)
+    data, facts = opened
+    rendered = render_image(data, facts, job.render)
     if isinstance(rendered, str):
         return replace(blank, facts=facts, left_out=rendered)
-    data = encode(rendered, job.render)
+    made = encode(rendered, job.render)
     part = part_path(job.target)
-    part.write_bytes(data)  # not flushed: whoever repeats the export makes it again
+    part.write_bytes(made)  # not flushed: whoever repeats the export makes it again
     commit_part(part, job.target, flush_folder=False)
     return replace(
         blank,
         facts=facts,
-        px512_sha256=hashlib.sha256(data).hexdigest(),
-        px512_size=len(data),
+        px512_sha256=hashlib.sha256(made).hexdigest(),
+        px512_size=len(made),
         rendered_width=rendered.width,
         rendered_height=rendered.height,
         cpu_seconds=time.process_time() - started,
     )
+
+
+def inspect_stored(stored: bytes, ext: str) -> tuple[bytes, ImageFacts] | None:
+    """What decoders read of a file of the store, and its facts; None for an archived JPEG that is damaged."""
+    if ext == ARCHIVE_EXTENSION:
+        try:
+            stored, ext = restore_jpeg(stored), "jpg"
+        except ValueError:
+            return None
+    return stored, compare_extension(inspect_image(stored), ext)
 
 
 def render_image(data: bytes, facts: ImageFacts, settings: RenderSettings) -> Image.Image | str:
@@ -147,10 +154,7 @@ def render_image(data: bytes, facts: ImageFacts, settings: RenderSettings) -> Im
     refusal = refuse(facts, max_pixels=MAX_PIXELS)
     if refusal is not None:
         return refusal.value
-    width, height = facts.width or 1, facts.height or 1
-    if (facts.orientation or 1) >= _FIRST_SIDEWAYS:
-        width, height = height, width
-    frame = frame_of(width, height, settings)
+    frame = frame_of(*facts.upright_size, settings)
     if frame is None:
         return TOO_SMALL
     try:
