@@ -18,7 +18,7 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.images import RECHECK_TAG, images_512px, original_images
 from danbooru_pipeline.defs.operations import DRY_RUN, YEAR
 from danbooru_pipeline.defs.release import publication, release_manifest, release_snapshot
-from danbooru_pipeline.defs.reports import show
+from danbooru_pipeline.defs.reports import bullets, show
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.defs.waiting import outdated_buckets, unfinished_buckets
@@ -151,7 +151,7 @@ def _launch(
             )
         context.instance.add_backfill(backfill)
         done = f"launched backfill {backfill.backfill_id}; the daemon starts its runs within half a minute"
-    report = show([f"- {line}" for line in [*lines, done]])
+    report = show(bullets([*lines, done]))
     context.add_output_metadata({"report": report, "partitions": len(partitions)})
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import OWNERS
-from danbooru_pipeline.defs.reports import show
+from danbooru_pipeline.defs.reports import bullets, show
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.operate.follow import follow, open_follower
@@ -47,7 +47,7 @@ def fetch_running_year(
         Meter("follow", report=context.log.info, watch=run_log.watch) as meter,
     ):
         report = follow(follower, dry_run=config.dry_run, meter=meter)
-    context.add_output_metadata({"report": show([f"- {line}" for line in report.lines()])})
+    context.add_output_metadata({"report": show(bullets(report.lines()))})
     if config.dry_run:
         return
     numbers: dict[str, Any] = {

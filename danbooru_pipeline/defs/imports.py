@@ -8,7 +8,7 @@ from pydantic import Field
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import OWNERS
-from danbooru_pipeline.defs.reports import show
+from danbooru_pipeline.defs.reports import bullets, show
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import SHOWN, clear_failures
 from danbooru_pipeline.progress import Meter
@@ -64,7 +64,7 @@ def take_files(
         **{f"outcome_{name}": count for name, count in sorted(report.outcomes.items())},
         "problems": dg.MetadataValue.md("\n".join(f"- {line}" for line in report.problems[:SHOWN]) or "none"),
     }
-    context.add_output_metadata({"report": show([f"- {line}" for line in report.lines()])})
+    context.add_output_metadata({"report": show(bullets(report.lines()))})
     if not config.dry_run:
         context.log_event(dg.AssetMaterialization(imported_files.key, metadata=numbers))
 

@@ -4,14 +4,12 @@ Nothing here decides anything: each job calls what the command of the same name 
 shows what it would do until `dry_run` is switched off. No assets here, so *Materialize all* starts none of this.
 """
 
-from collections.abc import Iterable
-
 import dagster as dg
 from pydantic import Field
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.history import forget_runs, runs_to_forget
-from danbooru_pipeline.defs.reports import show
+from danbooru_pipeline.defs.reports import bullets, show
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.errors import SettingsError
@@ -81,7 +79,7 @@ def verify_folder(
     with clear_failures(toolbox, run_log):
         report = verify_release(toolbox.layout.release(config.year), full=config.full)
     lines = report.lines()
-    _end(context, _list(lines), failed="" if report.ok else f"{toolbox.layout.release(config.year)}: {lines[-1]}")
+    _end(context, bullets(lines), failed="" if report.ok else f"{toolbox.layout.release(config.year)}: {lines[-1]}")
 
 
 @dg.op(out=dg.Out(dg.Nothing))
@@ -99,7 +97,7 @@ def take_posts_down(
         lines = plan.lines() if config.dry_run else takedown_lines(take_down(toolbox, plan))
     if not config.dry_run:
         lines = [*lines, f"took down {len(plan.posts):,} posts; mirrors must sync again, the ids are in removed.txt"]
-    _end(context, _list(lines))
+    _end(context, bullets(lines))
 
 
 @dg.op(out=dg.Out(dg.Nothing))
@@ -111,14 +109,10 @@ def forget_old_runs(
     if not config.dry_run:
         forget_runs(context.instance, found.forgotten)
     verb = "would forget" if config.dry_run else "forgot"
-    _end(context, _list([
+    _end(context, bullets([
         f"{verb} {len(found.forgotten):,} of the {found.old:,} runs that are older than {config.older_than_days} days",
         f"{found.old - len(found.forgotten):,} are kept: the state of a partition or of a check comes from them",
     ]))  # fmt: skip
-
-
-def _list(lines: Iterable[str]) -> list[str]:
-    return [f"- {line}" for line in lines]
 
 
 def _end(context: dg.OpExecutionContext, report: list[str], *, failed: str = "") -> None:

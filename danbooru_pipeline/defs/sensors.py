@@ -10,6 +10,7 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, RunsFilt
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import SENSOR_STATUS
 from danbooru_pipeline.defs.metadata import posts, posts_by_bucket, side_tables
+from danbooru_pipeline.defs.reports import bullets
 from danbooru_pipeline.defs.waiting import everything_that_waits
 from danbooru_pipeline.layout import RELEASE_JSON, release_name
 from danbooru_pipeline.operate.notify import deliver, send_heartbeat
@@ -179,7 +180,7 @@ def tell_of_waiting(
     if lines == before and now - sent_at < 7 * _DAY:
         return dg.SkipReason(f"was told already: {'; '.join(lines)}")
     subject = f"danbooru-pipeline: {release_name(year) if year else 'the store'} waits"
-    body = "\n".join([*(f"- {line}" for line in lines), toolbox.settings.ui_url])
+    body = "\n".join([*bullets(lines), toolbox.settings.ui_url])
     if not deliver(toolbox.settings, subject=subject, body=body):
         return dg.SkipReason(f"{NOBODY}; it would say: {'; '.join(lines)}")
     return dg.SensorResult(

@@ -16,7 +16,7 @@ from danbooru_pipeline.defs.images import images_512px, original_images
 from danbooru_pipeline.defs.metadata import posts_by_bucket
 from danbooru_pipeline.defs.partitions import bucket_releases, releases
 from danbooru_pipeline.defs.release import publication
-from danbooru_pipeline.defs.reports import show
+from danbooru_pipeline.defs.reports import bullets, show
 from danbooru_pipeline.defs.scrub import scrubbed_store
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.operate.readiness import Memory, decide, look_at
@@ -53,7 +53,7 @@ def outdated_buckets(instance: dg.DagsterInstance, year: int) -> set[str]:
         return set()
     keys = {f"{bucket}|{year}": bucket for bucket in BUCKETS}
     latest = instance.event_log_storage.get_latest_storage_id_by_partition(original_images.key, _MADE, set(keys))
-    return {keys[key] for key, storage_id in latest.items() if storage_id < changed and key in keys}
+    return {keys[key] for key, storage_id in latest.items() if storage_id < changed}
 
 
 def failed_checks(instance: dg.DagsterInstance, year: int) -> list[str]:
@@ -74,9 +74,9 @@ def failed_checks(instance: dg.DagsterInstance, year: int) -> list[str]:
 def what_it_waits_for(instance: dg.DagsterInstance, context: RunContext, year: int) -> list[str]:
     """All of it, one line each; empty for a release that is published and has nothing left."""
     left = what_is_left(context.layout, year, exclude_tags=context.exclude_tags)
-    if not left.has_posts:
-        return left.lines()
     lines = left.lines()
+    if not left.has_posts:
+        return lines
     unfinished = unfinished_buckets(instance, year)
     if unfinished:
         lines.append(
@@ -132,5 +132,5 @@ def nothing_holds_up_the_release(
         passed=not lines,
         severity=dg.AssetCheckSeverity.WARN,
         description="; ".join(lines) or None,
-        metadata={"waits_for": len(lines), "what": show([f"- {line}" for line in lines])},
+        metadata={"waits_for": len(lines), "what": show(bullets(lines))},
     )
