@@ -1,7 +1,7 @@
 """Runs the core for an asset: errors become clear failures, and buckets succeed or fail one by one."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -171,10 +171,13 @@ def _work_on_partitions(
     for year in sorted({year for _, year in keys.values()}):
         key_of = {bucket: key for key, (bucket, its_year) in keys.items() if its_year == year}
         title = f"{context.asset_key.to_user_string()} {year}"
-        with Meter(title, total=len(key_of), report=context.log.info, watch=results.log.watch) as meter:
-            for finished in _finished(
-                partial(work, year=year, meter=meter), list(key_of), year=year, meter=meter, shared=shared
-            ):
+        with (
+            Meter(title, total=len(key_of), report=context.log.info, watch=results.log.watch) as meter,
+            closing(
+                _finished(partial(work, year=year, meter=meter), list(key_of), year=year, meter=meter, shared=shared)
+            ) as buckets,
+        ):
+            for finished in buckets:
                 stop.check()
                 results.add(key_of[finished.bucket], finished)
     if results.failed:
@@ -183,21 +186,23 @@ def _work_on_partitions(
 
 def _finished(
     work: Callable[[str], R], buckets: Sequence[str], *, year: int, meter: Meter, shared: SharedStep[R] | None
-) -> Iterator[Finished[R]]:
+) -> Generator[Finished[R], None, None]:
     """The buckets as they finish: those with something left for the shared step after it, the others before."""
     if shared is not None:
         shared.begin(buckets, year)
     left: dict[str, R] = {}
-    for finished in for_each_bucket(work, buckets):
-        meter.count_step()
-        if shared is not None and finished.report is not None and shared.is_left(finished.report):
-            left[finished.bucket] = finished.report
-        else:
-            yield finished
+    with for_each_bucket(work, buckets) as worked_on:
+        for finished in worked_on:
+            meter.count_step()
+            if shared is not None and finished.report is not None and shared.is_left(finished.report):
+                left[finished.bucket] = finished.report
+            else:
+                yield finished
     if shared is not None and left:
         shared.gather(left.values())
         step = shared.finish
-        yield from for_each_bucket(lambda bucket: step(bucket, year, left[bucket], meter), list(left))
+        with for_each_bucket(lambda bucket: step(bucket, year, left[bucket], meter), list(left)) as completed:
+            yield from completed
 
 
 def _partitions(context: dg.AssetExecutionContext) -> dict[str, tuple[str, int]]:

@@ -34,8 +34,8 @@ def scrub_buckets_of_the_week(
     """Hash every file of a 52nd of the buckets, and repair what is damaged."""
     buckets = buckets_of_week(toolbox.now().date())
     reports, errors = [], []
-    with clear_failures(toolbox, run_log):
-        for finished in for_each_bucket(partial(scrub_bucket, toolbox), buckets):
+    with clear_failures(toolbox, run_log), for_each_bucket(partial(scrub_bucket, toolbox), buckets) as scrubbed:
+        for finished in scrubbed:
             if finished.error is not None:
                 errors.append(f"{finished.bucket}: {finished.error}")
             elif finished.report is not None:

@@ -50,6 +50,7 @@ class FileHasher:
         self._rule = rule
         self._many = many
         self._seen = 0
+        self._hashing = contextlib.ExitStack()
         self._started: list[subprocess.Popen[bytes]] = []
         self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
 
@@ -59,6 +60,7 @@ class FileHasher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._hashing.close()
         for process in self._started:
             for pipe in (process.stdin, process.stdout):
                 assert pipe is not None
@@ -68,8 +70,9 @@ class FileHasher:
 
     def digests(self, files: Iterable[F]) -> Iterator[tuple[F, str | None]]:
         """Each file with its SHA-256, in order; None as in `digests_of`. `files` are taken while others are hashed."""
-        for piece, done in ordered_map(self._hash, self._pieces(files), threads=self._count, name="hash"):
-            yield from zip(piece, done, strict=True)
+        hashing = ordered_map(self._hash, self._pieces(files), threads=self._count, name="hash")
+        hashed = self._hashing.enter_context(hashing)
+        return (pair for piece, done in hashed for pair in zip(piece, done, strict=True))
 
     def _pieces(self, files: Iterable[F]) -> Iterator[list[F]]:
         """Files in pieces: handing over small files one by one costs more than hashing them."""

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from danbooru_pipeline import stop
@@ -11,10 +12,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ordered_map(work: Callable[[T], R], items: Iterable[T], *, threads: int, name: str) -> Iterator[R]:
+@contextmanager
+def ordered_map(work: Callable[[T], R], items: Iterable[T], *, threads: int, name: str) -> Iterator[Iterator[R]]:
     """Results of `work` for each item, in the order of the items; at most twice as many in flight as there are threads.
 
-    If the caller stops iterating, an item fails or a signal comes, queued items are cancelled and running ones awaited.
+    However the block ends, queued items are cancelled and running ones awaited: whoever removes what they work on after
+    an error removes all of it. A generator alone would run on until it is collected, which a traceback puts off.
 
     Args:
         work: runs in the threads.
@@ -26,16 +29,19 @@ def ordered_map(work: Callable[[T], R], items: Iterable[T], *, threads: int, nam
         Stopped: a signal asked this process to stop.
     """
     waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(max(1, threads), thread_name_prefix=name) as pool:
-        try:
-            for item in items:
-                stop.check()
-                waiting.append(pool.submit(work, item))
-                if len(waiting) >= 2 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                stop.check()
+
+    def results() -> Iterator[R]:
+        for item in items:
+            stop.check()
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= 2 * threads:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            stop.check()
+            yield waiting.popleft().result()
+
+    pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix=name)
+    try:
+        yield results()
+    finally:
+        pool.shutdown(cancel_futures=True)

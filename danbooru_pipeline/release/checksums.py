@@ -135,8 +135,8 @@ def document_files(folder: Path) -> list[str]:
 def hash_documents(folder: Path, *, threads: int) -> dict[str, str]:
     """Path -> SHA-256 of every document, sorted by path."""
     names = document_files(folder)
-    digests = ordered_map(lambda name: sha256_of(folder / name), names, threads=threads, name="hash")
-    return dict(zip(names, digests, strict=True))
+    with ordered_map(lambda name: sha256_of(folder / name), names, threads=threads, name="hash") as digests:
+        return dict(zip(names, digests, strict=True))
 
 
 def write_sha256sums(folder: Path, *, threads: int) -> str:

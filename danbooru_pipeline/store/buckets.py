@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -22,24 +23,24 @@ class Finished(Generic[R]):
     error: Exception | None = None
 
 
+@contextmanager
 def for_each_bucket(
     work: Callable[[str], R], buckets: Sequence[str], *, lanes: int = BUCKETS_IN_FLIGHT
-) -> Iterator[Finished[R]]:
-    """Run `work` for every bucket and yield each as it finishes.
+) -> Iterator[Iterator[Finished[R]]]:
+    """Run `work` for every bucket; what the block reads is each bucket as it finishes.
 
-    An error costs its bucket alone. If the caller stops iterating, queued buckets are cancelled and running ones are
-    awaited.
+    An error costs its bucket alone. However the block ends, queued ones are never begun and running ones are awaited.
     """
     queue = iter(buckets)
-    with ThreadPoolExecutor(lanes, thread_name_prefix="bucket") as threads:
-        running: dict[Future[R], str] = {}
+    running: dict[Future[R], str] = {}
 
-        def start_next() -> None:
-            stop.check()
-            bucket = next(queue, None)
-            if bucket is not None:
-                running[threads.submit(work, bucket)] = bucket
+    def start_next() -> None:
+        stop.check()
+        bucket = next(queue, None)
+        if bucket is not None:
+            running[threads.submit(work, bucket)] = bucket
 
+    def finished() -> Iterator[Finished[R]]:
         for _ in range(lanes):
             start_next()
         while running:
@@ -51,3 +52,6 @@ def for_each_bucket(
                     raise error
                 yield Finished(bucket, None, error) if error is not None else Finished(bucket, future.result())
                 start_next()
+
+    with ThreadPoolExecutor(lanes, thread_name_prefix="bucket") as threads:
+        yield finished()

@@ -35,8 +35,9 @@ def write(job: Job) -> None:
     with (
         (job.target / "MD5SUMS").open("w") as sums,
         (job.target / "optimised.txt").open("w") as optimised,
+        ordered_map(partial(_write_one, job), job.posts(), threads=job.threads, name="export") as written,
     ):
-        for file in ordered_map(partial(_write_one, job), job.posts(), threads=job.threads, name="export"):
+        for file in written:
             (sums if file.is_exact else optimised).write(f"{file.md5}  {file.path}\n")
 
 

@@ -112,10 +112,10 @@ def write_xz(
     pack: Callable[[bytes, int], bytes] = compress,
 ) -> None:
     """Compress segments in parallel and write them in order; at most twice as many in flight as there are threads."""
-    packed = ordered_map(lambda segment: pack(segment(), preset), segments, threads=threads, name="xz")
-    for done, data in enumerate(packed, start=1):
-        file.write(data)
-        progress(done)
+    with ordered_map(lambda segment: pack(segment(), preset), segments, threads=threads, name="xz") as packed:
+        for done, data in enumerate(packed, start=1):
+            file.write(data)
+            progress(done)
 
 
 def text_segments(lines: Iterable[bytes], size: int = SEGMENT_BYTES) -> Iterator[Segment]:

@@ -131,8 +131,10 @@ class Staging:
         schema = pa.schema([LIST_SCHEMA.field(name) for name in ("id", *(tree.path for tree in TREES))])
         for tree in TREES:
             (self.folder / tree.name).mkdir()
-        with self._manifest_by_bucket(schema) as manifest:
-            linked = ordered_map(self._link_bucket, manifest.groups(), threads=self.threads, name="link")
+        with (
+            self._manifest_by_bucket(schema) as manifest,
+            ordered_map(self._link_bucket, manifest.groups(), threads=self.threads, name="link") as linked,
+        ):
             for bucket in linked:
                 self.progress("links", int(bucket) + 1, BUCKET_COUNT)
 

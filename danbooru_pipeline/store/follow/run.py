@@ -177,13 +177,14 @@ class _Follow:
             if why_not_fetched(seen.post, exclude_tags=self.context.exclude_tags) is None:
                 buckets.setdefault(bucket_of(seen.post.id), []).append(seen)
         done = Brought()
-        for finished in for_each_bucket(partial(self._work, buckets), sorted(buckets)):
-            if finished.report is None:
-                raise finished.error or RuntimeError(finished.bucket)
-            done.files += finished.report.files
-            done.kept += finished.report.kept
-            done.bytes += finished.report.bytes
-            done.left |= finished.report.left
+        with for_each_bucket(partial(self._work, buckets), sorted(buckets)) as finished:
+            for bucket in finished:
+                if bucket.report is None:
+                    raise bucket.error or RuntimeError(bucket.bucket)
+                done.files += bucket.report.files
+                done.kept += bucket.report.kept
+                done.bytes += bucket.report.bytes
+                done.left |= bucket.report.left
         self._count(done)
         for _ in posts:
             self.meter.count_step()
