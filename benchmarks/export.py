@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from memory import peak_mib
 
 from danbooru_pipeline.consume import Selection, apply_export, plan_export
 from danbooru_pipeline.consume.exports import EXPORTS, classification, images
@@ -133,22 +134,14 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def peak_memory() -> float:
-    """The most memory that this process had, in MB; unlike `ru_maxrss` without that of the process that started it."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
 def run_one(form: str, release: Path, target: Path) -> None:
     """Write an export in this process, and print its time and the peak of its memory."""
     began, cpu = time.monotonic(), time.process_time()
-    before = peak_memory()
+    before = peak_mib()
     plan = plan_export(form, release, target, selection=Selection(tree="512px"), options=OPTIONS.get(form))
     report = apply_export(plan, report=lambda line: print(line, file=sys.stderr))
     seconds = {"wall": time.monotonic() - began, "cpu": time.process_time() - cpu}
-    print(json.dumps({"posts": report.posts, "peak": peak_memory(), "before": before, **seconds}))
+    print(json.dumps({"posts": report.posts, "peak": peak_mib(), "before": before, **seconds}))
 
 
 def memory(root: Path, sizes: list[int], forms: list[str], template: Path) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from random import Random
 
 import pyarrow.parquet as pq
+from memory import peak_mib
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.art.pictures import draw_picture
@@ -155,8 +156,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.peak:
         run_import(*chosen.peak)
-        # Not `ru_maxrss`, which a child inherits from the process that started it.
-        print(int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) // 1024)
+        print(int(peak_mib()))
         return
     with tempfile.TemporaryDirectory() as name:
         make_world(Path(name), chosen.files, draw=draw_jpeg)
