@@ -183,17 +183,25 @@ def compare_links(layout: Layout, rounds: int) -> None:
     theirs: list[Cost] = []
     lists: list[Cost] = []
     content = store_content(layout, 2021, earlier=None)
+    copy = layout.root / "cp"
+    command = ["cp", "-al", str(layout.store / "original"), str(layout.store / "512px"), str(copy)]
+
+    def copied() -> int:
+        copy.mkdir()
+        theirs.append(measure(lambda: subprocess.run(command, check=True)))
+        files = sum(len(names) for _, _, names in os.walk(copy))
+        shutil.rmtree(copy)
+        return files
+
     for number in range(rounds):
+        if number % 2:  # who comes first pays for what was removed before
+            copied()
         work = Staging(layout.root / f"links-{number}", content, year=2021, threads=THREADS)
         ours.append(measure(work.link_images))
         lists.append(measure(work.write_lists))
-        copy = layout.root / f"cp-{number}"
-        copy.mkdir()
-        command = ["cp", "-al", str(layout.store / "original"), str(layout.store / "512px"), str(copy)]
-        theirs.append(measure(lambda command=command: subprocess.run(command, check=True)))  # type: ignore[misc]
-        files = sum(len(names) for _, _, names in os.walk(copy))
         shutil.rmtree(work.folder)
-        shutil.rmtree(copy)
+        if not number % 2:
+            files = copied()
     say_pair(f"links of {files:,} files", ours, theirs)
     say("lists of these files", {"sums and names": _median(lists)})
 

@@ -14,7 +14,7 @@ import secrets
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from danbooru_pipeline.layout import PART_SUFFIX
 
@@ -134,6 +134,21 @@ def _reflinked(source: BinaryIO, target: BinaryIO) -> bool:
     except OSError:
         return False
     return True
+
+
+#: The mode of files in releases, and of those in the store that a manifest has seen.
+READ_ONLY: Final = 0o444
+
+
+def make_read_only(path: Path | str, *, folder: int | None = None) -> None:
+    """Make a file read-only. A linked file changes its mode under all its names, which is intended.
+
+    Args:
+        path: of the file, relative to `folder` if given.
+        folder: descriptor of an open folder.
+    """
+    if os.stat(path, dir_fd=folder).st_mode & 0o777 != READ_ONLY:
+        os.chmod(path, READ_ONLY, dir_fd=folder)
 
 
 def symlink_atomic(link: Path, target: str) -> None:

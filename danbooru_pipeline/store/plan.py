@@ -6,11 +6,13 @@ in each release: a 404 of last year says nothing about this year.
 
 import dataclasses
 import os
+import stat
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from danbooru_pipeline.io.atomic import READ_ONLY
 from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import Fetch, Post
 from danbooru_pipeline.store.ledger import LedgerRow
@@ -178,9 +180,19 @@ def _restorable(
     return {row.id for row in rows if row.first_release is None or row.first_release <= release}
 
 
-def list_files(folder: Path) -> dict[str, int]:
-    """Name -> size in bytes of the whole files in a bucket's folder; hidden and partial ones are left out."""
+def list_files(folder: Path, *, read_only: bool = False) -> dict[str, int]:
+    """Name -> size in bytes of the whole files in a bucket's folder; hidden and partial ones are left out.
+
+    Args:
+        folder: of the bucket.
+        read_only: make those read-only that are not, while looking at them.
+    """
     if not folder.is_dir():
         return {}
     with os.scandir(folder) as entries:
-        return {e.name: e.stat(follow_symlinks=False).st_size for e in entries if e.is_file() and e.name[0] != "."}
+        found = {e.name: e.stat(follow_symlinks=False) for e in entries if e.is_file() and e.name[0] != "."}
+    if read_only:
+        for name, facts in found.items():
+            if stat.S_ISREG(facts.st_mode) and stat.S_IMODE(facts.st_mode) != READ_ONLY:
+                (folder / name).chmod(READ_ONLY)
+    return {name: facts.st_size for name, facts in found.items()}

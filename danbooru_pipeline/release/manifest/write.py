@@ -55,7 +55,9 @@ _NO_POSTS = _READ.empty_table()
 
 
 def write_manifest(layout: Layout, year: int, *, px512_settings: str, progress: Progress = silent) -> ManifestSummary:
-    """Unite the ledgers of all buckets with the posts of a year.
+    """Unite the ledgers of all buckets with the posts of a year, and make the files of the store read-only.
+
+    Releases link these files. Here each is looked at anyway, so linking need not look at its mode.
 
     Raises:
         ReleaseRefused: they do not reconcile (all rows are in ``unreconciled.txt``), or too many posts are pending.
@@ -96,8 +98,8 @@ def _reconcile(layout: Layout, year: int, bucket: str, *, px512_settings: str) -
         posts=posts,
         updated={post.id: post for post in updated if post.id in changed},
         ledger=ledger,
-        original_files=list_files(layout.original_bucket(bucket)),
-        px512_files=list_files(layout.px512_bucket(bucket)),
+        original_files=list_files(layout.original_bucket(bucket), read_only=True),
+        px512_files=list_files(layout.px512_bucket(bucket), read_only=True),
     )
     return reconcile_tables(tables, year=year, px512_settings=px512_settings)
 

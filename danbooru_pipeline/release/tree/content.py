@@ -20,6 +20,7 @@ class Content:
         images: folder that has ``original/`` and ``512px/``.
         tables: side table -> file of JSON lines.
         metadata: path in the release -> file, for the metadata and the manifests of earlier years.
+        read_only: all images are read-only, as those of the store are once a manifest was made of them.
     """
 
     posts: Path
@@ -27,6 +28,7 @@ class Content:
     images: Path
     tables: Mapping[str, Path] = field(default_factory=dict)
     metadata: Mapping[str, Path] = field(default_factory=dict)
+    read_only: bool = False
 
 
 def store_content(layout: Layout, year: int, *, earlier: Path | None) -> Content:
@@ -39,6 +41,7 @@ def store_content(layout: Layout, year: int, *, earlier: Path | None) -> Content
         posts=layout.posts(year),
         manifest=layout.manifest(year),
         images=layout.store,
+        read_only=True,
         tables=side_tables(layout, year),
         metadata=_archive_metadata(layout, year)
         | ({} if earlier is None else carried_metadata(earlier, without=year) | manifest_to_carry(earlier)),

@@ -12,7 +12,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from danbooru_pipeline.errors import ReleaseRefused
-from danbooru_pipeline.io.atomic import atomic_file, link_or_copy, sync_file_system, write_unpublished
+from danbooru_pipeline.io.atomic import (
+    atomic_file,
+    link_or_copy,
+    make_read_only,
+    sync_file_system,
+    write_unpublished,
+)
 from danbooru_pipeline.io.external_sort import ExternalGroupBy
 from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.io.parquet import read_batches, row_count, write_shards
@@ -49,8 +55,10 @@ from danbooru_pipeline.release.tree.relations import RelationFiller
 from danbooru_pipeline.release.tree.segments import SegmentStore
 from danbooru_pipeline.years import cutoff, sfw_ratings
 
-_READ_ONLY = 0o444
 _READABLE_FOLDER = 0o755
+#: Up to so many posts the kernel still has in memory what the manifest looked at, and no link waits for a disk. Threads
+#: would take turns at the interpreter's lock, for a tenth more of CPU.
+_WARM_POSTS = 1_000_000
 _LIST_SEGMENT_BYTES = 2 * 2**20  # small, so that segments are compressed while the rest is written
 
 
@@ -131,9 +139,10 @@ class Staging:
         schema = pa.schema([LIST_SCHEMA.field(name) for name in ("id", *(tree.path for tree in TREES))])
         for tree in TREES:
             (self.folder / tree.name).mkdir()
+        threads = self.threads if row_count(self._content.manifest) > _WARM_POSTS else 1
         with (
             self._manifest_by_bucket(schema) as manifest,
-            ordered_map(self._link_bucket, manifest.groups(), threads=self.threads, name="link") as linked,
+            ordered_map(self._link_bucket, manifest.groups(), threads=threads, name="link") as linked,
         ):
             for bucket in linked:
                 self.progress("links", int(bucket) + 1, BUCKET_COUNT)
@@ -145,7 +154,8 @@ class Staging:
             target = self.folder / tree.name / bucket
             if names:
                 target.mkdir()
-                _link_read_only(names, self._content.images / tree.name / bucket, target)
+                source = self._content.images / tree.name / bucket
+                _link_read_only(names, source, target, looks=not self._content.read_only)
         return bucket
 
     def write_lists(self) -> None:
@@ -208,9 +218,17 @@ class Staging:
         sync_file_system(self.folder)
 
 
-def _link_read_only(names: Iterable[str], source: Path, target: Path) -> None:
-    """Link files of one folder into another and make them read-only."""
-    # With open folders and plain names: with whole paths this is slower than ``cp -al`` (benchmarks/release.py).
+def _link_read_only(names: Iterable[str], source: Path, target: Path, *, looks: bool) -> None:
+    """Link files of one folder into another, where they are read-only.
+
+    Args:
+        names: of the files.
+        source: their folder.
+        target: where they get another name.
+        looks: not all of them are known to be read-only.
+    """
+    # With open folders and plain names: with whole paths this is slower than ``cp -al`` (benchmarks/release.py), and a
+    # look at each mode takes half as long as the link.
     with _opened(source) as there, _opened(target) as here:
         for name in names:
             try:
@@ -219,7 +237,10 @@ def _link_read_only(names: Iterable[str], source: Path, target: Path) -> None:
                 raise _missing(source / name) from None
             except OSError:
                 link_or_copy(source / name, target / name)
-            make_read_only(name, folder=here)
+                make_read_only(name, folder=here)
+            else:
+                if looks:
+                    make_read_only(name, folder=here)
 
 
 @contextmanager
@@ -236,14 +257,3 @@ def _opened(folder: Path) -> Iterator[int]:
 
 def _missing(path: Path) -> ReleaseRefused:
     return ReleaseRefused(f"{path} is gone since the manifest; build the manifest again")
-
-
-def make_read_only(path: Path | str, *, folder: int | None = None) -> None:
-    """Make a file read-only. A linked file changes its mode under all its names, which is intended.
-
-    Args:
-        path: of the file, relative to `folder` if given.
-        folder: descriptor of an open folder.
-    """
-    if os.stat(path, dir_fd=folder).st_mode & 0o777 != _READ_ONLY:
-        os.chmod(path, _READ_ONLY, dir_fd=folder)

@@ -1,5 +1,7 @@
 """The manifest: written whole and sorted when all reconciles, refused by name when not."""
 
+from pathlib import Path
+
 import pyarrow.parquet as pq
 import pytest
 
@@ -118,3 +120,17 @@ def test_regrouping_over_many_runs_keeps_every_row(yard: Yard) -> None:
             assert list(groups) == sorted(groups)
             assert groups[1] == [4001, 8001, 12001, 20001]
             assert sorted(id_ for ids in groups.values() for id_ in ids) == sorted(yard.rows)
+
+
+def test_files_of_the_store_are_read_only_once_a_manifest_was_made(yard: Yard, tmp_path: Path) -> None:
+    """Linking does not look at modes, so the manifest, which looks at each file, does; it does not follow a link."""
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"not ours")
+    outside.chmod(0o644)
+    folder = yard.layout.original_bucket("0001")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "99001.jpg").symlink_to(outside)
+    yard.manifest()
+    files = [*yard.layout.store.glob("original/*/*"), *yard.layout.store.glob("512px/*/*")]
+    assert {path.stat().st_mode & 0o777 for path in files if not path.is_symlink()} == {0o444}
+    assert outside.stat().st_mode & 0o777 == 0o644
