@@ -63,7 +63,9 @@ def encode_2021_complete(table: pa.Table) -> bytes:
         if not column.null_count:
             continue
         # A value that did not fit its column is in `extra`, and is written from there.
-        wanted = pc.and_(column.is_null(), pa.array([name not in keys for keys in held_apart], pa.bool_()))
+        wanted = column.is_null()
+        if held_apart:
+            wanted = pc.and_(wanted, pa.array([name not in keys for keys in held_apart], pa.bool_()))
         if pc.any(wanted).as_py():
             other = one_chunk(table["created_at"]) if name == "updated_at" else pa.scalar(_TAKEN_FOR_GRANTED[name])
             filled[name] = pc.if_else(wanted, other.cast(column.type), column)
@@ -76,6 +78,9 @@ def encode_2021_complete(table: pa.Table) -> bytes:
 
 
 def _keys_of(extra: pa.Array) -> list[frozenset[str]]:
+    """The keys of each row; nothing where no row has any."""
+    if extra.null_count == len(extra):
+        return []
     return [frozenset(decode(text)) if text else frozenset() for text in extra.to_pylist()]
 
 

@@ -89,7 +89,7 @@ def tree_files(table: pa.Table, tree: Tree) -> list[ImageFile]:
 
 def sums_lines(files: Iterable[tuple[str, str]]) -> bytes:
     """(sha256, path) pairs as ``sha256sum -c`` reads them."""
-    return "".join(f"{sha256}  {path}\n" for sha256, path in files).encode()
+    return "".join([f"{sha256}  {path}\n" for sha256, path in files]).encode()
 
 
 def parse_sums(data: bytes) -> tuple[dict[str, str], list[str]]:
@@ -107,7 +107,7 @@ def parse_sums(data: bytes) -> tuple[dict[str, str], list[str]]:
 
 def filelist_lines(files: Iterable[ImageFile]) -> bytes:
     """Files as the file list of 2021 has them: ``./original/0000/1000.png``."""
-    return "".join(f"./{file.path}\n" for file in files).encode()
+    return "".join([f"./{file.path}\n" for file in files]).encode()
 
 
 def nsfw_id_lines(batches: Iterable[pa.Table], *, sfw: Sequence[str]) -> Iterator[bytes]:

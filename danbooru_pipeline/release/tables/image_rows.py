@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from danbooru_pipeline.io.bounded_parquet import untrusted_files
 from danbooru_pipeline.io.parquet import read_batches, rechunk, write_parquet
 from danbooru_pipeline.layout import earlier_manifest_path
+from danbooru_pipeline.posts.json_text import lists_of
 from danbooru_pipeline.release.checksums import PX512
 
 METADATA = "512px/metadata.parquet"
@@ -47,9 +48,9 @@ def image_rows(posts: list[Path], manifest: list[Path]) -> Iterator[pa.Table]:
     )
 
 
-def joined_rows(posts: Iterable[pa.Table], manifest: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same from tables of `POSTS_COLUMNS` and of `FILES_COLUMNS`, whose ids are equal and ascend."""
-    for post, file in zip(rechunk(posts, _ROWS), rechunk(manifest, _ROWS), strict=True):
+def joined_rows(posts: Iterable[pa.Table], manifest: Iterable[pa.Table], *, rows: int = _ROWS) -> Iterator[pa.Table]:
+    """The same, some at a time, from tables of `POSTS_COLUMNS` and `FILES_COLUMNS` whose ids are equal and ascend."""
+    for post, file in zip(rechunk(posts, rows), rechunk(manifest, rows), strict=True):
         held = pc.is_valid(file[PX512.path])
         yield _rows(post.filter(held), file.filter(held))
 
@@ -70,12 +71,15 @@ def _rows(posts: pa.Table, files: pa.Table) -> pa.Table:
     return pa.Table.from_arrays([values[f.name].cast(f.type) for f in ROWS_SCHEMA], schema=ROWS_SCHEMA)
 
 
-def _split(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _split(column: pa.ChunkedArray) -> pa.Array:
     """Tag strings as lists; a string without tags is an empty list, not one empty tag."""
-    text = pc.fill_null(column, "")
+    text = pc.fill_null(column.combine_chunks(), "")
     lists = pc.split_pattern(text, " ")
-    empty = pa.scalar([], pa.list_(pa.string()))
-    return pc.if_else(pc.equal(text, ""), empty, lists)
+    empty, words = pc.equal(text, ""), lists.flatten()
+    there = pc.not_equal(words, "")
+    if len(words) - (pc.sum(there).as_py() or 0) != (pc.sum(empty).as_py() or 0):  # spaces side by side, or at an end
+        return pc.if_else(empty, pa.scalar([], pa.list_(pa.string())), lists)
+    return lists_of(pc.if_else(empty, 0, pc.list_value_length(lists)), words.filter(there))
 
 
 def write_image_rows(folder: Path) -> int:

@@ -4,6 +4,7 @@
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 import pyarrow as pa
@@ -35,10 +36,20 @@ POSTS_COLUMNS: Final = (
     *(f"tag_string_{name}" for name in CATEGORIES.values()),
 )
 
-#: Partial counts that are held before they are added up.
+#: Partial counts, and names, that are held before they are added up.
 _HELD_ROWS: Final = 1_000_000
-_FLAGS: Final = (*(f"posts_{rating}" for rating in (*_RATINGS, "other")), "posts_of_year", "before")
 _KEYS: Final = ["name", "category"]
+#: Posts are counted by a number of their rating and of when they were made, so that each tag is added up once. Ratings
+#: come first; posts without a time count as made before.
+_OTHER: Final = len(_RATINGS)
+_PERIODS: Final = _OTHER + 1
+_CLASSES: Final = 16
+#: Flag -> the classes that it counts.
+_FLAGS: Final = {
+    **{f"posts_{name}": [n + p * _PERIODS for p in range(3)] for n, name in enumerate((*_RATINGS, "other"))},
+    "before": list(range(_PERIODS)),
+    "posts_of_year": list(range(_PERIODS, 2 * _PERIODS)),
+}
 
 
 class TagTally:
@@ -49,40 +60,42 @@ class TagTally:
         self._parts: list[pa.Table] = []
         self._rows = 0
         self._sizes: Counter[tuple[str, int]] = Counter()  # (rating, tags of a post) -> posts
-        self._seen = pa.array([], pa.string())
+        self._seen: list[pa.Array] = [pa.array([], pa.string())]
 
     def add(self, posts: pa.Table) -> None:
         """Count some posts."""
         table = posts.combine_chunks()
         rating = _one(table["rating"]).cast(pa.string())
-        flags = self._flags(table, rating)
+        classes = self._classes(table, rating)
         for name in CATEGORIES.values():
-            part = _counted(table, f"tag_string_{name}", flags)
+            part = _counted(_one(table[f"tag_string_{name}"]), _one(table["id"]), classes)
             self._hold(part.append_column("category", pa.repeat(name, part.num_rows)))
         self._measure(_one(table["tag_string"]), rating)
 
-    def _flags(self, table: pa.Table, rating: pa.Array) -> dict[str, pa.Array]:
-        """What is counted of each post, as 0 and 1."""
+    def _classes(self, table: pa.Table, rating: pa.Array) -> pa.Array:
         created = pc.year(_one(table["created_at"]).cast(pa.timestamp("us"))).fill_null(0)
-        text = rating.fill_null("")
-        flags = {f"posts_{name}": pc.equal(text, name) for name in _RATINGS}
-        flags["posts_other"] = pc.invert(pc.is_in(text, pa.array(_RATINGS)))
-        flags["posts_of_year"] = pc.equal(created, self._year)
-        flags["before"] = pc.less(created, self._year)
-        return {name: flag.cast(pa.int64()) for name, flag in flags.items()}
+        place = pc.index_in(rating, value_set=pa.array(_RATINGS)).fill_null(_OTHER).cast(pa.int64())
+        period = pc.if_else(pc.less(created, self._year), 0, pc.if_else(pc.equal(created, self._year), 1, 2))
+        return pc.add(place, pc.multiply(period.cast(pa.int64()), _PERIODS))
 
     def _measure(self, tags: pa.Array, rating: pa.Array) -> None:
-        words = pc.split_pattern(tags.fill_null(""), " ")
-        names = words.flatten()
-        there = pc.not_equal(names, "")
-        # One more row for each post, so that those without tags count, too.
-        rows = pa.concat_arrays([pc.list_parent_indices(words).filter(there), _numbers(len(tags))])
-        sizes = pa.table({"row": rows}).group_by("row", use_threads=False).aggregate([([], "count_all")]).sort_by("row")
-        pairs = pa.table({"rating": rating.fill_null("?"), "size": sizes["count_all"]})
+        text = tags.fill_null("")
+        words = pc.split_pattern(text, " ")
+        empty = pc.equal(text, "")
+        sizes = pc.if_else(empty, 0, pc.list_value_length(words))
+        if pc.sum(pc.equal(words.flatten(), "")) != pc.sum(empty):  # a text has two spaces side by side, or at an end
+            sizes = pa.array([len(list(filter(None, each.split(" ")))) for each in text.to_pylist()], pa.int32())
+        pairs = pa.table({"rating": rating.fill_null("?"), "size": sizes})
         counted = pairs.group_by(["rating", "size"], use_threads=False).aggregate([([], "count_all")])
         for row in counted.to_pylist():
-            self._sizes[row["rating"], row["size"] - 1] += row["count_all"]
-        self._seen = pc.unique(pa.concat_arrays([self._seen, pc.unique(names.filter(there))]))
+            self._sizes[row["rating"], row["size"]] += row["count_all"]
+        self._seen.append(pc.unique(words.flatten()))
+        if sum(map(len, self._seen[1:])) > _HELD_ROWS:
+            self._seen = [self._names()]
+
+    def _names(self) -> pa.Array:
+        names = pc.unique(pa.concat_arrays(self._seen))
+        return names.filter(pc.not_equal(names, ""))
 
     def _hold(self, part: pa.Table) -> None:
         self._parts.append(part)
@@ -94,7 +107,7 @@ class TagTally:
     @property
     def tags(self) -> int:
         """How many different tags `tag_string` has."""
-        return len(self._seen)
+        return len(self._names())
 
     @property
     def instances(self) -> int:
@@ -104,6 +117,11 @@ class TagTally:
     def table(self) -> pa.Table:
         """The table of counts, in its order."""
         whole = _added_up(self._parts) if self._parts else _EMPTY
+        posts, zero = whole["posts"], pa.scalar(0, pa.int64())
+        for name, classes in _FLAGS.items():
+            is_counted = pc.is_in(whole["class"], pa.array(classes, pa.int64()))
+            whole = whole.append_column(name, pc.if_else(is_counted, posts, zero))
+        whole = _grouped(whole, _KEYS, sums=("posts", *_FLAGS))
         whole = whole.append_column("new", pc.equal(whole["before"], 0))
         columns = [whole[field.name].cast(field.type) for field in TAG_COUNTS_SCHEMA]
         order = [("posts", "descending"), ("name", "ascending"), ("category", "ascending")]
@@ -139,13 +157,9 @@ class TagTally:
 _EMPTY: Final = pa.table(
     {
         **dict.fromkeys(_KEYS, pa.array([], pa.string())),
-        **dict.fromkeys(("posts", *_FLAGS, "first_id"), pa.array([], pa.int64())),
+        **dict.fromkeys(("class", "posts", "first_id"), pa.array([], pa.int64())),
     }
 )
-
-
-def _numbers(count: int) -> pa.Array:
-    return pc.subtract(pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), count)), 1)
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
@@ -153,30 +167,37 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
 
 
-def _counted(table: pa.Table, column: str, flags: dict[str, pa.Array]) -> pa.Table:
-    """Counts of the tags in one column."""
-    words = pc.split_pattern(_one(table[column]).fill_null(""), " ")
-    names = words.flatten()
+def _counted(tags: pa.Array, ids: pa.Array, classes: pa.Array) -> pa.Table:
+    """Counts of the tags in one column, by the class of their posts."""
+    words = pc.split_pattern(tags.fill_null(""), " ")
+    names, rows = words.flatten(), pc.list_parent_indices(words)
     there = pc.not_equal(names, "")
-    rows = pc.list_parent_indices(words).filter(there)
-    held = pa.table(
-        {
-            "name": names.filter(there),
-            "id": _one(table["id"]).take(rows),
-            **{name: flag.take(rows) for name, flag in flags.items()},
-        }
-    )
-    sums = [(name, "sum") for name in _FLAGS]
-    counted = held.group_by("name", use_threads=False).aggregate([([], "count_all"), *sums, ("id", "min")])
-    renamed = {"count_all": "posts", "id_min": "first_id", **{f"{name}_sum": name for name in _FLAGS}}
-    return counted.rename_columns([renamed.get(name, name) for name in counted.column_names])
+    if not pc.all(there).as_py():
+        names, rows = names.filter(there), rows.filter(there)
+    encoded = names.dictionary_encode()
+    keys = pc.add(pc.multiply(encoded.indices.cast(pa.int64()), _CLASSES), classes.take(rows))
+    held = pa.table({"key": keys, "id": ids.take(rows)}).group_by("key", use_threads=False)
+    counted = held.aggregate([([], "count_all"), ("id", "min")])
+    key = _one(counted["key"])
+    columns = {
+        "name": encoded.dictionary.take(pc.divide(key, _CLASSES)),
+        "class": pc.bit_wise_and(key, _CLASSES - 1),
+        "posts": counted["count_all"],
+        "first_id": counted["id_min"],
+    }
+    return pa.table(columns)
 
 
 def _added_up(parts: list[pa.Table]) -> pa.Table:
-    held = pa.concat_tables([part.select([*_KEYS, "posts", *_FLAGS, "first_id"]) for part in parts])
-    sums = [(name, "sum") for name in ("posts", *_FLAGS)]
-    whole = held.group_by(_KEYS, use_threads=False).aggregate([*sums, ("first_id", "min")])
-    return whole.rename_columns([name.removesuffix("_sum").removesuffix("_min") for name in whole.column_names])
+    columns = [*_KEYS, "class", "posts", "first_id"]
+    held = pa.concat_tables([part.select(columns) for part in parts])
+    return _grouped(held, [*_KEYS, "class"], sums=("posts",))
+
+
+def _grouped(table: pa.Table, keys: list[str], *, sums: Sequence[str]) -> pa.Table:
+    """The sums and the first id of each key."""
+    found = table.group_by(keys, use_threads=False).aggregate([*((name, "sum") for name in sums), ("first_id", "min")])
+    return found.rename_columns([name.removesuffix("_sum").removesuffix("_min") for name in found.column_names])
 
 
 def _by_category(counts: pa.Table) -> dict[str, CategoryCount]:

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from danbooru_pipeline.io import bounded_parquet
-from danbooru_pipeline.io.parquet import BATCH_ROWS
 from danbooru_pipeline.io.untrusted import plain_names
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.verification import Verification
 
+#: So few that what is made of them is still in the processor's cache, and memory is used again instead of asked for
+#: (measured: half the time of four times as many).
+ROWS = 16_384
 _SHARD = re.compile(r"([a-z][a-z0-9_]*)-(\d{5})-of-(\d{5})\.parquet")
 
 
@@ -48,7 +50,7 @@ def whole_table(run: Verification, folder: str, table: str) -> Sequence[str]:
 
 
 def batches(
-    run: Verification, name: str, *, columns: Sequence[str] | None = None, rows: int = BATCH_ROWS
+    run: Verification, name: str, *, columns: Sequence[str] | None = None, rows: int = ROWS
 ) -> Iterator[pa.Table]:
     """The rows of a file; see `io.bounded_parquet`, and `Verification.reading` for what it raises."""
     return bounded_parquet.read_untrusted(run.folder, name, columns=columns, rows=rows)

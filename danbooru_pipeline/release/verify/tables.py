@@ -16,7 +16,15 @@ from danbooru_pipeline.release.tables.image_rows import FILES_COLUMNS, METADATA,
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.tables.tag_totals import TAG_COUNTS_SCHEMA, TagTally
 from danbooru_pipeline.release.verify.findings import Kind
-from danbooru_pipeline.release.verify.parquet import announced_rows, batches, schema_of, shards, tables_in, whole_table
+from danbooru_pipeline.release.verify.parquet import (
+    ROWS,
+    announced_rows,
+    batches,
+    schema_of,
+    shards,
+    tables_in,
+    whole_table,
+)
 from danbooru_pipeline.release.verify.verification import Verification
 
 _LINES = re.compile(r"([a-z][a-z_]*)\d{12}\.json")
@@ -58,6 +66,7 @@ def _images(run: Verification, posts: Sequence[str], manifest: Sequence[str]) ->
     return joined_rows(
         (table for name in posts for table in batches(run, name, columns=POSTS_COLUMNS)),
         (table for name in manifest for table in batches(run, name, columns=FILES_COLUMNS)),
+        rows=ROWS,
     )
 
 
