@@ -1,8 +1,8 @@
 """The log of decisions: one line of JSON a page, appended and flushed before the reviewer sees the next page.
 
 Several processes append to it at once: each line is one write under a lock. A process that is killed leaves a whole
-line or, after a power cut, a torn one, which was never confirmed to anybody; readers pass over it, and the next line begins
-on a line of its own. Nothing is ever taken out: undoing a page is a line, too.
+line or, after a power cut, a torn one, which was never confirmed to anybody; readers pass over it, and the next line
+begins on a line of its own. Nothing is ever taken out: undoing a page is a line, too.
 """
 
 import os

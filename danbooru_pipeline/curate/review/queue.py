@@ -8,7 +8,7 @@ import hashlib
 import os
 import random
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -177,6 +177,30 @@ class ReviewQueue:
         fit = [post for post in drawn if post not in candidates | shown and is_plain(self.release, px512_path(post))]
         for post in dict.fromkeys(fit[:count]):
             yield Question(post, None, "", {}, known="+")
+
+
+class GivenQueue:
+    """The same with pages that are given, for samples that nobody else answers."""
+
+    def __init__(self, release: Path, folder: CurationFolder, who: str, sheets: Iterable[Sheet]) -> None:
+        self.release, self.who = release, who
+        self.about = read_release(release)
+        self.log = DecisionLog(folder.decisions)
+        self._sheets = iter(sheets)
+
+    def next(self) -> Sheet | None:
+        """The next page."""
+        return next(self._sheets, None)
+
+    def hold(self, sheet: Sheet) -> Sheet:
+        """A page; nobody else has it."""
+        return sheet
+
+    def release_claim(self, number: str) -> None:
+        """Nothing is claimed."""
+
+    def close(self) -> None:
+        """Nothing is claimed."""
 
 
 def _question(row: dict[str, Any]) -> Question:

@@ -7,7 +7,7 @@ from typing import Final
 
 from danbooru_pipeline.curate.decisions import in_force
 from danbooru_pipeline.curate.log import Page, Verdict
-from danbooru_pipeline.curate.review.queue import ReviewQueue, Sheet, answered, sheet_again, without_answers
+from danbooru_pipeline.curate.review.queue import GivenQueue, ReviewQueue, Sheet, answered, sheet_again, without_answers
 from danbooru_pipeline.release.tables.search_index import reader
 
 _LIKELY: Final = 0.5
@@ -25,7 +25,7 @@ class ReviewSession:
         saved: pages answered since the session began.
     """
 
-    queue: ReviewQueue
+    queue: ReviewQueue | GivenQueue
     saved: int = 0
     _open: dict[str, Sheet] = field(default_factory=dict)
     _wiki: dict[str, str] = field(default_factory=dict)
@@ -75,7 +75,6 @@ class ReviewSession:
         """Take back this reviewer's last page, of an earlier session too, and hand it out again with its answers."""
         with self._lock:
             mine = [page for page in in_force(self.queue.log.read()) if page.who == self.queue.who]
-            mine = [page for page in mine if page.asked != "gold"]
             if not mine:
                 return None
             self.queue.log.append(without_answers(mine[-1], who=self.queue.who, undoes=mine[-1].number))
