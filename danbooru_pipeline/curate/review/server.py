@@ -126,7 +126,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(HTTPStatus.NOT_FOUND)
 
     def _shown(self, sheet: Sheet, verdicts: Mapping[int, Verdict]) -> dict[str, Any]:
-        """A page as the browser gets it: without a word on which answers are known."""
+        """A page as the browser gets it. An answer that is known looks like any other: it has a neighbour's caption."""
+        captions = [each for each in sheet.questions if each.known is None] or list(sheet.questions)
+        shown = [
+            each if each.known is None else captions[number % len(captions)]
+            for number, each in enumerate(sheet.questions)
+        ]
         return {
             "number": sheet.number,
             "tag": sheet.tag,
@@ -136,11 +141,11 @@ class _Handler(BaseHTTPRequestHandler):
                 {
                     "post": each.post,
                     "path": f"/{px512_path(each.post)}",
-                    "p": None if each.p is None else round(each.p, 2),
-                    "why": each.evidence,
+                    "p": None if caption.p is None else round(caption.p, 2),
+                    "why": caption.evidence,
                     "verdict": verdicts[each.post],
                 }
-                for each in sheet.questions
+                for each, caption in zip(sheet.questions, shown, strict=True)
             ],
         }
 

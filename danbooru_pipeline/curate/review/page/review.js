@@ -1,7 +1,7 @@
 "use strict";
 // The page of a reviewer. One page is shown, the next one is there with its pictures decoded, and Enter saves: the
 // answers are on disk before the next page shows.
-const COLUMNS = 12, OPPOSITE = { "+": "-", "-": "+", "?": "+" };
+const COLUMNS = 10, OPPOSITE = { "+": "-", "-": "+", "?": "+" };
 const element = id => document.getElementById(id);
 const ready = [];
 let page = null, here = 0, shownAt = 0, coming = null, busy = false;
