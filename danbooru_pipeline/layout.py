@@ -376,6 +376,11 @@ class Layout:
         return self.releases / "current"
 
     @property
+    def curation(self) -> Path:
+        """Folder of what raises the quality of tags; `curate.folder` has the names in it."""
+        return self.root / "curation"
+
+    @property
     def dagster_home(self) -> Path:
         """Where Dagster keeps its runs if DAGSTER_HOME is not set."""
         return self.root / "dagster"

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -95,6 +95,27 @@ def on_stop(hook: Callable[[], object]) -> Iterator[None]:
     finally:
         with _asked.lock:
             _asked.hooks.pop(key, None)
+
+
+class Servable(Protocol):
+    """A server as `socketserver` has it."""
+
+    def serve_forever(self) -> None:
+        """Answer until it is shut down."""
+
+    def shutdown(self) -> None:
+        """Make `serve_forever` return; waits for that."""
+
+    def server_close(self) -> None:
+        """Close its socket."""
+
+
+def serve_until_stopped(server: Servable) -> None:
+    """Let a server answer until a signal comes; that is how it ends, so it is no failure."""
+    # From a thread of its own, since a hook must return at once and `shutdown` waits.
+    with on_stop(lambda: threading.Thread(target=server.shutdown, daemon=True).start()):
+        server.serve_forever()
+    server.server_close()
 
 
 def run_stoppable(work: Callable[[], T], *, last_words: Callable[[Stopped], object]) -> T:

@@ -34,20 +34,21 @@ class Relations:
     def names(self, tag: str) -> list[list[str]]:
         """What a tag may be, the likeliest first; the posts of all names of the first that exists are meant."""
         plain = [tag, *([tag.lower()] if tag != tag.lower() else [])]
-        aliases = [new for old, new in self._active("tag_aliases") if old == plain[-1]]
+        aliases = [new for old, new in self.active("tag_aliases") if old == plain[-1]]
         return [self._implying(name) for name in dict.fromkeys([*plain, *aliases])]
 
     def _implying(self, name: str) -> list[str]:
         found = [name]
         if self.with_implications:
             by_wide: dict[str, list[str]] = {}
-            for narrow, wide in self._active("tag_implications"):
+            for narrow, wide in self.active("tag_implications"):
                 by_wide.setdefault(wide, []).append(narrow)
             for each in found:
                 found += [narrow for narrow in by_wide.get(each, ()) if narrow not in found]
         return found
 
-    def _active(self, table: str) -> list[tuple[str, str]]:
+    def active(self, table: str) -> list[tuple[str, str]]:
+        """The pairs of old name and new, or narrow tag and wide, that hold in a table of relations."""
         if table not in self._held:
             self._held[table] = [
                 (row["antecedent_name"], row["consequent_name"])

@@ -1,0 +1,157 @@
+"""The group ``danbooru-pipeline curate``: candidates, review, gold samples."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from danbooru_pipeline.cli.consumers import names_option
+from danbooru_pipeline.cli.reading import held_release
+from danbooru_pipeline.cli.shared import JSON, YEAR, print_json, read_settings, say
+from danbooru_pipeline.layout import Layout
+
+RATINGS = "g,s"
+
+
+@click.group()
+def curate() -> None:
+    """Raise the quality of tags: find what is missing or wrong, let people decide, and use what they decided."""
+
+
+def _layout() -> Layout:
+    return Layout(read_settings(offline=True).root)
+
+
+def _who(given: str | None) -> str:
+    return given or os.environ.get("USER") or "reviewer"
+
+
+WHO = click.option("--who", metavar="NAME", help="Who answers, as the log names them; by default the login name.")
+
+
+@curate.command()
+@YEAR
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    metavar="FILE",
+    help="Predictions of a model of pictures: Parquet with id, tag and p, sorted by id. May be given more than once.",
+)
+@click.option(
+    "--ai-tags",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The site's own predictions, in the same form.",
+)
+@click.option(
+    "--least", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="Lowest probability of a missing tag."
+)
+@click.option(
+    "--most-wrong",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="Highest probability of a tag on a post for it to be in question.",
+)
+@names_option("--categories", help="Categories of the tags.", default="general,copyright,character")
+@JSON
+def candidates(year: int, predictions: tuple[Path, ...], ai_tags: Path | None, *, as_json: bool, **wanted: Any) -> None:
+    """Find tags that may be missing or wrong in the release of YEAR, from its own tags and rules."""
+    from danbooru_pipeline.curate.candidates import CandidateOptions, learn, write_candidates
+    from danbooru_pipeline.curate.folder import CurationFolder
+    from danbooru_pipeline.curate.learning import fusion_of, seconds_of
+    from danbooru_pipeline.curate.log import DecisionLog
+    from danbooru_pipeline.curate.predictions import Predictions
+
+    layout = _layout()
+    folder = CurationFolder.of(layout)
+    files = [Predictions(path=path, label=f"model {path.stem}") for path in predictions]
+    files += [Predictions(path=ai_tags, label="the site's model", signal="site")] if ai_tags else []
+    for each in files:
+        each.check()
+    pages = DecisionLog(folder.decisions).read()
+    fusion = fusion_of(pages)
+    wanted["categories"] = frozenset(wanted["categories"])
+    with held_release(layout.release(year)) as held:
+        known = learn(held, predictions=tuple(files), fusion=fusion)
+        for circle in known.rules.circles:
+            say(f"left out, since they follow from each other: {', '.join(circle)}")
+        options = CandidateOptions(seconds=seconds_of(pages), **wanted)
+        counts = write_candidates(known, folder.candidates(year), options=options)
+    answers = fusion.answers if fusion else 0
+    if as_json:
+        print_json({"missing": counts["+"], "wrong": counts["-"], "calibrated_by": answers})
+        return
+    click.echo(f"{counts['+']:,} tags that may be missing, {counts['-']:,} that may be wrong")
+    click.echo(f"calibrated by {answers:,} answers" if fusion else "not calibrated: too few answers yet")
+
+
+@curate.command()
+@YEAR
+@WHO
+@names_option("--ratings", help="Only posts with these ratings.", default=RATINGS)
+@names_option("--tags", help="Only these tags.")
+@click.option("--only", type=click.Choice(["missing", "wrong"]), help="Only tags that are missing, or only wrong ones.")
+@click.option("--rules", is_flag=True, help="In the terminal, without pictures: only what rules say.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
+def review(year: int, who: str | None, only: str | None, port: int, *, rules: bool, **wanted: Any) -> None:
+    """Answer candidates of YEAR on a page at 127.0.0.1, by keyboard; every page is saved before the next one shows."""
+    from danbooru_pipeline.curate.folder import CurationFolder
+    from danbooru_pipeline.curate.review.queue import QueueOptions, ReviewQueue
+    from danbooru_pipeline.curate.review.session import ReviewSession
+
+    layout = _layout()
+    asked = {"missing": "+", "wrong": "-", None: ""}[only]
+    options = QueueOptions(asked=asked, with_pictures=not rules, **wanted)
+    session = ReviewSession(ReviewQueue(layout.release(year), CurationFolder.of(layout), _who(who), options))
+    try:
+        if rules:
+            from danbooru_pipeline.curate.review.terminal import review_rules
+
+            saved = review_rules(
+                session,
+                ask=lambda prompt: click.prompt(prompt, prompt_suffix="", default="", show_default=False),
+                say=say,
+            )
+        else:
+            saved = _serve(session, port)
+    finally:
+        session.queue.close()
+    click.echo(f"{saved:,} pages saved in {session.queue.log.path}")
+
+
+def _serve(session: Any, port: int) -> int:
+    from danbooru_pipeline.curate.review.server import ReviewServer
+    from danbooru_pipeline.errors import SettingsError
+    from danbooru_pipeline.stop import serve_until_stopped
+
+    try:
+        server = ReviewServer(session, port)
+    except OSError as error:
+        raise SettingsError(f"--port {port} cannot be used ({error.strerror}); give another one") from error
+    say(f"review on {server.url} as {session.queue.who}; Ctrl-C ends it")
+    serve_until_stopped(server)
+    return int(session.saved)
+
+
+@curate.command()
+@YEAR
+@click.argument("tag")
+@click.option("--count", type=click.IntRange(min=8), default=300, show_default=True, help="Posts to be judged.")
+@WHO
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
+def gold(year: int, tag: str, count: int, who: str | None, port: int) -> None:
+    """Judge a random sample of posts with and without TAG, for honest estimates of its precision and recall."""
+    from danbooru_pipeline.curate.folder import CurationFolder
+    from danbooru_pipeline.curate.review.gold import draw_gold
+    from danbooru_pipeline.curate.review.queue import GivenQueue
+    from danbooru_pipeline.curate.review.session import ReviewSession
+
+    layout = _layout()
+    folder = CurationFolder.of(layout)
+    sheets = draw_gold(layout.release(year), folder, tag, count=count, seed=datetime.now(UTC).toordinal())
+    session = ReviewSession(GivenQueue(layout.release(year), folder, _who(who), sheets))
+    click.echo(f"{_serve(session, port):,} pages saved in {folder.decisions}")

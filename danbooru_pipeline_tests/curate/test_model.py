@@ -1,0 +1,102 @@
+"""The tag model: what it finds in posts whose tags go together, and that the same input gives the same model."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from danbooru_pipeline.curate.signals.calibration import Curve, Isotonic, Logistic, sigmoid, without_mistakes
+from danbooru_pipeline.curate.signals.ease import gram_of, weights_of
+from danbooru_pipeline.curate.signals.matrix import Block, Vocabulary, hide_tags, make_rows
+from danbooru_pipeline.curate.signals.model import TagModel, train_model
+from danbooru_pipeline.curate.signals.network import train_network
+from danbooru_pipeline.curate.signals.rules import TagRules
+
+TAGS = 40
+RNG = np.random.default_rng(3)
+
+
+def posts_of(count: int) -> tuple[Vocabulary, Block]:
+    """Posts of five kinds, each with most of eight tags."""
+    kind = RNG.integers(0, 5, count)
+    has = RNG.random((count, 8)) < 0.85
+    row, number = has.nonzero()
+    names = {f"tag_{n:02d}": 1000 - n for n in range(TAGS)}
+    rules = TagRules.of((), [("tag_03", "tag_02")])
+    vocabulary = Vocabulary.of(Counter(names), rules)
+    rows = vocabulary.close(make_rows(row, kind[row] * 8 + number, count, TAGS))
+    return vocabulary, Block(np.arange(count), rows)
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[TagModel, Block]:
+    """A model, and posts that it was trained on."""
+    vocabulary, block = posts_of(3000)
+    return train_model(lambda: iter([block]), vocabulary, posts=3000), block
+
+
+def test_hidden_tags_are_found_again(trained: tuple[TagModel, Block]) -> None:
+    """Nearly all of the likeliest cells are tags that were hidden or left out, and the tags named speak for them."""
+    model, block = trained
+    seen = hide_tags(block.rows, model.vocabulary, np.random.default_rng(1), share=0.2)
+    cells = model.missing(seen)
+    best = np.argsort(-cells.p)[:500]
+    kinds = np.asarray(block.rows.argmax(axis=1)).ravel() // 8
+    assert (cells.tags[best] // 8 == kinds[cells.posts[best]]).mean() > 0.99
+    reasons = model.reasons(seen, cells)
+    assert all(name[:4] == "tag_" for name in reasons[int(best[0])])
+    assert not (seen[cells.posts, cells.tags] > 0).any()
+
+
+def test_tag_of_another_kind_is_the_least_likely(trained: tuple[TagModel, Block]) -> None:
+    """Injected tags of another kind are the first among tags that may be wrong."""
+    model, block = trained
+    rows = block.rows.tolil()
+    kinds = np.asarray(block.rows.argmax(axis=1)).ravel() // 8
+    for post in range(30):
+        rows[post, (kinds[post] + 1) % 5 * 8] = 1
+    present = model.present(rows.tocsr())
+    first = np.argsort(present.p, kind="stable")[:30]
+    assert (present.posts[first] < 30).mean() > 0.9
+
+
+def test_same_posts_give_the_same_model() -> None:
+    """Training is deterministic, network included, and the network learns what is hidden."""
+    vocabulary, block = posts_of(800)
+    networks = [train_network(block.rows, vocabulary, seed=4, steps=40) for _ in range(2)]
+    assert np.array_equal(networks[0].outer, networks[1].outer)
+    models = [train_model(lambda: iter([block]), vocabulary, posts=800) for _ in range(2)]
+    assert np.array_equal(models[0].missing(block.rows).p, models[1].missing(block.rows).p)
+
+
+def test_weights_are_those_of_the_closed_form() -> None:
+    """EASE is the ridge regression of each tag on the others."""
+    _, block = posts_of(500)
+    dense = block.rows.toarray().astype(float)
+    gram = dense.T @ dense + np.eye(TAGS) * (50 + 500 / 10_000)
+    found = weights_of(gram_of([block.rows], TAGS), posts=500).toarray()
+    for tag in (0, 17):
+        others = np.delete(np.arange(TAGS), tag)
+        expected = np.linalg.solve(gram[np.ix_(others, others)], dense.T[others] @ dense[:, tag])
+        assert np.allclose(found[others, tag], expected, atol=1e-5)
+    assert not found.diagonal().any()
+
+
+def test_calibration_says_what_is_true() -> None:
+    """A signal that exaggerates is right after calibration on answers of which three in a hundred are wrong."""
+    rng = np.random.default_rng(8)
+    true = rng.random(20_000)
+    yes = (rng.random(20_000) < true).astype(float)
+    said = sigmoid(3 * np.log(np.clip(true, 0.01, 0.99) / (1 - np.clip(true, 0.01, 0.99))))
+    answers = np.where(rng.random(5000) < 0.03, 1 - yes[:5000], yes[:5000])
+    curve = Logistic.fit(np.log(said[:5000] / (1 - said[:5000]))[:, None], answers)
+    fitted = sigmoid(curve.logits(np.log(said / (1 - said))[:, None]))
+    after = without_mistakes(Isotonic.fit(fitted[:5000], answers)(fitted), error=0.03)
+    assert Curve.of(said[5000:], yes[5000:]).error > 0.1
+    assert Curve.of(after[5000:], yes[5000:]).error < 0.03
+
+
+def test_few_answers_change_nothing() -> None:
+    """An isotonic curve is not drawn through fewer than two steps of answers."""
+    steps = Isotonic.fit(np.array([0.2, 0.9]), np.array([1.0, 0.0]))
+    assert steps(np.array([0.3])).tolist() == [0.3]
