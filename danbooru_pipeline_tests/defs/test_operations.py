@@ -5,10 +5,14 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
+from dagster._core.events import DagsterEvent
 
 from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.defs.checks import CHECKS
 from danbooru_pipeline.defs.images import RECHECK_TAG
-from danbooru_pipeline.defs.waiting import outdated_buckets, what_it_waits_for
+from danbooru_pipeline.defs.partitions import releases
+from danbooru_pipeline.defs.waiting import failed_checks, outdated_buckets, what_it_waits_for
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.layout import bucket_of
 from danbooru_pipeline.release import read_release, verify_release
@@ -52,6 +56,19 @@ def test_stuck_file_is_named_and_overruled(
     assert [key.to_user_string() for key in backfill.asset_selection] == RELEASE
     assert run_year(context, instance, RELEASE, 2021).success
     assert read_release(context.layout.release(2021)).reasons["original"]["retry_exhausted"] == 1
+
+
+def test_check_that_a_run_has_only_planned_is_no_failed_one(instance: dg.DagsterInstance) -> None:
+    """Case build+build: what a release waits for can be asked while another build has its checks before it."""
+    key = next(key for check in CHECKS for key in check.check_keys)
+    planned = AssetCheckEvaluationPlanned(
+        asset_key=key.asset_key,
+        check_name=key.name,
+        partitions_subset=releases.subset_with_partition_keys(["2021"]),
+    )
+    event = DagsterEvent("ASSET_CHECK_EVALUATION_PLANNED", job_name="another", event_specific_data=planned)
+    instance.report_dagster_event(event, run_id="another-run")
+    assert failed_checks(instance, 2021) == []
 
 
 def test_buckets_of_older_posts_are_found(
