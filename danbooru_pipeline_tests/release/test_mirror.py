@@ -226,6 +226,19 @@ def test_takedown_in_the_middle_of_a_mirror(tmp_path: Path) -> None:
     assert contents(target) == contents(layout.release(2021))
 
 
+def test_daemon_on_a_disk_without_links(tmp_path: Path) -> None:
+    """Case releases_lost_link_posix: `current` is a file; the module of all releases leads to the newest one."""
+    yard = small_yard(tmp_path / "root")
+    yard.release()
+    layout = yard.layout
+    layout.current.write_text("danbooru2021\n")
+    with daemon_of(layout.releases, layout.release(2021) / "rsyncd.conf", tmp_path) as address:
+        script = ["sh", str(layout.release(2021) / "mirror.sh"), f"{address}/releases/current", str(tmp_path / "copy")]
+        done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "copy") == contents(layout.release(2021))
+
+
 def test_flip_in_the_middle_gives_a_whole_release(releases: Layout, daemon: str, tmp_path: Path) -> None:
     """A slow copy of `current` that is flipped meanwhile: the script begins again, and ends with the new release."""
     served, target = tmp_path / "served", tmp_path / "copy"

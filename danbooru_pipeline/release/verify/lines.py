@@ -193,12 +193,11 @@ class _Comparison:
     def _compare(self, wanted: _Line, line: _Line) -> None:
         ours, theirs = (self._values(text) for text in (wanted.text, line.text))
         keys = ours.keys() | theirs.keys() if self._exact else set(SITE_COLUMNS) & (ours.keys() | theirs.keys())
-        # 0.2 left a key out where readers take it for granted and now find its empty value.
-        differing = sorted(
-            key
-            for key in keys
-            if ours.get(key) != theirs.get(key) and not (key not in theirs and ours.get(key) in _EMPTY)
-        )
+        # 0.2 left a key out where readers take it for granted and now find a value that stands for none.
+        none = {key for key in keys - theirs.keys() if ours[key] in _EMPTY}
+        if "updated_at" not in theirs and ours.get("updated_at") == ours.get("created_at"):
+            none.add("updated_at")
+        differing = sorted(key for key in keys - none if ours.get(key) != theirs.get(key))
         if differing:
             self._say(line.id, f"has another {', '.join(differing[:5])} in the JSON lines than in the posts")
 
