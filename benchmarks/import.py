@@ -4,7 +4,8 @@
 
 Makes a store's worth of drawn pictures and one bucket of posts below a temporary folder, requests nothing, and prints
 medians of interleaved rounds: files a second, CPU ms a file (children included). Then it prints the peak memory of an
-import by each of two proofs in a process of its own, over one bucket of 5,000 small files and over one of 20,000.
+import by each of two proofs in a process of its own, over one bucket of 5,000 small files, over four such buckets and
+over one of 20,000: it must not grow with the files, and grows with the largest bucket.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from danbooru_pipeline.demo.art.pictures import draw_picture
 from danbooru_pipeline.demo.art.scenes import choose_scene
 from danbooru_pipeline.images.pixel_hash import pixel_hash_of
 from danbooru_pipeline.io.sha256 import sha256_of
+from danbooru_pipeline.layout import bucket_of, original_path
 from danbooru_pipeline.posts import write_posts
 from danbooru_pipeline.posts.schema import posts_table
 from danbooru_pipeline.release import ManifestRow
@@ -53,14 +55,14 @@ def make_noise(number: int) -> bytes:
     return b"\xff\xd8\xff\xe0" + Random(number).randbytes(2_000)
 
 
-def make_world(folder: Path, count: int, *, draw: Callable[[int], bytes]) -> None:
+def make_world(folder: Path, count: int, *, draw: Callable[[int], bytes], buckets: int = 1) -> None:
     """A tree of optimised files, the same files as a release and by MD5, and posts for each of the three proofs."""
-    tree, rows, posts = folder / "tree/original/0001", [], []
-    tree.mkdir(parents=True)
+    rows, posts = [], []
     (folder / "md5").mkdir()
     for number in range(count):
-        id_ = number * 1000 + 1
-        path = tree / f"{id_}.jpg"
+        id_ = number // buckets * 1000 + number % buckets + 1
+        path = folder / "tree" / original_path(id_, "jpg")
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(draw(number))
         md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
         pixels = pixel_hash_of(path)
@@ -68,7 +70,7 @@ def make_world(folder: Path, count: int, *, draw: Callable[[int], bytes]) -> Non
         posts.append((id_, md5, pixels))
         rows.append(
             ManifestRow(
-                id=id_, bucket="0001", rating="s", status="ok", path=f"original/0001/{id_}.jpg", source_md5=md5,
+                id=id_, bucket=bucket_of(id_), rating="s", status="ok", path=original_path(id_, "jpg"), source_md5=md5,
                 size=path.stat().st_size, sha256=sha256_of(path), px512_status="skipped", first_release=_YEAR,
             )
         )  # fmt: skip
@@ -79,8 +81,11 @@ def make_world(folder: Path, count: int, *, draw: Callable[[int], bytes]) -> Non
     pq.write_table(manifest_table(rows), manifest)
     (release / "SHA256SUMS").write_text(f"{sha256_of(manifest)}  manifest/{manifest.name}\n")
     (release / "RELEASE.json").write_text("{}")
-    _write_posts(folder / "posts", posts, wrong_md5=False)
-    _write_posts(folder / "posts-optimised", posts, wrong_md5=True)
+    for name, wrong_md5 in (("posts", False), ("posts-optimised", True)):
+        (folder / name).mkdir()
+        for bucket in {bucket_of(id_) for id_, _, _ in posts}:
+            held = [post for post in posts if bucket_of(post[0]) == bucket]
+            _write_posts(folder / name / bucket, held, wrong_md5=wrong_md5)
 
 
 def _write_posts(target: Path, posts: list[tuple[int, str, str]], *, wrong_md5: bool) -> None:
@@ -104,9 +109,10 @@ def run_import(place: Path | str, posts: str, path: str, expected: str) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as root:
         settings = Settings(root=Path(root), contact="benchmark@example.org", workers=2)
         with RunContext(settings) as context:
-            target = context.layout.posts_bucket(_YEAR, "0001")
-            target.parent.mkdir(parents=True)
-            shutil.copy(folder / posts, target)
+            for held in (folder / posts).iterdir():
+                target = context.layout.posts_bucket(_YEAR, held.name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(held, target)
             report = import_files(context, open_holdings([folder / path]), year=_YEAR)
     if set(report.outcomes) != {expected} or report.left:
         raise SystemExit(f"{path} by {expected}: {dict(report.outcomes)}, {report.left} left")
@@ -129,12 +135,12 @@ def works_on(folder: Path) -> dict[str, Callable[[], None]]:
     }
 
 
-def peak_memory(*counts: int) -> dict[str, list[int]]:
-    """The peak memory of an import in MB, by the number of files, for two proofs."""
+def peak_memory(*worlds: tuple[int, int]) -> dict[str, list[int]]:
+    """The peak memory of an import in MB, by the number of files and of buckets, for two proofs."""
     found: dict[str, list[int]] = defaultdict(list)
-    for count in counts:
+    for count, buckets in worlds:
         with tempfile.TemporaryDirectory() as name:
-            make_world(Path(name), count, draw=make_noise)
+            make_world(Path(name), count, draw=make_noise, buckets=buckets)
             for title, path, outcome in (("SHA-256", "release", "sha256"), ("MD5", "md5", "md5")):
                 command = [sys.executable, __file__, "--peak", name, "posts", path, outcome]
                 printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -165,9 +171,9 @@ def main() -> None:
     print("| work | files/s | CPU ms a file |\n|---|---:|---:|")
     for name, (seconds, cpu) in found.items():
         print(f"| {name} | {chosen.files / seconds:,.0f} | {1000 * cpu / chosen.files:.2f} |")
-    print("\n| peak MB | 5,000 files | 20,000 files |\n|---|---:|---:|")
-    for title, peaks in peak_memory(5_000, 20_000).items():
-        print(f"| {title} | {peaks[0]} | {peaks[1]} |")
+    print("\n| peak MB | 5,000 files | 20,000, four buckets | 20,000, one bucket |\n|---|---:|---:|---:|")
+    for title, peaks in peak_memory((5_000, 1), (20_000, 4), (20_000, 1)).items():
+        print(f"| {title} | {peaks[0]} | {peaks[1]} | {peaks[2]} |")
 
 
 def measure(works: dict[str, Callable[[], None]], *, rounds: int) -> dict[str, tuple[float, float]]:

@@ -97,6 +97,7 @@ def models(folder: Path) -> dict[str, object]:
     class Post(pw.Model):  # type: ignore[misc]
         id = pw.IntegerField(primary_key=True)
         created_at = pw.CharField()
+        updated_at = pw.CharField()
         md5 = pw.CharField(null=True)
         has_large = pw.BooleanField()
         rating = pw.IntegerField()

@@ -107,7 +107,7 @@ def main(folder: Path, moments: int) -> None:
             began = time.monotonic()
             code, _, text = run(place, name, number=number, at=max(1, int(calm[1] * part)))
             seconds = time.monotonic() - began
-            again = run(place, name)
+            again = run(place, name) if code else calm  # an export that is there is refused a second time
             same = content(place) == undisturbed
             told = {"command": name, "signal": int(number), "part": part, "code": code, "said": text}
             print(json.dumps({**told, "seconds": seconds, "again": again[0], "same": same}), flush=True)

@@ -1,6 +1,7 @@
-"""HakuBooru's data: the SQLite that its peewee models open, and ``images/data-0123.tar`` with the files of a bucket.
+"""HakuBooru's data: the SQLite that its peewee models open, and ``images/data-1123.tar`` with the files of bucket 0123.
 
-Its tables have other numbers than the site: categories and ratings are places in its own lists.
+Its tables have other numbers than the site: categories and ratings are places in its own lists. Its first versions look
+for the tars of a bucket under its number and that plus 1000, the one of PyPI only above 1000.
 """
 
 import contextlib
@@ -22,9 +23,10 @@ _COLUMNS: Final = (
     *("id", "created_at", "uploader_id", "source", "md5", "parent_id", "has_children", "is_deleted", "is_banned"),
     *("pixiv_id", "has_active_children", "bit_flags", "has_large", "has_visible_children", "image_width"),
     *("image_height", "file_size", "file_ext", "rating", "score", "up_score", "down_score", "fav_count", "file_url"),
-    *("large_file_url", "preview_file_url"),
+    *("large_file_url", "preview_file_url", "updated_at"),
 )
-_TEXTS: Final = frozenset({"created_at", "source", "md5", "file_ext", "file_url", "large_file_url", "preview_file_url"})
+_TIMES: Final = ("created_at", "updated_at")
+_TEXTS: Final = frozenset({*_TIMES, "source", "md5", "file_ext", "file_url", "large_file_url", "preview_file_url"})
 _MAY_BE_NULL: Final = frozenset({"md5", "parent_id", "pixiv_id", "file_url", "large_file_url", "preview_file_url"})
 _POST: Final = ", ".join(
     f'"{name}" {"VARCHAR(255)" if name in _TEXTS else "INTEGER"}{"" if name in _MAY_BE_NULL else " NOT NULL"}'
@@ -46,6 +48,8 @@ CREATE INDEX "posttagrelation_tag_id" ON "posttagrelation" ("tag_id");
 CREATE INDEX "localpost_post_id" ON "localpost" ("post_id");
 """
 DATABASE: Final = "danbooru.db"
+#: Number of the tar of bucket 0000: the one that every version looks for.
+_FIRST_TAR: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +77,7 @@ def write(job: Job) -> None:
     mtime = int(cutoff(job.about.year).timestamp())
     (job.target / "images").mkdir()
     for bucket, posts in posts_by_bucket(job):
-        write_tar(job.target / f"images/data-{BUCKETS.index(bucket):04d}.tar", _files(job, posts), mtime=mtime)
+        write_tar(job.target / f"images/data-{_FIRST_TAR + BUCKETS.index(bucket)}.tar", _files(job, posts), mtime=mtime)
 
 
 def _files(job: Job, posts: Any) -> Any:
@@ -104,7 +108,7 @@ def _write_posts(job: Job, database: sqlite3.Connection) -> None:
 
 
 def _values(row: dict[str, Any], ratings: dict[str, int]) -> list[Any]:
-    row["created_at"] = row["created_at"].isoformat(sep=" ")
+    row |= {name: (row[name] or row["created_at"]).isoformat(sep=" ") for name in _TIMES}
     row["rating"] = ratings.get(row["rating"], _RATINGS["e"])  # an unknown rating must not pass for a safe one
     values = []
     for name in _COLUMNS:

@@ -175,7 +175,7 @@ def test_classification_has_a_folder_per_tag(odd: Path, tmp_path: Path, run: Run
 
 
 def test_hakubooru_has_its_own_numbers(odd: Path, tmp_path: Path, run: Run) -> None:
-    """Categories and ratings are places in its lists; no column that it needs is null; the tars hold the posts."""
+    """Categories and ratings are places in its lists; no column that it needs is null; tars are where it looks."""
     assert run("export", "hakubooru", odd, tmp_path / "h").exit_code == 0
     types = ["general", "artist", "character", "copyright", "meta"]
     with contextlib.closing(sqlite3.connect(tmp_path / "h/danbooru.db")) as db:
@@ -186,8 +186,11 @@ def test_hakubooru_has_its_own_numbers(odd: Path, tmp_path: Path, run: Run) -> N
         query = "SELECT post_id FROM posttagrelation JOIN tag ON tag.id = tag_id WHERE name = 'saber' ORDER BY 1"
         assert db.execute(query).fetchall() == [(2,), (1002,), (2003,)]
         assert db.execute("SELECT DISTINCT rating FROM post").fetchall() == [(0,)]  # safe, of 2021
+        assert db.execute(
+            "SELECT count(*) FROM post WHERE updated_at < created_at OR updated_at IS NULL"
+        ).fetchone() == (0,)
     assert sorted(path.name for path in (tmp_path / "h/images").iterdir()) == [
-        f"data-{number:04d}.tar" for number in (1, 2, 3)
+        f"data-{1000 + number}.tar" for number in (1, 2, 3)
     ]
 
 
