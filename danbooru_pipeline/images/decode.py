@@ -1,8 +1,8 @@
 """A picture of any type, decoded and scaled to fit a square: upright, 8-bit sRGB, possibly with alpha.
 
 Chooses the decoder, and what it must not be trusted with: libvips misses bit rot near the end of a JPEG, shrinks a WebP
-with alpha before it is premultiplied (colour that nobody should see bleeds into the edges), takes an AVIF's embedded
-thumbnail for the picture, and does not read BMP. A large JPEG is decoded at a fraction of its size.
+while it decodes (before alpha is premultiplied, so colour that nobody should see bleeds into the edges), takes the
+thumbnail in an AVIF for the picture, and does not read BMP. A large JPEG is decoded at a fraction of its size.
 """
 
 from typing import Any
@@ -105,7 +105,7 @@ def _decode(data: bytes, facts: ImageFacts, *, size: int, decoded: Pixels | None
         return decode_bmp(data)
     if facts.file_type == "avif":
         return open_avif(data, fail_on="truncated")
-    if facts.file_type == "webp" and facts.alpha:
+    if facts.file_type == "webp":
         return pyvips.Image.webpload_buffer(data, fail_on="truncated", access="sequential")
     if facts.file_type == "png" and Flag.APNG in facts.flags:
         return _lone_frame(data)

@@ -154,10 +154,9 @@ class PixelDigest:
 def decode_for_both(data: bytes, facts: ImageFacts) -> Any:
     """A picture in memory for its hash and its 512px image; None where one of them needs another decode.
 
-    A JPEG is reduced while it is decoded for its 512px image, and so is a WebP without alpha.
+    A JPEG is reduced while it is decoded for its 512px image.
     """
-    is_webp_with_alpha = facts.file_type == "webp" and bool(facts.alpha)
-    if facts.file_type not in {"png", "gif", "avif"} and not is_webp_with_alpha:
+    if facts.file_type == "jpg":
         return None
     if facts.pixels > MAX_SHARED_PIXELS or Flag.APNG in facts.flags or not is_hashed_by_pixels(data, facts):
         return None

@@ -188,7 +188,7 @@ class Search:
 
     def _of_tar(self, path: Path) -> set[int]:
         found: set[int] = set()
-        with tarfile.open(path, "r|*") as tar:
+        with tarfile.open(path, "r:*") as tar:  # as a stream, "r|*", it ends after the first stream of several of xz
             for member in tar:
                 name = Path(member.name).name
                 found |= posts_of_name(name) & self.ids

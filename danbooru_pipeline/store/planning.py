@@ -16,6 +16,7 @@ from danbooru_pipeline.posts import Fetch, Post, read_posts
 from danbooru_pipeline.posts.takedowns import removed_posts
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
 from danbooru_pipeline.store.plan import BucketPlan, list_files, plan_bucket
+from danbooru_pipeline.years import sfw_ratings
 
 
 def read_bucket_posts(layout: Layout, bucket: str, year: int, *, pixel_hashes: bool = False) -> list[Post]:
@@ -76,6 +77,7 @@ class BucketCounts:
         pending: how many of them an earlier build left pending.
         settle: rows to write without a request.
         recheck: posts to ask the source about again.
+        untried: originals whose 512px image no build has tried, as after one that was killed between its stages.
         statuses: posts by the status of their original; those that no build reached are left out.
         reasons: the same posts by reason.
     """
@@ -91,18 +93,19 @@ class BucketCounts:
     pending: int
     settle: int
     recheck: int
+    untried: int
     statuses: Mapping[str, int]
     reasons: Mapping[str, int]
 
     @property
     def has_work(self) -> bool:
         """Whether a build would write anything."""
-        return bool(self.fetch or self.settle or self.recheck)
+        return bool(self.fetch or self.settle or self.recheck or self.untried)
 
     @property
     def is_untouched(self) -> bool:
         """Whether there is work that no build has tried: anything but files left pending."""
-        return self.fetch > self.pending or self.settle > 0
+        return self.fetch > self.pending or self.settle > 0 or self.untried > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,7 @@ def _count_bucket(
     # What is due to be asked about again is what its row says until the source says otherwise.
     due = [row for id_ in plan.recheck if (row := ledger.get(id_))]
     rows = {row.id: row for row in (*plan.keep, *waiting, *due) if row.id in ids}.values()
+    sfw = sfw_ratings(year)
     return BucketCounts(
         bucket=bucket,
         posts=len(posts),
@@ -160,9 +164,15 @@ def _count_bucket(
         pending=sum(_is_pending(ledger.get(fetch.id), fetch) for fetch in plan.fetch),
         settle=len(plan.settle),
         recheck=len(plan.recheck),
+        untried=sum(post.rating in sfw and _is_untried(ledger.get(post.id)) for post in posts),
         statuses=Counter(str(row.status) for row in rows),
         reasons=Counter(str(row.reason) for row in rows if row.reason is not None),
     )
+
+
+def _is_untried(row: LedgerRow | None) -> bool:
+    """Whether an original is there, and no build has tried to make its 512px image."""
+    return row is not None and row.status is Status.OK and row.px512_settings is None
 
 
 def _is_pending(row: LedgerRow | None, fetch: Fetch) -> bool:

@@ -1,6 +1,7 @@
 """A build without the UI: its runs hand back what they counted and what stopped them, and it plans its year once."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -14,6 +15,7 @@ from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.layout import BUCKETS, bucket_of
 from danbooru_pipeline.outcomes import Reason, Status
+from danbooru_pipeline.store.ledger import read_ledger, write_ledger
 from danbooru_pipeline.store.planning import YearPlan, plan_year
 from danbooru_pipeline_tests.support.buckets import ledger_of
 
@@ -85,6 +87,22 @@ def test_a_build_plans_its_year_once_and_so_does_a_retry(
     assert [each.bucket for each in plans[1].buckets if each.has_work] == [bucket_of(post["id"])]
     assert (again.stages["original_images"].numbers["requests"], again.failed) == (1, [])
     assert again.stages["original_images"].partitions == len(HAVING_POSTS), "one run covers its neighbours as well"
+
+
+def test_retry_after_a_kill_between_the_stages_of_images(
+    context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance
+) -> None:
+    """Case ledger-trunc: originals whose 512px image was never tried are something left, and the release is made."""
+    first = build(context, instance)
+    bucket = bucket_of(next(p["id"] for p in booru.truth(2021) if p.get("md5") and p["rating"] == "s"))
+    path = context.layout.ledger(bucket)
+    rows = read_ledger(path)
+    write_ledger(path, [replace(row, px512_settings=None, px512_reason=None) for row in rows.values()])
+    booru.reset_requests()
+    again = build(context, instance, retry=True)
+    assert (first.failed, again.failed) == ([], [])
+    assert "release" in again.stages
+    assert booru.requested_files() == []
 
 
 def test_pending_posts_of_other_buckets_are_left_but_hold_up_no_release(

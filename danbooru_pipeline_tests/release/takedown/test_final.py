@@ -270,6 +270,15 @@ def test_what_cannot_be_treated_stops_the_takedown_before_it_is_done(
     assert not read_takedowns(layout).unfinished
 
 
+def test_folder_that_names_other_posts_only_stops_nothing(two_years: Yard) -> None:
+    """Its archive, which is several streams of xz, is read to its end: the folder is no reason to wait."""
+    layout = two_years.layout
+    folder = no_release_json(layout)
+    take_down(layout, 30_001)
+    assert not read_takedowns(layout).unfinished
+    assert (folder / "metadata.json.tar.xz").exists()
+
+
 def test_dry_run_names_what_would_stop_it(two_years: Yard) -> None:
     """The plan has a line for what could not be treated."""
     no_release_json(two_years.layout)
