@@ -1,6 +1,7 @@
 """The group ``danbooru-pipeline curate``: candidates, review, gold samples."""
 
 import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import click
 
 from danbooru_pipeline.cli.consumers import names_option
 from danbooru_pipeline.cli.reading import held_release
-from danbooru_pipeline.cli.shared import JSON, YEAR, print_json, read_settings, say
+from danbooru_pipeline.cli.shared import JSON, YEAR, complain, print_json, read_settings, say
 from danbooru_pipeline.layout import Layout
 
 RATINGS = "g,s"
@@ -138,6 +139,20 @@ def _serve(session: Any, port: int) -> int:
 
 
 @curate.command()
+@JSON
+def corrections(*, as_json: bool) -> None:
+    """Write what reviewers agreed on, for the next release of any year to take up; no release is changed."""
+    from danbooru_pipeline.curate.corrections import write_decided
+
+    layout = _layout()
+    count = write_decided(layout)
+    if as_json:
+        print_json({"decided": count, "path": str(layout.decided)})
+    else:
+        click.echo(f"{count:,} changes are agreed on, in {layout.decided}")
+
+
+@curate.command()
 @YEAR
 @click.argument("tag")
 @click.option("--count", type=click.IntRange(min=8), default=300, show_default=True, help="Posts to be judged.")
@@ -155,3 +170,34 @@ def gold(year: int, tag: str, count: int, who: str | None, port: int) -> None:
     sheets = draw_gold(layout.release(year), folder, tag, count=count, seed=datetime.now(UTC).toordinal())
     session = ReviewSession(GivenQueue(layout.release(year), folder, _who(who), sheets))
     click.echo(f"{_serve(session, port):,} pages saved in {folder.decisions}")
+
+
+@curate.command()
+@YEAR
+@click.option("--per-day", type=click.IntRange(min=1), default=100, show_default=True, help="Most edits in 24 hours.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be sent; also what happens without --write.")
+@click.option("--write", is_flag=True, help="Send the edits with your account. Ask the site's staff first.")
+def submit(year: int, per_day: int, *, dry_run: bool, write: bool) -> None:
+    """Give what reviewers agreed on back to the site: a list for people, and with --write one edit a second."""
+    from danbooru_pipeline.context import RunContext
+    from danbooru_pipeline.curate import submit as sending
+    from danbooru_pipeline.curate.folder import CurationFolder
+    from danbooru_pipeline.curate.log import DecisionLog
+    from danbooru_pipeline.io.locks import exclusive
+
+    settings = read_settings(offline=dry_run or not write)
+    layout = Layout(settings.root)
+    folder = CurationFolder.of(layout)
+    with exclusive(folder.submission_lock, busy="another process submits; wait for it to end, then run again"):
+        pages, sent = DecisionLog(folder.decisions).read(), sending.read_sent(folder.submitted)
+        now = datetime.now(UTC)
+        plan = sending.plan_submission(layout.release(year), pages, sent, per_day=per_day, now=now)
+        if dry_run or not write:
+            click.echo("\n".join(plan.lines()))
+            return
+        with RunContext(settings) as context:
+            done = sending.submit(plan, context.client, folder.submitted, say=say)
+    click.echo(f"{done.edits:,} edits were taken")
+    if done.refusal:
+        complain(done.refusal)
+        sys.exit(1)

@@ -38,6 +38,7 @@ SCHEMA: Final = pa.schema(
         ("value", pa.float32()),
         ("rating", pa.string()),
         ("path", pa.string()),
+        ("md5", pa.string()),
         ("model", pa.string()),
     ]
 )
@@ -132,7 +133,7 @@ def write_candidates(
 def find_candidates(known: Knowledge, options: CandidateOptions) -> Iterator[pa.Table]:
     """The candidates, some posts at a time."""
     files = SortedRows(known.read("files", ("id", "px512_path")))
-    for table in known.read("posts", ("id", "tag_string", "rating")):
+    for table in known.read("posts", ("id", "tag_string", "rating", "md5")):
         for start in range(0, table.num_rows, _ROWS):
             posts = table.slice(start, _ROWS)
             ids = posts["id"].to_pylist()
@@ -153,7 +154,7 @@ class _Rows:
         self._known, self._options, self._paths = known, options, paths
         self._ids = posts["id"].to_pylist()
         self._held = [set((text or "").split()) for text in posts["tag_string"].to_pylist()]
-        self._ratings = posts["rating"].to_pylist()
+        self._ratings, self._md5s = posts["rating"].to_pylist(), posts["md5"].to_pylist()
         self._found: dict[tuple[int, str, str], dict[str, Any]] = {}
         self._add_rules()
         if known.model is not None:
@@ -235,6 +236,7 @@ class _Rows:
             "value": value,
             "rating": self._ratings[post],
             "path": self._paths.get(self._ids[post]),
+            "md5": self._md5s[post],
             "model": "+".join(name for name, value in signals.items() if value is not None),
         }
 
