@@ -174,6 +174,30 @@ def gold(year: int, tag: str, count: int, who: str | None, port: int) -> None:
 
 @curate.command()
 @YEAR
+@click.option(
+    "--against", type=int, metavar="YEAR", help="A later release, which shows what users changed."
+)
+@JSON
+def estimate(year: int, against: int | None, *, as_json: bool) -> None:
+    """Say how good the tags of YEAR are: precision and recall by tag, with intervals, and what review has cost."""
+    from danbooru_pipeline.curate.estimate import measure, write_quality
+    from danbooru_pipeline.curate.folder import CurationFolder
+    from danbooru_pipeline.curate.log import DecisionLog
+
+    layout = _layout()
+    folder = CurationFolder.of(layout)
+    newer = layout.release(against) if against else None
+    pages = DecisionLog(folder.decisions).read()
+    quality = measure(layout.release(year), folder, pages, now=datetime.now(UTC), newer=newer)
+    write_quality(quality, folder.quality(year))
+    if as_json:
+        print_json(quality)
+    else:
+        click.echo("\n".join(quality.lines()))
+
+
+@curate.command()
+@YEAR
 @click.option("--per-day", type=click.IntRange(min=1), default=100, show_default=True, help="Most edits in 24 hours.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent; also what happens without --write.")
 @click.option("--write", is_flag=True, help="Send the edits with your account. Ask the site's staff first.")
