@@ -174,9 +174,7 @@ def gold(year: int, tag: str, count: int, who: str | None, port: int) -> None:
 
 @curate.command()
 @YEAR
-@click.option(
-    "--against", type=int, metavar="YEAR", help="A later release, which shows what users changed."
-)
+@click.option("--against", type=int, metavar="YEAR", help="A later release, which shows what users changed.")
 @JSON
 def estimate(year: int, against: int | None, *, as_json: bool) -> None:
     """Say how good the tags of YEAR are: precision and recall by tag, with intervals, and what review has cost."""

@@ -91,20 +91,27 @@ class Knowledge:
         return float(sum(np.log2(total / max(1, self.counts[name])) for name in names))
 
 
-def learn(release: Path, *, predictions: tuple[Predictions, ...] = (), fusion: Fusion | None = None) -> Knowledge:
-    """Read the rules of a release and train a model on its tags; without any tag there is no model."""
+def learn(
+    release: Path,
+    *,
+    predictions: tuple[Predictions, ...] = (),
+    fusion: Fusion | None = None,
+    model: TagModel | None = None,
+) -> Knowledge:
+    """Read the rules of a release, and train a model on its tags unless one is given; without any tag there is none."""
     read = reader(release)
     rules = rules_of(read)
     counts = count_tags(read, rules)
-    vocabulary = Vocabulary.of(counts, rules)
-    posts = sum(table.num_rows for table in read("posts", ("id",)))
-    blocks = partial(read_blocks, read, vocabulary, rules)
+    if model is None and counts:
+        vocabulary = Vocabulary.of(counts, rules)
+        posts = sum(table.num_rows for table in read("posts", ("id",)))
+        model = train_model(partial(read_blocks, read, vocabulary, rules), vocabulary, posts=posts)
     return Knowledge(
         read=read,
         rules=rules,
         counts=counts,
         categories=categories_of(read),
-        model=train_model(blocks, vocabulary, posts=posts) if counts else None,
+        model=model,
         predictions=predictions,
         fusion=fusion,
     )
