@@ -92,6 +92,36 @@ def candidates(year: int, predictions: tuple[Path, ...], ai_tags: Path | None, *
 
 @curate.command()
 @YEAR
+@click.option("--model", type=click.Path(path_type=Path), required=True, metavar="FILE", help="A tagger, as ONNX.")
+@click.option("--tags", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Its list of tags.")
+@click.option(
+    "--convention",
+    type=click.Choice(["wd", "deepdanbooru"]),
+    default="wd",
+    show_default=True,
+    help="How it wants pictures: wd as BGR from 0 to 255, deepdanbooru as RGB from 0 to 1.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The Parquet file to write."
+)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of the model.")
+def predict(year: int, out: Path, threads: int, **wanted: Any) -> None:
+    """Ask a tagger about the 512px images of YEAR, for curate candidates --predictions."""
+    from danbooru_pipeline.consume import open_release
+    from danbooru_pipeline.curate.predict import write_predictions
+    from danbooru_pipeline.images.tagger import Tagger, TaggerSettings
+
+    tagger = Tagger(TaggerSettings(**wanted), threads=threads)
+    with held_release(_layout().release(year)) as held:
+        looked, unread = write_predictions(open_release(held), tagger, out)
+    click.echo(f"{looked:,} pictures in {out}")
+    if unread:
+        complain(f"{unread:,} pictures cannot be read; verify the release")
+        sys.exit(1)
+
+
+@curate.command()
+@YEAR
 @WHO
 @names_option("--ratings", help="Only posts with these ratings.", default=RATINGS)
 @names_option("--tags", help="Only these tags.")

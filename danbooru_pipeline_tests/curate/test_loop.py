@@ -47,7 +47,7 @@ def sweep(context: RunContext, year: int) -> Path:
 
 def hide(booru: BooruProcess, context: RunContext) -> set[tuple[int, str]]:
     """Take a tag each off six posts that have most of the common ones."""
-    hidden = set()
+    hidden: set[tuple[int, str]] = set()
     for post in booru.truth(2021):
         held = [tag for tag in HIDDEN if tag in post["tag_string"].split()]
         if len(held) >= 4 and len(hidden) < 6:
@@ -65,7 +65,7 @@ def test_hidden_tags_come_back(booru: BooruProcess, tmp_path: Path, made: Curate
         api_url=booru.api_url,
         cdn_url=booru.cdn_url,
         login=LOGIN,
-        api_key=API_KEY,  # type: ignore[arg-type]
+        api_key=API_KEY,
     )
     clock = [datetime(2022, 1, 20, tzinfo=UTC)]
     folder = CurationFolder.of(Layout(tmp_path))
