@@ -125,6 +125,16 @@ INDEX_NAMES = f"{INDEX}/names.parquet"
 BROWSE = "browse"
 BROWSE_RELEASE = f"{BROWSE}/release.json"
 
+#: What people decided about tags, and the folder of the posts as corrected by that, relative to a release.
+CORRECTIONS = "corrections/corrections-00000-of-00001.parquet"
+CORRECTED = "parquet-corrected"
+
+
+def corrected_path(table: str, shard: int, *, of: int) -> str:
+    """The same as `parquet_path`, of a table as it was corrected."""
+    return f"{CORRECTED}/{table}-{shard:05d}-of-{of:05d}.parquet"
+
+
 #: ``RELEASE.json``, relative to a release: written last, so a tree without it is not a release.
 RELEASE_JSON = "RELEASE.json"
 
@@ -383,6 +393,11 @@ class Layout:
     def curation(self) -> Path:
         """Folder of what raises the quality of tags; `curate.folder` has the names in it."""
         return self.root / "curation"
+
+    @property
+    def decided(self) -> Path:
+        """What reviewers agreed on, from which releases take their corrections."""
+        return self.curation / "decided.parquet"
 
     @property
     def dagster_home(self) -> Path:

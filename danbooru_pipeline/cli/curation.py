@@ -1,6 +1,7 @@
 """The group ``danbooru-pipeline curate``: candidates, review, gold samples."""
 
 import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import click
 
 from danbooru_pipeline.cli.consumers import names_option
 from danbooru_pipeline.cli.reading import held_release
-from danbooru_pipeline.cli.shared import JSON, YEAR, print_json, read_settings, say
+from danbooru_pipeline.cli.shared import JSON, YEAR, complain, print_json, read_settings, say
 from danbooru_pipeline.layout import Layout
 
 RATINGS = "g,s"
@@ -91,6 +92,36 @@ def candidates(year: int, predictions: tuple[Path, ...], ai_tags: Path | None, *
 
 @curate.command()
 @YEAR
+@click.option("--model", type=click.Path(path_type=Path), required=True, metavar="FILE", help="A tagger, as ONNX.")
+@click.option("--tags", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Its list of tags.")
+@click.option(
+    "--convention",
+    type=click.Choice(["wd", "deepdanbooru"]),
+    default="wd",
+    show_default=True,
+    help="How it wants pictures: wd as BGR from 0 to 255, deepdanbooru as RGB from 0 to 1.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The Parquet file to write."
+)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of the model.")
+def predict(year: int, out: Path, threads: int, **wanted: Any) -> None:
+    """Ask a tagger about the 512px images of YEAR, for curate candidates --predictions."""
+    from danbooru_pipeline.consume import open_release
+    from danbooru_pipeline.curate.predict import write_predictions
+    from danbooru_pipeline.images.tagger import Tagger, TaggerSettings
+
+    tagger = Tagger(TaggerSettings(**wanted), threads=threads)
+    with held_release(_layout().release(year)) as held:
+        looked, unread = write_predictions(open_release(held), tagger, out)
+    click.echo(f"{looked:,} pictures in {out}")
+    if unread:
+        complain(f"{unread:,} pictures cannot be read; verify the release")
+        sys.exit(1)
+
+
+@curate.command()
+@YEAR
 @WHO
 @names_option("--ratings", help="Only posts with these ratings.", default=RATINGS)
 @names_option("--tags", help="Only these tags.")
@@ -138,6 +169,20 @@ def _serve(session: Any, port: int) -> int:
 
 
 @curate.command()
+@JSON
+def corrections(*, as_json: bool) -> None:
+    """Write what reviewers agreed on, for the next release of any year to take up; no release is changed."""
+    from danbooru_pipeline.curate.corrections import write_decided
+
+    layout = _layout()
+    count = write_decided(layout)
+    if as_json:
+        print_json({"decided": count, "path": str(layout.decided)})
+    else:
+        click.echo(f"{count:,} changes are agreed on, in {layout.decided}")
+
+
+@curate.command()
 @YEAR
 @click.argument("tag")
 @click.option("--count", type=click.IntRange(min=8), default=300, show_default=True, help="Posts to be judged.")
@@ -155,3 +200,56 @@ def gold(year: int, tag: str, count: int, who: str | None, port: int) -> None:
     sheets = draw_gold(layout.release(year), folder, tag, count=count, seed=datetime.now(UTC).toordinal())
     session = ReviewSession(GivenQueue(layout.release(year), folder, _who(who), sheets))
     click.echo(f"{_serve(session, port):,} pages saved in {folder.decisions}")
+
+
+@curate.command()
+@YEAR
+@click.option("--against", type=int, metavar="YEAR", help="A later release, which shows what users changed.")
+@JSON
+def estimate(year: int, against: int | None, *, as_json: bool) -> None:
+    """Say how good the tags of YEAR are: precision and recall by tag, with intervals, and what review has cost."""
+    from danbooru_pipeline.curate.estimate import measure, write_quality
+    from danbooru_pipeline.curate.folder import CurationFolder
+    from danbooru_pipeline.curate.log import DecisionLog
+
+    layout = _layout()
+    folder = CurationFolder.of(layout)
+    newer = layout.release(against) if against else None
+    pages = DecisionLog(folder.decisions).read()
+    quality = measure(layout.release(year), folder, pages, now=datetime.now(UTC), newer=newer)
+    write_quality(quality, folder.quality(year))
+    if as_json:
+        print_json(quality)
+    else:
+        click.echo("\n".join(quality.lines()))
+
+
+@curate.command()
+@YEAR
+@click.option("--per-day", type=click.IntRange(min=1), default=100, show_default=True, help="Most edits in 24 hours.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be sent; also what happens without --write.")
+@click.option("--write", is_flag=True, help="Send the edits with your account. Ask the site's staff first.")
+def submit(year: int, per_day: int, *, dry_run: bool, write: bool) -> None:
+    """Give what reviewers agreed on back to the site: a list for people, and with --write one edit a second."""
+    from danbooru_pipeline.context import RunContext
+    from danbooru_pipeline.curate import submit as sending
+    from danbooru_pipeline.curate.folder import CurationFolder
+    from danbooru_pipeline.curate.log import DecisionLog
+    from danbooru_pipeline.io.locks import exclusive
+
+    settings = read_settings(offline=dry_run or not write)
+    layout = Layout(settings.root)
+    folder = CurationFolder.of(layout)
+    with exclusive(folder.submission_lock, busy="another process submits; wait for it to end, then run again"):
+        pages, sent = DecisionLog(folder.decisions).read(), sending.read_sent(folder.submitted)
+        now = datetime.now(UTC)
+        plan = sending.plan_submission(layout.release(year), pages, sent, per_day=per_day, now=now)
+        if dry_run or not write:
+            click.echo("\n".join(plan.lines()))
+            return
+        with RunContext(settings) as context:
+            done = sending.submit(plan, context.client, folder.submitted, say=say)
+    click.echo(f"{done.edits:,} edits were taken")
+    if done.refusal:
+        complain(done.refusal)
+        sys.exit(1)

@@ -38,6 +38,7 @@ SCHEMA: Final = pa.schema(
         ("value", pa.float32()),
         ("rating", pa.string()),
         ("path", pa.string()),
+        ("md5", pa.string()),
         ("model", pa.string()),
     ]
 )
@@ -90,20 +91,27 @@ class Knowledge:
         return float(sum(np.log2(total / max(1, self.counts[name])) for name in names))
 
 
-def learn(release: Path, *, predictions: tuple[Predictions, ...] = (), fusion: Fusion | None = None) -> Knowledge:
-    """Read the rules of a release and train a model on its tags; without any tag there is no model."""
+def learn(
+    release: Path,
+    *,
+    predictions: tuple[Predictions, ...] = (),
+    fusion: Fusion | None = None,
+    model: TagModel | None = None,
+) -> Knowledge:
+    """Read the rules of a release, and train a model on its tags unless one is given; without any tag there is none."""
     read = reader(release)
     rules = rules_of(read)
     counts = count_tags(read, rules)
-    vocabulary = Vocabulary.of(counts, rules)
-    posts = sum(table.num_rows for table in read("posts", ("id",)))
-    blocks = partial(read_blocks, read, vocabulary, rules)
+    if model is None and counts:
+        vocabulary = Vocabulary.of(counts, rules)
+        posts = sum(table.num_rows for table in read("posts", ("id",)))
+        model = train_model(partial(read_blocks, read, vocabulary, rules), vocabulary, posts=posts)
     return Knowledge(
         read=read,
         rules=rules,
         counts=counts,
         categories=categories_of(read),
-        model=train_model(blocks, vocabulary, posts=posts) if counts else None,
+        model=model,
         predictions=predictions,
         fusion=fusion,
     )
@@ -132,7 +140,7 @@ def write_candidates(
 def find_candidates(known: Knowledge, options: CandidateOptions) -> Iterator[pa.Table]:
     """The candidates, some posts at a time."""
     files = SortedRows(known.read("files", ("id", "px512_path")))
-    for table in known.read("posts", ("id", "tag_string", "rating")):
+    for table in known.read("posts", ("id", "tag_string", "rating", "md5")):
         for start in range(0, table.num_rows, _ROWS):
             posts = table.slice(start, _ROWS)
             ids = posts["id"].to_pylist()
@@ -153,7 +161,7 @@ class _Rows:
         self._known, self._options, self._paths = known, options, paths
         self._ids = posts["id"].to_pylist()
         self._held = [set((text or "").split()) for text in posts["tag_string"].to_pylist()]
-        self._ratings = posts["rating"].to_pylist()
+        self._ratings, self._md5s = posts["rating"].to_pylist(), posts["md5"].to_pylist()
         self._found: dict[tuple[int, str, str], dict[str, Any]] = {}
         self._add_rules()
         if known.model is not None:
@@ -235,6 +243,7 @@ class _Rows:
             "value": value,
             "rating": self._ratings[post],
             "path": self._paths.get(self._ids[post]),
+            "md5": self._md5s[post],
             "model": "+".join(name for name, value in signals.items() if value is not None),
         }
 

@@ -29,6 +29,7 @@ class Standing:
 
     asked: str
     release: str = ""
+    at: str = ""
     by: dict[str, Answer] = field(default_factory=dict)
 
     def agreed(self) -> str | None:
@@ -72,6 +73,7 @@ def standings(pages: Iterable[Page]) -> dict[Cell, Standing]:
                 # The sign that a verdict would change: asked about a missing tag, "+" adds it.
                 cell = found.setdefault((answer.post, page.tag), Standing(page.asked, page.release))
                 cell.by[page.who] = answer
+                cell.at, cell.release = page.at, page.release
     return found
 
 

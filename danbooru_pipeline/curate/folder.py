@@ -36,6 +36,10 @@ class CurationFolder:
         """Tags that may be missing or wrong in a release."""
         return self.path / str(year) / "candidates-00000-of-00001.parquet"
 
+    def model(self, year: int) -> Path:
+        """The tag model of a release."""
+        return self.path / str(year) / "model.npz"
+
     def quality(self, year: int) -> Path:
         """What is known of the tags of a release, measured."""
         return self.path / str(year) / "quality.json"

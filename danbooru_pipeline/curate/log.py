@@ -1,19 +1,15 @@
 """The log of decisions: one line of JSON a page, appended and flushed before the reviewer sees the next page.
 
-Several processes append to it at once: each line is one write under a lock. A process that is killed leaves a whole
-line or, after a power cut, a torn one, which was never confirmed to anybody; readers pass over it, and the next line
-begins on a line of its own. Nothing is ever taken out: undoing a page is a line, too.
+Several processes append to it at once (`io.append_log`). Nothing is ever taken out: undoing a page is a line, too.
 """
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from danbooru_pipeline.io.locks import locked
+from danbooru_pipeline.io.append_log import append_line, read_lines
 
 #: What a person says: the post shows the tag, does not, or it cannot be told.
 Verdict = Literal["+", "-", "?"]
@@ -31,6 +27,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         signals: what each signal had said.
         evidence: what was shown under the picture.
         known: what should be said, where that was known before.
+        md5: of the file that was looked at.
     """
 
     post: int
@@ -39,6 +36,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     signals: dict[str, float] = {}
     evidence: str = ""
     known: Verdict | None = None
+    md5: str | None = None
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -84,32 +82,11 @@ class DecisionLog:
 
     def append(self, page: Page) -> None:
         """Add a page; when this returns, a power cut cannot lose it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # The newline before it ends a torn line.
-        data = b"\n" + msgspec.json.encode(page) + b"\n"
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            with locked(descriptor):
-                written = 0
-                while written < len(data):
-                    written += os.write(descriptor, data[written:])
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        append_line(self.path, page)
 
     def read(self) -> list[Page]:
         """All pages in the order in which they were saved."""
-        self.torn = 0
-        return list(self._pages())
-
-    def _pages(self) -> Iterator[Page]:
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as lines:
-            for line in lines:
-                if not line.strip():
-                    continue
-                try:
-                    yield msgspec.json.decode(line, type=Page)
-                except (msgspec.DecodeError, UnicodeDecodeError):
-                    self.torn += 1
+        found = list(read_lines(self.path, Page))
+        pages = [page for page in found if page is not None]
+        self.torn = len(found) - len(pages)
+        return pages

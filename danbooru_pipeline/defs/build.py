@@ -8,6 +8,7 @@ import dagster as dg
 from danbooru_pipeline.defs import (
     backfills,
     checks,
+    curation,
     follow,
     images,
     imports,
@@ -28,7 +29,7 @@ def build_defs(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """
     return dg.Definitions(
         assets=[
-            *dg.load_assets_from_modules([metadata, images, release]),
+            *dg.load_assets_from_modules([metadata, images, release, curation]),
             scrub.scrubbed_store,
             imports.imported_files,
             follow.followed_year,
@@ -39,10 +40,11 @@ def build_defs(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             scrub.scrub_store,
             imports.import_store,
             follow.follow_site,
+            curation.learn_tags,
             *operations.JOBS,
             *backfills.JOBS,
         ],
-        schedules=[*sensors.SCHEDULES, scrub.weekly_scrub, follow.nightly_follow],
+        schedules=[*sensors.SCHEDULES, scrub.weekly_scrub, follow.nightly_follow, curation.relearn_tags],
         sensors=sensors.SENSORS,
         resources={"toolbox": toolbox, "run_log": run_log, **(resources or {})},
         executor=dg.in_process_executor,

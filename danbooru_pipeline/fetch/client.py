@@ -198,6 +198,30 @@ class BooruClient:
             "try again later: the work done so far is kept",
         )
 
+    def put_form(self, path: str, form: Mapping[str, str]) -> JsonAnswer:
+        """PUT a form to a path of the API host with our account, once: whoever changes a site looks before repeating.
+
+        Raises:
+            SourceUnusable: there is no account.
+            SourceBlocked: the host refuses us as a client with a challenge page.
+        """
+        if self._auth is None:
+            raise SourceUnusable("a change of the site needs an account; set DANBOORU_LOGIN and DANBOORU_API_KEY")
+        sent = self.limiter.wait(self._api_origin)
+        request = self._http.build_request("PUT", f"{self.settings.api_url}{path}", data=dict(form))
+        try:
+            response = self._http.send(request, auth=self._auth, stream=True)
+        except httpx.HTTPError as error:
+            self._record_status(self._api_origin, NO_ANSWER)
+            return JsonAnswer(status=None, problem=type(error).__name__)
+        try:
+            self._record_response(self._api_origin, response, sent=sent)
+            if response.is_success:
+                return JsonAnswer(status=response.status_code)
+            return JsonAnswer(status=response.status_code, problem=f"HTTP {response.status_code}")
+        finally:
+            response.close()
+
     def _try_json(self, url: str, *, may_be_refused: bool) -> JsonAnswer:
         deadline = time.monotonic() + self._json_seconds
         try:

@@ -65,7 +65,7 @@ class Detector:
             SettingsError: it cannot be read, or is not a detector that this module understands.
         """
         self._settings = settings
-        self._session = _open_session(settings.model, threads=threads)
+        self._session = open_session(settings.model, threads=threads, purpose="export faces needs a detector")
         self._input = _input_of(self._session, settings)
         self._names = _class_names(self._session)
         raw = self._run(Image.new("RGB", (self._input.width, self._input.height), (_GREY,) * 3))
@@ -122,16 +122,21 @@ class Detector:
         return np.asarray(output, np.float32)
 
 
-def _open_session(model: Path | None, *, threads: int) -> Any:
+def open_session(model: Path | None, *, threads: int, purpose: str) -> Any:
+    """An ONNX file, opened by onnxruntime.
+
+    Raises:
+        SettingsError: there is no file, it is no model, or onnxruntime is not installed.
+    """
     if model is None:
-        raise SettingsError("export faces needs a detector; give --model FILE.onnx")
+        raise SettingsError(f"{purpose}; give --model FILE.onnx")
     if not model.is_file():
         raise SettingsError(f"--model {model} is not a file; give an ONNX file")
     try:
         import onnxruntime  # noqa: PLC0415 - an extra, and 0.2 s
     except ImportError as error:
         raise SettingsError(
-            "export faces needs onnxruntime, which is not installed; run pip install danbooru-pipeline[faces]"
+            f"{purpose}, and onnxruntime to run it, which is not installed; run pip install danbooru-pipeline[faces]"
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = threads

@@ -132,11 +132,16 @@ class DuplicateCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """Digests of what a release was made from; equal inputs make an equal release."""
+    """Digests of what a release was made from; equal inputs make an equal release.
+
+    Attributes:
+        corrections: of what people decided about tags; None where nobody has.
+    """
 
     manifest: str
     posts: str
     side_tables: dict[str, str]
+    corrections: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

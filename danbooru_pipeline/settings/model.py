@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     dialect_2017: kinds.Switch = setting(
         "`on` also writes posts in the JSON format of 2017 to 2020, for tools that read it", default=False
     )
+    corrected: kinds.Switch = setting(
+        "`on` also writes posts with what reviewers decided about their tags, to `parquet-corrected/`", default=False
+    )
     signing_key: kinds.Folder | None = setting("SSH private key, without a passphrase, that signs `SHA256SUMS`")
     first_year: kinds.Year = setting("first release year", default=2021)
     min_free_bytes: kinds.Bytes = setting(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from danbooru_pipeline.curate.signals.calibration import Curve, Isotonic, Logistic, sigmoid, without_mistakes
-from danbooru_pipeline.curate.signals.ease import gram_of, weights_of
+from danbooru_pipeline.curate.signals.ease import gram_of, ridge, weights_of
 from danbooru_pipeline.curate.signals.matrix import Block, Vocabulary, hide_tags, make_rows
 from danbooru_pipeline.curate.signals.model import TagModel, train_model
 from danbooru_pipeline.curate.signals.network import train_network
@@ -73,7 +73,7 @@ def test_weights_are_those_of_the_closed_form() -> None:
     """EASE is the ridge regression of each tag on the others."""
     _, block = posts_of(500)
     dense = block.rows.toarray().astype(float)
-    gram = dense.T @ dense + np.eye(TAGS) * (50 + 500 / 10_000)
+    gram = dense.T @ dense + np.eye(TAGS) * ridge(500)
     found = weights_of(gram_of([block.rows], TAGS), posts=500).toarray()
     for tag in (0, 17):
         others = np.delete(np.arange(TAGS), tag)

@@ -30,7 +30,7 @@ from danbooru_pipeline_tests.support.runs import (
     run_year,
 )
 
-SCHEDULES = ("weekly_scrub", "nightly_follow", "yearly_release_on_a_date")
+SCHEDULES = ("weekly_scrub", "nightly_follow", "relearn_tags", "yearly_release_on_a_date")
 
 
 def states(instance: dg.DagsterInstance, asset: str, year: int, buckets: list[str]) -> list[str | None]:
@@ -61,6 +61,9 @@ def test_graph_is_the_one_of_the_design() -> None:
         "release_manifest": {"posts", "original_images", "images_512px"},
         "release_snapshot": {"release_manifest", "side_tables"},
         "publication": {"release_snapshot"},
+        "tag_model": {"release_snapshot"},
+        "tag_candidates": {"tag_model"},
+        "tag_quality": {"tag_candidates"},
         "scrubbed_store": set(),
         "imported_files": set(),
         "followed_year": set(),

@@ -58,7 +58,7 @@ def draw_pictures(release: Path) -> None:
 
 
 def with_candidates(
-    root: Path, posts: int = 240, *, least: float = 0.05
+    root: Path, posts: int = 240, *, least: float = 0.2
 ) -> tuple[Path, CurationFolder, set[tuple[int, str]]]:
     """A release with pictures, its folder of curation with candidates, and what its posts really lack."""
     yard, missing = curated_yard(root, posts)

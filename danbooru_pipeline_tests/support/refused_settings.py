@@ -55,6 +55,7 @@ REFUSED: Final = [
     ("WEBDATASET", "yes", "on or off"),
     ("TORRENT", "1", "on or off"),
     ("DIALECT_2017", "true", "on or off"),
+    ("CORRECTED", "yes", "on or off"),
     ("AUTOMATION", "ON!", "on or off"),
     ("ACCEPT_INCOMPLETE", "tags", _REASONS),
     ("ACCEPT_INCOMPLETE", "tags:", _REASONS),

@@ -47,6 +47,7 @@ class Question:
     evidence: str
     signals: dict[str, float]
     known: Verdict | None = None
+    md5: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,7 @@ class GivenQueue:
 
 def _question(row: dict[str, Any]) -> Question:
     signals = {name: row[f"p_{name}"] for name in SIGNALS if row[f"p_{name}"] is not None}
-    return Question(row["id"], row["p"], row["evidence"], signals)
+    return Question(row["id"], row["p"], row["evidence"], signals, md5=row["md5"])
 
 
 def _load(path: Path, release: Path, options: QueueOptions) -> pa.Table:
@@ -259,6 +260,7 @@ def answered(sheet: Sheet, verdicts: Mapping[int, Verdict], *, who: str, ms: int
             signals=each.signals,
             evidence=each.evidence,
             known=each.known,
+            md5=each.md5,
         )
         for each in sheet.questions
     )
@@ -291,6 +293,7 @@ def without_answers(page: Page | Sheet, *, who: str, undoes: str | None = None, 
 def sheet_again(page: Page) -> Sheet:
     """A page as it was shown, to be answered again."""
     questions = tuple(
-        Question(each.post, each.p, each.evidence, each.signals, known=each.known) for each in page.answers
+        Question(each.post, each.p, each.evidence, each.signals, known=each.known, md5=each.md5)
+        for each in page.answers
     )
     return Sheet(secrets.token_hex(8), page.tag, page.asked, page.model, questions)

@@ -1,7 +1,7 @@
 """Probabilities that mean what they say: a logistic curve, an isotonic one on top, and how far off they are."""
 
-from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from dataclasses import dataclass
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -97,7 +97,6 @@ class Curve:
 
     bins: tuple[Bin, ...] = ()
     error: float = 0.0
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, said: Array, yes: Array, *, bins: int = 10) -> Self:

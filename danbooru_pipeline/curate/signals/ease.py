@@ -34,10 +34,10 @@ def weights_of(gram: npt.NDArray[np.float64], *, posts: int) -> Sparse:
 
     Args:
         gram: how often each pair of tags is on the same post.
-        posts: that were counted; the more, the less a rare tag is trusted (50 was best at 50,000).
+        posts: that were counted; the more, the less a rare tag is trusted.
     """
     size = len(gram)
-    gram[np.diag_indices(size)] += 50 + posts / 10_000
+    gram[np.diag_indices(size)] += ridge(posts)
     factor, info = scipy.linalg.lapack.dpotrf(gram.T, lower=1, overwrite_a=1)
     inverse, more = scipy.linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
     if info or more:
@@ -52,6 +52,11 @@ def weights_of(gram: npt.NDArray[np.float64], *, posts: int) -> Sparse:
         )
     np.fill_diagonal(weights, 0)
     return sp.csr_matrix(weights if size <= _DENSE_TAGS else _largest(weights))
+
+
+def ridge(posts: int) -> float:
+    """What is added to the diagonal: 50 was best at 50,000 posts; a few dozen posts say nothing with that much."""
+    return min(50, posts / 20) + posts / 10_000
 
 
 def _largest(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

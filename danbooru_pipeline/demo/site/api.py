@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from danbooru_pipeline.demo.site.faults import POSTS_KEY
+from danbooru_pipeline.demo.site.faults import EDITS_KEY, POSTS_KEY
 from danbooru_pipeline.demo.site.history import ChangeKind
 from danbooru_pipeline.demo.site.http import BooruHandler, Reply, make_page, spoil_body
 from danbooru_pipeline.demo.site.queries import (
@@ -84,16 +84,21 @@ class ApiHandler(BooruHandler):
         if int(self.headers.get("Content-Length") or 0) > 0:
             self.close_connection = True
             raise QueryError(400, "ActionController::BadRequest", "GET requests may not have a body.")
-        login, key = params.get("login"), params.get("api_key")
-        header = self.headers.get("Authorization", "")
-        if header.startswith("Basic "):
-            try:
-                login, _, key = base64.b64decode(header[6:], validate=True).decode().partition(":")
-            except (binascii.Error, UnicodeDecodeError):
-                login, key = "unreadable", ""
+        login, key = self._account() or (params.get("login"), params.get("api_key"))
         if (login or key) and (login, key) != (LOGIN, API_KEY):
             self.booru.log.count("unauthorized")
             raise QueryError(401, "SessionLoader::AuthenticationFailure", "Invalid API key")
+
+    def _account(self) -> tuple[str, str] | None:
+        """Login and key of the Authorization header; None without one."""
+        header = self.headers.get("Authorization", "")
+        if not header.startswith("Basic "):
+            return None
+        try:
+            login, _, key = base64.b64decode(header[6:], validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return "unreadable", ""
+        return login, key
 
     @staticmethod
     def _name_request(path: str) -> str:
@@ -148,7 +153,10 @@ class ApiHandler(BooruHandler):
         self.send(_make_json(answer()) if answer else make_page(404))
 
     def do_PUT(self) -> None:  # noqa: N802 - the base class looks for this name
-        """Apply a control."""
+        """Apply a control, or a user's edit of a post."""
+        if match := re.fullmatch(r"/posts/(\d+)\.json", self.path):
+            self._edit(int(match[1]))
+            return
         body = msgspec.json.decode(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
         try:
             if self.path == "/demo/year":
@@ -166,6 +174,31 @@ class ApiHandler(BooruHandler):
             self.send(_make_json({"message": str(error)}, 400))
             return
         self.send(_make_json({}))
+
+    def _edit(self, post_id: int) -> None:
+        """Edit a post's tags. Only a tag script with an empty old string is understood: that is what merges."""
+        form = dict(parse_qsl(self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode(), True))  # noqa: FBT003
+        if self.refuse_agent():
+            return
+        self.booru.log.count("edits")
+        effect = self.booru.faults.strike(EDITS_KEY)
+        try:
+            self.booru.edit(post_id, self._script_of(form))
+            reply = _make_json(self.booru.now.records[post_id])
+        except KeyError:
+            reply = _make_error(record_not_found())
+        except ValueError as error:
+            reply = _make_error(QueryError(422, "ActiveRecord::RecordInvalid", str(error)))
+        except QueryError as error:
+            reply = _make_error(error)
+        self.send_with_fault(reply, effect)
+
+    def _script_of(self, form: Mapping[str, str]) -> str:
+        if self._account() != (LOGIN, API_KEY):
+            raise QueryError(403, "User::PrivilegeError", "Access denied")
+        if set(form) != {"post[tag_string]", "post[old_tag_string]"} or form["post[old_tag_string]"]:
+            raise QueryError(400, "ActionController::BadRequest", "Only tag scripts are understood here.")
+        return form["post[tag_string]"]
 
     def do_DELETE(self) -> None:  # noqa: N802 - the base class looks for this name
         """Undo controls."""

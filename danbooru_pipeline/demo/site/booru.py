@@ -8,7 +8,7 @@ from pathlib import Path
 from danbooru_pipeline.demo.bigquery.mirror import Mirror, load_site
 from danbooru_pipeline.demo.site.faults import Faults
 from danbooru_pipeline.demo.site.files import FileFacts, FileStore
-from danbooru_pipeline.demo.site.history import Change, ChangeKind, kept_files, make_change
+from danbooru_pipeline.demo.site.history import Change, ChangeKind, edit_tags, kept_files, make_change
 from danbooru_pipeline.demo.site.limits import LeakyBucket
 from danbooru_pipeline.demo.site.records import Record, Site, file_path, shown_md5
 from danbooru_pipeline.demo.site.world import World, january_after
@@ -119,6 +119,20 @@ class Booru:
         """
         at = self.now.moment
         self._made += (make_change(self.now.posts[post_id], kind, at=at, revision=revision),)
+        with self._lock:
+            self._sites.clear()
+        self.set_clock(at)
+
+    def edit(self, post_id: int, script: str) -> None:
+        """Add and remove tags of a post now, as ``smile -frown`` says; whoever edits it meanwhile loses nothing.
+
+        Raises:
+            KeyError: there is no such post.
+            ValueError: a tag is unknown to this site, which knows all there are.
+        """
+        at = self.now.moment
+        change = edit_tags(self.now.posts[post_id], script, at=at)
+        self._made += (change,)
         with self._lock:
             self._sites.clear()
         self.set_clock(at)

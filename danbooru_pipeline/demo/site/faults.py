@@ -50,6 +50,8 @@ ALWAYS = frozenset(Effect) - {Effect.UNAVAILABLE, Effect.THROTTLE}
 ONCE = frozenset({Effect.ERROR, Effect.TRUNCATE, Effect.HTML, Effect.TOO_LONG})
 #: The key of the list of posts.
 POSTS_KEY = "posts"
+#: The key of edits of posts.
+EDITS_KEY = "edits"
 
 
 def plan_fault(fault: str) -> tuple[list[Effect], Effect | None]:

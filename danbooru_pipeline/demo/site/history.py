@@ -11,6 +11,7 @@ from enum import StrEnum
 from random import Random
 from typing import Final
 
+from danbooru_pipeline.demo.art.scenes import CATEGORIES
 from danbooru_pipeline.demo.site.world import FIRST_YEAR, Post, World, january_after
 
 #: How long the site keeps a file that was replaced. Source: danbooru app/models/post_replacement.rb.
@@ -113,6 +114,21 @@ def make_change(post: Post, kind: ChangeKind, *, at: datetime, revision: int | N
     }
     new = changed[kind]
     return Change(at, kind, post, new and replace(new, updated_at=at))
+
+
+def edit_tags(post: Post, script: str, *, at: datetime) -> Change:
+    """Change the tags of a post now, as a tag script says: ``smile -frown``.
+
+    Raises:
+        ValueError: a tag that is to be added does not exist.
+    """
+    words = script.split()
+    removed = {word[1:] for word in words if word.startswith("-")}
+    added = {word for word in words if not word.startswith("-")}
+    if unknown := sorted(added - CATEGORIES.keys()):
+        raise ValueError(f"there is no tag {unknown[0]}")
+    tags = tuple(sorted((set(post.tags) | added) - removed))
+    return Change(at, None, post, replace(post, tags=tags, updated_at=at))
 
 
 def kept_files(changes: Sequence[Change], moment: datetime) -> list[Post]:

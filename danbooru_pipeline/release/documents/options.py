@@ -23,6 +23,7 @@ class DocumentOptions:
         url: address under which releases are served, without a trailing slash; empty if there is none yet.
         webdataset: whether 512px images are also shipped as one tar per bucket.
         torrent: whether a torrent of the metadata archive is made.
+        corrected: whether posts are also written with what people decided about their tags.
         dialect_2017: whether posts are also written as in Danbooru2017 to 2020, to ``metadata/YEAR-old/``.
         accepted_incomplete: ``posts`` or a side table -> what is missing from it, and why the publisher accepted that.
         signer: public half of the signing key, as ``ssh-ed25519 AAAA…``; empty if releases are not signed.
@@ -34,14 +35,17 @@ class DocumentOptions:
     webdataset: bool = False
     torrent: bool = False
     dialect_2017: bool = False
+    corrected: bool = False
     signer: str = ""
     accepted_incomplete: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The options as RELEASE.json stores them; releases from which nothing is missing say nothing about it."""
+        """The options as RELEASE.json stores them; one that came later is only there when it is chosen."""
         options = dict(msgspec.to_builtins(self))
         if not self.accepted_incomplete:
             del options["accepted_incomplete"]
+        if not self.corrected:
+            del options["corrected"]
         return options
 
 
@@ -81,6 +85,7 @@ def options_of(settings: "Settings", *, accepted_incomplete: dict[str, str] | No
         webdataset=settings.webdataset,
         torrent=settings.torrent,
         dialect_2017=settings.dialect_2017,
+        corrected=settings.corrected,
         signer=public_key(settings.signing_key) if settings.signing_key else "",
         accepted_incomplete=accepted_incomplete or {},
     )

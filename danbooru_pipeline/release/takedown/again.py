@@ -3,18 +3,22 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.atomic import remove_folder
-from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.io.parquet import read_batches, write_parquet
+from danbooru_pipeline.layout import CORRECTIONS, Layout
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.documents.options import options_from
 from danbooru_pipeline.release.mentions import ids_present, is_about_posts
-from danbooru_pipeline.release.release_json import SHA256SUMS, Inputs, read_release
+from danbooru_pipeline.release.release_json import SHA256SUMS, read_release
+from danbooru_pipeline.release.tables.corrections import DECIDED_SCHEMA
 from danbooru_pipeline.release.tables.image_rows import release_shards
 from danbooru_pipeline.release.tables.side_tables import side_table_files
 from danbooru_pipeline.release.takedown.without import lines_without, write_manifest_without, write_posts_without
 from danbooru_pipeline.release.tree.content import Content, carried_metadata, manifest_to_carry
-from danbooru_pipeline.release.tree.inputs import table_digests
 from danbooru_pipeline.release.tree.snapshot import Action, SnapshotPlan, history_of, newest_before
 
 
@@ -44,7 +48,7 @@ def plan_again(layout: Layout, year: int, takedowns: Takedowns) -> SnapshotPlan:
         summary=summary,
         rejected=standing.counts.rejected,
         sources=tuple(standing.sources),
-        inputs=Inputs(manifest=summary.digest, posts=digest, side_tables=table_digests(content.tables)),
+        inputs=content.inputs(manifest=summary.digest, posts=digest),
         image_settings=standing.image_settings,
         standing=standing,
         previous=read_release(earlier).ref if earlier else None,
@@ -79,7 +83,19 @@ def _content_without(folder: Path, year: int, ids: Collection[int], *, work: Pat
             for name, path in metadata.items()
             if Path(name).name != SHA256SUMS or Path(name).parent not in changed
         },
+        corrections=_corrections_without(folder, ids, work=work),
     )
+
+
+def _corrections_without(folder: Path, ids: Collection[int], *, work: Path) -> Path | None:
+    """What people decided about the other posts."""
+    if not (folder / CORRECTIONS).is_file():
+        return None
+    gone = pa.array(sorted(ids), pa.int64())
+    tables = (t.filter(pc.invert(pc.is_in(t["post_id"], gone))) for t in read_batches(folder / CORRECTIONS))
+    kept = (table.select(DECIDED_SCHEMA.names) for table in tables)
+    write_parquet(work / "decided.parquet", kept, schema=DECIDED_SCHEMA, dictionary=())
+    return work / "decided.parquet"
 
 
 def _carried(folder: Path, year: int, *, earlier: Path | None) -> Mapping[str, Path]:

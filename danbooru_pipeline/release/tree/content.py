@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import METADATA, Layout, earlier_manifest_path, metadata_folder, old_metadata_folder
-from danbooru_pipeline.release.release_json import SHA256SUMS, read_release
+from danbooru_pipeline.release.release_json import SHA256SUMS, Inputs, read_release
 from danbooru_pipeline.release.tables.image_rows import carried_manifest, release_shards
-from danbooru_pipeline.release.tree.inputs import side_tables
+from danbooru_pipeline.release.tree.inputs import side_tables, table_digests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,7 @@ class Content:
         tables: side table -> file of JSON lines.
         metadata: path in the release -> file, for the metadata and the manifests of earlier years.
         read_only: all images are read-only, as those of the store are once a manifest was made of them.
+        corrections: what people decided about tags; None where nobody has.
     """
 
     posts: Path
@@ -29,6 +31,12 @@ class Content:
     tables: Mapping[str, Path] = field(default_factory=dict)
     metadata: Mapping[str, Path] = field(default_factory=dict)
     read_only: bool = False
+    corrections: Path | None = None
+
+    def inputs(self, *, manifest: str, posts: str) -> Inputs:
+        """The digests of everything, from those of the rows of manifest and posts."""
+        corrections = None if self.corrections is None else sha256_of(self.corrections)
+        return Inputs(manifest=manifest, posts=posts, side_tables=table_digests(self.tables), corrections=corrections)
 
 
 def store_content(layout: Layout, year: int, *, earlier: Path | None) -> Content:
@@ -45,6 +53,7 @@ def store_content(layout: Layout, year: int, *, earlier: Path | None) -> Content
         tables=side_tables(layout, year),
         metadata=_archive_metadata(layout, year)
         | ({} if earlier is None else carried_metadata(earlier, without=year) | manifest_to_carry(earlier)),
+        corrections=layout.decided if layout.decided.is_file() else None,
     )
 
 

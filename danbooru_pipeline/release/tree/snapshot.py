@@ -44,10 +44,11 @@ from danbooru_pipeline.release.release_json import (
     write_release,
 )
 from danbooru_pipeline.release.signing import sign_sums
+from danbooru_pipeline.release.tables.corrections import write_corrections
 from danbooru_pipeline.release.tables.duplicates.write import write_duplicates
 from danbooru_pipeline.release.tables.tag_counts import write_tag_counts
 from danbooru_pipeline.release.tree.content import Content, store_content
-from danbooru_pipeline.release.tree.inputs import require_posts_report, side_tables, table_digests
+from danbooru_pipeline.release.tree.inputs import require_posts_report
 from danbooru_pipeline.release.tree.segments import SegmentStore
 from danbooru_pipeline.release.tree.staging import Staging
 from danbooru_pipeline.release.tree.swap import heal, standing_release, swap_in
@@ -146,7 +147,6 @@ def plan_snapshot(
     """
     takedowns = _finished_takedowns(layout)
     summary, report = read_summary(layout, year), require_posts_report(layout, year)
-    digests = table_digests(side_tables(layout, year))
     standing, earlier = standing_release(layout, year), newest_before(layout, year)
     content = store_content(layout, year, earlier=earlier)
     _require_cleared(layout, takedowns, content)
@@ -158,7 +158,7 @@ def plan_snapshot(
         summary=summary,
         rejected=report.rejected,
         sources=(report.source,),
-        inputs=Inputs(manifest=summary.digest, posts=report.sha256, side_tables=digests),
+        inputs=content.inputs(manifest=summary.digest, posts=report.sha256),
         # In the form that RELEASE.json gives back, where a tuple is a list.
         image_settings=msgspec.json.decode(msgspec.json.encode(dict(image_settings))),
         standing=standing,
@@ -321,6 +321,7 @@ def _make(plan: SnapshotPlan, work: Staging, *, created_at: datetime, signing_ke
         tag_statistics=write_tag_counts(work.folder, plan.year, threads=work.threads),
         duplicates=write_duplicates(work.folder),
     )
+    write_corrections(work.folder, plan.content.corrections, with_posts=plan.options.corrected)
     write_documents(
         DocumentJob(
             folder=work.folder,

@@ -12,8 +12,8 @@ from typing import Any
 
 from danbooru_pipeline.errors import NotARelease, ReleaseError
 from danbooru_pipeline.io.hash_processes import FileHasher
-from danbooru_pipeline.io.untrusted import plain_names
-from danbooru_pipeline.layout import BUCKETS, INDEX, RELEASE_JSON
+from danbooru_pipeline.io.untrusted import is_plain, plain_names
+from danbooru_pipeline.layout import BUCKETS, CORRECTIONS, INDEX, RELEASE_JSON
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.manifest.summary import ManifestSummary, Tally
 from danbooru_pipeline.release.release_json import SIGNATURE, Release, read_release
@@ -191,6 +191,7 @@ def _check_rest(run: Verification, numbers: ManifestSummary | None, removed: set
         check_image_rows(run, posts if agree else (), manifest)
         if agree and posts:
             _check_duplicates(run, posts, manifest)
+            _check_corrections(run, posts)
         check_changes(run, manifest, check_carried(run, removed), removed)
     if tags is not None and run.release is not None:
         check_tag_counts(run, tags)
@@ -212,6 +213,17 @@ def _check_duplicates(run: Verification, posts: Sequence[str], manifest: Sequenc
             run.found.unchecked.append(f"parquet/duplicates-*.parquet was not compared: {error.name} is not installed")
         return
     check_duplicates(run, posts, manifest)
+
+
+def _check_corrections(run: Verification, posts: Sequence[str]) -> None:
+    """Check the layer of corrections, or say that this environment cannot."""
+    try:
+        from danbooru_pipeline.release.verify.corrections import check_corrections  # noqa: PLC0415 - needs numpy
+    except ImportError as error:
+        if is_plain(run.folder, CORRECTIONS):
+            run.found.unchecked.append(f"{CORRECTIONS} was not compared: {error.name} is not installed")
+        return
+    check_corrections(run, posts)
 
 
 def _check_search_index(run: Verification, *, agree: bool) -> None:

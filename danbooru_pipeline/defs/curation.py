@@ -1,0 +1,142 @@
+"""Assets of the quality of tags: the model, the candidates and what was measured.
+
+They come after the snapshot, which waits for none of them, and nothing makes them but a person or the schedule, since
+not every operator curates.
+"""
+
+from pathlib import Path
+
+import dagster as dg
+
+from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.curate.candidates import CandidateOptions, learn, write_candidates
+from danbooru_pipeline.curate.estimate import measure, write_quality
+from danbooru_pipeline.curate.folder import CurationFolder
+from danbooru_pipeline.curate.learning import RETRAIN_ANSWERS, count_answers, fusion_of, seconds_of
+from danbooru_pipeline.curate.log import DecisionLog
+from danbooru_pipeline.curate.signals.saved import load_model, save_model
+from danbooru_pipeline.defs.automation import OWNERS, SCHEDULE_STATUS
+from danbooru_pipeline.defs.partitions import releases
+from danbooru_pipeline.defs.release import release_snapshot
+from danbooru_pipeline.defs.run_log import RunLog
+from danbooru_pipeline.defs.runs import clear_failures
+from danbooru_pipeline.release.release_json import published
+
+GROUP = "curation"
+#: Metadata of `tag_candidates`: the answers that they were calibrated by.
+ANSWERS = "answers"
+
+
+@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"numpy"}, owners=OWNERS, deps=[release_snapshot])
+def tag_model(
+    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.MaterializeResult:
+    """Which tags go together in a release: EASE and a small network, to find tags that may be missing or wrong."""
+    year = int(context.partition_key)
+    folder = CurationFolder.of(toolbox.layout)
+    with clear_failures(toolbox, run_log):
+        known = learn(toolbox.layout.release(year))
+        if known.model is None:
+            return dg.MaterializeResult(metadata={"tags": 0})
+        save_model(known.model, folder.model(year))
+    return dg.MaterializeResult(
+        metadata={
+            "tags": len(known.model.vocabulary.names),
+            "weights": int(known.model.weights.nnz),
+            "circles": dg.MetadataValue.md("\n".join(f"- {', '.join(c)}" for c in known.rules.circles) or "none"),
+            "path": dg.MetadataValue.path(folder.model(year)),
+        }
+    )
+
+
+@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"parquet"}, owners=OWNERS, deps=[tag_model])
+def tag_candidates(
+    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.MaterializeResult:
+    """Tags of a release that may be missing or wrong, calibrated by all answers so far, for `curate review`."""
+    year = int(context.partition_key)
+    folder = CurationFolder.of(toolbox.layout)
+    with clear_failures(toolbox, run_log):
+        pages = DecisionLog(folder.decisions).read()
+        path = folder.model(year)
+        model = load_model(path) if path.exists() else None
+        known = learn(toolbox.layout.release(year), fusion=fusion_of(pages), model=model)
+        options = CandidateOptions(seconds=seconds_of(pages))
+        counts = write_candidates(known, folder.candidates(year), options=options)
+    return dg.MaterializeResult(
+        metadata={
+            "missing": counts["+"],
+            "wrong": counts["-"],
+            ANSWERS: count_answers(pages),
+            "calibrated": known.fusion is not None,
+            "path": dg.MetadataValue.path(folder.candidates(year)),
+        }
+    )
+
+
+@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"json"}, owners=OWNERS, deps=[tag_candidates])
+def tag_quality(
+    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.MaterializeResult:
+    """Precision and recall by tag, what review has cost, and how candidates fared with users of the site since."""
+    year = int(context.partition_key)
+    folder = CurationFolder.of(toolbox.layout)
+    with clear_failures(toolbox, run_log):
+        quality = measure(
+            toolbox.layout.release(year),
+            folder,
+            DecisionLog(folder.decisions).read(),
+            now=toolbox.now(),
+            newer=_next_release(toolbox, year),
+        )
+        write_quality(quality, folder.quality(year))
+    proposed = quality.next_year.proposed if quality.next_year else 0
+    return dg.MaterializeResult(
+        metadata={
+            "answers": quality.answers,
+            "hours": quality.seconds / 3600,
+            "tags_judged": len(quality.tags),
+            "disputed": quality.open_disputes,
+            "calibration_error": quality.yes_by_score.error,
+            "true_by_next_year": quality.next_year.done / proposed if quality.next_year and proposed else 0.0,
+            "table": dg.MetadataValue.md("\n".join(quality.lines())),
+        }
+    )
+
+
+def _next_release(toolbox: RunContext, year: int) -> Path | None:
+    return next((folder for other, folder in sorted(published(toolbox.layout).items()) if other > year), None)
+
+
+learn_tags = dg.define_asset_job(
+    "learn_tags",
+    selection=[tag_model, tag_candidates, tag_quality],
+    description="Trains the tag model of a release, finds its candidates and measures its tags.",
+)
+
+
+@dg.schedule(
+    job=learn_tags,
+    cron_schedule="45 4 * * *",
+    execution_timezone="UTC",
+    default_status=SCHEDULE_STATUS,
+    description="Each night, once 10,000 answers came since the candidates of the newest release were found.",
+)
+def relearn_tags(
+    context: dg.ScheduleEvaluationContext, toolbox: dg.ResourceParam[RunContext]
+) -> dg.RunRequest | dg.SkipReason:
+    """Answers calibrate and join the signals; training the model itself on them again gains next to nothing."""
+    return request_learning(context.instance, toolbox)
+
+
+def request_learning(instance: dg.DagsterInstance, toolbox: RunContext) -> dg.RunRequest | dg.SkipReason:
+    """A run for the newest release if enough answers came since its candidates were found, or why there is none."""
+    years = published(toolbox.layout)
+    answers = count_answers(DecisionLog(CurationFolder.of(toolbox.layout).decisions).read())
+    event = instance.get_latest_materialization_event(tag_candidates.key)
+    metadata = event.asset_materialization.metadata if event and event.asset_materialization else {}
+    value = metadata[ANSWERS].value if ANSWERS in metadata else 0
+    new = answers - (value if isinstance(value, int) else 0)
+    if not years or new < RETRAIN_ANSWERS:
+        return dg.SkipReason(f"{new:,} new answers; from {RETRAIN_ANSWERS:,} on they are learnt from")
+    return dg.RunRequest(partition_key=str(max(years)))
