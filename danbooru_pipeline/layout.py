@@ -127,6 +127,9 @@ RELEASE_JSON = "RELEASE.json"
 #: ``removed.txt``, relative to a release: the ids of posts that were taken down, one a line.
 REMOVED = "removed.txt"
 
+#: ``removals.jsonl``, relative to a release: the same ids, each with the version from which its post is gone.
+REMOVALS = "removals.jsonl"
+
 #: ``metadata``, relative to a release or to the root.
 METADATA = "metadata"
 

@@ -146,3 +146,40 @@ def _tell(found: Any, *, explain: bool) -> None:
         say(f"{step.milliseconds:9.1f} ms {step.posts:12,} posts  {'  ' * (step.depth - 1)}{step.text}")
     if explain:
         say(f"{len(found.ids):,} of {found.total:,} posts")
+
+
+@click.command("apply-removals")
+@click.argument("target", type=click.Path(path_type=Path), metavar="RELEASE_OR_EXPORT_DIR")
+@click.option(
+    "--feed",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    required=True,
+    help="removals.jsonl of the newest release, or its removed.txt.",
+)
+@click.option(
+    "--signers",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Keys that may have signed the release that the feed lies in, in ssh-keygen's format.",
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, and change nothing.")
+def apply_removals(target: Path, feed: Path, signers: Path | None, *, dry_run: bool) -> None:
+    """Remove the posts that a publisher's feed names from an export, or from a copy of a release.
+
+    Images, captions, rows of tables and databases, members of tars and zip files: whatever names one of the posts.
+    """
+    from datetime import UTC, datetime
+
+    from danbooru_pipeline.consume.removals import apply_removals as remove
+    from danbooru_pipeline.consume.removals import plan_removals, read_feed
+    from danbooru_pipeline.operate.terminal import TerminalLine
+
+    plan = plan_removals(target, read_feed(feed, signers=signers))
+    for line in plan.lines():
+        click.echo(f"[DRY RUN] would {line}" if dry_run else line)
+    if dry_run:
+        return
+    terminal = TerminalLine()
+    remove(plan, created_at=datetime.now(UTC), progress=terminal.step)
+    terminal.clear()

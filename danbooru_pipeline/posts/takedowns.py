@@ -5,7 +5,7 @@ is removed, so an interrupted takedown is known to be unfinished. What a publish
 counts too, so a list that was restored from an old backup brings nothing back.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -130,15 +130,20 @@ def read_tombstones(path: Path) -> frozenset[int]:
         StoreError: it is damaged.
     """
     try:
-        return frozenset(_ids(path.read_bytes().split()))
+        return frozenset(read_ids(path.read_bytes()))
     except FileNotFoundError:
         return frozenset()
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from error
 
 
-def _ids(texts: Iterable[bytes]) -> Iterator[int]:
-    for text in texts:
+def read_ids(data: bytes) -> Iterator[int]:
+    """The ids of a list, separated by white space.
+
+    Raises:
+        ValueError: something in it is not the id of a post.
+    """
+    for text in data.split():
         id_ = int(text)
         if not 0 < id_ <= MAX_ID:
             raise ValueError(f"{id_} is not the id of a post")

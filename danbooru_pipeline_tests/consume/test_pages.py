@@ -69,7 +69,7 @@ def test_examples_of_commands_run(releases: Layout, tmp_path: Path, monkeypatch:
     (tmp_path / "danbooru2022").symlink_to(releases.release(2022))
     monkeypatch.chdir(tmp_path)
     lines = re.findall(r"^ {4}danbooru-pipeline (.*?)(?: > \w+)?$", CONSUMERS, flags=re.MULTILINE)
-    assert len(lines) == 5
+    assert len(lines) == 7
     for line in lines:
         result = CliRunner().invoke(main, shlex.split(line))
         assert result.exit_code == 0, result.output

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from danbooru_pipeline.io.atomic import write_atomic
-from danbooru_pipeline.layout import REMOVED
+from danbooru_pipeline.layout import REMOVALS, REMOVED
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.changes import Changes, write_changes
 from danbooru_pipeline.release.checksums import ARCHIVE, hash_documents
@@ -19,6 +19,7 @@ from danbooru_pipeline.release.documents.croissant import croissant
 from danbooru_pipeline.release.documents.history import ORIGINAL_CITATION, ORIGINALS
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.documents.page import render_page
+from danbooru_pipeline.release.documents.removals import known_removals
 from danbooru_pipeline.release.documents.statistics import Statistics, gather_statistics
 from danbooru_pipeline.release.documents.torrent import write_torrent
 from danbooru_pipeline.release.documents.wording import (
@@ -31,6 +32,7 @@ from danbooru_pipeline.release.documents.wording import (
     sources_read,
 )
 from danbooru_pipeline.release.release_json import Release
+from danbooru_pipeline.release.removal_feed import feed_lines
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS, allowed_signers
 from danbooru_pipeline.release.tables.duplicates.write import TABLE as DUPLICATES
 from danbooru_pipeline.release.tables.image_rows import write_image_rows
@@ -73,6 +75,8 @@ def write_documents(job: DocumentJob) -> None:
     folder, release = job.folder, job.release
     side = write_side_tables(folder, side_table_files(folder, release.year))
     write_atomic(folder / REMOVED, job.takedowns.tombstones)
+    known = known_removals([*reversed(job.earlier), *([] if job.standing is None else [job.standing])])
+    write_atomic(folder / REMOVALS, feed_lines(job.takedowns.ids, known, version=release.version))
     write_image_rows(folder)
     write_search_index(folder)
     shards = 0

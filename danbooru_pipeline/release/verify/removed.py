@@ -1,4 +1,7 @@
-"""Verification of ``removed.txt``: nothing that it names is in the release, and it is a list of ids."""
+"""Verification of ``removed.txt``: nothing that it names is in the release, and it is a list of ids.
+
+``removals.jsonl``, which releases of before 0.3 lack, has the same ids.
+"""
 
 import re
 from collections.abc import Iterator
@@ -7,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.io.untrusted import opened, read_bytes
+from danbooru_pipeline.layout import REMOVALS, REMOVED
+from danbooru_pipeline.release.removal_feed import parse_feed
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.verification import Verification
 
-REMOVED = "removed.txt"
 _LONGEST = 64 * 2**20
 _CHUNK = 2**22
 _ID = re.compile(rb"[1-9][0-9]{0,18}")
@@ -36,7 +40,21 @@ def read_removed(run: Verification) -> set[int] | None:
     ids = [int(line) for line in lines if line not in set(wrong)]
     if ids != sorted(set(ids)):
         run.add(Kind.REMOVED_DIFFER, REMOVED, "does not ascend")
+    _check_feed(run, set(ids))
     return set(ids)
+
+
+def _check_feed(run: Verification, removed: set[int]) -> None:
+    """Check that the feed has exactly these ids."""
+    if not run.has(REMOVALS):
+        return
+    try:
+        feed = parse_feed(read_bytes(run.folder, REMOVALS, limit=_LONGEST))
+    except (OSError, ValueError) as error:
+        run.add(Kind.REMOVED_DIFFER, REMOVALS, f"cannot be read: {error}")
+        return
+    for id_ in sorted(removed ^ feed.keys()):
+        run.add(Kind.REMOVED_DIFFER, REMOVALS, f"disagrees with {REMOVED} about post {id_}")
 
 
 def check_not_removed(run: Verification, removed: set[int] | None, table: pa.Table, where: str) -> None:

@@ -1,0 +1,73 @@
+"""Tars and zip files of an export without some posts; a tar's index is written anew beside it."""
+
+import hashlib
+import tarfile
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from danbooru_pipeline.consume.removals.gone import Gone
+from danbooru_pipeline.io.atomic import atomic_file, write_atomic
+from danbooru_pipeline.release.tables.webdataset import INDEX, index_of
+
+
+def tar_without(path: Path, gone: Gone, target: Path | None) -> int:
+    """A tar without the members of these posts; all else keeps its bytes. Its index, which names them, goes first."""
+    with tarfile.open(path, "r:") as tar:
+        count = sum(gone.of_name(member.name) for member in tar)
+    index = index_beside(path)
+    # A killed run may have left a new tar and no index.
+    lost = index is not None and not index.exists() and (path.parent.parent / INDEX).is_dir()
+    if target is None or not (count or lost):
+        return count
+    if index is not None:
+        index.unlink(missing_ok=True)
+    if count:
+        _write_tar(path, gone, target)
+    if index is not None:
+        write_atomic(index, msgspec.json.encode(index_of(target, _files(target))) + b"\n")
+    return count
+
+
+def index_beside(tar: Path) -> Path | None:
+    """Where the index of a tar is: in ``wds-index/``, or beside it; None where it has none."""
+    apart, beside = tar.parent.parent / INDEX / f"{tar.stem}.json", tar.with_suffix(".json")
+    if apart.parent.is_dir():
+        return apart
+    return beside if beside.exists() else None
+
+
+def _write_tar(path: Path, gone: Gone, target: Path) -> None:
+    with (
+        tarfile.open(path, "r:") as tar,
+        atomic_file(target) as file,
+        tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as out,
+    ):
+        for member in tar:
+            if not gone.of_name(member.name):
+                out.addfile(member, tar.extractfile(member) if member.isreg() else None)
+
+
+def _files(path: Path) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    with tarfile.open(path, "r:") as tar:
+        for member in tar:
+            data = tar.extractfile(member) or BytesIO()
+            digest = hashlib.file_digest(data, "sha256").hexdigest()  # type: ignore[arg-type]
+            found[member.name] = {"offset": member.offset_data, "size": member.size, "sha256": digest}
+    return found
+
+
+def zip_without(path: Path, gone: Gone, target: Path | None) -> int:
+    """A zip file without the members of these posts."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        kept = [member for member in members if not gone.of_name(member.filename)]
+        if len(kept) < len(members) and target is not None:
+            with atomic_file(target) as file, zipfile.ZipFile(file, "w") as out:
+                for member in kept:
+                    out.writestr(member, archive.read(member))
+    return len(members) - len(kept)
