@@ -22,6 +22,7 @@ from danbooru_pipeline.posts.schema import INT64_MAX
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA, KINDS, Change
 from danbooru_pipeline.release.checksums import TREES, parse_sums
+from danbooru_pipeline.release.provenance import PROVENANCE
 from danbooru_pipeline.release.release_json import CONTENT, SHA256SUMS, SIGNATURE, Release, read_release
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS
 from danbooru_pipeline.release.templating import render
@@ -191,10 +192,9 @@ def _document_changes(
     """Documents that are new or changed, and documents that are gone. Those still to be written count as new."""
     before, _ = parse_sums((old_folder / SHA256SUMS).read_bytes())
     to_come = {changes_path(each, kind) for each in labels for kind in KINDS}
-    names = now.keys() | to_come | {CONTENT}
-    last = (
-        to_come | {RELEASE_JSON, CONTENT, SHA256SUMS} | ({SIGNATURE} if (folder / ALLOWED_SIGNERS).exists() else set())
-    )
+    names = now.keys() | to_come | {CONTENT, PROVENANCE}
+    signed = {SIGNATURE} if (folder / ALLOWED_SIGNERS).exists() else set()
+    last = to_come | signed | {RELEASE_JSON, CONTENT, PROVENANCE, SHA256SUMS}
     changed = {name for name in names if before.get(name) != now.get(name)} | last
     gone = before.keys() - names
     if (old_folder / SIGNATURE).exists() and SIGNATURE not in last:

@@ -8,7 +8,7 @@ does. A document is here every file that is not an image: tables, texts and list
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -139,9 +139,9 @@ def hash_documents(folder: Path, *, threads: int) -> dict[str, str]:
         return dict(zip(names, digests, strict=True))
 
 
-def write_sha256sums(folder: Path, *, threads: int) -> str:
+def write_sha256sums(folder: Path, documents: Mapping[str, str]) -> str:
     """Write SHA256SUMS over all documents, read-only. Returns its own SHA-256."""
-    data = sums_lines((sha256, path) for path, sha256 in hash_documents(folder, threads=threads).items())
+    data = sums_lines((documents[path], path) for path in sorted(documents, key=os.fsencode))
     write_atomic(folder / SHA256SUMS, data)
     (folder / SHA256SUMS).chmod(0o444)
     return hashlib.sha256(data).hexdigest()

@@ -11,6 +11,7 @@ import pytest
 
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import read_release
+from danbooru_pipeline.release.checksums import parse_sums
 from danbooru_pipeline_tests.support import readers, validators
 from danbooru_pipeline_tests.support.programs import program_of_validators
 
@@ -76,6 +77,28 @@ def test_feed_and_torrent_are_well_formed(seen: dict[str, Any]) -> None:
     assert not seen["bozo"]
     assert seen["entries"] == ["danbooru2022 2022.0", "danbooru2021 2021.0"]
     assert seen["torrent"] is True
+
+
+def test_provenance_is_a_statement_of_in_toto(releases: Layout, seen: dict[str, Any]) -> None:
+    """The types of in-toto and SLSA take every field; the subjects are what SHA256SUMS lists, and inputs are named."""
+    folder = releases.release(2022)
+    sums, _ = parse_sums((folder / "SHA256SUMS").read_bytes())
+    del sums["provenance.intoto.jsonl"]
+    assert seen["provenance"]["subjects"] == sums
+    assert seen["provenance"]["type"] == "https://slsa.dev/provenance/v1"
+    assert {"manifest", "posts", "danbooru2021/SHA256SUMS"} <= set(seen["provenance"]["dependencies"])
+    assert seen["provenance"]["lines"] == 1
+
+
+def test_datacite_and_json_ld_are_valid(releases: Layout, seen: dict[str, Any]) -> None:
+    """DataCite 4.5 accepts the description, which names the year before; the page's JSON-LD has words of schema.org."""
+    release = read_release(releases.release(2022))
+    relations = {each["relationType"]: each["relatedIdentifier"] for each in seen["datacite"]["relatedIdentifiers"]}
+    assert "danbooru2021" in relations["IsNewVersionOf"]
+    assert seen["datacite"]["version"] == seen["page"]["version"] == release.version
+    assert seen["unknown"] == []
+    assert seen["page"]["@type"] == "Dataset"
+    assert f"{release.counts.posts:,} posts" in seen["page"]["description"]
 
 
 def test_readers_read_the_same_values(releases: Layout) -> None:

@@ -56,10 +56,49 @@ def documents(release: Path) -> dict[str, object]:
     }
 
 
+def provenance(release: Path) -> dict[str, object]:
+    """The statement in the types that in-toto and SLSA generate, which know no field but their own."""
+    from google.protobuf.json_format import MessageToDict, ParseDict
+    from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import Provenance
+    from in_toto_attestation.v1.statement import Statement
+    from in_toto_attestation.v1.statement_pb2 import Statement as Message
+
+    line = (release / "provenance.intoto.jsonl").read_text()
+    message = ParseDict(json.loads(line), Message())
+    Statement.copy_from_pb(message).validate()
+    predicate = ParseDict(MessageToDict(message.predicate), Provenance())
+    return {
+        "type": message.predicate_type,
+        "subjects": {each.name: each.digest["sha256"] for each in message.subject},
+        "dependencies": [each.name for each in predicate.build_definition.resolved_dependencies],
+        "lines": line.count("\n"),
+    }
+
+
+def papers(release: Path) -> dict[str, object]:
+    """What DataCite's schema and a search engine for datasets see; words of schema.org that do not exist are named."""
+    import extruct
+    import rdflib
+    from datacite import schema45
+    from rdflib.namespace import SDO
+
+    about = json.loads((release / "datacite.json").read_text())
+    schema45.validate(about)
+    page = (release / "index.html").read_text()
+    (found,) = extruct.extract(page, syntaxes=["json-ld"])["json-ld"]
+    assert found.pop("@context") == "https://schema.org/"
+    graph = rdflib.Graph()
+    graph.parse(data=json.dumps({"@context": {"@vocab": "https://schema.org/"}, **found}), format="json-ld")
+    words = {str(word) for word in (*graph.predicates(), *graph.objects(predicate=rdflib.RDF.type))}
+    ours = {word.removeprefix(str(SDO)) for word in words if word.startswith(str(SDO))}
+    return {"datacite": about, "page": found, "unknown": sorted(word for word in ours if word not in SDO)}
+
+
 def main() -> None:
     """Print everything."""
     release = Path(sys.argv[1])
-    print(json.dumps(hugging_face(release) | {"wds": web_dataset(release)} | documents(release)))
+    seen = hugging_face(release) | {"wds": web_dataset(release)} | documents(release)
+    print(json.dumps(seen | {"provenance": provenance(release)} | papers(release)))
 
 
 if __name__ == "__main__":

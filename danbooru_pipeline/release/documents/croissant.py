@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.release.checksums import ARCHIVE
+from danbooru_pipeline.release.documents.datacite import description_of
 from danbooru_pipeline.release.documents.wording import missing
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.tables.duplicates.write import TABLE as DUPLICATES
@@ -84,10 +85,7 @@ def croissant(folder: Path, release: Release, values: Mapping[str, Any]) -> byte
         "@type": "sc:Dataset",
         "name": release.name,
         "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
-        "description": (
-            f"{values['title']}: {release.counts.posts:,} posts of a booru with their tags, "
-            f"{release.counts.originals:,} originals and {release.counts.px512:,} images of 512px."
-        ),
+        "description": description_of(release, values),
         "creator": {"@type": "Organization", "name": values["maker"]},
         "citeAs": values["citation"],
         # No licence covers the works; the notice says what applies.

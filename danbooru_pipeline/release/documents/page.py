@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyvips
 from markupsafe import Markup
 
+from danbooru_pipeline.release.checksums import ARCHIVE
 from danbooru_pipeline.release.documents.bar_charts import horizontal_bars, vertical_bars
+from danbooru_pipeline.release.documents.datacite import description_of, identifier_of
 from danbooru_pipeline.release.documents.statistics import Bar, Statistics, TagBar
 from danbooru_pipeline.release.documents.wording import missing, rating_names
 from danbooru_pipeline.release.release_json import Release
@@ -43,7 +46,37 @@ def render_page(folder: Path, values: Mapping[str, Any]) -> bytes:
     """Render the page of a tree whose tables and images are in place."""
     numbers: Statistics = values["stats"]
     plots = list(_plots(numbers, values["release"]))
+    values = {**values, "json_ld": _json_ld(values["release"], values)}
     return render("index.html", plots=plots, samples=list(_samples(folder, numbers.samples)), **values)
+
+
+def _json_ld(release: Release, values: Mapping[str, Any]) -> Markup:
+    """The release in schema.org's words, which search engines for datasets read from the page: data, and no script."""
+    address = values["address"]
+    about = {
+        "@context": "https://schema.org/",
+        "@type": "Dataset",
+        "name": f"{values['title']} {release.version}",
+        "description": description_of(release, values),
+        "version": release.version,
+        "datePublished": values["day"],
+        "temporalCoverage": f"../{release.cutoff[:10]}",
+        "isAccessibleForFree": True,
+        "creator": [{"@type": "Organization", "name": name} for name in (values["maker"], "Danbooru community")],
+        "keywords": ["illustration", "anime", "tags", "image classification"],
+        # No licence covers the works; the notice says what applies.
+        "license": f"{address}NOTICE.md",
+        "distribution": [
+            {"@type": "DataDownload", "encodingFormat": kind, "contentUrl": f"{address}{name}"}
+            for name, kind in ((ARCHIVE, "application/x-xz"), ("parquet/", "application/vnd.apache.parquet"))
+        ],
+        **({"url": address} if address else {}),
+        **({"isBasedOn": identifier_of(release.previous, values["url"])} if release.previous else {}),
+    }
+    text = msgspec.json.encode(about).decode()
+    for sign in "<>&":  # what could end the element
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(text)  # noqa: S704 - no sign of HTML is left in it
 
 
 def _plots(numbers: Statistics, release: Release) -> Iterator[Plot]:

@@ -16,6 +16,7 @@ from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.changes import Changes, write_changes
 from danbooru_pipeline.release.checksums import ARCHIVE, hash_documents
 from danbooru_pipeline.release.documents.croissant import croissant
+from danbooru_pipeline.release.documents.datacite import DATACITE, datacite
 from danbooru_pipeline.release.documents.history import ORIGINAL_CITATION, ORIGINALS
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.documents.page import render_page
@@ -90,6 +91,7 @@ def write_documents(job: DocumentJob) -> None:
     values = _values(job, numbers, side=side, shards=shards)
     values["citation"] = render("citation.bib", **values, original="").decode().strip()
     write_atomic(folder / CROISSANT, croissant(folder, release, values))
+    write_atomic(folder / DATACITE, datacite(release, values))
     write_atomic(folder / PAGE, render_page(folder, values))
     for name in TEXTS:
         write_atomic(folder / name, render(name, **values, original=ORIGINAL_CITATION))

@@ -22,12 +22,13 @@ from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout, release_name
 from danbooru_pipeline.posts.takedowns import Takedowns, mark_of, read_takedowns
 from danbooru_pipeline.progress import Progress, silent
-from danbooru_pipeline.release.checksums import write_sha256sums
+from danbooru_pipeline.release.checksums import hash_documents, write_sha256sums
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.documents.write import DocumentJob, write_documents
 from danbooru_pipeline.release.manifest.summary import ManifestSummary
 from danbooru_pipeline.release.manifest.write import read_summary
 from danbooru_pipeline.release.mentions import Search, removed_ids
+from danbooru_pipeline.release.provenance import PROVENANCE, write_provenance
 from danbooru_pipeline.release.release_json import (
     Bytes,
     Counts,
@@ -332,8 +333,10 @@ def _make(plan: SnapshotPlan, work: Staging, *, created_at: datetime, signing_ke
         )
     )
     write_content(work.folder, draft)
+    documents = hash_documents(work.folder, threads=work.threads)
+    documents[PROVENANCE] = write_provenance(work.folder, draft, documents)
     work.seal()
-    release = replace(draft, sha256sums_sha256=write_sha256sums(work.folder, threads=work.threads))
+    release = replace(draft, sha256sums_sha256=write_sha256sums(work.folder, documents))
     if signing_key is not None:
         sign_sums(work.folder, signing_key)
     _require_verified(plan, work, release)

@@ -54,6 +54,7 @@ class Kind(StrEnum):
     INDEX_DIFFERS = "index_differs"
     CHANGES_DIFFER = "changes_differ"
     CARRIED_DIFFER = "carried_differ"
+    PROVENANCE_DIFFERS = "provenance_differs"
     REMOVED_DIFFER = "removed_differ"
     ARCHIVE_DIFFERS = "archive_differs"
     ARCHIVE_UNREADABLE = "archive_unreadable"
