@@ -15,7 +15,7 @@ from danbooru_pipeline.cli.consumers import apply_removals, select
 from danbooru_pipeline.cli.exits import end_command, say_stopped
 from danbooru_pipeline.cli.exporting import export
 from danbooru_pipeline.cli.output import open_streams
-from danbooru_pipeline.cli.releases import changes, reconstruct, takedown, verify
+from danbooru_pipeline.cli.releases import changes, publish, reconstruct, takedown, verify
 from danbooru_pipeline.errors import EXIT_CODES
 from danbooru_pipeline.stop import run_stoppable
 from danbooru_pipeline.version import version
@@ -67,6 +67,6 @@ def main() -> None:
 
 
 _BUILDERS = (demo, plan, build, import_, follow, status, metrics, doctor, settings, ui)
-_READERS = (verify, reconstruct, changes, select, export, apply_removals, takedown)
+_READERS = (verify, reconstruct, changes, select, export, apply_removals, publish, takedown)
 for command in (*_BUILDERS, *_READERS):
     main.add_command(command)

@@ -61,6 +61,8 @@ def test_graph_is_the_one_of_the_design() -> None:
         "release_manifest": {"posts", "original_images", "images_512px"},
         "release_snapshot": {"release_manifest", "side_tables"},
         "publication": {"release_snapshot"},
+        "static_publication": {"publication"},
+        "hub_publication": {"publication"},
         "scrubbed_store": set(),
         "imported_files": set(),
         "followed_year": set(),

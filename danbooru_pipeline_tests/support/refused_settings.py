@@ -28,6 +28,7 @@ REFUSED: Final = [
     ("REQUESTS_PER_SECOND", "inf", "a number above 0"),
     ("REQUESTS_PER_SECOND", "fast", "a number above 0"),
     ("DOWNLOADS_PARALLEL", "0", "a number above 0"),
+    ("HUB_OWNER", "owner/name", "the name of a user or an organisation, like example-archive"),
     ("WORKERS", "abc", "a number above 0"),
     ("WORKERS", "1.5", "a whole number above 0"),
     ("WORKERS", "9" * 5000, "a whole number above 0"),
