@@ -91,7 +91,7 @@ class Settings(BaseSettings):
         "where to ask for a removal", default="", default_text="as `DANBOORU_CONTACT`"
     )
     public_url: kinds.PublicUrl = setting("address below which the releases are served", default="")
-    static_address: str = setting(
+    static_address: kinds.StoreAddress = setting(
         "address that releases are published to, of any kind that fsspec knows, like `s3://bucket/releases`; "
         "credentials are those of its own tools, from the environment",
         default="",

@@ -28,6 +28,8 @@ REFUSED: Final = [
     ("REQUESTS_PER_SECOND", "inf", "a number above 0"),
     ("REQUESTS_PER_SECOND", "fast", "a number above 0"),
     ("DOWNLOADS_PARALLEL", "0", "a number above 0"),
+    ("STATIC_ADDRESS", "s3://me:hunter2@cdn.us", "an address like s3://bucket/releases, without a login in it"),
+    ("STATIC_ADDRESS", "bucket", "an address like s3://bucket/releases, without a login in it"),
     ("HUB_OWNER", "owner/name", "the name of a user or an organisation, like example-archive"),
     ("WORKERS", "abc", "a number above 0"),
     ("WORKERS", "1.5", "a whole number above 0"),
