@@ -2,7 +2,8 @@
 
 A release of small files is fetched whole (512px images and tables) from this machine: by rsync from a module that the
 connection starts itself, by `get` from the same module, by `get` from a folder, and by fsspec's own recursive
-copy, which is what `hf download` comes down to without its hub. Runs are interleaved; CPU seconds of this process and its children.
+copy, which is what `hf download` comes down to without its hub.
+Runs are interleaved; CPU seconds are those of this process and its children.
 """
 
 import os

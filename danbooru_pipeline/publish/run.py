@@ -7,6 +7,7 @@ anything is sent, so a removed post goes first of all.
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from danbooru_pipeline import stop
@@ -20,6 +21,7 @@ from danbooru_pipeline.progress import Progress, human_bytes, silent
 from danbooru_pipeline.publish.journal import Journal, Sent, journal_folder
 from danbooru_pipeline.publish.pieces import DOCUMENTS, LAST, Group, Piece
 from danbooru_pipeline.publish.place import Place
+from danbooru_pipeline.release.mentions import Search, removed_ids
 from danbooru_pipeline.release.release_json import published, read_release
 from danbooru_pipeline.release.verify.run import verify_release
 
@@ -101,6 +103,16 @@ def _require_finished(layout: Layout) -> None:
         raise ReleaseRefused("a takedown was not finished; run danbooru-pipeline takedown --resume, then publish again")
 
 
+def _require_cleared(plan: PublicationPlan) -> None:
+    """Refuse a release that names a post that was taken down: it came back from a backup, or by hand."""
+    gone = read_takedowns(plan.layout).ids - removed_ids(plan.folder)
+    if found := Search(gone).of_release(plan.folder):
+        named = ", ".join(map(str, sorted(found)))
+        raise ReleaseRefused(
+            f"{plan.folder} names posts that were taken down ({named}); run danbooru-pipeline takedown --resume first"
+        )
+
+
 def published_years(layout: Layout, place: Place) -> list[int]:
     """Years of which a place has something, as far as is known here."""
     return [year for year in published(layout) if journal_folder(layout, place.address, release_name(year)).is_dir()]
@@ -139,6 +151,7 @@ def apply_publication(plan: PublicationPlan, *, progress: Progress = silent) -> 
     lock = journal_folder(plan.layout, plan.place.address, plan.name) / ".lock"
     with exclusive(lock, busy=f"another process publishes {plan.name} at {plan.place.address}; wait for it"):
         _require_finished(plan.layout)
+        _require_cleared(plan)
         report = verify_release(plan.folder)
         if not report.ok:
             raise ReleaseRefused(f"{plan.folder} does not verify; it is not published", rows=report.lines())
@@ -218,12 +231,14 @@ class _Publication:
         place = self.plan.place
         batches = [pieces[at : at + place.batch] for at in range(0, len(pieces), place.batch)]
         threads = 1 if group.name == LAST else place.threads
-        for _ in ordered_map(lambda batch: self._send_batch(batch, journal), batches, threads=threads, name="publish"):
-            pass
+        send = partial(self._send_batch, journal=journal)
+        with ordered_map(send, batches, threads=threads, name="publish") as sent:
+            for _ in sent:
+                pass
         if pieces:
             journal.compact()
 
-    def _send_batch(self, pieces: Sequence[Piece], journal: Journal) -> None:
+    def _send_batch(self, pieces: Sequence[Piece], *, journal: Journal) -> None:
         self._require_same()
         with ExitStack() as stack:
             files = {piece.name: dict(stack.enter_context(piece.files())) for piece in pieces}

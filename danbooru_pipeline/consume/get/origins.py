@@ -43,6 +43,13 @@ def open_origin(source: str) -> Origin:
     return FilesOrigin(source.rstrip("/"))
 
 
+def _each(fetch: Callable[[str], None], paths: Sequence[str]) -> None:
+    """Fetch files a few at a time."""
+    with ordered_map(fetch, paths, threads=_THREADS, name="get") as fetched:
+        for _ in fetched:
+            pass
+
+
 class RsyncOrigin:
     """A module of an rsync daemon, or a folder reached by ssh. It has no ranges."""
 
@@ -80,8 +87,7 @@ class HttpOrigin:
 
     def fetch(self, paths: Sequence[str], folder: Path) -> None:
         """A request each, a few at a time."""
-        for _ in ordered_map(lambda path: self._fetch(path, folder / path), paths, threads=_THREADS, name="get"):
-            pass
+        _each(lambda path: self._fetch(path, folder / path), paths)
 
     def _fetch(self, path: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -132,8 +138,7 @@ class FilesOrigin:
 
     def fetch(self, paths: Sequence[str], folder: Path) -> None:
         """A few at a time."""
-        for _ in ordered_map(lambda path: self._fetch(path, folder / path), paths, threads=_THREADS, name="get"):
-            pass
+        _each(lambda path: self._fetch(path, folder / path), paths)
 
     def _fetch(self, path: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
