@@ -20,7 +20,7 @@ def orders(root: Path, seed: int, count: int) -> list[list[str]]:
     return [json.loads(line)[1] for line in done.stdout.splitlines()]
 
 
-@pytest.mark.slow(8)
+@pytest.mark.slow(20)
 def test_removed_posts_are_in_no_published_tree(tmp_path: Path) -> None:
     """Eight orders, in which every kind of step is done at least once."""
     found = orders(tmp_path, 20, 8)
