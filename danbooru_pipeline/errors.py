@@ -13,6 +13,7 @@
     │   ├── SourceBlocked            it refuses us as a client
     │   ├── SourceUnusable           its answer is not a booru's answer
     │   └── SourceStale              it ends before the release does
+    ├── PublishError             a place of published releases cannot be used          exit code 2
     ├── NotifyError              a message could not be delivered                       exit code 2
     ├── OutputLost               standard output cannot be written                      exit code 2
     ├── InternalError            a fault of this program                                exit code 70
@@ -140,6 +141,10 @@ class SourceUnusable(SourceError):  # noqa: N818
 
 class SourceStale(SourceError):  # noqa: N818
     """The source ends before the release does."""
+
+
+class PublishError(DanbooruPipelineError):
+    """A place that releases are published to, or fetched from, cannot be used."""
 
 
 class NotifyError(DanbooruPipelineError):

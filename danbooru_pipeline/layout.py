@@ -378,6 +378,15 @@ class Layout:
         """Lock of the one process that makes a release."""
         return self.releases / f".{release_name(year)}.lock"
 
+    @property
+    def publications(self) -> Path:
+        """Folder of what is known of the places that releases were published to."""
+        return self.root / "publications"
+
+    def publication(self, place: str, release: str) -> Path:
+        """Folder of what one place is known to have of one release; `place` is a digest of its address."""
+        return self.publications / place / release
+
     def there(self, path_of: Callable[[int], Path]) -> dict[int, Path]:
         """Year -> path, oldest first, of what is under `releases` by the names that `staging` or one like it gives."""
         entries = self.releases.iterdir() if self.releases.is_dir() else ()

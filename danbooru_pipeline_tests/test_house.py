@@ -37,6 +37,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("defs",),
     ("operate",),
     ("curate",),
+    ("publish",),
     ("consume",),
     ("release",),
     ("search",),

@@ -205,3 +205,36 @@ def apply_removals(target: Path, feed: Path, signers: Path | None, *, dry_run: b
     terminal = TerminalLine()
     remove(plan, created_at=datetime.now(UTC), progress=terminal.step)
     terminal.clear()
+
+
+@click.command()
+@click.argument("source")
+@click.argument("target", type=click.Path(path_type=Path))
+@selection_options
+@click.option("--metadata-only", is_flag=True, help="Bring no image: only tables, index and lists.")
+@click.option("--update", is_flag=True, help="Make a copy of another version one of this, by the lists of changes.")
+@click.option(
+    "--signers",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Keys that must have signed the release, in ssh-keygen's format.",
+)
+def get(source: str, target: Path, signers: Path | None, *, metadata_only: bool, update: bool, **wanted: Any) -> None:
+    """Get a release from SOURCE, or the images of it that a SEARCH finds.
+
+    SOURCE is the address of one release: rsync://, http(s)://, s3:// and others of fsspec, hf://datasets/OWNER/NAME, a
+    folder. Tables and index come first, then the images, by ranges where they are in tars; each is verified as
+    it comes. A killed one goes on.
+    """
+    from danbooru_pipeline.consume import Selection
+    from danbooru_pipeline.consume.get import get_release, open_origin
+    from danbooru_pipeline.operate.terminal import TerminalLine
+
+    terminal = TerminalLine()
+    selection = None if metadata_only else Selection(**wanted)
+    origin = open_origin(source)
+    report = get_release(origin, target, selection, update=update, signers=signers, progress=terminal.step)
+    terminal.clear()
+    for line in report.lines():
+        click.echo(line)
+    sys.exit(1 if report.missing else 0)

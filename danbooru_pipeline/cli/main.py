@@ -11,12 +11,12 @@ from typing import Any
 import click
 
 from danbooru_pipeline.cli.builders import build, demo, doctor, follow, import_, metrics, plan, settings, status, ui
-from danbooru_pipeline.cli.consumers import apply_removals, browse, select
+from danbooru_pipeline.cli.consumers import apply_removals, browse, get, select
 from danbooru_pipeline.cli.curation import curate
 from danbooru_pipeline.cli.exits import end_command, say_stopped
 from danbooru_pipeline.cli.exporting import export
 from danbooru_pipeline.cli.output import open_streams
-from danbooru_pipeline.cli.releases import changes, reconstruct, takedown, verify
+from danbooru_pipeline.cli.releases import changes, publish, reconstruct, takedown, verify
 from danbooru_pipeline.errors import EXIT_CODES
 from danbooru_pipeline.stop import run_stoppable
 from danbooru_pipeline.version import version
@@ -68,6 +68,8 @@ def main() -> None:
 
 
 _BUILDERS = (demo, plan, build, import_, follow, status, metrics, doctor, settings, ui)
-_READERS = (verify, reconstruct, changes, select, browse, export, apply_removals, curate, takedown)
+_READERS = (
+    verify, reconstruct, changes, get, select, browse, export, apply_removals, curate, publish, takedown,
+)  # fmt: skip
 for command in (*_BUILDERS, *_READERS):
     main.add_command(command)

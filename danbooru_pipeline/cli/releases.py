@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from danbooru_pipeline.cli.reading import held_release
-from danbooru_pipeline.cli.shared import JSON, YEAR, print_json, read_settings
+from danbooru_pipeline.cli.shared import JSON, YEAR, complain, print_json, read_settings
 from danbooru_pipeline.layout import Layout
 
 
@@ -135,6 +135,7 @@ def changes(old: Path, new: Path, into: Path | None, *, as_json: bool) -> None:
 def takedown(ids: tuple[int, ...], *, dry_run: bool, resume: bool) -> None:
     """Remove posts from every published release, from the store, and from all releases made later."""
     from danbooru_pipeline.context import RunContext
+    from danbooru_pipeline.operate.publication import publish_again
     from danbooru_pipeline.operate.removal import take_down, takedown_lines
     from danbooru_pipeline.release import plan_takedown
 
@@ -150,4 +151,32 @@ def takedown(ids: tuple[int, ...], *, dry_run: bool, resume: bool) -> None:
         made = take_down(context, plan)
     for line in takedown_lines(made):
         click.echo(line)
-    click.echo(f"Took down {len(plan.posts):,} posts. Mirrors must sync again; the ids are in removed.txt.")
+    click.echo(f"Took down {len(plan.posts):,} posts. Mirrors must sync again; the ids are in removals.jsonl.")
+    if failed := publish_again(settings):
+        for line in failed:
+            complain(f"a published copy still has them: {line}")
+        sys.exit(1)
+
+
+@click.command()
+@YEAR
+@click.option("--to", "kind", type=click.Choice(["static", "hub"]), help="Only to this kind of place.")
+@click.option("--dry-run", is_flag=True, help="Print what would be sent and removed, and change nothing.")
+def publish(year: int, kind: str | None, *, dry_run: bool) -> None:
+    """Publish the release of YEAR at the places that the settings name: static hosting, the Hugging Face Hub.
+
+    Only what changed is sent, indexes and RELEASE.json last, and what the release lacks is removed first. A killed one
+    goes on. Refused without the decision on DANBOORU_EXCLUDE_TAGS, and for a release that does not verify.
+    """
+    from danbooru_pipeline.operate.publication import plan_places
+    from danbooru_pipeline.operate.terminal import TerminalLine
+    from danbooru_pipeline.publish import apply_publication
+
+    for plan in plan_places(read_settings(offline=True), year, kind=kind):
+        for line in plan.lines():
+            click.echo(f"[DRY RUN] would {line}" if dry_run else line)
+        if not dry_run:
+            terminal = TerminalLine()
+            apply_publication(plan, progress=terminal.step)
+            terminal.clear()
+            click.echo(f"{plan.place.address} has {plan.name} {plan.version}")

@@ -14,6 +14,7 @@ from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.operate.doctor import Health, examine, repair_root
+from danbooru_pipeline.operate.publication import publish_again
 from danbooru_pipeline.operate.removal import take_down, takedown_lines
 from danbooru_pipeline.release import plan_takedown, verify_release
 
@@ -95,9 +96,10 @@ def take_posts_down(
             raise SettingsError("give the ids of posts, or resume; correct the run's config and launch it again")
         plan = plan_takedown(toolbox.layout, config.ids)
         lines = plan.lines() if config.dry_run else takedown_lines(take_down(toolbox, plan))
+        failed = [] if config.dry_run else publish_again(toolbox.settings)
     if not config.dry_run:
-        lines = [*lines, f"took down {len(plan.posts):,} posts; mirrors must sync again, the ids are in removed.txt"]
-    _end(context, bullets(lines))
+        lines = [*lines, f"took down {len(plan.posts):,} posts; mirrors must sync again, the ids are in removals.jsonl"]
+    _end(context, bullets(lines), failed="; ".join(f"a published copy still has them: {line}" for line in failed))
 
 
 @dg.op(out=dg.Out(dg.Nothing))

@@ -19,7 +19,9 @@ from danbooru_pipeline.defs.plots import plot
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.io.locks import exclusive
+from danbooru_pipeline.operate.publication import plan_places
 from danbooru_pipeline.operate.removal import clear_what_came_back, manifest_without_blocked
+from danbooru_pipeline.publish import apply_publication
 from danbooru_pipeline.release import apply_snapshot, flip_current, plan_snapshot, require_decision
 from danbooru_pipeline.release.documents.options import options_of
 from danbooru_pipeline.release.release_json import Release
@@ -29,6 +31,26 @@ from danbooru_pipeline.sources.completeness import accepted_gaps
 GROUP = "release"
 
 _EVERY_BUCKET = dg.MultiToSingleDimensionPartitionMapping("release")
+
+
+def _publish(
+    context: dg.AssetExecutionContext, toolbox: RunContext, run_log: RunLog, kind: str
+) -> dg.MaterializeResult:
+    """Publish a release at the place of a kind."""
+    with clear_failures(toolbox, run_log):
+        (plan,) = plan_places(toolbox.settings, int(context.partition_key), kind=kind)
+        for line in plan.lines():
+            context.log.info(line)
+        apply_publication(plan)
+    return dg.MaterializeResult(
+        metadata={
+            "place": plan.place.address,
+            "version": plan.version,
+            "sent": plan.pieces,
+            "sent_bytes": plan.bytes,
+            "removed": plan.dropped,
+        }
+    )
 
 
 def _counts(title: str, counts: dict[str, int]) -> dg.MarkdownMetadataValue:
@@ -140,3 +162,19 @@ def publication(
         current = flip_current(toolbox.layout)
     context.log.info("releases/current is %s", current.name)
     return dg.MaterializeResult(metadata={"current": current.name, "path": dg.MetadataValue.path(str(current))})
+
+
+@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"s3"}, owners=OWNERS, deps=[publication])
+def static_publication(
+    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.MaterializeResult:
+    """The release at `DANBOORU_STATIC_ADDRESS`: changed files only, indexes last."""
+    return _publish(context, toolbox, run_log, "static")
+
+
+@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"huggingface"}, owners=OWNERS, deps=[publication])
+def hub_publication(
+    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.MaterializeResult:
+    """The release on the Hugging Face Hub for `DANBOORU_HUB_OWNER`: a tar a bucket, with its index."""
+    return _publish(context, toolbox, run_log, "hub")

@@ -164,6 +164,20 @@ def _smtp_url(text: str) -> str:
     return text
 
 
+def _store_address(text: str) -> str:
+    """An address of any scheme, whose credentials are elsewhere."""
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^@\s]+", text):
+        raise ValueError("an address like s3://bucket/releases, without a login in it")
+    return text.rstrip("/")
+
+
+def _hub_owner(text: str) -> str:
+    """A name as the Hub allows it."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,41}", text):
+        raise ValueError("the name of a user or an organisation, like example-archive")
+    return text
+
+
 Folder = Annotated[Path, _from_text(Path)]
 Line = Annotated[str, _from_text(_one_line)]
 Reasons = Annotated[Mapping[str, str], _from_text(_reasons)]
@@ -175,6 +189,8 @@ WebUrl = Annotated[str, _from_text(_web_url)]
 SmtpUrl = Annotated[str, _from_text(_smtp_url)]
 Count = Annotated[int, _number(int, above=0)]
 Bytes = Annotated[int, _number(int, above=-1, wanted="a number of bytes, 0 or more")]
+StoreAddress = Annotated[str, _from_text(_store_address)]
+HubOwner = Annotated[str, _from_text(_hub_owner)]
 Positive = Annotated[float, _number(float, above=0)]
 #: Not "0 or more": values between -1 and 0 have always been accepted.
 Days = Annotated[float, _number(float, above=-1)]

@@ -91,6 +91,16 @@ class Settings(BaseSettings):
         "where to ask for a removal", default="", default_text="as `DANBOORU_CONTACT`"
     )
     public_url: kinds.PublicUrl = setting("address below which the releases are served", default="")
+    static_address: kinds.StoreAddress = setting(
+        "address that releases are published to, of any kind that fsspec knows, like `s3://bucket/releases`; "
+        "credentials are those of its own tools, from the environment",
+        default="",
+    )
+    hub_owner: kinds.HubOwner = setting(
+        "user or organisation of the Hugging Face Hub that releases are published for, as `OWNER/danbooru2022`; the "
+        "token is `HF_TOKEN`",
+        default="",
+    )
     webdataset: kinds.Switch = setting("`on` also ships the 512px images as one tar per bucket", default=False)
     torrent: kinds.Switch = setting("`on` makes a torrent of `metadata.json.tar.xz`", default=False)
     dialect_2017: kinds.Switch = setting(

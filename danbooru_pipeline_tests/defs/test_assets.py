@@ -64,6 +64,8 @@ def test_graph_is_the_one_of_the_design() -> None:
         "tag_model": {"release_snapshot"},
         "tag_candidates": {"tag_model"},
         "tag_quality": {"tag_candidates"},
+        "static_publication": {"publication"},
+        "hub_publication": {"publication"},
         "scrubbed_store": set(),
         "imported_files": set(),
         "followed_year": set(),

@@ -1,6 +1,7 @@
-"""Random orders of builds, takedowns, kills, scrubs, imports and backups: ``interleavings.py ROOT SEED COUNT``.
+"""Random orders of builds, takedowns, kills, scrubs, imports, backups and copies: ``interleavings.py ROOT SEED COUNT``.
 
-After every step, all that is published is searched for posts that were taken down. A step runs in a forked child, so it
+After every step, all that is published is searched for posts that were taken down; a copy elsewhere, for those that it
+was cleared of once. A step runs in a forked child, so it
 can be killed at any system call and costs no start-up. Prints a line of JSON for each order.
 """
 
@@ -14,11 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.errors import DanbooruPipelineError
+from danbooru_pipeline.errors import DanbooruPipelineError, PublishError
 from danbooru_pipeline.layout import Layout, bucket_of
+from danbooru_pipeline.operate.publication import plan_places, publish_again
 from danbooru_pipeline.operate.removal import clear_what_came_back
 from danbooru_pipeline.operate.scrub import scrub_bucket
 from danbooru_pipeline.posts.takedowns import read_takedowns
+from danbooru_pipeline.publish import apply_publication
 from danbooru_pipeline.release import (
     DocumentOptions,
     apply_snapshot,
@@ -82,6 +85,7 @@ class Order:
     dice: random.Random
     steps: list[str] = field(default_factory=list)
     restored: set[int] = field(default_factory=set)
+    cleared: frozenset[int] = frozenset()
 
     def run(self, steps: int) -> None:
         """Take that many steps, and finish what is unfinished."""
@@ -94,6 +98,8 @@ class Order:
             self.scrub,
             self.imports,
             self.restore,
+            self.publish,
+            self.publish,
         ]
         for _ in range(steps):
             self.dice.choice(choices)()
@@ -154,13 +160,37 @@ class Order:
 
     def _take_down(self, ids: object) -> None:
         apply_takedown(plan_takedown(self.layout, ids), created_at=NOW, threads=1)  # type: ignore[arg-type]
+        if publish_again(self._settings()):
+            raise PublishError
 
     def _settle(self, ended: str) -> None:
         self.restored = set() if ended == DONE else set(YEARS)
+        if ended == DONE:
+            self.cleared = read_takedowns(self.layout).ids
+
+    @property
+    def there(self) -> Path:
+        """Where releases are published to."""
+        return self.layout.root.with_name("there")
+
+    def publish(self) -> None:
+        """A publication of a year, which may be killed."""
+        year = self.dice.choice(YEARS)
+
+        def work() -> None:
+            for plan in plan_places(self._settings(), year):
+                apply_publication(plan)
+
+        self.step(f"publish {year}", work, at=self._at())
 
     def _context(self) -> RunContext:
-        address = "http://127.0.0.1:1"
-        return RunContext(Settings(root=self.layout.root, api_url=address, cdn_url=address, workers=1, retry_seconds=0))
+        return RunContext(self._settings())
+
+    def _settings(self) -> Settings:
+        address, there = "http://127.0.0.1:1", f"file://{self.there}"
+        return Settings(
+            root=self.layout.root, api_url=address, cdn_url=address, workers=1, retry_seconds=0, static_address=there
+        )
 
     def scrub(self) -> None:
         """A scrub of a bucket, one of whose files may be damaged; the file host is down."""
@@ -206,6 +236,8 @@ class Order:
             for year, folder in published(self.layout).items():
                 left = [] if year in self.restored else traces(folder, gone)
                 assert not left, (self.steps, folder.name, left)
+            left = traces(self.there, self.cleared) if self.there.exists() else []
+            assert not left, (self.steps, "published", left)
 
         assert self.step("look", look, at=None) == DONE, self.steps
         self.steps.pop()
@@ -216,7 +248,8 @@ def main(root: Path, seed: int, count: int, steps: int = 5) -> None:
     worlds = tiny_world(root / "begin")
     for number in range(seed, seed + count):
         place = root / "place"
-        shutil.rmtree(place, ignore_errors=True)
+        for folder in (place, root / "there"):
+            shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(root / "begin", place, symlinks=True)
         order = Order(worlds, root / "begin", Layout(place), random.Random(number))
         order.run(steps)

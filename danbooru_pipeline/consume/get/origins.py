@@ -1,0 +1,177 @@
+"""Where a release is fetched from. An origin brings files as they are; who asks compares them with their digests."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import httpx
+
+from danbooru_pipeline import stop
+from danbooru_pipeline.errors import PublishError
+from danbooru_pipeline.io.ordered_map import ordered_map
+from danbooru_pipeline.version import version
+
+_THREADS: Final = 4
+_CHUNK: Final = 2**20
+_SECONDS: Final = 60
+#: rsync's codes for files that are not there, or went away meanwhile.
+_SOME_MISSING: Final = frozenset({23, 24})
+
+
+class Origin(Protocol):
+    """A place that has a release."""
+
+    def fetch(self, paths: Sequence[str], folder: Path) -> None:
+        """Bring files into a folder, under their paths, but none that is not there; one that broke off is resumed."""
+
+    def part(self, path: str, *, offset: int, size: int) -> bytes | None:
+        """Some bytes of a file; None where there is no such file."""
+
+
+def open_origin(source: str) -> Origin:
+    """The origin of an address: ``rsync://``, ``HOST::MODULE``, ``http(s)://``, ``hf://…`` and others of fsspec.
+
+    Raises:
+        PublishError: nothing here knows such an address.
+    """
+    if source.startswith("rsync://") or "::" in source:
+        return RsyncOrigin(source.rstrip("/"))
+    if source.startswith(("http://", "https://")):
+        return HttpOrigin(source.rstrip("/"))
+    return FilesOrigin(source.rstrip("/"))
+
+
+def _each(fetch: Callable[[str], None], paths: Sequence[str]) -> None:
+    """Fetch files a few at a time."""
+    with ordered_map(fetch, paths, threads=_THREADS, name="get") as fetched:
+        for _ in fetched:
+            pass
+
+
+class RsyncOrigin:
+    """A module of an rsync daemon, or a folder reached by ssh. It has no ranges."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def fetch(self, paths: Sequence[str], folder: Path) -> None:
+        """One transfer for all of them."""
+        command = ["rsync", "-rt", "--partial", "--files-from=-", "--no-implied-dirs", f"{self._source}/", f"{folder}/"]
+        stop.check()
+        try:
+            listed = "".join(f"{path}\n" for path in paths).encode()
+            done = subprocess.run(command, input=listed, capture_output=True, check=False)  # noqa: S603
+        except FileNotFoundError:
+            raise PublishError("rsync is not installed; install it, or get the release by another address") from None
+        if done.returncode not in {0, *_SOME_MISSING}:
+            said = done.stderr.decode(errors="replace").strip().partition("\n")[0]
+            raise PublishError(f"{self._source} cannot be read ({said}); run again, which goes on from here")
+
+    def part(self, path: str, *, offset: int, size: int) -> bytes | None:  # noqa: ARG002 - of the protocol
+        """There are no ranges."""
+        return None
+
+
+class HttpOrigin:
+    """A web server; files that broke off are resumed by ranges."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        agent = f"danbooru-pipeline/{version().number}"
+        limits = httpx.Limits(max_connections=_THREADS)
+        self._client = httpx.Client(
+            headers={"User-Agent": agent, "Accept-Encoding": "identity"}, timeout=_SECONDS, limits=limits
+        )
+
+    def fetch(self, paths: Sequence[str], folder: Path) -> None:
+        """A request each, a few at a time."""
+        _each(lambda path: self._fetch(path, folder / path), paths)
+
+    def _fetch(self, path: str, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        held = target.stat().st_size if target.exists() else 0
+        headers = {"Range": f"bytes={held}-"} if held else {}
+        with self._answering(), self._client.stream("GET", f"{self._source}/{path}", headers=headers) as answer:
+            if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return  # it is whole, or not this file; its digest says which
+            if not self._is_there(answer):
+                return
+            resumed = answer.status_code == httpx.codes.PARTIAL_CONTENT
+            with target.open("ab" if resumed else "wb") as file:
+                for chunk in answer.iter_raw(_CHUNK):
+                    stop.check()
+                    file.write(chunk)
+
+    def part(self, path: str, *, offset: int, size: int) -> bytes | None:
+        """A range of a file."""
+        headers = {"Range": f"bytes={offset}-{offset + size - 1}"}
+        with self._answering():
+            answer = self._client.get(f"{self._source}/{path}", headers=headers)
+            if not self._is_there(answer):
+                return None
+            data = answer.content
+        return data if answer.status_code == httpx.codes.PARTIAL_CONTENT else data[offset : offset + size]
+
+    def _is_there(self, answer: httpx.Response) -> bool:
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return False
+        answer.raise_for_status()
+        return True
+
+    def _answering(self) -> "_Named":
+        return _Named(self._source)
+
+
+class FilesOrigin:
+    """Whatever fsspec knows: an object store, the Hub (``hf://``), a folder."""
+
+    def __init__(self, source: str) -> None:
+        import fsspec  # noqa: PLC0415 - takes long, and the others do without
+
+        self._source = source
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(source, use_listings_cache=False)
+        except (ImportError, ValueError) as error:
+            raise PublishError(f"{source} cannot be used ({error}); install what it needs, or correct it") from error
+
+    def fetch(self, paths: Sequence[str], folder: Path) -> None:
+        """A few at a time."""
+        _each(lambda path: self._fetch(path, folder / path), paths)
+
+    def _fetch(self, path: str, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+
+        def copy() -> None:
+            with self._files.open(f"{self._root}/{path}", "rb") as source, target.open("wb") as file:
+                shutil.copyfileobj(source, file, _CHUNK)
+
+        self._try(copy)
+
+    def part(self, path: str, *, offset: int, size: int) -> bytes | None:
+        """A range of a file."""
+        found = self._try(lambda: self._files.cat_file(f"{self._root}/{path}", start=offset, end=offset + size))
+        return None if found is None else bytes(found)
+
+    def _try(self, work: Callable[[], Any]) -> Any:
+        with _Named(self._source):
+            try:
+                return work()
+            except FileNotFoundError:
+                return None
+
+
+class _Named:
+    """Whatever goes wrong in a block is one line about the origin."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, (PublishError, stop.Stopped)):
+            said = str(error).partition("\n")[0] or type(error).__name__
+            raise PublishError(f"{self._source} cannot be read ({said}); run again, which goes on from here") from error

@@ -1,0 +1,253 @@
+"""Gets a release or a part of it: lists, tables and index, then the chosen images, each verified.
+
+A file gets its name when its digest is right, so a killed run goes on with what is missing. RELEASE.json comes after
+the tables that it counts. Paths are checked before they are used: who publishes a release may be anybody.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from danbooru_pipeline import stop
+from danbooru_pipeline.consume.get.origins import Origin
+from danbooru_pipeline.consume.select import Chosen, Selection, choose
+from danbooru_pipeline.errors import PublishError, ReleaseError
+from danbooru_pipeline.io.atomic import commit_part, remove_folder
+from danbooru_pipeline.io.sha256 import sha256_of
+from danbooru_pipeline.io.untrusted import is_plain
+from danbooru_pipeline.layout import PART_SUFFIX, RELEASE_JSON, bucket_of, is_path_of
+from danbooru_pipeline.progress import Progress, silent
+from danbooru_pipeline.release.checksums import TREES, parse_sums
+from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE, Release, read_release
+from danbooru_pipeline.release.signing import Signature, check_signature
+
+#: What is brought whatever is searched for: all that searches and exports read, and what must go with images.
+_TABLES: Final = re.compile(r"(parquet|manifest|index)/[\w.-]+|(README|NOTICE)\.md|allowed_signers|CITATION\.cff")
+_LISTS: Final = re.compile(r"removed\.txt|removals\.jsonl|RELEASE\.content\.json|provenance\.intoto\.jsonl")
+_BATCH: Final = 500
+_LONGEST: Final = 2**30
+
+
+@dataclass(slots=True)
+class GetReport:
+    """What was done.
+
+    Attributes:
+        fetched, kept, removed: files.
+        missing: paths that the origin lacks, or has with other bytes than the release says.
+    """
+
+    release: str
+    fetched: int = 0
+    kept: int = 0
+    removed: int = 0
+    missing: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        lines = [
+            f"{self.release}: {self.fetched:,} files fetched, {self.kept:,} here already, {self.removed:,} removed"
+        ]
+        return [*lines, *(f"missing, or not what the release says: {path}" for path in self.missing[:20])]
+
+
+def get_release(
+    origin: Origin,
+    target: Path,
+    selection: Selection | None,
+    *,
+    update: bool = False,
+    signers: Path | None = None,
+    progress: Progress = silent,
+) -> GetReport:
+    """Bring a release, or what a selection chooses of it, into a folder.
+
+    Args:
+        origin: that has it.
+        target: a new folder, or one of an earlier run.
+        selection: of images; None brings tables and index alone.
+        update: whether a copy of another version becomes one of this.
+        signers: keys that must have signed it, as ``ssh-keygen -Y`` reads them.
+        progress: called with counts of files.
+
+    Raises:
+        PublishError: the origin cannot be read, or what it has is no release.
+        ReleaseError: the folder has another version, and is not to be updated; or the signature is not good.
+    """
+    work = target.with_name(f".{target.name}{PART_SUFFIX}")
+    run = _Get(origin, target, work, GetReport(target.name), progress)
+    about = run.begin(signers)
+    old = _standing(target, about, update=update)
+    run.tables(about)
+    if old is not None:
+        run.leave(old, about)
+    commit_part(work / RELEASE_JSON, target / RELEASE_JSON)
+    if selection is not None:
+        run.images(selection)
+    remove_folder(work)
+    return run.report
+
+
+def _standing(target: Path, about: Release, *, update: bool) -> Release | None:
+    """The other version that the folder has; None where it has this one or none."""
+    if not is_plain(target, RELEASE_JSON):
+        return None
+    old = read_release(target)
+    if old.ref == about.ref:
+        return None
+    if not update:
+        raise ReleaseError(
+            f"{target} has {old.version}, and {about.version} is there; add --update, or give a new folder"
+        )
+    return old
+
+
+@dataclass(slots=True)
+class _Get:
+    origin: Origin
+    target: Path
+    work: Path
+    report: GetReport
+    progress: Progress
+    sums: dict[str, str] = field(default_factory=dict)
+    _indexes: dict[str, dict[str, dict[str, int]] | None] = field(default_factory=dict)
+
+    def begin(self, signers: Path | None) -> Release:
+        """Fetch RELEASE.json and SHA256SUMS, which must belong together."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        for name in (RELEASE_JSON, SHA256SUMS, SIGNATURE):  # never resumed: they may be of another version
+            (self.work / name).unlink(missing_ok=True)
+        self.origin.fetch([RELEASE_JSON, SHA256SUMS, SIGNATURE], self.work)
+        about = read_release(self.work)
+        data = (self.work / SHA256SUMS).read_bytes() if is_plain(self.work, SHA256SUMS) else b""
+        if hashlib.sha256(data).hexdigest() != about.sha256sums_sha256:
+            raise PublishError("RELEASE.json and SHA256SUMS do not belong together; is it being replaced? run again")
+        if signers is not None and check_signature(self.work, signers) is not Signature.GOOD:
+            raise ReleaseError(f"the release is not signed by a key of {signers}; get it from its publisher")
+        self.sums, _ = parse_sums(data)
+        self.report.release = f"{about.name} {about.version}"
+        return about
+
+    def tables(self, about: Release) -> None:
+        """Fetch tables, index and lists; without all of them nothing can be chosen."""
+        self.target.mkdir(parents=True, exist_ok=True)
+        wanted = {
+            path: sha256 for path, sha256 in self.sums.items() if _TABLES.fullmatch(path) or _LISTS.fullmatch(path)
+        }
+        self._bring(wanted.items())
+        if self.report.missing:
+            raise PublishError(f"{about.name} there lacks {self.report.missing[0]}, or has it damaged; run again later")
+        for path in sorted(self.target.glob("*/*.parquet")):
+            name = path.relative_to(self.target).as_posix()
+            if _TABLES.fullmatch(name) and name not in wanted:  # of another version, with more shards
+                path.unlink()
+        for name in (SHA256SUMS, SIGNATURE):
+            if (self.work / name).exists():
+                commit_part(self.work / name, self.target / name)
+
+    def leave(self, old: Release, about: Release) -> None:
+        """Remove images that the newer release lacks or has otherwise, by its list of changes; without one, all."""
+        labels = (f"{about.version}-from-{old.version}", f"{about.year}-from-{old.year}")
+        for label in labels:
+            names = [f"changes/{label}.{kind}.txt" for kind in ("remove", "files")]
+            if old.ref in {about.previous, about.replaces} and all(name in self.sums for name in names):
+                self._bring((name, self.sums[name]) for name in names)
+                paths = {line for name in names for line in (self.target / name).read_text().splitlines()}
+                self._remove(path for path in paths if _is_image(path))
+                return
+        images = (path for tree in TREES for path in self.target.glob(f"{tree.name}/*/*"))
+        self._remove(sorted(path.relative_to(self.target).as_posix() for path in images))
+
+    def _remove(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            if is_plain(self.target, path):
+                (self.target / path).unlink()
+                self.report.removed += 1
+
+    def images(self, selection: Selection) -> None:
+        """Fetch the images that a selection chooses."""
+        with choose(self.target, selection) as chosen:
+            posts, done = iter(chosen), 0
+            while batch := list(islice(posts, _BATCH)):
+                stop.check()
+                self._bring_images(batch)
+                done += len(batch)
+                self.progress("images", done, chosen.posts)
+
+    def _bring_images(self, posts: list[Chosen]) -> None:
+        here = [post for post in posts if _is_here(self.target, post)]
+        kept = {post.id for post in here}
+        self.report.kept += len(here)
+        wanted = [post for post in posts if post.id not in kept]
+        if wanted and self._index_of(wanted[0]) is not None:
+            for post in wanted:
+                self._from_tar(post)
+        self._bring((post.path, post.sha256) for post in wanted)
+
+    def _index_of(self, post: Chosen) -> dict[str, dict[str, int]] | None:
+        """The index of the tar of a post's bucket; None where images are files."""
+        name = f"{post.path.partition('/')[0]}/{bucket_of(post.id)}"
+        if name not in self._indexes:
+            data = self.origin.part(f"{name}.json", offset=0, size=_LONGEST)
+            try:
+                self._indexes = {name: msgspec.json.decode(data)["files"] if data else None}
+            except (ValueError, KeyError, TypeError) as error:
+                raise PublishError(f"{name}.json is no index of a tar; get the release from another place") from error
+        return self._indexes[name]
+
+    def _from_tar(self, post: Chosen) -> None:
+        """A post's image by a range of its tar, where the others look for what is half here."""
+        place = (self._index_of(post) or {}).get(post.path.rpartition("/")[2])
+        if place is not None and place.get("size") == post.size:
+            tar = f"{post.path.rpartition('/')[0]}.tar"
+            data = self.origin.part(tar, offset=int(place["offset"]), size=post.size)
+            if data is not None:
+                (self.work / post.path).parent.mkdir(parents=True, exist_ok=True)
+                (self.work / post.path).write_bytes(data)
+
+    def _bring(self, files: Iterable[tuple[str, str]]) -> None:
+        """Fetch files that are not here as they should be, and give them their names once their digests are right."""
+        wanted = {}
+        for path, sha256 in files:
+            if is_plain(self.target, path) and sha256_of(self.target / path) == sha256:
+                self.report.kept += 1
+            else:
+                wanted[path] = sha256
+        for again in (False, True):
+            lacking = [path for path in wanted if not self._is_whole(path, wanted[path], discard=again)]
+            if lacking:
+                self.origin.fetch(lacking, self.work)
+        for path, sha256 in wanted.items():
+            if self._is_whole(path, sha256, discard=True):
+                (self.target / path).parent.mkdir(parents=True, exist_ok=True)
+                commit_part(self.work / path, self.target / path)
+                self.report.fetched += 1
+            else:
+                self.report.missing.append(path)
+
+    def _is_whole(self, path: str, sha256: str, *, discard: bool) -> bool:
+        """Whether a file arrived; a wrong one is discarded, so it is fetched from its beginning."""
+        if not is_plain(self.work, path):
+            return False
+        right = sha256_of(self.work / path) == sha256
+        if not right and discard:
+            (self.work / path).unlink()
+        return right
+
+
+def _is_here(target: Path, post: Chosen) -> bool:
+    """Whether a post's image is here: it got its name when its digest was right."""
+    return is_plain(target, post.path) and (target / post.path).stat().st_size == post.size
+
+
+def _is_image(path: str) -> bool:
+    """Whether a path of a list is that of an image, and of nothing else."""
+    tree, _, rest = path.partition("/")
+    stem = rest.rpartition("/")[2].partition(".")[0]
+    return tree in {each.name for each in TREES} and stem.isdigit() and is_path_of(int(stem), path, tree=tree)

@@ -1,0 +1,52 @@
+"""What every place has in common: its name, and what can be asked of it."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from danbooru_pipeline.publish.pieces import Group, Piece
+
+
+class Place(Protocol):
+    """A place that releases are published to. Paths are relative to the release there.
+
+    Attributes:
+        address: of it, without any secret.
+        batch: how many pieces are sent at once.
+        threads: how many of these batches are sent side by side.
+    """
+
+    address: str
+    batch: int
+    threads: int
+
+    def groups(self, folder: Path) -> list[Group]:
+        """The pieces of a release, in the order in which they must arrive; the last group makes it a release."""
+
+    def open(self, name: str) -> None:
+        """Make ready for a release of this name.
+
+        Raises:
+            PublishError: the place cannot be reached, or refuses us.
+        """
+
+    def paths_of(self, piece: Piece) -> list[str]:
+        """Paths that a piece has there."""
+
+    def held(self) -> list[str]:
+        """Names of groups that the place has something of; asked where nothing is known of it."""
+
+    def listed(self, folder: str) -> list[str]:
+        """Paths of all that the place has below the folder of a group, whoever put it there."""
+
+    def digest(self, path: str) -> str | None:
+        """SHA-256 of what is there under a path; None where there is nothing."""
+
+    def put(self, files: Mapping[str, Path]) -> None:
+        """Put files there, each as a whole or not at all."""
+
+    def remove(self, paths: Collection[str]) -> None:
+        """Remove files; those that are not there are no error."""
+
+    def point(self, name: str) -> None:
+        """Say that the newest release is this one."""

@@ -1,0 +1,214 @@
+"""Getting a release from every kind of origin: whole, in part, resumed, damaged, and of another version."""
+
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from danbooru_pipeline.cli.main import main
+from danbooru_pipeline.consume.select import Selection, select
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.publish.hub import HubPlace
+from danbooru_pipeline.release import apply_takedown, plan_takedown
+from danbooru_pipeline_tests.support.yard import NOW, Yard, small_yard
+
+
+class Ranged(SimpleHTTPRequestHandler):
+    """A web server that knows ranges, as all that matter do."""
+
+    def do_GET(self) -> None:
+        """Answer a request of a file, or of a part of it."""
+        path = Path(self.translate_path(self.path))
+        if not path.is_file():
+            self.send_error(404)
+            return
+        data, asked = path.read_bytes(), re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if asked and int(asked[1]) >= len(data):
+            self.send_error(416)
+            return
+        part = data[int(asked[1]) : int(asked[2]) + 1 if asked[2] else None] if asked else data
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def web(folder: Path) -> Iterator[str]:
+    """A folder on the web."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Ranged, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Yard:
+    """A root with a release."""
+    yard = small_yard(tmp_path_factory.mktemp("made") / "root")
+    yard.release()
+    return yard
+
+
+@pytest.fixture
+def root(made: Yard, tmp_path: Path) -> Layout:
+    """A copy of it."""
+    return made.copied(tmp_path / "root").layout
+
+
+@pytest.fixture
+def run() -> Callable[..., Result]:
+    """Call the command line in this process."""
+    return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def images(folder: Path) -> dict[str, bytes]:
+    """Path -> content of all images."""
+    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.glob("*/0*/*.*")}
+    return {path: data for path, data in found.items() if path.startswith(("512px/", "original/"))}
+
+
+@pytest.fixture(params=["web", "folder", pytest.param("rsync", marks=pytest.mark.needs("rsync")), "hub layout"])
+def source(request: pytest.FixtureRequest, made: Yard, tmp_path: Path) -> Iterator[str]:
+    """The release as each kind of origin has it."""
+    release = made.layout.release(2021)
+    if request.param == "web":
+        with web(release) as address:
+            yield address
+    elif request.param == "hub layout":
+        with web(hub_layout(release, tmp_path / "hub")) as address:
+            yield address
+    else:
+        # A folder by a remote shell that is none: rsync takes it as it takes a daemon's module.
+        yield f"file://{release}" if request.param == "folder" else f"rsync://{release}"
+
+
+def hub_layout(release: Path, target: Path) -> Path:
+    """A release with a tar a bucket, as it lies on the Hub."""
+    for group in HubPlace("example").groups(release):
+        for piece in group.pieces():
+            with piece.files() as files:
+                for path, file in files.items():
+                    (target / path).parent.mkdir(parents=True, exist_ok=True)
+                    (target / path).write_bytes(file.read_bytes())
+    return target
+
+
+def test_part_that_a_search_names_is_brought(
+    source: str, made: Yard, tmp_path: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables and index come, and of the images exactly those that the search finds; a second run fetches nothing."""
+    if source.startswith("rsync:"):
+        source = serve_by_rsync(made.layout.release(2021), tmp_path, monkeypatch)
+    release, target = made.layout.release(2021), tmp_path / "got"
+    done = run("get", source, target, "rating:q", "--tree", "original")
+    assert done.exit_code == 0, done.output
+    wanted = {post.path for post in select(release, Selection(search="rating:q", tree="original"))}
+    assert wanted
+    assert images(target) == {path: data for path, data in images(release).items() if path in wanted}
+    assert (target / "index/bitmaps.roar").read_bytes() == (release / "index/bitmaps.roar").read_bytes()
+    again = run("get", source, target, "rating:q", "--tree", "original")
+    assert ": 0 files fetched" in again.output
+    more = run("get", source, target, "--tree", "512px")
+    assert more.exit_code == 0, more.output
+    small = {path: data for path, data in images(release).items() if path.startswith("512px")}
+    assert {path: data for path, data in images(target).items() if path.startswith("512px")} == small
+    assert sorted(path.name for path in target.parent.iterdir() if path.name.startswith(".")) == []
+
+
+def serve_by_rsync(release: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module of rsync that a connection starts itself."""
+    (work / "rsyncd.conf").write_text(f"use chroot = no\n[release]\npath = {release}\nread only = yes\n")
+    monkeypatch.setenv("RSYNC_CONNECT_PROG", f"rsync --server --daemon --config={work}/rsyncd.conf .")
+    return "rsync://localhost/release"
+
+
+def test_part_of_a_file_is_resumed_and_a_wrong_one_is_not_kept(
+    made: Yard, tmp_path: Path, run: Callable[..., Result]
+) -> None:
+    """What a killed run left is finished by a range; if the bytes are wrong, the file is fetched from its beginning."""
+    release = made.layout.release(2021)
+    work = tmp_path / ".got.part"
+    (work / "parquet").mkdir(parents=True)
+    name = "parquet/posts-00000-of-00001.parquet"
+    (work / name).write_bytes((release / name).read_bytes()[:100])
+    (work / "README.md").write_bytes(b"?" * 50)
+    with web(release) as address:
+        assert run("get", address, tmp_path / "got", "--metadata-only").exit_code == 0
+    for each in (name, "README.md"):
+        assert (tmp_path / "got" / each).read_bytes() == (release / each).read_bytes()
+    assert images(tmp_path / "got") == {}
+
+
+def test_damaged_image_is_named_and_the_rest_comes(root: Layout, tmp_path: Path, run: Callable[..., Result]) -> None:
+    """An image with other bytes than the manifest says gets no name: exit code 1; the next run brings it."""
+    release = root.release(2021)
+    path = next(iter(images(release)))
+    whole = (release / path).read_bytes()
+    (release / path).unlink()
+    (release / path).write_bytes(b"?" * len(whole))
+    tree = path.partition("/")[0]
+    with web(release) as address:
+        done = run("get", address, tmp_path / "got", "--tree", tree)
+        assert done.exit_code == 1
+        assert path in done.output
+        assert path not in images(tmp_path / "got")
+        (release / path).write_bytes(whole)
+        assert run("get", address, tmp_path / "got", "--tree", tree).exit_code == 0
+    assert images(tmp_path / "got")[path] == whole
+
+
+def test_tables_that_are_not_of_the_release_stop_it(root: Layout, tmp_path: Path, run: Callable[..., Result]) -> None:
+    """A table or SHA256SUMS with other bytes is one error, and there is no RELEASE.json."""
+    name = next(root.release(2021).glob("parquet/posts-*"))
+    name.chmod(0o644)
+    name.write_bytes(b"?")
+    with web(root.release(2021)) as address:
+        done = run("get", address, tmp_path / "got")
+        assert (done.exit_code, "posts-00000" in done.output) == (2, True)
+        assert not (tmp_path / "got/RELEASE.json").exists()
+        sums = root.release(2021) / "SHA256SUMS"
+        sums.chmod(0o644)
+        sums.write_text("")
+        assert "do not belong together" in run("get", address, tmp_path / "got").output
+
+
+def test_update_goes_by_the_changes(root: Layout, tmp_path: Path, run: Callable[..., Result]) -> None:
+    """A copy of the version before loses what the newer one lacks, and nothing that stayed is fetched again."""
+    target = tmp_path / "got"
+    with web(root.release(2021)) as address:
+        assert run("get", address, target, "--tree", "original").exit_code == 0
+        apply_takedown(plan_takedown(root, [4001]), created_at=NOW, threads=1)
+        refused = run("get", address, target, "--tree", "original")
+        assert (refused.exit_code, "--update" in refused.output) == (2, True)
+        done = run("get", address, target, "--tree", "original", "--update")
+    assert done.exit_code == 0, done.output
+    release = root.release(2021)
+    assert images(target) == {path: data for path, data in images(release).items() if path.startswith("original")}
+    assert "1 removed" in done.output
+    assert (target / "removals.jsonl").read_bytes() == (release / "removals.jsonl").read_bytes()
+
+
+def test_origin_that_is_down_is_one_error(tmp_path: Path, run: Callable[..., Result]) -> None:
+    """Exit code 2, one line with the address, for each kind."""
+    for address in ("http://127.0.0.1:1", "rsync://127.0.0.1:1/x", f"file://{tmp_path}/nothing", "nothing://x"):
+        done = run("get", address, tmp_path / "got")
+        assert done.exit_code == 2, done.output
+        assert len(done.output.strip().splitlines()) == 1, done.output
+    assert not (tmp_path / "got").exists()
+    assert subprocess.run(["ls", tmp_path], check=True, capture_output=True).stdout.strip() in {b"", b".got.part"}
