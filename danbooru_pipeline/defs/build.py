@@ -36,9 +36,9 @@ def build_defs(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
         asset_checks=[*checks.CHECKS, waiting.nothing_holds_up_the_release, scrub.nothing_is_left_damaged],
         jobs=[
             sensors.begin_release,
-            scrub.scrub_store,
-            imports.import_store,
-            follow.follow_site,
+            scrub.scrub_buckets_of_the_week,
+            imports.take_files,
+            follow.fetch_running_year,
             *operations.JOBS,
             *backfills.JOBS,
         ],
