@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from danbooru_pipeline.defs.automation import OWNERS
+from danbooru_pipeline.defs.described import described
 from danbooru_pipeline.defs.jobs import Desk, Report, operator_job
 from danbooru_pipeline.operate.follow import follow, open_follower
 from danbooru_pipeline.progress import Meter
@@ -23,6 +24,7 @@ followed_year = dg.AssetSpec(
     group_name="store",
     kinds={"file"},
     owners=OWNERS,
+    metadata=described(runbook="following-stopped-or-files-did-not-come"),
     description=(
         "Files of the running year, ahead of its release: new posts, and files that posts got since they were new. The "
         "job follow_site makes it."

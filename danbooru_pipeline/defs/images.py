@@ -13,6 +13,7 @@ import dagster as dg
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import FOLLOW_ALL_ORIGINALS, FOLLOW_NEWEST_RELEASE, OWNERS
+from danbooru_pipeline.defs.described import described
 from danbooru_pipeline.defs.metadata import posts_by_bucket
 from danbooru_pipeline.defs.partitions import bucket_releases
 from danbooru_pipeline.defs.run_log import RunLog
@@ -77,6 +78,7 @@ class _Rechecks:
     partitions_def=bucket_releases,
     group_name=GROUP,
     owners=OWNERS,
+    metadata=described(runbook="files-that-are-missing"),
     automation_condition=FOLLOW_NEWEST_RELEASE,
     kinds={"file"},
     deps=[posts_by_bucket],
@@ -109,6 +111,7 @@ def original_images(
     partitions_def=bucket_releases,
     group_name=GROUP,
     owners=OWNERS,
+    metadata=described(runbook="a-run-died"),
     automation_condition=FOLLOW_ALL_ORIGINALS,
     kinds={"jpeg"},
     deps=[original_images],

@@ -7,6 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from danbooru_pipeline.defs.automation import OWNERS
+from danbooru_pipeline.defs.described import described
 from danbooru_pipeline.defs.jobs import Desk, Report, operator_job
 from danbooru_pipeline.defs.reports import bullets, show
 from danbooru_pipeline.defs.runs import SHOWN
@@ -28,6 +29,7 @@ imported_files = dg.AssetSpec(
     group_name="store",
     kinds={"file"},
     owners=OWNERS,
+    metadata=described(runbook="restoring-from-the-last-release"),
     description=(
         "Originals that exist elsewhere (releases, trees, tars, folders by MD5), each taken only if it is proven. "
         "The job import_store makes it."

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import OWNERS, SCHEDULE_STATUS
+from danbooru_pipeline.defs.described import described
 from danbooru_pipeline.defs.jobs import Desk, Report, operator_job
 from danbooru_pipeline.defs.reports import bullets, show
 from danbooru_pipeline.defs.runs import SHOWN
@@ -25,6 +26,7 @@ scrubbed_store = dg.AssetSpec(
     group_name="store",
     kinds={"file"},
     owners=OWNERS,
+    metadata=described(runbook="bit-rot-a-file-changed-on-disk"),
     description=(
         "What each weekly scrub found: it hashes every file of a 52nd of the buckets; damaged ones go to the "
         "quarantine and are fetched again. The job scrub_store makes it."

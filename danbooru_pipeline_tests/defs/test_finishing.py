@@ -39,8 +39,9 @@ class Ticks:
     def launched(self) -> list[tuple[list[str], int]]:
         """Assets and number of partitions of each backfill that is not over, which then are."""
         found = []
-        for backfill in self.instance.get_backfills():
-            data: Any = backfill.asset_backfill_data
+        backfills: Any = self.instance.get_backfills()
+        for backfill in backfills:
+            data = backfill.asset_backfill_data
             keys = {each.partition_key for each in data.target_subset.iterate_asset_partitions()}
             found.append(([key.to_user_string() for key in backfill.asset_selection or ()], len(keys)))
             self.instance.update_backfill(backfill.with_status(BulkActionStatus.COMPLETED_SUCCESS))
