@@ -195,7 +195,7 @@ def look_at_pictures(operator: Operator) -> None:
     picture = page.locator("img[src^='data:image/jpeg']").first
     expect(picture).to_be_visible()
     operator.look("contact-sheet")
-    assert picture.evaluate("image => image.naturalWidth") >= 128
+    assert picture.evaluate("image => image.naturalWidth") >= 72
 
 
 def take_down(operator: Operator, layout: Layout, post_id: int) -> None:
