@@ -1,9 +1,10 @@
 """Everything that Dagster knows about this project, in one call that serves production and tests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+from dagster._utils.warnings import disable_dagster_warnings
 
 from danbooru_pipeline.defs import (
     backfills,
@@ -17,9 +18,23 @@ from danbooru_pipeline.defs import (
     release,
     scrub,
     sensors,
+    totals,
     waiting,
 )
 from danbooru_pipeline.defs.resources import run_log, toolbox
+
+
+def _assets() -> Sequence[Any]:
+    with disable_dagster_warnings():  # code references are beta in 1.13, which is pinned below 1.14
+        return dg.with_source_code_references(
+            [
+                *dg.load_assets_from_modules([metadata, images, release, curation]),
+                scrub.scrubbed_store,
+                imports.imported_files,
+                follow.followed_year,
+                totals.release_totals,
+            ]
+        )
 
 
 def build_defs(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -28,18 +43,13 @@ def build_defs(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     Runs execute in one process: Dagster's default, a process for each step, costs 5 s a run and gains nothing here.
     """
     return dg.Definitions(
-        assets=[
-            *dg.load_assets_from_modules([metadata, images, release, curation]),
-            scrub.scrubbed_store,
-            imports.imported_files,
-            follow.followed_year,
-        ],
+        assets=_assets(),
         asset_checks=[*checks.CHECKS, waiting.nothing_holds_up_the_release, scrub.nothing_is_left_damaged],
         jobs=[
             sensors.begin_release,
-            scrub.scrub_store,
-            imports.import_store,
-            follow.follow_site,
+            scrub.scrub_buckets_of_the_week,
+            imports.take_files,
+            follow.fetch_running_year,
             curation.learn_tags,
             *operations.JOBS,
             *backfills.JOBS,

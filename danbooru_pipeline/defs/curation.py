@@ -16,6 +16,7 @@ from danbooru_pipeline.curate.learning import RETRAIN_ANSWERS, count_answers, fu
 from danbooru_pipeline.curate.log import DecisionLog
 from danbooru_pipeline.curate.signals.saved import load_model, save_model
 from danbooru_pipeline.defs.automation import OWNERS, SCHEDULE_STATUS
+from danbooru_pipeline.defs.described import described, where
 from danbooru_pipeline.defs.partitions import releases
 from danbooru_pipeline.defs.release import release_snapshot
 from danbooru_pipeline.defs.run_log import RunLog
@@ -23,11 +24,19 @@ from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.release.release_json import published
 
 GROUP = "curation"
+_RUNBOOK = "tags-were-not-learnt-or-measured"
 #: Metadata of `tag_candidates`: the answers that they were calibrated by.
 ANSWERS = "answers"
 
 
-@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"numpy"}, owners=OWNERS, deps=[release_snapshot])
+@dg.asset(
+    partitions_def=releases,
+    group_name=GROUP,
+    kinds={"numpy"},
+    owners=OWNERS,
+    deps=[release_snapshot],
+    metadata=described(runbook=_RUNBOOK),
+)
 def tag_model(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
@@ -44,12 +53,19 @@ def tag_model(
             "tags": len(known.model.vocabulary.names),
             "weights": int(known.model.weights.nnz),
             "circles": dg.MetadataValue.md("\n".join(f"- {', '.join(c)}" for c in known.rules.circles) or "none"),
-            "path": dg.MetadataValue.path(folder.model(year)),
+            **where(folder.model(year)),
         }
     )
 
 
-@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"parquet"}, owners=OWNERS, deps=[tag_model])
+@dg.asset(
+    partitions_def=releases,
+    group_name=GROUP,
+    kinds={"parquet"},
+    owners=OWNERS,
+    deps=[tag_model],
+    metadata=described(runbook=_RUNBOOK),
+)
 def tag_candidates(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
@@ -69,12 +85,19 @@ def tag_candidates(
             "wrong": counts["-"],
             ANSWERS: count_answers(pages),
             "calibrated": known.fusion is not None,
-            "path": dg.MetadataValue.path(folder.candidates(year)),
+            **where(folder.candidates(year)),
         }
     )
 
 
-@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"json"}, owners=OWNERS, deps=[tag_candidates])
+@dg.asset(
+    partitions_def=releases,
+    group_name=GROUP,
+    kinds={"json"},
+    owners=OWNERS,
+    deps=[tag_candidates],
+    metadata=described(runbook=_RUNBOOK),
+)
 def tag_quality(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:

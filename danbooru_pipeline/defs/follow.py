@@ -5,11 +5,9 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import OWNERS
-from danbooru_pipeline.defs.reports import bullets, show
-from danbooru_pipeline.defs.run_log import RunLog
-from danbooru_pipeline.defs.runs import clear_failures
+from danbooru_pipeline.defs.described import described
+from danbooru_pipeline.defs.jobs import Desk, Report, operator_job
 from danbooru_pipeline.operate.follow import follow, open_follower
 from danbooru_pipeline.progress import Meter
 from danbooru_pipeline.settings import Settings
@@ -26,6 +24,7 @@ followed_year = dg.AssetSpec(
     group_name="store",
     kinds={"file"},
     owners=OWNERS,
+    metadata=described(runbook="following-stopped-or-files-did-not-come"),
     description=(
         "Files of the running year, ahead of its release: new posts, and files that posts got since they were new. The "
         "job follow_site makes it."
@@ -33,23 +32,19 @@ followed_year = dg.AssetSpec(
 )
 
 
-@dg.op(out=dg.Out(dg.Nothing), pool="booru")
-def fetch_running_year(
-    context: dg.OpExecutionContext,
-    config: FollowConfig,
-    toolbox: dg.ResourceParam[RunContext],
-    run_log: dg.ResourceParam[RunLog],
-) -> None:
+@operator_job(
+    "follow_site",
+    description="Fetches the files of the running year that have come since the last run.",
+    config=FollowConfig,
+    pool="booru",
+)
+def fetch_running_year(desk: Desk, config: FollowConfig) -> Report:
     """Fetch what has come since the last run."""
     with (
-        clear_failures(toolbox, run_log),
-        open_follower(toolbox.settings, now=toolbox.now) as follower,
-        Meter("follow", report=context.log.info, watch=run_log.watch) as meter,
+        open_follower(desk.toolbox.settings, now=desk.toolbox.now) as follower,
+        Meter("follow", report=desk.run.log.info, watch=desk.run_log.watch) as meter,
     ):
         report = follow(follower, dry_run=config.dry_run, meter=meter)
-    context.add_output_metadata({"report": show(bullets(report.lines()))})
-    if config.dry_run:
-        return
     numbers: dict[str, Any] = {
         "new_posts": report.posts,
         "asked_again": report.changed,
@@ -62,18 +57,14 @@ def fetch_running_year(
         "last_id": report.last_id,
         "newest_post": str(report.posts_until),
     }
-    context.log_event(dg.AssetMaterialization(followed_year.key, metadata=numbers))
-
-
-@dg.job(description="Fetches the files of the running year that have come since the last run.")
-def follow_site() -> None:
-    """One op."""
-    fetch_running_year()
+    if not config.dry_run:
+        desk.run.log_event(dg.AssetMaterialization(followed_year.key, metadata=numbers))
+    return Report(report.lines())
 
 
 nightly_follow = dg.ScheduleDefinition(
     name="nightly_follow",
-    job=follow_site,
+    job=fetch_running_year,
     cron_schedule="15 4 * * *",
     execution_timezone="UTC",
     default_status=(

@@ -23,7 +23,7 @@ from danbooru_pipeline.operate.state_files import read_repairing, require_swept
 from danbooru_pipeline.operate.terminal import TerminalLine
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.progress import Gauge, Say
-from danbooru_pipeline.store.planning import YearPlan, plan_year
+from danbooru_pipeline.store.planning import YearPlan, plan_year, with_neighbours
 from danbooru_pipeline.store.root import bring_up_to_date
 
 PARTITION = "dagster/partition"
@@ -291,13 +291,8 @@ def _build_images(build: HeadlessBuild, plan: YearPlan, buckets: Sequence[str]) 
 
 
 def buckets_left(plan: YearPlan, buckets: Sequence[str]) -> list[str]:
-    """Those of the buckets that a build would still work on, and their neighbours, so that few runs cover them.
-
-    A neighbour with nothing left costs milliseconds and no request.
-    """
-    with_work = {each.bucket for each in plan.buckets if each.has_work}
-    hundreds = {bucket[:2] for bucket in buckets if bucket in with_work}
-    return [bucket for bucket in buckets if bucket[:2] in hundreds]
+    """Those of the buckets that a build would still work on, and their neighbours."""
+    return with_neighbours(buckets, {each.bucket for each in plan.buckets if each.has_work})
 
 
 def parse_buckets(text: str) -> list[str]:

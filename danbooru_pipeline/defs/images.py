@@ -13,6 +13,7 @@ import dagster as dg
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import FOLLOW_ALL_ORIGINALS, FOLLOW_NEWEST_RELEASE, OWNERS
+from danbooru_pipeline.defs.described import described, where
 from danbooru_pipeline.defs.metadata import posts_by_bucket
 from danbooru_pipeline.defs.partitions import bucket_releases
 from danbooru_pipeline.defs.run_log import RunLog
@@ -36,6 +37,8 @@ def _numbers(report: OriginalsReport | Px512Report) -> dict[str, Any]:
     numbers = asdict(report)
     reasons = numbers.pop("reasons")
     numbers.pop("failed", None)
+    if isinstance(report, Px512Report):
+        numbers |= where(numbers.pop("folder"))
     sheet = numbers.pop("sheet", None)
     if sheet is not None:
         picture = base64.b64encode(sheet).decode()
@@ -77,6 +80,7 @@ class _Rechecks:
     partitions_def=bucket_releases,
     group_name=GROUP,
     owners=OWNERS,
+    metadata=described(runbook="files-that-are-missing"),
     automation_condition=FOLLOW_NEWEST_RELEASE,
     kinds={"file"},
     deps=[posts_by_bucket],
@@ -109,6 +113,7 @@ def original_images(
     partitions_def=bucket_releases,
     group_name=GROUP,
     owners=OWNERS,
+    metadata=described(runbook="a-run-died"),
     automation_condition=FOLLOW_ALL_ORIGINALS,
     kinds={"jpeg"},
     deps=[original_images],

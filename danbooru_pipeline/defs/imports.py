@@ -6,11 +6,11 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import OWNERS
+from danbooru_pipeline.defs.described import described
+from danbooru_pipeline.defs.jobs import Desk, Report, operator_job
 from danbooru_pipeline.defs.reports import bullets, show
-from danbooru_pipeline.defs.run_log import RunLog
-from danbooru_pipeline.defs.runs import SHOWN, clear_failures
+from danbooru_pipeline.defs.runs import SHOWN
 from danbooru_pipeline.progress import Meter
 from danbooru_pipeline.store.imports import import_files, open_holdings
 
@@ -29,6 +29,7 @@ imported_files = dg.AssetSpec(
     group_name="store",
     kinds={"file"},
     owners=OWNERS,
+    metadata=described(runbook="restoring-from-the-last-release"),
     description=(
         "Originals that exist elsewhere (releases, trees, tars, folders by MD5), each taken only if it is proven. "
         "The job import_store makes it."
@@ -36,17 +37,17 @@ imported_files = dg.AssetSpec(
 )
 
 
-@dg.op(out=dg.Out(dg.Nothing), pool="image_cpu")
-def take_files(
-    context: dg.OpExecutionContext,
-    config: ImportConfig,
-    toolbox: dg.ResourceParam[RunContext],
-    run_log: dg.ResourceParam[RunLog],
-) -> None:
+@operator_job(
+    "import_store",
+    description="Takes originals that exist elsewhere; shows what it would take first (dry_run).",
+    config=ImportConfig,
+    pool="image_cpu",
+)
+def take_files(desk: Desk, config: ImportConfig) -> Report:
     """Judge every candidate, and take what is proven."""
-    with clear_failures(toolbox, run_log), Meter("import", report=context.log.info) as meter:
+    with Meter("import", report=desk.run.log.info) as meter:
         report = import_files(
-            toolbox,
+            desk.toolbox,
             open_holdings(map(Path, config.paths)),
             year=config.year,
             move=config.move,
@@ -62,14 +63,8 @@ def take_files(
         "left": report.left,
         "left_bytes": report.left_bytes,
         **{f"outcome_{name}": count for name, count in sorted(report.outcomes.items())},
-        "problems": dg.MetadataValue.md("\n".join(f"- {line}" for line in report.problems[:SHOWN]) or "none"),
+        "problems": show(bullets(report.problems[:SHOWN])),
     }
-    context.add_output_metadata({"report": show(bullets(report.lines()))})
     if not config.dry_run:
-        context.log_event(dg.AssetMaterialization(imported_files.key, metadata=numbers))
-
-
-@dg.job(description="Takes originals that exist elsewhere; shows what it would take first (dry_run).")
-def import_store() -> None:
-    """One op."""
-    take_files()
+        desk.run.log_event(dg.AssetMaterialization(imported_files.key, metadata=numbers))
+    return Report(report.lines())

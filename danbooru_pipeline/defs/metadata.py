@@ -1,14 +1,20 @@
 """Assets of the metadata: the posts of a release, their slices by bucket, and the side tables."""
 
+import hashlib
+from collections.abc import Mapping
+
 import dagster as dg
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import FOLLOW_CHECKED_RELEASE, OWNERS
+from danbooru_pipeline.defs.described import described, settings_metadata, where
 from danbooru_pipeline.defs.partitions import releases
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.io.locks import exclusive
+from danbooru_pipeline.posts import POST_SCHEMA
 from danbooru_pipeline.posts.report import load_posts_report
+from danbooru_pipeline.posts.table_reports import TableReport
 from danbooru_pipeline.sources import bring_posts, export_side_tables, leave_out_side_tables, split_by_bucket
 from danbooru_pipeline.store.follow import compare_with_sweep
 
@@ -18,7 +24,13 @@ BUSY = "another run is writing the metadata of {year}; wait until it ends, then 
 WITHOUT_TABLES_TAG = "danbooru/without-tables"
 
 
-@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"parquet"}, owners=OWNERS)
+@dg.asset(
+    partitions_def=releases,
+    group_name=GROUP,
+    kinds={"parquet"},
+    owners=OWNERS,
+    metadata=described(runbook="a-run-died", schema=POST_SCHEMA),
+)
 def posts(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
@@ -31,13 +43,14 @@ def posts(
         context.log.info(missed.line())
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": report.rows,
+            "dagster/partition_row_count": report.rows,
             "rejected_rows": report.rejected,
             "rows_with_unknown_columns": report.drifted,
             "last_id": report.max_id,
             "newest_post": str(report.max_created_at),
             "requests": report.requests,
-            "path": dg.MetadataValue.path(toolbox.layout.posts(year)),
+            "settings": settings_metadata(),
+            **where(toolbox.layout.posts(year)),
             **(missed.as_numbers() if missed else {}),
         },
         data_version=dg.DataVersion(report.sha256),
@@ -50,6 +63,7 @@ def posts(
     kinds={"parquet"},
     owners=OWNERS,
     deps=[posts],
+    metadata=described(runbook="a-run-died", schema=POST_SCHEMA),
     automation_condition=FOLLOW_CHECKED_RELEASE,
 )
 def posts_by_bucket(
@@ -63,13 +77,19 @@ def posts_by_bucket(
     return dg.MaterializeResult(
         metadata={
             "buckets_with_posts": written,
-            "path": dg.MetadataValue.path(toolbox.layout.posts_by_bucket(year)),
+            **where(toolbox.layout.posts_by_bucket(year)),
         },
         data_version=dg.DataVersion(report.sha256),
     )
 
 
-@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"json"}, owners=OWNERS)
+@dg.asset(
+    partitions_def=releases,
+    group_name=GROUP,
+    kinds={"json"},
+    owners=OWNERS,
+    metadata=described(runbook="side-tables-did-not-come"),
+)
 def side_tables(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
@@ -86,8 +106,16 @@ def side_tables(
     rows = "\n".join(f"| {name} | {report.status} | {report.rows:,} |" for name, report in reports.items())
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": sum(report.rows for report in reports.values()),
+            "dagster/partition_row_count": sum(report.rows for report in reports.values()),
             "tables": sum(report.status == "ok" for report in reports.values()),
             "what_came": dg.MetadataValue.md(f"| table | status | rows |\n|---|---|---:|\n{rows}"),
-        }
+            **where(toolbox.layout.side_tables_report(year)),
+        },
+        data_version=dg.DataVersion(_version_of(reports)),
     )
+
+
+def _version_of(reports: Mapping[str, TableReport]) -> str:
+    """A digest of what came: the same tables have the same, however often they are brought."""
+    lines = [f"{name} {report.status} {report.rows} {report.sha256}" for name, report in sorted(reports.items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,5 +1,6 @@
 """Assets of the release: the manifest, the snapshot and its publication."""
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -12,23 +13,35 @@ from danbooru_pipeline.defs.automation import (
     OWNERS,
     RELEASE_DEADLINE,
 )
+from danbooru_pipeline.defs.described import described, settings_metadata, where
 from danbooru_pipeline.defs.images import images_512px, original_images
 from danbooru_pipeline.defs.metadata import BUSY, posts, side_tables
 from danbooru_pipeline.defs.partitions import releases
 from danbooru_pipeline.defs.plots import plot
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import clear_failures
+from danbooru_pipeline.defs.totals import totals_of
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.operate.publication import plan_places
 from danbooru_pipeline.operate.removal import clear_what_came_back, manifest_without_blocked
 from danbooru_pipeline.publish import apply_publication
-from danbooru_pipeline.release import apply_snapshot, flip_current, plan_snapshot, require_decision
+from danbooru_pipeline.release import (
+    apply_snapshot,
+    flip_current,
+    plan_snapshot,
+    published,
+    read_release,
+    require_decision,
+)
 from danbooru_pipeline.release.documents.options import options_of
+from danbooru_pipeline.release.manifest.row import MANIFEST_COLUMNS, MANIFEST_SCHEMA
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.sources import apply_updates
 from danbooru_pipeline.sources.completeness import accepted_gaps
 
 GROUP = "release"
+#: Of the copies at other places.
+_RUNBOOK = "a-published-copy-is-out-of-date"
 
 _EVERY_BUCKET = dg.MultiToSingleDimensionPartitionMapping("release")
 
@@ -63,6 +76,11 @@ def _counts(title: str, counts: dict[str, int]) -> dg.MarkdownMetadataValue:
     group_name=GROUP,
     kinds={"parquet"},
     owners=OWNERS,
+    metadata=described(
+        runbook="a-run-died",
+        schema=MANIFEST_SCHEMA,
+        meanings={column.name: column.fact.meaning for column in MANIFEST_COLUMNS},
+    ),
     automation_condition=FOLLOW_NEWEST_RELEASE,
     deps=[
         posts,
@@ -81,7 +99,7 @@ def release_manifest(
         summary = manifest_without_blocked(toolbox, year)
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": summary.posts,
+            "dagster/partition_row_count": summary.posts,
             "originals": summary.originals,
             "images_512px": summary.px512,
             "pending": summary.pending,
@@ -95,7 +113,7 @@ def release_manifest(
             "reasons_originals": _counts("reason", summary.reasons["original"]),
             "reasons_512px": _counts("reason", summary.reasons["px512"]),
             "plot": plot("What became of the posts", summary.statuses),
-            "path": dg.MetadataValue.path(toolbox.layout.manifest(year)),
+            **where(toolbox.layout.manifest(year)),
         },
         data_version=dg.DataVersion(summary.digest),
     )
@@ -107,6 +125,7 @@ def release_manifest(
     kinds={"file"},
     owners=OWNERS,
     deps=[release_manifest, side_tables],
+    metadata=described(runbook="a-run-died"),
     automation_condition=FOLLOW_CHECKED_RELEASE,
 )
 def release_snapshot(
@@ -124,11 +143,12 @@ def release_snapshot(
                 context.log.info(line)
             release = apply_snapshot(plan, created_at=toolbox.now(), signing_key=toolbox.settings.signing_key)
     return dg.MaterializeResult(
-        metadata=_numbers(release, action=str(plan.action), path=str(toolbox.layout.release(year)))
+        metadata=_numbers(release, action=str(plan.action), folder=toolbox.layout.release(year)),
+        data_version=dg.DataVersion(release.sha256sums_sha256),
     )
 
 
-def _numbers(release: Release, *, action: str, path: str) -> dict[str, Any]:
+def _numbers(release: Release, *, action: str, folder: Path) -> dict[str, Any]:
     return {
         "version": release.version,
         "action": action,
@@ -138,8 +158,8 @@ def _numbers(release: Release, *, action: str, path: str) -> dict[str, Any]:
         "tags": release.counts.tags,
         "tag_instances": release.counts.tag_instances,
         "duplicate_pairs": release.duplicates.pairs,
-        "page": dg.MetadataValue.path(f"{path}/index.html"),
-        "path": dg.MetadataValue.path(path),
+        "page": dg.MetadataValue.path(folder / "index.html"),
+        **where(folder),
     }
 
 
@@ -149,22 +169,36 @@ def _numbers(release: Release, *, action: str, path: str) -> dict[str, Any]:
     kinds={"rsync"},
     owners=OWNERS,
     deps=[release_snapshot],
+    metadata=described(runbook="a-takedown-request"),
     automation_condition=FOLLOW_CHECKED_RELEASE,
     freshness_policy=RELEASE_DEADLINE,
 )
 def publication(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
-    """`releases/current` points to the newest release."""
+    """`releases/current` points to the newest release; the totals of the year are recorded in `release_totals`."""
     with clear_failures(toolbox, run_log):
         require_decision(toolbox.layout, toolbox.settings)
         stop.check()
         current = flip_current(toolbox.layout)
     context.log.info("releases/current is %s", current.name)
-    return dg.MaterializeResult(metadata={"current": current.name, "path": dg.MetadataValue.path(str(current))})
+    year = int(context.partition_key)
+    if year in published(toolbox.layout):
+        context.log_event(totals_of(read_release(toolbox.layout.release(year))))
+    return dg.MaterializeResult(
+        metadata={"current": current.name, "settings": settings_metadata(), **where(current)},
+        data_version=dg.DataVersion(read_release(current).sha256sums_sha256),
+    )
 
 
-@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"s3"}, owners=OWNERS, deps=[publication])
+@dg.asset(
+    partitions_def=releases,
+    group_name=GROUP,
+    kinds={"s3"},
+    owners=OWNERS,
+    deps=[publication],
+    metadata=described(runbook=_RUNBOOK),
+)
 def static_publication(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
@@ -172,7 +206,14 @@ def static_publication(
     return _publish(context, toolbox, run_log, "static")
 
 
-@dg.asset(partitions_def=releases, group_name=GROUP, kinds={"huggingface"}, owners=OWNERS, deps=[publication])
+@dg.asset(
+    partitions_def=releases,
+    group_name=GROUP,
+    kinds={"huggingface"},
+    owners=OWNERS,
+    deps=[publication],
+    metadata=described(runbook=_RUNBOOK),
+)
 def hub_publication(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:

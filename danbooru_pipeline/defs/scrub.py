@@ -3,16 +3,22 @@
 The asset is external: no run of assets makes it, so *Materialize all* of the UI does not begin a scrub.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import OWNERS, SCHEDULE_STATUS
-from danbooru_pipeline.defs.run_log import RunLog
-from danbooru_pipeline.defs.runs import SHOWN, clear_failures
-from danbooru_pipeline.operate.scrub import buckets_of_week, scrub_bucket
+from danbooru_pipeline.defs.described import described
+from danbooru_pipeline.defs.jobs import Desk, Report, operator_job
+from danbooru_pipeline.defs.reports import bullets, show
+from danbooru_pipeline.defs.runs import SHOWN
+from danbooru_pipeline.errors import SettingsError
+from danbooru_pipeline.layout import BUCKETS
+from danbooru_pipeline.operate.scrub import ScrubReport, buckets_of_week, scrub_bucket
 from danbooru_pipeline.store.buckets import for_each_bucket
 
 scrubbed_store = dg.AssetSpec(
@@ -20,6 +26,7 @@ scrubbed_store = dg.AssetSpec(
     group_name="store",
     kinds={"file"},
     owners=OWNERS,
+    metadata=described(runbook="bit-rot-a-file-changed-on-disk"),
     description=(
         "What each weekly scrub found: it hashes every file of a 52nd of the buckets; damaged ones go to the "
         "quarantine and are fetched again. The job scrub_store makes it."
@@ -27,36 +34,55 @@ scrubbed_store = dg.AssetSpec(
 )
 
 
-@dg.op(out=dg.Out(dg.Nothing), pool="booru")
-def scrub_buckets_of_the_week(
-    context: dg.OpExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
-) -> None:
-    """Hash every file of a 52nd of the buckets, and repair what is damaged."""
-    buckets = buckets_of_week(toolbox.now().date())
+class ScrubConfig(dg.Config):
+    """Which buckets are hashed."""
+
+    buckets: list[str] = Field(default=[], description="like 0123; by default those of this week, a 52nd of all")
+
+
+@operator_job(
+    "scrub_store", description="Hashes a 52nd of the store and repairs damaged files.", config=ScrubConfig, pool="booru"
+)
+def scrub_buckets_of_the_week(desk: Desk, config: ScrubConfig) -> Report:
+    """Hash every file of some buckets, and repair what is damaged."""
+    unknown = sorted(set(config.buckets) - set(BUCKETS))
+    if unknown:
+        raise SettingsError(f"{unknown[0]} is not a bucket like 0123; correct the run's config and launch it again")
+    buckets = sorted(config.buckets) or buckets_of_week(desk.toolbox.now().date())
+    reports, errors = _scrub(desk.toolbox, buckets)
+    left = sorted([*errors, *(line for report in reports for line in report.left)])
+    counts: dict[str, Any] = {
+        "damaged": sum(report.damaged for report in reports),
+        "repaired": sum(report.repaired for report in reports),
+        "left": len(left),
+    }
+    files = sum(report.files for report in reports)
+    numbers = {
+        "buckets": len(reports),
+        "files": files,
+        "bytes": sum(report.bytes for report in reports),
+        **counts,
+        "worst": show(bullets(left[:SHOWN])),
+    }
+    desk.run.log_event(dg.AssetMaterialization(scrubbed_store.key, metadata=numbers))
+    outcome: Any = dg.AssetCheckEvaluation(  # which Dagster takes, though its annotation does not say so
+        asset_key=scrubbed_store.key, check_name="nothing_is_left_damaged", passed=not left, metadata=counts
+    )
+    desk.run.log_event(outcome)
+    counted = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    return Report([f"scrubbed {buckets[0]} to {buckets[-1]}: {files:,} files, {counted}", *left])
+
+
+def _scrub(context: RunContext, buckets: Sequence[str]) -> tuple[list[ScrubReport], list[str]]:
+    """The reports of buckets, and the errors of those that have none."""
     reports, errors = [], []
-    with clear_failures(toolbox, run_log), for_each_bucket(partial(scrub_bucket, toolbox), buckets) as scrubbed:
+    with for_each_bucket(partial(scrub_bucket, context), buckets) as scrubbed:
         for finished in scrubbed:
             if finished.error is not None:
                 errors.append(f"{finished.bucket}: {finished.error}")
             elif finished.report is not None:
                 reports.append(finished.report)
-    left = sorted([*errors, *(line for report in reports for line in report.left)])
-    context.log.info("scrubbed %s to %s", buckets[0], buckets[-1])
-    numbers: dict[str, Any] = {
-        "buckets": len(reports),
-        "files": sum(report.files for report in reports),
-        "bytes": sum(report.bytes for report in reports),
-        "damaged": sum(report.damaged for report in reports),
-        "repaired": sum(report.repaired for report in reports),
-        "left": len(left),
-        "worst": dg.MetadataValue.md("\n".join(f"- {line}" for line in left[:SHOWN]) or "nothing"),
-    }
-    context.log_event(dg.AssetMaterialization(scrubbed_store.key, metadata=numbers))
-    counts = {name: numbers[name] for name in ("damaged", "repaired", "left")}
-    outcome: Any = dg.AssetCheckEvaluation(  # which Dagster takes, though its annotation does not say so
-        asset_key=scrubbed_store.key, check_name="nothing_is_left_damaged", passed=not left, metadata=counts
-    )
-    context.log_event(outcome)
+    return reports, errors
 
 
 @dg.asset_check(asset=scrubbed_store.key)
@@ -68,15 +94,9 @@ def nothing_is_left_damaged(context: dg.AssetCheckExecutionContext) -> dg.AssetC
     return dg.AssetCheckResult(passed=not counts.get("left"), metadata=counts)
 
 
-@dg.job(description="Hashes a 52nd of the store and repairs damaged files.")
-def scrub_store() -> None:
-    """One op."""
-    scrub_buckets_of_the_week()
-
-
 weekly_scrub = dg.ScheduleDefinition(
     name="weekly_scrub",
-    job=scrub_store,
+    job=scrub_buckets_of_the_week,
     cron_schedule="30 3 * * 0",
     execution_timezone="UTC",
     default_status=SCHEDULE_STATUS,

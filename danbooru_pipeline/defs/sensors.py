@@ -5,16 +5,18 @@ from typing import Final
 
 import dagster as dg
 import msgspec
-from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, RunsFilter
+from dagster._core.storage.dagster_run import RunsFilter
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import SENSOR_STATUS
+from danbooru_pipeline.defs.finishing import ACTIVE, finish_newest_release
 from danbooru_pipeline.defs.metadata import posts, posts_by_bucket, side_tables
 from danbooru_pipeline.defs.reports import bullets
 from danbooru_pipeline.defs.waiting import everything_that_waits
 from danbooru_pipeline.layout import RELEASE_JSON, release_name
 from danbooru_pipeline.operate.notify import deliver, send_heartbeat
 from danbooru_pipeline.operate.readiness import decide, look_at, read_memory, write_memory
+from danbooru_pipeline.operate.waiting import what_is_left
 from danbooru_pipeline.release import published, read_release
 from danbooru_pipeline.release.pointer import followed
 from danbooru_pipeline.release.release_json import release_lines
@@ -22,7 +24,6 @@ from danbooru_pipeline.settings import Settings
 
 #: The release that a run began, so that sensor and schedule never begin one twice.
 BEGAN_TAG: Final = "danbooru/begins_release"
-_ACTIVE: Final = [dg.DagsterRunStatus.QUEUED, *IN_PROGRESS_RUN_STATUSES]
 _DAY: Final = 86_400
 NOBODY: Final = (
     "no notification channel is configured; set DANBOORU_WEBHOOK_URL, or DANBOORU_SMTP_URL and DANBOORU_NOTIFY_TO"
@@ -146,6 +147,11 @@ def tell_of_releases(
     announcement = folder / "ANNOUNCEMENT.txt"
     lines = release_lines(release, toolbox.layout.release(release.year))
     body = announcement.read_text() if announcement.exists() else "\n".join(lines)
+    left = what_is_left(toolbox.layout, release.year, exclude_tags=toolbox.exclude_tags)
+    if left.pending:
+        body = "\n".join(
+            [body.rstrip(), "", f"for the operator: {left.named()}; the next build makes a new version with them"]
+        )
     sent = deliver(toolbox.settings, subject=f"{name} is published", body=body)
     why = f"announced {name} by {', '.join(sent)}" if sent else NOBODY
     return dg.SensorResult(skip_reason=why, cursor=name if sent else context.cursor)
@@ -171,7 +177,7 @@ def tell_of_waiting(
     now, (sent_at, before) = toolbox.now().timestamp(), _told(context.cursor)
     if now - sent_at < _DAY:
         return dg.SkipReason("a message went out less than a day ago")
-    active = context.instance.get_runs_count(RunsFilter(statuses=_ACTIVE))
+    active = context.instance.get_runs_count(RunsFilter(statuses=ACTIVE))
     if active:
         return dg.SkipReason(f"{active:,} runs are at work; what is left is told afterwards")
     year, lines = everything_that_waits(context.instance, toolbox)
@@ -209,5 +215,13 @@ follow_newest_release = dg.AutomationConditionSensorDefinition(
     description="Requests each asset of the newest release once, when its inputs are complete and checked.",
 )
 
-SENSORS = [yearly_release, follow_newest_release, tell_of_failures, tell_of_releases, tell_of_waiting, heartbeat]
+SENSORS = [
+    yearly_release,
+    follow_newest_release,
+    finish_newest_release,
+    tell_of_failures,
+    tell_of_releases,
+    tell_of_waiting,
+    heartbeat,
+]
 SCHEDULES = [yearly_release_on_a_date]

@@ -56,7 +56,7 @@ def outdated_buckets(instance: dg.DagsterInstance, year: int) -> set[str]:
     return {keys[key] for key, storage_id in latest.items() if storage_id < changed}
 
 
-def failed_checks(instance: dg.DagsterInstance, year: int) -> list[str]:
+def failed_checks(instance: dg.DagsterInstance, year: int, *, warnings: bool = True) -> list[str]:
     """One line for each check of a release whose newest outcome is not good."""
     keys = [key for check in CHECKS for key in check.check_keys]
     found = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys, PartitionKeyFilter(key=str(year)))
@@ -67,7 +67,10 @@ def failed_checks(instance: dg.DagsterInstance, year: int) -> list[str]:
             not isinstance(evaluation, dg.AssetCheckEvaluation) or evaluation.passed
         ):  # a run that goes on has only planned it
             continue
-        verb = "warns" if evaluation.severity is dg.AssetCheckSeverity.WARN else "failed"
+        warns = evaluation.severity is dg.AssetCheckSeverity.WARN
+        if warns and not warnings:
+            continue
+        verb = "warns" if warns else "failed"
         why = evaluation.description or f"look at the asset {key.asset_key.to_user_string()}"
         lines.append(f"the check {key.name} {verb}: {why}")
     return lines

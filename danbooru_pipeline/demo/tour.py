@@ -115,11 +115,10 @@ def _verify_years(layout: Layout, say: Say) -> bool:
 def _suggest_commands(root: Path, *, say: Say) -> None:
     programs = Path(sys.executable).parent
     layout = Layout(root)
-    home = layout.dagster_home.resolve()
     say("")
     say("look at it:")
     say(f"  ls {layout.release(YEARS[-1])}")
     say(f"  {programs}/danbooru-pipeline verify {layout.release(YEARS[-1])} --full")
     say(f"  DANBOORU_ROOT={root} {programs}/danbooru-pipeline status")
-    say(f"  DANBOORU_FIRST_YEAR={YEARS[0]} DAGSTER_HOME={home} {programs}/dagster dev -m danbooru_pipeline.definitions")
+    say(f"  DANBOORU_ROOT={root} DANBOORU_FIRST_YEAR={YEARS[0]} {programs}/danbooru-pipeline ui")
     say("  and open http://127.0.0.1:3000/assets: every bucket of both years, with its numbers")

@@ -183,8 +183,8 @@ def check_dagster_home(settings: Settings) -> Finding:
     """Check that Dagster keeps its state, and that others cannot write its configuration."""
     home = os.environ.get("DAGSTER_HOME")
     if not home:
-        text = f"not set, so `build` uses {Layout(settings.root).dagster_home} and `dagster dev` forgets everything"
-        return Finding("dagster_home", Health.WARNING, f"{text}; export DAGSTER_HOME")
+        text = f"not set, so `build` and `ui` use {Layout(settings.root).dagster_home}"
+        return Finding("dagster_home", Health.OK, text)
     config = Path(home) / "dagster.yaml"
     if not config.exists():
         return Finding("dagster_home", Health.WARNING, f"{config} does not exist; copy one from deploy/ there")

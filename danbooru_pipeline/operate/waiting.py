@@ -50,17 +50,19 @@ class Left:
                 "launch the job build_what_is_left"
             )
         if self.pending:
-            counts = Counter(self.pending.values())
-            reasons = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
             lines.append(
-                f"{len(self.pending):,} posts are pending ({reasons}): {self._named()}; backfill the failed buckets to "
-                "try again, or launch the job finish_release to publish without these files"
+                f"{self.named()}; backfill the failed buckets to try again, or launch the job finish_release to "
+                "publish without these files"
             )
         return lines
 
-    def _named(self) -> str:
+    def named(self) -> str:
+        """What is pending: how many posts, for which reasons, and the ids of the first."""
+        counts = Counter(self.pending.values())
+        reasons = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
         more = f" and {len(self.pending) - SHOWN:,} more" if len(self.pending) > SHOWN else ""
-        return ", ".join(map(str, sorted(self.pending)[:SHOWN])) + more
+        ids = ", ".join(map(str, sorted(self.pending)[:SHOWN]))
+        return f"{len(self.pending):,} posts are pending ({reasons}): {ids}{more}"
 
 
 def what_is_left(layout: Layout, year: int, *, exclude_tags: frozenset[str]) -> Left:

@@ -191,6 +191,7 @@ Count = Annotated[int, _number(int, above=0)]
 Bytes = Annotated[int, _number(int, above=-1, wanted="a number of bytes, 0 or more")]
 StoreAddress = Annotated[str, _from_text(_store_address)]
 HubOwner = Annotated[str, _from_text(_hub_owner)]
+Whole = Annotated[int, _number(int, above=-1, wanted="a whole number, 0 or more")]
 Positive = Annotated[float, _number(float, above=0)]
 #: Not "0 or more": values between -1 and 0 have always been accepted.
 Days = Annotated[float, _number(float, above=-1)]

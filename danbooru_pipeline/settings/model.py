@@ -142,6 +142,11 @@ class Settings(BaseSettings):
     settling_days: kinds.Days = setting(
         "how long after New Year the yearly rebuild waits for recent metadata to stabilise", default=21.0, unit="days"
     )
+    publish_pending: kinds.Whole = setting(
+        "how many pending posts may be left for the yearly release to be published by itself, after one more try; with "
+        "more it waits for the job `finish_release`, and with 0 for every file",
+        default=20,
+    )
     follow: kinds.Switch = setting(
         "`on` enables the nightly schedule that follows the running year by default; with `off`, enable it in the UI",
         default=False,

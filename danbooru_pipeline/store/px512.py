@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.images import ImageJob, make_contact_sheet
@@ -30,6 +31,7 @@ class Px512Report:
         made: by this build; the others were there.
         reasons: of the wanted posts that have no 512px image.
         sheet: a small JPEG that shows some of them; None without any.
+        folder: that has all of them.
     """
 
     wanted: int
@@ -39,6 +41,7 @@ class Px512Report:
     reasons: Mapping[str, int]
     seconds: float
     sheet: bytes | None = None
+    folder: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ def build_px512(context: RunContext, bucket: str, year: int) -> Px512Report:
         reasons=dict(Counter(str(row.px512_reason) for row in chosen if row.px512_reason is not None)),
         seconds=time.monotonic() - began,
         sheet=make_contact_sheet([layout.px512(row.id) for row in sorted(stored, key=lambda row: row.id)]),
+        folder=layout.px512_bucket(bucket),
     )
 
 

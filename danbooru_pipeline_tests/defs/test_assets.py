@@ -8,6 +8,7 @@ import dagster as dg
 import httpx
 import pytest
 
+import danbooru_pipeline
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.build import build_defs
 from danbooru_pipeline.defs.images import RECHECK_TAG
@@ -30,6 +31,8 @@ from danbooru_pipeline_tests.support.runs import (
     run_year,
 )
 
+TOP = Path(danbooru_pipeline.__file__).parent.parent
+COLUMNS = "dagster/column_schema"
 SCHEDULES = ("weekly_scrub", "nightly_follow", "relearn_tags", "yearly_release_on_a_date")
 
 
@@ -69,11 +72,36 @@ def test_graph_is_the_one_of_the_design() -> None:
         "scrubbed_store": set(),
         "imported_files": set(),
         "followed_year": set(),
+        "release_totals": set(),
     }
     assert len(bucket_releases.get_multipartition_keys_with_dimension_value("release", "2021")) == 1000
     assert all(graph.get(key).description for key in graph.get_all_asset_keys())
     by_hand = {key.to_user_string() for key in graph.get_all_asset_keys() if not graph.get(key).is_materializable}
-    assert by_hand == {"scrubbed_store", "imported_files", "followed_year"}  # *Materialize all* begins none of them
+    # *Materialize all* begins none of them.
+    assert by_hand == {"scrubbed_store", "imported_files", "followed_year", "release_totals"}
+
+
+def test_assets_show_what_dagster_has_a_place_for() -> None:
+    """Each has an owner, a kind, a group, code, a section of the runbook; tables have columns with their meaning."""
+    graph = build_defs().resolve_asset_graph()
+    sections = {
+        line.lstrip("# ").lower().translate(str.maketrans(" ", "-", ":,?"))
+        for line in (TOP / "docs/runbook.md").read_text().splitlines()
+        if line.startswith("## ")
+    }
+    for node in map(graph.get, graph.get_all_asset_keys()):
+        assert node.owners
+        assert node.kinds
+        assert node.group_name != "default"
+        page, _, section = str(node.metadata["runbook"].value).partition("#")
+        assert (page, section in sections) == ("docs/runbook.md", True), section
+    tables = {"posts", "posts_by_bucket", "release_manifest"}
+    with_columns = {key.to_user_string() for key in graph.get_all_asset_keys() if COLUMNS in graph.get(key).metadata}
+    assert with_columns == tables
+    manifest: Any = graph.get(dg.AssetKey("release_manifest")).metadata[COLUMNS]
+    assert all(column.description for column in manifest.columns)
+    materializable = [graph.get(key) for key in graph.materializable_asset_keys]
+    assert all("dagster/code_references" in node.metadata for node in materializable)
 
 
 def test_everything_in_the_ui_says_what_it_does() -> None:
@@ -111,6 +139,9 @@ def test_small_booru_becomes_a_release(context: RunContext, booru: BooruProcess,
     numbers: Any = result.asset_materializations_for_node("release_manifest")[0].metadata
     assert numbers["originals"].value > 20
     assert context.layout.current.resolve() == context.layout.release(2021).resolve()
+    totals: Any = instance.get_latest_materialization_event(dg.AssetKey("release_totals"))
+    assert totals.asset_materialization.partition == "2021"
+    assert totals.asset_materialization.metadata["originals"].value == numbers["originals"].value
     assert verify_release(context.layout.release(2021), full=True).ok
 
 

@@ -93,7 +93,7 @@ def test_buckets_of_older_posts_are_found(
     assert [key.to_user_string() for key in backfill.asset_selection] == list(IMAGES)
     subset = backfill.asset_backfill_data.target_subset
     keys = {each.partition_key for each in subset.iterate_asset_partitions()}
-    assert len(keys) == 998
+    assert len(keys) == 1000  # with their neighbours, which takes fewer runs
     assert "0002|2021" in keys
 
 

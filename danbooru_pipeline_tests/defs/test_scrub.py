@@ -13,7 +13,7 @@ from danbooru_pipeline.operate.scrub import buckets_of_week
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.originals import build_originals
 from danbooru_pipeline_tests.support.buckets import SitePost, first_of
-from danbooru_pipeline_tests.support.runs import numbers_of, run_job
+from danbooru_pipeline_tests.support.runs import numbers_of, report_of, run_job
 
 WEEKS = [datetime(2022, 1, 3, tzinfo=UTC) + timedelta(weeks=week) for week in range(52)]
 
@@ -55,3 +55,10 @@ def test_damage_is_repaired_or_fails_the_check(
     assert check.passed == (not gone)
     assert gone or path.read_bytes() == data
     assert (path.name in numbers["worst"].value) == gone
+
+
+def test_chosen_buckets_are_scrubbed_out_of_turn(context: RunContext, instance: dg.DagsterInstance) -> None:
+    """The form names buckets, whatever the week; a name that is none fails with what to do."""
+    done = run_job(context, instance, "scrub_store", buckets=["0123", "0007"])
+    assert "scrubbed 0007 to 0123: 0 files" in report_of(done)
+    assert not run_job(context, instance, "scrub_store", buckets=["../1"]).success

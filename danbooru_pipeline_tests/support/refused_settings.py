@@ -39,6 +39,7 @@ REFUSED: Final = [
     ("MIN_FREE_BYTES", "1 GB", "a number of bytes, 0 or more"),
     ("RETRY_SECONDS", "2m", "a number above 0"),
     ("SETTLING_DAYS", "-1", "a number above -1"),
+    ("PUBLISH_PENDING", "-1", "a whole number, 0 or more"),
     ("FOLLOW", "nightly", "on or off"),
     ("FOLLOW_DELAY_HOURS", "-12", "a number of hours, 0 or more"),
     ("FOLLOW_DELAY_HOURS", "12h", "a number of hours, 0 or more"),
