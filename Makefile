@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 VALIDATORS := .venv-validators
 VALIDATORS_READY := $(VALIDATORS)/.ready
 
-.PHONY: help setup validators demo test test-fast test-long coverage versions lint style types definitions format docs image ui verify-pyz lock clean
+.PHONY: help setup validators demo test test-fast lint-page test-long coverage versions lint style types definitions format docs image ui verify-pyz lock clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -66,6 +66,11 @@ types: $(READY)
 definitions: $(READY)
 	@mkdir -p $(VENV)/dagster && cp danbooru_pipeline/defs/dagster.yaml $(VENV)/dagster/
 	DAGSTER_HOME=$(abspath $(VENV)/dagster) $(BIN)/dagster definitions validate -w workspace.yaml
+
+# Node is not needed for anything else, so this is no part of `lint`; .ci/run calls it.
+lint-page:  ## Run ESLint on the page of a release; needs npm.
+	npm --prefix .ci/eslint ci --silent --no-audit --no-fund
+	.ci/eslint/node_modules/.bin/eslint --config .ci/eslint/eslint.config.mjs danbooru_pipeline/release/browse
 
 format: $(READY)  ## Let ruff fix and format what it can.
 	$(BIN)/ruff check --fix .

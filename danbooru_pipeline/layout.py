@@ -121,6 +121,10 @@ INDEX = "index"
 INDEX_BITMAPS = f"{INDEX}/bitmaps.roar"
 INDEX_NAMES = f"{INDEX}/names.parquet"
 
+#: The page that searches and shows a release, and the file that names the tables for it, relative to a release.
+BROWSE = "browse"
+BROWSE_RELEASE = f"{BROWSE}/release.json"
+
 #: ``RELEASE.json``, relative to a release: written last, so a tree without it is not a release.
 RELEASE_JSON = "RELEASE.json"
 

@@ -138,6 +138,28 @@ def select(release_dir: Path, *, ids: bool, explain: bool, out: Path | None, **w
         sys.exit(1)
 
 
+@click.command()
+@click.argument("release_dir", type=click.Path(path_type=Path))
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8512, show_default=True, help="To listen on; 0 takes a free one."
+)
+def browse(release_dir: Path, *, port: int) -> None:
+    """Search a release and look at it in a web browser of this machine, until Ctrl-C.
+
+    Prints the address. Nothing is written, and no other machine can connect. A release on a web host needs no such
+    command: its browse/ is the same page.
+    """
+    from danbooru_pipeline.consume.browse import serving_release
+    from danbooru_pipeline.release import read_release
+    from danbooru_pipeline.release.pointer import followed
+
+    release = followed(release_dir)
+    about = read_release(release)
+    with serving_release(release, port=port) as server:
+        click.echo(f"{about.name} {about.version}: {server.url}")
+        server.serve_until_stopped()
+
+
 def _tell(found: Any, *, explain: bool) -> None:
     """Say which tags no post has, and how the posts were found."""
     for note in found.notes:

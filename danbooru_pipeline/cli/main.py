@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from danbooru_pipeline.cli.builders import build, demo, doctor, follow, import_, metrics, plan, settings, status, ui
-from danbooru_pipeline.cli.consumers import select
+from danbooru_pipeline.cli.consumers import browse, select
 from danbooru_pipeline.cli.exits import end_command, say_stopped
 from danbooru_pipeline.cli.exporting import export
 from danbooru_pipeline.cli.output import open_streams
@@ -67,6 +67,6 @@ def main() -> None:
 
 
 _BUILDERS = (demo, plan, build, import_, follow, status, metrics, doctor, settings, ui)
-_READERS = (verify, reconstruct, changes, select, export, takedown)
+_READERS = (verify, reconstruct, changes, select, browse, export, takedown)
 for command in (*_BUILDERS, *_READERS):
     main.add_command(command)

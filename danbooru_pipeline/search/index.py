@@ -33,7 +33,7 @@ NAMES_SCHEMA: Final = pa.schema(
     metadata={"danbooru_pipeline.index": "1"},
 )
 #: Small, so that a reader of a range of names reads little.
-_GROUP_ROWS: Final = 20_000
+_GROUP_ROWS: Final = 4_000
 #: Pairs of a value and a post that are held before they are spilled: 8 bytes each, and as many to sort them.
 _SPILL_PAIRS: Final = 2_000_000
 

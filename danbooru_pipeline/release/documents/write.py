@@ -15,6 +15,7 @@ from danbooru_pipeline.layout import REMOVED
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.changes import Changes, write_changes
 from danbooru_pipeline.release.checksums import ARCHIVE, hash_documents
+from danbooru_pipeline.release.documents.browser import write_browser
 from danbooru_pipeline.release.documents.croissant import croissant
 from danbooru_pipeline.release.documents.history import ORIGINAL_CITATION, ORIGINALS
 from danbooru_pipeline.release.documents.options import DocumentOptions
@@ -75,6 +76,7 @@ def write_documents(job: DocumentJob) -> None:
     write_atomic(folder / REMOVED, job.takedowns.tombstones)
     write_image_rows(folder)
     write_search_index(folder)
+    write_browser(folder, release)
     shards = 0
     if job.options.webdataset:
         shards = write_webdataset(folder, folder, mtime=int(cutoff(release.year).timestamp()))

@@ -35,17 +35,18 @@ def reader(folder: Path) -> Read:
 
 
 def _rows(folder: Path, table: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-    for name in _files(folder).get(table, ()):
+    for name in shards_of(folder).get(table, ()):
         held = set(schema_of(folder, name).names)
         yield from read_untrusted(folder, name, columns=[column for column in columns if column in held], rows=_ROWS)
 
 
 def tables_of(folder: Path) -> list[str]:
     """Names of the tables that a release has, sorted."""
-    return sorted(_files(folder))
+    return sorted(shards_of(folder))
 
 
-def _files(folder: Path) -> dict[str, list[str]]:
+def shards_of(folder: Path) -> dict[str, list[str]]:
+    """Table -> paths of its files, in the order of its rows, relative to the release."""
     found: dict[str, list[str]] = {}
     for part in ("manifest", "parquet"):
         for name in plain_names(folder, part):

@@ -1,0 +1,199 @@
+// Finds the posts of a search in the index and, where numbers are compared, in the tables; orders them page by page.
+
+import { BadSearch, parse } from "./language.js";
+import { MOST_MATCHES, Names, matches } from "./names.js";
+import { Numbers } from "./numbers.js";
+import { datesOf, inside } from "./ranges.js";
+import { Posts, Ranks } from "./roaring.js";
+
+const BUCKETS = 1000;
+
+/** What a search found; `note` says which of its names no post has. */
+class Found {
+  constructor(posts, order, limit, notes) {
+    Object.assign(this, { posts, order, notes });
+    this.count = limit === null ? posts.count : Math.min(limit, posts.count);
+    this.held = [];
+  }
+
+  /** Ids from one place up to another in the order that was asked for. */
+  ids(start, end) {
+    const wanted = Math.min(end, this.count);
+    if (this.held.length < wanted) this.held = this.order(this.posts, wanted);
+    return this.held.slice(start, wanted);
+  }
+}
+
+export class Search {
+  /** @param about - browse/release.json */
+  constructor(files, tables, about) {
+    this.about = about;
+    this.tables = tables;
+    this.names = new Names(files, tables);
+    this.cutoff = Date.parse(about.cutoff) * 1000;
+  }
+
+  /** Every post of the release. */
+  open() {
+    this.opened ??= this.names.posts("post", ["all"]).then((posts) => {
+      this.everything = posts ?? new Posts();
+      this.ranks = new Ranks(this.everything);
+      this.numbers = new Numbers(this.tables, this.ranks.count);
+    });
+    return this.opened;
+  }
+
+  /** The posts of a text that have one of some ratings, and how many others it has. Throws BadSearch. */
+  async find(text, ratings) {
+    const search = parse(text);
+    await this.open();
+    const notes = [];
+    await this.checkNames(search.root, true, notes);
+    const all = await this.of(search.root);
+    const rated = ratings.length === 4 ? all : all.and((await this.names.posts("rating", ratings)) ?? new Posts());
+    const found = new Found(rated, await this.orderOf(search.order), search.limit, notes);
+    found.others = all.count - rated.count;
+    return found;
+  }
+
+  /** Say which names no post has; stop when posts must have one. */
+  async checkNames(node, required, notes) {
+    if (node.kind === "and" || node.kind === "or") {
+      for (const part of node.parts) await this.checkNames(part, required && node.kind === "and", notes);
+    } else if (node.kind === "not") {
+      await this.checkNames(node.part, false, notes);
+    } else if (["tag", "wildcard", "pool"].includes(node.kind) && (await this.posts(node)) === null) {
+      const what = { tag: "has the tag", wildcard: "has a tag like", pool: "is in the pool" }[node.kind];
+      const close = node.kind === "tag" ? (await this.names.suggest(node.name.slice(0, 12), 3)).map((tag) => tag.name) : [];
+      const message = `no post ${what} “${node.name}”`;
+      if (required) throw Object.assign(new BadSearch(message, node.at), { close });
+      notes.push(message);
+    }
+  }
+
+  /** The posts of a name; null when there is no such name. */
+  async posts(node) {
+    if (node.kind === "tag") {
+      const entry = await this.names.meant(node.name);
+      return entry && this.names.postsOf(entry);
+    }
+    if (node.kind === "wildcard") {
+      const entries = await this.names.matching(node.name.toLowerCase());
+      if (entries.length > MOST_MATCHES) {
+        throw new BadSearch(`${entries.length.toLocaleString("en")} tags are like “${node.name}”; type more of it`, node.at);
+      }
+      return entries.length ? this.names.united(entries) : null;
+    }
+    return this.names.posts("pool", await this.poolNumbers(node.name));
+  }
+
+  async poolNumbers(name) {
+    if (/^[0-9]+$/.test(name)) return [name];
+    const wanted = name.toLowerCase().replaceAll(" ", "_");
+    const pools = await this.pools();
+    return pools.filter((pool) => matches(wanted, (pool.name ?? "").toLowerCase().replaceAll(" ", "_"))).map((pool) => String(pool.id));
+  }
+
+  /** Number and name of every pool. */
+  pools() {
+    this.allPools ??= this.tables.pools ? this.tables.pools.read(0, this.tables.pools.rows, ["id", "name"]) : Promise.resolve([]);
+    return this.allPools;
+  }
+
+  /** Those of all posts that meet a condition. */
+  async of(node) {
+    switch (node.kind) {
+      case "and": return this.all(node.parts);
+      case "or": return Posts.union(await Promise.all(node.parts.map((part) => this.of(part))));
+      case "not": return this.everything.without(await this.of(node.part));
+      case "among": return this.known(await this.names.posts(node.field, node.values));
+      case "present": return this.withNumber(node.field, (value) => !Number.isNaN(value));
+      case "within": return this.within(node.field, node.ranges);
+      default: return this.known(await this.posts(node));
+    }
+  }
+
+  async all(parts) {
+    const isNot = (part) => part.kind === "not";
+    const sets = await Promise.all(parts.map((part) => this.of(isNot(part) ? part.part : part)));
+    let found = this.everything;
+    parts.forEach((part, n) => { if (!isNot(part)) found = found === this.everything ? sets[n] : found.and(sets[n]); });
+    parts.forEach((part, n) => { if (isNot(part)) found = found.without(sets[n]); });
+    return found;
+  }
+
+  known(posts) {
+    return posts ?? new Posts();
+  }
+
+  async withNumber(field, meets) {
+    return this.ranks.where(await this.numbers.get(field), meets);
+  }
+
+  async within(field, ranges) {
+    if (field === "id" || field === "bucket") {
+      const meets = inside(ranges);
+      const found = new Posts();
+      this.ranks.visit(this.everything, (id) => { if (meets(field === "id" ? id : id % BUCKETS)) found.add(id); });
+      return found;
+    }
+    if (field === "child") return this.parentsOf(inside(ranges));
+    if (field === "age") return this.withNumber("date", inside(ranges.map((each) => datesOf(each, this.cutoff))));
+    return this.withNumber(field, inside(ranges));
+  }
+
+  async parentsOf(meets) {
+    const parents = await this.numbers.get("parent");
+    const found = new Posts();
+    this.ranks.visit(this.everything, (id, rank) => {
+      if (meets(id) && this.everything.has(parents[rank])) found.add(parents[rank]);
+    });
+    return found;
+  }
+
+  /** What gives the first ids of a set in an order. */
+  async orderOf(order) {
+    if (order === null || (order.field === "id" && !order.ascending)) return (posts, most) => firstOf(posts.descending(), most);
+    if (order.field === "id") return (posts, most) => firstOf(posts.ascending(), most);
+    if (order.field === "random") return (posts, most) => this.best(posts, most, (id) => mixed(id), false);
+    const values = await this.numbers.get(order.field);
+    return (posts, most) => this.best(posts, most, (_id, rank) => values[rank], order.ascending);
+  }
+
+  /** The first ids by a number: those without it last, among equals the newest first. */
+  best(posts, most, valueOf, ascending) {
+    const sign = ascending ? 1 : -1;
+    const order = (a, b) => a.key - b.key || b.id - a.id;
+    let held = [];
+    let worst = Infinity;
+    const cut = () => {
+      held = held.sort(order).slice(0, most);
+      worst = held.length < most ? Infinity : held.at(-1).key;
+    };
+    this.ranks.visit(posts, (id, rank) => {
+      const value = valueOf(id, rank);
+      const key = Number.isNaN(value) ? Number.MAX_VALUE : sign * value;
+      if (key > worst) return;
+      held.push({ key, id });
+      if (held.length >= 4 * most + 1000) cut();
+    });
+    cut();
+    return held.map((each) => each.id);
+  }
+}
+
+function firstOf(ids, most) {
+  const found = [];
+  for (const id of ids) {
+    if (found.length >= most) break;
+    found.push(id);
+  }
+  return found;
+}
+
+/** A number that follows from an id and looks like chance. */
+function mixed(id) {
+  let x = Math.imul(id ^ 0x9e3779b9, 0x85ebca6b);
+  x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
+  return (x ^ (x >>> 16)) >>> 0;
+}
