@@ -1,12 +1,13 @@
 // Finds the posts of a search in the index and, where numbers are compared, in the tables; orders them page by page.
 
 import { BadSearch, parse } from "./language.js";
-import { MOST_MATCHES, Names, matches } from "./names.js";
+import { MOST_MATCHES, Names, Recent, matches } from "./names.js";
 import { Numbers } from "./numbers.js";
 import { datesOf, inside } from "./ranges.js";
 import { Posts, Ranks } from "./roaring.js";
 
 const BUCKETS = 1000;
+const KEPT_CONDITIONS = 30;
 
 /** What a search found; `note` says which of its names no post has. */
 class Found {
@@ -30,6 +31,7 @@ export class Search {
     this.about = about;
     this.tables = tables;
     this.names = new Names(files, tables);
+    this.conditions = new Recent(KEPT_CONDITIONS);
     this.cutoff = Date.parse(about.cutoff) * 1000;
   }
 
@@ -107,10 +109,15 @@ export class Search {
       case "or": return Posts.union(await Promise.all(node.parts.map((part) => this.of(part))));
       case "not": return this.everything.without(await this.of(node.part));
       case "among": return this.known(await this.names.posts(node.field, node.values));
-      case "present": return this.withNumber(node.field, (value) => !Number.isNaN(value));
-      case "within": return this.within(node.field, node.ranges);
+      case "present": return this.condition(node, () => this.withNumber(node.field, (value) => !Number.isNaN(value)));
+      case "within": return this.condition(node, () => this.within(node.field, node.ranges));
       default: return this.known(await this.posts(node));
     }
+  }
+
+  /** A condition on a number of every post, which takes a look at all of them, once. */
+  condition(node, make) {
+    return this.conditions.get(JSON.stringify(node), make);
   }
 
   async all(parts) {
@@ -172,7 +179,7 @@ export class Search {
     };
     this.ranks.visit(posts, (id, rank) => {
       const value = valueOf(id, rank);
-      const key = Number.isNaN(value) ? Number.MAX_VALUE : sign * value;
+      const key = value === value ? sign * value : Number.MAX_VALUE; // NaN is not itself
       if (key > worst) return;
       held.push({ key, id });
       if (held.length >= 4 * most + 1000) cut();
