@@ -79,14 +79,17 @@ export class Search {
       const entry = await this.names.meant(node.name);
       return entry && this.names.postsOf(entry);
     }
-    if (node.kind === "wildcard") {
-      const entries = await this.names.matching(node.name.toLowerCase());
-      if (entries.length > MOST_MATCHES) {
-        throw new BadSearch(`${entries.length.toLocaleString("en")} tags are like “${node.name}”; type more of it`, node.at);
-      }
-      return entries.length ? this.names.united(entries) : null;
-    }
+    if (node.kind === "wildcard") return this.condition({ ...node, at: 0 }, () => this.like(node));
     return this.names.posts("pool", await this.poolNumbers(node.name));
+  }
+
+  /** The posts of all tags that a pattern matches; null when there is none. */
+  async like(node) {
+    const entries = await this.names.matching(node.name.toLowerCase());
+    if (entries.length > MOST_MATCHES) {
+      throw new BadSearch(`${entries.length.toLocaleString("en")} tags are like “${node.name}”; type more of it`, node.at);
+    }
+    return entries.length ? this.names.united(entries) : null;
   }
 
   async poolNumbers(name) {
