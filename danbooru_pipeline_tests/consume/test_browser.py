@@ -206,7 +206,8 @@ def test_page_finds_what_python_finds(browser: Browser, generated: Posts) -> Non
     dice = random.Random(3)
     texts = [*known, *(nested(dice, known, 2) for _ in range(80))]
     texts += [f"order:{name} limit:90" for name in ("score", "id", "date", "mpixels", "portrait", "side")]
-    texts += ["order:score_asc rating:g", "-score:>5 order:favcount", "child:1..100000", "limit:3", "parent:5..90000"]
+    texts += ["id:1..3000 order:score", "id:1..3000 order:side_asc", "order:tagcount_asc", "order:score_asc rating:g"]
+    texts += ["-score:>5 order:favcount", "child:1..100000", "limit:3", "parent:5..90000"]
     with without_ranges(generated.folder) as url, page_of(browser) as page:
         page.goto(f"{url}#q=id:0")  # there are no pictures to show
         expect(page.locator(".hint")).to_have_text("No posts.")

@@ -8,6 +8,11 @@ import { Posts, Ranks } from "./roaring.js";
 
 const BUCKETS = 1000;
 const KEPT_CONDITIONS = 30;
+const KEPT_ORDERS = 3;
+// A set with more than this part of all posts is walked in the order of all.
+const MANY = 50;
+const RANKS = 2 ** 24;
+const LARGEST = 2 ** 28;
 
 /** What a search found; `note` says which of its names no post has. */
 class Found {
@@ -32,6 +37,7 @@ export class Search {
     this.tables = tables;
     this.names = new Names(files, tables);
     this.conditions = new Recent(KEPT_CONDITIONS);
+    this.orders = new Recent(KEPT_ORDERS);
     this.cutoff = Date.parse(about.cutoff) * 1000;
   }
 
@@ -167,7 +173,24 @@ export class Search {
     if (order.field === "id") return (posts, most) => firstOf(posts.ascending(), most);
     if (order.field === "random") return (posts, most) => this.best(posts, most, (id) => mixed(id), false);
     const values = await this.numbers.get(order.field);
-    return (posts, most) => this.best(posts, most, (_id, rank) => values[rank], order.ascending);
+    const sorted = await this.orders.get(`${order.field} ${order.ascending}`, async () => sortedRanks(values, order.ascending));
+    return (posts, most) => (sorted !== null && posts.count > this.ranks.count / MANY
+      ? this.walk(posts, most, sorted)
+      : this.best(posts, most, (_id, rank) => values[rank], order.ascending));
+  }
+
+  /** The first ids of a large set: all posts are walked in their order until enough are found. */
+  walk(posts, most, sorted) {
+    if (this.ids === undefined) {
+      this.ids = new Uint32Array(this.ranks.count);
+      this.ranks.visit(this.everything, (id, rank) => { this.ids[rank] = id; });
+    }
+    const found = [];
+    for (let n = 0; n < sorted.length && found.length < most; n++) {
+      const id = this.ids[sorted[n]];
+      if (posts.has(id)) found.push(id);
+    }
+    return found;
   }
 
   /** The first ids by a number: those without it last, among equals the newest first. */
@@ -199,6 +222,25 @@ function firstOf(ids, most) {
     found.push(id);
   }
   return found;
+}
+
+/**
+ * Ranks by a number: those without it last, among equals the newest first; null where numbers and ranks do not fit into
+ * one number of 53 bits, by which millions are sorted in a moment.
+ */
+function sortedRanks(values, ascending) {
+  if (values.length > RANKS) return null;
+  const keys = new Float64Array(values.length);
+  for (let rank = 0; rank < values.length; rank++) {
+    const value = values[rank];
+    if (value === value && (!Number.isInteger(value) || Math.abs(value) >= LARGEST)) return null;
+    const key = value === value ? (ascending ? value : -value) : LARGEST; // NaN is not itself
+    keys[rank] = key * RANKS + (RANKS - 1 - rank);
+  }
+  keys.sort();
+  const ranks = new Uint32Array(values.length);
+  for (let n = 0; n < keys.length; n++) ranks[n] = RANKS - 1 - (keys[n] - Math.floor(keys[n] / RANKS) * RANKS);
+  return ranks;
 }
 
 /** A number that follows from an id and looks like chance. */
