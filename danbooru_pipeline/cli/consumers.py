@@ -160,6 +160,38 @@ def browse(release_dir: Path, *, port: int) -> None:
         server.serve_until_stopped()
 
 
+@click.command("sample-tags")
+@click.argument("release_dir", type=click.Path(path_type=Path))
+@click.option("--count", type=click.IntRange(min=1, max=1_000_000), default=1, show_default=True, help="Sets of tags.")
+@click.option("--general", type=click.IntRange(min=0), default=12, show_default=True, help="General tags of a set.")
+@click.option("--character", type=click.IntRange(min=0), default=1, show_default=True, help="Characters of a set.")
+@click.option("--copyright", type=click.IntRange(min=0), default=1, show_default=True, help="Copyrights of a set.")
+@click.option("--artist", type=click.IntRange(min=0), default=0, show_default=True, help="Artists of a set.")
+@click.option("--meta", type=click.IntRange(min=0), default=0, show_default=True, help="Meta tags of a set.")
+@click.option("--rating", "ratings", metavar="G,S", callback=_list, help="Only tags of posts with these ratings.")
+@click.option("--exclude", metavar="A,*_B", callback=_list, help="Leave out these tags, or tags of these patterns.")
+@click.option("--together", is_flag=True, help="Choose each tag from posts that have the last ones, not by its count.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, other sets.")
+@click.option("--spaces", is_flag=True, help='Print "long hair, solo" instead of "long_hair solo".')
+def sample_tags(
+    release_dir: Path, *, count: int, ratings: tuple[str, ...], exclude: tuple[str, ...], together: bool, seed: int,
+    spaces: bool, **wanted: int,
+) -> None:  # fmt: skip
+    """Print random sets of tags, one a line, as prompts for generators: by how often tags are, or are together.
+
+    The same seed gives the same sets on any machine.
+    """
+    from danbooru_pipeline.consume.sample_tags import TagSampling
+    from danbooru_pipeline.consume.sample_tags import sample_tags as sample
+    from danbooru_pipeline.release import read_release
+
+    sampling = TagSampling(wanted=wanted, ratings=ratings, exclude=exclude, together=together, seed=seed)
+    with held_release(release_dir) as held:
+        read_release(held)
+        for tags in sample(held, sampling, count):
+            click.echo(", ".join(tags).replace("_", " ") if spaces else " ".join(tags))
+
+
 def _tell(found: Any, *, explain: bool) -> None:
     """Say which tags no post has, and how the posts were found."""
     for note in found.notes:

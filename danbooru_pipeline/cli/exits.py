@@ -17,7 +17,6 @@ from danbooru_pipeline import stop
 from danbooru_pipeline.cli.output import ReaderGone, drop_output, flush_output
 from danbooru_pipeline.cli.shared import complain, print_json
 from danbooru_pipeline.errors import DanbooruPipelineError, OutputLost, ReleaseRefused, SettingsError
-from danbooru_pipeline.operate.faults import as_ours
 
 #: A process whose reader went away ends as by SIGPIPE.
 _READER_GONE = 141
@@ -73,6 +72,9 @@ def say_stopped(stopped: stop.Stopped, words: Sequence[str]) -> None:
 def _tell(error: Exception, *, as_json: bool, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
+    # Here, since releases and their tables come with it, which a command that ends well need not wait for.
+    from danbooru_pipeline.operate.faults import as_ours
+
     ours = as_ours(_cause(error), Path(os.environ.get("DANBOORU_ROOT") or "data"))
     lost = isinstance(ours, OutputLost)
     if lost:

@@ -11,12 +11,13 @@ from typing import Any
 import click
 
 from danbooru_pipeline.cli.builders import build, demo, doctor, follow, import_, metrics, plan, settings, status, ui
-from danbooru_pipeline.cli.consumers import apply_removals, browse, get, select
+from danbooru_pipeline.cli.consumers import apply_removals, browse, get, sample_tags, select
 from danbooru_pipeline.cli.curation import curate
 from danbooru_pipeline.cli.exits import end_command, say_stopped
 from danbooru_pipeline.cli.exporting import export
 from danbooru_pipeline.cli.output import open_streams
 from danbooru_pipeline.cli.releases import changes, publish, reconstruct, takedown, verify
+from danbooru_pipeline.cli.startup import do_without_pandas
 from danbooru_pipeline.errors import EXIT_CODES
 from danbooru_pipeline.stop import run_stoppable
 from danbooru_pipeline.version import version
@@ -44,6 +45,8 @@ class _Group(click.Group):
             return super().main(args, prog_name, complete_var, standalone_mode, **extra)
         open_streams()
         words = list(sys.argv[1:] if args is None else args)
+        if args is None and words[:1] in (["select"], ["sample-tags"]):
+            do_without_pandas()
         debug = _DEBUG in words  # anywhere, since whoever repeats a command adds it at the end
         words = [word for word in words if word != _DEBUG]
         run = partial(super().main, words, prog_name, complete_var, False, **extra)  # noqa: FBT003
@@ -69,7 +72,7 @@ def main() -> None:
 
 _BUILDERS = (demo, plan, build, import_, follow, status, metrics, doctor, settings, ui)
 _READERS = (
-    verify, reconstruct, changes, get, select, browse, export, apply_removals, curate, publish, takedown,
+    verify, reconstruct, changes, get, select, browse, sample_tags, export, apply_removals, curate, publish, takedown,
 )  # fmt: skip
 for command in (*_BUILDERS, *_READERS):
     main.add_command(command)

@@ -4,12 +4,29 @@ Needs nothing but the release's folder: no settings, no store, no network. A rel
 to a new place, and images go there as hard links where that is possible.
 """
 
-from danbooru_pipeline.consume.errors import BadQuery, NoImage, UnknownName
-from danbooru_pipeline.consume.exports import apply_export, export, plan_export
-from danbooru_pipeline.consume.images import ImageKind, ReleaseImage
-from danbooru_pipeline.consume.opened_release import OpenedRelease, open_release
-from danbooru_pipeline.consume.select import Chosen, Selection, select
+from danbooru_pipeline.lazy import names_of
 from danbooru_pipeline.search import BadSearch, UnknownTag
+
+#: As `typing.TYPE_CHECKING`, whose import alone takes milliseconds.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from danbooru_pipeline.consume.errors import BadQuery, NoImage, UnknownName
+    from danbooru_pipeline.consume.exports import apply_export, export, plan_export
+    from danbooru_pipeline.consume.images import ImageKind, ReleaseImage
+    from danbooru_pipeline.consume.opened_release import OpenedRelease, open_release
+    from danbooru_pipeline.consume.select import Chosen, Selection
+else:
+    __getattr__ = names_of(
+        __name__,
+        {
+            "errors": "BadQuery NoImage UnknownName",
+            "exports": "apply_export export plan_export",
+            "images": "ImageKind ReleaseImage",
+            "opened_release": "OpenedRelease open_release",
+            "select": "Chosen Selection",
+        },
+    )
 
 __all__ = [
     "BadQuery",
@@ -26,5 +43,4 @@ __all__ = [
     "export",
     "open_release",
     "plan_export",
-    "select",
 ]

@@ -5,15 +5,16 @@ The scan gives the same answers, in seconds instead of milliseconds.
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import ReleaseError
-from danbooru_pipeline.io.bounded_parquet import read_untrusted
+from danbooru_pipeline.io.bounded_parquet import Extent, extents, read_untrusted
 from danbooru_pipeline.io.untrusted import is_plain, opened
 from danbooru_pipeline.layout import INDEX_BITMAPS, INDEX_NAMES
 from danbooru_pipeline.release.release_json import Release, read_release
@@ -61,10 +62,37 @@ def _catalog(release: Path, search: Search, relations: Relations) -> Iterator[Ca
         keys = keys_of(search, relations, read)
         yield ScannedCatalog(read, tables_of(release), keys=keys, patterns=patterns_of(search))
         return
-    with ExitStack() as stack:
-        rows = read_untrusted(release, INDEX_NAMES, columns=["field", "value", "category", "posts", "offset", "bytes"])
-        names = pa.concat_tables([NAMES_SCHEMA.empty_table(), *(table.cast(NAMES_SCHEMA) for table in rows)])
-        yield IndexCatalog(names, stack.enter_context(opened(release, INDEX_BITMAPS)))
+    with opened(release, INDEX_BITMAPS) as bitmaps:
+        yield IndexCatalog(_NamesOnDisk(release), bitmaps)
+
+
+class _NamesOnDisk:
+    """The table of names of an index, of which only the row groups that are asked for are read."""
+
+    def __init__(self, release: Path) -> None:
+        self._release = release
+        self._extents = extents(release, INDEX_NAMES, ("field", "value"))
+        self._held: dict[int, pa.Table] = {}
+
+    def __call__(self, field: str, low: str, high: str) -> pa.Table:
+        wanted = [n for n, (fields, values) in enumerate(self._extents) if _may_have(fields, values, field, low, high)]
+        missing = [number for number in wanted if number not in self._held]
+        for number in missing:
+            rows = read_untrusted(self._release, INDEX_NAMES, groups=[number])
+            self._held[number] = pa.concat_tables([table.cast(NAMES_SCHEMA) for table in rows])
+        # Not `empty_table()`, which makes arrays from lists, before which Arrow imports pandas.
+        nothing = pa.Table.from_batches([], schema=NAMES_SCHEMA)
+        found = pa.concat_tables([nothing, *(self._held[number] for number in wanted)])
+        return found.filter(pc.equal(found["field"], field)).combine_chunks()
+
+
+def _may_have(fields: Extent, values: Extent, field: str, low: str, high: str) -> bool:
+    """Whether a row group may have a name of a field between two values."""
+    if fields is not None and not fields[0] <= field <= fields[1]:
+        return False
+    # Of a group with several fields the values say nothing of one of them.
+    is_mixed = fields is None or fields[0] != fields[1]
+    return is_mixed or values is None or (values[0] <= high and low <= values[1])
 
 
 def _cutoff(about: Release) -> int:

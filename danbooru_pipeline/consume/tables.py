@@ -9,16 +9,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from danbooru_pipeline.consume.errors import BadQuery
 from danbooru_pipeline.consume.names import require_names
 from danbooru_pipeline.consume.where import Where, expression_of
 from danbooru_pipeline.errors import ReleaseError
-from danbooru_pipeline.io.bounded_parquet import untrusted_files
+from danbooru_pipeline.io.bounded_parquet import schema_of, untrusted_files
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 #: The table of the manifest, which lies in a folder of its own.
 FILES: Final = "files"
@@ -49,7 +51,9 @@ def table_names(release: Path) -> tuple[str, ...]:
 
 def table_schema(release: Path, table: str) -> pa.Schema:
     """Columns and types of a table."""
-    return _dataset(release, table).schema
+    first, *_ = _files(release, table)
+    with _damage_named(release, table):
+        return schema_of(release, first.relative_to(release).as_posix())
 
 
 def read_table(release: Path, table: str, query: Query) -> pa.Table:
@@ -124,15 +128,21 @@ def shards(release: Path, table: str) -> list[Path]:
     return paths
 
 
-def _dataset(release: Path, table: str, *, pre_buffer: bool = True) -> ds.Dataset:
+def _files(release: Path, table: str) -> list[Path]:
     part = "manifest" if table == FILES else "parquet"
     shards(release, table)
-    files = [str(path) for path in untrusted_files(release, f"{part}/{table}-*.parquet")]
+    return untrusted_files(release, f"{part}/{table}-*.parquet")
+
+
+def _dataset(release: Path, table: str, *, pre_buffer: bool = True) -> "ds.Dataset":
+    import pyarrow.dataset as ds  # noqa: PLC0415 - brings pandas, which a search does not need
+
+    files = [str(path) for path in _files(release, table)]
     with _damage_named(release, table):
         return ds.dataset(files, format=ds.ParquetFileFormat(pre_buffer=pre_buffer))
 
 
-def _scanner(data: ds.Dataset, query: Query, *, label: str, **limits: Any) -> ds.Scanner:
+def _scanner(data: "ds.Dataset", query: Query, *, label: str, **limits: Any) -> "ds.Scanner":
     """A scan that reads the wanted columns alone, and skips row groups whose statistics meet no condition."""
     columns = None if query.columns is None else _listed(query.columns)
     require_names(columns or (), data.schema.names, what="column", of=label)

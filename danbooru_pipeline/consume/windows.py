@@ -8,14 +8,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import duckdb
 import numpy.typing as npt
 import pyarrow as pa
 
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.sql import database, view
+
+if TYPE_CHECKING:
+    import duckdb
+
 
 #: Ids of one window; about half a row group of a release.
 WINDOW_ROWS: Final = 50_000
@@ -44,7 +47,7 @@ class ChosenRows:
     rows: int
     size: str
     windows: tuple[Window, ...]
-    _connection: duckdb.DuckDBPyConnection
+    _connection: "duckdb.DuckDBPyConnection"
 
     @property
     def bytes(self) -> int:
@@ -52,7 +55,7 @@ class ChosenRows:
         total = f"SELECT coalesce(sum(f.{self.size}), 0) FROM files f WHERE f.id IN (SELECT id FROM chosen)"
         return int(self.run(total).fetchall()[0][0])
 
-    def run(self, query: str, parameters: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
+    def run(self, query: str, parameters: Sequence[Any] = ()) -> "duckdb.DuckDBPyConnection":
         """Run SQL beside whatever else is being read. Returns a cursor of its own."""
         with damage_named(self.release):
             return self._connection.cursor().execute(query, list(parameters))
@@ -112,7 +115,7 @@ def open_rows(release: Path, ids: npt.NDArray[Any], *, size: str, threads: int =
 
 
 @contextmanager
-def open_tables(release: Path, *, threads: int = 1) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_tables(release: Path, *, threads: int = 1) -> Iterator["duckdb.DuckDBPyConnection"]:
     """A database with the views ``posts`` and ``files`` of a release.
 
     Raises:
@@ -128,6 +131,8 @@ def open_tables(release: Path, *, threads: int = 1) -> Iterator[duckdb.DuckDBPyC
 @contextmanager
 def damage_named(release: Path) -> Iterator[None]:
     """Say which release it is that cannot be read."""
+    import duckdb  # noqa: PLC0415 - see `io.sql`
+
     try:
         yield
     except duckdb.Error as error:

@@ -7,7 +7,7 @@ believes both, so neither is handed to it. The limits are far above what a relea
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +17,8 @@ from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.parquet import BATCH_ROWS
 from danbooru_pipeline.io.untrusted import opened
 
+#: The smallest and the largest value of a column in a row group, where the footer says.
+Extent: TypeAlias = tuple[Any, Any] | None
 #: A file may announce a row for each of its bytes, and this many more.
 _ROWS_MORE = BATCH_ROWS
 #: Row groups of any size, and then one for so many rows.
@@ -28,9 +30,14 @@ _THRIFT = {"thrift_string_size_limit": 2**26, "thrift_container_size_limit": 2**
 
 
 def read_untrusted(
-    root: Path, name: str, *, columns: Sequence[str] | None = None, rows: int = BATCH_ROWS
+    root: Path,
+    name: str,
+    *,
+    columns: Sequence[str] | None = None,
+    rows: int = BATCH_ROWS,
+    groups: Sequence[int] | None = None,
 ) -> Iterator[pa.Table]:
-    """The rows of a file, in tables of at most `rows` rows.
+    """The rows of a file, in tables of at most `rows` rows; only of these row groups.
 
     Raises:
         ValueError: it announces what no release has.
@@ -41,7 +48,7 @@ def read_untrusted(
         _check_footer(parquet.metadata, os.fstat(file.fileno()).st_size)
         few = _with_dictionaries(parquet)
     with opened(root, name) as file, pq.ParquetFile(file, read_dictionary=few, **_THRIFT) as parquet:
-        for number in range(parquet.num_row_groups):
+        for number in range(parquet.num_row_groups) if groups is None else groups:
             for batch in parquet.iter_batches(rows, row_groups=[number], columns=wanted, use_threads=False):
                 yield _plain(pa.Table.from_batches([batch]))
 
@@ -55,6 +62,27 @@ def announced_rows(root: Path, name: str) -> int:
     with opened(root, name) as file, pq.ParquetFile(file, **_THRIFT) as parquet:
         _check_footer(parquet.metadata, os.fstat(file.fileno()).st_size)
         return int(parquet.metadata.num_rows)
+
+
+def extents(root: Path, name: str, columns: Sequence[str]) -> list[tuple[Extent, ...]]:
+    """For each row group the smallest and largest value of some columns; None where the footer does not say.
+
+    Raises:
+        As `read_untrusted`.
+    """
+    with opened(root, name) as file, pq.ParquetFile(file, **_THRIFT) as parquet:
+        footer = parquet.metadata
+        _check_footer(footer, os.fstat(file.fileno()).st_size)
+        places = {footer.schema.column(number).path: number for number in range(footer.num_columns)}
+        return [
+            tuple(_extent(group.column(places[column])) for column in columns)
+            for group in map(footer.row_group, range(footer.num_row_groups))
+        ]
+
+
+def _extent(chunk: Any) -> Extent:
+    stats = chunk.statistics
+    return (stats.min, stats.max) if stats is not None and stats.has_min_max else None
 
 
 def schema_of(root: Path, name: str) -> pa.Schema:

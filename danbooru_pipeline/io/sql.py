@@ -4,19 +4,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 
 from danbooru_pipeline.io.bounded_parquet import untrusted_files
+
+if TYPE_CHECKING:
+    import duckdb
 
 #: Rows of each table in which a result is returned.
 BATCH_ROWS = 65_536
 
 
 @contextmanager
-def database(*, threads: int, spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def database(*, threads: int, spill: Path | None = None) -> Iterator["duckdb.DuckDBPyConnection"]:
     """An in-memory database that reads files and installs no extensions; it spills to a folder below `spill`."""
+    import duckdb  # noqa: PLC0415 - takes as long as all else that a search needs
+
     with TemporaryDirectory(prefix=".sql-", dir=spill) as folder:
         config: dict[str, str | bool | int | float | list[str]] = {
             "threads": max(1, threads),
@@ -32,7 +37,7 @@ def database(*, threads: int, spill: Path | None = None) -> Iterator[duckdb.Duck
             connection.close()
 
 
-def view(connection: duckdb.DuckDBPyConnection, name: str, folder: Path, pattern: str) -> None:
+def view(connection: "duckdb.DuckDBPyConnection", name: str, folder: Path, pattern: str) -> None:
     """Create a view over the Parquet files in a folder. `name` and `pattern` are trusted; the folder is not.
 
     Raises:
@@ -44,7 +49,7 @@ def view(connection: duckdb.DuckDBPyConnection, name: str, folder: Path, pattern
     connection.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM read_parquet([{files}])")
 
 
-def tables(connection: duckdb.DuckDBPyConnection, query: str, schema: pa.Schema) -> Iterator[pa.Table]:
+def tables(connection: "duckdb.DuckDBPyConnection", query: str, schema: pa.Schema) -> Iterator[pa.Table]:
     """The rows of a query as Arrow tables of a schema."""
     for batch in connection.sql(query).to_arrow_reader(BATCH_ROWS):
         yield pa.Table.from_batches([batch]).cast(schema)

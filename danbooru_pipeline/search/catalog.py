@@ -1,7 +1,7 @@
 """Where an evaluation gets its bitmaps from: the index of a release, or a scan of its tables where it has none."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import BinaryIO, Final, Protocol, TypeAlias
 
 import numpy as np
@@ -15,6 +15,11 @@ from danbooru_pipeline.search.postings import EVERYTHING, Read, read_postings
 
 #: A field and a value of it.
 Key: TypeAlias = tuple[str, str]
+#: A field and two values -> at least those rows of the table of names that are between them, both included, sorted; of
+#: no other field.
+Names: TypeAlias = Callable[[str, str, str], pa.Table]
+#: Behind every text that a tag begins with.
+_LAST: Final = "\U0010ffff"
 
 
 class Catalog(Protocol):
@@ -47,18 +52,17 @@ class IndexCatalog:
     """The index of a release, of which only what is asked for is read.
 
     Attributes:
-        names: its table of names.
+        names: gives rows of its table of names.
         bitmaps: its file of bitmaps.
     """
 
-    names: pa.Table
+    names: Names
     bitmaps: BinaryIO
     bytes_read: int = 0
-    _parts: dict[str, pa.Table] = field(default_factory=dict)
 
     def posts(self, field: str, value: str) -> BitMap | None:
         """The posts that have a value; None when no post has it."""
-        part = self.counts(field)
+        part = self.names(field, value, value)
         place = pc.index(part["value"], value).as_py()
         if place < 0:
             return None
@@ -68,13 +72,12 @@ class IndexCatalog:
 
     def counts(self, field: str) -> pa.Table:
         """The values of a field, sorted, and how many posts each has."""
-        if field not in self._parts:
-            self._parts[field] = self.names.filter(pc.equal(self.names["field"], field)).combine_chunks()
-        return self._parts[field]
+        return self.names(field, "", _LAST)
 
     def matching(self, field: str, pattern: str) -> list[str]:
         """Values of a field that a pattern matches."""
-        values = self.counts(field)["value"]
+        start = pattern.partition("*")[0]
+        values = self.names(field, start, start + _LAST)["value"]
         return list(values.filter(pattern_mask(values, pattern)).to_pylist())
 
 

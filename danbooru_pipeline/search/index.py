@@ -5,11 +5,12 @@ other. ``names.parquet`` has a row for each: field, value, category of a tag, nu
 by field and value, as bytes. A reader fetches the bytes of the bitmaps that a search names, and nothing else.
 """
 
+import mmap
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, BinaryIO, Final
+from typing import IO, Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,8 @@ NAMES_SCHEMA: Final = pa.schema(
 )
 #: Small, so that a reader of a range of names reads little.
 _GROUP_ROWS: Final = 4_000
+#: Names after which what was read of the pairs is forgotten.
+_NAMES_BETWEEN: Final = 1_000
 #: Pairs of a value and a post that are held before they are spilled: 8 bytes each, and as many to sort them.
 _SPILL_PAIRS: Final = 2_000_000
 
@@ -45,6 +48,12 @@ class _Run:
     values: npt.NDArray[np.int64]
     starts: npt.NDArray[np.int64]
     ids: npt.NDArray[np.uint32]
+
+    def forget(self) -> None:
+        """Take the pages that were read out of this process's memory; the system keeps them as long as it has room."""
+        mapped: Any = self.ids.base
+        if isinstance(mapped, mmap.mmap):  # an empty run is of no file
+            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(slots=True)
@@ -141,6 +150,9 @@ def _bitmaps(read: Read, tables: Sequence[str], *, spill: Path | None) -> Iterat
         pieces = _Pieces(runs, ranks)
         everything = _united(pieces[ranks[held.numbers[EVERYTHING]]]) if EVERYTHING in held.numbers else BitMap()
         for rank, (key, _) in enumerate(order):
+            if rank % _NAMES_BETWEEN == 0:
+                for run in runs:
+                    run.forget()
             # A side table may speak of posts that the release does not have.
             bitmap = _united(pieces[rank]) & everything
             bitmap.run_optimize()

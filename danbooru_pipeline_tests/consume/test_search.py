@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from danbooru_pipeline.cli.main import main
-from danbooru_pipeline.consume import BadSearch, Selection, UnknownTag, find, open_release, plan_export, select
+from danbooru_pipeline.consume import BadSearch, UnknownTag, find, open_release, plan_export
+from danbooru_pipeline.consume.select import Selection, select
 from danbooru_pipeline.layout import INDEX, Layout
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from danbooru_pipeline.cli.exporting import FORMS
 from danbooru_pipeline.cli.main import main
-from danbooru_pipeline.consume import Selection, select
 from danbooru_pipeline.consume.exports import EXPORTS
+from danbooru_pipeline.consume.select import Selection, select
 from danbooru_pipeline.errors import NotARelease, SettingsError
 from danbooru_pipeline.layout import Layout
 

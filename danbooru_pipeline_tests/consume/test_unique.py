@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danbooru_pipeline.cli.main import main
-from danbooru_pipeline.consume import Selection, select
-from danbooru_pipeline.consume.select import FLAGS
+from danbooru_pipeline.consume.select import FLAGS, Selection, select
 from danbooru_pipeline.consume.unique import KINDS, groups_of, lowest_connected
 from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.images import Quality

@@ -16,9 +16,9 @@ from danbooru_pipeline.release import (
     plan_takedown,
     published,
     read_release,
-    reconstruct,
     verify_release,
 )
+from danbooru_pipeline.release.reconstruct import reconstruct
 from danbooru_pipeline_tests.support.trees import changed, contents, images
 from danbooru_pipeline_tests.support.yard import NOW, Yard, tree_state
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.layout import INDEX_BITMAPS, INDEX_NAMES
@@ -123,7 +124,11 @@ class Posts:
             keys, patterns = keys_of(search, relations, self.read), patterns_of(search)
             return self._found(search, ScannedCatalog(self.read, sorted(self.tables), keys=keys, patterns=patterns))
         with (self.folder / INDEX_BITMAPS).open("rb") as file:
-            return self._found(search, IndexCatalog(pq.read_table(self.folder / INDEX_NAMES), file), relations)
+            return self._found(search, IndexCatalog(self._names, file), relations)
+
+    def _names(self, field: str, _low: str, _high: str) -> pa.Table:
+        names = pq.read_table(self.folder / INDEX_NAMES)
+        return names.filter(pc.equal(names["field"], field)).combine_chunks()
 
     def _found(self, search: Search, catalog: Catalog, relations: Relations | None = None) -> Found:
         cutoff = (CUTOFF - EPOCH) // timedelta(microseconds=1)

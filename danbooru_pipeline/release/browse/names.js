@@ -39,8 +39,8 @@ export function matches(pattern, text) {
   return text.endsWith(last) && at <= text.length - last.length;
 }
 
-/** Keeps what was used last. */
-class Recent {
+/** Keeps what was used last: promises by their keys. */
+export class Recent {
   constructor(most) {
     this.most = most;
     this.held = new Map();

@@ -1,12 +1,18 @@
 // Finds the posts of a search in the index and, where numbers are compared, in the tables; orders them page by page.
 
 import { BadSearch, parse } from "./language.js";
-import { MOST_MATCHES, Names, matches } from "./names.js";
+import { MOST_MATCHES, Names, Recent, matches } from "./names.js";
 import { Numbers } from "./numbers.js";
 import { datesOf, inside } from "./ranges.js";
 import { Posts, Ranks } from "./roaring.js";
 
 const BUCKETS = 1000;
+const KEPT_CONDITIONS = 30;
+const KEPT_ORDERS = 3;
+// A set with more than this part of all posts is walked in the order of all.
+const MANY = 50;
+const RANKS = 2 ** 24;
+const LARGEST = 2 ** 28;
 
 /** What a search found; `note` says which of its names no post has. */
 class Found {
@@ -30,6 +36,8 @@ export class Search {
     this.about = about;
     this.tables = tables;
     this.names = new Names(files, tables);
+    this.conditions = new Recent(KEPT_CONDITIONS);
+    this.orders = new Recent(KEPT_ORDERS);
     this.cutoff = Date.parse(about.cutoff) * 1000;
   }
 
@@ -77,14 +85,17 @@ export class Search {
       const entry = await this.names.meant(node.name);
       return entry && this.names.postsOf(entry);
     }
-    if (node.kind === "wildcard") {
-      const entries = await this.names.matching(node.name.toLowerCase());
-      if (entries.length > MOST_MATCHES) {
-        throw new BadSearch(`${entries.length.toLocaleString("en")} tags are like “${node.name}”; type more of it`, node.at);
-      }
-      return entries.length ? this.names.united(entries) : null;
-    }
+    if (node.kind === "wildcard") return this.condition({ ...node, at: 0 }, () => this.like(node));
     return this.names.posts("pool", await this.poolNumbers(node.name));
+  }
+
+  /** The posts of all tags that a pattern matches; null when there is none. */
+  async like(node) {
+    const entries = await this.names.matching(node.name.toLowerCase());
+    if (entries.length > MOST_MATCHES) {
+      throw new BadSearch(`${entries.length.toLocaleString("en")} tags are like “${node.name}”; type more of it`, node.at);
+    }
+    return entries.length ? this.names.united(entries) : null;
   }
 
   async poolNumbers(name) {
@@ -107,10 +118,15 @@ export class Search {
       case "or": return Posts.union(await Promise.all(node.parts.map((part) => this.of(part))));
       case "not": return this.everything.without(await this.of(node.part));
       case "among": return this.known(await this.names.posts(node.field, node.values));
-      case "present": return this.withNumber(node.field, (value) => !Number.isNaN(value));
-      case "within": return this.within(node.field, node.ranges);
+      case "present": return this.condition(node, () => this.withNumber(node.field, (value) => !Number.isNaN(value)));
+      case "within": return this.condition(node, () => this.within(node.field, node.ranges));
       default: return this.known(await this.posts(node));
     }
+  }
+
+  /** A condition on a number of every post, which takes a look at all of them, once. */
+  condition(node, make) {
+    return this.conditions.get(JSON.stringify(node), make);
   }
 
   async all(parts) {
@@ -157,7 +173,24 @@ export class Search {
     if (order.field === "id") return (posts, most) => firstOf(posts.ascending(), most);
     if (order.field === "random") return (posts, most) => this.best(posts, most, (id) => mixed(id), false);
     const values = await this.numbers.get(order.field);
-    return (posts, most) => this.best(posts, most, (_id, rank) => values[rank], order.ascending);
+    const sorted = await this.orders.get(`${order.field} ${order.ascending}`, async () => sortedRanks(values, order.ascending));
+    return (posts, most) => (sorted !== null && posts.count > this.ranks.count / MANY
+      ? this.walk(posts, most, sorted)
+      : this.best(posts, most, (_id, rank) => values[rank], order.ascending));
+  }
+
+  /** The first ids of a large set: all posts are walked in their order until enough are found. */
+  walk(posts, most, sorted) {
+    if (this.ids === undefined) {
+      this.ids = new Uint32Array(this.ranks.count);
+      this.ranks.visit(this.everything, (id, rank) => { this.ids[rank] = id; });
+    }
+    const found = [];
+    for (let n = 0; n < sorted.length && found.length < most; n++) {
+      const id = this.ids[sorted[n]];
+      if (posts.has(id)) found.push(id);
+    }
+    return found;
   }
 
   /** The first ids by a number: those without it last, among equals the newest first. */
@@ -172,7 +205,7 @@ export class Search {
     };
     this.ranks.visit(posts, (id, rank) => {
       const value = valueOf(id, rank);
-      const key = Number.isNaN(value) ? Number.MAX_VALUE : sign * value;
+      const key = value === value ? sign * value : Number.MAX_VALUE; // NaN is not itself
       if (key > worst) return;
       held.push({ key, id });
       if (held.length >= 4 * most + 1000) cut();
@@ -189,6 +222,25 @@ function firstOf(ids, most) {
     found.push(id);
   }
   return found;
+}
+
+/**
+ * Ranks by a number: those without it last, among equals the newest first; null where numbers and ranks do not fit into
+ * one number of 53 bits, by which millions are sorted in a moment.
+ */
+function sortedRanks(values, ascending) {
+  if (values.length > RANKS) return null;
+  const keys = new Float64Array(values.length);
+  for (let rank = 0; rank < values.length; rank++) {
+    const value = values[rank];
+    if (value === value && (!Number.isInteger(value) || Math.abs(value) >= LARGEST)) return null;
+    const key = value === value ? (ascending ? value : -value) : LARGEST; // NaN is not itself
+    keys[rank] = key * RANKS + (RANKS - 1 - rank);
+  }
+  keys.sort();
+  const ranks = new Uint32Array(values.length);
+  for (let n = 0; n < keys.length; n++) ranks[n] = RANKS - 1 - (keys[n] - Math.floor(keys[n] / RANKS) * RANKS);
+  return ranks;
 }
 
 /** A number that follows from an id and looks like chance. */

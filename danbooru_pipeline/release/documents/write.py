@@ -43,6 +43,7 @@ from danbooru_pipeline.release.tables.side_tables import side_table_files, write
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.tables.webdataset import write_webdataset
 from danbooru_pipeline.release.templating import render
+from danbooru_pipeline.search.postings import MAX_ID
 from danbooru_pipeline.years import cutoff
 
 CROISSANT, PAGE, FEED = "croissant.json", "index.html", "feed.atom"
@@ -80,8 +81,9 @@ def write_documents(job: DocumentJob) -> None:
     known = known_removals([*reversed(job.earlier), *([] if job.standing is None else [job.standing])])
     write_atomic(folder / REMOVALS, feed_lines(job.takedowns.ids, known, version=release.version))
     write_image_rows(folder)
-    write_search_index(folder)
-    write_browser(folder, release)
+    if release.last_id <= MAX_ID:  # bitmaps cannot hold larger ones, which no booru is near
+        write_search_index(folder)
+        write_browser(folder, release)
     shards = 0
     if job.options.webdataset:
         shards = write_webdataset(folder, folder, mtime=int(cutoff(release.year).timestamp()))

@@ -156,8 +156,9 @@ class TagTally:
 
 _EMPTY: Final = pa.table(
     {
-        **dict.fromkeys(_KEYS, pa.array([], pa.string())),
-        **dict.fromkeys(("class", "posts", "first_id"), pa.array([], pa.int64())),
+        # Nulls: from a list Arrow makes an array only after it has imported pandas.
+        **dict.fromkeys(_KEYS, pa.nulls(0, pa.string())),
+        **dict.fromkeys(("class", "posts", "first_id"), pa.nulls(0, pa.int64())),
     }
 )
 

@@ -123,8 +123,8 @@ def test_tables_name_every_image(odd: Path, tmp_path: Path, run: Run) -> None:
 
 def test_better_scores_get_better_words(releases: object, tmp_path: Path, run: Run) -> None:
     """Within a rating, words follow the score: no post has better words than one with a higher score."""
-    from danbooru_pipeline.consume import Selection, select  # noqa: PLC0415 - only here
     from danbooru_pipeline.consume.exports.caption_text import QUALITY  # noqa: PLC0415
+    from danbooru_pipeline.consume.select import Selection, select  # noqa: PLC0415 - only here
 
     folder = releases.current  # type: ignore[attr-defined]
     run("export", "captions", folder, tmp_path / "c", "--order", "quality")

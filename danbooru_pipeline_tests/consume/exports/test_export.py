@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from danbooru_pipeline.consume import Selection, export, select
+from danbooru_pipeline.consume import export
 from danbooru_pipeline.consume.exports import deepdanbooru
 from danbooru_pipeline.consume.exports.wanted import WithoutFiles
+from danbooru_pipeline.consume.select import Selection, select
 from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline_tests.support.trees import contents

@@ -15,8 +15,9 @@ import pytest
 from click.testing import Result
 
 from danbooru_pipeline.cli import exporting
-from danbooru_pipeline.consume import Selection, apply_export, plan_export, select
+from danbooru_pipeline.consume import apply_export, plan_export
 from danbooru_pipeline.consume.exports import EXPORTS, faces, images
+from danbooru_pipeline.consume.select import Selection, select
 from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.images.detect import DetectorSettings
 from danbooru_pipeline.images.render import RenderSettings

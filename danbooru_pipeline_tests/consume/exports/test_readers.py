@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 import danbooru_pipeline
-from danbooru_pipeline.consume import Selection, export, select
+from danbooru_pipeline.consume import export
 from danbooru_pipeline.consume.exports import classification, deepdanbooru, images, tagger
+from danbooru_pipeline.consume.select import Selection, select
 from danbooru_pipeline.images.render import RenderSettings
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline_tests.support import export_readers

@@ -84,6 +84,17 @@ def test_a_release_without_an_index_verifies_and_is_searched(yard: Yard) -> None
     assert [release.search_ids(text).tolist() for text in ("", "rating:s", "image:512px order:id")] == found
 
 
+def test_ids_that_no_bitmap_holds_make_a_release_without_an_index(yard: Yard) -> None:
+    """A post above 2^32 leaves a release without index and page, which verifies; a search says why it cannot."""
+    yard.post(2**32 + 7, rating="s")
+    folder = yard.release()
+    assert not (folder / "index").exists()
+    assert not (folder / "browse").exists()
+    assert verify_release(folder, full=True).ok
+    with pytest.raises(ReleaseError, match="cannot be indexed or searched"):
+        open_release(folder).search_ids("rating:s")
+
+
 def test_the_index_names_its_posts(yard: Yard) -> None:
     """A search for mentions of a post, by which takedowns end, sees it in the index alone."""
     folder = yard.release()
