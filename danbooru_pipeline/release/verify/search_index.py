@@ -5,10 +5,9 @@ core for a million posts. A tree that was just made from them is not asked again
 """
 
 from itertools import pairwise
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import pyarrow as pa
-from pyroaring import BitMap
 
 from danbooru_pipeline.io.untrusted import opened, plain_names, size_of
 from danbooru_pipeline.layout import INDEX, INDEX_BITMAPS, INDEX_NAMES
@@ -17,6 +16,9 @@ from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.search.index import NAMES_SCHEMA, bitmaps, read_bitmap
+
+if TYPE_CHECKING:
+    from pyroaring import BitMap
 
 _KEY = ("field", "value")
 _TWICE = 2
@@ -101,7 +103,7 @@ def _compare(run: Verification, names: pa.Table) -> None:
         run.add(Kind.INDEX_DIFFERS, ":".join(key), _WRONG)
 
 
-def _is_bitmap(file: BinaryIO, bitmap: BitMap, *, offset: int, size: int) -> bool:
+def _is_bitmap(file: BinaryIO, bitmap: "BitMap", *, offset: int, size: int) -> bool:
     """Whether a file has a bitmap at a place, as these bytes or as others that say the same."""
     file.seek(offset)
     if file.read(size) == bitmap.serialize():
