@@ -46,8 +46,8 @@ FINGERPRINT = ImageSettings().fingerprint()
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 #: One id in so many has no post.
 GAP = 20
-#: Names that a template may have: ext4 allows 65,000.
-LINKS = 20_000
+#: Posts of a template: each has up to two names in the store and in both releases, and ext4 allows 65,000.
+LINKS = 9_000
 #: The second year has one post more for so many of the first.
 MORE = 10
 
