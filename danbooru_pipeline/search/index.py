@@ -122,7 +122,7 @@ def write_index(
     """
     rows: list[tuple[str, str, str | None, int, int, int]] = []
     with atomic_file(folder / INDEX_BITMAPS) as file:
-        for (name, value), bitmap in _bitmaps(read, tables, spill=spill):
+        for (name, value), bitmap in bitmaps(read, tables, spill=spill):
             data = bitmap.serialize()
             begin = rows[-1][4] + rows[-1][5] if rows else 0
             category = categories.get(value) if name == "tag" else None
@@ -136,7 +136,9 @@ def write_index(
     return len(rows)
 
 
-def _bitmaps(read: Read, tables: Sequence[str], *, spill: Path | None) -> Iterator[tuple[tuple[str, str], BitMap]]:
+def bitmaps(
+    read: Read, tables: Sequence[str], *, spill: Path | None = None
+) -> Iterator[tuple[tuple[str, str], BitMap]]:
     """All fields and values in order, with the posts of each."""
     with tempfile.TemporaryFile(prefix=".index-", dir=spill) as file:
         held = _Spill(file)

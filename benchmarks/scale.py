@@ -1,0 +1,270 @@
+"""Rehearses a release of many posts: ``python -m benchmarks.scale FOLDER POSTS [POSTS ...] [--favorites 4]``.
+
+A world with the site's shape is written once, streaming: tags by Zipf, ids with gaps, pools, notes, favourites. The
+real code brings it from an archive to a verified release, and a year later, with a tenth more posts, to a second one.
+Files are links to some hundreds of templates of a few kilobytes, and what work on images would leave behind is written,
+not measured. Each step runs in a process of its own, so its CPU time and its memory are its own. With two sizes or more
+the exponent of each step is printed: 1 is linear. FOLDER keeps the table as ``scale.json``.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmarks.metadata import CHUNK_ROWS, YEAR, names_of_tags, posts_of
+from danbooru_pipeline.consume.select import Selection
+from danbooru_pipeline.consume.select import select as choose_posts
+from danbooru_pipeline.images import ImageSettings
+from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.layout import BUCKETS, Layout
+from danbooru_pipeline.posts import encode_2021
+from danbooru_pipeline.release import apply_snapshot, plan_snapshot, verify_release, write_manifest
+from danbooru_pipeline.release.compare import compare_releases
+from danbooru_pipeline.release.reconstruct import reconstruct
+from danbooru_pipeline.sources import bring_posts, split_by_bucket
+from danbooru_pipeline.sources.files import ArchiveSource
+from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, write_ledger
+
+THREADS = os.cpu_count() or 1
+FINGERPRINT = ImageSettings().fingerprint()
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+#: One id in so many has no post.
+GAP = 20
+#: Posts of a template: each has up to two names in the store and in both releases, and ext4 allows 65,000.
+LINKS = 9_000
+#: The second year has one post more for so many of the first.
+MORE = 10
+
+
+def make_world(folder: Path, posts: int, favorites: int) -> None:
+    """Write the lines of both years, each once: those of the first year are a link in the second."""
+    tags = names_of_tags()
+    second = posts + posts // MORE
+    for year, first, last in ((YEAR, 1, posts), (YEAR + 1, posts + 1, second)):
+        lines = folder / f"world/{year}"
+        lines.mkdir(parents=True)
+        number = 0 if year == YEAR else 1
+        with (lines / f"posts{number:012d}.json").open("wb") as file:
+            for start in range(first, last + 1, CHUNK_ROWS):
+                table = in_year(posts_of(start, min(CHUNK_ROWS, last + 1 - start), last, tags), year)
+                there = pa.array([id_ % GAP != 0 for id_ in table["id"].to_pylist()])
+                file.write(encode_2021(table.filter(there)))
+        write_side_tables(Layout(folder), year, last, favorites, names=tags[0])
+    os.link(folder / f"world/{YEAR}/posts000000000000.json", folder / f"world/{YEAR + 1}/posts000000000000.json")
+
+
+def in_year(posts: pa.Table, year: int) -> pa.Table:
+    """Posts of the first year, as late in another."""
+    place = posts.schema.get_field_index("created_at")
+    later = pc.add(posts["created_at"], pa.scalar(timedelta(days=365 * (year - YEAR))))
+    return posts.set_column(place, posts.schema.field(place), later.cast(posts.schema.field(place).type))
+
+
+def write_side_tables(layout: Layout, year: int, posts: int, favorites: int, *, names: list[str]) -> None:
+    """The tables beside the posts, as `side_tables` leaves them."""
+    tables: dict[str, Iterator[dict[str, Any]]] = {
+        "tags": ({"id": str(n + 1), "name": name, "category": "0"} for n, name in enumerate(names)),
+        "pools": (
+            {"id": str(n), "name": f"pool_{n}", "category": "series", "post_ids": [str(n * 100 + k) for k in range(20)]}
+            for n in range(1, posts // 100)
+        ),
+        "notes": ({"id": str(n), "post_id": str(n * 30), "body": "a note"} for n in range(1, posts // 30)),
+        "favorites": (
+            {"id": str(n), "user_id": str(n * 7919 % 500_000), "post_id": str(n % posts + 1)}
+            for n in range(posts * favorites)
+        ),
+    }
+    reports = {}
+    for name, rows in tables.items():
+        path = layout.side_table(year, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            file.writelines(f"{json.dumps(row)}\n" for row in rows)
+        reports[name] = {"rows": 1, "status": "ok"}
+    write_atomic(layout.side_tables_report(year), json.dumps({"tables": reports}).encode())
+
+
+def lay_files(folder: Path, year: int) -> None:
+    """Put files into the store, and ledgers as work on buckets leaves them."""
+    layout = Layout(folder)
+    count = max(200, int(pq.read_metadata(layout.posts(YEAR)).num_rows) // LINKS)
+    templates = [make_template(folder / "templates" / f"{number}.jpg", number) for number in range(count)]
+    for bucket in BUCKETS:
+        slice_ = layout.posts_bucket(year, bucket)
+        if not slice_.exists():
+            continue
+        known = read_ledger(layout.ledger(bucket))
+        table = pq.read_table(slice_, columns=["id", "md5", "rating"])
+        for parent in (layout.original_bucket(bucket), layout.px512_bucket(bucket)):
+            parent.mkdir(parents=True, exist_ok=True)
+        for post in table.filter(pc.invert(pc.is_in(table["id"], pa.array(list(known), pa.int64())))).to_pylist():
+            known[post["id"]] = lay_post(layout, post, templates[post["id"] % count], year)
+        write_ledger(layout.ledger(bucket), known.values())
+
+
+def make_template(path: Path, number: int) -> tuple[Path, str, int]:
+    """A file with its SHA-256 and its size."""
+    data = random.Random(number).randbytes(1_500 + number % 2_000)
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+    return path, hashlib.sha256(data).hexdigest(), len(data)
+
+
+def lay_post(layout: Layout, post: dict[str, Any], template: tuple[Path, str, int], year: int) -> LedgerRow:
+    """Link the files of a post, and return its row."""
+    path, digest, size = template
+    os.link(path, layout.original(post["id"], "jpg"))
+    about: dict[str, Any] = {}
+    if post["rating"] == "s":
+        os.link(path, layout.px512(post["id"]))
+        unlike = hashlib.sha512(str(post["id"]).encode()).digest()  # no two posts are duplicates
+        about = {"px512_dhash": unlike[:32], "px512_phash": unlike[32:], "px512_settings": FINGERPRINT}
+        about |= {"px512_size": size, "px512_sha256": digest}
+    return LedgerRow(
+        id=post["id"], md5=post["md5"], ext="jpg", size=size, sha256=digest, source_size=size, fetched_md5=post["md5"],
+        file_type="jpg", width=96, height=96, pages=1, first_release=year, **about,
+    )  # fmt: skip
+
+
+def bring(folder: Path, year: int) -> None:
+    """Bring the posts of a year."""
+    source = ArchiveSource(folder / f"world/{year}", cdn_url="https://cdn.donmai.us")
+    bring_posts(source, Layout(folder), year, now=NOW, progress=lambda _line: None)
+
+
+def snapshot(folder: Path, year: int) -> None:
+    """Make the release."""
+    plan = plan_snapshot(Layout(folder), year, image_settings={"px512_quality": 90})
+    apply_snapshot(plan, created_at=NOW, threads=THREADS)
+
+
+def verify(folder: Path, year: int) -> None:
+    """Verify everything by content."""
+    report = verify_release(Layout(folder).release(year), full=True, threads=THREADS)
+    assert report.ok, report.lines()[:5]
+
+
+def changes(folder: Path, year: int) -> None:
+    """Compare two years."""
+    layout = Layout(folder)
+    compare_releases(layout.release(year - 1), layout.release(year), threads=THREADS)
+
+
+def select(folder: Path, year: int) -> None:
+    """Find the posts with two frequent tags that are not explicit."""
+    names = names_of_tags()[0]
+    release = Layout(folder).release(year)
+    selection = Selection(search=f"{names[0]} {names[1]} -rating:e")
+    for _ in choose_posts(release, selection, threads=THREADS):
+        pass
+
+
+def years(work: Callable[[Path, int], object], year: int) -> Callable[[Path], object]:
+    """A step of one year."""
+    return lambda folder: work(folder, year)
+
+
+def manifest(folder: Path, year: int) -> None:
+    """Make the manifest."""
+    write_manifest(Layout(folder), year, px512_settings=FINGERPRINT)
+
+
+def split(folder: Path, year: int) -> None:
+    """Split the posts by bucket."""
+    split_by_bucket(Layout(folder), year)
+
+
+STEPS: dict[str, Callable[[Path], object]] = {
+    **{f"{work.__name__} {YEAR}": years(work, YEAR) for work in (bring, split, lay_files, manifest, snapshot, verify)},
+    **{f"{work.__name__} {YEAR + 1}": years(work, YEAR + 1) for work in (bring, split, lay_files, manifest, snapshot)},
+    "changes": years(changes, YEAR + 1),
+    "reconstruct": lambda folder: reconstruct(YEAR, Layout(folder).release(YEAR + 1)),
+    "select": years(select, YEAR + 1),
+}
+
+
+def run_here(step: str, folder: Path) -> dict[str, float]:
+    """Run a step in this process."""
+    began, wall = _cpu(), time.perf_counter()
+    STEPS[step](folder)
+    status = Path("/proc/self/status").read_text()  # not `ru_maxrss`, which a child inherits
+    peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    return {"cpu": _cpu() - began, "wall": time.perf_counter() - wall, "mib": peak}
+
+
+def _cpu() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def run(step: str, folder: Path) -> dict[str, float]:
+    """Run a step in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.scale", str(folder), "--step", step]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{step} failed:\n{done.stderr}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def rehearse(folder: Path, posts: int, favorites: int) -> dict[str, dict[str, float]]:
+    """All steps at one size; the world and the releases are removed afterwards."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    make_world(folder, posts, favorites)
+    found = {}
+    for step in STEPS:
+        found[step] = cost = run(step, folder)
+        print(f"{posts:,} {step}: {cost['cpu']:.1f} CPU s, {cost['wall']:.1f} s, {cost['mib']:.0f} MiB", flush=True)
+    shutil.rmtree(folder)
+    return found
+
+
+def table(found: dict[int, dict[str, dict[str, float]]]) -> str:
+    """The costs as Markdown, with the exponent between the smallest and the largest size."""
+    sizes = sorted(found)
+    head = ["step", *(f"{size:,}: CPU s, MiB" for size in sizes), "exponent"]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for step in found[sizes[0]]:
+        cells = [f"{found[size][step]['cpu']:.1f}, {found[size][step]['mib']:.0f}" for size in sizes]
+        first, last = (max(found[size][step]["cpu"], 0.01) for size in (sizes[0], sizes[-1]))
+        slope = f"{math.log(last / first) / math.log(sizes[-1] / sizes[0]):.2f}" if len(sizes) > 1 else ""
+        lines.append(f"| {' | '.join([step, *cells, slope])} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Rehearse each size, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("posts", type=int, nargs="*")
+    parser.add_argument("--favorites", type=int, default=4, help="a post; the site has some 40")
+    parser.add_argument("--step", choices=STEPS)
+    options = parser.parse_args()
+    if options.step:
+        print(json.dumps(run_here(options.step, options.folder)))
+        return
+    found = {size: rehearse(options.folder / str(size), size, options.favorites) for size in options.posts}
+    (options.folder / "scale.json").write_text(json.dumps(found, indent=1))
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()
