@@ -67,11 +67,12 @@ def distribution_of(module: str) -> str:
 
 
 def test_imported_packages_are_declared_and_declared_ones_are_imported() -> None:
-    """What the package imports is a dependency of its own, or that of the extra `faces`; none is left over."""
+    """What the package imports is its dependency, or that of the extras `faces` and `hub`; none is left over."""
     elsewhere = {name for name in imported() if name.split(".")[0] not in {*sys.stdlib_module_names, PACKAGE.name}}
     declared = distributions(PROJECT["dependencies"])
     found = {distribution_of(name) for name in elsewhere}
-    assert found - declared == distributions(PROJECT["optional-dependencies"]["faces"])
+    extras = PROJECT["optional-dependencies"]
+    assert found - declared == distributions([*extras["faces"], *extras["hub"]])
     assert declared - found - NOT_IMPORTED == set()
 
 

@@ -109,7 +109,7 @@ class HubPlace:
         self._commit(added, f"Add {len(added):,} files")
 
     def remove(self, paths: Collection[str]) -> None:
-        """Remove files from the newest commit; `point` squashes the history, which would still have them."""
+        """Remove files from the newest commit; `end` squashes the history, which would still have them."""
         from huggingface_hub import CommitOperationDelete  # noqa: PLC0415 - an extra
 
         there = set(self._listed())
@@ -120,8 +120,8 @@ class HubPlace:
     def _commit(self, operations: list[Any], message: str) -> None:
         self._try(lambda: self._api.create_commit(operations=operations, commit_message=message, **self._where))
 
-    def point(self, name: str) -> None:
-        """Each release is a data set of its own; what remains is that no older commit has what was removed."""
+    def end(self, name: str, *, newest: bool) -> None:  # noqa: ARG002 - each release is a data set of its own
+        """Squash the history, so that no older commit has what was removed."""
         self._try(lambda: self._api.super_squash_history(**self._where, commit_message=name))
 
     def _try(self, work: Any) -> Any:

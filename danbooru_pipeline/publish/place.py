@@ -48,5 +48,5 @@ class Place(Protocol):
     def remove(self, paths: Collection[str]) -> None:
         """Remove files; those that are not there are no error."""
 
-    def point(self, name: str) -> None:
-        """Say that the newest release is this one."""
+    def end(self, name: str, *, newest: bool) -> None:
+        """All is there: forget what was there before, and say so if this is the newest release."""

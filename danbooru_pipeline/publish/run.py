@@ -188,8 +188,7 @@ class _Publication:
             self._send(group, journal)
             self.progress("groups", number, len(groups))
         self._require_same()
-        if plan.newest:
-            place.point(plan.name)
+        place.end(plan.name, newest=plan.newest)
 
     def _now(self) -> tuple[object, ...]:
         return mark_of(self.plan.layout.takedowns), mark_of(self.plan.folder / RELEASE_JSON)

@@ -138,9 +138,10 @@ class StaticPlace:
         for path in paths:
             self._try(partial(remove, path))
 
-    def point(self, name: str) -> None:
-        """Write ``current``, a file with the name of the newest release, which `get` and mirrors follow."""
-        self._try(lambda: self._files.pipe_file(f"{self._root}/current", f"{name}\n".encode()))
+    def end(self, name: str, *, newest: bool) -> None:
+        """Write ``current``, a file with the name of the newest release, which mirrors follow."""
+        if newest:
+            self._try(lambda: self._files.pipe_file(f"{self._root}/current", f"{name}\n".encode()))
 
     def _path(self, path: str) -> str:
         return f"{self._root}/{self._name}/{path}".rstrip("/")
