@@ -27,6 +27,7 @@ _HIDDEN_SHARE: Final = 0.2
 #: A tag with a lower score in EASE is not looked at again, and of a post only so many are.
 _LEAST_SCORE: Final = 0.01
 _OF_A_POST: Final = 40
+_FAR: Final = np.float32(1000)
 _SCORE_ROWS: Final = 2_000
 
 
@@ -89,14 +90,16 @@ class TagModel:
 
 def _likely(weights: Sparse, rows: Sparse) -> tuple[Ids, Ids, Floats]:
     """Post, tag and score of what EASE thinks likely and the post lacks: the best forty of a post."""
-    dense = (rows @ weights).toarray()
-    dense[rows.nonzero()] = -1
-    if dense.shape[1] > _OF_A_POST:
-        least = np.partition(dense, -_OF_A_POST, axis=1)[:, -_OF_A_POST]
-        posts, tags = np.nonzero(dense >= np.maximum(least, _LEAST_SCORE)[:, None])
-    else:
-        posts, tags = np.nonzero(dense >= _LEAST_SCORE)
-    return posts.astype(np.int64), tags.astype(np.int64), dense[posts, tags]
+    # Held tags fall far below the least. Sparse to the end, since dense rows of 10,000 tags cost far more.
+    scores = (rows @ weights - rows * _FAR).tocsr()
+    kept = scores.data >= _LEAST_SCORE
+    posts = np.repeat(np.arange(rows.shape[0]), np.diff(scores.indptr))[kept]
+    tags, values = scores.indices[kept].astype(np.int64), scores.data[kept].astype(np.float32)
+    order = np.lexsort((tags, -values, posts))
+    posts, tags, values = posts[order], tags[order], values[order]
+    first = np.searchsorted(posts, np.arange(rows.shape[0]))
+    best = np.arange(len(posts)) - first[posts] < _OF_A_POST
+    return posts[best].astype(np.int64), tags[best], values[best]
 
 
 def _columns(network: Network | None, rows: Sparse, posts: Ids, *, tags: Ids, scores: Floats) -> Array:
