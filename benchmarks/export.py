@@ -32,9 +32,10 @@ from danbooru_pipeline.consume import Selection, apply_export, plan_export
 from danbooru_pipeline.consume.exports import EXPORTS, classification, faces, images
 from danbooru_pipeline.images.detect import DetectorSettings
 from danbooru_pipeline.images.render import RenderSettings
-from danbooru_pipeline.layout import RELEASE_JSON, bucket_of, manifest_path, parquet_path, px512_path
+from danbooru_pipeline.layout import bucket_of, px512_path
 from danbooru_pipeline.posts.schema import POST_SCHEMA
 from danbooru_pipeline.release.manifest.row import MANIFEST_SCHEMA
+from danbooru_pipeline.release_paths import RELEASE_JSON, manifest_path, parquet_path
 
 VOCABULARY, TAGS = 100_000, 33
 CHUNK = 20_000

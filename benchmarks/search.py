@@ -27,10 +27,10 @@ from export import example_release_json
 
 from danbooru_pipeline.consume.find import find
 from danbooru_pipeline.io.parquet import rechunk, write_shards
-from danbooru_pipeline.layout import INDEX, RELEASE_JSON, manifest_path, parquet_path
 from danbooru_pipeline.posts import POST_SCHEMA, conform
 from danbooru_pipeline.release.manifest.row import MANIFEST_SCHEMA
 from danbooru_pipeline.release.tables.search_index import write_search_index
+from danbooru_pipeline.release_paths import INDEX, RELEASE_JSON, manifest_path, parquet_path
 
 VOCABULARY = 100_000
 COMMON = np.array([0.75, 0.6, 0.55, 0.45, 0.4, 0.35, 0.3, 0.3, 0.25, 0.2, 0.2, 0.15])

@@ -1,6 +1,7 @@
 """Every path of the store, the metadata and the releases. Nothing else builds a path.
 
-A path is made from an id (an int), an extension from a closed set and a year; never from a URL, a tag or a header.
+Those within a release are in `release_paths`. A path is made from an id (an int), an extension from a closed set and a
+year; never from a URL, a tag or a header.
 """
 
 import os
@@ -8,6 +9,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from danbooru_pipeline.release_paths import RELEASE_JSON, metadata_folder, release_name
 
 BUCKET_COUNT = 1000
 BUCKETS: tuple[str, ...] = tuple(f"{n:04d}" for n in range(BUCKET_COUNT))
@@ -68,94 +71,6 @@ def is_path_of(post_id: int, path: str, *, tree: str) -> bool:
         return path == (px512_path(post_id) if tree == "512px" else original_path(post_id, path.rpartition(".")[2]))
     except (ValueError, TypeError, AttributeError):  # what a table says may be of any type
         return False
-
-
-def metadata_path(year: int, table: str, shard: int) -> str:
-    """``metadata/YEAR/TABLE000000000000.json``, relative to a release: the wildcard form of BigQuery's extracts."""
-    return f"metadata/{year}/{table}{shard:012d}.json"
-
-
-def old_metadata_path(year: int, shard: int) -> str:
-    """``metadata/YEAR-old/YEAR000000000000.json``, relative to a release: posts in the dialect of 2017 to 2020.
-
-    In a folder of its own, as the original had it: readers of either dialect take every file of theirs for posts.
-    """
-    return f"{old_metadata_folder(year)}/{year}{shard:012d}.json"
-
-
-def old_metadata_folder(year: int) -> str:
-    """``metadata/YEAR-old``, relative to a release."""
-    return f"metadata/{year}-old"
-
-
-def parquet_path(table: str, shard: int, *, of: int) -> str:
-    """``parquet/TABLE-00000-of-00003.parquet``, relative to a release."""
-    return f"parquet/{table}-{shard:05d}-of-{of:05d}.parquet"
-
-
-def manifest_path(shard: int, *, of: int) -> str:
-    """``manifest/files-00000-of-00003.parquet``, relative to a release."""
-    return f"manifest/files-{shard:05d}-of-{of:05d}.parquet"
-
-
-def earlier_manifest_path(year: int, name: str) -> str:
-    """``earlier/2021/files-00000-of-00003.parquet``, relative to a later release, which carries the manifest of 2021.
-
-    Not below ``manifest/``: whoever reads that folder as one table wants the rows of one release.
-    """
-    return f"earlier/{year}/{name}"
-
-
-def checksums_path(tree: str, bucket: str) -> str:
-    """``checksums/TREE/BUCKET.sha256``, relative to a release; `tree` is ``original`` or ``512px``."""
-    return f"checksums/{tree}/{bucket}.sha256"
-
-
-def changes_path(label: str, kind: str) -> str:
-    """``changes/2022-from-2021.parquet``, relative to a release; `kind` is the part after the label."""
-    return f"changes/{label}.{kind}"
-
-
-#: The bitmaps of posts by tag and the like, and the table of what each is of, relative to a release.
-INDEX = "index"
-INDEX_BITMAPS = f"{INDEX}/bitmaps.roar"
-INDEX_NAMES = f"{INDEX}/names.parquet"
-
-#: The page that searches and shows a release, and the file that names the tables for it, relative to a release.
-BROWSE = "browse"
-BROWSE_RELEASE = f"{BROWSE}/release.json"
-
-#: What people decided about tags, and the folder of the posts as corrected by that, relative to a release.
-CORRECTIONS = "corrections/corrections-00000-of-00001.parquet"
-CORRECTED = "parquet-corrected"
-
-
-def corrected_path(table: str, shard: int, *, of: int) -> str:
-    """The same as `parquet_path`, of a table as it was corrected."""
-    return f"{CORRECTED}/{table}-{shard:05d}-of-{of:05d}.parquet"
-
-
-#: ``RELEASE.json``, relative to a release: written last, so a tree without it is not a release.
-RELEASE_JSON = "RELEASE.json"
-
-#: ``removed.txt``, relative to a release: the ids of posts that were taken down, one a line.
-REMOVED = "removed.txt"
-
-#: ``removals.jsonl``, relative to a release: the same ids, each with the version from which its post is gone.
-REMOVALS = "removals.jsonl"
-
-#: ``metadata``, relative to a release or to the root.
-METADATA = "metadata"
-
-
-def metadata_folder(year: int) -> str:
-    """``metadata/YEAR``, relative to a release or to the root."""
-    return f"{METADATA}/{year}"
-
-
-def release_name(year: int) -> str:
-    """Name of a release, and of its folder."""
-    return f"danbooru{year}"
 
 
 _YEAR_IN_NAME = re.compile(r"[0-9]{4}")

@@ -49,7 +49,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("posts",),
     ("io",),
     ("layout", "settings", "progress", "stop"),
-    ("errors", "lazy", "outcomes", "version", "years"),
+    ("errors", "lazy", "outcomes", "release_paths", "version", "years"),
 )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from danbooru_pipeline.errors import ReleaseReplaced
-from danbooru_pipeline.layout import RELEASE_JSON
+from danbooru_pipeline.release_paths import RELEASE_JSON
 
 
 @contextlib.contextmanager

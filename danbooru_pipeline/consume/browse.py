@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from danbooru_pipeline import stop
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.untrusted import is_plain, opened
-from danbooru_pipeline.layout import BROWSE, BROWSE_RELEASE
+from danbooru_pipeline.release_paths import BROWSE, BROWSE_RELEASE
 
 HOST: Final = "127.0.0.1"
 _TYPES: Final = {

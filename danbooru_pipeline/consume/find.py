@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.bounded_parquet import Extent, extents, read_untrusted
 from danbooru_pipeline.io.untrusted import is_plain, opened
-from danbooru_pipeline.layout import INDEX_BITMAPS, INDEX_NAMES
 from danbooru_pipeline.release.release_json import Release, read_release
 from danbooru_pipeline.release.tables.search_index import reader, tables_of
+from danbooru_pipeline.release_paths import INDEX_BITMAPS, INDEX_NAMES
 from danbooru_pipeline.search import BadSearch, Search, parse
 from danbooru_pipeline.search.catalog import Catalog, IndexCatalog, ScannedCatalog
 from danbooru_pipeline.search.evaluate import Evaluation, Found, keys_of, patterns_of

@@ -33,12 +33,12 @@ from danbooru_pipeline.consume.tables import (
 )
 from danbooru_pipeline.consume.where import Where, expression_of
 from danbooru_pipeline.errors import NotARelease
-from danbooru_pipeline.layout import RELEASE_JSON
 from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA
 from danbooru_pipeline.release.changes import changed_rows
 from danbooru_pipeline.release.mentions import removed_ids
 from danbooru_pipeline.release.pointer import followed
 from danbooru_pipeline.release.release_json import Release, read_release
+from danbooru_pipeline.release_paths import RELEASE_JSON
 
 #: Rows whose images are read from the manifest at once.
 _IMAGE_ROWS = 4_096

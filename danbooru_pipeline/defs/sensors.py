@@ -13,13 +13,13 @@ from danbooru_pipeline.defs.finishing import ACTIVE, finish_newest_release
 from danbooru_pipeline.defs.metadata import posts, posts_by_bucket, side_tables
 from danbooru_pipeline.defs.reports import bullets
 from danbooru_pipeline.defs.waiting import everything_that_waits
-from danbooru_pipeline.layout import RELEASE_JSON, release_name
 from danbooru_pipeline.operate.notify import deliver, send_heartbeat
 from danbooru_pipeline.operate.readiness import decide, look_at, read_memory, write_memory
 from danbooru_pipeline.operate.waiting import what_is_left
 from danbooru_pipeline.release import published, read_release
 from danbooru_pipeline.release.pointer import followed
 from danbooru_pipeline.release.release_json import release_lines
+from danbooru_pipeline.release_paths import RELEASE_JSON, release_name
 from danbooru_pipeline.settings import Settings
 
 #: The release that a run began, so that sensor and schedule never begin one twice.

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import SettingsError, StoreError
-from danbooru_pipeline.layout import Layout, release_name
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.state_files import repair_history, require_takedowns
 from danbooru_pipeline.operate.status import is_closed
 from danbooru_pipeline.progress import human_bytes
+from danbooru_pipeline.release_paths import release_name
 from danbooru_pipeline.store.planning import YearPlan
 from danbooru_pipeline.years import finished_years
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from danbooru_pipeline.errors import SourceError
-from danbooru_pipeline.layout import release_name
+from danbooru_pipeline.release_paths import release_name
 from danbooru_pipeline.sources.bulk import BulkSource
 from danbooru_pipeline.sources.last_id import find_last_id
 from danbooru_pipeline.sources.source import Source

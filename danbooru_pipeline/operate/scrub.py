@@ -20,9 +20,10 @@ from danbooru_pipeline.images import ImageJob
 from danbooru_pipeline.io.atomic import commit_part, link_or_copy, part_path
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.sha256 import sha256_or_none
-from danbooru_pipeline.layout import BUCKETS, checksums_path, original_path, px512_path
+from danbooru_pipeline.layout import BUCKETS, original_path, px512_path
 from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.release import published
+from danbooru_pipeline.release_paths import checksums_path
 from danbooru_pipeline.store.follow.damage import forget_damaged
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, write_ledger
 from danbooru_pipeline.store.originals import build_originals

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from danbooru_pipeline.layout import Layout, release_name
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.follow import follow_status
 from danbooru_pipeline.outcomes import Status
+from danbooru_pipeline.release_paths import release_name
 from danbooru_pipeline.store.ledger import read_ledger
 from danbooru_pipeline.store.planning import BucketCounts, plan_year
 

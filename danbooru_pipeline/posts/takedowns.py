@@ -17,7 +17,8 @@ from danbooru_pipeline.errors import NewerFile, StoreError
 from danbooru_pipeline.io.atomic import remove_parts_of, write_atomic
 from danbooru_pipeline.io.formats import require_known_json
 from danbooru_pipeline.io.locks import exclusive
-from danbooru_pipeline.layout import REMOVED, Layout, release_name
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.release_paths import REMOVED, release_name
 
 #: The largest id that a table can hold.
 MAX_ID = 2**63 - 1

@@ -15,7 +15,7 @@ from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.io.sha256 import sha256_of
-from danbooru_pipeline.layout import RELEASE_JSON, Layout, release_name
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.takedowns import mark_of, read_takedowns
 from danbooru_pipeline.progress import Progress, human_bytes, silent
 from danbooru_pipeline.publish.journal import Journal, Sent, journal_folder
@@ -24,6 +24,7 @@ from danbooru_pipeline.publish.place import Place
 from danbooru_pipeline.release.mentions import Search, removed_ids
 from danbooru_pipeline.release.release_json import published, read_release
 from danbooru_pipeline.release.verify.run import verify_release
+from danbooru_pipeline.release_paths import RELEASE_JSON, release_name
 
 _LOST = "the release was replaced, or posts were taken down, while it was published; publish it again"
 

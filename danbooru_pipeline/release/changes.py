@@ -17,7 +17,7 @@ from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.atomic import atomic_file, write_atomic
 from danbooru_pipeline.io.parquet import write_parquet
 from danbooru_pipeline.io.sql import database, tables, view
-from danbooru_pipeline.layout import RELEASE_JSON, changes_path, is_path_of
+from danbooru_pipeline.layout import is_path_of
 from danbooru_pipeline.posts.schema import INT64_MAX
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA, KINDS, Change
@@ -26,6 +26,7 @@ from danbooru_pipeline.release.provenance import PROVENANCE
 from danbooru_pipeline.release.release_json import CONTENT, SHA256SUMS, SIGNATURE, Release, read_release
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS
 from danbooru_pipeline.release.templating import render
+from danbooru_pipeline.release_paths import RELEASE_JSON, changes_path
 
 #: Columns of a post that count as a change of its metadata. Scores, counters and times change all the time.
 _TELLING = (

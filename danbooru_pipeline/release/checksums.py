@@ -20,8 +20,9 @@ from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.io.external_sort import by_remainder
 from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.io.sha256 import sha256_of
-from danbooru_pipeline.layout import BUCKET_COUNT, RELEASE_JSON
+from danbooru_pipeline.layout import BUCKET_COUNT
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
+from danbooru_pipeline.release_paths import RELEASE_JSON
 
 FILELIST = "filelist.txt.xz"
 NSFW_IDS = "nsfw-ids.txt"

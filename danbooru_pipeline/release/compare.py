@@ -9,13 +9,13 @@ from typing import Any
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.io.untrusted import is_plain, read_bytes
-from danbooru_pipeline.layout import RELEASE_JSON
 from danbooru_pipeline.release.change_rows import Change
 from danbooru_pipeline.release.changes import ChangedPaths, changed_rows, write_paths, write_rows
 from danbooru_pipeline.release.checksums import parse_sums
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE, Release, read_release
 from danbooru_pipeline.release.templating import render
 from danbooru_pipeline.release.verify.checksums import LONGEST_LIST, is_safe
+from danbooru_pipeline.release_paths import RELEASE_JSON
 
 _REMOVED = "removed.txt"
 

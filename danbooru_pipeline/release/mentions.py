@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.errors import ReleaseError, StoreError
 from danbooru_pipeline.io.parquet import read_batches
-from danbooru_pipeline.layout import INDEX_BITMAPS, INDEX_NAMES, METADATA, REMOVED, STORED_EXTENSIONS, bucket_of
+from danbooru_pipeline.layout import STORED_EXTENSIONS, bucket_of
 from danbooru_pipeline.posts.takedowns import read_tombstones
+from danbooru_pipeline.release_paths import INDEX_BITMAPS, INDEX_NAMES, METADATA, REMOVED
 
 #: Files and tables of posts; in others `post_id` names a post, and `id` something else.
 _ABOUT_POSTS: Final = re.compile(r"posts|[0-9]")

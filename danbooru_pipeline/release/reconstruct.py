@@ -17,19 +17,12 @@ from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.io.atomic import link_or_copy
 from danbooru_pipeline.io.bounded_parquet import read_untrusted
 from danbooru_pipeline.io.untrusted import is_plain, opened, plain_names
-from danbooru_pipeline.layout import (
-    EXTENSIONS,
-    is_path_of,
-    metadata_folder,
-    old_metadata_folder,
-    original_path,
-    px512_path,
-    release_name,
-)
+from danbooru_pipeline.layout import EXTENSIONS, is_path_of, original_path, px512_path
 from danbooru_pipeline.posts.schema import INT64_MAX
 from danbooru_pipeline.release.documents.history import original
 from danbooru_pipeline.release.release_json import Release, read_release
 from danbooru_pipeline.release.tables.image_rows import carried_manifest, release_shards
+from danbooru_pipeline.release_paths import metadata_folder, old_metadata_folder, release_name
 from danbooru_pipeline.years import sfw_ratings
 
 _COLUMNS = ("id", "path", "sha256", "source_md5", "px512_path", "px512_sha256")

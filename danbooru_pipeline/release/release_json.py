@@ -17,8 +17,9 @@ from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.io.formats import require_known_json
 from danbooru_pipeline.io.typed_json import decode, parse
 from danbooru_pipeline.io.untrusted import is_plain, read_bytes
-from danbooru_pipeline.layout import RELEASE_JSON, Layout
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.progress import human_bytes
+from danbooru_pipeline.release_paths import RELEASE_JSON
 
 SHA256SUMS = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.sig"

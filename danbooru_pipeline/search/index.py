@@ -19,7 +19,7 @@ from pyroaring import BitMap
 
 from danbooru_pipeline.io.atomic import atomic_file
 from danbooru_pipeline.io.parquet import write_parquet
-from danbooru_pipeline.layout import INDEX_BITMAPS, INDEX_NAMES
+from danbooru_pipeline.release_paths import INDEX_BITMAPS, INDEX_NAMES
 from danbooru_pipeline.search.postings import EVERYTHING, MAX_ID, Ids, Postings, Read, read_postings
 
 NAMES_SCHEMA: Final = pa.schema(

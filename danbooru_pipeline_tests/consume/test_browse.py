@@ -12,7 +12,7 @@ import pytest
 
 from danbooru_pipeline.consume.browse import serving_release
 from danbooru_pipeline.errors import ReleaseError
-from danbooru_pipeline.layout import BROWSE_RELEASE, INDEX_BITMAPS, RELEASE_JSON
+from danbooru_pipeline.release_paths import BROWSE_RELEASE, INDEX_BITMAPS, RELEASE_JSON
 from danbooru_pipeline_tests.support.browsers import browse_of
 from danbooru_pipeline_tests.support.commands import command, environment
 from danbooru_pipeline_tests.support.yard import small_yard

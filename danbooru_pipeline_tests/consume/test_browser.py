@@ -13,8 +13,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from danbooru_pipeline import open_release
 from danbooru_pipeline.io.parquet import row_count, write_shards
-from danbooru_pipeline.layout import BROWSE, BROWSE_RELEASE, INDEX_NAMES, Layout, manifest_path, parquet_path
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release.documents.browser import PAGE_FILES
+from danbooru_pipeline.release_paths import BROWSE, BROWSE_RELEASE, INDEX_NAMES, manifest_path, parquet_path
 from danbooru_pipeline.search.metatags import METATAGS, ORDERS, UNSUPPORTED
 from danbooru_pipeline_tests.support.browsers import browse_of, chromium, page_of, without_ranges
 from danbooru_pipeline_tests.support.processes import wait_until

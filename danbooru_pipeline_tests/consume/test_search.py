@@ -9,7 +9,8 @@ from click.testing import CliRunner
 from danbooru_pipeline.cli.main import main
 from danbooru_pipeline.consume import BadSearch, UnknownTag, find, open_release, plan_export
 from danbooru_pipeline.consume.select import Selection, select
-from danbooru_pipeline.layout import INDEX, Layout
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.release_paths import INDEX
 
 
 def run(*words: str) -> tuple[int, list[str], str]:

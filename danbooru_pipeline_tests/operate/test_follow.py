@@ -8,11 +8,12 @@ import pytest
 
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.io.locks import exclusive
-from danbooru_pipeline.layout import RELEASE_JSON, bucket_of
+from danbooru_pipeline.layout import bucket_of
 from danbooru_pipeline.operate.doctor import Finding, Health, examine
 from danbooru_pipeline.operate.follow import FollowStatus, follow_status, forget_decided
 from danbooru_pipeline.operate.forecast import forecast_year
 from danbooru_pipeline.operate.scrub import scrub_bucket
+from danbooru_pipeline.release_paths import RELEASE_JSON
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.follow import read_state
 from danbooru_pipeline.store.follow.seen import read_seen

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from danbooru_pipeline.errors import NotARelease, ReleaseError
-from danbooru_pipeline.layout import RELEASE_JSON
 from danbooru_pipeline.release.release_json import (
     Bytes,
     CategoryCount,
@@ -20,6 +19,7 @@ from danbooru_pipeline.release.release_json import (
     read_release,
     write_release,
 )
+from danbooru_pipeline.release_paths import RELEASE_JSON
 
 RELEASE = Release(
     name="danbooru2021",

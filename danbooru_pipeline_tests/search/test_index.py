@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from danbooru_pipeline.layout import INDEX_BITMAPS, INDEX_NAMES
+from danbooru_pipeline.release_paths import INDEX_BITMAPS, INDEX_NAMES
 from danbooru_pipeline.search import index
 from danbooru_pipeline.search.index import ids_in, read_bitmap, write_index
 from danbooru_pipeline.search.postings import IdTooLarge

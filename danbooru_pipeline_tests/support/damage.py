@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from danbooru_pipeline.layout import RELEASE_JSON
 from danbooru_pipeline.release.checksums import document_files
 from danbooru_pipeline.release.release_json import CONTENT, SHA256SUMS
+from danbooru_pipeline.release_paths import RELEASE_JSON
 
 Table = Callable[[pa.Table], pa.Table]
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from danbooru_pipeline.errors import NotARelease
-from danbooru_pipeline.layout import RELEASE_JSON
 from danbooru_pipeline.release.verify.run import verify_release
+from danbooru_pipeline.release_paths import RELEASE_JSON
 from danbooru_pipeline_tests.support.damage import linked_copy, put, resum
 
 _SECONDS = 60

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from danbooru_pipeline.layout import INDEX_BITMAPS, INDEX_NAMES
+from danbooru_pipeline.release_paths import INDEX_BITMAPS, INDEX_NAMES
 from danbooru_pipeline.search import Search, parse
 from danbooru_pipeline.search.catalog import Catalog, IndexCatalog, ScannedCatalog
 from danbooru_pipeline.search.evaluate import Evaluation, Found, keys_of, patterns_of

@@ -21,11 +21,12 @@ from danbooru_pipeline.errors import PublishError, ReleaseError
 from danbooru_pipeline.io.atomic import commit_part, remove_folder
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.io.untrusted import is_plain
-from danbooru_pipeline.layout import PART_SUFFIX, RELEASE_JSON, bucket_of, is_path_of
+from danbooru_pipeline.layout import PART_SUFFIX, bucket_of, is_path_of
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.checksums import TREES, parse_sums
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE, Release, read_release
 from danbooru_pipeline.release.signing import Signature, check_signature
+from danbooru_pipeline.release_paths import RELEASE_JSON
 
 #: What is brought whatever is searched for: all that searches and exports read, and what must go with images.
 _TABLES: Final = re.compile(r"(parquet|manifest|index)/[\w.-]+|(README|NOTICE)\.md|allowed_signers|CITATION\.cff")

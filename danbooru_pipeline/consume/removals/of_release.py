@@ -13,13 +13,14 @@ from typing import Final
 
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
 from danbooru_pipeline.io.atomic import commit_part, link_or_copy, remove_folder
-from danbooru_pipeline.layout import PART_SUFFIX, REMOVED, Layout
+from danbooru_pipeline.layout import PART_SUFFIX, Layout
 from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, read_tombstones, write_takedowns
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.mentions import Search
 from danbooru_pipeline.release.release_json import published, read_release
 from danbooru_pipeline.release.takedown.again import plan_again
 from danbooru_pipeline.release.tree.snapshot import apply_snapshot
+from danbooru_pipeline.release_paths import REMOVED
 
 #: The copy as it was, between the two renames.
 _BEFORE: Final = "before"

@@ -31,9 +31,10 @@ from danbooru_pipeline.consume.removals.lines import (
 )
 from danbooru_pipeline.consume.removals.of_release import heal_release, remove_from_release
 from danbooru_pipeline.errors import ReleaseRefused, SettingsError
-from danbooru_pipeline.layout import RELEASE_JSON, STORED_EXTENSIONS
+from danbooru_pipeline.layout import STORED_EXTENSIONS
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.tables.webdataset import INDEX
+from danbooru_pipeline.release_paths import RELEASE_JSON
 
 Rewrite = Callable[[Path, Gone, Path | None], int]
 _BY_SUFFIX: Final[dict[str, Rewrite]] = {

@@ -13,9 +13,9 @@ import msgspec
 
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.io.parquet import row_count
-from danbooru_pipeline.layout import BROWSE, BROWSE_RELEASE, INDEX_NAMES
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.tables.search_index import shards_of
+from danbooru_pipeline.release_paths import BROWSE, BROWSE_RELEASE, INDEX_NAMES
 
 #: The page, as it is in every release. Below `vendor` is code of others, unchanged.
 PAGE_FILES: Final = Path(__file__).parent.parent / BROWSE

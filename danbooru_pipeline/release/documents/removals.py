@@ -5,10 +5,10 @@ from pathlib import Path
 
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.untrusted import is_plain, read_bytes
-from danbooru_pipeline.layout import REMOVALS
 from danbooru_pipeline.release.mentions import removed_ids
 from danbooru_pipeline.release.release_json import read_release
 from danbooru_pipeline.release.removal_feed import LONGEST, parse_feed
+from danbooru_pipeline.release_paths import REMOVALS
 
 
 def known_removals(folders: Iterable[Path]) -> dict[int, str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from danbooru_pipeline.io.atomic import write_atomic
-from danbooru_pipeline.layout import REMOVALS, REMOVED
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.changes import Changes, write_changes
 from danbooru_pipeline.release.checksums import ARCHIVE, hash_documents
@@ -43,6 +42,7 @@ from danbooru_pipeline.release.tables.side_tables import side_table_files, write
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.tables.webdataset import write_webdataset
 from danbooru_pipeline.release.templating import render
+from danbooru_pipeline.release_paths import REMOVALS, REMOVED
 from danbooru_pipeline.search.postings import MAX_ID
 from danbooru_pipeline.years import cutoff
 

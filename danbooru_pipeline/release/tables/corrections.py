@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.io.parquet import read_batches, row_count, write_parquet, write_shards
-from danbooru_pipeline.layout import CORRECTIONS, corrected_path
 from danbooru_pipeline.posts import DICTIONARY_COLUMNS, POST_SCHEMA, conform
 from danbooru_pipeline.posts.schema import CATEGORIES, TAG
 from danbooru_pipeline.posts.tags import tag_columns
 from danbooru_pipeline.release.tables.image_rows import release_shards
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
+from danbooru_pipeline.release_paths import CORRECTIONS, corrected_path
 
 #: Name of a tag -> number of its category.
 Known = dict[str, int]

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.io.bounded_parquet import untrusted_files
 from danbooru_pipeline.io.parquet import read_batches, rechunk, write_parquet
-from danbooru_pipeline.layout import earlier_manifest_path
 from danbooru_pipeline.posts.json_text import lists_of
 from danbooru_pipeline.release.checksums import PX512
+from danbooru_pipeline.release_paths import earlier_manifest_path
 
 METADATA = "512px/metadata.parquet"
 _ROWS = 65_536

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.io.parquet import rechunk, write_shards
-from danbooru_pipeline.layout import metadata_folder, metadata_path, parquet_path
 from danbooru_pipeline.posts import TIMESTAMP, parse_timestamp
+from danbooru_pipeline.release_paths import metadata_folder, metadata_path, parquet_path
 
 _ROWS = 50_000
 _INTEGERS = frozenset({"id", "post_count", "x", "y", "width", "height", "version", "score", "response_count", "level"})

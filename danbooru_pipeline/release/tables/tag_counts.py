@@ -7,10 +7,10 @@ import duckdb
 
 from danbooru_pipeline.io.parquet import rechunk, write_shards
 from danbooru_pipeline.io.sql import database, tables, view
-from danbooru_pipeline.layout import parquet_path
 from danbooru_pipeline.posts.schema import CATEGORIES
 from danbooru_pipeline.release.release_json import CategoryCount, RatingCount, TagStatistics
 from danbooru_pipeline.release.tables.tag_totals import TABLE, TAG_COUNTS_SCHEMA
+from danbooru_pipeline.release_paths import parquet_path
 
 _ROWS = 100_000
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.atomic import remove_folder
 from danbooru_pipeline.io.parquet import read_batches, write_parquet
-from danbooru_pipeline.layout import CORRECTIONS, Layout
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.documents.options import options_from
 from danbooru_pipeline.release.mentions import ids_present, is_about_posts
@@ -20,6 +20,7 @@ from danbooru_pipeline.release.tables.side_tables import side_table_files
 from danbooru_pipeline.release.takedown.without import lines_without, write_manifest_without, write_posts_without
 from danbooru_pipeline.release.tree.content import Content, carried_metadata, manifest_to_carry
 from danbooru_pipeline.release.tree.snapshot import Action, SnapshotPlan, history_of, newest_before
+from danbooru_pipeline.release_paths import CORRECTIONS
 
 
 def plan_again(layout: Layout, year: int, takedowns: Takedowns) -> SnapshotPlan:

@@ -22,7 +22,7 @@ from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused
 from danbooru_pipeline.io.atomic import remove_folder
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.parquet import read_batches
-from danbooru_pipeline.layout import Layout, bucket_of, release_name
+from danbooru_pipeline.layout import Layout, bucket_of
 from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, read_takedowns, write_takedowns
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.mentions import Search
@@ -33,6 +33,7 @@ from danbooru_pipeline.release.takedown.again import plan_again
 from danbooru_pipeline.release.takedown.clear import clear_following, clear_metadata, clear_store, store_files
 from danbooru_pipeline.release.tree.snapshot import apply_snapshot
 from danbooru_pipeline.release.tree.swap import heal_releases
+from danbooru_pipeline.release_paths import release_name
 
 _BUSY = "another takedown is running; wait for it to end, then run again"
 _BUILDING = "{name} is being made; that build will publish nothing"

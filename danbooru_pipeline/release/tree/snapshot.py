@@ -19,7 +19,7 @@ from danbooru_pipeline import stop
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
 from danbooru_pipeline.io.atomic import remove_folder
 from danbooru_pipeline.io.locks import exclusive
-from danbooru_pipeline.layout import Layout, release_name
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.takedowns import Takedowns, mark_of, read_takedowns
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.checksums import hash_documents, write_sha256sums
@@ -53,6 +53,7 @@ from danbooru_pipeline.release.tree.segments import SegmentStore
 from danbooru_pipeline.release.tree.staging import Staging
 from danbooru_pipeline.release.tree.swap import heal, standing_release, swap_in
 from danbooru_pipeline.release.verify.run import verify_tree
+from danbooru_pipeline.release_paths import release_name
 from danbooru_pipeline.version import version
 from danbooru_pipeline.years import cutoff, sfw_ratings
 

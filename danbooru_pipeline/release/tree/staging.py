@@ -22,15 +22,7 @@ from danbooru_pipeline.io.atomic import (
 from danbooru_pipeline.io.external_sort import ExternalGroupBy
 from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.io.parquet import read_batches, row_count, write_shards
-from danbooru_pipeline.layout import (
-    BUCKET_COUNT,
-    BUCKETS,
-    checksums_path,
-    manifest_path,
-    metadata_path,
-    old_metadata_path,
-    parquet_path,
-)
+from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS
 from danbooru_pipeline.posts import DICTIONARY_COLUMNS, POST_SCHEMA, encode_2021_complete
 from danbooru_pipeline.posts.tags import TagCounter
 from danbooru_pipeline.progress import Progress, silent
@@ -53,6 +45,13 @@ from danbooru_pipeline.release.tree.content import Content
 from danbooru_pipeline.release.tree.jsonl import write_posts_jsonl
 from danbooru_pipeline.release.tree.relations import RelationFiller
 from danbooru_pipeline.release.tree.segments import SegmentStore
+from danbooru_pipeline.release_paths import (
+    checksums_path,
+    manifest_path,
+    metadata_path,
+    old_metadata_path,
+    parquet_path,
+)
 from danbooru_pipeline.years import cutoff, sfw_ratings
 
 _READABLE_FOLDER = 0o755

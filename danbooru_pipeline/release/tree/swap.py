@@ -10,8 +10,9 @@ from pathlib import Path
 from danbooru_pipeline.errors import NotARelease, StoreError
 from danbooru_pipeline.io.atomic import commit_part, fsync_folder
 from danbooru_pipeline.io.locks import exclusive
-from danbooru_pipeline.layout import RELEASE_JSON, Layout
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release.release_json import Release, read_release
+from danbooru_pipeline.release_paths import RELEASE_JSON
 
 
 def standing_release(layout: Layout, year: int) -> Release | None:

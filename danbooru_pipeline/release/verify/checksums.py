@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from danbooru_pipeline.io.hash_processes import FileHasher
 from danbooru_pipeline.io.untrusted import read_bytes
-from danbooru_pipeline.layout import checksums_path
 from danbooru_pipeline.release.checksums import TREES, parse_sums
 from danbooru_pipeline.release.release_json import SHA256SUMS
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.verification import Verification
+from danbooru_pipeline.release_paths import checksums_path
 
 #: The most bytes that are read of a list of checksums; with 3,000 documents SHA256SUMS has 300 thousand.
 LONGEST_LIST = 64 * 2**20

@@ -6,7 +6,6 @@ import pyarrow as pa
 
 from danbooru_pipeline.io.parquet import differences
 from danbooru_pipeline.io.untrusted import is_plain
-from danbooru_pipeline.layout import CORRECTED, CORRECTIONS
 from danbooru_pipeline.posts import POST_SCHEMA, conform
 from danbooru_pipeline.release.tables.corrections import (
     CORRECTIONS_SCHEMA,
@@ -18,6 +17,7 @@ from danbooru_pipeline.release.tables.corrections import (
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches, readable_shards, tables_in, whole_table
 from danbooru_pipeline.release.verify.verification import Verification
+from danbooru_pipeline.release_paths import CORRECTED, CORRECTIONS
 
 
 def check_corrections(run: Verification, posts: Sequence[str]) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from danbooru_pipeline.layout import RELEASE_JSON
 from danbooru_pipeline.release.tables.duplicates.find import describe_pairs, find_duplicates
 from danbooru_pipeline.release.tables.duplicates.pictures import Tables
 from danbooru_pipeline.release.tables.duplicates.rules import DUPLICATES_SCHEMA
@@ -19,6 +18,7 @@ from danbooru_pipeline.release.tables.duplicates.write import TABLE, count_dupli
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches, readable_shards, schema_of, tables_in
 from danbooru_pipeline.release.verify.verification import Verification
+from danbooru_pipeline.release_paths import RELEASE_JSON
 
 _WHERE = f"parquet/{TABLE}-*.parquet"
 _KEYS = ("a", "b")

@@ -19,7 +19,7 @@ from danbooru_pipeline.io.bounded_xz import xz_reader
 from danbooru_pipeline.io.external_sort import ExternalGroupBy
 from danbooru_pipeline.io.hash_processes import FileHasher
 from danbooru_pipeline.io.untrusted import names_in, open_folder, opened, plain_names, read_bytes
-from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, PART_SUFFIX, bucket_of, checksums_path
+from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, PART_SUFFIX, bucket_of
 from danbooru_pipeline.release.checksums import (
     BUCKET_FOLDER,
     FILELIST,
@@ -40,6 +40,7 @@ from danbooru_pipeline.release.verify.checksums import LONGEST_LIST
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release.verify.walk import check_mode
+from danbooru_pipeline.release_paths import checksums_path
 
 _SCHEMA = LIST_SCHEMA.append(pa.field("rating", pa.string()))
 #: A list may have so many bytes more than it should before it is not read to its end.

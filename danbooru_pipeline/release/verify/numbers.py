@@ -8,7 +8,6 @@ from typing import Any
 
 from danbooru_pipeline.io.typed_json import parse
 from danbooru_pipeline.io.untrusted import read_bytes
-from danbooru_pipeline.layout import RELEASE_JSON, metadata_path, release_name
 from danbooru_pipeline.release.manifest.summary import ManifestSummary
 from danbooru_pipeline.release.release_json import (
     CONTENT,
@@ -25,6 +24,7 @@ from danbooru_pipeline.release.tables.tag_totals import TagTally
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import tables_in
 from danbooru_pipeline.release.verify.verification import Verification
+from danbooru_pipeline.release_paths import RELEASE_JSON, metadata_path, release_name
 from danbooru_pipeline.years import cutoff, sfw_ratings
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")

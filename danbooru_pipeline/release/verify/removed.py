@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.io.untrusted import opened, read_bytes
-from danbooru_pipeline.layout import REMOVALS, REMOVED
 from danbooru_pipeline.release.removal_feed import parse_feed
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.verification import Verification
+from danbooru_pipeline.release_paths import REMOVALS, REMOVED
 
 _LONGEST = 64 * 2**20
 _CHUNK = 2**22

@@ -13,7 +13,7 @@ from typing import Any
 from danbooru_pipeline.errors import NotARelease, ReleaseError
 from danbooru_pipeline.io.hash_processes import FileHasher
 from danbooru_pipeline.io.untrusted import is_plain, plain_names
-from danbooru_pipeline.layout import BUCKETS, CORRECTIONS, INDEX, RELEASE_JSON
+from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.manifest.summary import ManifestSummary, Tally
 from danbooru_pipeline.release.release_json import SIGNATURE, Release, read_release
@@ -35,6 +35,7 @@ from danbooru_pipeline.release.verify.removed import check_metadata, check_not_r
 from danbooru_pipeline.release.verify.tables import check_image_rows, check_side_tables, check_tag_counts
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release.verify.walk import check_folder_mode, image_modes, walk_documents
+from danbooru_pipeline.release_paths import CORRECTIONS, INDEX, RELEASE_JSON
 
 
 def verify_release(

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import pyarrow as pa
 
 from danbooru_pipeline.io.untrusted import opened, plain_names, size_of
-from danbooru_pipeline.layout import INDEX, INDEX_BITMAPS, INDEX_NAMES
 from danbooru_pipeline.release.tables.search_index import categories_of, reader, tables_of
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches
 from danbooru_pipeline.release.verify.verification import Verification
+from danbooru_pipeline.release_paths import INDEX, INDEX_BITMAPS, INDEX_NAMES
 from danbooru_pipeline.search.index import NAMES_SCHEMA, bitmaps, read_bitmap
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ import pyarrow as pa
 from danbooru_pipeline.io.parquet import Side, differences
 from danbooru_pipeline.io.typed_json import parse
 from danbooru_pipeline.io.untrusted import opened, plain_names
-from danbooru_pipeline.layout import metadata_folder
 from danbooru_pipeline.posts.record import parse_timestamp
 from danbooru_pipeline.release.checksums import PX512
 from danbooru_pipeline.release.tables.image_rows import FILES_COLUMNS, METADATA, POSTS_COLUMNS, ROWS_SCHEMA, joined_rows
@@ -26,6 +25,7 @@ from danbooru_pipeline.release.verify.parquet import (
     whole_table,
 )
 from danbooru_pipeline.release.verify.verification import Verification
+from danbooru_pipeline.release_paths import metadata_folder
 
 _LINES = re.compile(r"([a-z][a-z_]*)\d{12}\.json")
 #: Tables that other checks cover, or that have no JSON lines.

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from danbooru_pipeline.errors import StoreError
-from danbooru_pipeline.layout import BUCKETS, RELEASE_JSON
+from danbooru_pipeline.layout import BUCKETS
+from danbooru_pipeline.release_paths import RELEASE_JSON
 from danbooru_pipeline.store.imports.candidates import Holding
 from danbooru_pipeline.store.imports.folders import Md5Holding, TreeHolding
 from danbooru_pipeline.store.imports.releases import ReleaseHolding

@@ -15,9 +15,10 @@ from danbooru_pipeline.images.settings import fingerprint_of
 from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_remainder
 from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.io.sha256 import sha256_of
-from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, RELEASE_JSON, original_path, px512_path
+from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, original_path, px512_path
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Fetch
+from danbooru_pipeline.release_paths import RELEASE_JSON
 from danbooru_pipeline.store.columns import ORIGINAL_FACTS, PX512_FACTS, FileFacts, columns_of, schema_of
 from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Px512Candidate, is_plain_file
 

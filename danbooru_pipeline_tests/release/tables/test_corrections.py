@@ -9,12 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from danbooru_pipeline.io.parquet import write_parquet
-from danbooru_pipeline.layout import CORRECTIONS, Layout
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import apply_takedown, verify_release
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.release_json import read_release
 from danbooru_pipeline.release.tables.corrections import DECIDED_SCHEMA, judge
 from danbooru_pipeline.release.takedown.run import plan_takedown
+from danbooru_pipeline.release_paths import CORRECTIONS
 from danbooru_pipeline_tests.support.yard import Yard
 
 POSTS = (1001, 1002, 1003, 1004)

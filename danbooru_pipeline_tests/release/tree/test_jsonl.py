@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danbooru_pipeline.io.atomic import atomic_file
-from danbooru_pipeline.layout import metadata_path
 from danbooru_pipeline.posts import (
     RejectedRow,
     encode_2021,
@@ -20,6 +19,7 @@ from danbooru_pipeline.posts import (
     write_posts,
 )
 from danbooru_pipeline.release import write_posts_jsonl
+from danbooru_pipeline.release_paths import metadata_path
 
 # Two posts as the JSON API gave them (2023, 2024), cut to a few fields.
 POST_2023: dict[str, Any] = {

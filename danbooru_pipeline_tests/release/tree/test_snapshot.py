@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused, StoreError
-from danbooru_pipeline.layout import RELEASE_JSON, Layout
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import (
     Action,
     apply_snapshot,
@@ -23,6 +23,7 @@ from danbooru_pipeline.release import (
 )
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.tree import swap
+from danbooru_pipeline.release_paths import RELEASE_JSON
 from danbooru_pipeline_tests.support.system_calls import run_program
 from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, next_year, tree_state
 

@@ -8,9 +8,9 @@ import pytest
 
 from danbooru_pipeline.consume import open_release
 from danbooru_pipeline.errors import ReleaseError
-from danbooru_pipeline.layout import INDEX_BITMAPS, INDEX_NAMES
 from danbooru_pipeline.release import Kind, verify_release
 from danbooru_pipeline.release.mentions import Search
+from danbooru_pipeline.release_paths import INDEX_BITMAPS, INDEX_NAMES
 from danbooru_pipeline_tests.support.damage import edit_table, put, resum, with_column
 from danbooru_pipeline_tests.support.yard import Yard
 

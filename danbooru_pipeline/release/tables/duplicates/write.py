@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.io.parquet import write_shards
-from danbooru_pipeline.layout import parquet_path
 from danbooru_pipeline.release.release_json import DuplicateCounts
 from danbooru_pipeline.release.tables.duplicates.find import find_duplicates
 from danbooru_pipeline.release.tables.duplicates.pictures import Tables
 from danbooru_pipeline.release.tables.duplicates.rules import DUPLICATES_SCHEMA, Kind
 from danbooru_pipeline.release.tables.image_rows import release_shards
+from danbooru_pipeline.release_paths import parquet_path
 
 TABLE: Final = "duplicates"
 
