@@ -85,9 +85,9 @@ def _statements(year: int, template: int) -> list[str]:
     partition = f"case when partition = '{template}' then '{year}' else {dated('partition')} end"
     return [
         f"""insert into runs (run_id, snapshot_id, pipeline_name, mode, status, run_body, partition, partition_set,
-          create_timestamp, update_timestamp, start_time, end_time, backfill_id, run_type)
+          create_timestamp, update_timestamp, start_time, end_time, backfill_id)
           select {run("run_id")}, snapshot_id, pipeline_name, mode, status, {both("run_body")}, {partition},
-          partition_set, create_timestamp, update_timestamp, start_time, end_time, backfill_id, run_type
+          partition_set, create_timestamp, update_timestamp, start_time, end_time, backfill_id
           from template_runs""",
         f"""insert into run_tags (run_id, key, value) select {run("run_id")}, key,
           case when value = '{template}' then '{year}' else {dated("value")} end from template_run_tags""",
