@@ -1,6 +1,6 @@
 """Makes the pictures of docs/images.md: awkward files as a careless decoder shows them, and as a release does.
 
-    .venv/bin/python benchmarks/awkward.py
+    .venv/bin/python -m benchmarks.awkward
 
 Left: the stored values on black (white lines on white), without orientation or profile, and truncated files as far as
 they go. Right: the 512px image, or a grey field if there is none, with the reason in the ledger. Look at every picture

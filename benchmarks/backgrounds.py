@@ -1,6 +1,6 @@
 """Makes the table and the sheet of docs/images.md that show which background is chosen for 36 kinds of pictures.
 
-    PYTHONPATH=. .venv/bin/python benchmarks/backgrounds.py
+    .venv/bin/python -m benchmarks.backgrounds
 
 Look at the whole sheet after a change of the rule. Also prints what the choice costs.
 """

@@ -1,6 +1,6 @@
 """The page of a release in headless Chromium: what searches, suggestions and a post cost in time, requests and bytes.
 
-    PYTHONPATH=. python benchmarks/browse.py FOLDER
+    python -m benchmarks.browse FOLDER
 
 FOLDER is a release as `benchmarks/search.py` makes it; its page is written into it. Chromium measures the time, so the
 figures are of a whole machine and not of CPU time; each warm one is the median of five.

@@ -1,7 +1,7 @@
 """The tag model on real posts: hidden tags found again, beside simpler methods; calibration; the cost of a large booru.
 
-    PYTHONPATH=. python benchmarks/curate.py FOLDER [--seed 11]     # tags-of-real-posts-512.npz and tags-512-names.json
-    PYTHONPATH=. python benchmarks/curate.py --posts 5000000 --tags 10000 [--counts tags.csv]
+    python -m benchmarks.curate FOLDER [--seed 11]     # tags-of-real-posts-512.npz and tags-512-names.json
+    python -m benchmarks.curate --posts 5000000 --tags 10000 [--counts tags.csv]
 
 20 % of the tags of 20,000 posts are hidden, and 20 % of those that the models learn from; what implications give back
 (mined: the lower bound of P(b|a) is above 0.985) is given back first and does not count. Real posts lack tags, too, so
@@ -12,7 +12,6 @@ its best 20.
 import argparse
 import csv
 import json
-import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from benchmarks.memory import peak_mib
 from danbooru_pipeline.curate.signals.calibration import Curve, Isotonic, Logistic, logit, sigmoid, without_mistakes
 from danbooru_pipeline.curate.signals.ease import gram_of, weights_of
 from danbooru_pipeline.curate.signals.matrix import Block, Vocabulary, hide_tags, make_rows
@@ -188,7 +188,7 @@ def measure_large(posts: int, tags: int, counts: Path | None) -> None:
             cells = model.missing(block.rows[start : start + 2_000])
             found += int((cells.p >= 0.1).sum())
     scored = time.process_time() - started - made
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = peak_mib() / 1024
     print(f"{posts:,} posts × {tags:,} tags, peak {peak:.2f} GiB")
     print(f"training {trained:.0f} CPU s, scoring {scored:.0f} CPU s: {found:,} cells of at least 0.1")
     print(f"generating the posts, which is not counted: {made:.0f} CPU s each time")

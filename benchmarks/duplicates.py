@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.memory import peak_mib
 from danbooru_pipeline.release.tables.duplicates.find import find_duplicates
 from danbooru_pipeline.release.tables.duplicates.pictures import Tables
 from danbooru_pipeline.release.tables.duplicates.rules import is_plain
@@ -138,8 +139,7 @@ def search(folder: Path) -> None:
     began, at = time.process_time(), time.monotonic()
     table = find_duplicates(Tables.of([folder / "posts.parquet"], [folder / "files.parquet"]))
     cpu, wall = time.process_time() - began, time.monotonic() - at
-    # Not `ru_maxrss`, which a child inherits from the process that started it.
-    peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+    peak = peak_mib()
     pq.write_table(table, folder / "found.parquet")
     kinds = {row["values"]: row["counts"] for row in table["kind"].value_counts().to_pylist()}
     print("\n| pairs found | CPU s | seconds | peak MB |\n|---:|---:|---:|---:|")

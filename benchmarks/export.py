@@ -2,8 +2,8 @@
 
 ::
 
-    python benchmarks/export.py memory [--sizes 300000,1000000] [--forms sqlite,captions,...] [--root FOLDER]
-    python benchmarks/export.py images FOLDER_OF_PICTURES [--img2dataset PYTHON] [--size 512] [--root FOLDER]
+    python -m benchmarks.export memory [--sizes 300000,1000000] [--forms sqlite,captions,...] [--root FOLDER]
+    python -m benchmarks.export images FOLDER_OF_PICTURES [--img2dataset PYTHON] [--size 512] [--root FOLDER]
 
 ``memory`` makes a release of synthetic posts with 33 tags each from 100,000 names; its images are links to a few small
 files, so files cost little and memory is what is seen. Each export is a process of its own.
@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from memory import peak_mib
 
+from benchmarks.memory import peak_mib
 from danbooru_pipeline.consume import Selection, apply_export, plan_export
 from danbooru_pipeline.consume.exports import EXPORTS, classification, faces, images
 from danbooru_pipeline.images.detect import DetectorSettings
@@ -169,7 +169,7 @@ def memory(root: Path, sizes: list[int], forms: list[str], template: Path) -> No
         peaks, cells = [], []
         for posts in sizes:
             target = root / f"{form}-{posts}"
-            command = [sys.executable, __file__, "one", form, str(releases[posts]), str(target)]
+            command = [sys.executable, "-m", "benchmarks.export", "one", form, str(releases[posts]), str(target)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             shutil.rmtree(target, ignore_errors=True)
             for path in root.glob(f"{form}-{posts}*"):

@@ -1,6 +1,6 @@
 """Fetching, measured beside popular downloaders: CPU per file, faults, limits, latency, kills, memory.
 
-``python benchmarks/fetch.py [--bin FOLDER…] [ROW…]`` runs every peer that is installed (curl, wget, aria2c; gallery-dl
+``python -m benchmarks.fetch [--bin FOLDER…] [ROW…]`` runs every peer that is installed (curl, wget, aria2c; gallery-dl
 and img2dataset from the folders given) and the project's engine against the same server, and prints one Markdown table
 per row: cost, images, faults, limit, latency, kill, memory. CPU is user and system time of every process of a peer,
 whether or not it waits for them.

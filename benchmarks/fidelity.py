@@ -1,6 +1,6 @@
 """How faithfully fine patterns are shrunk: RMS error to an ideal low-pass, of ours and of area averaging.
 
-    .venv/bin/python benchmarks/fidelity.py
+    .venv/bin/python -m benchmarks.fidelity
 
 Screentone, lines and dots are what line art and manga are made of, and what a bad filter turns into moiré. The ideal
 keeps every frequency that 512 pixels can show and nothing else; a Fourier transform gives it. Values are of 255.

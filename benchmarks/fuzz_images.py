@@ -1,7 +1,7 @@
 """Mutated images through the pool: one outcome each, no worker lost for good, no file left over.
 
-    .venv/bin/python benchmarks/fuzz_images.py [COUNT] [SEED] [TYPE …]
-    .venv/bin/python benchmarks/fuzz_images.py 2000 2021 avif webp
+    .venv/bin/python -m benchmarks.fuzz_images [COUNT] [SEED] [TYPE …]
+    .venv/bin/python -m benchmarks.fuzz_images 2000 2021 avif webp
 
 Every mutation follows from its number and the seed, so a failure can be made again alone. Exit code 1 on any fault.
 """

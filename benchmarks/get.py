@@ -1,4 +1,4 @@
-"""What `danbooru-pipeline get` costs beside plain rsync and a copy by fsspec: ``python benchmarks/get.py [POSTS]``.
+"""What `danbooru-pipeline get` costs beside plain rsync and a copy by fsspec: ``python -m benchmarks.get [POSTS]``.
 
 A release of small files is fetched whole (512px images and tables) from this machine: by rsync from a module that the
 connection starts itself, by `get` from the same module, by `get` from a folder, and by fsspec's own recursive

@@ -1,6 +1,6 @@
 """Optimising and shrinking, measured beside popular tools: bytes saved, CPU, fidelity.
 
-    .venv/bin/python benchmarks/images.py [FOLDER] [--files N] [--peers PYTHON] [--profile]
+    .venv/bin/python -m benchmarks.images [FOLDER] [--files N] [--peers PYTHON] [--profile]
 
 The corpus is generated; a FOLDER of real JPG and PNG is measured as a second one. Every file goes through all
 candidates in random order before the next file, so that a busy machine treats them alike. CPU is user and system time,
@@ -28,8 +28,8 @@ os.environ["RAYON_NUM_THREADS"] = "1"
 import mozjpeg_lossless_optimization as mozjpeg
 import numpy as np
 import pyvips
-from image_stages import profile
 
+from benchmarks.image_stages import profile
 from danbooru_pipeline.images import Downscaled, downscale_image, inspect_image, optimize_image
 from danbooru_pipeline.images.decode import shrink_image
 

@@ -1,6 +1,6 @@
 """What importing costs a file: by SHA-256, MD5 and pixel hash, beside `cp -al` and `md5sum` in the same run.
 
-    .venv/bin/python benchmarks/import.py [--files 400] [--rounds 3]
+    .venv/bin/python -m benchmarks.import [--files 400] [--rounds 3]
 
 Makes a store's worth of drawn pictures and one bucket of posts below a temporary folder, requests nothing, and prints
 medians of interleaved rounds: files a second, CPU ms a file (children included). Then it prints the peak memory of an
@@ -25,8 +25,8 @@ from pathlib import Path
 from random import Random
 
 import pyarrow.parquet as pq
-from memory import peak_mib
 
+from benchmarks.memory import peak_mib
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.art.pictures import draw_picture
 from danbooru_pipeline.demo.art.scenes import choose_scene
@@ -142,7 +142,7 @@ def peak_memory(*worlds: tuple[int, int]) -> dict[str, list[int]]:
         with tempfile.TemporaryDirectory() as name:
             make_world(Path(name), count, draw=make_noise, buckets=buckets)
             for title, path, outcome in (("SHA-256", "release", "sha256"), ("MD5", "md5", "md5")):
-                command = [sys.executable, __file__, "--peak", name, "posts", path, outcome]
+                command = [sys.executable, "-m", "benchmarks.import", "--peak", name, "posts", path, outcome]
                 printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
                 found[f"import, {title}"].append(int(printed))
     return found

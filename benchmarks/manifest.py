@@ -1,4 +1,4 @@
-"""Measures the manifest: ``python benchmarks/manifest.py FOLDER [--rows 100000] [--buckets 20]``.
+"""Measures the manifest: ``python -m benchmarks.manifest FOLDER [--rows 100000] [--buckets 20]``.
 
 Makes posts, ledgers and tiny files of some full buckets, as a store of five million posts has them, and prints the CPU
 time of `write_manifest` a row and the most memory that it took, in a process of its own. With ``--profile`` it prints
@@ -8,7 +8,6 @@ where the time goes.
 import argparse
 import cProfile
 import pstats
-import resource
 import statistics
 import subprocess
 import sys
@@ -17,8 +16,8 @@ from datetime import UTC, datetime
 from hashlib import md5, sha256
 from pathlib import Path
 
-from release import FINGERPRINT, measure, save_posts
-
+from benchmarks.memory import peak_mib
+from benchmarks.release import FINGERPRINT, measure, save_posts
 from danbooru_pipeline.layout import BUCKETS, Layout
 from danbooru_pipeline.release import write_manifest
 from danbooru_pipeline.sources import split_by_bucket
@@ -96,7 +95,7 @@ def main() -> None:
         make(layout, options.rows, options.buckets)
     if options.once:
         cost = measure(lambda: write_manifest(layout, 2021, px512_settings=FINGERPRINT))
-        print(cost.cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print(cost.cpu, peak_mib())
         return
     if options.profile:
         profile = cProfile.Profile()

@@ -32,6 +32,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
+from benchmarks.memory import peak_mib
 from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.layout import BUCKETS, Layout
 from danbooru_pipeline.posts import (
@@ -307,10 +308,7 @@ def run_here(step: str, folder: Path, work: Path) -> Cost:
     pa.set_cpu_count(2)
     began, cpu = time.perf_counter(), time.process_time()
     alone = STEPS[step](folder, work)
-    # Not ru_maxrss, which a child inherits from the process that started it.
-    status = Path("/proc/self/status").read_text()
-    memory = int(status.partition("VmHWM:")[2].split()[0]) / 1024
-    return Cost(alone or time.process_time() - cpu, time.perf_counter() - began, memory)
+    return Cost(alone or time.process_time() - cpu, time.perf_counter() - began, peak_mib())
 
 
 def median(costs: list[Cost]) -> Cost:

@@ -1,6 +1,6 @@
 """What the pixel hash costs on top of a picture's other work: CPU ms a megapixel, with it and without.
 
-    .venv/bin/python benchmarks/pixel_hash.py [--rounds 5]
+    .venv/bin/python -m benchmarks.pixel_hash [--rounds 5]
 
 Draws pictures of 1.5 megapixels in every format that is hashed by its pixels, and runs the job of a build (optimise,
 512px image) on each, interleaved; prints medians.

@@ -1,4 +1,4 @@
-"""Measures releases: ``python benchmarks/release.py FOLDER [--files 200000] [--kilobytes 5] [--images]``.
+"""Measures releases: ``python -m benchmarks.release FOLDER [--files 200000] [--kilobytes 5] [--images]``.
 
 Three comparisons, each within one run: linking against ``cp -al``, full verification against ``sha256sum`` with equally
 many processes, and the build of a second year with 10 % more posts against the first. With ``--images`` a build is

@@ -1,6 +1,6 @@
 """The review page in Chromium: how long Enter takes until the next 48 pictures show, over many pages by keyboard.
 
-    PYTHONPATH=. python benchmarks/review_page.py [--pages 500] [--root FOLDER]
+    python -m benchmarks.review_page [--pages 500] [--root FOLDER]
 
 Makes a release with pictures, and candidates of as many tags as there are pages; then a script answers page after page,
 a quarter of a second each. It says nothing about how fast a person answers.

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.memory import peak_mib
 from benchmarks.metadata import CHUNK_ROWS, YEAR, names_of_tags, posts_of
 from danbooru_pipeline.consume.select import Selection
 from danbooru_pipeline.consume.select import select as choose_posts
@@ -204,9 +205,7 @@ def run_here(step: str, folder: Path) -> dict[str, float]:
     """Run a step in this process."""
     began, wall = _cpu(), time.perf_counter()
     STEPS[step](folder)
-    status = Path("/proc/self/status").read_text()  # not `ru_maxrss`, which a child inherits
-    peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
-    return {"cpu": _cpu() - began, "wall": time.perf_counter() - wall, "mib": peak}
+    return {"cpu": _cpu() - began, "wall": time.perf_counter() - wall, "mib": peak_mib()}
 
 
 def _cpu() -> float:

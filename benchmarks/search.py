@@ -1,6 +1,6 @@
 """Searches at a million posts and more: the index beside a scan, DuckDB and SQLite (a join, and FTS5).
 
-    PYTHONPATH=. python benchmarks/search.py [--posts 1000000] [--root FOLDER] [--others]
+    python -m benchmarks.search [--posts 1000000] [--root FOLDER] [--others]
 
 Makes a release of synthetic posts with 30 tags each of a vocabulary of 100,000 (Zipf, and twelve common ones), then its
 index in a process of its own, and prints CPU times. What it makes is kept in FOLDER and used again.
@@ -23,8 +23,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from export import example_release_json
 
+from benchmarks.export import example_release_json
+from benchmarks.memory import peak_mib
 from danbooru_pipeline.consume.find import find
 from danbooru_pipeline.io.parquet import rechunk, write_shards
 from danbooru_pipeline.posts import POST_SCHEMA, conform
@@ -99,7 +100,7 @@ def index_in_a_process(folder: Path) -> None:
     """Make the index, and print what it took and how large it is."""
     shutil.rmtree(folder / INDEX, ignore_errors=True)
     done = subprocess.run(
-        [sys.executable, __file__, "--index", str(folder)], check=True, capture_output=True, text=True
+        [sys.executable, "-m", "benchmarks.search", "--index", str(folder)], check=True, capture_output=True, text=True
     )
     took = json.loads(done.stdout)
     size = sum(path.stat().st_size for path in (folder / INDEX).iterdir())
@@ -110,11 +111,9 @@ def index_in_a_process(folder: Path) -> None:
 
 def make_index(folder: Path) -> None:
     """Make the index in this process; prints JSON."""
-    import resource  # noqa: PLC0415 - in the child alone
-
     began = time.process_time()
     names = write_search_index(folder)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mib()
     print(json.dumps({"names": names, "cpu": time.process_time() - began, "peak": peak}))
 
 

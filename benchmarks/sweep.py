@@ -1,4 +1,4 @@
-"""Measures the sweep over the API: ``python benchmarks/sweep.py FOLDER POSTS [POSTS ...]``.
+"""Measures the sweep over the API: ``python -m benchmarks.sweep FOLDER POSTS [POSTS ...]``.
 
 A stub gives 200 posts a page as fast as it can, in a process of its own: the records of FILE, or one of usual size,
 under running ids of which every twentieth is missing. Per size it prints the CPU time a post, the most memory, and how
@@ -22,8 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from memory import peak_mib
-
+from benchmarks.memory import peak_mib
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
@@ -132,7 +131,15 @@ async def serve(posts: int, records: list[dict[str, Any]]) -> None:
 @contextmanager
 def stub(posts: int, records: Path | None) -> Iterator[str]:
     """The address of a stub."""
-    command = [sys.executable, __file__, "--serve", *(["--records", str(records)] if records else []), ".", str(posts)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.sweep",
+        "--serve",
+        *(["--records", str(records)] if records else []),
+        ".",
+        str(posts),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -160,7 +167,7 @@ def sweep(folder: Path, url: str, *, profile: bool) -> None:
 
 def started(folder: Path, url: str, *options: str) -> "subprocess.Popen[str]":
     """A sweep in a process of its own."""
-    command = [sys.executable, __file__, "--sweep", url, *options, str(folder), "0"]
+    command = [sys.executable, "-m", "benchmarks.sweep", "--sweep", url, *options, str(folder), "0"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 

@@ -1,4 +1,4 @@
-"""Measures `verify --full` beside sha256sum: ``python benchmarks/verify.py FOLDER [--files 50000] [--rounds 5]``.
+"""Measures `verify --full` beside sha256sum: ``python -m benchmarks.verify FOLDER [--files 50000] [--rounds 5]``.
 
 Makes a release of that many posts with files of 7 KB on average, three quarters of which have a 512px image, if FOLDER
 has none, and verifies it in turns with ``sha256sum`` in as many processes as there are threads. 50,000 posts are 87,500
@@ -10,8 +10,7 @@ import cProfile
 import pstats
 from pathlib import Path
 
-from release import FINGERPRINT, THREADS, add_posts, build, compare_verify, lay_ledgers, pictures, save_posts
-
+from benchmarks.release import FINGERPRINT, THREADS, add_posts, build, compare_verify, lay_ledgers, pictures, save_posts
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import verify_release
 
