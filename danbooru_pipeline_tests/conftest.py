@@ -9,8 +9,10 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from click.testing import CliRunner, Result
 
 from danbooru_pipeline import sources
+from danbooru_pipeline.cli.main import main
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.process import BooruProcess, start_booru
 from danbooru_pipeline.layout import Layout
@@ -136,15 +138,30 @@ def yard(tmp_path: Path) -> Yard:
 
 
 @pytest.fixture(scope="session")
-def _released(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_yard(tmp_path_factory.mktemp("released") / "root").release()
+def released(tmp_path_factory: pytest.TempPathFactory) -> Yard:
+    """A root with a release, only read."""
+    yard = small_yard(tmp_path_factory.mktemp("released") / "root")
+    yard.release()
+    return yard
 
 
 @pytest.fixture
-def copy(_released: Path, tmp_path: Path) -> Path:
+def root(released: Yard, tmp_path: Path) -> Layout:
+    """A copy of it, to be changed."""
+    return released.copied(tmp_path / "root").layout
+
+
+@pytest.fixture
+def run() -> Callable[..., Result]:
+    """Call the command line in this process."""
+    return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def copy(released: Yard, tmp_path: Path) -> Path:
     """A finished release, copied to be damaged, under another name."""
     folder = tmp_path / "somewhere else"
-    shutil.copytree(_released, folder)
+    shutil.copytree(released.layout.release(2021), folder)
     for path in folder.rglob("*"):
         if path.is_file():
             path.chmod(0o644)

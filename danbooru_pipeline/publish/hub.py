@@ -20,6 +20,7 @@ import msgspec
 from danbooru_pipeline.errors import PublishError
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.publish.pieces import DOCUMENTS, Group, Piece, buckets_of, document_groups, read_sums
+from danbooru_pipeline.publish.place import ask
 from danbooru_pipeline.release.release_json import read_release
 from danbooru_pipeline.release.tables.webdataset import ShardImage, index_of, write_tar
 from danbooru_pipeline.years import cutoff
@@ -68,7 +69,7 @@ class HubPlace:
     def open(self, name: str) -> None:
         """Make the data set, if there is none."""
         self._name = name
-        self._try(lambda: self._api.create_repo(**self._where, exist_ok=True))
+        ask(self.address, lambda: self._api.create_repo(**self._where, exist_ok=True))
 
     def paths_of(self, piece: Piece) -> list[str]:
         """A tar and its index, or a document."""
@@ -79,7 +80,7 @@ class HubPlace:
         return ["512px", "original", DOCUMENTS] if self._listed() else []
 
     def _listed(self) -> list[str]:
-        found = self._try(lambda: self._api.list_repo_files(**self._where))
+        found = ask(self.address, lambda: self._api.list_repo_files(**self._where))
         return [path for path in found if path != ".gitattributes"]  # the Hub's own
 
     def listed(self, folder: str) -> list[str]:
@@ -92,14 +93,14 @@ class HubPlace:
 
     def digest(self, path: str) -> str | None:
         """The Hub knows that of large files; small ones are read."""
-        infos = self._try(lambda: self._api.get_paths_info(paths=[path], **self._where))
+        infos = ask(self.address, lambda: self._api.get_paths_info(paths=[path], **self._where))
         if not infos:
             return None
         if (large := getattr(infos[0], "lfs", None)) is not None:
             return str(large.sha256)
         with TemporaryDirectory(prefix="danbooru-hub-") as work:
             read = partial(self._api.hf_hub_download, filename=path, local_dir=work, **self._where)
-            return hashlib.sha256(Path(self._try(read)).read_bytes()).hexdigest()
+            return hashlib.sha256(Path(ask(self.address, read)).read_bytes()).hexdigest()
 
     def put(self, files: Mapping[str, Path]) -> None:
         """Put files there in one commit."""
@@ -118,20 +119,14 @@ class HubPlace:
             self._commit(gone, f"Remove {len(gone):,} files")
 
     def _commit(self, operations: list[Any], message: str) -> None:
-        self._try(lambda: self._api.create_commit(operations=operations, commit_message=message, **self._where))
+        def commit() -> None:
+            self._api.create_commit(operations=operations, commit_message=message, **self._where)
+
+        ask(self.address, commit, passed_on=(FileNotFoundError,))  # a file of the release, which was replaced meanwhile
 
     def end(self, name: str, *, newest: bool) -> None:  # noqa: ARG002 - each release is a data set of its own
         """Squash the history, so that no older commit has what was removed."""
-        self._try(lambda: self._api.super_squash_history(**self._where, commit_message=name))
-
-    def _try(self, work: Any) -> Any:
-        try:
-            return work()
-        except FileNotFoundError:
-            raise
-        except Exception as error:
-            said = str(error).partition("\n")[0] or type(error).__name__
-            raise PublishError(f"{self.address} cannot be used ({said}); see to it, then publish again") from error
+        ask(self.address, lambda: self._api.super_squash_history(**self._where, commit_message=name))
 
 
 def _without_lists(group: Group) -> Group:

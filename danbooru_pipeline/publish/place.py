@@ -1,10 +1,13 @@
 """What every place has in common: its name, and what can be asked of it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from danbooru_pipeline.errors import PublishError
 from danbooru_pipeline.publish.pieces import Group, Piece
+
+T = TypeVar("T")
 
 
 class Place(Protocol):
@@ -50,3 +53,23 @@ class Place(Protocol):
 
     def end(self, name: str, *, newest: bool) -> None:
         """All is there: forget what was there before, and say so if this is the newest release."""
+
+
+def ask(address: str, work: Callable[[], T], *, passed_on: tuple[type[Exception], ...] = ()) -> T:
+    """Call what asks a place for something, and make one line of whatever its client raises.
+
+    Args:
+        address: of the place.
+        work: asks.
+        passed_on: errors that the caller knows the meaning of.
+
+    Raises:
+        PublishError: the place cannot be used.
+    """
+    try:
+        return work()
+    except (PublishError, *passed_on):
+        raise
+    except Exception as error:
+        said = str(error).partition("\n")[0] or type(error).__name__
+        raise PublishError(f"{address} cannot be used ({said}); see to it, then publish again") from error

@@ -9,13 +9,14 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import fsspec
 
 from danbooru_pipeline.errors import PublishError
 from danbooru_pipeline.layout import BUCKETS, PART_SUFFIX
 from danbooru_pipeline.publish.pieces import DOCUMENTS, Group, Piece, buckets_of, document_groups, file_piece, read_sums
+from danbooru_pipeline.publish.place import ask
 from danbooru_pipeline.release.checksums import TREES
 
 _CHUNK: Final = 2**20
@@ -55,7 +56,7 @@ class StaticPlace:
     def open(self, name: str) -> None:
         """Make the folder, where a place has folders."""
         self._name = name
-        self._try(lambda: self._files.makedirs(self._path(""), exist_ok=True) if self._is_local else None)
+        ask(self.address, lambda: self._files.makedirs(self._path(""), exist_ok=True) if self._is_local else None)
 
     def paths_of(self, piece: Piece) -> list[str]:
         """Its own."""
@@ -77,7 +78,7 @@ class StaticPlace:
                 return []
             return sorted({path.rstrip("/").rpartition("/")[2] for path in found})
 
-        return self._try(names)  # type: ignore[no-any-return]
+        return ask(self.address, names)
 
     def listed(self, folder: str) -> list[str]:
         """Every file below a folder; of documents, all that are in no bucket."""
@@ -90,7 +91,7 @@ class StaticPlace:
 
     def _found(self, name: str) -> list[str]:
         base = f"{self._path('')}/"
-        return sorted(path.removeprefix(base) for path in self._try(lambda: self._files.find(self._path(name))))
+        return sorted(path.removeprefix(base) for path in ask(self.address, lambda: self._files.find(self._path(name))))
 
     def digest(self, path: str) -> str | None:
         """Read it: an object store's own digest is of many kinds."""
@@ -105,13 +106,13 @@ class StaticPlace:
                 return None
             return digest.hexdigest()
 
-        return self._try(read)  # type: ignore[no-any-return]
+        return ask(self.address, read)
 
     def put(self, files: Mapping[str, Path]) -> None:
         """Put files there."""
         for path, file in files.items():
             size = file.stat().st_size  # outside: if it is gone, the release was replaced
-            self._try(partial(self._put, file, self._path(path), size))
+            ask(self.address, partial(self._put, file, self._path(path), size))
 
     def _put(self, file: Path, target: str, size: int) -> None:
         if self._is_local:
@@ -136,25 +137,15 @@ class StaticPlace:
                     Path(self._path(path)).parent.rmdir()
 
         for path in paths:
-            self._try(partial(remove, path))
+            ask(self.address, partial(remove, path))
 
     def end(self, name: str, *, newest: bool) -> None:
         """Write ``current``, a file with the name of the newest release, which mirrors follow."""
         if newest:
-            self._try(lambda: self._files.pipe_file(f"{self._root}/current", f"{name}\n".encode()))
+            ask(self.address, lambda: self._files.pipe_file(f"{self._root}/current", f"{name}\n".encode()))
 
     def _path(self, path: str) -> str:
         return f"{self._root}/{self._name}/{path}".rstrip("/")
-
-    def _try(self, work: Any) -> Any:
-        """Whatever a store raises is one line."""
-        try:
-            return work()
-        except PublishError:
-            raise
-        except Exception as error:
-            said = str(error).partition("\n")[0] or type(error).__name__
-            raise PublishError(f"{self.address} cannot be used ({said}); see to it, then publish again") from error
 
 
 def _bucket(folder: Path, name: str) -> Iterator[Piece]:

@@ -10,14 +10,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from danbooru_pipeline.cli.main import main
 from danbooru_pipeline.consume.select import Selection, select
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.publish.hub import HubPlace
 from danbooru_pipeline.release import apply_takedown, plan_takedown
-from danbooru_pipeline_tests.support.yard import NOW, Yard, small_yard
+from danbooru_pipeline_tests.support.yard import NOW, Yard
 
 
 class Ranged(SimpleHTTPRequestHandler):
@@ -57,26 +56,6 @@ def web(folder: Path) -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Yard:
-    """A root with a release."""
-    yard = small_yard(tmp_path_factory.mktemp("made") / "root")
-    yard.release()
-    return yard
-
-
-@pytest.fixture
-def root(made: Yard, tmp_path: Path) -> Layout:
-    """A copy of it."""
-    return made.copied(tmp_path / "root").layout
-
-
-@pytest.fixture
-def run() -> Callable[..., Result]:
-    """Call the command line in this process."""
-    return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
 def images(folder: Path) -> dict[str, bytes]:
     """Path -> content of all images."""
     found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.glob("*/0*/*.*")}
@@ -84,9 +63,9 @@ def images(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(params=["web", "folder", pytest.param("rsync", marks=pytest.mark.needs("rsync")), "hub layout"])
-def source(request: pytest.FixtureRequest, made: Yard, tmp_path: Path) -> Iterator[str]:
+def source(request: pytest.FixtureRequest, released: Yard, tmp_path: Path) -> Iterator[str]:
     """The release as each kind of origin has it."""
-    release = made.layout.release(2021)
+    release = released.layout.release(2021)
     if request.param == "web":
         with web(release) as address:
             yield address
@@ -110,12 +89,12 @@ def hub_layout(release: Path, target: Path) -> Path:
 
 
 def test_part_that_a_search_names_is_brought(
-    source: str, made: Yard, tmp_path: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+    source: str, released: Yard, tmp_path: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tables and index come, and of the images exactly those that the search finds; a second run fetches nothing."""
     if source.startswith("rsync:"):
-        source = serve_by_rsync(made.layout.release(2021), tmp_path, monkeypatch)
-    release, target = made.layout.release(2021), tmp_path / "got"
+        source = serve_by_rsync(released.layout.release(2021), tmp_path, monkeypatch)
+    release, target = released.layout.release(2021), tmp_path / "got"
     done = run("get", source, target, "rating:q", "--tree", "original")
     assert done.exit_code == 0, done.output
     wanted = {post.path for post in select(release, Selection(search="rating:q", tree="original"))}
@@ -139,10 +118,10 @@ def serve_by_rsync(release: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_part_of_a_file_is_resumed_and_a_wrong_one_is_not_kept(
-    made: Yard, tmp_path: Path, run: Callable[..., Result]
+    released: Yard, tmp_path: Path, run: Callable[..., Result]
 ) -> None:
     """What a killed run left is finished by a range; if the bytes are wrong, the file is fetched from its beginning."""
-    release = made.layout.release(2021)
+    release = released.layout.release(2021)
     work = tmp_path / ".got.part"
     (work / "parquet").mkdir(parents=True)
     name = "parquet/posts-00000-of-00001.parquet"

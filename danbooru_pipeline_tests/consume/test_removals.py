@@ -14,9 +14,8 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from danbooru_pipeline.cli.main import main
 from danbooru_pipeline.consume import Selection
 from danbooru_pipeline.consume.exports import EXPORTS, export
 from danbooru_pipeline.consume.exports.classification import Options as ClassificationOptions
@@ -26,7 +25,6 @@ from danbooru_pipeline.errors import ReleaseError, ReleaseRefused, SettingsError
 from danbooru_pipeline.images.detect import DetectorSettings
 from danbooru_pipeline.release import apply_takedown, plan_takedown, read_release, verify_release
 from danbooru_pipeline.release.removal_feed import feed_lines, parse_feed
-from danbooru_pipeline_tests.support.odd_release import odd_release
 from danbooru_pipeline_tests.support.tiny_detector import tiny_detector
 from danbooru_pipeline_tests.support.traces import traces
 from danbooru_pipeline_tests.support.yard import NOW, Yard, next_year
@@ -36,23 +34,11 @@ WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A release of odd posts."""
-    return odd_release(tmp_path_factory.mktemp("odd") / "root")
-
-
-@pytest.fixture(scope="module")
 def feed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A feed that names one post of it, and one that nobody has."""
     path = tmp_path_factory.mktemp("feed") / "removals.jsonl"
     path.write_bytes(feed_lines([GONE, 999_999], {}, version="2021.1"))
     return path
-
-
-@pytest.fixture
-def run() -> Callable[..., Result]:
-    """Call the command line in this process."""
-    return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 def options_of(form: str, tmp_path: Path) -> dict[str, object]:

@@ -1,24 +1,23 @@
 """The review page in Chromium, by keyboard alone: answers, undo, skipping, and two reviewers side by side."""
 
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from danbooru_pipeline.curate.decisions import in_force, standings
 from danbooru_pipeline.curate.folder import CurationFolder
 from danbooru_pipeline.curate.review.queue import QueueOptions, ReviewQueue
 from danbooru_pipeline.curate.review.server import ReviewServer
 from danbooru_pipeline.curate.review.session import ReviewSession
+from danbooru_pipeline_tests.support.browsers import chromium
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.slow(8)]
 expect.set_options(timeout=30_000)
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 Curated = tuple[Path, CurationFolder, set[tuple[int, str]]]
 
@@ -26,10 +25,8 @@ Curated = tuple[Path, CurationFolder, set[tuple[int, str]]]
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A real browser."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @contextmanager

@@ -1,24 +1,23 @@
 """An operator's hour in the Dagster UI, done in Debian's Chromium: the pictures of it go to the test's folder."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from danbooru_pipeline.demo.process import BooruProcess, start_booru
 from danbooru_pipeline.layout import Layout, bucket_of
 from danbooru_pipeline.release import read_release, verify_release
+from danbooru_pipeline_tests.support.browsers import chromium
 from danbooru_pipeline_tests.support.processes import wait_until
 from danbooru_pipeline_tests.support.stack import Stack
 
 # A loaded machine draws slowly; what is waited for comes, or it is a failure.
 expect.set_options(timeout=60_000)
 pytestmark = [pytest.mark.timeout(1200), pytest.mark.needs("pg_ctlcluster", "psql", "chromium")]
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 LOCATION = "locations/danbooru_pipeline"
 #: What a banner of Dagster's would say.
 BANNER = re.compile(r"not running|could not be loaded|failed to load|error loading|deprecated", re.IGNORECASE)
@@ -110,14 +109,12 @@ def shop(booru_files: Path) -> Iterator[BooruProcess]:
 def operator(stack: Stack) -> Iterator[Operator]:
     """An operator in front of a real browser, whose console stays free of errors."""
     errors: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1500, "height": 950})
         page.set_default_timeout(60_000)
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
         yield Operator(page, stack)
-        browser.close()
     assert not errors
 
 

@@ -5,42 +5,25 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from danbooru_pipeline.cli.main import main
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import verify_release
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline_tests.support.runs import run_year
 from danbooru_pipeline_tests.support.traces import traces
-from danbooru_pipeline_tests.support.yard import Yard, small_yard
 
 LOOPBACK = "http://127.0.0.1:1"
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Yard:
-    """A root with a release, to be copied."""
-    yard = small_yard(tmp_path_factory.mktemp("made") / "root")
-    yard.release()
-    return yard
-
-
 @pytest.fixture
-def root(made: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    """A copy of it, which the settings name, and a folder to publish to."""
-    root = made.copied(tmp_path / "root").layout
+def root(root: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """A root with a release, which the settings name, and a folder to publish to."""
     for name, value in {"ROOT": root.root, "STATIC_ADDRESS": f"file://{tmp_path}/there"}.items():
         monkeypatch.setenv(f"DANBOORU_{name}", str(value))
     monkeypatch.setenv("DANBOORU_EXCLUDE_TAGS", "none")
     return root
-
-
-@pytest.fixture
-def run() -> Callable[..., Result]:
-    """Call the command line in this process."""
-    return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 def test_command_publishes_and_a_takedown_follows(root: Layout, tmp_path: Path, run: Callable[..., Result]) -> None:

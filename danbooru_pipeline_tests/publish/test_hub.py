@@ -20,25 +20,11 @@ from danbooru_pipeline.publish.hub import HubPlace
 from danbooru_pipeline.release import apply_takedown, plan_takedown
 from danbooru_pipeline_tests.support import publishing
 from danbooru_pipeline_tests.support.hub import Hub, serving_hub
-from danbooru_pipeline_tests.support.yard import NOW, Yard, small_yard
+from danbooru_pipeline_tests.support.yard import NOW
 
 NAME = "example/danbooru2021"
 # The client's own, in how it sends a large file.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload:DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Yard:
-    """A root with a release, to be copied."""
-    yard = small_yard(tmp_path_factory.mktemp("made") / "root")
-    yard.release()
-    return yard
-
-
-@pytest.fixture
-def root(made: Yard, tmp_path: Path) -> Layout:
-    """A copy of it."""
-    return made.copied(tmp_path / "root").layout
 
 
 @pytest.fixture

@@ -21,23 +21,9 @@ from danbooru_pipeline.publish import apply_publication, plan_publication
 from danbooru_pipeline.publish.static import StaticPlace
 from danbooru_pipeline.release import apply_takedown, plan_takedown, verify_release
 from danbooru_pipeline_tests.support import publishing
-from danbooru_pipeline_tests.support.yard import NOW, Yard, small_yard
+from danbooru_pipeline_tests.support.yard import NOW
 
 BUCKET = "s3://danbooru/releases"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Yard:
-    """A root with a release, to be copied."""
-    yard = small_yard(tmp_path_factory.mktemp("made") / "root")
-    yard.release()
-    return yard
-
-
-@pytest.fixture
-def root(made: Yard, tmp_path: Path) -> Layout:
-    """A copy of it."""
-    return made.copied(tmp_path / "root").layout
 
 
 @pytest.fixture
