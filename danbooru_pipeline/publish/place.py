@@ -68,8 +68,8 @@ def ask(address: str, work: Callable[[], T], *, passed_on: tuple[type[Exception]
     """
     try:
         return work()
-    except (PublishError, *passed_on):
-        raise
     except Exception as error:
+        if isinstance(error, (PublishError, *passed_on)):
+            raise
         said = str(error).partition("\n")[0] or type(error).__name__
         raise PublishError(f"{address} cannot be used ({said}); see to it, then publish again") from error
