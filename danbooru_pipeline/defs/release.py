@@ -40,30 +40,8 @@ from danbooru_pipeline.sources import apply_updates
 from danbooru_pipeline.sources.completeness import accepted_gaps
 
 GROUP = "release"
-#: Of the copies at other places.
-_RUNBOOK = "a-published-copy-is-out-of-date"
 
 _EVERY_BUCKET = dg.MultiToSingleDimensionPartitionMapping("release")
-
-
-def _publish(
-    context: dg.AssetExecutionContext, toolbox: RunContext, run_log: RunLog, kind: str
-) -> dg.MaterializeResult:
-    """Publish a release at the place of a kind."""
-    with clear_failures(toolbox, run_log):
-        (plan,) = plan_places(toolbox.settings, int(context.partition_key), kind=kind)
-        for line in plan.lines():
-            context.log.info(line)
-        apply_publication(plan)
-    return dg.MaterializeResult(
-        metadata={
-            "place": plan.place.address,
-            "version": plan.version,
-            "sent": plan.pieces,
-            "sent_bytes": plan.bytes,
-            "removed": plan.dropped,
-        }
-    )
 
 
 def _counts(title: str, counts: dict[str, int]) -> dg.MarkdownMetadataValue:
@@ -191,31 +169,45 @@ def publication(
     )
 
 
-@dg.asset(
-    partitions_def=releases,
-    group_name=GROUP,
-    kinds={"s3"},
-    owners=OWNERS,
-    deps=[publication],
-    metadata=described(runbook=_RUNBOOK),
-)
-def static_publication(
-    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
-) -> dg.MaterializeResult:
-    """The release at `DANBOORU_STATIC_ADDRESS`: changed files only, indexes last."""
-    return _publish(context, toolbox, run_log, "static")
+def _publication_at(kind: str, tool: str, description: str) -> dg.AssetsDefinition:
+    """The asset of the copies of releases at the place of a kind."""
+
+    @dg.asset(
+        name=f"{kind}_publication",
+        description=description,
+        partitions_def=releases,
+        group_name=GROUP,
+        kinds={tool},
+        owners=OWNERS,
+        deps=[publication],
+        metadata=described(runbook="a-published-copy-is-out-of-date"),
+    )
+    def publish(
+        context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+    ) -> dg.MaterializeResult:
+        with clear_failures(toolbox, run_log):
+            (plan,) = plan_places(toolbox.settings, int(context.partition_key), kind=kind)
+            for line in plan.lines():
+                context.log.info(line)
+            apply_publication(plan)
+        return dg.MaterializeResult(
+            metadata={
+                "place": plan.place.address,
+                "version": plan.version,
+                "sent": plan.pieces,
+                "sent_bytes": plan.bytes,
+                "removed": plan.dropped,
+            }
+        )
+
+    return publish
 
 
-@dg.asset(
-    partitions_def=releases,
-    group_name=GROUP,
-    kinds={"huggingface"},
-    owners=OWNERS,
-    deps=[publication],
-    metadata=described(runbook=_RUNBOOK),
+static_publication = _publication_at(
+    "static", "s3", "The release at `DANBOORU_STATIC_ADDRESS`: changed files only, indexes last."
 )
-def hub_publication(
-    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
-) -> dg.MaterializeResult:
-    """The release on the Hugging Face Hub for `DANBOORU_HUB_OWNER`: a tar a bucket, with its index."""
-    return _publish(context, toolbox, run_log, "hub")
+hub_publication = _publication_at(
+    "hub",
+    "huggingface",
+    "The release on the Hugging Face Hub for `DANBOORU_HUB_OWNER`: a tar a bucket, with its index.",
+)
