@@ -25,7 +25,9 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FAST: Final = (0.1, 0.4, 0.7)
 _CALLS: Final = ("open", "scandir", "link", "rename", "replace", "unlink", "mkdir", "rmdir")
 #: What versions and dates are in, which the time of a run changes.
-_DATED: Final = (".json", ".md", ".html", ".atom", ".cff", ".bib", ".txt", ".torrent", "SHA256SUMS", ".sh")
+_DATED: Final = (
+    ".json", ".md", ".html", ".atom", ".cff", ".bib", ".txt", ".torrent", "SHA256SUMS", ".sh", ".intoto.jsonl",
+)  # fmt: skip
 
 
 def words(root: Path, name: str) -> list[str]:
