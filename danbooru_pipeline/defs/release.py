@@ -176,7 +176,7 @@ def _publication_at(kind: str, tool: str, description: str) -> dg.AssetsDefiniti
         name=f"{kind}_publication",
         description=description,
         partitions_def=releases,
-        group_name=GROUP,
+        group_name="copies",  # not `release`: who has no such place materialises that group as a whole
         kinds={tool},
         owners=OWNERS,
         deps=[publication],

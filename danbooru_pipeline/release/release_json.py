@@ -249,7 +249,10 @@ def write_release(folder: Path, release: Release) -> None:
 
 
 def _text(release: Release) -> bytes:
-    return json.dumps(dataclasses.asdict(release), indent=2, ensure_ascii=False).encode() + b"\n"
+    values = dataclasses.asdict(release)
+    if release.inputs.corrections is None:  # the bytes of earlier versions, where nobody decided about tags
+        del values["inputs"]["corrections"]
+    return json.dumps(values, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def content_of(text: bytes) -> bytes:

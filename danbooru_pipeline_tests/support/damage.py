@@ -1,5 +1,6 @@
 """Damages to copies of releases: new files in place of hard links, and checksums made again as an attacker would."""
 
+import contextlib
 import hashlib
 import json
 import lzma
@@ -13,8 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.release.checksums import document_files
-from danbooru_pipeline.release.release_json import CONTENT, SHA256SUMS
+from danbooru_pipeline.release.provenance import PROVENANCE, statement
+from danbooru_pipeline.release.release_json import CONTENT, SHA256SUMS, read_release
 from danbooru_pipeline.release_paths import RELEASE_JSON
 
 Table = Callable[[pa.Table], pa.Table]
@@ -49,16 +52,18 @@ def edit_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 def resum(folder: Path, change: Callable[[dict[str, Any]], object] = lambda _: None) -> None:
     """Change what RELEASE.json says, and make everything again that has a sum of something."""
-    if (folder / CONTENT).exists():
-        edit_json(folder / CONTENT, change)
-    sums = "".join(f"{digest(folder / name)}  {name}\n" for name in document_files(folder)).encode()
+    for name in (CONTENT, RELEASE_JSON):
+        if (folder / name).exists():
+            edit_json(folder / name, change)
+    digests = {name: digest(folder / name) for name in document_files(folder)}
+    if PROVENANCE in digests:
+        with contextlib.suppress(ReleaseError):  # it says nothing any more that a statement could be made of
+            text = json.dumps(statement(read_release(folder), digests), ensure_ascii=False)
+            put(folder / PROVENANCE, text.encode() + b"\n")
+            digests[PROVENANCE] = digest(folder / PROVENANCE)
+    sums = "".join(f"{sha256}  {name}\n" for name, sha256 in digests.items()).encode()
     put(folder / SHA256SUMS, sums)
-
-    def and_sum(release: dict[str, Any]) -> None:
-        change(release)
-        release["sha256sums_sha256"] = hashlib.sha256(sums).hexdigest()
-
-    edit_json(folder / RELEASE_JSON, and_sum)
+    edit_json(folder / RELEASE_JSON, lambda release: release.update(sha256sums_sha256=hashlib.sha256(sums).hexdigest()))
 
 
 def digest(path: Path) -> str:
