@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
-from playwright.sync_api import sync_playwright
 
 from danbooru_pipeline.curate.candidates import SCHEMA
 from danbooru_pipeline.curate.decisions import in_force, standings
@@ -25,11 +24,11 @@ from danbooru_pipeline.curate.review.server import ReviewServer
 from danbooru_pipeline.curate.review.session import ReviewSession
 from danbooru_pipeline.io.parquet import write_parquet
 from danbooru_pipeline.layout import Layout, px512_path
+from danbooru_pipeline_tests.support.browsers import chromium
 from danbooru_pipeline_tests.support.curated import draw_pictures
 from danbooru_pipeline_tests.support.yard import Yard
 
 POSTS = 240
-ARGUMENTS = ["--no-sandbox", "--disable-gpu"]
 
 
 def main() -> None:
@@ -79,8 +78,7 @@ def prepare(root: Path, pages: int) -> tuple[Path, CurationFolder]:
 def answer(url: str, pages: int) -> list[float]:
     """Answer pages by keyboard, every fiftieth one twice. Returns the milliseconds from Enter to the next page."""
     swaps: list[float] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1500, "height": 900})
         page.goto(url)
         page.wait_for_selector("figure")
@@ -91,7 +89,6 @@ def answer(url: str, pages: int) -> list[float]:
                 press(page, "u")
                 press(page, "Enter")
             time.sleep(0.25)  # what a fast person would at least look at it, in which the next page is prepared
-        browser.close()
     return swaps
 
 

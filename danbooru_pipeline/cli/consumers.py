@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from danbooru_pipeline.cli.reading import held_release
-from danbooru_pipeline.cli.shared import complain, say
+from danbooru_pipeline.cli.shared import FILE, complain, say
 
 
 def _list(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -206,14 +206,14 @@ def _tell(found: Any, *, explain: bool) -> None:
 @click.argument("target", type=click.Path(path_type=Path), metavar="RELEASE_OR_EXPORT_DIR")
 @click.option(
     "--feed",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     required=True,
     help="removals.jsonl of the newest release, or its removed.txt.",
 )
 @click.option(
     "--signers",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="Keys that may have signed the release that the feed lies in, in ssh-keygen's format.",
 )
@@ -247,7 +247,7 @@ def apply_removals(target: Path, feed: Path, signers: Path | None, *, dry_run: b
 @click.option("--update", is_flag=True, help="Make a copy of another version one of this, by the lists of changes.")
 @click.option(
     "--signers",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="Keys that must have signed the release, in ssh-keygen's format.",
 )

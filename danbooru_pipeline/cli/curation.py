@@ -10,7 +10,7 @@ import click
 
 from danbooru_pipeline.cli.consumers import names_option
 from danbooru_pipeline.cli.reading import held_release
-from danbooru_pipeline.cli.shared import JSON, YEAR, complain, print_json, read_settings, say
+from danbooru_pipeline.cli.shared import FILE, JSON, YEAR, complain, print_json, read_settings, say
 from danbooru_pipeline.layout import Layout
 
 RATINGS = "g,s"
@@ -36,14 +36,14 @@ WHO = click.option("--who", metavar="NAME", help="Who answers, as the log names 
 @YEAR
 @click.option(
     "--predictions",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FILE,
     multiple=True,
     metavar="FILE",
     help="Predictions of a model of pictures: Parquet with id, tag and p, sorted by id. May be given more than once.",
 )
 @click.option(
     "--ai-tags",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="The site's own predictions, in the same form.",
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from danbooru_pipeline.cli.reading import held_release
-from danbooru_pipeline.cli.shared import JSON, YEAR, complain, print_json, read_settings
+from danbooru_pipeline.cli.shared import FILE, JSON, YEAR, complain, print_json, read_settings
 from danbooru_pipeline.layout import Layout
 
 
@@ -19,7 +19,7 @@ from danbooru_pipeline.layout import Layout
 @click.option("--bucket", metavar="BUCKET", help="Check the images of this bucket only, by their content.")
 @click.option(
     "--signers",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="Keys that may have signed it, in ssh-keygen's format; by default those that the release itself names.",
 )

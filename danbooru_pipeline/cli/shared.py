@@ -1,5 +1,6 @@
 """What several commands use: arguments, printing, the settings. No commands here."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,8 @@ from danbooru_pipeline.layout import Layout
 if TYPE_CHECKING:
     from danbooru_pipeline.settings import Settings
 
+#: The type of an option that names a file to read.
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 YEAR = click.argument("year", type=int)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 

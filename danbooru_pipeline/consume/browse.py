@@ -10,17 +10,17 @@ import os
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 from urllib.parse import unquote, urlsplit
 
 from danbooru_pipeline import stop
 from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.io.loopback import HOST, LoopbackServer
 from danbooru_pipeline.io.untrusted import is_plain, opened
 from danbooru_pipeline.release_paths import BROWSE, BROWSE_RELEASE
 
-HOST: Final = "127.0.0.1"
 _TYPES: Final = {
     "avif": "image/avif", "bmp": "image/bmp", "css": "text/css; charset=utf-8", "gif": "image/gif",
     "jpeg": "image/jpeg", "jpg": "image/jpeg", "js": "text/javascript; charset=utf-8",
@@ -35,27 +35,16 @@ _WAIT_SECONDS: Final = 0.2
 _IDLE_SECONDS: Final = 30
 
 
-class ReleaseServer(ThreadingHTTPServer):
+class ReleaseServer(LoopbackServer):
     """One release on one port of this machine."""
 
-    daemon_threads = True
     block_on_close = False
     request_queue_size = 128
     timeout = _WAIT_SECONDS
 
     def __init__(self, release: Path, port: int) -> None:
         self.release = release
-        super().__init__((HOST, port), _Handler)
-
-    def server_bind(self) -> None:
-        """Bind, without asking DNS for this machine's name, which the base would."""
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-
-    @property
-    def port(self) -> int:
-        """That it listens on."""
-        return int(self.server_address[1])
+        super().__init__(port, _Handler)
 
     @property
     def url(self) -> str:
@@ -109,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, with_body: bool) -> None:
         server = cast("ReleaseServer", self.server)
-        if self.headers.get("Host") not in {f"{HOST}:{server.port}", f"localhost:{server.port}"}:
+        if self.headers.get("Host") not in server.hosts:
             self._refuse(HTTPStatus.FORBIDDEN)
             return
         name = unquote(urlsplit(self.path).path).removeprefix("/")

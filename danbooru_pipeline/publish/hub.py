@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from danbooru_pipeline.errors import PublishError
+from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.publish.pieces import DOCUMENTS, Group, Piece, buckets_of, document_groups, read_sums
 from danbooru_pipeline.publish.place import ask
@@ -100,7 +101,7 @@ class HubPlace:
             return str(large.sha256)
         with TemporaryDirectory(prefix="danbooru-hub-") as work:
             read = partial(self._api.hf_hub_download, filename=path, local_dir=work, **self._where)
-            return hashlib.sha256(Path(ask(self.address, read)).read_bytes()).hexdigest()
+            return sha256_of(ask(self.address, read))
 
     def put(self, files: Mapping[str, Path]) -> None:
         """Put files there in one commit."""

@@ -7,7 +7,7 @@ something our own Origin and JSON as its type.
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ import msgspec
 from danbooru_pipeline.curate.log import Verdict
 from danbooru_pipeline.curate.review.queue import Sheet
 from danbooru_pipeline.curate.review.session import ReviewSession, UnknownPage, preselected
+from danbooru_pipeline.io.loopback import HOST, LoopbackServer
 from danbooru_pipeline.io.untrusted import opened
 from danbooru_pipeline.layout import px512_path
 
@@ -37,26 +38,17 @@ class _Save(msgspec.Struct, forbid_unknown_fields=True):
     verdicts: dict[str, Verdict] = {}
 
 
-class ReviewServer(ThreadingHTTPServer):
+class ReviewServer(LoopbackServer):
     """The server of one reviewer."""
 
-    daemon_threads = True
-
     def __init__(self, session: ReviewSession, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(port, _Handler)
         self.session = session
-
-    def server_bind(self) -> None:
-        """Bind without asking for the name of the address."""
-        self.server_name = "127.0.0.1"
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_port = int(self.server_address[1])
 
     @property
     def url(self) -> str:
         """Where the page is."""
-        return f"http://127.0.0.1:{self.server_port}/"
+        return f"http://{HOST}:{self.port}/"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -70,8 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing; the log of decisions has what matters."""
 
     def _is_ours(self) -> bool:
-        port = cast("ReviewServer", self.server).server_port
-        own = {f"127.0.0.1:{port}", f"localhost:{port}"}
+        own = cast("ReviewServer", self.server).hosts
         origin = self.headers.get("Origin")
         return self.headers.get("Host") in own and (origin is None or urlsplit(origin).netloc in own)
 

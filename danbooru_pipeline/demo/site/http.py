@@ -3,19 +3,19 @@
 import contextlib
 import secrets
 import socket
-import socketserver
 import struct
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import cast
 
 from danbooru_pipeline.demo.site.booru import Booru
 from danbooru_pipeline.demo.site.faults import Effect
 from danbooru_pipeline.demo.site.limits import is_refused_agent
+from danbooru_pipeline.io.loopback import HOST, LoopbackServer
 
 HTML = "text/html; charset=utf-8"
 _DRIP_SECONDS, _DRIPS = 0.1, 20
@@ -50,26 +50,20 @@ def make_page(status: int, text: str = "") -> Reply:
     )
 
 
-class BooruServer(ThreadingHTTPServer):
-    """One listening port. Threads are daemons, and names are never resolved."""
+class BooruServer(LoopbackServer):
+    """One listening port."""
 
-    daemon_threads = True
     block_on_close = False
     request_queue_size = 512
 
     def __init__(self, port: int, handler: type["BooruHandler"]) -> None:
-        super().__init__(("127.0.0.1", port), handler)
+        super().__init__(port, handler)
         self.booru: Booru | None = None
 
     @property
     def url(self) -> str:
         """Address without a trailing slash."""
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def server_bind(self) -> None:
-        """Bind without the base class's reverse DNS lookup."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        return f"http://{HOST}:{self.port}"
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Ignore clients that hang up."""
