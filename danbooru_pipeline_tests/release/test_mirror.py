@@ -18,17 +18,11 @@ from danbooru_pipeline.io.atomic import symlink_atomic
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import apply_takedown, plan_takedown, read_release, verify_release
+from danbooru_pipeline_tests.support.processes import free_port
 from danbooru_pipeline_tests.support.trees import contents, images, lines
 from danbooru_pipeline_tests.support.yard import NOW, small_yard
 
 pytestmark = pytest.mark.needs("rsync")
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

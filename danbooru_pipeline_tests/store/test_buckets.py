@@ -34,6 +34,6 @@ def test_no_bucket_is_worked_on_once_whoever_reads_has_failed() -> None:
         for _ in finished:
             raise RuntimeError("reader")
     assert caught.value.args == ("reader",)
-    assert begun == ended
+    assert sorted(begun) == sorted(ended)  # two threads end theirs in any order
     assert len(begun) < 10
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("bucket")]

@@ -127,8 +127,19 @@ class Stack(Webserver):
         return process.returncode == 0
 
     def wait_healthy(self, name: str, *, seconds: float = 90) -> None:
-        """Wait for a service as `depends_on: service_healthy` does."""
-        wait_until(lambda: self.is_healthy(name), seconds=seconds, every=0.5, what=name)
+        """Wait for a service as `depends_on: service_healthy` does; one that ended is started again, as by compose."""
+
+        def is_healthy() -> bool:
+            if name in self.running and self.running[name].poll() is not None:
+                assert self.services[name]["restart"] == "unless-stopped"
+                self.start(name)
+            return self.is_healthy(name)
+
+        try:
+            wait_until(is_healthy, seconds=seconds, every=0.5, what=name)
+        except AssertionError as error:
+            error.add_note(self.logs(name)[-5000:])
+            raise
 
     def kill(self, name: str) -> None:
         """Kill a service and its children, without a word."""
@@ -150,8 +161,9 @@ class Stack(Webserver):
             process.wait()
 
     def logs(self, name: str) -> str:
-        """What a service said."""
-        return (self.folder / f"{name}.log").read_text(errors="replace")
+        """What a service said; nothing of Postgres, which is not started here."""
+        path = self.folder / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
 
 
 @contextmanager
