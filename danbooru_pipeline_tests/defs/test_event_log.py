@@ -90,3 +90,21 @@ def test_storage_keeps_the_files_of_dagsters_own(tmp_path: Path, monkeypatch: py
     with open_instance(tmp_path) as now:
         assert isinstance(now.event_log_storage, BatchingSqliteEventLogStorage)
         assert now.get_latest_materialization_event(dg.AssetKey("one")) is not None
+
+
+@pytest.mark.parametrize("asset", [finished, failing])
+def test_row_of_an_asset_is_what_dagsters_own_storage_writes(
+    asset: dg.AssetsDefinition, home: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """A batch is written as its last events say, and they say all that the events one by one say."""
+    tags = {"dagster/asset_partition_range_start": BUCKETS[0], "dagster/asset_partition_range_end": BUCKETS[-1]}
+    rows = []
+    (tmp_path / "own").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "own")) as own:
+        for instance in (own, home):
+            dg.materialize([asset], instance=instance, tags=tags, raise_on_error=False)
+            (record,) = instance.get_asset_records([asset.key])
+            entry = record.asset_entry
+            assert entry.last_materialization_record is not None
+            rows.append((entry.last_materialization_record.partition_key, entry.last_run_id is not None))
+    assert rows[0] == rows[1]

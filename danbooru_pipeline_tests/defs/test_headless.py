@@ -19,7 +19,7 @@ from danbooru_pipeline.store.ledger import read_ledger, write_ledger
 from danbooru_pipeline.store.planning import YearPlan, plan_year
 from danbooru_pipeline_tests.support.buckets import ledger_of
 
-HAVING_POSTS = BUCKETS[:60]
+HAVING_POSTS = BUCKETS[:42]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline_tests.support.forked import Forked, can_begin_with
 
 #: The buckets that hold all posts of a booru of 40, so that a build of them makes a release.
 WITH_POSTS = "0000-0041"
@@ -24,7 +25,9 @@ def command(*arguments: str) -> list[str]:
 
 
 def call(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Call it and wait."""
+    """Call it and wait; it is forked where nothing in the environment says that a process must begin with it."""
+    if can_begin_with(env):
+        return Forked(arguments, env=env).wait(timeout=300)
     return subprocess.run(command(*arguments), env=env, capture_output=True, text=True, check=False, timeout=300)
 
 

@@ -7,7 +7,6 @@ undisturbed root publishes. As a program, ``pairs.py ROOT`` scrubs every bucket,
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from typing import Final
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.operate.scrub import scrub_bucket
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline_tests.support.commands import command
+from danbooru_pipeline_tests.support.forked import Forked
 
 #: Released before any pair begins; a build of it sweeps the posts again, as they are a year later.
 FIRST: Final = 2021
@@ -54,17 +53,18 @@ def scrub(root: Path) -> None:
             scrub_bucket(context, ledger.stem)
 
 
-def begin(root: Path, name: str) -> subprocess.Popen[str]:
+def begin(root: Path, name: str) -> Forked:
     """Begin a command in a process of its own."""
-    line = [sys.executable, __file__, str(root)] if name == "scrub" else command(*words(root, name))
     env = {**os.environ, "DANBOORU_ROOT": str(root)}
-    return subprocess.Popen(line, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if name == "scrub":
+        return Forked([str(root)], env=env, module=__name__)
+    return Forked(words(root, name), env=env)
 
 
-def end(process: subprocess.Popen[str]) -> tuple[int, str]:
+def end(process: Forked) -> tuple[int, str]:
     """Wait for a command. Returns its exit code and what it said on standard error."""
-    _, said = process.communicate(timeout=300)
-    return process.returncode, said
+    done = process.wait(timeout=300)
+    return done.returncode, done.stderr
 
 
 def run(root: Path, name: str) -> tuple[int, str]:

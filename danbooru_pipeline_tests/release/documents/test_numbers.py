@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Tables:
         """Bytes of the files on disk."""
         return sum(path.stat().st_size for path in (self.folder / tree).glob("*/*") if path.is_file())
 
+    @cached_property
     def tags(self) -> list[tuple[str, str, int]]:
         """``(category, tag, year of the post)`` of each instance."""
         years = self.posts["created_at"].dt.year.fillna(0).astype(int)
@@ -80,7 +82,7 @@ def binary(size: float) -> str:
 
 def facts(tables: Tables) -> dict[str, int]:
     """The headline numbers."""
-    instances = tables.tags()
+    instances = tables.tags
     names = {tag for _, tag, _ in instances}
     older = {tag for _, tag, year in instances if year < tables.year}
     return {
@@ -106,10 +108,10 @@ def counts(tables: Tables) -> Iterator[int]:
     yield from Counter(tables.posts["created_at"].dt.year).values()
     yield from Counter(tables.posts["rating"].fillna("?")).values()
     yield from Counter(tables.files[tables.files["path"].notna()]["file_type"].fillna("other")).values()
-    yield from Counter(category for category, _, _ in tables.tags()).values()
-    for key in ((tag, category) for category, tag, _ in set(tables.tags())):
-        mine = [year for category, tag, year in tables.tags() if (tag, category) == key]
-        yield from (len(mine), mine.count(tables.year))
+    yield from Counter(category for category, _, _ in tables.tags).values()
+    every = Counter((category, tag) for category, tag, _ in tables.tags)
+    fresh = Counter((category, tag) for category, tag, year in tables.tags if year == tables.year)
+    yield from itertools.chain.from_iterable((count, fresh[key]) for key, count in every.items())
     lengths = tables.posts["tag_string"].fillna("").str.split().str.len()
     yield from Counter(length // 5 * 5 for length in lengths).values()
     sizes = tables.files["size"].dropna()
@@ -121,8 +123,8 @@ def counts(tables: Tables) -> Iterator[int]:
 
 def shares(tables: Tables) -> set[str]:
     """Every share of a tag's posts that are of the release's year, in percent."""
-    every = Counter((category, tag) for category, tag, _ in tables.tags())
-    fresh = Counter((category, tag) for category, tag, year in tables.tags() if year == tables.year)
+    every = Counter((category, tag) for category, tag, _ in tables.tags)
+    fresh = Counter((category, tag) for category, tag, year in tables.tags if year == tables.year)
     return {f"{100 * fresh[key] / count:.0f}" for key, count in every.items()}
 
 
