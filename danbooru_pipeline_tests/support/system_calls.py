@@ -2,27 +2,24 @@
 
 Counted are the calls of `os` that change a file system, which is where a crash can leave something half done. They are
 counted in the process itself; image workers, which write in processes of their own, die with it.
+
+As a module that is run, ``AT PROGRAM ARGUMENT…``: the text of a program, which dies at its call number AT, if any.
 """
 
 import contextlib
 import itertools
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from danbooru_pipeline_tests.support.forked import Forked
+
 CALLS = ("link", "fsync", "rename", "replace", "unlink", "mkdir", "rmdir", "chmod", "symlink")
 TOP = Path(__file__).parents[2]
-_PROGRAM = """
-from danbooru_pipeline_tests.support.system_calls import count_calls
-numbers = count_calls({at})
-{program}
-print(next(numbers) - 1)
-"""
 
 
 def count_calls(at: int | None) -> Iterator[int]:
@@ -60,8 +57,21 @@ class Ended:
 
 def run_program(program: str, *arguments: object, at: int | None = None) -> Ended:
     """Run the text of a program in a process of its own, which dies at its call number `at` if it makes so many."""
-    command = [sys.executable, "-c", _PROGRAM.format(at=at, program=program), *map(str, arguments)]
-    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False, timeout=200)
+    words = ["" if at is None else str(at), program, *map(str, arguments)]
+    done = Forked(words, env=os.environ, module=__name__).wait(timeout=200)
     assert done.returncode == 0 or (at is not None and done.returncode == -signal.SIGKILL), done.stderr[-3000:]
     killed = done.returncode != 0
     return Ended(killed, 0 if killed else int(done.stdout.split()[-1]))
+
+
+def main() -> None:
+    """Run a program, and print how many calls it made."""
+    _, at, program, *arguments = sys.argv
+    sys.argv = ["-c", *arguments]
+    numbers = count_calls(int(at) if at else None)
+    exec(program, {"__name__": "__main__"})
+    sys.stdout.write(f"{next(numbers) - 1}\n")
+
+
+if __name__ == "__main__":
+    main()
