@@ -7,6 +7,7 @@
     ├── StoreError               the root cannot be used: permissions, space, a lock    exit code 2
     │   ├── DiskFull                 no space or no inodes left for a file
     │   ├── DamagedFile              a file of ours cannot be what we wrote
+    │   ├── LeaseLost                this process stood still, and another one took its bucket over
     │   └── NewerFile                a later version of this program wrote it
     ├── SourceError              the source cannot be used                              exit code 2
     │   ├── SourceUnreachable        it does not answer
@@ -102,6 +103,10 @@ class DamagedFile(StoreError):  # noqa: N818 - the name says what is wrong
             f"{self.path} is damaged ({self.why}); run danbooru-pipeline doctor --repair, which makes it again or says "
             "what does"
         )
+
+
+class LeaseLost(StoreError):  # noqa: N818 - the name says what is wrong
+    """This process stood still for minutes, or was cut off, and another one took over what it worked on."""
 
 
 class NewerFile(StoreError):  # noqa: N818 - the name says what is wrong

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.bounded_parquet import Extent, extents, read_untrusted
+from danbooru_pipeline.io.parquet import no_rows
 from danbooru_pipeline.io.untrusted import is_plain, opened
 from danbooru_pipeline.release.release_json import Release, read_release
 from danbooru_pipeline.release.tables.search_index import reader, tables_of
@@ -80,9 +81,7 @@ class _NamesOnDisk:
         for number in missing:
             rows = read_untrusted(self._release, INDEX_NAMES, groups=[number])
             self._held[number] = pa.concat_tables([table.cast(NAMES_SCHEMA) for table in rows])
-        # Not `empty_table()`, which makes arrays from lists, before which Arrow imports pandas.
-        nothing = pa.Table.from_batches([], schema=NAMES_SCHEMA)
-        found = pa.concat_tables([nothing, *(self._held[number] for number in wanted)])
+        found = pa.concat_tables([no_rows(NAMES_SCHEMA), *(self._held[number] for number in wanted)])
         return found.filter(pc.equal(found["field"], field)).combine_chunks()
 
 

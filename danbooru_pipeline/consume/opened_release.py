@@ -33,6 +33,7 @@ from danbooru_pipeline.consume.tables import (
 )
 from danbooru_pipeline.consume.where import Where, expression_of
 from danbooru_pipeline.errors import NotARelease
+from danbooru_pipeline.io.parquet import no_rows
 from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA
 from danbooru_pipeline.release.changes import changed_rows
 from danbooru_pipeline.release.mentions import removed_ids
@@ -258,7 +259,7 @@ class OpenedRelease:
                 shards(release.path, table)
         gone = removed_ids(old.path) | removed_ids(self.path)
         rows = changed_rows(old.path, self.path, taken_down=gone, threads=os.cpu_count() or 1)
-        found = pa.concat_tables([CHANGES_SCHEMA.empty_table(), *rows])
+        found = pa.concat_tables([no_rows(CHANGES_SCHEMA), *rows])
         return found if arrow else to_frame(found)
 
 

@@ -18,6 +18,7 @@ from danbooru_pipeline.consume.names import require_names
 from danbooru_pipeline.consume.where import Where, expression_of
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.bounded_parquet import schema_of, untrusted_files
+from danbooru_pipeline.io.parquet import no_rows
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -149,7 +150,7 @@ def _scanner(data: "ds.Dataset", query: Query, *, label: str, **limits: Any) -> 
     where = expression_of(query.where, data.schema, label=label)
     try:
         if where is not None:  # a scan itself finds out only while it reads that its filter is not a condition
-            data.schema.empty_table().filter(where)
+            no_rows(data.schema).filter(where)
         return data.scanner(columns=columns, filter=where, **limits)
     except (pa.ArrowException, TypeError) as error:
         # What an expression names is only known to Arrow.

@@ -1,7 +1,8 @@
 """Assets of the quality of tags: the model, the candidates and what was measured.
 
 They come after the snapshot, which waits for none of them, and nothing makes them but a person or the schedule, since
-not every operator curates.
+not every operator curates. What learns is imported when it is needed: SciPy takes long, and every process that Dagster
+starts loads this module.
 """
 
 from pathlib import Path
@@ -9,12 +10,9 @@ from pathlib import Path
 import dagster as dg
 
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.curate.candidates import CandidateOptions, learn, write_candidates
-from danbooru_pipeline.curate.estimate import measure, write_quality
 from danbooru_pipeline.curate.folder import CurationFolder
 from danbooru_pipeline.curate.learning import RETRAIN_ANSWERS, count_answers, fusion_of, seconds_of
 from danbooru_pipeline.curate.log import DecisionLog
-from danbooru_pipeline.curate.signals.saved import load_model, save_model
 from danbooru_pipeline.defs.automation import OWNERS, SCHEDULE_STATUS
 from danbooru_pipeline.defs.described import described, where
 from danbooru_pipeline.defs.partitions import releases
@@ -41,6 +39,9 @@ def tag_model(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
     """Which tags go together in a release: EASE and a small network, to find tags that may be missing or wrong."""
+    from danbooru_pipeline.curate.candidates import learn  # noqa: PLC0415
+    from danbooru_pipeline.curate.signals.saved import save_model  # noqa: PLC0415
+
     year = int(context.partition_key)
     folder = CurationFolder.of(toolbox.layout)
     with clear_failures(toolbox, run_log):
@@ -70,6 +71,9 @@ def tag_candidates(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
     """Tags of a release that may be missing or wrong, calibrated by all answers so far, for `curate review`."""
+    from danbooru_pipeline.curate.candidates import CandidateOptions, learn, write_candidates  # noqa: PLC0415
+    from danbooru_pipeline.curate.signals.saved import load_model  # noqa: PLC0415
+
     year = int(context.partition_key)
     folder = CurationFolder.of(toolbox.layout)
     with clear_failures(toolbox, run_log):
@@ -102,6 +106,8 @@ def tag_quality(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
     """Precision and recall by tag, what review has cost, and how candidates fared with users of the site since."""
+    from danbooru_pipeline.curate.estimate import measure, write_quality  # noqa: PLC0415
+
     year = int(context.partition_key)
     folder = CurationFolder.of(toolbox.layout)
     with clear_failures(toolbox, run_log):

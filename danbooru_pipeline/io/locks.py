@@ -12,7 +12,7 @@ from pathlib import Path
 
 from danbooru_pipeline.errors import StoreError
 
-_this_thread = threading.local()  # .held: the lock files that `exclusive` has locked in it
+_this_thread = threading.local()  # .held: the lock files that were locked in it
 
 
 def lock_file(path: Path, *, wait: bool) -> int:
@@ -57,17 +57,40 @@ def exclusive(path: Path, *, busy: str | None = None) -> Iterator[None]:
         StoreError: the lock is held elsewhere and `busy` is given.
         RuntimeError: this thread holds it, and would wait for itself, for ever.
     """
-    held: set[Path] = _this_thread.__dict__.setdefault("held", set())
-    if path in held and busy is None:
-        raise RuntimeError(f"{path} is locked by this thread already")
+    if busy is None:
+        refuse_own(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = lock_file(path, wait=busy is None)
     except BlockingIOError:
         raise StoreError(busy) from None
-    held.add(path)
+    with noted(path):
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def refuse_own(path: Path) -> None:
+    """Refuse to wait for a lock that this thread holds itself.
+
+    Raises:
+        RuntimeError: it does.
+    """
+    if path in _held():
+        raise RuntimeError(f"{path} is locked by this thread already")
+
+
+@contextmanager
+def noted(path: Path) -> Iterator[None]:
+    """Note that this thread holds a lock, for the length of the block."""
+    _held().add(path)
     try:
         yield
     finally:
-        held.discard(path)
-        os.close(descriptor)
+        _held().discard(path)
+
+
+def _held() -> set[Path]:
+    held: set[Path] = _this_thread.__dict__.setdefault("held", set())
+    return held

@@ -30,6 +30,11 @@ def read_batches(path: Path, *, columns: Sequence[str] | None = None, rows: int 
                 yield pa.Table.from_batches([batch])
 
 
+def no_rows(schema: pa.Schema) -> pa.Table:
+    """A table without rows. `Schema.empty_table` makes arrays from lists, before which Arrow imports pandas."""
+    return pa.Table.from_batches([], schema=schema)
+
+
 def row_count(path: Path) -> int:
     """How many rows a Parquet file has, read from its footer."""
     return int(pq.read_metadata(path).num_rows)

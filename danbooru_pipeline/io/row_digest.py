@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.parquet import no_rows
+
 
 class RowDigest:
     """SHA-256 of rows of one schema that arrive in chunks. Each column is hashed by itself, so chunks leave no trace.
@@ -14,7 +16,7 @@ class RowDigest:
     """
 
     def __init__(self, schema: pa.Schema) -> None:
-        empty = schema.empty_table()
+        empty = no_rows(schema)
         self._columns = {
             leaf: (hashlib.sha256(), hashlib.sha256())
             for name in schema.names

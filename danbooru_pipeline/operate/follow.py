@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.io.locks import exclusive
+from danbooru_pipeline.io.leases import leased
 from danbooru_pipeline.layout import BUCKETS, Layout
 from danbooru_pipeline.operate.preflight import check_root
 from danbooru_pipeline.posts.report import read_report
@@ -60,7 +60,7 @@ def forget_decided(layout: Layout) -> int:
         folder = layout.replaced_bucket(bucket)
         if not folder.is_dir():
             continue
-        with exclusive(layout.bucket_lock(bucket)):
+        with leased(layout.bucket_lock(bucket)):
             for name in list_files(folder):
                 path = folder / name
                 if path.stat().st_mtime <= report.taken_at.timestamp():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from danbooru_pipeline.errors import DamagedFile
 from danbooru_pipeline.io.damage import set_aside
+from danbooru_pipeline.io.leases import leased
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.layout import Layout
@@ -41,7 +42,7 @@ def _aside(path: Path, why: str) -> None:
 
 def repair_ledger(layout: Layout, path: Path, _why: str) -> None:
     """Make a ledger again from the manifests of the root."""
-    with exclusive(layout.bucket_lock(path.stem)):
+    with leased(layout.bucket_lock(path.stem)):
         ledger_or_recovered(layout, path.stem)
 
 

@@ -18,6 +18,7 @@ from typing import Final
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.images import ImageJob
 from danbooru_pipeline.io.atomic import commit_part, link_or_copy, part_path
+from danbooru_pipeline.io.leases import Lease, leased
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.sha256 import sha256_or_none
 from danbooru_pipeline.layout import BUCKETS, original_path, px512_path
@@ -87,13 +88,14 @@ def scrub_bucket(context: RunContext, bucket: str) -> ScrubReport:
         SourceError: the file host cannot be used. Damaged files are in the quarantine, and a build fetches them again.
     """
     began = time.monotonic()
-    with exclusive(context.layout.bucket_lock(bucket)):
+    with leased(context.layout.bucket_lock(bucket)) as lease:
         files = expected_files(ledger_or_recovered(context.layout, bucket).values())
         damaged = [file for file in files if sha256_or_none(context.layout.store / file.path) != file.sha256]
+        lease.check()
         for file in damaged:
             _quarantine(context, bucket, file)
         ahead = forget_damaged(context.layout, bucket, {Path(file.path).stem for file in damaged})
-        _fill_pixel_hashes(context, bucket, without={file.path for file in damaged})
+        _fill_pixel_hashes(context, bucket, lease, without={file.path for file in damaged})
     of_release = [file for file in damaged if int(Path(file.path).stem) not in ahead.ids]
     left = (*(_repair(context, bucket, of_release) if of_release else ()), *ahead.lines)
     return ScrubReport(
@@ -106,7 +108,7 @@ def scrub_bucket(context: RunContext, bucket: str) -> ScrubReport:
     )
 
 
-def _fill_pixel_hashes(context: RunContext, bucket: str, *, without: Collection[str]) -> None:
+def _fill_pixel_hashes(context: RunContext, bucket: str, lease: Lease, *, without: Collection[str]) -> None:
     """Give rows of an earlier version their pixel hash: the file was just read, and need not be fetched for it."""
     rows = read_ledger(context.layout.ledger(bucket))
     jobs = {
@@ -121,6 +123,7 @@ def _fill_pixel_hashes(context: RunContext, bucket: str, *, without: Collection[
     found = {id_: job.result().pixel_hash for id_, job in jobs.items()}
     if any(found.values()):
         rows |= {id_: replace(rows[id_], pixel_hash=pixel_hash) for id_, pixel_hash in found.items()}
+        lease.check()
         write_ledger(context.layout.ledger(bucket), rows.values())
 
 

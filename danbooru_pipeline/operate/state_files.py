@@ -223,7 +223,7 @@ STATE_FILES: Final[tuple[StateFile, ...]] = (
     StateFile(
         name="lock",
         pattern="**/.*lock",
-        made_from="nothing; it is empty, and the kernel knows who holds it",
+        made_from="nothing; the kernel knows who holds it, and the lock of a bucket has the mark of its holder",
         by="nobody needs to",
     ),
     StateFile(

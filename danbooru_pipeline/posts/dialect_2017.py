@@ -27,7 +27,6 @@ COLUMNS_2017: Final = (
     *("approver_id", "file_size", "is_status_locked", "up_score", "down_score", "is_pending", "is_flagged"),
     *("is_deleted", "updated_at", "is_banned", "pixiv_id"),
 )
-_EPOCH: Final = pa.scalar(0, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
 
 
 def encode_2017(table: pa.Table, *, pools: pa.Array | None = None) -> bytes:
@@ -37,6 +36,8 @@ def encode_2017(table: pa.Table, *, pools: pa.Array | None = None) -> bytes:
         table: the rows; those without `tags` get an empty list (`tag_lists` fills the column).
         pools: JSON array of the pools of each row; replaces the column and the pools in `extra`.
     """
+    # Made here: before its first scalar Arrow imports pandas, which loading the definitions must not take.
+    epoch = pa.scalar(0, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
     objects = ObjectLines()
     for name in COLUMNS_2017:
         column = one_chunk(table[name])
@@ -44,7 +45,7 @@ def encode_2017(table: pa.Table, *, pools: pa.Array | None = None) -> bytes:
         if pa.types.is_integer(kind):
             objects.integer(name, column.fill_null(0))
         elif pa.types.is_timestamp(kind):
-            objects.instant(name, column.fill_null(_EPOCH))
+            objects.instant(name, column.fill_null(epoch))
         elif pa.types.is_boolean(kind):
             objects.boolean(name, column.fill_null(fill_value=False))
         else:

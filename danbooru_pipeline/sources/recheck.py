@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.io.atomic import atomic_file, remove_folder
+from danbooru_pipeline.io.parquet import no_rows
 from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import (
@@ -89,7 +90,7 @@ def save_updates(layout: Layout, year: int, bucket: str, updates: PostUpdates) -
     path = layout.refreshed(year, bucket)
     known = {row["id"]: row for row in pq.ParquetFile(path).read().to_pylist()} if path.exists() else {}
     slice_ = layout.posts_bucket(year, bucket)
-    swept = pq.ParquetFile(slice_).read() if slice_.exists() else POST_SCHEMA.empty_table()
+    swept = pq.ParquetFile(slice_).read() if slice_.exists() else no_rows(POST_SCHEMA)
     ids = set(swept["id"].to_pylist())
     known |= {
         id_: {**row, "is_expunged": False}
@@ -115,7 +116,7 @@ def apply_updates(layout: Layout, year: int) -> int:
     An expunged post keeps its row, and the manifest records its outcome; a restored one that the sweep did not have
     gets one. The report of the sweep gets the digest of the new rows, so a release made from them counts as another.
     """
-    updates = pa.concat_tables([REFRESHED_SCHEMA.empty_table(), *_all_updates(layout, year)])
+    updates = pa.concat_tables([no_rows(REFRESHED_SCHEMA), *_all_updates(layout, year)])
     kept = updates.filter(pc.invert(updates["is_expunged"]))
     rows = kept.select(POST_SCHEMA.names).cast(POST_SCHEMA).sort_by("id")
     with pq.ParquetFile(layout.posts(year)) as posts:

@@ -18,6 +18,7 @@ from danbooru_pipeline.errors import NewerFile
 from danbooru_pipeline.io.atomic import atomic_file
 from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.io.formats import require_known_schema
+from danbooru_pipeline.io.parquet import no_rows
 from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.posts import conform
 from danbooru_pipeline.store.columns import (
@@ -121,7 +122,7 @@ LEDGER_COLUMNS: Final = columns_of(LedgerRow, **_DERIVED)
 LEDGER_SCHEMA: Final = schema_of(LEDGER_COLUMNS)
 _STORED: Final = [column.name for column in LEDGER_COLUMNS if column.name not in _DERIVED]
 _STORED_SCHEMA: Final = pa.schema([LEDGER_SCHEMA.field(name) for name in _STORED], metadata=LEDGER_SCHEMA.metadata)
-_NO_ROWS: Final = _STORED_SCHEMA.empty_table()  # made once: it takes longer than to look for the file
+_NO_ROWS: Final = no_rows(_STORED_SCHEMA)
 _values: Final = attrgetter(*_STORED)
 _REASONS: Final = ("reason", "px512_reason")
 _KNOWN_REASONS: Final = frozenset(map(str, Reason))

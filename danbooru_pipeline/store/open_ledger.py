@@ -9,15 +9,16 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from danbooru_pipeline.errors import SourceError, StoreError, is_disk_full
+from danbooru_pipeline.errors import LeaseLost, SourceError, StoreError, is_disk_full
 from danbooru_pipeline.io.atomic import fsync_folder
-from danbooru_pipeline.io.locks import exclusive
+from danbooru_pipeline.io.leases import Lease, leased
 from danbooru_pipeline.io.sha256 import sha256_or_none
 from danbooru_pipeline.layout import STORED_EXTENSIONS, Layout
 from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.posts.takedowns import removed_posts
 from danbooru_pipeline.store.journal import Journal
 from danbooru_pipeline.store.ledger import LedgerRow, write_ledger
+from danbooru_pipeline.store.plan import list_files
 from danbooru_pipeline.store.recovery import ledger_or_recovered
 
 #: Time between two writes of the ledger: the rows since the last one are checked against their files after a crash.
@@ -29,12 +30,19 @@ def open_ledger(layout: Layout, bucket: str) -> Iterator["OpenLedger"]:
     """Hold a bucket's lock and its ledger for the length of a block. Runs of two years may meet in one bucket.
 
     The block writes the ledger when it is done. When the source or the disk gives out, what was learned until then is
-    written here.
+    written here. A process that stood still, and lost the bucket to another one, writes no row any more; of a file that
+    was in flight then, the next plan sees that its size is not the ledger's.
+
+    Raises:
+        LeaseLost: that happened.
     """
-    with exclusive(layout.bucket_lock(bucket)):
-        ledger = OpenLedger(layout, bucket)
+    with leased(layout.bucket_lock(bucket)) as lease:
+        ledger = OpenLedger(layout, bucket, lease)
         try:
             yield ledger
+        except LeaseLost:
+            _remove_taken_down(layout, bucket)
+            raise
         except (SourceError, StoreError):
             with contextlib.suppress(OSError):  # a full disk may not take even this
                 ledger.write()
@@ -52,8 +60,8 @@ class OpenLedger:
         rows: rows by id, as they are now.
     """
 
-    def __init__(self, layout: Layout, bucket: str) -> None:
-        self._layout, self._bucket = layout, bucket
+    def __init__(self, layout: Layout, bucket: str, lease: Lease) -> None:
+        self._layout, self._bucket, self._lease = layout, bucket, lease
         self._journal = Journal(layout.ledger_journal(bucket))
         self._written = ledger_or_recovered(layout, bucket)
         self._written_at = time.monotonic()
@@ -67,7 +75,12 @@ class OpenLedger:
         self.rows |= {row.id: row for row in rows}
 
     def record(self, row: LedgerRow) -> None:
-        """Take the row of a file that was worked on."""
+        """Take the row of a file that was worked on.
+
+        Raises:
+            LeaseLost: the bucket is another process's now.
+        """
+        self._lease.check()
         self.rows[row.id] = row
         try:
             self._journal.add(row)
@@ -80,7 +93,12 @@ class OpenLedger:
             self._written_at = time.monotonic()
 
     def write(self) -> None:
-        """Write the ledger if a row changed; the journal starts anew."""
+        """Write the ledger if a row changed; the journal starts anew.
+
+        Raises:
+            LeaseLost: the bucket is another process's now.
+        """
+        self._lease.check()
         if self.rows != self._written:
             folder = self._layout.original_bucket(self._bucket)
             if folder.is_dir():
@@ -92,6 +110,16 @@ class OpenLedger:
     def close(self) -> None:
         """Close the journal; its rows stay for the next build unless they were written."""
         self._journal.close()
+
+
+def _remove_taken_down(layout: Layout, bucket: str) -> None:
+    """Remove files that were in flight while another process took the bucket over and removed their posts."""
+    gone = removed_posts(layout)
+    for folder in (layout.original_bucket(bucket), layout.px512_bucket(bucket)):
+        for name in list_files(folder):
+            stem = name.partition(".")[0]
+            if stem.isdigit() and int(stem) in gone:
+                (folder / name).unlink(missing_ok=True)
 
 
 def _row_matches_file(layout: Layout, row: LedgerRow) -> bool:

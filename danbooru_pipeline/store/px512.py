@@ -12,7 +12,7 @@ from pathlib import Path
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.images import ImageJob, make_contact_sheet
-from danbooru_pipeline.io.locks import exclusive
+from danbooru_pipeline.io.leases import leased
 from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.store.ledger import LedgerRow, with_px512, write_ledger
 from danbooru_pipeline.store.plan import list_files
@@ -82,11 +82,12 @@ def build_px512(context: RunContext, bucket: str, year: int) -> Px512Report:
 
     Raises:
         StoreError: the posts of the year were not brought yet.
+        LeaseLost: this process stood still, and another one took the bucket over.
     """
     began = time.monotonic()
     layout, ratings = context.layout, sfw_ratings(year)
     require_posts(layout, year)
-    with exclusive(layout.bucket_lock(bucket)):  # runs of two years may meet in one bucket
+    with leased(layout.bucket_lock(bucket)) as lease:  # runs of two years may meet in one bucket
         rows = ledger_or_recovered(layout, bucket)
         wanted = frozenset(post.id for post in read_bucket_posts(layout, bucket, year) if post.rating in ratings)
         settings = context.image_settings.fingerprint()
@@ -97,6 +98,7 @@ def build_px512(context: RunContext, bucket: str, year: int) -> Px512Report:
             row = replace(plan.row, pixel_hash=plan.row.pixel_hash or result.pixel_hash)
             rows[row.id] = with_px512(row, result, settings=settings)
         if plans:
+            lease.check()
             write_ledger(layout.ledger(bucket), rows.values())
     chosen = [rows[id_] for id_ in wanted if id_ in rows and rows[id_].status is Status.OK]
     stored = [row for row in chosen if row.px512_reason is None]

@@ -107,3 +107,29 @@ def test_old_compose_accepts_the_files(files: tuple[str, ...], tmp_path: Path) -
     services = yaml.safe_load(ran.stdout)["services"]
     assert services.keys() == read_compose(*files).keys()
     assert services["code"]["user"] == "10001:10001"
+
+
+def test_kubernetes_runs_what_compose_runs() -> None:
+    """The example manifests have the commands, health checks, user and settings of the compose files."""
+    compose = read_compose("docker-compose.yml", "docker-compose.celery.yml")
+    documents = list(yaml.safe_load_all((TOP / "deploy/kubernetes.example.yaml").read_text()))
+    shared = next(each["data"] for each in documents if each["kind"] == "ConfigMap")
+    pods = {
+        container["name"]: (each["spec"]["template"]["spec"], container)
+        for each in documents
+        if each["kind"] == "Deployment"
+        for container in each["spec"]["template"]["spec"]["containers"]
+    }
+    assert pods.keys() == compose.keys() - {"postgres", "redis", "rsync"}
+    for name, (pod, container) in pods.items():
+        service = compose[name]
+        assert container["args"] == service["command"]
+        user = re.sub(r"\$\{\w+:-(\d+)\}", r"\1", service["user"])
+        assert user == f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}"
+        probe, check = container.get("livenessProbe", {}), service.get("healthcheck", {}).get("test")
+        if "exec" in probe:
+            assert ["CMD", *probe["exec"]["command"]] == check
+        given = {key: value for key, value in service["environment"].items() if "${" not in str(value) and value}
+        here = shared | {each["name"]: each["value"] for each in container["env"]}
+        same = given.keys() - {"DAGSTER_CODE_HOST", "DAGSTER_CELERY_BROKER_URL", "DAGSTER_CELERY_RESULT_BACKEND"}
+        assert {key: here.get(key) for key in same} == {key: given[key] for key in same}

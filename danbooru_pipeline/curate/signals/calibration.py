@@ -5,7 +5,6 @@ from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
-import scipy.optimize
 
 Array = npt.NDArray[np.float64]
 _CLIP: Final = 30.0
@@ -73,6 +72,8 @@ class Isotonic:
         sizes = np.array([len(group) for group in groups], np.float64)
         # Half an answer of each kind, so that a step of nothing but yes is not certainty.
         heights = np.array([(yes[group].sum() + 0.5) / (len(group) + 1) for group in groups])
+        import scipy.optimize  # noqa: PLC0415 - takes long, and whoever only counts answers fits nothing
+
         fitted = scipy.optimize.isotonic_regression(heights, weights=sizes).x
         middles = np.array([said[group].mean() for group in groups])
         return cls(tuple(middles.tolist()), tuple(fitted.tolist()))

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.parquet import no_rows
 from danbooru_pipeline.layout import BUCKET_COUNT, EXTENSIONS, STORED_EXTENSIONS, bucket_path
 from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.posts import Post
@@ -26,8 +27,8 @@ from danbooru_pipeline.years import sfw_ratings
 _PX512_REASONS: Final = [str(reason) for reason in Reason if reason not in DERIVED]
 
 
-#: The manifest of a bucket without posts; to make an empty table takes longer than to read a small one.
-NO_ROWS: Final = MANIFEST_SCHEMA.empty_table()
+#: The manifest of a bucket without posts.
+NO_ROWS: Final = no_rows(MANIFEST_SCHEMA)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

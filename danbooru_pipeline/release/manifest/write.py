@@ -15,7 +15,15 @@ from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
 from danbooru_pipeline.io.formats import require_known_schema
-from danbooru_pipeline.io.parquet import ROW_GROUP_ROWS, Side, differences, read_batches, rechunk, write_parquet
+from danbooru_pipeline.io.parquet import (
+    ROW_GROUP_ROWS,
+    Side,
+    differences,
+    no_rows,
+    read_batches,
+    rechunk,
+    write_parquet,
+)
 from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, Layout
 from danbooru_pipeline.outcomes import Reason, Status, status_of
@@ -50,8 +58,7 @@ _READ = pa.schema(
     metadata=POST_SCHEMA.metadata,
 )
 _SHOWN = 5
-#: Made once, since a small release has many empty buckets, and a table of so many columns takes half a millisecond.
-_NO_POSTS = _READ.empty_table()
+_NO_POSTS = no_rows(_READ)
 
 
 def write_manifest(layout: Layout, year: int, *, px512_settings: str, progress: Progress = silent) -> ManifestSummary:

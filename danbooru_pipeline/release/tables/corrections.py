@@ -15,7 +15,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from danbooru_pipeline.io.parquet import read_batches, row_count, write_parquet, write_shards
+from danbooru_pipeline.io.parquet import no_rows, read_batches, row_count, write_parquet, write_shards
 from danbooru_pipeline.posts import DICTIONARY_COLUMNS, POST_SCHEMA, conform
 from danbooru_pipeline.posts.schema import CATEGORIES, TAG
 from danbooru_pipeline.posts.tags import tag_columns
@@ -148,7 +148,7 @@ def write_corrections(folder: Path, decided: Path | None, *, with_posts: bool) -
         return
     shards = release_shards(folder, "parquet/posts")
     read = partial(read_batches, columns=POSTS_COLUMNS)
-    rows = judge(pa.concat_tables([DECIDED_SCHEMA.empty_table(), *read_batches(decided)]), _all(read, shards))
+    rows = judge(pa.concat_tables([no_rows(DECIDED_SCHEMA), *read_batches(decided)]), _all(read, shards))
     write_parquet(folder / CORRECTIONS, iter([rows]), schema=CORRECTIONS_SCHEMA, dictionary=("state", "sign"))
     if with_posts:
         known = known_tags(lambda table: _all(read_batches, release_shards(folder, f"parquet/{table}")))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.io.bounded_parquet import untrusted_files
-from danbooru_pipeline.io.parquet import read_batches, rechunk, write_parquet
+from danbooru_pipeline.io.parquet import no_rows, read_batches, rechunk, write_parquet
 from danbooru_pipeline.posts.json_text import lists_of
 from danbooru_pipeline.release.checksums import PX512
 from danbooru_pipeline.release_paths import earlier_manifest_path
@@ -98,7 +98,7 @@ def write_image_rows(folder: Path) -> int:
 
 
 def _or_empty(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    first = next(tables, ROWS_SCHEMA.empty_table())
+    first = next(tables, no_rows(ROWS_SCHEMA))
     yield first
     yield from tables
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from danbooru_pipeline.errors import DamagedFile
 from danbooru_pipeline.io.atomic import commit_part, part_path, remove_folder, remove_part, remove_parts
 from danbooru_pipeline.io.damage import damage_named
+from danbooru_pipeline.io.leases import leased
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout, bucket_of
 from danbooru_pipeline.posts.report import find_posts_report, write_posts_report
@@ -36,7 +37,7 @@ def clear_store(layout: Layout, ids: Collection[int]) -> None:
     """Remove the rows and the files of some posts, bucket by bucket; waits for buckets that are worked on."""
     for bucket in sorted({bucket_of(id_) for id_ in ids}):
         mine = frozenset(id_ for id_ in ids if bucket_of(id_) == bucket)
-        with exclusive(layout.bucket_lock(bucket)):
+        with leased(layout.bucket_lock(bucket)):
             _clear_rows(layout, bucket, mine)
             for path in list(store_files(layout, mine)):
                 remove_part(path)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from danbooru_pipeline.io.parquet import differences
+from danbooru_pipeline.io.parquet import differences, no_rows
 from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.posts import POST_SCHEMA, conform
 from danbooru_pipeline.release.tables.corrections import (
@@ -31,7 +31,7 @@ def check_corrections(run: Verification, posts: Sequence[str]) -> None:
         run.add(Kind.PARQUET_UNREADABLE, CORRECTIONS, "is altered, and was not read")
         return
     with run.reading(Kind.PARQUET_UNREADABLE, CORRECTIONS):
-        listed = pa.concat_tables([CORRECTIONS_SCHEMA.empty_table(), *batches(run, CORRECTIONS)])
+        listed = pa.concat_tables([no_rows(CORRECTIONS_SCHEMA), *batches(run, CORRECTIONS)])
         if not listed.equals(judge(listed, _rows(run, posts, POSTS_COLUMNS))):
             run.add(Kind.CORRECTIONS_DIFFER, CORRECTIONS, "has posts or states that do not follow from the posts")
             return

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from danbooru_pipeline.io.parquet import no_rows
 from danbooru_pipeline.release.tables.duplicates.find import describe_pairs, find_duplicates
 from danbooru_pipeline.release.tables.duplicates.pictures import Tables
 from danbooru_pipeline.release.tables.duplicates.rules import DUPLICATES_SCHEMA
@@ -32,7 +33,7 @@ def check_duplicates(run: Verification, posts: Sequence[str], manifest: Sequence
         return
     with run.reading(Kind.PARQUET_UNREADABLE, _WHERE):
         rows = (table.cast(DUPLICATES_SCHEMA) for name in names for table in batches(run, name, columns=_COLUMNS))
-        listed = pa.concat_tables([DUPLICATES_SCHEMA.empty_table(), *rows])
+        listed = pa.concat_tables([no_rows(DUPLICATES_SCHEMA), *rows])
         _check_rows(run, Tables(partial(_rows, run, posts), partial(_rows, run, manifest)), listed)
         _check_counts(run, listed)
 

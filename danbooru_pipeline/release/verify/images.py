@@ -18,6 +18,7 @@ from danbooru_pipeline.io.bounded_sha256 import digests_of
 from danbooru_pipeline.io.bounded_xz import xz_reader
 from danbooru_pipeline.io.external_sort import ExternalGroupBy
 from danbooru_pipeline.io.hash_processes import FileHasher
+from danbooru_pipeline.io.parquet import no_rows
 from danbooru_pipeline.io.untrusted import names_in, open_folder, opened, plain_names, read_bytes
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, PART_SUFFIX, bucket_of
 from danbooru_pipeline.release.checksums import (
@@ -139,7 +140,7 @@ class ImageChecks:
                 done += 1
                 self._run.progress("buckets", done, total)
         for name in sorted(unseen):
-            yield from self._check_bucket(name, _SCHEMA.empty_table())
+            yield from self._check_bucket(name, no_rows(_SCHEMA))
         self._run.progress("buckets", total, total)
 
     def _buckets_on_disk(self) -> set[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.parquet import no_rows
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, STORED_EXTENSIONS, bucket_of, px512_path
 from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.release.manifest.row import MANIFEST_ADDED, MANIFEST_SCHEMA
@@ -47,7 +48,7 @@ def manifest_batches(run: Verification) -> Iterator[pa.Table | None]:
 
 
 #: What follows the last rows of a file.
-_END = MANIFEST_SCHEMA.empty_table()
+_END = no_rows(MANIFEST_SCHEMA)
 
 
 def _read(run: Verification, name: str) -> Iterator[pa.Table]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import pyarrow as pa
 
+from danbooru_pipeline.io.parquet import no_rows
 from danbooru_pipeline.io.untrusted import opened, plain_names, size_of
 from danbooru_pipeline.release.tables.search_index import categories_of, reader, tables_of
 from danbooru_pipeline.release.verify.findings import Kind
@@ -52,7 +53,7 @@ def check_search_index(run: Verification, *, agree: bool) -> None:
 
 def _names(run: Verification) -> pa.Table:
     rows = (table.cast(NAMES_SCHEMA) for table in batches(run, INDEX_NAMES))
-    return pa.concat_tables([NAMES_SCHEMA.empty_table(), *rows])
+    return pa.concat_tables([no_rows(NAMES_SCHEMA), *rows])
 
 
 def _check_places(run: Verification, names: pa.Table) -> bool:

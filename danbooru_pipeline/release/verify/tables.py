@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from danbooru_pipeline.io.parquet import Side, differences
+from danbooru_pipeline.io.parquet import Side, differences, no_rows
 from danbooru_pipeline.io.typed_json import parse
 from danbooru_pipeline.io.untrusted import opened, plain_names
 from danbooru_pipeline.posts.record import parse_timestamp
@@ -96,9 +96,7 @@ def check_tag_counts(run: Verification, tally: TagTally) -> None:
         return
     with run.reading(Kind.PARQUET_UNREADABLE, where):
         tables = [table.select(TAG_COUNTS_SCHEMA.names) for name in names for table in batches(run, name)]
-        listed = pa.concat_tables(
-            [TAG_COUNTS_SCHEMA.empty_table(), *(table.cast(TAG_COUNTS_SCHEMA) for table in tables)]
-        )
+        listed = pa.concat_tables([no_rows(TAG_COUNTS_SCHEMA), *(table.cast(TAG_COUNTS_SCHEMA) for table in tables)])
         if not listed.equals(counted):
             _name_tags(run, where, listed, counted)
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from danbooru_pipeline.io.parquet import no_rows
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.store.follow.seen import read_seen
 from danbooru_pipeline.store.follow.state import find_state
@@ -72,7 +73,7 @@ def compare_with_sweep(layout: Layout, year: int) -> Missed | None:
 
 def _empty() -> pa.Table:
     types = (pa.int64(), pa.string(), pa.string(), pa.bool_(), pa.bool_())
-    return pa.schema(list(zip(_COLUMNS, types, strict=True))).empty_table()
+    return no_rows(pa.schema(list(zip(_COLUMNS, types, strict=True))))
 
 
 def _swept(layout: Layout, year: int, *, start_id: int, known: pa.ChunkedArray) -> Iterator[pa.Table]:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from danbooru_pipeline.errors import DamagedFile
 from danbooru_pipeline.io.atomic import atomic_file
 from danbooru_pipeline.io.damage import damage_named, set_aside
+from danbooru_pipeline.io.parquet import no_rows
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import TIMESTAMP
 from danbooru_pipeline.store.follow.plan import Seen
@@ -59,7 +60,7 @@ def write_seen(layout: Layout, posts: Iterable[Seen], *, expunged: Collection[in
 
 def read_seen(layout: Layout) -> pa.Table:
     """The posts that were followed, by id, each as it was seen last."""
-    table = pa.concat_tables([SEEN_SCHEMA.empty_table(), *_tables(layout.follow_parts)]).combine_chunks()
+    table = pa.concat_tables([no_rows(SEEN_SCHEMA), *_tables(layout.follow_parts)]).combine_chunks()
     order = pc.sort_indices(
         table.append_column("row", pa.array(range(table.num_rows), pa.int64())),
         sort_keys=[("id", "ascending"), ("row", "ascending")],

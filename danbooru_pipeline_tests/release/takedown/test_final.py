@@ -3,12 +3,13 @@
 import json
 import lzma
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from danbooru_pipeline.errors import ReleaseError, ReleaseRefused, StoreError
+from danbooru_pipeline.errors import LeaseLost, ReleaseError, ReleaseRefused, StoreError
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.removal import clear_what_came_back
@@ -163,6 +164,21 @@ def test_journal_of_a_killed_build_brings_no_row_back(two_years: Yard) -> None:
     with open_ledger(layout, "0002") as ledger:
         assert VICTIM not in ledger.rows
         ledger.write()
+    assert traces(layout.root, [VICTIM]) == []
+
+
+def test_worker_that_stood_still_through_a_takedown_leaves_nothing(two_years: Yard) -> None:
+    """A bucket that another process took over: what was in flight goes with its post, and no row is written."""
+    layout, row = two_years.layout, two_years.ledger[VICTIM]
+    with pytest.raises(LeaseLost), open_ledger(layout, "0002") as ledger:
+        layout.bucket_lock("0002").unlink()  # the other process has its own file there
+        takedown = threading.Thread(target=take_down, args=(layout, VICTIM))
+        takedown.start()
+        takedown.join(timeout=60)
+        written = layout.ledger("0002").read_bytes()
+        layout.original(VICTIM, "jpg").write_bytes(b"its download ends now")
+        ledger.record(row)
+    assert layout.ledger("0002").read_bytes() == written
     assert traces(layout.root, [VICTIM]) == []
 
 
