@@ -153,7 +153,15 @@ class PublishError(DanbooruPipelineError):
 
 
 class NotifyError(DanbooruPipelineError):
-    """A message could not be delivered."""
+    """A message could not be delivered.
+
+    Attributes:
+        accepted: the channels that took it nevertheless.
+    """
+
+    def __init__(self, message: str, *, accepted: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.accepted = tuple(accepted)
 
 
 class ReleaseError(DanbooruPipelineError):

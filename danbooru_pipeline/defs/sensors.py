@@ -13,6 +13,7 @@ from danbooru_pipeline.defs.finishing import ACTIVE, finish_newest_release
 from danbooru_pipeline.defs.metadata import posts, posts_by_bucket, side_tables
 from danbooru_pipeline.defs.reports import bullets
 from danbooru_pipeline.defs.waiting import everything_that_waits
+from danbooru_pipeline.errors import NotifyError
 from danbooru_pipeline.operate.notify import deliver, send_heartbeat
 from danbooru_pipeline.operate.readiness import decide, look_at, read_memory, write_memory
 from danbooru_pipeline.operate.waiting import what_is_left
@@ -25,6 +26,8 @@ from danbooru_pipeline.settings import Settings
 #: The release that a run began, so that sensor and schedule never begin one twice.
 BEGAN_TAG: Final = "danbooru/begins_release"
 _DAY: Final = 86_400
+#: In the cursor of `tell_of_releases`, before the channels that took a message which another one refused.
+_TOOK: Final = ", taken by "
 NOBODY: Final = (
     "no notification channel is configured; set DANBOORU_WEBHOOK_URL, or DANBOORU_SMTP_URL and DANBOORU_NOTIFY_TO"
 )
@@ -124,8 +127,18 @@ def tell_of_failures(
     link = f"{toolbox.settings.ui_url}/runs/{run.run_id}"
     body = "\n".join([*(reason for reason in reasons if reason), context.failure_event.message or "", link])
     subject = f"danbooru-pipeline: {what} {where}".rstrip() + " failed"
-    sent = deliver(toolbox.settings, subject=subject, body=body)
+    try:
+        sent = deliver(toolbox.settings, subject=subject, body=body)
+    except NotifyError as error:
+        return _half_told(error)
     return None if sent else dg.SkipReason(NOBODY)
+
+
+def _half_told(error: NotifyError) -> dg.SkipReason:
+    """Whom a message did not reach that reached somebody; what reached nobody is an error, and tried again."""
+    if not error.accepted:
+        raise error
+    return dg.SkipReason(f"told by {', '.join(error.accepted)}, but {error}")
 
 
 @dg.sensor(
@@ -136,14 +149,19 @@ def tell_of_failures(
 def tell_of_releases(
     context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Sends one message for every release, and for every new version of one, that becomes current."""
+    """Sends one message for every release, and for every new version of one, that becomes current.
+
+    A channel that took it does not get it again while another one refuses it: the cursor names those that did.
+    """
     folder = followed(toolbox.layout.current)
     if not (folder / RELEASE_JSON).exists():
         return dg.SkipReason("nothing is published yet")
     release = read_release(folder)
     name = f"{release.name} {release.version}"
-    if context.cursor == name:
+    told, _, took = (context.cursor or "").partition(_TOOK)
+    if told == name and not took:
         return dg.SkipReason(f"{name} was announced")
+    but = took.split(", ") if told == name else []
     announcement = folder / "ANNOUNCEMENT.txt"
     lines = release_lines(release, toolbox.layout.release(release.year))
     body = announcement.read_text() if announcement.exists() else "\n".join(lines)
@@ -152,9 +170,16 @@ def tell_of_releases(
         body = "\n".join(
             [body.rstrip(), "", f"for the operator: {left.named()}; the next build makes a new version with them"]
         )
-    sent = deliver(toolbox.settings, subject=f"{name} is published", body=body)
-    why = f"announced {name} by {', '.join(sent)}" if sent else NOBODY
-    return dg.SensorResult(skip_reason=why, cursor=name if sent else context.cursor)
+    try:
+        sent = deliver(toolbox.settings, subject=f"{name} is published", body=body, but=but)
+    except NotifyError as error:
+        reason = _half_told(error)
+        return dg.SensorResult(
+            skip_reason=reason.skip_message, cursor=f"{name}{_TOOK}{', '.join((*but, *error.accepted))}"
+        )
+    took_it = (*but, *sent)
+    why = f"announced {name} by {', '.join(took_it)}" if took_it else NOBODY
+    return dg.SensorResult(skip_reason=why, cursor=name if took_it else context.cursor)
 
 
 def _told(cursor: str | None) -> tuple[float, list[str]]:
@@ -187,11 +212,13 @@ def tell_of_waiting(
         return dg.SkipReason(f"was told already: {'; '.join(lines)}")
     subject = f"danbooru-pipeline: {release_name(year) if year else 'the store'} waits"
     body = "\n".join([*bullets(lines), toolbox.settings.ui_url])
-    if not deliver(toolbox.settings, subject=subject, body=body):
-        return dg.SkipReason(f"{NOBODY}; it would say: {'; '.join(lines)}")
-    return dg.SensorResult(
-        skip_reason=f"told of {len(lines)} things", cursor=msgspec.json.encode((now, lines)).decode()
-    )
+    said = f"told of {len(lines)} things"
+    try:
+        if not deliver(toolbox.settings, subject=subject, body=body):
+            return dg.SkipReason(f"{NOBODY}; it would say: {'; '.join(lines)}")
+    except NotifyError as error:
+        said = str(_half_told(error).skip_message)
+    return dg.SensorResult(skip_reason=said, cursor=msgspec.json.encode((now, lines)).decode())
 
 
 @dg.sensor(

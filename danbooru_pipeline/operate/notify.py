@@ -1,11 +1,12 @@
 """Messages to the operator, by mail, webhook or both, as the settings say. Callers write the text.
 
-A message that a channel rejects is an error, so that the sensor that sends it shows red and retries.
+A message that a channel rejects is an error, so that the sensor that sends it shows red and retries; the error says
+which channels took it, so that they do not get it again.
 """
 
 import smtplib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
@@ -26,17 +27,20 @@ def channels(settings: Settings) -> tuple[str, ...]:
     return (*mail, "webhook") if settings.webhook_url else mail
 
 
-def deliver(settings: Settings, *, subject: str, body: str) -> tuple[str, ...]:
-    """Send a message through every configured channel. Returns the channels that accepted it.
+def deliver(settings: Settings, *, subject: str, body: str, but: Collection[str] = ()) -> tuple[str, ...]:
+    """Send a message through every configured channel but some. Returns the channels that accepted it.
 
     Raises:
         NotifyError: a channel rejected it; the others were tried nevertheless.
     """
     senders = {"mail": _send_mail, "webhook": _call_webhook}
+    chosen = [name for name in channels(settings) if name not in but]
+    accepted: list[str] = []
     problems: list[str] = []
-    for name in channels(settings):
+    for name in chosen:
         try:
             senders[name](settings, subject=subject, body=body)
+            accepted.append(name)
         except (OSError, smtplib.SMTPException, httpx.HTTPError) as error:
             # Without the error's own message: a webhook's address is a secret, and httpx quotes it.
             status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else ""
@@ -45,8 +49,9 @@ def deliver(settings: Settings, *, subject: str, body: str) -> tuple[str, ...]:
         raise NotifyError(
             f"{subject!r} was not delivered by {', '.join(problems)}; check DANBOORU_SMTP_URL, DANBOORU_NOTIFY_TO and "
             "DANBOORU_WEBHOOK_URL",
+            accepted=accepted,
         )
-    return channels(settings)
+    return tuple(accepted)
 
 
 def send_heartbeat(settings: Settings) -> None:

@@ -1,5 +1,7 @@
 """Messages to the operator: one for each failed run and each release, with what is needed to act."""
 
+import re
+import socketserver
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import HTTPServer
@@ -9,11 +11,13 @@ import dagster as dg
 import pytest
 
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.defs.sensors import heartbeat, tell_of_failures, tell_of_waiting
+from danbooru_pipeline.defs.sensors import heartbeat, tell_of_failures, tell_of_releases, tell_of_waiting
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import NotifyError
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.release import flip_current
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline_tests.support.messages import HookHandler, listen
+from danbooru_pipeline_tests.support.messages import HookHandler, MailHandler, listen
 from danbooru_pipeline_tests.support.runs import METADATA, run_buckets, run_year
 
 
@@ -21,6 +25,12 @@ from danbooru_pipeline_tests.support.runs import METADATA, run_buckets, run_year
 def hook() -> Iterator[Any]:
     """A running webhook."""
     yield from listen(HTTPServer(("127.0.0.1", 0), HookHandler))
+
+
+@pytest.fixture
+def mail_server() -> Iterator[Any]:
+    """A running mail server."""
+    yield from listen(socketserver.ThreadingTCPServer(("127.0.0.1", 0), MailHandler))
 
 
 def failed_run(context: RunContext, instance: dg.DagsterInstance, tags: dict[str, str]) -> dg.RunFailureSensorContext:
@@ -106,6 +116,30 @@ def test_waiting_release_is_told_of(
         assert "told of" in look()
     assert len(hook.mails) == 3
     assert "late: it was due by 2022-03-01" in hook.mails[2]
+
+
+def test_wrong_webhook_makes_no_second_announcement(
+    root: Layout, hook: Any, mail_server: Any, instance: dg.DagsterInstance
+) -> None:
+    """The mail goes out once; only the webhook is tried again, and shows red as long as it refuses."""
+    flip_current(root)
+    address = f"http://127.0.0.1:{hook.server_address[1]}/"
+    mail = f"smtp://127.0.0.1:{mail_server.server_address[1]}"
+    wrong = Settings(root=root.root, webhook_url=f"{address}broken", smtp_url=mail, notify_to=("a@example.org",))
+
+    def look(settings: Settings, cursor: str | None) -> Any:
+        with RunContext(settings) as context:
+            sensor = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"toolbox": context})
+            return tell_of_releases(sensor)
+
+    first = look(wrong, None)
+    assert re.search("told by mail, but .*webhook.*DANBOORU_WEBHOOK_URL", str(first.skip_reason))
+    with pytest.raises(NotifyError, match="webhook"):
+        look(wrong, first.cursor)
+    mended = look(wrong.replace(webhook_url=address), first.cursor)
+    assert "by mail, webhook" in str(mended.skip_reason)
+    assert "was announced" in str(look(wrong, mended.cursor).skip_message)
+    assert len(mail_server.mails) == 1
 
 
 def test_source_that_is_dead_is_told_of(settings: Settings, hook: Any, instance: dg.DagsterInstance) -> None:
