@@ -20,7 +20,7 @@ from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.io.external_sort import by_remainder
 from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.io.sha256 import sha256_of
-from danbooru_pipeline.layout import BUCKET_COUNT
+from danbooru_pipeline.layout import BUCKET_COUNT, is_path_of
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
 from danbooru_pipeline.release_paths import RELEASE_JSON
 
@@ -55,6 +55,14 @@ PX512 = Tree("512px", "px512_path", "px512_size", "px512_sha256")
 
 #: In the order of ``LC_ALL=C sort``.
 TREES = (PX512, ORIGINAL)
+
+
+def is_image(path: str) -> bool:
+    """Whether a path of a list is that of an image, and of nothing else."""
+    tree, _, rest = path.partition("/")
+    stem = rest.rpartition("/")[2].partition(".")[0]
+    return tree in {each.name for each in TREES} and stem.isdigit() and is_path_of(int(stem), path, tree=tree)
+
 
 #: The columns of the manifest that the lists are made from.
 LIST_SCHEMA = pa.schema(
