@@ -1,8 +1,8 @@
-"""Random orders of builds, takedowns, kills, scrubs, imports, backups, copies, ends of grace periods.
+"""Random orders of builds, takedowns, kills, scrubs, imports, backups, copies and ends of grace periods.
 
-``interleavings.py ROOT SEED COUNT``. After every step, all that is published is searched for posts that were taken down; a copy elsewhere, for those that it
-was cleared of once. A step runs in a forked child, so it
-can be killed at any system call and costs no start-up. Prints a line of JSON for each order.
+``interleavings.py ROOT SEED COUNT``. After every step, all that is published is searched for posts that were taken
+down; a copy elsewhere, for those that it was cleared of once. A step runs in a forked child, so it can be killed at any
+system call and costs no start-up. Prints a line of JSON for each order.
 """
 
 import json
