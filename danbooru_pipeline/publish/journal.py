@@ -4,7 +4,6 @@ A piece that was begun and not ended may have arrived, so the place is asked for
 reading, never a second upload of what is there.
 """
 
-import contextlib
 import hashlib
 import threading
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from danbooru_pipeline.io.append_log import line_of, read_lines
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.layout import Layout
 
@@ -46,13 +46,11 @@ class Journal:
         if not path.exists():
             return cls(path)
         known: dict[str, Sent] = {}
-        for text in path.read_bytes().splitlines():
-            with contextlib.suppress(ValueError):
-                line = msgspec.json.decode(text, type=_Line)
-                if line.fingerprint:
-                    known[line.name] = Sent(line.fingerprint, tuple(line.paths), line.begun)
-                else:
-                    known.pop(line.name, None)
+        for line in filter(None, read_lines(path, _Line)):
+            if line.fingerprint:
+                known[line.name] = Sent(line.fingerprint, tuple(line.paths), line.begun)
+            else:
+                known.pop(line.name, None)
         return cls(path, known)
 
     def begin(self, name: str, sent: Sent) -> None:
@@ -73,7 +71,7 @@ class Journal:
     def compact(self) -> None:
         """Write only what the place has."""
         lines = (_Line(name, sent.fingerprint, list(sent.paths), sent.begun) for name, sent in self._known().items())
-        write_atomic(self.path, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+        write_atomic(self.path, b"".join(map(line_of, lines)))
 
     def _known(self) -> dict[str, Sent]:
         if self.known is None:
@@ -84,7 +82,7 @@ class Journal:
         with self._lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab", buffering=0) as file:
-                file.write(b"\n" + msgspec.json.encode(line) + b"\n")
+                file.write(line_of(line))
 
 
 def journal_folder(layout: Layout, address: str, release: str) -> Path:
