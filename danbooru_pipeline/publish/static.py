@@ -15,9 +15,9 @@ import fsspec
 
 from danbooru_pipeline.errors import PublishError
 from danbooru_pipeline.layout import BUCKETS, PART_SUFFIX
-from danbooru_pipeline.publish.pieces import DOCUMENTS, Group, Piece, buckets_of, document_groups, file_piece, read_sums
+from danbooru_pipeline.publish.pieces import DOCUMENTS, Group, Piece, buckets_of, document_groups, file_piece
 from danbooru_pipeline.publish.place import ask
-from danbooru_pipeline.release.checksums import TREES
+from danbooru_pipeline.release.checksums import TREES, read_sums
 
 _CHUNK: Final = 2**20
 

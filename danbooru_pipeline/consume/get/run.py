@@ -131,7 +131,10 @@ class _Get:
             raise PublishError("RELEASE.json and SHA256SUMS do not belong together; is it being replaced? run again")
         if signers is not None and check_signature(self.work, signers) is not Signature.GOOD:
             raise ReleaseError(f"the release is not signed by a key of {signers}; get it from its publisher")
-        self.sums, _ = parse_sums(data)
+        try:
+            self.sums = parse_sums(data)
+        except ValueError as error:
+            raise ReleaseError(f"{SHA256SUMS} there cannot be used ({error}); get it from another place") from error
         self.report.release = f"{about.name} {about.version}"
         return about
 
