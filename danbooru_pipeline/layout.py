@@ -323,6 +323,16 @@ class Layout:
         return {year: path_of(year) for year in years if os.path.lexists(path_of(year))}
 
     @property
+    def mirrors(self) -> Path:
+        """What mirrors were found to hold."""
+        return self.releases / "mirrors.json"
+
+    @property
+    def mirrors_page(self) -> Path:
+        """The same for people; beside the releases, since it changes when they do not."""
+        return self.releases / "mirrors.html"
+
+    @property
     def current(self) -> Path:
         """Symbolic link to the newest release, or a file with its name (see `release.pointer`)."""
         return self.releases / "current"

@@ -126,6 +126,9 @@ class HubPlace:
 
         ask(self.address, commit, passed_on=(FileNotFoundError,))  # a file of the release, which was replaced meanwhile
 
+    def beside(self, files: Mapping[str, Path]) -> None:
+        """There is nothing beside a data set."""
+
     def end(self, name: str, *, newest: bool) -> None:  # noqa: ARG002 - each release is a data set of its own
         """Squash the history, so that no older commit has what was removed."""
         ask(self.address, lambda: self._api.super_squash_history(**self._where, commit_message=name))

@@ -1,7 +1,8 @@
 """What a place is known to have: one file a group, a line before and a line after each piece that is sent.
 
-A piece that was begun and not ended may have arrived, so the place is asked for its digest. A lost journal costs
-reading, never a second upload of what is there.
+A piece that was begun and not ended may have arrived, so the place is asked for its digest. A journal that is lost, or
+has a line that cannot be read, says nothing: what it does not name could be a removed post. It costs reading, never a
+second upload of what is there.
 """
 
 import hashlib
@@ -42,16 +43,23 @@ class Journal:
 
     @classmethod
     def read(cls, path: Path) -> "Journal":
-        """Read what a place is known to have; a line that a crash cut off says nothing."""
+        """Read what a place is known to have; nothing is known by one that has a torn line."""
         if not path.exists():
             return cls(path)
         known: dict[str, Sent] = {}
-        for line in filter(None, read_lines(path, _Line)):
+        for line in read_lines(path, _Line):
+            if line is None:
+                return cls(path)
             if line.fingerprint:
                 known[line.name] = Sent(line.fingerprint, tuple(line.paths), line.begun)
             else:
                 known.pop(line.name, None)
         return cls(path, known)
+
+    def restart(self) -> None:
+        """Forget everything, to be told by the place."""
+        self.path.unlink(missing_ok=True)
+        self.known = None
 
     def begin(self, name: str, sent: Sent) -> None:
         """Say that a piece is about to be sent, in one write, which a kill of this process cannot lose."""

@@ -139,6 +139,11 @@ class StaticPlace:
         for path in paths:
             ask(self.address, partial(remove, path))
 
+    def beside(self, files: Mapping[str, Path]) -> None:
+        """Write them into the folder of the releases."""
+        for name, file in files.items():
+            ask(self.address, partial(self._files.pipe_file, f"{self._root}/{name}", file.read_bytes()))
+
     def end(self, name: str, *, newest: bool) -> None:
         """Write ``current``, a file with the name of the newest release, which mirrors follow."""
         if newest:

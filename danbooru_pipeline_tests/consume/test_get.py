@@ -2,15 +2,10 @@
 
 import contextlib
 import hashlib
-import re
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -23,44 +18,8 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.publish.hub import HubPlace
 from danbooru_pipeline.release import apply_takedown, plan_takedown
 from danbooru_pipeline_tests.support.raw_server import RawServer, always, make_answer, serving
+from danbooru_pipeline_tests.support.web import web
 from danbooru_pipeline_tests.support.yard import NOW, Yard
-
-
-class Ranged(SimpleHTTPRequestHandler):
-    """A web server that knows ranges, as all that matter do."""
-
-    def do_GET(self) -> None:
-        """Answer a request of a file, or of a part of it."""
-        path = Path(self.translate_path(self.path))
-        if not path.is_file():
-            self.send_error(404)
-            return
-        data, asked = path.read_bytes(), re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if asked and int(asked[1]) >= len(data):
-            self.send_error(416)
-            return
-        part = data[int(asked[1]) : int(asked[2]) + 1 if asked[2] else None] if asked else data
-        self.send_response(206 if asked else 200)
-        self.send_header("Content-Length", str(len(part)))
-        self.end_headers()
-        self.wfile.write(part)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def web(folder: Path) -> Iterator[str]:
-    """A folder on the web."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Ranged, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def images(folder: Path) -> dict[str, bytes]:

@@ -23,7 +23,10 @@ class Record(msgspec.Struct):
 
 @pytest.mark.parametrize("torn", TORN)
 def test_torn_line_costs_that_line_alone(tmp_path: Path, torn: bytes) -> None:
-    """Lines before and after it are read, in their order, by the log, the ledger's journal and a publication's."""
+    """Lines before and after it are read, in their order, by the log and the ledger's journal.
+
+    A publication's journal says nothing then, so the place is asked: a line that is lost may name a removed post.
+    """
     log = tmp_path / "log"
     append_line(log, Record(1))
     log.write_bytes(log.read_bytes() + torn)
@@ -44,7 +47,8 @@ def test_torn_line_costs_that_line_alone(tmp_path: Path, torn: bytes) -> None:
     sent.end("a", Sent("1", ("a",)))
     path.write_bytes(path.read_bytes() + torn)
     sent.end("b", Sent("2", ("b",)))
-    assert list(PublicationJournal.read(path).known or {}) == ["a", "b"]
+    known = PublicationJournal.read(path).known
+    assert known is None if torn.strip() else list(known or {}) == ["a", "b"]
 
 
 def test_line_begins_and_ends_with_a_newline() -> None:

@@ -58,14 +58,21 @@ def _each(fetch: Callable[[str], None], paths: Sequence[str]) -> None:
 
 
 class RsyncOrigin:
-    """A module of an rsync daemon, or a folder reached by ssh. It has no ranges."""
+    """A module of an rsync daemon, or a folder reached by ssh. It has no ranges.
 
-    def __init__(self, source: str) -> None:
+    Args:
+        source: its address.
+        longest: bytes of the largest file that is brought.
+    """
+
+    def __init__(self, source: str, *, longest: int | None = None) -> None:
         self._source = source
+        self._options = [f"--timeout={_SECONDS}", *([] if longest is None else [f"--max-size={longest}"])]
 
     def fetch(self, paths: Sequence[str], folder: Path) -> None:
         """One transfer for all of them."""
-        command = ["rsync", "-rt", "--partial", "--files-from=-", "--no-implied-dirs", f"{self._source}/", f"{folder}/"]
+        options = ["-rt", "--partial", "--files-from=-", "--no-implied-dirs", *self._options]
+        command = ["rsync", *options, f"{self._source}/", f"{folder}/"]
         stop.check()
         try:
             listed = "".join(f"{path}\n" for path in paths).encode()

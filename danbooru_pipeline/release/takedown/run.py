@@ -216,9 +216,7 @@ def apply_takedown(
         work = _Removal(layout, takedowns)
         work.clear_unpublished()
         made: list[Release] = []
-        found = survey(layout, takedowns.ids)
-        work.end_grace(found.replaced)
-        for year in found.years:
+        for year in work.end_grace().years:
             with work.attempt():
                 made.append(make(plan_again(layout, year, takedowns)))
             with work.attempt():
@@ -268,11 +266,13 @@ class _Removal:
             with self.attempt():
                 remove_folder(folder)
 
-    def end_grace(self, folders: Iterable[Path]) -> None:
-        """Remove replaced versions, which nobody needs: mirrors begin again with the version that there is."""
-        for folder in folders:
+    def end_grace(self) -> Survey:
+        """Remove replaced versions that name a post; mirrors begin again. Returns what else there is."""
+        found = survey(self.layout, self.takedowns.ids)
+        for folder in found.replaced:
             with self.attempt(), exclusive(self.layout.release_lock(self.layout.superseded_releases[folder])):
                 remove_superseded(folder)
+        return found
 
     def clear_segments(self, *, made_again: bool) -> None:
         """Drop compressed metadata that an unpublished archive may have left; a new archive has done so itself."""
