@@ -73,6 +73,7 @@ def is_path_of(post_id: int, path: str, *, tree: str) -> bool:
         return False
 
 
+_VERSION = re.compile(r"[0-9]{4}\.[0-9]{1,6}")
 _YEAR_IN_NAME = re.compile(r"[0-9]{4}")
 
 
@@ -285,6 +286,19 @@ class Layout:
         """A release that a newer version of the same year is replacing; removed once that is done."""
         return self.releases / f".{release_name(year)}.retired"
 
+    def superseded(self, version: str) -> Path:
+        """A replaced version that stays for a while, like ``danbooru2022.0``."""
+        if not _VERSION.fullmatch(version):
+            raise ValueError(f"not a version: {version!r}")
+        return self.releases / f"{release_name(int(version[:4]))}{version[4:]}"
+
+    @property
+    def superseded_releases(self) -> dict[Path, int]:
+        """Folder -> year of all replaced versions that are still there."""
+        entries = self.releases.glob(f"{release_name(0)[:-1]}*.*")
+        years = {path: path.name.removeprefix(release_name(0)[:-1]) for path in sorted(entries)}
+        return {path: int(version[:4]) for path, version in years.items() if _VERSION.fullmatch(version)}
+
     def takedown(self, year: int) -> Path:
         """Tables of a release that is being rebuilt without some posts; hidden, and removed once that is done."""
         return self.releases / f".{release_name(year)}.takedown"
@@ -307,6 +321,16 @@ class Layout:
         entries = self.releases.iterdir() if self.releases.is_dir() else ()
         years = sorted(int(match[0]) for entry in entries if (match := _YEAR_IN_NAME.search(entry.name)))
         return {year: path_of(year) for year in years if os.path.lexists(path_of(year))}
+
+    @property
+    def mirrors(self) -> Path:
+        """What mirrors were found to hold."""
+        return self.releases / "mirrors.json"
+
+    @property
+    def mirrors_page(self) -> Path:
+        """The same for people; beside the releases, since it changes when they do not."""
+        return self.releases / "mirrors.html"
 
     @property
     def current(self) -> Path:

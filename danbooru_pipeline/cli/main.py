@@ -16,7 +16,7 @@ from danbooru_pipeline.cli.curation import curate
 from danbooru_pipeline.cli.exits import end_command, say_stopped
 from danbooru_pipeline.cli.exporting import export
 from danbooru_pipeline.cli.output import open_streams
-from danbooru_pipeline.cli.releases import changes, publish, reconstruct, takedown, verify
+from danbooru_pipeline.cli.releases import changes, mirrors, publish, reconstruct, takedown, verify
 from danbooru_pipeline.cli.startup import do_without_pandas
 from danbooru_pipeline.errors import EXIT_CODES
 from danbooru_pipeline.stop import run_stoppable
@@ -72,7 +72,8 @@ def main() -> None:
 
 _BUILDERS = (demo, plan, build, import_, follow, status, metrics, doctor, settings, ui)
 _READERS = (
-    verify, reconstruct, changes, get, select, browse, sample_tags, export, apply_removals, curate, publish, takedown,
+    verify, reconstruct, changes, get, select, browse, sample_tags, export, apply_removals, curate, publish, mirrors,
+    takedown,
 )  # fmt: skip
 for command in (*_BUILDERS, *_READERS):
     main.add_command(command)

@@ -159,6 +159,30 @@ def takedown(ids: tuple[int, ...], *, dry_run: bool, resume: bool) -> None:
 
 
 @click.command()
+@JSON
+def mirrors(*, as_json: bool) -> None:
+    """Ask the mirrors of DANBOORU_MIRRORS what they hold, and write releases/mirrors.html and mirrors.json.
+
+    Replaced versions whose grace period is over (DANBOORU_GRACE_DAYS) are removed, too. Exit code 1: a mirror still has
+    posts that were taken down, or the page did not get to where releases are published.
+    """
+    import msgspec
+
+    from danbooru_pipeline.context import RunContext
+    from danbooru_pipeline.operate.mirrors import Holds, look_after_mirrors
+
+    with RunContext(read_settings(offline=True)) as context:
+        done = look_after_mirrors(context)
+    if as_json:
+        print_json(msgspec.to_builtins(done))
+    else:
+        for line in done.lines():
+            click.echo(line)
+    if done.failed or any(each.holds is Holds.REMOVED for each in done.mirrors):
+        sys.exit(1)
+
+
+@click.command()
 @YEAR
 @click.option("--to", "kind", type=click.Choice(["static", "hub"]), help="Only to this kind of place.")
 @click.option("--dry-run", is_flag=True, help="Print what would be sent and removed, and change nothing.")

@@ -19,7 +19,8 @@ from danbooru_pipeline.defs.metadata import WITHOUT_TABLES_TAG
 from danbooru_pipeline.errors import DanbooruPipelineError, SettingsError, SourceBlocked
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.operate.preflight import check_root, check_space
-from danbooru_pipeline.operate.state_files import read_repairing, require_swept
+from danbooru_pipeline.operate.repairs import require_swept
+from danbooru_pipeline.operate.state_files import read_repairing
 from danbooru_pipeline.operate.terminal import TerminalLine
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.progress import Gauge, Say

@@ -22,11 +22,12 @@ from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.defs.totals import totals_of
 from danbooru_pipeline.io.locks import exclusive
+from danbooru_pipeline.operate.grace import make_release
+from danbooru_pipeline.operate.mirrors import make_page
 from danbooru_pipeline.operate.publication import plan_places
 from danbooru_pipeline.operate.removal import clear_what_came_back, manifest_without_blocked
 from danbooru_pipeline.publish import apply_publication
 from danbooru_pipeline.release import (
-    apply_snapshot,
     flip_current,
     plan_snapshot,
     published,
@@ -119,7 +120,8 @@ def release_snapshot(
             plan = plan_snapshot(toolbox.layout, year, image_settings=toolbox.image_settings.as_dict(), options=options)
             for line in plan.lines():
                 context.log.info(line)
-            release = apply_snapshot(plan, created_at=toolbox.now(), signing_key=toolbox.settings.signing_key)
+            release = make_release(toolbox, plan)
+            make_page(toolbox)
     return dg.MaterializeResult(
         metadata=_numbers(release, action=str(plan.action), folder=toolbox.layout.release(year)),
         data_version=dg.DataVersion(release.sha256sums_sha256),

@@ -76,6 +76,11 @@ def is_throttled(response: httpx.Response) -> bool:
     return status == 429 or (status == 503 and "retry-after" in response.headers)
 
 
+def is_passing(status: int) -> bool:
+    """Whether the same request may succeed later."""
+    return status in {408, 425, 429} or status >= 500
+
+
 class BooruClient:
     """Sends rate-limited and retried requests to the two configured hosts. Thread-safe; use it as a context manager.
 

@@ -15,7 +15,7 @@ from typing import Final
 import httpx
 
 from danbooru_pipeline.errors import SourceUnreachable, SourceUnusable
-from danbooru_pipeline.fetch.client import TIMEOUT, retry_after_seconds
+from danbooru_pipeline.fetch.client import TIMEOUT, is_passing, retry_after_seconds
 from danbooru_pipeline.fetch.retry import RetryPolicy
 
 #: Interruptions of one read, however far each attempt got.
@@ -89,7 +89,7 @@ def _ask(url: str, headers: Mapping[str, str], policy: RetryPolicy) -> httpx.Res
             if answer.status_code in _NO_HEAD:
                 with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=TIMEOUT) as answer:
                     pass
-            if not _is_passing(answer):
+            if not is_passing(answer.status_code):
                 return answer
             problem = f"HTTP {answer.status_code}"
             wait = retry_after_seconds(answer.headers)
@@ -102,10 +102,6 @@ def _ask(url: str, headers: Mapping[str, str], policy: RetryPolicy) -> httpx.Res
 
 def _pause(seconds: float) -> None:
     threading.Event().wait(seconds)
-
-
-def _is_passing(answer: httpx.Response) -> bool:
-    return answer.status_code in {408, 425, 429} or answer.status_code >= 500
 
 
 class _Read:
@@ -127,7 +123,7 @@ class _Read:
                 with httpx.stream(
                     "GET", self._file.url, headers=self._headers(), follow_redirects=True, timeout=TIMEOUT
                 ) as answer:
-                    if not _is_passing(answer):
+                    if not is_passing(answer.status_code):
                         yield from self._take(answer)
                         return
                     problem, wait = f"HTTP {answer.status_code}", retry_after_seconds(answer.headers)

@@ -3,7 +3,14 @@
 from danbooru_pipeline.errors import PublishError, ReleaseError, SettingsError
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.progress import Progress, silent
-from danbooru_pipeline.publish import PublicationPlan, apply_publication, open_places, plan_publication, published_years
+from danbooru_pipeline.publish import (
+    PublicationPlan,
+    apply_publication,
+    files_beside,
+    open_places,
+    plan_publication,
+    published_years,
+)
 from danbooru_pipeline.release import require_decision
 from danbooru_pipeline.settings import Settings
 
@@ -23,6 +30,18 @@ def plan_places(settings: Settings, year: int, *, kind: str | None = None) -> li
         names = wanted[kind] if kind else " or ".join(wanted.values())
         raise SettingsError(f"there is no place to publish to; set {names}")
     return [plan_publication(layout, year, place) for place in places.values()]
+
+
+def publish_page(settings: Settings) -> list[str]:
+    """Bring the page of the mirrors to where releases were published. Returns a line for each place that failed."""
+    layout, failed = Layout(settings.root), list[str]()
+    try:
+        for place in open_places(settings).values():
+            if published_years(layout, place):
+                place.beside(files_beside(layout))
+    except PublishError as error:
+        failed.append(str(error))
+    return failed
 
 
 def publish_again(settings: Settings, *, progress: Progress = silent) -> list[str]:

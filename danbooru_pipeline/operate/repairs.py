@@ -6,13 +6,13 @@ Where nothing in the root has it, it is only set aside, and the next build bring
 from collections.abc import Callable
 from pathlib import Path
 
-from danbooru_pipeline.errors import DamagedFile
-from danbooru_pipeline.io.damage import set_aside
+from danbooru_pipeline.errors import DamagedFile, StoreError
+from danbooru_pipeline.io.damage import damage_named, set_aside
 from danbooru_pipeline.io.leases import leased
 from danbooru_pipeline.io.locks import exclusive
-from danbooru_pipeline.io.parquet import read_batches
+from danbooru_pipeline.io.parquet import read_batches, row_count
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.posts.report import PostsReport, write_posts_report
+from danbooru_pipeline.posts.report import PostsReport, load_posts_report, write_posts_report
 from danbooru_pipeline.release.manifest.summary import Tally
 from danbooru_pipeline.release.manifest.write import write_manifest_table
 from danbooru_pipeline.release.release_json import published, read_release
@@ -99,3 +99,32 @@ def repair_version(layout: Layout, path: Path, why: str) -> None:
         require_known_root(layout)
     except DamagedFile:
         _aside(path, why)
+
+
+def require_swept(layout: Layout, year: int) -> None:
+    """Refuse to go on with the posts of an earlier build where they are damaged; slices are made again.
+
+    Raises:
+        StoreError: a file of the sweep is damaged.
+    """
+    for path, check in (
+        (layout.posts(year), lambda: row_count(layout.posts(year))),
+        (layout.posts_report(year), lambda: load_posts_report(layout, year).source["sha256"]),
+    ):
+        try:
+            with damage_named(path):
+                check()
+        except (DamagedFile, FileNotFoundError) as error:
+            why = error.why if isinstance(error, DamagedFile) else "it is missing"
+            raise StoreError(
+                f"{path} is damaged ({why}); run danbooru-pipeline build {year}, which makes it again"
+            ) from error
+    if _sliced_rows(layout, year) != row_count(layout.posts(year)):
+        repair_slices(layout, layout.posts_by_bucket(year), "its posts are not all posts of the year")
+
+
+def _sliced_rows(layout: Layout, year: int) -> int | None:
+    try:
+        return sum(row_count(path) for path in layout.posts_by_bucket(year).glob("[0-9]*.parquet"))
+    except (OSError, ValueError):
+        return None

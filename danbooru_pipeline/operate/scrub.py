@@ -9,7 +9,7 @@ for it again, as if it had never come.
 """
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -143,7 +143,7 @@ def _repair(context: RunContext, bucket: str, damaged: list[Expected]) -> tuple[
     if year is not None:
         build_originals(context, bucket, year)
         build_px512(context, bucket, year)
-    folders = published(context.layout)
+    folders = [*published(context.layout).values(), *context.layout.superseded_releases]
     return tuple(line for file in damaged for line in _repair_one(context, file, folders))
 
 
@@ -153,12 +153,12 @@ def _newest_year(context: RunContext, bucket: str) -> int | None:
     return max((year for year in years if context.layout.posts_bucket(year, bucket).exists()), default=None)
 
 
-def _repair_one(context: RunContext, file: Expected, folders: Mapping[int, Path]) -> Iterator[str]:
+def _repair_one(context: RunContext, file: Expected, folders: Sequence[Path]) -> Iterator[str]:
     """Give every release the repaired file. Yields at most one line, if the file was not restored everywhere."""
     source = context.layout.store / file.path
     same = sha256_or_none(source) == file.sha256
     lost = []
-    for folder in folders.values():
+    for folder in folders:
         target = folder / file.path
         # An earlier release may have an intact file of its own under the same name.
         if not target.exists() or (target.stat().st_size, sha256_or_none(target)) == (file.size, file.sha256):

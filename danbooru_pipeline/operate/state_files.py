@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 from danbooru_pipeline.errors import DamagedFile, NewerFile, StoreError
 from danbooru_pipeline.io.damage import DAMAGED, damage_named
 from danbooru_pipeline.io.formats import require_known_format
-from danbooru_pipeline.io.parquet import row_count
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.databases import is_damaged
@@ -234,6 +233,24 @@ STATE_FILES: Final[tuple[StateFile, ...]] = (
         check=lambda _layout, path: read_release(path.parent),
     ),
     StateFile(
+        name="replaced version of a release",
+        pattern="releases/danbooru[0-9][0-9][0-9][0-9].[0-9]*/RELEASE.json",
+        made_from="nothing; its successor has what it had, and says when its grace period ends",
+        by="nobody needs to; remove its folder",
+    ),
+    StateFile(
+        name="what mirrors hold",
+        pattern="releases/mirrors.*",
+        made_from="the traces that the mirrors serve",
+        by="`mirrors`, each day",
+    ),
+    StateFile(
+        name="record of a publication",
+        pattern="publications/*/danbooru[0-9][0-9][0-9][0-9]/*.jsonl",
+        made_from="what the place has, which is read where one is lost or has a line that cannot be read",
+        by="the next `publish`",
+    ),
+    StateFile(
         name="version of the root",
         pattern="version.json",
         made_from="nothing; without it the root counts as one of the earliest version that wrote none",
@@ -335,35 +352,6 @@ def repair_history(layout: Layout, year: int) -> None:
         for path in sorted(paths | {path for path in lacking(layout, name) if year_of(layout, path) < year}):
             if (damage := _look(layout, kind, path)) is not None:
                 repair(layout, damage)
-
-
-def require_swept(layout: Layout, year: int) -> None:
-    """Refuse to go on with the posts of an earlier build where they are damaged; slices are made again.
-
-    Raises:
-        StoreError: a file of the sweep is damaged.
-    """
-    for path, check in (
-        (layout.posts(year), lambda: row_count(layout.posts(year))),
-        (layout.posts_report(year), lambda: load_posts_report(layout, year).source["sha256"]),
-    ):
-        try:
-            with damage_named(path):
-                check()
-        except (DamagedFile, FileNotFoundError) as error:
-            why = error.why if isinstance(error, DamagedFile) else "it is missing"
-            raise StoreError(
-                f"{path} is damaged ({why}); run danbooru-pipeline build {year}, which makes it again"
-            ) from error
-    if _sliced_rows(layout, year) != row_count(layout.posts(year)):
-        repair_slices(layout, layout.posts_by_bucket(year), "its posts are not all posts of the year")
-
-
-def _sliced_rows(layout: Layout, year: int) -> int | None:
-    try:
-        return sum(row_count(path) for path in layout.posts_by_bucket(year).glob("[0-9]*.parquet"))
-    except (OSError, ValueError):
-        return None
 
 
 def repair(layout: Layout, damage: Damage) -> str:

@@ -6,6 +6,20 @@ finished takedown and a release that verifies; whatever a place has that the rel
 """
 
 from danbooru_pipeline.publish.places import PLACES, open_places
-from danbooru_pipeline.publish.run import PublicationPlan, apply_publication, plan_publication, published_years
+from danbooru_pipeline.publish.run import (
+    PublicationPlan,
+    apply_publication,
+    files_beside,
+    plan_publication,
+    published_years,
+)
 
-__all__ = ["PLACES", "PublicationPlan", "apply_publication", "open_places", "plan_publication", "published_years"]
+__all__ = [
+    "PLACES",
+    "PublicationPlan",
+    "apply_publication",
+    "files_beside",
+    "open_places",
+    "plan_publication",
+    "published_years",
+]

@@ -20,8 +20,9 @@ import msgspec
 from danbooru_pipeline.errors import PublishError
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import BUCKETS
-from danbooru_pipeline.publish.pieces import DOCUMENTS, Group, Piece, buckets_of, document_groups, read_sums
+from danbooru_pipeline.publish.pieces import DOCUMENTS, Group, Piece, buckets_of, document_groups
 from danbooru_pipeline.publish.place import ask
+from danbooru_pipeline.release.checksums import read_sums
 from danbooru_pipeline.release.release_json import read_release
 from danbooru_pipeline.release.tables.webdataset import ShardImage, index_of, write_tar
 from danbooru_pipeline.years import cutoff
@@ -124,6 +125,9 @@ class HubPlace:
             self._api.create_commit(operations=operations, commit_message=message, **self._where)
 
         ask(self.address, commit, passed_on=(FileNotFoundError,))  # a file of the release, which was replaced meanwhile
+
+    def beside(self, files: Mapping[str, Path]) -> None:
+        """There is nothing beside a data set."""
 
     def end(self, name: str, *, newest: bool) -> None:  # noqa: ARG002 - each release is a data set of its own
         """Squash the history, so that no older commit has what was removed."""

@@ -1,10 +1,10 @@
 """What a place is known to have: one file a group, a line before and a line after each piece that is sent.
 
-A piece that was begun and not ended may have arrived, so the place is asked for its digest. A lost journal costs
-reading, never a second upload of what is there.
+A piece that was begun and not ended may have arrived, so the place is asked for its digest. A journal that is lost, or
+has a line that cannot be read, says nothing: what it does not name could be a removed post. It costs reading, never a
+second upload of what is there.
 """
 
-import contextlib
 import hashlib
 import threading
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from danbooru_pipeline.io.append_log import line_of, read_lines
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.layout import Layout
 
@@ -42,18 +43,23 @@ class Journal:
 
     @classmethod
     def read(cls, path: Path) -> "Journal":
-        """Read what a place is known to have; a line that a crash cut off says nothing."""
+        """Read what a place is known to have; nothing is known by one that has a torn line."""
         if not path.exists():
             return cls(path)
         known: dict[str, Sent] = {}
-        for text in path.read_bytes().splitlines():
-            with contextlib.suppress(ValueError):
-                line = msgspec.json.decode(text, type=_Line)
-                if line.fingerprint:
-                    known[line.name] = Sent(line.fingerprint, tuple(line.paths), line.begun)
-                else:
-                    known.pop(line.name, None)
+        for line in read_lines(path, _Line):
+            if line is None:
+                return cls(path)
+            if line.fingerprint:
+                known[line.name] = Sent(line.fingerprint, tuple(line.paths), line.begun)
+            else:
+                known.pop(line.name, None)
         return cls(path, known)
+
+    def restart(self) -> None:
+        """Forget everything, to be told by the place."""
+        self.path.unlink(missing_ok=True)
+        self.known = None
 
     def begin(self, name: str, sent: Sent) -> None:
         """Say that a piece is about to be sent, in one write, which a kill of this process cannot lose."""
@@ -73,7 +79,7 @@ class Journal:
     def compact(self) -> None:
         """Write only what the place has."""
         lines = (_Line(name, sent.fingerprint, list(sent.paths), sent.begun) for name, sent in self._known().items())
-        write_atomic(self.path, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+        write_atomic(self.path, b"".join(map(line_of, lines)))
 
     def _known(self) -> dict[str, Sent]:
         if self.known is None:
@@ -84,7 +90,7 @@ class Journal:
         with self._lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab", buffering=0) as file:
-                file.write(b"\n" + msgspec.json.encode(line) + b"\n")
+                file.write(line_of(line))
 
 
 def journal_folder(layout: Layout, address: str, release: str) -> Path:

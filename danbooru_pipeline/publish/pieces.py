@@ -11,10 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.sha256 import sha256_of
-from danbooru_pipeline.io.untrusted import read_bytes, size_of
-from danbooru_pipeline.release.checksums import TREES, parse_sums
+from danbooru_pipeline.io.untrusted import size_of
+from danbooru_pipeline.release.checksums import TREES, read_sums
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
 from danbooru_pipeline.release_paths import RELEASE_JSON
 
@@ -24,7 +23,6 @@ _FINDING: Final = ("index/", "checksums/", "wds-index/", "manifest/", "changes/"
 _FOUND_BY: Final = frozenset(
     {"README.md", "index.html", "feed.atom", "croissant.json", "removals.jsonl", "removed.txt"}
 )
-_LONGEST: Final = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +56,6 @@ class Group:
     pieces: Callable[[], Iterator[Piece]]
 
 
-def read_sums(folder: Path, name: str) -> dict[str, str]:
-    """Path -> SHA-256 of a list of checksums.
-
-    Raises:
-        ReleaseError: it cannot be read.
-    """
-    try:
-        sums, wrong = parse_sums(read_bytes(folder, name, limit=_LONGEST))
-    except (OSError, ValueError) as error:
-        raise ReleaseError(f"{folder / name} cannot be read ({error}); verify the release") from error
-    if wrong:
-        raise ReleaseError(f"{folder / name} has lines that are no checksums; verify the release")
-    return sums
-
-
 def buckets_of(folder: Path) -> Iterator[tuple[str, str, str]]:
     """Tree, bucket and list of checksums of all buckets that have files."""
     for tree in TREES:
@@ -87,7 +70,7 @@ def file_piece(folder: Path, path: str, sha256: str) -> Piece:
 
 def document_groups(folder: Path) -> list[Group]:
     """Everything but the images."""
-    sums = read_sums(folder, SHA256SUMS)
+    sums = read_sums(folder)
     finding = {path for path in sums if path.startswith(_FINDING) or path in _FOUND_BY}
 
     def pieces(paths: set[str]) -> Iterator[Piece]:

@@ -51,6 +51,9 @@ class Place(Protocol):
     def remove(self, paths: Collection[str]) -> None:
         """Remove files; those that are not there are no error."""
 
+    def beside(self, files: Mapping[str, Path]) -> None:
+        """Put files beside the releases, if the place has room there: they are no part of any."""
+
     def end(self, name: str, *, newest: bool) -> None:
         """All is there: forget what was there before, and say so if this is the newest release."""
 

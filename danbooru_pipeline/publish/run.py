@@ -159,6 +159,11 @@ def apply_publication(plan: PublicationPlan, *, progress: Progress = silent) -> 
         _Publication(plan, progress).run()
 
 
+def files_beside(layout: Layout) -> dict[str, Path]:
+    """Name -> file of what lies beside the releases: the page of the mirrors."""
+    return {path.name: path for path in (layout.mirrors, layout.mirrors_page) if path.is_file()}
+
+
 @dataclass(slots=True)
 class _Publication:
     """One publication that is under way."""
@@ -173,11 +178,9 @@ class _Publication:
         self._marks = self._now()
         place.open(plan.name)
         folder = journal_folder(plan.layout, place.address, plan.name)
-        is_known = any(folder.glob("*.jsonl"))
-        groups = _all_groups(plan, [path.stem for path in folder.glob("*.jsonl")] if is_known else place.held())
+        groups = _all_groups(plan, [*place.held(), *(path.stem for path in folder.glob("*.jsonl"))])
         journals = [_journal(plan, group) for group in groups]
-        if not is_known:
-            self._ask_place(groups, journals)
+        self._ask_place(groups, journals)
         changed = [not _plan_group(*pair).is_empty for pair in zip(groups, journals, strict=True)]
         if any(changed):
             self._take_away(journals[-1])
@@ -190,6 +193,7 @@ class _Publication:
             self.progress("groups", number, len(groups))
         self._require_same()
         place.end(plan.name, newest=plan.newest)
+        place.beside(files_beside(plan.layout))
 
     def _now(self) -> tuple[object, ...]:
         return mark_of(self.plan.layout.takedowns), mark_of(self.plan.folder / RELEASE_JSON)
@@ -201,10 +205,16 @@ class _Publication:
             raise ReleaseRefused(_LOST)
 
     def _ask_place(self, groups: Sequence[Group], journals: Sequence[Journal]) -> None:
-        """Where nothing is known, take all that the place has for sent, and in doubt."""
-        documents = {path for group in groups if not group.folder for path in self._paths(group)}
+        """Where nothing is known, take all that the place has for sent, and in doubt.
+
+        A document may be in any of their groups, so these are known together or not at all.
+        """
+        of_documents = [pair for pair in zip(groups, journals, strict=True) if not pair[0].folder]
+        unknown = any(journal.known is None for _, journal in of_documents)
+        documents = {path for group, _ in of_documents for path in self._paths(group)} if unknown else set()
         for group, journal in zip(groups, journals, strict=True):
-            if journal.known is None:
+            if journal.known is None or (unknown and not group.folder):
+                journal.restart()
                 pieces = self._paths(group)
                 for path in self.plan.place.listed(group.folder):
                     if path in pieces:

@@ -15,9 +15,9 @@ import fsspec
 
 from danbooru_pipeline.errors import PublishError
 from danbooru_pipeline.layout import BUCKETS, PART_SUFFIX
-from danbooru_pipeline.publish.pieces import DOCUMENTS, Group, Piece, buckets_of, document_groups, file_piece, read_sums
+from danbooru_pipeline.publish.pieces import DOCUMENTS, Group, Piece, buckets_of, document_groups, file_piece
 from danbooru_pipeline.publish.place import ask
-from danbooru_pipeline.release.checksums import TREES
+from danbooru_pipeline.release.checksums import TREES, read_sums
 
 _CHUNK: Final = 2**20
 
@@ -138,6 +138,11 @@ class StaticPlace:
 
         for path in paths:
             ask(self.address, partial(remove, path))
+
+    def beside(self, files: Mapping[str, Path]) -> None:
+        """Write them into the folder of the releases."""
+        for name, file in files.items():
+            ask(self.address, partial(self._files.pipe_file, f"{self._root}/{name}", file.read_bytes()))
 
     def end(self, name: str, *, newest: bool) -> None:
         """Write ``current``, a file with the name of the newest release, which mirrors follow."""

@@ -21,7 +21,7 @@ from danbooru_pipeline.layout import is_path_of
 from danbooru_pipeline.posts.schema import INT64_MAX
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA, KINDS, Change
-from danbooru_pipeline.release.checksums import TREES, parse_sums
+from danbooru_pipeline.release.checksums import TREES, read_sums
 from danbooru_pipeline.release.provenance import PROVENANCE
 from danbooru_pipeline.release.release_json import CONTENT, SHA256SUMS, SIGNATURE, Release, read_release
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS
@@ -191,7 +191,7 @@ def _document_changes(
     folder: Path, old_folder: Path, labels: Collection[str], *, now: Mapping[str, str]
 ) -> tuple[set[str], set[str]]:
     """Documents that are new or changed, and documents that are gone. Those still to be written count as new."""
-    before, _ = parse_sums((old_folder / SHA256SUMS).read_bytes())
+    before = read_sums(old_folder)
     to_come = {changes_path(each, kind) for each in labels for kind in KINDS}
     names = now.keys() | to_come | {CONTENT, PROVENANCE}
     signed = {SIGNATURE} if (folder / ALLOWED_SIGNERS).exists() else set()

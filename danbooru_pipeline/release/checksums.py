@@ -10,23 +10,27 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.io.external_sort import by_remainder
 from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.io.sha256 import sha256_of
-from danbooru_pipeline.layout import BUCKET_COUNT
+from danbooru_pipeline.io.untrusted import read_bytes
+from danbooru_pipeline.layout import BUCKET_COUNT, is_path_of
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
 from danbooru_pipeline.release_paths import RELEASE_JSON
 
 FILELIST = "filelist.txt.xz"
 NSFW_IDS = "nsfw-ids.txt"
 ARCHIVE = "metadata.json.tar.xz"
+#: The most bytes that are read of a list of checksums; with 3,000 documents SHA256SUMS has 300 thousand.
+LONGEST_LIST = 64 * 2**20
 
 #: Folders of a tree that hold images and no documents.
 BUCKET_FOLDER = re.compile(r"[0-9]{4}")
@@ -55,6 +59,14 @@ PX512 = Tree("512px", "px512_path", "px512_size", "px512_sha256")
 
 #: In the order of ``LC_ALL=C sort``.
 TREES = (PX512, ORIGINAL)
+
+
+def is_image(path: str) -> bool:
+    """Whether a path of a list is that of an image, and of nothing else."""
+    tree, _, rest = path.partition("/")
+    stem = rest.rpartition("/")[2].partition(".")[0]
+    return tree in {each.name for each in TREES} and stem.isdigit() and is_path_of(int(stem), path, tree=tree)
+
 
 #: The columns of the manifest that the lists are made from.
 LIST_SCHEMA = pa.schema(
@@ -93,8 +105,47 @@ def sums_lines(files: Iterable[tuple[str, str]]) -> bytes:
     return "".join([f"{sha256}  {path}\n" for sha256, path in files]).encode()
 
 
-def parse_sums(data: bytes) -> tuple[dict[str, str], list[str]]:
-    """Path -> SHA-256 of a checksum list, and the lines that are malformed or repeat a path."""
+def is_safe(path: str) -> bool:
+    """Whether a path that a release names stays inside it, on any system."""
+    parts = path.split("/")
+    return (
+        path.isprintable()
+        and "\\" not in path
+        and not PurePosixPath(path).is_absolute()
+        and not {"", ".", ".."} & set(parts)
+    )
+
+
+def read_sums(folder: Path, name: str = SHA256SUMS) -> dict[str, str]:
+    """Path -> SHA-256 of a list of checksums of a release.
+
+    Raises:
+        ReleaseError: it cannot be read, or is not well-formed as a whole.
+    """
+    try:
+        return parse_sums(read_bytes(folder, name, limit=LONGEST_LIST))
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"{folder / name} cannot be read ({error}); verify the release") from error
+
+
+def parse_sums(data: bytes) -> dict[str, str]:
+    """Path -> SHA-256 of a list of checksums, which must be well-formed as a whole.
+
+    Raises:
+        ValueError: a line is no checksum, repeats a path, or has one that leads out of the folder.
+    """
+    sums, wrong = examine_sums(data)
+    wrong += [path for path in sums if not is_safe(path)]
+    if wrong:
+        raise ValueError(f"it has a line that is no checksum of a release: {wrong[0][:100]!r}")
+    return sums
+
+
+def examine_sums(data: bytes) -> tuple[dict[str, str], list[str]]:
+    """Path -> SHA-256 of a list of checksums, and the lines that are malformed or repeat a path.
+
+    For `verify`, which names each; whoever relies on the list uses `parse_sums`.
+    """
     sums: dict[str, str] = {}
     wrong: list[str] = []
     for line in data.decode("utf-8", errors="replace").splitlines():

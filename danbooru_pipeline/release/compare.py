@@ -11,10 +11,9 @@ from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.io.untrusted import is_plain, read_bytes
 from danbooru_pipeline.release.change_rows import Change
 from danbooru_pipeline.release.changes import ChangedPaths, changed_rows, write_paths, write_rows
-from danbooru_pipeline.release.checksums import parse_sums
+from danbooru_pipeline.release.checksums import LONGEST_LIST, read_sums
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE, Release, read_release
 from danbooru_pipeline.release.templating import render
-from danbooru_pipeline.release.verify.checksums import LONGEST_LIST, is_safe
 from danbooru_pipeline.release_paths import RELEASE_JSON
 
 _REMOVED = "removed.txt"
@@ -106,15 +105,8 @@ def _write_lists(into: Path, found: Comparison) -> None:
 
 def _documents(folder: Path) -> dict[str, str | None]:
     """Path -> SHA-256 of the documents of a release; None for those that are fetched each time."""
-    try:
-        sums, wrong = parse_sums(read_bytes(folder, SHA256SUMS, limit=LONGEST_LIST))
-    except (OSError, ValueError) as error:
-        raise ReleaseError(f"{folder / SHA256SUMS} cannot be read ({error}); verify the release") from error
-    unsafe = [name for name in sums if not is_safe(name)]
-    if wrong or unsafe:
-        raise ReleaseError(f"{folder / SHA256SUMS} has a line that it must not have; verify the release")
     apart = {SHA256SUMS: None, RELEASE_JSON: None}
-    return {**sums, **apart, **({SIGNATURE: None} if is_plain(folder, SIGNATURE) else {})}
+    return {**read_sums(folder), **apart, **({SIGNATURE: None} if is_plain(folder, SIGNATURE) else {})}
 
 
 def _removed(folder: Path) -> set[int]:

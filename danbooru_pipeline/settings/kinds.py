@@ -154,6 +154,15 @@ def _public_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _mirrors(text: str) -> tuple[str, ...]:
+    """Addresses of mirrors, separated by spaces or commas."""
+    wanted = "addresses of the folders of releases, like https://mirror.example.org/releases or rsync://host/module"
+    for word in _tags(text):
+        if _address(word, {"http", "https", "rsync"}, wanted).username:
+            raise ValueError(wanted)
+    return tuple(word.rstrip("/") for word in _tags(text))
+
+
 def _web_url(text: str) -> str:
     _address(text, {"http", "https"}, "an address like https://hooks.example.org/T0/B0")
     return text
@@ -191,6 +200,7 @@ Count = Annotated[int, _number(int, above=0)]
 Bytes = Annotated[int, _number(int, above=-1, wanted="a number of bytes, 0 or more")]
 StoreAddress = Annotated[str, _from_text(_store_address)]
 HubOwner = Annotated[str, _from_text(_hub_owner)]
+Mirrors = Annotated[tuple[str, ...], _from_text(_mirrors)]
 Whole = Annotated[int, _number(int, above=-1, wanted="a whole number, 0 or more")]
 Positive = Annotated[float, _number(float, above=0)]
 #: Not "0 or more": values between -1 and 0 have always been accepted.

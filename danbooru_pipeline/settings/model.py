@@ -110,6 +110,17 @@ class Settings(BaseSettings):
         "`on` also writes posts with what reviewers decided about their tags, to `parquet-corrected/`", default=False
     )
     signing_key: kinds.Folder | None = setting("SSH private key, without a passphrase, that signs `SHA256SUMS`")
+    mirrors: kinds.Mirrors = setting(
+        "addresses below which mirrors serve their copies, with `danbooru2022.trace` beside `danbooru2022/`, separated "
+        "by spaces or commas; each day they are asked what they hold, for `releases/mirrors.html`",
+        default=(),
+    )
+    grace_days: kinds.Whole = setting(
+        "how long a replaced version of a release stays beside its successor, as `danbooru2022.0`, for mirrors that "
+        "read it; 0 removes it at once. One that has an image which its successor lacks never stays",
+        default=7,
+        unit="days",
+    )
     first_year: kinds.Year = setting("first release year", default=2021)
     min_free_bytes: kinds.Bytes = setting(
         "stop when free space on the root's disk would fall below this",

@@ -1,11 +1,9 @@
 """Ledger rows of a bucket in flight, appended line by line so that a crash loses none of them."""
 
-import contextlib
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-
+from danbooru_pipeline.io.append_log import line_of, read_lines
 from danbooru_pipeline.store.ledger import LedgerRow, record_of
 
 
@@ -18,20 +16,14 @@ class Journal:
 
     def read(self) -> list[LedgerRow]:
         """The rows that a killed process left; an unfinished line is skipped."""
-        if not self._path.exists():
-            return []
-        rows = []
-        for line in self._path.read_bytes().splitlines():
-            with contextlib.suppress(msgspec.DecodeError):
-                rows.append(msgspec.json.decode(line, type=LedgerRow))
-        return rows
+        return [row for row in read_lines(self._path, LedgerRow) if row is not None]
 
     def add(self, row: LedgerRow) -> None:
         """Append a row in one write: once the kernel has it, a kill of this process cannot lose it."""
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("ab", buffering=0)
-        self._file.write(b"\n" + msgspec.json.encode(record_of(row)) + b"\n")
+        self._file.write(line_of(record_of(row)))
 
     def clear(self) -> None:
         """Remove the journal: the ledger has its rows now."""

@@ -1,59 +1,25 @@
 """Getting a release from every kind of origin: whole, in part, resumed, damaged, and of another version."""
 
-import re
+import contextlib
+import hashlib
+import socket
 import subprocess
-import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
+from danbooru_pipeline.consume.get import open_origin
 from danbooru_pipeline.consume.select import Selection, select
+from danbooru_pipeline.errors import PublishError
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.publish.hub import HubPlace
 from danbooru_pipeline.release import apply_takedown, plan_takedown
+from danbooru_pipeline_tests.support.raw_server import RawServer, always, make_answer, serving
+from danbooru_pipeline_tests.support.web import web
 from danbooru_pipeline_tests.support.yard import NOW, Yard
-
-
-class Ranged(SimpleHTTPRequestHandler):
-    """A web server that knows ranges, as all that matter do."""
-
-    def do_GET(self) -> None:
-        """Answer a request of a file, or of a part of it."""
-        path = Path(self.translate_path(self.path))
-        if not path.is_file():
-            self.send_error(404)
-            return
-        data, asked = path.read_bytes(), re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if asked and int(asked[1]) >= len(data):
-            self.send_error(416)
-            return
-        part = data[int(asked[1]) : int(asked[2]) + 1 if asked[2] else None] if asked else data
-        self.send_response(206 if asked else 200)
-        self.send_header("Content-Length", str(len(part)))
-        self.end_headers()
-        self.wfile.write(part)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def web(folder: Path) -> Iterator[str]:
-    """A folder on the web."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Ranged, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def images(folder: Path) -> dict[str, bytes]:
@@ -165,6 +131,81 @@ def test_tables_that_are_not_of_the_release_stop_it(root: Layout, tmp_path: Path
         sums.chmod(0o644)
         sums.write_text("")
         assert "do not belong together" in run("get", address, tmp_path / "got").output
+
+
+@pytest.mark.parametrize("line", ["", "?  README.md", f"{'0' * 64}  ../../x", f"{'0' * 64}  README.md"])
+def test_list_of_checksums_is_well_formed_or_refused(
+    root: Layout, tmp_path: Path, run: Callable[..., Result], line: str
+) -> None:
+    """A line that is no checksum, leads out, or repeats a path: nothing of the list is believed, nothing is fetched."""
+    release = root.release(2021)
+    sums, about = release / "SHA256SUMS", release / "RELEASE.json"
+    before = hashlib.sha256(sums.read_bytes()).hexdigest()
+    data = sums.read_bytes() + f"{line}\n".encode()
+    for path, content in (
+        (sums, data),
+        (about, about.read_bytes().replace(before.encode(), hashlib.sha256(data).hexdigest().encode())),
+    ):
+        path.chmod(0o644)
+        path.write_bytes(content)
+    done = run("get", f"file://{release}", tmp_path / "got")
+    assert done.exit_code == 2, done.output
+    assert "SHA256SUMS there cannot be used" in done.output
+    assert len(done.output.strip().splitlines()) == 1
+    assert not (tmp_path / "got").exists()
+
+
+def test_server_that_asks_for_a_pause_gets_it(tmp_path: Path) -> None:
+    """A 429 and a 503 with Retry-After cost their time and no failure; other threads wait as well, and all comes."""
+    left, seen = [(429, "1"), (503, "1")], []
+
+    def answer(_server: RawServer, connection: socket.socket, target: str, _headers: dict[str, str]) -> None:
+        seen.append(time.monotonic())
+        if left:
+            status, wait = left.pop()
+            connection.sendall(make_answer(status=status, headers={"Retry-After": wait}))
+        else:
+            connection.sendall(make_answer(target.encode()))
+
+    with serving(answer) as server:
+        open_origin(server.url).fetch(["a", "b", "c"], tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "/a", "b": "/b", "c": "/c"}
+    assert seen[-1] - seen[0] >= 0.9
+
+
+def test_pause_that_is_too_long_is_said_at_once(tmp_path: Path) -> None:
+    """A server that wants a day: one line, without waiting for it."""
+    with serving(always(make_answer(status=429, headers={"Retry-After": "86400"}))) as server:
+        with pytest.raises(PublishError, match="asks for 86,400 seconds"):
+            open_origin(server.url).part("a", offset=0, size=1)
+        assert len(server.requests) == 1
+
+
+def test_interrupted_body_is_resumed(tmp_path: Path) -> None:
+    """A connection that breaks off is opened again, from where it was, within the same run."""
+
+    def answer(_server: RawServer, connection: socket.socket, _target: str, headers: dict[str, str]) -> None:
+        asked = headers.get("range")
+        body = b"half" if asked is None else b"whole"
+        connection.sendall(make_answer(body, status=206 if asked else 200, length=len(body) + (asked is None)))
+
+    with serving(answer) as server:
+        open_origin(server.url).fetch(["a"], tmp_path)
+        assert [headers.get("range") for _, headers in server.requests] == [None, "bytes=4-"]
+    assert (tmp_path / "a").read_bytes() == b"halfwhole"
+
+
+def test_no_more_is_read_than_was_asked_for() -> None:
+    """A server that knows no ranges, or has no end: the part is right, and the rest is left unread."""
+
+    def answer(_server: RawServer, connection: socket.socket, _target: str, _headers: dict[str, str]) -> None:
+        connection.sendall(make_answer(length=10**12))
+        with contextlib.suppress(OSError):
+            while True:
+                connection.sendall(bytes(range(256)) * 4096)
+
+    with serving(answer) as server:
+        assert open_origin(server.url).part("a", offset=2**20 + 3, size=4) == bytes([3, 4, 5, 6])
 
 
 def test_update_goes_by_the_changes(root: Layout, tmp_path: Path, run: Callable[..., Result]) -> None:

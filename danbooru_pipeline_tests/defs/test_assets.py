@@ -33,7 +33,7 @@ from danbooru_pipeline_tests.support.runs import (
 
 TOP = Path(danbooru_pipeline.__file__).parent.parent
 COLUMNS = "dagster/column_schema"
-SCHEDULES = ("weekly_scrub", "nightly_follow", "relearn_tags", "yearly_release_on_a_date")
+SCHEDULES = ("weekly_scrub", "nightly_follow", "relearn_tags", "daily_mirrors", "yearly_release_on_a_date")
 
 
 def states(instance: dg.DagsterInstance, asset: str, year: int, buckets: list[str]) -> list[str | None]:

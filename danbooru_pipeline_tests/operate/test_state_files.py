@@ -13,13 +13,13 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import DamagedFile, NewerFile, ReleaseRefused, StoreError
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.preflight import check_history
+from danbooru_pipeline.operate.repairs import require_swept
 from danbooru_pipeline.operate.state_files import (
     STATE_FILES,
     find_damage,
     read_repairing,
     repair,
     repair_history,
-    require_swept,
     require_takedowns,
 )
 from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, write_takedowns

@@ -126,6 +126,34 @@ def test_lost_journal_costs_no_upload(root: Layout, tmp_path: Path, monkeypatch:
     assert verify_release(there / "danbooru2021", full=True).ok
 
 
+@pytest.mark.parametrize("damage", ["lost", "torn", "cut"])
+@pytest.mark.parametrize("name", ["original-0001", "512px-0001", "documents", "indexes", "release"])
+def test_damaged_journal_leaves_no_removed_post(root: Layout, tmp_path: Path, name: str, damage: str) -> None:
+    """One journal is lost, or has lost a line: the place is asked, and has after a takedown what the release has."""
+    there = tmp_path / "there"
+    publish(root, f"file://{there}")
+    (journal,) = root.publications.glob(f"*/danbooru2021/{name}.jsonl")
+    data = journal.read_bytes()
+    middle = data.rindex(b"\n{")
+    if damage == "lost":
+        journal.unlink()
+    elif damage == "torn":
+        journal.write_bytes(data[: middle + 9] + b"\n" + data[:middle])
+    else:
+        journal.write_bytes(data[:-9])
+    (there / "danbooru2021/parquet/strange.parquet").write_text("of an older version")
+    apply_takedown(plan_takedown(root, ids_in(root.release(2021) / "original")), created_at=NOW, threads=1)
+    publish(root, f"file://{there}")
+    left = local(there / "danbooru2021").keys() - local(root.release(2021)).keys()
+    assert left <= ({"parquet/strange.parquet"} if name.endswith("-0001") else set())
+    assert local(root.release(2021)).items() <= local(there / "danbooru2021").items()
+
+
+def ids_in(tree: Path) -> set[int]:
+    """Ids of the posts of bucket 0001 that a tree has files of."""
+    return {int(path.stem) for path in tree.glob("0001/*")}
+
+
 def _noting(sent: list[str]) -> object:
     real = StaticPlace.put
 

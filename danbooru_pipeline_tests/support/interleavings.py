@@ -1,8 +1,8 @@
-"""Random orders of builds, takedowns, kills, scrubs, imports, backups and copies: ``interleavings.py ROOT SEED COUNT``.
+"""Random orders of builds, takedowns, kills, scrubs, imports, backups, copies and ends of grace periods.
 
-After every step, all that is published is searched for posts that were taken down; a copy elsewhere, for those that it
-was cleared of once. A step runs in a forked child, so it
-can be killed at any system call and costs no start-up. Prints a line of JSON for each order.
+``interleavings.py ROOT SEED COUNT``. After every step, all that is published is searched for posts that were taken
+down; a copy elsewhere, for those that it was cleared of once. A step runs in a forked child, so it can be killed at any
+system call and costs no start-up. Prints a line of JSON for each order.
 """
 
 import json
@@ -12,6 +12,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 from danbooru_pipeline.context import RunContext
@@ -32,6 +33,7 @@ from danbooru_pipeline.release import (
     published,
     write_manifest,
 )
+from danbooru_pipeline.release.tree.grace import end_grace
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.imports.releases import ReleaseHolding
 from danbooru_pipeline.store.imports.run import import_files
@@ -96,6 +98,7 @@ class Order:
             self.takedown,
             self.resume,
             self.scrub,
+            self.grace,
             self.imports,
             self.restore,
             self.publish,
@@ -130,6 +133,7 @@ class Order:
         """A build, from a sweep that may have begun before the last takedown."""
         year, stale = self.dice.choice(YEARS), self.dice.random() < 0.5
         maker = f"maker {self.dice.random()}"
+        keep = self.dice.random() < 0.7
 
         def work() -> None:
             gone = read_takedowns(self.layout).ids
@@ -144,7 +148,7 @@ class Order:
             write_manifest(self.layout, year, px512_settings=SETTINGS)
             options = DocumentOptions(maker=maker)
             plan = plan_snapshot(self.layout, year, image_settings=IMAGE_SETTINGS, options=options)
-            apply_snapshot(plan, created_at=NOW, threads=1)
+            apply_snapshot(plan, created_at=NOW, threads=1, keep_replaced=keep)
             flip_current(self.layout)
 
         self.step(f"build {year}{' stale' if stale else ''}", work, at=self._at())
@@ -182,6 +186,15 @@ class Order:
                 apply_publication(plan)
 
         self.step(f"publish {year}", work, at=self._at())
+
+    def grace(self) -> None:
+        """The end of some grace periods, of all or of none."""
+        days = self.dice.choice((0, 8))
+
+        def work() -> None:
+            end_grace(self.layout, now=NOW + timedelta(days=days), grace=timedelta(days=7))
+
+        self.step(f"grace {days}", work, at=self._at())
 
     def _context(self) -> RunContext:
         return RunContext(self._settings())
@@ -234,6 +247,9 @@ class Order:
         def look() -> None:
             gone = read_takedowns(self.layout).ids
             for year, folder in published(self.layout).items():
+                left = [] if year in self.restored else traces(folder, gone)
+                assert not left, (self.steps, folder.name, left)
+            for folder, year in self.layout.superseded_releases.items():
                 left = [] if year in self.restored else traces(folder, gone)
                 assert not left, (self.steps, folder.name, left)
             left = traces(self.there, self.cleared) if self.there.exists() else []

@@ -3,6 +3,7 @@
 from typing import Final
 
 _ADDRESS = "an address like https://danbooru.donmai.us"
+_MIRRORS = "addresses of the folders of releases, like https://mirror.example.org/releases or rsync://host/module"
 _FOLDER = "the address of the folder of releases, like https://data.example.org/releases"
 _HOOK = "an address like https://hooks.example.org/T0/B0"
 _REASONS = 'names with their reasons, like "tags: gone upstream since 2023; posts: the site removed a section"'
@@ -39,6 +40,11 @@ REFUSED: Final = [
     ("MIN_FREE_BYTES", "1 GB", "a number of bytes, 0 or more"),
     ("RETRY_SECONDS", "2m", "a number above 0"),
     ("SETTLING_DAYS", "-1", "a number above -1"),
+    ("GRACE_DAYS", "-1", "a whole number, 0 or more"),
+    ("GRACE_DAYS", "0.5", "a whole number, 0 or more"),
+    ("MIRRORS", "https://mirror.example.org mirror", _MIRRORS),
+    ("MIRRORS", "rsync://me:hunter2@host/module", _MIRRORS),
+    ("MIRRORS", "file:///etc", _MIRRORS),
     ("PUBLISH_PENDING", "-1", "a whole number, 0 or more"),
     ("FOLLOW", "nightly", "on or off"),
     ("FOLLOW_DELAY_HOURS", "-12", "a number of hours, 0 or more"),

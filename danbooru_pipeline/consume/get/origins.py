@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -10,12 +11,18 @@ import httpx
 
 from danbooru_pipeline import stop
 from danbooru_pipeline.errors import PublishError
+from danbooru_pipeline.fetch import RateLimiter, RetryPolicy
+from danbooru_pipeline.fetch.client import is_passing, is_throttled, retry_after_seconds
 from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.version import version
 
 _THREADS: Final = 4
 _CHUNK: Final = 2**20
 _SECONDS: Final = 60
+#: No server of files minds so many; one that does says so, and is asked less often from then on.
+_REQUESTS_PER_SECOND: Final = 100.0
+#: The longest that a server may keep one request waiting, all its pauses together.
+_PATIENCE_SECONDS: Final = 600.0
 #: rsync's codes for files that are not there, or went away meanwhile.
 _SOME_MISSING: Final = frozenset({23, 24})
 
@@ -51,14 +58,21 @@ def _each(fetch: Callable[[str], None], paths: Sequence[str]) -> None:
 
 
 class RsyncOrigin:
-    """A module of an rsync daemon, or a folder reached by ssh. It has no ranges."""
+    """A module of an rsync daemon, or a folder reached by ssh. It has no ranges.
 
-    def __init__(self, source: str) -> None:
+    Args:
+        source: its address.
+        longest: bytes of the largest file that is brought.
+    """
+
+    def __init__(self, source: str, *, longest: int | None = None) -> None:
         self._source = source
+        self._options = [f"--timeout={_SECONDS}", *([] if longest is None else [f"--max-size={longest}"])]
 
     def fetch(self, paths: Sequence[str], folder: Path) -> None:
         """One transfer for all of them."""
-        command = ["rsync", "-rt", "--partial", "--files-from=-", "--no-implied-dirs", f"{self._source}/", f"{folder}/"]
+        options = ["-rt", "--partial", "--files-from=-", "--no-implied-dirs", *self._options]
+        command = ["rsync", *options, f"{self._source}/", f"{folder}/"]
         stop.check()
         try:
             listed = "".join(f"{path}\n" for path in paths).encode()
@@ -74,8 +88,19 @@ class RsyncOrigin:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """How one request ended; see `RetryPolicy`."""
+
+    value: Any = None
+    problem: str = ""
+    retry: bool = False
+    throttled: bool = False
+    retry_after: float | None = None
+
+
 class HttpOrigin:
-    """A web server; files that broke off are resumed by ranges."""
+    """A web server. Files that broke off are resumed by ranges; a server that asks for a pause gets it."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -84,44 +109,81 @@ class HttpOrigin:
         self._client = httpx.Client(
             headers={"User-Agent": agent, "Accept-Encoding": "identity"}, timeout=_SECONDS, limits=limits
         )
+        self._limiter = RateLimiter(_REQUESTS_PER_SECOND)
+        self._policy = RetryPolicy(max_failures=3, max_seconds=_PATIENCE_SECONDS)
 
     def fetch(self, paths: Sequence[str], folder: Path) -> None:
         """A request each, a few at a time."""
-        _each(lambda path: self._fetch(path, folder / path), paths)
+        with stop.on_stop(self._limiter.close):
+            _each(lambda path: self._fetch(path, folder / path), paths)
 
     def _fetch(self, path: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        held = target.stat().st_size if target.exists() else 0
-        headers = {"Range": f"bytes={held}-"} if held else {}
-        with self._answering(), self._client.stream("GET", f"{self._source}/{path}", headers=headers) as answer:
-            if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-                return  # it is whole, or not this file; its digest says which
-            if not self._is_there(answer):
-                return
-            resumed = answer.status_code == httpx.codes.PARTIAL_CONTENT
-            with target.open("ab" if resumed else "wb") as file:
-                for chunk in answer.iter_raw(_CHUNK):
+
+        def ranged() -> dict[str, str]:
+            held = target.stat().st_size if target.exists() else 0
+            return {"Range": f"bytes={held}-"} if held else {}
+
+        def take(answer: httpx.Response) -> None:
+            with target.open("ab" if answer.status_code == httpx.codes.PARTIAL_CONTENT else "wb") as file:
+                for chunk in answer.iter_raw():
                     stop.check()
                     file.write(chunk)
 
+        self._ask(path, headers=ranged, take=take)
+
     def part(self, path: str, *, offset: int, size: int) -> bytes | None:
-        """A range of a file."""
+        """A range of a file; of a server that sends all of it, no more is read than that needs."""
         headers = {"Range": f"bytes={offset}-{offset + size - 1}"}
-        with self._answering():
-            answer = self._client.get(f"{self._source}/{path}", headers=headers)
-            if not self._is_there(answer):
-                return None
-            data = answer.content
-        return data if answer.status_code == httpx.codes.PARTIAL_CONTENT else data[offset : offset + size]
 
-    def _is_there(self, answer: httpx.Response) -> bool:
-        if answer.status_code == httpx.codes.NOT_FOUND:
-            return False
-        answer.raise_for_status()
-        return True
+        def take(answer: httpx.Response) -> bytes:
+            skipped = 0 if answer.status_code == httpx.codes.PARTIAL_CONTENT else offset
+            data = bytearray()
+            for chunk in answer.iter_raw():
+                stop.check()
+                data += chunk[skipped:]
+                skipped = max(0, skipped - len(chunk))
+                if len(data) >= size:
+                    break
+            return bytes(data[:size])
 
-    def _answering(self) -> "_Named":
-        return _Named(self._source)
+        with stop.on_stop(self._limiter.close):
+            found = self._ask(path, headers=lambda: headers, take=take)
+        return None if found is None else bytes(found)
+
+    def _ask(
+        self, path: str, *, headers: Callable[[], dict[str, str]], take: Callable[[httpx.Response], bytes | None]
+    ) -> bytes | None:
+        """What `take` makes of an answer; None where there is no such file, or no more of it."""
+        with _Named(self._source):
+            done, attempts = self._policy.run(
+                lambda: self._try(f"{self._source}/{path}", headers(), take), pause=self._limiter.pause
+            )
+        if done.problem:
+            wanted = f", and asks for {done.retry_after:,.0f} seconds" if done.retry_after else ""
+            raise PublishError(
+                f"{self._source} cannot be read ({done.problem}, {attempts} times{wanted}); run again later, "
+                "which goes on from here"
+            )
+        value: bytes | None = done.value
+        return value
+
+    def _try(self, url: str, headers: dict[str, str], take: Callable[[httpx.Response], bytes | None]) -> _Attempt:
+        sent = self._limiter.wait(self._source)
+        try:
+            with self._client.stream("GET", url, headers=headers) as answer:
+                status, wait = answer.status_code, retry_after_seconds(answer.headers)
+                if is_throttled(answer):
+                    self._limiter.slow_down(self._source, wait, sent=sent)
+                    return _Attempt(problem=f"HTTP {status}", retry=True, throttled=True, retry_after=wait)
+                if is_passing(status):
+                    return _Attempt(problem=f"HTTP {status}", retry=True, retry_after=wait)
+                if status in {httpx.codes.NOT_FOUND, httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE}:
+                    return _Attempt()  # the latter is whole, or not this file; its digest says which
+                answer.raise_for_status()
+                return _Attempt(value=take(answer))
+        except httpx.TransportError as error:
+            return _Attempt(problem=str(error) or type(error).__name__, retry=True)
 
 
 class FilesOrigin:

@@ -21,9 +21,9 @@ from danbooru_pipeline.errors import PublishError, ReleaseError
 from danbooru_pipeline.io.atomic import commit_part, remove_folder
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.io.untrusted import is_plain
-from danbooru_pipeline.layout import PART_SUFFIX, bucket_of, is_path_of
+from danbooru_pipeline.layout import PART_SUFFIX, bucket_of
 from danbooru_pipeline.progress import Progress, silent
-from danbooru_pipeline.release.checksums import TREES, parse_sums
+from danbooru_pipeline.release.checksums import TREES, is_image, parse_sums
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE, Release, read_release
 from danbooru_pipeline.release.signing import Signature, check_signature
 from danbooru_pipeline.release_paths import RELEASE_JSON
@@ -131,7 +131,10 @@ class _Get:
             raise PublishError("RELEASE.json and SHA256SUMS do not belong together; is it being replaced? run again")
         if signers is not None and check_signature(self.work, signers) is not Signature.GOOD:
             raise ReleaseError(f"the release is not signed by a key of {signers}; get it from its publisher")
-        self.sums, _ = parse_sums(data)
+        try:
+            self.sums = parse_sums(data)
+        except ValueError as error:
+            raise ReleaseError(f"{SHA256SUMS} there cannot be used ({error}); get it from another place") from error
         self.report.release = f"{about.name} {about.version}"
         return about
 
@@ -160,7 +163,7 @@ class _Get:
             if old.ref in {about.previous, about.replaces} and all(name in self.sums for name in names):
                 self._bring((name, self.sums[name]) for name in names)
                 paths = {line for name in names for line in (self.target / name).read_text().splitlines()}
-                self._remove(path for path in paths if _is_image(path))
+                self._remove(path for path in paths if is_image(path))
                 return
         images = (path for tree in TREES for path in self.target.glob(f"{tree.name}/*/*"))
         self._remove(sorted(path.relative_to(self.target).as_posix() for path in images))
@@ -245,10 +248,3 @@ class _Get:
 def _is_here(target: Path, post: Chosen) -> bool:
     """Whether a post's image is here: it got its name when its digest was right."""
     return is_plain(target, post.path) and (target / post.path).stat().st_size == post.size
-
-
-def _is_image(path: str) -> bool:
-    """Whether a path of a list is that of an image, and of nothing else."""
-    tree, _, rest = path.partition("/")
-    stem = rest.rpartition("/")[2].partition(".")[0]
-    return tree in {each.name for each in TREES} and stem.isdigit() and is_path_of(int(stem), path, tree=tree)

@@ -10,7 +10,7 @@ from typing import Final
 from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.io.untrusted import is_plain, read_bytes
 from danbooru_pipeline.posts.takedowns import read_ids
-from danbooru_pipeline.release.checksums import parse_sums
+from danbooru_pipeline.release.checksums import read_sums
 from danbooru_pipeline.release.release_json import SHA256SUMS
 from danbooru_pipeline.release.removal_feed import LONGEST, parse_feed
 from danbooru_pipeline.release.signing import Signature, check_signature
@@ -43,9 +43,5 @@ def read_feed(path: Path, *, signers: Path | None = None) -> frozenset[int]:
 def _require_listed(path: Path, folder: Path, data: bytes, *, signers: Path | None) -> None:
     if check_signature(folder, signers) is not Signature.GOOD and signers is not None:
         raise ReleaseError(f"{folder} is not signed by a key of {signers}; fetch the feed again from its publisher")
-    try:
-        sums, _ = parse_sums(read_bytes(folder, SHA256SUMS, limit=_LONGEST_SUMS))
-    except (OSError, ValueError) as error:
-        raise ReleaseError(f"{folder / SHA256SUMS} cannot be read ({error}); fetch the release again") from error
-    if sums.get(path.name) != hashlib.sha256(data).hexdigest():
+    if read_sums(folder).get(path.name) != hashlib.sha256(data).hexdigest():
         raise ReleaseError(f"{path} is not the file that {SHA256SUMS} beside it lists; fetch both again")

@@ -3,8 +3,8 @@
 The list of ids is written before anything is removed, so a takedown that is killed anywhere is finished by running it
 again, and no release is made until then; a build that is under way publishes nothing. Releases are never changed: each
 that names a post anywhere is made again without it under the next version, from its own files, and replaces the old
-one as a whole. What cannot be treated is named, and the takedown stays unfinished: it is done only when a search of all
-that lies under the store and the releases finds nothing.
+one as a whole; a replaced version that names one is removed. What cannot be treated is named, and the takedown stays
+unfinished: it is done only when a search of all that lies under the store and the releases finds nothing.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,6 +22,7 @@ from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused
 from danbooru_pipeline.io.atomic import remove_folder
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.parquet import read_batches
+from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.layout import Layout, bucket_of
 from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, read_takedowns, write_takedowns
 from danbooru_pipeline.progress import Progress, silent
@@ -31,9 +32,10 @@ from danbooru_pipeline.release.release_json import Release, published, read_rele
 from danbooru_pipeline.release.tables.image_rows import release_shards
 from danbooru_pipeline.release.takedown.again import plan_again
 from danbooru_pipeline.release.takedown.clear import clear_following, clear_metadata, clear_store, store_files
+from danbooru_pipeline.release.tree.grace import remove_superseded
 from danbooru_pipeline.release.tree.snapshot import apply_snapshot
 from danbooru_pipeline.release.tree.swap import heal_releases
-from danbooru_pipeline.release_paths import release_name
+from danbooru_pipeline.release_paths import RELEASE_JSON, release_name
 
 _BUSY = "another takedown is running; wait for it to end, then run again"
 _BUILDING = "{name} is being made; that build will publish nothing"
@@ -47,6 +49,7 @@ class TakedownPlan:
     Attributes:
         posts: id -> what is known about it; all ids that were asked for.
         years: of the releases that are made again.
+        replaced: versions in their grace period that are removed.
         files: in the store that are removed.
         obstacles: one line for each folder that names a post and cannot be made again.
         unknown: ids that nothing under the releases names.
@@ -55,6 +58,7 @@ class TakedownPlan:
     layout: Layout
     posts: dict[int, TakenDown]
     years: tuple[int, ...]
+    replaced: tuple[Path, ...] = ()
     files: tuple[Path, ...]
     obstacles: tuple[str, ...] = ()
     unknown: tuple[int, ...] = ()
@@ -65,6 +69,7 @@ class TakedownPlan:
         for year in self.years:
             release = read_release(self.layout.release(year))
             lines.append(f"would make {release.name} {release.next_version} in place of {release.version}")
+        lines += [f"would remove {folder.name}, which was replaced" for folder in self.replaced]
         lines += [f"would stop: {obstacle}" for obstacle in self.obstacles]
         if self.unknown:
             lines.append(f"in no release, and kept out of later ones: {', '.join(map(str, self.unknown))}")
@@ -81,11 +86,12 @@ def plan_takedown(layout: Layout, ids: Iterable[int]) -> TakedownPlan:
     wanted = sorted(set(ids) or known.posts)
     found = survey(layout, known.ids | set(wanted))
     posts = {id_: _find(layout, id_, known) for id_ in wanted}
-    named = set[int]().union(*found.years.values(), *found.others.values())
+    named = set[int]().union(*found.years.values(), *found.replaced.values(), *found.others.values())
     return TakedownPlan(
         layout=layout,
         posts=posts,
         years=tuple(found.years),
+        replaced=tuple(found.replaced),
         files=tuple(sorted(store_files(layout, posts.keys()))) if posts else (),
         obstacles=tuple(found.lines()),
         unknown=tuple(id_ for id_ in wanted if id_ not in named),
@@ -98,11 +104,13 @@ class Survey:
 
     Attributes:
         years: year of a release that can be made again -> posts that it names.
+        replaced: a replaced version that is still there, and names one of them or cannot be read.
         others: anything else under the releases -> posts that it names.
         unreadable: one line for each that could not be searched.
     """
 
     years: dict[int, set[int]] = field(default_factory=dict)
+    replaced: dict[Path, set[int]] = field(default_factory=dict)
     others: dict[Path, set[int]] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
 
@@ -124,10 +132,13 @@ def survey(layout: Layout, ids: frozenset[int]) -> Survey:
     entries = sorted(layout.releases.iterdir()) if ids and layout.releases.is_dir() else []
     hidden = (layout.staging, layout.retired, layout.takedown, layout.release_lock)
     ours = {path for name in hidden for path in layout.there(name).values()}
+    replaced = layout.superseded_releases
     for path in entries:
         year = releases.get(path)
         try:
-            if year is not None:
+            if path in replaced:
+                found.replaced.update(_of_replaced(search, path))
+            elif year is not None:
                 named = search.of_release(path)
                 found.years.update({year: named} if named else {})
             elif not (path in ours or is_pointer(path)):
@@ -136,6 +147,15 @@ def survey(layout: Layout, ids: frozenset[int]) -> Survey:
         except DanbooruPipelineError as error:
             found.unreadable.append(str(error))
     return found
+
+
+def _of_replaced(search: Search, folder: Path) -> dict[Path, set[int]]:
+    """A replaced version with what it names of some posts; nothing where it names none."""
+    try:
+        named = search.of_anything(folder) if not is_plain(folder, RELEASE_JSON) else search.of_release(folder)
+    except DanbooruPipelineError:
+        return {folder: set()}
+    return {folder: named} if named else {}
 
 
 def _shown(ids: Iterable[int]) -> str:
@@ -196,7 +216,7 @@ def apply_takedown(
         work = _Removal(layout, takedowns)
         work.clear_unpublished()
         made: list[Release] = []
-        for year in survey(layout, takedowns.ids).years:
+        for year in work.end_grace().years:
             with work.attempt():
                 made.append(make(plan_again(layout, year, takedowns)))
             with work.attempt():
@@ -246,6 +266,14 @@ class _Removal:
             with self.attempt():
                 remove_folder(folder)
 
+    def end_grace(self) -> Survey:
+        """Remove replaced versions that name a post; mirrors begin again. Returns what else there is."""
+        found = survey(self.layout, self.takedowns.ids)
+        for folder in found.replaced:
+            with self.attempt(), exclusive(self.layout.release_lock(self.layout.superseded_releases[folder])):
+                remove_superseded(folder)
+        return found
+
     def clear_segments(self, *, made_again: bool) -> None:
         """Drop compressed metadata that an unpublished archive may have left; a new archive has done so itself."""
         if self.was_packed and not made_again:
@@ -262,7 +290,8 @@ class _Removal:
         left = survey(self.layout, ids)
         named = {year: f"{self.layout.release(year)} still names {_shown(ids)}" for year, ids in left.years.items()}
         files = [f"{path} is still there" for path in store_files(self.layout, ids)]
-        found = list(dict.fromkeys([*self.obstacles, *left.lines(), *named.values(), *files]))
+        replaced = [f"{folder} is still there" for folder in left.replaced]
+        found = list(dict.fromkeys([*self.obstacles, *left.lines(), *named.values(), *replaced, *files]))
         if found:
             raise ReleaseRefused(
                 f"the takedown is not finished: {'; '.join(found)}. Nothing is built until it is; mend that, then run "

@@ -5,7 +5,8 @@
 # a copy that broke off never looks complete. Images come first, then documents; deletes last, and never more than
 # MAX_DELETE files (default 50000). If the release is replaced meanwhile, or files vanish, it begins again, five times
 # at most. After any error, run it again; a copy that is up to date already is only compared.
-# FOLDER.trace says when it last succeeded, and with which release.
+# FOLDER.trace says when it last succeeded, and with which release. Serve it beside the copy, and tell the publisher the
+# address of both: the page of mirrors shows it.
 # Rename a copy of an older release to the new name first; one that was made without times (rsync -r) needs
 # RSYNC_FLAGS=--size-only once. MIRROR_PAUSE is the number of seconds to wait before it begins again (default 10).
 set -eu
@@ -83,8 +84,13 @@ value() {
 
 for try in 1 2 3 4 5; do
     if copy; then
-        printf 'succeeded: %s\nrelease: %s %s\nsource: %s/\n' \
-            "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(value name)" "$(value version)" "$source" > "$folder.trace.new"
+        {
+            echo "succeeded: $(date -u +%Y-%m-%dT%H:%M:%SZ)"
+            echo "release: $(value name) $(value version)"
+            echo "checksum: $(value sha256sums_sha256)"
+            echo "source: $source/"
+            echo "tool: mirror.sh of {{ release.name }} {{ release.version }}, $(rsync --version | sed -n '1s/ *protocol.*//p')"
+        } > "$folder.trace.new"
         mv "$folder.trace.new" "$folder.trace"
         echo "mirrored into $folder"
         exit 0

@@ -189,7 +189,7 @@ def _require_cleared(layout: Layout, takedowns: Takedowns, content: Content) -> 
     search = Search(takedowns.ids)
     files = [content.posts, content.manifest, *content.tables.values(), *content.metadata.values()]
     found = search.of_files(path for path in files if layout.releases not in path.parents)
-    for folder in published(layout).values():
+    for folder in (*published(layout).values(), *layout.superseded_releases):
         if not takedowns.ids <= removed_ids(folder):  # else it was made after all of them were taken down
             found |= search.of_release(folder)
     if found:
@@ -221,6 +221,7 @@ def apply_snapshot(
     threads: int | None = None,
     progress: Progress = silent,
     signing_key: Path | None = None,
+    keep_replaced: bool = False,
 ) -> Release:
     """Make the release that a plan describes, and publish it under its year's name.
 
@@ -230,6 +231,7 @@ def apply_snapshot(
         threads: that link, hash and compress; default one per core.
         progress: called with counts of rows, buckets and segments.
         signing_key: private key for SHA256SUMS.sig; without it the release is not signed.
+        keep_replaced: whether the version that it replaces may stay until `grace.end_grace` removes it.
 
     Raises:
         ReleaseRefused: the result does not verify, or the releases changed since the plan.
@@ -238,7 +240,7 @@ def apply_snapshot(
     layout, year = plan.layout, plan.year
     busy = f"another process makes {release_name(year)}; wait for it to end, then run again"
     with exclusive(layout.release_lock(year), busy=busy):
-        heal(layout, year)
+        heal(layout, year, keep=keep_replaced)
         standing = standing_release(layout, year)
         if (standing and standing.ref) != (plan.standing and plan.standing.ref):
             raise ReleaseRefused(f"{release_name(year)} changed since it was planned; plan it again")
@@ -250,6 +252,7 @@ def apply_snapshot(
                 work = _empty_staging(plan, threads=threads or os.cpu_count() or 1, progress=watch)
                 release = _make(plan, work, created_at=created_at, signing_key=signing_key)
             _publish(plan)
+        heal(layout, year, keep=keep_replaced)
         return release
 
 

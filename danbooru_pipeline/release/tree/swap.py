@@ -1,17 +1,18 @@
 """Puts a finished release in its place: two renames that replace the version before, and what repairs a crash between.
 
 A new version replaces the published one in two renames: the old tree gets a hidden name, and the staging tree gets the
-old one's name. A crash between them leaves the year without a release until `heal` finishes the swap.
+old one's name. A crash between them leaves the year without a release until `heal` finishes the swap. What becomes of
+the old tree then is decided by `grace`.
 """
 
-import shutil
 from pathlib import Path
 
 from danbooru_pipeline.errors import NotARelease, StoreError
-from danbooru_pipeline.io.atomic import commit_part, fsync_folder
+from danbooru_pipeline.io.atomic import commit_part
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release.release_json import Release, read_release
+from danbooru_pipeline.release.tree.grace import leave_retired
 from danbooru_pipeline.release_paths import RELEASE_JSON
 
 
@@ -39,21 +40,26 @@ def _candidates(layout: Layout, year: int) -> list[Path]:
 
 
 def swap_in(layout: Layout, year: int) -> None:
-    """Publish the staging tree; the caller holds the release's lock. `heal` finishes what a crash interrupts."""
+    """Publish the staging tree; the caller holds the release's lock, and calls `heal`, which ends the swap."""
     target = layout.release(year)
     if target.exists():
         commit_part(target, layout.retired(year))
     commit_part(layout.staging(year), target)
-    _drop_retired(layout, year)
 
 
-def heal(layout: Layout, year: int) -> None:
-    """Finish an interrupted swap: forwards if the new tree is whole, else backwards. The caller holds the lock."""
+def heal(layout: Layout, year: int, *, keep: bool = False) -> None:
+    """End a swap, even an interrupted one: forwards if the new tree is whole, else backwards.
+
+    Args:
+        layout: of the root.
+        year: of the release, whose lock the caller holds.
+        keep: whether the old tree may stay beside the new one for a while; see `grace`.
+    """
     target = layout.release(year)
     if not target.exists():
         for folder in _candidates(layout, year)[:1]:
             commit_part(folder, target)
-    _drop_retired(layout, year)
+    leave_retired(layout, year, keep=keep)
 
 
 def heal_releases(layout: Layout) -> None:
@@ -61,11 +67,3 @@ def heal_releases(layout: Layout) -> None:
     for year in layout.there(layout.retired):
         with exclusive(layout.release_lock(year)):
             heal(layout, year)
-
-
-def _drop_retired(layout: Layout, year: int) -> None:
-    """Remove the old version's names; files that the store or other releases link live on."""
-    retired = layout.retired(year)
-    if retired.exists():
-        shutil.rmtree(retired)
-        fsync_folder(layout.releases)

@@ -9,9 +9,8 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from danbooru_pipeline.io.untrusted import read_bytes
-from danbooru_pipeline.release.checksums import parse_sums
+from danbooru_pipeline.release.checksums import LONGEST_LIST, parse_sums
 from danbooru_pipeline.release.release_json import SHA256SUMS, Event
-from danbooru_pipeline.release.verify.checksums import LONGEST_LIST
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches, readable_shards
 from danbooru_pipeline.release.verify.removed import check_not_removed
@@ -85,7 +84,7 @@ def _sums(run: Verification, name: str, year: int, vouched: Mapping[str, str]) -
         if previous is not None and previous.name == release_name(year):
             known = previous.sha256sums_sha256
         if known in {None, hashlib.sha256(data).hexdigest()}:
-            return parse_sums(data)[0]
+            return parse_sums(data)
         run.add(Kind.CARRIED_DIFFER, name, f"is not the list of checksums that {release_name(year)} is known by")
     return None
 

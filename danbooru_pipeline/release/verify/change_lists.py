@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from danbooru_pipeline.io.parquet import SortedRows
 from danbooru_pipeline.io.untrusted import read_bytes
 from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA, KINDS, Change, FileRow, Row, rows_between
+from danbooru_pipeline.release.checksums import is_safe
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
 from danbooru_pipeline.release.verify.carried import Carried
-from danbooru_pipeline.release.verify.checksums import is_safe
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches
 from danbooru_pipeline.release.verify.verification import Verification

@@ -2,35 +2,20 @@
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from danbooru_pipeline.io.hash_processes import FileHasher
 from danbooru_pipeline.io.untrusted import read_bytes
-from danbooru_pipeline.release.checksums import TREES, parse_sums
+from danbooru_pipeline.release.checksums import LONGEST_LIST, TREES, examine_sums, is_safe
 from danbooru_pipeline.release.release_json import SHA256SUMS
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release_paths import checksums_path
 
-#: The most bytes that are read of a list of checksums; with 3,000 documents SHA256SUMS has 300 thousand.
-LONGEST_LIST = 64 * 2**20
-
 
 class _Document(NamedTuple):
     path: str
     size: int
-
-
-def is_safe(path: str) -> bool:
-    """Whether a path that a release names stays inside it, on any system."""
-    parts = path.split("/")
-    return (
-        path.isprintable()
-        and "\\" not in path
-        and not PurePosixPath(path).is_absolute()
-        and not {"", ".", ".."} & set(parts)
-    )
 
 
 def check_sums(
@@ -71,7 +56,7 @@ def _listed(run: Verification, data: bytes) -> dict[str, str]:
     """Path -> SHA-256 of the documents that SHA256SUMS lists; lines that cannot be used are findings."""
     if run.release is not None and hashlib.sha256(data).hexdigest() != run.release.sha256sums_sha256:
         run.add(Kind.SUMS_DIFFER, SHA256SUMS, "is not the one that RELEASE.json names")
-    sums, wrong = parse_sums(data)
+    sums, wrong = examine_sums(data)
     for line in wrong:
         run.add(Kind.SUMS_LINE, SHA256SUMS, f"has a damaged or repeated line: {line}")
     for name in [name for name in sums if not is_safe(name)]:

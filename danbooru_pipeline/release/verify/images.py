@@ -25,19 +25,19 @@ from danbooru_pipeline.release.checksums import (
     BUCKET_FOLDER,
     FILELIST,
     LIST_SCHEMA,
+    LONGEST_LIST,
     NSFW_IDS,
     PX512,
     TREES,
     ImageFile,
     Tree,
     by_bucket,
+    examine_sums,
     filelist_lines,
     list_columns,
     nsfw_id_lines,
-    parse_sums,
     sums_lines,
 )
-from danbooru_pipeline.release.verify.checksums import LONGEST_LIST
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release.verify.walk import check_mode
@@ -242,7 +242,7 @@ class ImageChecks:
         for release in self._run.known:
             sums = release / checksums_path(tree.name, bucket)
             if files and sums.is_file():
-                listed, _ = parse_sums(sums.read_bytes())
+                listed, _ = examine_sums(sums.read_bytes())
                 files = [
                     file
                     for file in files
@@ -261,7 +261,7 @@ class ImageChecks:
         if data == should:
             return
         expected = {file.path: file.sha256 for file in files}
-        listed, wrong = parse_sums(data)
+        listed, wrong = examine_sums(data)
         for line in wrong:
             self._run.add(Kind.CHECKSUMS_DIFFER, name, f"has a damaged or repeated line: {line}")
         for path in sorted(expected.keys() | listed.keys()):

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from danbooru_pipeline.io.parquet import no_rows
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, STORED_EXTENSIONS, bucket_of, px512_path
 from danbooru_pipeline.outcomes import Reason, Status, status_of
+from danbooru_pipeline.release.checksums import is_safe
 from danbooru_pipeline.release.manifest.row import MANIFEST_ADDED, MANIFEST_SCHEMA
-from danbooru_pipeline.release.verify.checksums import is_safe
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches, readable_shards
 from danbooru_pipeline.release.verify.verification import Verification

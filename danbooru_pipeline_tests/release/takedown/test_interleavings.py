@@ -1,4 +1,4 @@
-"""No order of {build, takedown, resume, kill, scrub, import, restore, publish} publishes a post that was taken down."""
+"""No order of {build, takedown, resume, kill, scrub, grace, import, restore, publish} publishes a removed post."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def test_removed_posts_are_in_no_published_tree(tmp_path: Path) -> None:
     found = orders(tmp_path, 20, 8)
     assert len(found) == 8
     steps = "\n".join(step for order in found for step in order)
-    for kind in ("build", "takedown", "resume", "killed", "scrub", "import", "restore", "refused", "publish"):
+    for kind in ("build", "takedown", "resume", "killed", "scrub", "import", "restore", "refused", "publish", "grace"):
         assert kind in steps
 
 

@@ -265,7 +265,7 @@ def test_swap_killed_between_renames_is_healed(
 
     with monkeypatch.context() as patch:
         patch.setattr(swap, "commit_part", commit)
-        patch.setattr(swap, "_drop_retired", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr(swap, "leave_retired", lambda *_, **__: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             yard.snapshot()
     for folder in published(yard.layout).values():

@@ -1,0 +1,192 @@
+"""What mirrors hold, by the traces that they serve beside their copies: ``releases/mirrors.html`` and ``mirrors.json``.
+
+``mirror.sh`` writes ``danbooru2022.trace`` beside ``danbooru2022/``, and the mirror serves both, so whoever can read
+the copy can read the trace. We ask the mirrors that the operator names; nobody sends us anything, so no host of ours is
+open for writing. The page lies beside the releases, since what changes later cannot be in a signed tree. A trace is a
+claim of its mirror, read within limits.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import msgspec
+
+from danbooru_pipeline.consume.get.origins import HttpOrigin, RsyncOrigin
+from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.errors import PublishError
+from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.io.ordered_map import ordered_map
+from danbooru_pipeline.io.untrusted import is_plain, read_bytes
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.operate.grace import end_grace_periods
+from danbooru_pipeline.operate.publication import publish_page
+from danbooru_pipeline.release import Release, published, read_release
+from danbooru_pipeline.release.release_json import instant_text
+from danbooru_pipeline.release.templating import render
+
+_THREADS: Final = 4
+#: A trace has some 300 bytes.
+_LONGEST: Final = 4096
+_FORMS: Final = {
+    "succeeded": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
+    "release": r"danbooru\d{4} \d{4}\.\d{1,6}",
+    "checksum": r"[0-9a-f]{64}",
+    "tool": r"[ -~]{1,100}",
+}
+
+
+class Holds(StrEnum):
+    """What a mirror has, compared with what is published."""
+
+    CURRENT = "current"
+    OUTDATED = "outdated"
+    REMOVED = "has posts that were taken down"
+    OTHER = "not a version that we published"
+    NOTHING = "no trace"
+
+
+class Mirrored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One release at one mirror.
+
+    Attributes:
+        address: of the mirror.
+        release: that was asked about.
+        version, succeeded, checksum, tool: as the newest trace has them that could be read.
+        asked_at: when we last asked.
+        problem: why there was no answer then.
+    """
+
+    address: str
+    release: str
+    holds: Holds = Holds.NOTHING
+    version: str = ""
+    succeeded: str = ""
+    checksum: str = ""
+    tool: str = ""
+    asked_at: str = ""
+    problem: str = ""
+
+    def line(self) -> str:
+        """For people."""
+        since = f" {self.version}, copied {self.succeeded}" if self.version else ""
+        return f"{self.address}: {self.release}{since}: {self.holds}" + (f" ({self.problem})" if self.problem else "")
+
+
+class _Page(msgspec.Struct):
+    mirrors: list[Mirrored]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round found.
+
+    Attributes:
+        ended: names of replaced versions that are removed, since their grace period is over.
+        failed: a line for each place that the page could not be brought to.
+    """
+
+    mirrors: list[Mirrored]
+    ended: list[str]
+    failed: list[str]
+
+    def lines(self) -> list[str]:
+        """For people."""
+        ended = [f"{name} is removed: its grace period is over" for name in self.ended]
+        mirrors = [each.line() for each in self.mirrors] or ["no mirrors to ask; DANBOORU_MIRRORS names them"]
+        return [*ended, *mirrors, *self.failed]
+
+
+def look_after_mirrors(context: RunContext, *, end_grace: bool = True) -> Round:
+    """One round: end grace periods, ask the mirrors, and bring the page to where releases are published."""
+    ended = end_grace_periods(context) if end_grace else []
+    found = ask_mirrors(context)
+    return Round(found, ended, publish_page(context.settings))
+
+
+def ask_mirrors(context: RunContext) -> list[Mirrored]:
+    """Ask every mirror about every release, and write the page. What does not answer keeps its last trace."""
+    layout, now = context.layout, instant_text(context.now())
+    known = {(each.address, each.release): each for each in read_mirrors(layout)}
+    releases = [read_release(folder) for folder in published(layout).values()]
+    wanted = [
+        known.get((address, release.name), Mirrored(address=address, release=release.name))
+        for address in context.settings.mirrors
+        for release in reversed(releases)
+    ]
+    with ordered_map(partial(_ask, now=now), wanted, threads=_THREADS, name="mirrors") as answers:
+        by_name = {release.name: release for release in releases}
+        found = [
+            msgspec.structs.replace(answer, holds=_compare(answer, by_name[answer.release], now=context.now()))
+            for answer in answers
+        ]
+    write_mirrors(layout, found, now=now)
+    return found
+
+
+def read_mirrors(layout: Layout) -> list[Mirrored]:
+    """What was found when we last asked; nothing where that cannot be read, since asking again tells it."""
+    try:
+        return msgspec.json.decode(layout.mirrors.read_bytes(), type=_Page).mirrors
+    except (OSError, ValueError):
+        return []
+
+
+def make_page(context: RunContext) -> None:
+    """Write the page where there is none yet, since the pages of releases name it."""
+    if not context.layout.mirrors_page.exists():
+        write_mirrors(context.layout, [], now=instant_text(context.now()))
+
+
+def write_mirrors(layout: Layout, found: list[Mirrored], *, now: str) -> None:
+    """Write the page and its numbers beside the releases."""
+    write_atomic(layout.mirrors, msgspec.json.format(msgspec.json.encode(_Page(found))) + b"\n")
+    write_atomic(layout.mirrors_page, render("mirrors.html", mirrors=found, now=now, states=Holds))
+
+
+def _ask(known: Mirrored, *, now: str) -> Mirrored:
+    try:
+        data = _trace(known.address, f"{known.release}.trace")
+    except PublishError as error:
+        return msgspec.structs.replace(known, asked_at=now, problem=str(error).partition(";")[0])
+    said = parse_trace(data or b"")
+    name, _, version = said.get("release", "").partition(" ")
+    if name != known.release:
+        problem = "" if data is None else "its trace is none of this release"
+        return Mirrored(address=known.address, release=known.release, asked_at=now, problem=problem)
+    del said["release"]
+    return Mirrored(address=known.address, release=known.release, version=version, asked_at=now, **said)
+
+
+def _trace(address: str, name: str) -> bytes | None:
+    if not address.startswith("rsync://"):
+        return HttpOrigin(address).part(name, offset=0, size=_LONGEST)
+    with TemporaryDirectory(prefix="danbooru-trace-") as work:
+        RsyncOrigin(address, longest=_LONGEST).fetch([name], Path(work))
+        return read_bytes(Path(work), name, limit=_LONGEST) if is_plain(Path(work), name) else None
+
+
+def parse_trace(data: bytes) -> dict[str, str]:
+    """What a trace says; nothing where any line of ours is missing or not what it should be."""
+    lines = (line.partition(": ") for line in data.decode("ascii", "replace").splitlines())
+    said = {key: value for key, colon, value in lines if colon and re.fullmatch(_FORMS.get(key, "$^"), value)}
+    return said if said.keys() == _FORMS.keys() else {}
+
+
+def _compare(found: Mirrored, release: Release, *, now: datetime) -> Holds:
+    """What a trace means. A time that has not come yet is no time at which anything was copied."""
+    if not found.version:
+        return Holds.NOTHING
+    if found.succeeded > instant_text(now):
+        return Holds.OTHER
+    if found.version == release.version:
+        return Holds.CURRENT if found.checksum == release.sha256sums_sha256 else Holds.OTHER
+    removed = {e.version: e.removed for e in release.history if e.name == release.name}
+    if found.version not in removed:
+        return Holds.OTHER
+    return Holds.REMOVED if removed[found.version] < release.taken_down else Holds.OUTDATED
