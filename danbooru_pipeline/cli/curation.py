@@ -66,6 +66,7 @@ def candidates(year: int, predictions: tuple[Path, ...], ai_tags: Path | None, *
     from danbooru_pipeline.curate.learning import fusion_of, seconds_of
     from danbooru_pipeline.curate.log import DecisionLog
     from danbooru_pipeline.curate.predictions import Predictions
+    from danbooru_pipeline.release.takedown.curation import clear_if_removed
 
     layout = _layout()
     folder = CurationFolder.of(layout)
@@ -82,6 +83,7 @@ def candidates(year: int, predictions: tuple[Path, ...], ai_tags: Path | None, *
             say(f"left out, since they follow from each other: {', '.join(circle)}")
         options = CandidateOptions(seconds=seconds_of(pages), **wanted)
         counts = write_candidates(known, folder.candidates(year), options=options)
+        clear_if_removed(layout)
     answers = fusion.answers if fusion else 0
     if as_json:
         print_json({"missing": counts["+"], "wrong": counts["-"], "calibrated_by": answers})
@@ -236,6 +238,7 @@ def submit(year: int, per_day: int, *, dry_run: bool, write: bool) -> None:
     from danbooru_pipeline.curate.folder import CurationFolder
     from danbooru_pipeline.curate.log import DecisionLog
     from danbooru_pipeline.io.locks import exclusive
+    from danbooru_pipeline.release.takedown.curation import clear_if_removed
 
     settings = read_settings(offline=dry_run or not write)
     layout = Layout(settings.root)
@@ -249,6 +252,7 @@ def submit(year: int, per_day: int, *, dry_run: bool, write: bool) -> None:
             return
         with RunContext(settings) as context:
             done = sending.submit(plan, context.client, folder.submitted, say=say)
+        clear_if_removed(layout)
     click.echo(f"{done.edits:,} edits were taken")
     if done.refusal:
         complain(done.refusal)

@@ -18,6 +18,11 @@ class CurationFolder:
         return cls(layout.curation)
 
     @property
+    def layout(self) -> Layout:
+        """Of the root."""
+        return Layout(self.path.parent)
+
+    @property
     def decisions(self) -> Path:
         """The append-only log of what people decided."""
         return self.path / "decisions.jsonl"

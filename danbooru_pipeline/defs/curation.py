@@ -22,6 +22,7 @@ from danbooru_pipeline.defs.release import release_snapshot
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.release.release_json import published
+from danbooru_pipeline.release.takedown.curation import clear_if_removed
 
 GROUP = "curation"
 _RUNBOOK = "tags-were-not-learnt-or-measured"
@@ -79,6 +80,7 @@ def tag_candidates(
         known = learn(toolbox.layout.release(year), fusion=fusion_of(pages), model=model)
         options = CandidateOptions(seconds=seconds_of(pages))
         counts = write_candidates(known, folder.candidates(year), options=options)
+        clear_if_removed(toolbox.layout)
     return dg.MaterializeResult(
         metadata={
             "missing": counts["+"],

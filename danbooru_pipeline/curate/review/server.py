@@ -159,6 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         headers = {"Content-Type": kind, "Content-Length": str(len(body)), "Cache-Control": cache}
         headers |= {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"}
+        headers |= {"Connection": "close"} if self.close_connection else {}
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()

@@ -9,6 +9,7 @@ from danbooru_pipeline.curate.decisions import in_force
 from danbooru_pipeline.curate.log import Page, Verdict
 from danbooru_pipeline.curate.review.queue import GivenQueue, ReviewQueue, Sheet, answered, sheet_again, without_answers
 from danbooru_pipeline.release.tables.search_index import reader
+from danbooru_pipeline.release.takedown.curation import clear_if_removed
 
 _LIKELY: Final = 0.5
 
@@ -51,6 +52,7 @@ class ReviewSession:
             queue = self.queue
             page = answered(self._open[number], verdicts, who=queue.who, ms=ms, release=queue.about.name)
             queue.log.append(page)
+            clear_if_removed(queue.folder.layout, {answer.post for answer in page.answers})
             del self._open[number]
             queue.release_claim(number)
             self.saved += 1
