@@ -210,16 +210,17 @@ def gold(year: int, tag: str, count: int, who: str | None, port: int) -> None:
 @JSON
 def estimate(year: int, against: int | None, *, as_json: bool) -> None:
     """Say how good the tags of YEAR are: precision and recall by tag, with intervals, and what review has cost."""
-    from danbooru_pipeline.curate.estimate import measure, write_quality
+    from danbooru_pipeline.curate.estimate import measure
     from danbooru_pipeline.curate.folder import CurationFolder
     from danbooru_pipeline.curate.log import DecisionLog
+    from danbooru_pipeline.curate.quality_page import write_measured
 
     layout = _layout()
     folder = CurationFolder.of(layout)
     newer = layout.release(against) if against else None
     pages = DecisionLog(folder.decisions).read()
     quality = measure(layout.release(year), folder, pages, now=datetime.now(UTC), newer=newer)
-    write_quality(quality, folder.quality(year))
+    write_measured(quality, folder, year)
     if as_json:
         print_json(quality)
     else:

@@ -49,6 +49,11 @@ class CurationFolder:
         """What is known of the tags of a release, measured."""
         return self.path / str(year) / "quality.json"
 
+    @property
+    def page(self) -> Path:
+        """The page with what was measured, over all years."""
+        return self.path / "quality.html"
+
     def claim(self, number: int) -> Path:
         """Lock of the one reviewer who has a page before them."""
         return self.path / "claims" / f"{number:03d}"

@@ -4,16 +4,19 @@ They come after the snapshot, which waits for none of them, and nothing makes th
 not every operator curates.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.curate.candidates import CandidateOptions, learn, write_candidates
-from danbooru_pipeline.curate.estimate import measure, write_quality
+from danbooru_pipeline.curate.estimate import measure
 from danbooru_pipeline.curate.folder import CurationFolder
 from danbooru_pipeline.curate.learning import RETRAIN_ANSWERS, count_answers, fusion_of, seconds_of
 from danbooru_pipeline.curate.log import DecisionLog
+from danbooru_pipeline.curate.quality_page import write_measured
 from danbooru_pipeline.curate.signals.saved import load_model, save_model
 from danbooru_pipeline.defs.automation import OWNERS, SCHEDULE_STATUS
 from danbooru_pipeline.defs.described import described, where
@@ -30,14 +33,19 @@ _RUNBOOK = "tags-were-not-learnt-or-measured"
 ANSWERS = "answers"
 
 
-@dg.asset(
-    partitions_def=releases,
-    group_name=GROUP,
-    kinds={"numpy"},
-    owners=OWNERS,
-    deps=[release_snapshot],
-    metadata=described(runbook=_RUNBOOK),
-)
+def _of_a_release(*, kind: str, after: dg.AssetsDefinition) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """What the three assets share; what each does and says is its own."""
+    return dg.asset(
+        partitions_def=releases,
+        group_name=GROUP,
+        kinds={kind},
+        owners=OWNERS,
+        deps=[after],
+        metadata=described(runbook=_RUNBOOK),
+    )
+
+
+@_of_a_release(kind="numpy", after=release_snapshot)
 def tag_model(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
@@ -59,14 +67,7 @@ def tag_model(
     )
 
 
-@dg.asset(
-    partitions_def=releases,
-    group_name=GROUP,
-    kinds={"parquet"},
-    owners=OWNERS,
-    deps=[tag_model],
-    metadata=described(runbook=_RUNBOOK),
-)
+@_of_a_release(kind="parquet", after=tag_model)
 def tag_candidates(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
@@ -92,14 +93,7 @@ def tag_candidates(
     )
 
 
-@dg.asset(
-    partitions_def=releases,
-    group_name=GROUP,
-    kinds={"json"},
-    owners=OWNERS,
-    deps=[tag_candidates],
-    metadata=described(runbook=_RUNBOOK),
-)
+@_of_a_release(kind="json", after=tag_candidates)
 def tag_quality(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
@@ -114,7 +108,7 @@ def tag_quality(
             now=toolbox.now(),
             newer=_next_release(toolbox, year),
         )
-        write_quality(quality, folder.quality(year))
+        write_measured(quality, folder, year)
     proposed = quality.next_year.proposed if quality.next_year else 0
     return dg.MaterializeResult(
         metadata={
@@ -125,6 +119,7 @@ def tag_quality(
             "calibration_error": quality.yes_by_score.error,
             "true_by_next_year": quality.next_year.done / proposed if quality.next_year and proposed else 0.0,
             "table": dg.MetadataValue.md("\n".join(quality.lines())),
+            **where(folder.page),
         }
     )
 
