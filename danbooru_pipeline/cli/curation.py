@@ -229,6 +229,32 @@ def estimate(year: int, against: int | None, *, as_json: bool) -> None:
 
 @curate.command()
 @YEAR
+@click.option(
+    "--least",
+    type=click.FloatRange(0.5, 1),
+    default=0.985,
+    show_default=True,
+    help="Least share of the posts with a tag that must have the other one: the lower bound, at 95 %.",
+)
+@click.option(
+    "--posts", type=click.IntRange(min=1), default=100, show_default=True, help="Fewest posts of the narrow tag."
+)
+@click.option("--most", type=click.IntRange(min=1), default=100, show_default=True, help="Most lines.")
+@JSON
+def implications(year: int, *, least: float, posts: int, most: int, as_json: bool) -> None:
+    """Print implications that the tags of YEAR suggest, as text of a bulk update request, for a person to judge."""
+    from danbooru_pipeline.curate.implications import propose_implications
+
+    with held_release(_layout().release(year)) as release:
+        found = propose_implications(release, least_share=least, least_posts=posts)[:most]
+    if as_json:
+        print_json(found)
+    for each in found if not as_json else ():
+        click.echo(each.line)
+
+
+@curate.command()
+@YEAR
 @click.option("--per-day", type=click.IntRange(min=1), default=100, show_default=True, help="Most edits in 24 hours.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent; also what happens without --write.")
 @click.option("--write", is_flag=True, help="Send the edits with your account. Ask the site's staff first.")
