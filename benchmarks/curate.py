@@ -13,6 +13,7 @@ import argparse
 import csv
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from danbooru_pipeline.curate.signals.calibration import Curve, Isotonic, Logist
 from danbooru_pipeline.curate.signals.ease import gram_of, weights_of
 from danbooru_pipeline.curate.signals.matrix import Block, Vocabulary, hide_tags, make_rows
 from danbooru_pipeline.curate.signals.model import TagModel, train_model
+from danbooru_pipeline.curate.signals.tail import mine_tail, rare_vocabulary
 
 TEST_POSTS = 20_000
 HIDE = 0.2
@@ -68,6 +70,7 @@ def measure_real(folder: Path, seed: int) -> None:
     started = time.process_time()
     weights = weights_of(gram, posts=learnt.shape[0])
     table("EASE", (seen @ weights).toarray(), seen, hidden=hidden, cpu=time.process_time() - started)
+    measure_tail(learnt, seen, hidden, vocabulary)
     started = time.process_time()
     model = train_model(lambda: iter([Block(train, learnt)]), vocabulary, posts=learnt.shape[0])
     cells = model.missing(seen)
@@ -80,6 +83,31 @@ def measure_real(folder: Path, seed: int) -> None:
     print(f"calibration by held-out posts alone: {curve_line(Curve.of(cells.p, yes))}")
     measure_fusion(cells.p, yes, rng)
     measure_wrong(model, rows[test], rng)
+
+
+def measure_tail(learnt: Any, seen: Any, hidden: Any, vocabulary: Vocabulary, *, frequent: int = 256) -> None:
+    """Rules for rare tags, as if the model knew the most frequent half alone; beside popularity among the others."""
+    counts = Counter(
+        dict(zip(vocabulary.names, np.asarray(learnt.sum(axis=0)).ravel().astype(int).tolist(), strict=True))
+    )
+    known = [name for name, _ in counts.most_common(frequent)]
+    started = time.process_time()
+    chosen, first = rare_vocabulary(counts, known=known)
+    columns = [vocabulary.columns[name] for name in chosen.names]
+    rules = mine_tail(lambda _: [Block(np.arange(learnt.shape[0]), learnt[:, columns])], chosen, first=first)
+    rare = [vocabulary.columns[name] for name in chosen.names[first:]]
+    scores = np.zeros(seen.shape)
+    for post in range(seen.shape[0]):
+        held = [vocabulary.names[column] for column in seen.indices[seen.indptr[post] : seen.indptr[post + 1]]]
+        for name, p, _ in rules.findings(held):
+            scores[post, vocabulary.columns[name]] = p
+    spent = time.process_time() - started
+    base = np.asarray(learnt.mean(axis=0)).ravel()
+    tiled = np.tile(base[rare], (seen.shape[0], 1))
+    table("rare: popular", tiled, seen[:, rare], hidden=hidden[:, rare])
+    table("rare: rules", scores[:, rare], seen[:, rare], hidden=hidden[:, rare], cpu=spent)
+    listed = sum(map(len, rules.by_tag.values()))
+    print(f"  {len(rare)} rare tags, {listed} rules, {np.count_nonzero(scores):,} cells named")
 
 
 def load(folder: Path) -> tuple[Any, Vocabulary]:

@@ -56,6 +56,7 @@ _OPTIONS = (
         help="Include or exclude posts that the site has deleted.",
     ),
     click.option("--implications", is_flag=True, help="A tag of the search stands for those that imply it, too."),
+    click.option("--corrected", is_flag=True, help="Go by the tags that reviewers corrected, if the release has them."),
     click.option("--buckets", metavar="0000-0009", help="Only these buckets."),
     click.option(
         "--split",

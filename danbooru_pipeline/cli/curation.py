@@ -66,6 +66,7 @@ def candidates(year: int, predictions: tuple[Path, ...], ai_tags: Path | None, *
     from danbooru_pipeline.curate.learning import fusion_of, seconds_of
     from danbooru_pipeline.curate.log import DecisionLog
     from danbooru_pipeline.curate.predictions import Predictions
+    from danbooru_pipeline.release.takedown.curation import clear_if_removed
 
     layout = _layout()
     folder = CurationFolder.of(layout)
@@ -82,6 +83,7 @@ def candidates(year: int, predictions: tuple[Path, ...], ai_tags: Path | None, *
             say(f"left out, since they follow from each other: {', '.join(circle)}")
         options = CandidateOptions(seconds=seconds_of(pages), **wanted)
         counts = write_candidates(known, folder.candidates(year), options=options)
+        clear_if_removed(layout)
     answers = fusion.answers if fusion else 0
     if as_json:
         print_json({"missing": counts["+"], "wrong": counts["-"], "calibrated_by": answers})
@@ -208,20 +210,47 @@ def gold(year: int, tag: str, count: int, who: str | None, port: int) -> None:
 @JSON
 def estimate(year: int, against: int | None, *, as_json: bool) -> None:
     """Say how good the tags of YEAR are: precision and recall by tag, with intervals, and what review has cost."""
-    from danbooru_pipeline.curate.estimate import measure, write_quality
+    from danbooru_pipeline.curate.estimate import measure
     from danbooru_pipeline.curate.folder import CurationFolder
     from danbooru_pipeline.curate.log import DecisionLog
+    from danbooru_pipeline.curate.quality_page import write_measured
 
     layout = _layout()
     folder = CurationFolder.of(layout)
     newer = layout.release(against) if against else None
     pages = DecisionLog(folder.decisions).read()
     quality = measure(layout.release(year), folder, pages, now=datetime.now(UTC), newer=newer)
-    write_quality(quality, folder.quality(year))
+    write_measured(quality, folder, year)
     if as_json:
         print_json(quality)
     else:
         click.echo("\n".join(quality.lines()))
+
+
+@curate.command()
+@YEAR
+@click.option(
+    "--least",
+    type=click.FloatRange(0.5, 1),
+    default=0.985,
+    show_default=True,
+    help="Least share of the posts with a tag that must have the other one: the lower bound, at 95 %.",
+)
+@click.option(
+    "--posts", type=click.IntRange(min=1), default=100, show_default=True, help="Fewest posts of the narrow tag."
+)
+@click.option("--most", type=click.IntRange(min=1), default=100, show_default=True, help="Most lines.")
+@JSON
+def implications(year: int, *, least: float, posts: int, most: int, as_json: bool) -> None:
+    """Print implications that the tags of YEAR suggest, as text of a bulk update request, for a person to judge."""
+    from danbooru_pipeline.curate.implications import propose_implications
+
+    with held_release(_layout().release(year)) as release:
+        found = propose_implications(release, least_share=least, least_posts=posts)[:most]
+    if as_json:
+        print_json(found)
+    for each in found if not as_json else ():
+        click.echo(each.line)
 
 
 @curate.command()
@@ -236,6 +265,7 @@ def submit(year: int, per_day: int, *, dry_run: bool, write: bool) -> None:
     from danbooru_pipeline.curate.folder import CurationFolder
     from danbooru_pipeline.curate.log import DecisionLog
     from danbooru_pipeline.io.locks import exclusive
+    from danbooru_pipeline.release.takedown.curation import clear_if_removed
 
     settings = read_settings(offline=dry_run or not write)
     layout = Layout(settings.root)
@@ -249,6 +279,7 @@ def submit(year: int, per_day: int, *, dry_run: bool, write: bool) -> None:
             return
         with RunContext(settings) as context:
             done = sending.submit(plan, context.client, folder.submitted, say=say)
+        clear_if_removed(layout)
     click.echo(f"{done.edits:,} edits were taken")
     if done.refusal:
         complain(done.refusal)

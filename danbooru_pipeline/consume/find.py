@@ -13,6 +13,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.consume.corrected import changes_of, require_corrected
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.bounded_parquet import Extent, extents, read_untrusted
 from danbooru_pipeline.io.parquet import no_rows
@@ -22,6 +23,7 @@ from danbooru_pipeline.release.tables.search_index import reader, tables_of
 from danbooru_pipeline.release_paths import INDEX_BITMAPS, INDEX_NAMES
 from danbooru_pipeline.search import BadSearch, Search, parse
 from danbooru_pipeline.search.catalog import Catalog, IndexCatalog, ScannedCatalog
+from danbooru_pipeline.search.corrected import CorrectedCatalog
 from danbooru_pipeline.search.evaluate import Evaluation, Found, keys_of, patterns_of
 from danbooru_pipeline.search.index import NAMES_SCHEMA
 from danbooru_pipeline.search.names import Relations
@@ -29,25 +31,27 @@ from danbooru_pipeline.search.names import Relations
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def find(release: Path, search: Search | str, *, implications: bool = False) -> Found:
+def find(release: Path, search: Search | str, *, implications: bool = False, corrected: bool = False) -> Found:
     """The posts that a search finds.
 
     Args:
         release: folder of the release.
         search: as it is typed, or parsed.
         implications: whether a tag finds posts with tags that imply it, too; the site has added them to most.
+        corrected: whether posts have the tags that people gave them.
 
     Raises:
         BadSearch: the text is no search, or no post has a tag that posts must have.
-        ReleaseError: a table or the index is damaged.
+        ReleaseError: a table or the index is damaged, or the release has no corrected posts.
     """
     wanted = parse(search) if isinstance(search, str) else search
     about = read_release(release)
-    relations = Relations(reader(release), with_implications=implications)
-    with _damage_named(release), _catalog(release, wanted, relations) as catalog:
-        evaluation = Evaluation(
-            catalog, reader(release), relations, label=about.name, cutoff=_cutoff(about), notes=[], steps=[]
-        )
+    if corrected:
+        require_corrected(release)
+    read = reader(release, corrected=corrected)
+    relations = Relations(read, with_implications=implications)
+    with _damage_named(release), _catalog(release, wanted, relations, corrected=corrected) as catalog:
+        evaluation = Evaluation(catalog, read, relations, label=about.name, cutoff=_cutoff(about), notes=[], steps=[])
         return evaluation.find(wanted)
 
 
@@ -57,14 +61,15 @@ def has_index(release: Path) -> bool:
 
 
 @contextmanager
-def _catalog(release: Path, search: Search, relations: Relations) -> Iterator[Catalog]:
+def _catalog(release: Path, search: Search, relations: Relations, *, corrected: bool) -> Iterator[Catalog]:
     if not has_index(release):
-        read = reader(release)
+        read = reader(release, corrected=corrected)
         keys = keys_of(search, relations, read)
         yield ScannedCatalog(read, tables_of(release), keys=keys, patterns=patterns_of(search))
         return
     with opened(release, INDEX_BITMAPS) as bitmaps:
-        yield IndexCatalog(_NamesOnDisk(release), bitmaps)
+        catalog = IndexCatalog(_NamesOnDisk(release), bitmaps)
+        yield CorrectedCatalog(catalog, *changes_of(release)) if corrected else catalog
 
 
 class _NamesOnDisk:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from danbooru_pipeline.consume.corrected import posts_folder
 from danbooru_pipeline.consume.errors import NoImage
 from danbooru_pipeline.consume.find import find
 from danbooru_pipeline.consume.frames import to_frame
@@ -59,10 +60,13 @@ class OpenedRelease:
     Attributes:
         path: its folder; where a link like ``releases/current`` led when the release was opened.
         info: RELEASE.json.
+        corrected: whether posts have the tags that people gave them, in searches and in what is read of them. Other
+            tables, `tag_counts` among them, and `compare` are of the posts as the site had them.
     """
 
     path: Path
     info: Release = field(compare=False, repr=False)
+    corrected: bool = False
 
     @property
     def name(self) -> str:
@@ -90,7 +94,7 @@ class OpenedRelease:
         Raises:
             UnknownName: there is no such table.
         """
-        return table_schema(self.path, name)
+        return table_schema(self.path, name, corrected=self.corrected)
 
     @overload
     def table(
@@ -110,7 +114,7 @@ class OpenedRelease:
             BadQuery: `columns` or `where` has a wrong form.
             ReleaseError: the table is not whole in this copy, or damaged.
         """
-        found = read_table(self.path, name, Query(columns=columns, where=where))
+        found = read_table(self.path, name, Query(columns=columns, where=where, corrected=self.corrected))
         return found if arrow else to_frame(found)
 
     @overload
@@ -170,7 +174,8 @@ class OpenedRelease:
 
         Errors are those of `table`, raised by the call itself and not by the first batch.
         """
-        return read_batches(self.path, table, Query(columns=columns, where=where), rows=rows)
+        query = Query(columns=columns, where=where, corrected=self.corrected)
+        return read_batches(self.path, table, query, rows=rows)
 
     @overload
     def search(
@@ -198,14 +203,14 @@ class OpenedRelease:
         """
         ids = pa.array(self.search_ids(text, implications=implications)).cast(pa.int64())
         wanted = None if columns is None else list(dict.fromkeys(["id", *columns]))
-        table = read_table(self.path, "posts", Query(columns=wanted, where=pc.field("id").isin(ids)))
+        table = self.table("posts", wanted, pc.field("id").isin(ids), arrow=True)
         found = table.take(pc.index_in(ids, table["id"]).drop_null())
         found = found if columns is None else found.select(list(columns))
         return found if arrow else to_frame(found)
 
     def search_ids(self, text: str, *, implications: bool = False) -> NDArray[np.uint32]:
         """The ids of the posts that a search finds, in its order, as a NumPy array. Errors are those of `search`."""
-        return find(self.path, text, implications=implications).ids
+        return find(self.path, text, implications=implications, corrected=self.corrected).ids
 
     def image(self, post_id: SupportsIndex, kind: ImageKind = "512px") -> ReleaseImage:
         """The 512px image or the original of a post: its path and facts; `open` and `array` of it give pixels.
@@ -263,20 +268,23 @@ class OpenedRelease:
         return found if arrow else to_frame(found)
 
 
-def open_release(path: str | os.PathLike[str]) -> OpenedRelease:
+def open_release(path: str | os.PathLike[str], *, corrected: bool = False) -> OpenedRelease:
     """Open a release in a folder; ``releases/current``, which leads to one, is followed once, now.
 
-    So a link that is moved to the next year while somebody works does not mix two releases.
+    So a link that is moved to the next year while somebody works does not mix two releases. With `corrected`, its posts
+    have the tags that people gave them (docs/curate.md).
 
     Raises:
         NotARelease: the folder is not a release; the message names one close by, if there is one.
-        ReleaseError: its RELEASE.json is damaged.
+        ReleaseError: its RELEASE.json is damaged, or it has no corrected posts.
     """
     folder = followed(Path(os.path.expanduser(path))).resolve()  # noqa: PTH111 - Path's own raises where there is no such user
     try:
-        return OpenedRelease(path=folder, info=read_release(folder))
+        opened = OpenedRelease(path=folder, info=read_release(folder), corrected=corrected)
     except NotARelease as error:
         for near in (folder / "current", folder / "releases/current", folder.parent):
             if (near / RELEASE_JSON).is_file():
                 raise NotARelease(f"{folder} is not a release; open {near}") from None
         raise error from None
+    posts_folder(folder, corrected=corrected)  # refused here, not by the first call that reads posts
+    return opened

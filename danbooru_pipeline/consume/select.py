@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyroaring import BitMap
 
+from danbooru_pipeline.consume.corrected import table_patterns
 from danbooru_pipeline.consume.find import find
 from danbooru_pipeline.consume.tables import FILES, table_schema
 from danbooru_pipeline.consume.unique import BEST_FIRST, KINDS, groups_of
@@ -59,6 +60,7 @@ class Selection:
         buckets: only these, like ``0000-0009``.
         split: only this one of train, validation and test.
         order: as after ``order:`` in a search; it only matters where posts are listed, or limited by the search.
+        corrected: posts have the tags that people gave them, in conditions and in what is read of them.
     """
 
     tree: str = "512px"
@@ -83,6 +85,7 @@ class Selection:
     buckets: str | None = None
     split: str | None = None
     order: str | None = None
+    corrected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +195,8 @@ def choose(release: Path, selection: Selection, *, threads: int = 1, limit: int 
         As `select`.
     """
     ids = ids_of(find_selected(release, selection, threads=threads).bitmap)[:limit]
-    with open_rows(release, ids, size=f"{_prefix(selection.tree)}size", threads=threads) as rows:
+    size = f"{_prefix(selection.tree)}size"
+    with open_rows(release, ids, size=size, threads=threads, corrected=selection.corrected) as rows:
         yield ChosenPosts(rows, selection.tree)
 
 
@@ -237,13 +241,13 @@ def find_selected(release: Path, selection: Selection, *, threads: int = 1) -> F
     read_release(release)
     _check(selection)
     # Opened even where the index alone has the answer: what is no table must not pass for a release.
-    for pattern in ("parquet/posts-*.parquet", "manifest/files-*.parquet"):
+    for pattern in table_patterns(release, corrected=selection.corrected).values():
         untrusted_files(release, pattern)
     columns = {table: table_schema(release, table).names for table in ("posts", FILES)}
     if (selection.flags or selection.no_flags) and "px512_flags" not in columns[FILES]:
         raise ReleaseError(f"the manifest of {release} has no px512_flags; select without flags, or a newer release")
     groups = groups_of(release, selection.unique_kinds or KINDS) if selection.unique else None
-    found = find(release, search_of(selection), implications=selection.implications)
+    found = find(release, search_of(selection), implications=selection.implications, corrected=selection.corrected)
     bitmap = found.bitmap
     if groups is not None:
         bitmap = bitmap - _worse(release, bitmap, groups, threads=threads)

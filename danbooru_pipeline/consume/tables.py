@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
+from danbooru_pipeline.consume.corrected import posts_folder
 from danbooru_pipeline.consume.errors import BadQuery
 from danbooru_pipeline.consume.names import require_names
 from danbooru_pipeline.consume.where import Where, expression_of
@@ -39,10 +40,12 @@ class Query:
     Attributes:
         columns: their names in the order of the answer; None for all.
         where: conditions that rows must meet.
+        corrected: whether posts are those that people corrected.
     """
 
     columns: Sequence[str] | None = None
     where: Where | None = None
+    corrected: bool = False
 
 
 def table_names(release: Path) -> tuple[str, ...]:
@@ -50,9 +53,9 @@ def table_names(release: Path) -> tuple[str, ...]:
     return tuple(sorted(_shards_by_table(release)))
 
 
-def table_schema(release: Path, table: str) -> pa.Schema:
+def table_schema(release: Path, table: str, *, corrected: bool = False) -> pa.Schema:
     """Columns and types of a table."""
-    first, *_ = _files(release, table)
+    first, *_ = _files(release, table, corrected=corrected)
     with _damage_named(release, table):
         return schema_of(release, first.relative_to(release).as_posix())
 
@@ -65,7 +68,9 @@ def read_table(release: Path, table: str, query: Query) -> pa.Table:
         BadQuery: `columns` or `where` has a wrong form.
         ReleaseError: the table is not whole, or damaged.
     """
-    scanner = _scanner(_dataset(release, table), query, label=f"the table {table} of {release.name}")
+    scanner = _scanner(
+        _dataset(release, table, corrected=query.corrected), query, label=f"the table {table} of {release.name}"
+    )
     with _damage_named(release, table):
         return scanner.to_table()
 
@@ -78,7 +83,7 @@ def read_batches(release: Path, table: str, query: Query, *, rows: int = BATCH_R
     """
     if rows < 1:
         raise BadQuery(f"rows={rows} is not a number of rows; give one above 0")
-    data = _dataset(release, table, pre_buffer=False)
+    data = _dataset(release, table, corrected=query.corrected, pre_buffer=False)
     # Made for its checks alone, so that a mistake is raised here and not by the first batch.
     _scanner(data, query, label=f"the table {table} of {release.name}")
     where = expression_of(query.where, data.schema, label=table)
@@ -97,10 +102,10 @@ def read_batches(release: Path, table: str, query: Query, *, rows: int = BATCH_R
     return batches()
 
 
-def _shards_by_table(release: Path) -> dict[str, list[Path]]:
+def _shards_by_table(release: Path, *, parquet: str = "parquet") -> dict[str, list[Path]]:
     """Table -> its shards that are here."""
     found: dict[str, list[Path]] = {}
-    for folder, is_manifest in ((release / "manifest", True), (release / "parquet", False)):
+    for folder, is_manifest in ((release / "manifest", True), (release / parquet, False)):
         # The manifests of earlier years lie in folders below `manifest/` and are left alone.
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             match = _SHARD.fullmatch(path.name)
@@ -109,14 +114,14 @@ def _shards_by_table(release: Path) -> dict[str, list[Path]]:
     return found
 
 
-def shards(release: Path, table: str) -> list[Path]:
+def shards(release: Path, table: str, *, corrected: bool = False) -> list[Path]:
     """All files of a table, in order.
 
     Raises:
         UnknownName: there is no such table.
         ReleaseError: some of its files are not here.
     """
-    by_table = _shards_by_table(release)
+    by_table = _shards_by_table(release, parquet=_folder_of(release, table, corrected=corrected))
     require_names([table], sorted(by_table), what="table", of=release.name)
     paths = by_table[table]
     match = _SHARD.fullmatch(paths[0].name)
@@ -129,16 +134,20 @@ def shards(release: Path, table: str) -> list[Path]:
     return paths
 
 
-def _files(release: Path, table: str) -> list[Path]:
-    part = "manifest" if table == FILES else "parquet"
-    shards(release, table)
+def _folder_of(release: Path, table: str, *, corrected: bool) -> str:
+    return posts_folder(release, corrected=corrected) if table == "posts" else "parquet"
+
+
+def _files(release: Path, table: str, *, corrected: bool) -> list[Path]:
+    part = "manifest" if table == FILES else _folder_of(release, table, corrected=corrected)
+    shards(release, table, corrected=corrected)
     return untrusted_files(release, f"{part}/{table}-*.parquet")
 
 
-def _dataset(release: Path, table: str, *, pre_buffer: bool = True) -> "ds.Dataset":
+def _dataset(release: Path, table: str, *, corrected: bool, pre_buffer: bool = True) -> "ds.Dataset":
     import pyarrow.dataset as ds  # noqa: PLC0415 - brings pandas, which a search does not need
 
-    files = [str(path) for path in _files(release, table)]
+    files = [str(path) for path in _files(release, table, corrected=corrected)]
     with _damage_named(release, table):
         return ds.dataset(files, format=ds.ParquetFileFormat(pre_buffer=pre_buffer))
 

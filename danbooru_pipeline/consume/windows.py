@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy.typing as npt
 import pyarrow as pa
 
+from danbooru_pipeline.consume.corrected import table_patterns
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.sql import database, view
 
@@ -93,7 +94,9 @@ class ChosenRows:
 
 
 @contextmanager
-def open_rows(release: Path, ids: npt.NDArray[Any], *, size: str, threads: int = 1) -> Iterator[ChosenRows]:
+def open_rows(
+    release: Path, ids: npt.NDArray[Any], *, size: str, threads: int = 1, corrected: bool = False
+) -> Iterator[ChosenRows]:
     """The rows of some ids.
 
     Args:
@@ -101,11 +104,12 @@ def open_rows(release: Path, ids: npt.NDArray[Any], *, size: str, threads: int =
         ids: ascending.
         size: the manifest's column with the size of the file that counts.
         threads: of the database.
+        corrected: whether posts are those that people corrected.
 
     Raises:
         ReleaseError: a table is missing or damaged.
     """
-    with open_tables(release, threads=threads) as connection:
+    with open_tables(release, threads=threads, corrected=corrected) as connection:
         with damage_named(release):
             connection.register("given", pa.table({"id": pa.array(ids, pa.int64())}))
             connection.execute("CREATE TABLE chosen AS SELECT id FROM given")
@@ -115,7 +119,7 @@ def open_rows(release: Path, ids: npt.NDArray[Any], *, size: str, threads: int =
 
 
 @contextmanager
-def open_tables(release: Path, *, threads: int = 1) -> Iterator["duckdb.DuckDBPyConnection"]:
+def open_tables(release: Path, *, threads: int = 1, corrected: bool = False) -> Iterator["duckdb.DuckDBPyConnection"]:
     """A database with the views ``posts`` and ``files`` of a release.
 
     Raises:
@@ -123,7 +127,7 @@ def open_tables(release: Path, *, threads: int = 1) -> Iterator["duckdb.DuckDBPy
     """
     with database(threads=threads) as connection:
         with damage_named(release):
-            for name, pattern in (("posts", "parquet/posts-*.parquet"), ("files", "manifest/files-*.parquet")):
+            for name, pattern in table_patterns(release, corrected=corrected).items():
                 view(connection, name, release, pattern)
         yield connection
 

@@ -7,7 +7,7 @@ itself, has deprecated or calls by another name; and nothing about a post that t
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -17,9 +17,10 @@ import pyarrow as pa
 
 from danbooru_pipeline.curate.fusion import Fusion
 from danbooru_pipeline.curate.predictions import Predictions
-from danbooru_pipeline.curate.signals.matrix import Block, Vocabulary, count_tags, read_blocks
+from danbooru_pipeline.curate.signals.matrix import MOST_TAGS, Block, Vocabulary, count_tags, read_blocks
 from danbooru_pipeline.curate.signals.model import Cells, TagModel, train_model
 from danbooru_pipeline.curate.signals.rules import Finding, TagRules, rules_of
+from danbooru_pipeline.curate.signals.tail import TailRules, mine_tail, rare_vocabulary
 from danbooru_pipeline.io.parquet import SortedRows, rechunk, write_parquet
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.tables.search_index import categories_of, reader
@@ -79,6 +80,7 @@ class Knowledge:
     model: TagModel | None
     predictions: tuple[Predictions, ...] = ()
     fusion: Fusion | None = None
+    tail: TailRules = field(default_factory=TailRules)
 
     def may_ask(self, tag: str, options: CandidateOptions) -> bool:
         """Whether a person may be asked whether a post shows a tag that it lacks."""
@@ -97,15 +99,20 @@ def learn(
     predictions: tuple[Predictions, ...] = (),
     fusion: Fusion | None = None,
     model: TagModel | None = None,
+    most_tags: int = MOST_TAGS,
 ) -> Knowledge:
-    """Read the rules of a release, and train a model on its tags unless one is given; without any tag there is none."""
+    """Read the rules of a release, and train a model on its tags unless one is given; without any tag there is none.
+
+    Tags beyond the `most_tags` most frequent have rules of their own (`signals.tail`).
+    """
     read = reader(release)
     rules = rules_of(read)
     counts = count_tags(read, rules)
     if model is None and counts:
-        vocabulary = Vocabulary.of(counts, rules)
+        vocabulary = Vocabulary.of(counts, rules, most=most_tags)
         posts = sum(table.num_rows for table in read("posts", ("id",)))
         model = train_model(partial(read_blocks, read, vocabulary, rules), vocabulary, posts=posts)
+    rare, first = rare_vocabulary(counts, known=model.vocabulary.names if model else ())
     return Knowledge(
         read=read,
         rules=rules,
@@ -114,6 +121,7 @@ def learn(
         model=model,
         predictions=predictions,
         fusion=fusion,
+        tail=mine_tail(lambda vocabulary: read_blocks(read, vocabulary, rules), rare, first=first),
     )
 
 
@@ -166,6 +174,7 @@ class _Rows:
         self._add_rules()
         if known.model is not None:
             self._add_tags(known.model, next(iter(_blocks(known, known.model, posts))))
+        self._add_tail()
         for each in known.predictions:
             self._add_predictions(each)
 
@@ -201,10 +210,9 @@ class _Rows:
 
     def _add_tags(self, model: TagModel, block: Block) -> None:
         names = model.vocabulary.names
-        missing = model.missing(block.rows)
+        missing, present = model.judge(block.rows)
         asked = np.array([self._known.may_ask(name, self._options) for name in names], bool)
         missing = _only(missing, (missing.p >= self._options.least) & asked[missing.tags])
-        present = model.present(block.rows)
         present = _only(present, present.p <= self._options.most_wrong)
         for sign, cells in (("+", missing), ("-", present)):
             reasons = model.reasons(block.rows, cells)
@@ -213,6 +221,12 @@ class _Rows:
                 if sign == "+" or names[tag] in self._held[post]:  # what is implied only is no tag of the post
                     why = _words(sign, because)
                     self._note(post, names[tag], sign, signal="tags", p=p, why=why)
+
+    def _add_tail(self) -> None:
+        for post, held in enumerate(self._held):
+            for tag, p, why in self._known.tail.findings(map(self._known.rules.canonical, held)):
+                if p >= self._options.least and self._known.may_ask(tag, self._options):
+                    self._note(post, tag, "+", signal="tags", p=p, why=f"tags: {why}")
 
     def _add_predictions(self, predictions: Predictions) -> None:
         rows = {post: number for number, post in enumerate(self._ids)}

@@ -11,6 +11,7 @@ from danbooru_pipeline.curate.log import DecisionLog, Page
 from danbooru_pipeline.io.parquet import write_parquet
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release.tables.corrections import DECIDED_SCHEMA
+from danbooru_pipeline.release.takedown.curation import clear_if_removed
 
 
 def decided_rows(pages: Iterable[Page]) -> list[dict[str, Any]]:
@@ -42,4 +43,5 @@ def write_decided(layout: Layout) -> int:
     rows = decided_rows(DecisionLog(CurationFolder.of(layout).decisions).read())
     table = pa.Table.from_pylist(rows, DECIDED_SCHEMA)
     write_parquet(layout.decided, iter([table]), schema=DECIDED_SCHEMA, dictionary=())
+    clear_if_removed(layout)
     return len(rows)

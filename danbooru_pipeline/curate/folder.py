@@ -18,6 +18,11 @@ class CurationFolder:
         return cls(layout.curation)
 
     @property
+    def layout(self) -> Layout:
+        """Of the root."""
+        return Layout(self.path.parent)
+
+    @property
     def decisions(self) -> Path:
         """The append-only log of what people decided."""
         return self.path / "decisions.jsonl"
@@ -43,6 +48,11 @@ class CurationFolder:
     def quality(self, year: int) -> Path:
         """What is known of the tags of a release, measured."""
         return self.path / str(year) / "quality.json"
+
+    @property
+    def page(self) -> Path:
+        """The page with what was measured, over all years."""
+        return self.path / "quality.html"
 
     def claim(self, number: int) -> Path:
         """Lock of the one reviewer who has a page before them."""

@@ -5,7 +5,9 @@ not every operator curates. What learns is imported when it is needed: SciPy tak
 starts loads this module.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -20,6 +22,7 @@ from danbooru_pipeline.defs.release import release_snapshot
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.release.release_json import published
+from danbooru_pipeline.release.takedown.curation import clear_if_removed
 
 GROUP = "curation"
 _RUNBOOK = "tags-were-not-learnt-or-measured"
@@ -27,14 +30,19 @@ _RUNBOOK = "tags-were-not-learnt-or-measured"
 ANSWERS = "answers"
 
 
-@dg.asset(
-    partitions_def=releases,
-    group_name=GROUP,
-    kinds={"numpy"},
-    owners=OWNERS,
-    deps=[release_snapshot],
-    metadata=described(runbook=_RUNBOOK),
-)
+def _of_a_release(*, kind: str, after: dg.AssetsDefinition) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """What the three assets share; what each does and says is its own."""
+    return dg.asset(
+        partitions_def=releases,
+        group_name=GROUP,
+        kinds={kind},
+        owners=OWNERS,
+        deps=[after],
+        metadata=described(runbook=_RUNBOOK),
+    )
+
+
+@_of_a_release(kind="numpy", after=release_snapshot)
 def tag_model(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
@@ -59,14 +67,7 @@ def tag_model(
     )
 
 
-@dg.asset(
-    partitions_def=releases,
-    group_name=GROUP,
-    kinds={"parquet"},
-    owners=OWNERS,
-    deps=[tag_model],
-    metadata=described(runbook=_RUNBOOK),
-)
+@_of_a_release(kind="parquet", after=tag_model)
 def tag_candidates(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
@@ -83,6 +84,7 @@ def tag_candidates(
         known = learn(toolbox.layout.release(year), fusion=fusion_of(pages), model=model)
         options = CandidateOptions(seconds=seconds_of(pages))
         counts = write_candidates(known, folder.candidates(year), options=options)
+        clear_if_removed(toolbox.layout)
     return dg.MaterializeResult(
         metadata={
             "missing": counts["+"],
@@ -94,19 +96,13 @@ def tag_candidates(
     )
 
 
-@dg.asset(
-    partitions_def=releases,
-    group_name=GROUP,
-    kinds={"json"},
-    owners=OWNERS,
-    deps=[tag_candidates],
-    metadata=described(runbook=_RUNBOOK),
-)
+@_of_a_release(kind="json", after=tag_candidates)
 def tag_quality(
     context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
     """Precision and recall by tag, what review has cost, and how candidates fared with users of the site since."""
-    from danbooru_pipeline.curate.estimate import measure, write_quality  # noqa: PLC0415
+    from danbooru_pipeline.curate.estimate import measure  # noqa: PLC0415
+    from danbooru_pipeline.curate.quality_page import write_measured  # noqa: PLC0415
 
     year = int(context.partition_key)
     folder = CurationFolder.of(toolbox.layout)
@@ -118,7 +114,7 @@ def tag_quality(
             now=toolbox.now(),
             newer=_next_release(toolbox, year),
         )
-        write_quality(quality, folder.quality(year))
+        write_measured(quality, folder, year)
     proposed = quality.next_year.proposed if quality.next_year else 0
     return dg.MaterializeResult(
         metadata={
@@ -129,6 +125,7 @@ def tag_quality(
             "calibration_error": quality.yes_by_score.error,
             "true_by_next_year": quality.next_year.done / proposed if quality.next_year and proposed else 0.0,
             "table": dg.MetadataValue.md("\n".join(quality.lines())),
+            **where(folder.page),
         }
     )
 

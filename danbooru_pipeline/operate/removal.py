@@ -15,6 +15,7 @@ from danbooru_pipeline.release import (
 )
 from danbooru_pipeline.release.manifest.blocklist import blocked_ids, read_blocklist
 from danbooru_pipeline.release.takedown.clear import clear_metadata, clear_store
+from danbooru_pipeline.release.takedown.curation import clear_curation
 
 
 def clear_what_came_back(layout: Layout, year: int) -> None:
@@ -26,6 +27,7 @@ def clear_what_came_back(layout: Layout, year: int) -> None:
     if gone:
         clear_metadata(layout, year, gone, keep_sweeps=True)
         clear_store(layout, gone)
+        clear_curation(layout, gone)
 
 
 def manifest_without_blocked(context: RunContext, year: int) -> ManifestSummary:

@@ -1,7 +1,9 @@
 """Estimates of the quality of tags: intervals that hold, and what the next year says about candidates."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pyarrow as pa
@@ -10,17 +12,22 @@ import pytest
 
 from danbooru_pipeline.curate.candidates import SCHEMA
 from danbooru_pipeline.curate.estimate import (
+    NextYear,
+    Quality,
+    Share,
     Stratum,
+    TagQuality,
     measure,
     missing_posts,
     scored_by_next_year,
     wilson,
-    write_quality,
 )
 from danbooru_pipeline.curate.folder import CurationFolder
+from danbooru_pipeline.curate.quality_page import write_measured, write_page
 from danbooru_pipeline.curate.review.gold import draw_gold
 from danbooru_pipeline.curate.review.queue import GivenQueue
 from danbooru_pipeline.curate.review.session import ReviewSession
+from danbooru_pipeline.curate.signals.calibration import Curve
 
 Curated = tuple[Path, CurationFolder, set[tuple[int, str]]]
 
@@ -62,8 +69,41 @@ def test_gold_answers_give_precision_and_recall(curated: Curated) -> None:
     assert paws.precision.value == 1
     assert paws.recall.low - 0.02 <= truth <= paws.recall.high + 0.02
     assert any(line.startswith("| paws |") for line in quality.lines())
-    write_quality(quality, folder.quality(2021))
+    write_measured(quality, folder, 2021)
     assert folder.quality(2021).read_text().startswith("{")
+    page = folder.page.read_text()
+    assert "<td>paws</td>" in page
+    assert f"<td>{paws.recall}</td>" in page
+
+
+def test_page_has_every_year_and_names_a_damaged_one(tmp_path: Path) -> None:
+    """The page is well-formed, shows the curve and what users did, escapes names, and goes on past a damaged year."""
+    folder = CurationFolder(tmp_path)
+    share = Share(0.5, 0.4, 0.6)
+    tags = [TagQuality("<b>&", 1200, 30, share, share, Share(70.0, 10.0, 900.0))]
+    later = NextYear("danbooru2021", "danbooru2022", 50, 20, {100: 0.25})
+    quality = Quality(
+        release="danbooru2021",
+        measured_at="2022-01-01T00:00:00.000Z",
+        tags=tags,
+        answers=200,
+        seconds=180.0,
+        yes_by_score=Curve.of(np.array([0.1, 0.15, 0.9, 0.95]), np.array([0.0, 1.0, 1.0, 1.0])),
+        reviewers=[{"answers": 200, "known": 10, "known_wrong": 1}],
+        agreement={},
+        next_year=later,
+    )
+    write_measured(quality, folder, 2021)
+    (tmp_path / "2020").mkdir()
+    (tmp_path / "2020/quality.json").write_text("{")
+    write_page(folder)
+    page = folder.page.read_text()
+    root = ET.fromstring(re.sub(r"<!DOCTYPE html>|<(meta|link)[^>]*>", "", page))
+    assert len(root.findall(".//circle")) == 2
+    text = "".join(root.itertext())
+    for said in ("<b>&", "0.500 (0.400 to 0.600)", "70 (10 to 900)", "0.90", "1 of 10", "20 of 50", "0.250", "50% yes"):
+        assert said in text
+    assert "numbers of 2020 cannot be read" in text
 
 
 def test_next_year_scores_candidates(curated: Curated, tmp_path: Path) -> None:

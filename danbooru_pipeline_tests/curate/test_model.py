@@ -4,12 +4,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from danbooru_pipeline.curate.signals.calibration import Curve, Isotonic, Logistic, sigmoid, without_mistakes
 from danbooru_pipeline.curate.signals.ease import gram_of, ridge, weights_of
 from danbooru_pipeline.curate.signals.matrix import Block, Vocabulary, hide_tags, make_rows
-from danbooru_pipeline.curate.signals.model import TagModel, train_model
-from danbooru_pipeline.curate.signals.network import train_network
+from danbooru_pipeline.curate.signals.model import TagModel, likely, train_model
+from danbooru_pipeline.curate.signals.network import asked_tags, train_network
 from danbooru_pipeline.curate.signals.rules import TagRules
 
 TAGS = 40
@@ -67,6 +68,58 @@ def test_same_posts_give_the_same_model() -> None:
     assert np.array_equal(networks[0].outer, networks[1].outer)
     models = [train_model(lambda: iter([block]), vocabulary, posts=800) for _ in range(2)]
     assert np.array_equal(models[0].missing(block.rows).p, models[1].missing(block.rows).p)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_best_cells_are_those_of_a_full_sort(seed: int) -> None:
+    """The best forty of a post, ties by tag, are what sorting all scores gives, however many posts have many."""
+    rng = np.random.default_rng(seed)
+    rows = sp.csr_matrix((rng.random((50, 300)) < 0.1).astype(np.float32))
+    scores = np.where(
+        rng.random((50, 300)) < rng.random((50, 1)), rng.choice([-0.1, 0.02, 0.05, 0.3, 1.2], (50, 300)), 0
+    )
+    posts, tags, values = likely(sp.csr_matrix(scores.astype(np.float32)), rows)
+    expected = [
+        (post, tag, np.float32(score))
+        for post in range(50)
+        for score, tag in sorted(
+            ((s, t) for t, s in enumerate(scores[post]) if s >= 0.01 and not rows[post, t]),
+            key=lambda cell: (-cell[0], cell[1]),
+        )[:40]
+    ]
+    assert list(zip(posts.tolist(), tags.tolist(), values, strict=True)) == expected
+
+
+def test_judge_is_both_views_at_once(trained: tuple[TagModel, Block]) -> None:
+    """What is missing and what is present come out the same from one product as from two."""
+    model, block = trained
+    missing, present = model.judge(block.rows[:100])
+    assert np.array_equal(missing.p, model.missing(block.rows[:100]).p)
+    assert np.array_equal(present.p, model.present(block.rows[:100]).p)
+
+
+def test_step_is_about_all_tags_of_its_posts_and_some_others() -> None:
+    """Each tag of the posts counts once; a tenth of the others count ten times each, so that nothing is biased."""
+    rng = np.random.default_rng(9)
+    rows = make_rows(np.arange(400), rng.integers(0, 5000, 400) * 2, 400, 10_000)
+    tags, times = asked_tags(rows, rng)
+    shown = np.isin(tags, rows.indices)
+    assert set(tags[shown]) == set(rows.indices)
+    assert set(times[shown]) == {1}
+    assert set(times[~shown]) == {10}
+    assert 800 < np.count_nonzero(~shown) < 1150
+    tags, times = asked_tags(rows[:, :1000], rng)
+    assert tags.tolist() == list(range(1000))
+    assert set(times) == {1}
+
+
+def test_network_of_many_tags_is_the_same_each_time() -> None:
+    """What a step is about follows from the seed."""
+    rows = make_rows(np.arange(600), np.arange(600) * 2, 600, 1200)
+    vocabulary = Vocabulary(tuple(f"t{n}" for n in range(1200)), (1,) * 1200, sp.csr_matrix((1200, 1200)))
+    networks = [train_network(rows, vocabulary, seed=2, steps=2) for _ in range(2)]
+    assert np.array_equal(networks[0].outer, networks[1].outer)
+    assert np.isfinite(networks[0].outer).all()
 
 
 def test_weights_are_those_of_the_closed_form() -> None:

@@ -17,9 +17,9 @@ from danbooru_pipeline.curate.folder import CurationFolder
 from danbooru_pipeline.curate.learning import answers_of, count_answers, seconds_of
 from danbooru_pipeline.curate.log import Answer, DecisionLog, Page
 from danbooru_pipeline.curate.review.gold import draw_gold, stratum_of
-from danbooru_pipeline.curate.review.queue import GivenQueue, QueueOptions, ReviewQueue
+from danbooru_pipeline.curate.review.queue import GivenQueue, Question, QueueOptions, ReviewQueue, Sheet
 from danbooru_pipeline.curate.review.server import ReviewServer
-from danbooru_pipeline.curate.review.session import ReviewSession, preselected
+from danbooru_pipeline.curate.review.session import ReviewSession, captions, preselected
 from danbooru_pipeline.curate.review.terminal import review_rules
 
 Curated = tuple[Path, CurationFolder, set[tuple[int, str]]]
@@ -223,7 +223,16 @@ def test_likely_answers_are_preselected(curated: Curated) -> None:
     sheet = session.next()
     assert sheet is not None
     chosen = preselected(sheet)
-    assert all((chosen[q.post] == "+") == (q.known == "+" or (q.p or 0) >= 0.5) for q in sheet.questions)
+    asked = [q for q in sheet.questions if q.known is None]
+    assert all((chosen[q.post] == "+") == ((q.p or 0) >= 0.5) for q in asked)
+
+
+def test_known_answer_does_not_stand_out() -> None:
+    """A picture whose answer is known is chosen as its neighbour's caption says, so only looking at it finds it."""
+    asked = [Question(post, 0.1, f"because {post}", {}) for post in (1, 2)]
+    sheet = Sheet("n", "cat", "+", "tags", (asked[0], Question(9, None, "", {}, known="+"), asked[1]))
+    assert preselected(sheet) == {1: "-", 9: "-", 2: "-"}
+    assert {each.evidence for each in captions(sheet)} == {"because 1", "because 2"}
 
 
 @pytest.fixture

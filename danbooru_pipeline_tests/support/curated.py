@@ -5,11 +5,14 @@ import json
 import random
 from pathlib import Path
 
+import pyarrow as pa
 from PIL import Image, ImageDraw
 
 from danbooru_pipeline.curate.candidates import CandidateOptions, learn, write_candidates
 from danbooru_pipeline.curate.folder import CurationFolder
+from danbooru_pipeline.io.parquet import write_parquet
 from danbooru_pipeline.layout import Layout, px512_path
+from danbooru_pipeline.release.tables.corrections import DECIDED_SCHEMA
 from danbooru_pipeline_tests.support.yard import Yard
 
 #: Tags of each kind of post; a post has nearly all of those of its kind.
@@ -66,3 +69,17 @@ def with_candidates(
     folder = CurationFolder.of(yard.layout)
     write_candidates(learn(release), folder.candidates(yard.year), options=CandidateOptions(least=least))
     return release, folder, missing
+
+
+def decide(layout: Layout, *rows: tuple[int, str, str, str | None]) -> None:
+    """Write what reviewers agreed on: post, tag, sign and MD5."""
+    more = {
+        "reviewers": 2,
+        "decided_at": "2022-01-01T00:00:00Z",
+        "decided_in": "danbooru2021",
+        "p": 0.5,
+        "evidence": "",
+    }
+    listed = [{"post_id": post, "tag": tag, "sign": sign, "md5": md5, **more} for post, tag, sign, md5 in rows]
+    table = pa.Table.from_pylist(listed, DECIDED_SCHEMA)
+    write_parquet(layout.decided, iter([table]), schema=DECIDED_SCHEMA, dictionary=())

@@ -15,8 +15,17 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
+
 from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.curate.candidates import SCHEMA as CANDIDATES_SCHEMA
+from danbooru_pipeline.curate.corrections import write_decided
+from danbooru_pipeline.curate.folder import CurationFolder
+from danbooru_pipeline.curate.log import Answer, DecisionLog, Page
+from danbooru_pipeline.curate.submit import Sent
 from danbooru_pipeline.errors import DanbooruPipelineError, PublishError
+from danbooru_pipeline.io.append_log import append_line
+from danbooru_pipeline.io.parquet import write_parquet
 from danbooru_pipeline.layout import Layout, bucket_of
 from danbooru_pipeline.operate.publication import plan_places, publish_again
 from danbooru_pipeline.operate.removal import clear_what_came_back
@@ -33,6 +42,7 @@ from danbooru_pipeline.release import (
     published,
     write_manifest,
 )
+from danbooru_pipeline.release.takedown.curation import clear_if_removed
 from danbooru_pipeline.release.tree.grace import end_grace
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.imports.releases import ReleaseHolding
@@ -67,7 +77,24 @@ def tiny_world(root: Path) -> dict[int, Yard]:
             yard.release()
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
+    for id_ in IDS:
+        curate(worlds[YEARS[0]].layout, id_)
     return worlds
+
+
+def curate(layout: Layout, id_: int) -> None:
+    """A page about a post and its neighbour, a candidate of each, what was decided, and what was sent."""
+    folder = CurationFolder.of(layout)
+    answers = tuple(Answer(post=post, verdict="+", p=0.5) for post in (id_, 999))
+    DecisionLog(folder.decisions).append(
+        Page(number=str(id_), tag="cat", asked="+", who="ann", at="2022-01-01T00:00:00.000Z", answers=answers)
+    )
+    append_line(folder.submitted, Sent(id_, "cat", "2022-01-01T00:00:00.000Z", 200))
+    rows = [{"id": post, "tag": "cat", "sign": "+", "p": 0.5} for post in sorted({*IDS, 999})]
+    table = pa.Table.from_pylist(rows, CANDIDATES_SCHEMA)
+    write_parquet(folder.candidates(YEARS[0]), iter([table]), schema=CANDIDATES_SCHEMA, dictionary=("tag",))
+    write_decided(layout)
+    clear_if_removed(layout)
 
 
 def carry(layout: Layout, year: int) -> None:
@@ -88,6 +115,7 @@ class Order:
     steps: list[str] = field(default_factory=list)
     restored: set[int] = field(default_factory=set)
     cleared: frozenset[int] = frozenset()
+    is_curation_stale: bool = False
 
     def run(self, steps: int) -> None:
         """Take that many steps, and finish what is unfinished."""
@@ -103,6 +131,7 @@ class Order:
             self.restore,
             self.publish,
             self.publish,
+            self.review,
         ]
         for _ in range(steps):
             self.dice.choice(choices)()
@@ -170,7 +199,13 @@ class Order:
     def _settle(self, ended: str) -> None:
         self.restored = set() if ended == DONE else set(YEARS)
         if ended == DONE:
-            self.cleared = read_takedowns(self.layout).ids
+            self.cleared, self.is_curation_stale = read_takedowns(self.layout).ids, False
+
+    def review(self) -> None:
+        """An answer about a post that was shown before any takedown, candidates of that time, and what follows."""
+        id_ = self.dice.choice(IDS)
+        ended = self.step(f"review {id_}", lambda: curate(self.layout, id_), at=self._at())
+        self.is_curation_stale |= ended != DONE
 
     @property
     def there(self) -> Path:
@@ -230,7 +265,7 @@ class Order:
 
     def restore(self) -> None:
         """Store and metadata, or a release, as they were before any takedown."""
-        what = self.dice.choice(("store", "metadata", *(f"releases/danbooru{year}" for year in YEARS)))
+        what = self.dice.choice(("store", "metadata", "curation", *(f"releases/danbooru{year}" for year in YEARS)))
         target, known = self.layout.root / what, self.layout.takedowns
         spare = known.read_bytes() if known.exists() else None
         shutil.rmtree(target, ignore_errors=True)
@@ -239,6 +274,7 @@ class Order:
             known.write_bytes(spare)
         if what.startswith("releases/"):
             self.restored.add(int(what[-4:]))
+        self.is_curation_stale |= what == "curation"
         self.steps.append(f"restore {what}")
 
     def check(self) -> None:
@@ -254,6 +290,8 @@ class Order:
                 assert not left, (self.steps, folder.name, left)
             left = traces(self.there, self.cleared) if self.there.exists() else []
             assert not left, (self.steps, "published", left)
+            left = [] if self.is_curation_stale else traces(self.layout.curation, self.cleared)
+            assert not left, (self.steps, "curation", left)
 
         assert self.step("look", look, at=None) == DONE, self.steps
         self.steps.pop()

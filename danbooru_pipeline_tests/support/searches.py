@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.release_paths import INDEX_BITMAPS, INDEX_NAMES
 from danbooru_pipeline.search import Search, parse
-from danbooru_pipeline.search.catalog import Catalog, IndexCatalog, ScannedCatalog
+from danbooru_pipeline.search.catalog import Catalog, IndexCatalog, Names, ScannedCatalog
 from danbooru_pipeline.search.evaluate import Evaluation, Found, keys_of, patterns_of
 from danbooru_pipeline.search.index import write_index
 from danbooru_pipeline.search.names import Relations
@@ -109,6 +109,16 @@ def reader(tables: dict[str, pa.Table]) -> Read:
     return read
 
 
+def names_on_disk(folder: Path) -> Names:
+    """What gives the names of an index in a folder."""
+
+    def read(field: str, _low: str, _high: str) -> pa.Table:
+        names = pq.read_table(folder / INDEX_NAMES)
+        return names.filter(pc.equal(names["field"], field)).combine_chunks()
+
+    return read
+
+
 class Posts:
     """The tables of some posts, with an index of them in a folder."""
 
@@ -124,11 +134,7 @@ class Posts:
             keys, patterns = keys_of(search, relations, self.read), patterns_of(search)
             return self._found(search, ScannedCatalog(self.read, sorted(self.tables), keys=keys, patterns=patterns))
         with (self.folder / INDEX_BITMAPS).open("rb") as file:
-            return self._found(search, IndexCatalog(self._names, file), relations)
-
-    def _names(self, field: str, _low: str, _high: str) -> pa.Table:
-        names = pq.read_table(self.folder / INDEX_NAMES)
-        return names.filter(pc.equal(names["field"], field)).combine_chunks()
+            return self._found(search, IndexCatalog(names_on_disk(self.folder), file), relations)
 
     def _found(self, search: Search, catalog: Catalog, relations: Relations | None = None) -> Found:
         cutoff = (CUTOFF - EPOCH) // timedelta(microseconds=1)

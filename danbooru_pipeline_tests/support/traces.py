@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+_TABLES = ("posts", "files", "metadata", "manifest", "candidates", "0")
 _TOMBSTONES = ("takedowns.json", "removed.txt")
 
 
@@ -32,6 +33,8 @@ def _traces_in(path: Path, ids: Collection[int]) -> Iterator[str]:
         yield from _in_table(path, ids)
     elif path.suffix in {".json", ".journal"} and path.name != "RELEASE.json":
         yield from _in_lines(path.name, path.read_bytes().splitlines(), ids)
+    elif path.suffix == ".jsonl":
+        yield from (name for name in re.findall(r'"post": ?(\d+)', path.read_text()) if int(name) in ids)
     elif path.suffix == ".xz" and "filelist" not in path.name:
         data = lzma.decompress(path.read_bytes()) if path.stat().st_size > 1 else b""
         forms = ('"id":"{}"', '"id": "{}"', '"post_id":"{}"')
@@ -45,7 +48,7 @@ def _traces_in(path: Path, ids: Collection[int]) -> Iterator[str]:
 
 
 def _in_table(path: Path, ids: Collection[int]) -> Iterator[str]:
-    about = path.name.startswith(("posts", "files", "metadata", "manifest", "0")) or path.parent.name == "changes"
+    about = path.name.startswith(_TABLES) or path.parent.name == "changes"
     for row in pq.ParquetFile(path).read().to_pylist():
         if row.get("post_id") in ids or (about and row.get("id") in ids and not _is_tombstone(row)):
             yield f"row {row}"

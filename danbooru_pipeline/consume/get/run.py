@@ -29,7 +29,9 @@ from danbooru_pipeline.release.signing import Signature, check_signature
 from danbooru_pipeline.release_paths import RELEASE_JSON
 
 #: What is brought whatever is searched for: all that searches and exports read, and what must go with images.
-_TABLES: Final = re.compile(r"(parquet|manifest|index)/[\w.-]+|(README|NOTICE)\.md|allowed_signers|CITATION\.cff")
+_TABLES: Final = re.compile(
+    r"(parquet|parquet-corrected|corrections|manifest|index)/[\w.-]+|(README|NOTICE)\.md|allowed_signers|CITATION\.cff"
+)
 _LISTS: Final = re.compile(r"removed\.txt|removals\.jsonl|RELEASE\.content\.json|provenance\.intoto\.jsonl")
 _BATCH: Final = 500
 _LONGEST: Final = 2**30

@@ -184,7 +184,7 @@ class GivenQueue:
     """The same with pages that are given, for samples that nobody else answers."""
 
     def __init__(self, release: Path, folder: CurationFolder, who: str, sheets: Iterable[Sheet]) -> None:
-        self.release, self.who = release, who
+        self.release, self.folder, self.who = release, folder, who
         self.about = read_release(release)
         self.log = DecisionLog(folder.decisions)
         self._sheets = iter(sheets)

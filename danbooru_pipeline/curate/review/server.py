@@ -16,7 +16,7 @@ import msgspec
 
 from danbooru_pipeline.curate.log import Verdict
 from danbooru_pipeline.curate.review.queue import Sheet
-from danbooru_pipeline.curate.review.session import ReviewSession, UnknownPage, preselected
+from danbooru_pipeline.curate.review.session import ReviewSession, UnknownPage, captions, preselected
 from danbooru_pipeline.io.loopback import HOST, LoopbackServer
 from danbooru_pipeline.io.untrusted import opened
 from danbooru_pipeline.layout import px512_path
@@ -117,12 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(HTTPStatus.NOT_FOUND)
 
     def _shown(self, sheet: Sheet, verdicts: Mapping[int, Verdict]) -> dict[str, Any]:
-        """A page as the browser gets it. An answer that is known looks like any other: it has a neighbour's caption."""
-        captions = [each for each in sheet.questions if each.known is None] or list(sheet.questions)
-        shown = [
-            each if each.known is None else captions[number % len(captions)]
-            for number, each in enumerate(sheet.questions)
-        ]
+        """A page as the browser gets it."""
         return {
             "number": sheet.number,
             "tag": sheet.tag,
@@ -136,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
                     "why": caption.evidence,
                     "verdict": verdicts[each.post],
                 }
-                for each, caption in zip(sheet.questions, shown, strict=True)
+                for each, caption in zip(sheet.questions, captions(sheet), strict=True)
             ],
         }
 
@@ -159,6 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         headers = {"Content-Type": kind, "Content-Length": str(len(body)), "Cache-Control": cache}
         headers |= {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"}
+        headers |= {"Connection": "close"} if self.close_connection else {}
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()

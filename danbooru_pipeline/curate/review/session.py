@@ -7,8 +7,17 @@ from typing import Final
 
 from danbooru_pipeline.curate.decisions import in_force
 from danbooru_pipeline.curate.log import Page, Verdict
-from danbooru_pipeline.curate.review.queue import GivenQueue, ReviewQueue, Sheet, answered, sheet_again, without_answers
+from danbooru_pipeline.curate.review.queue import (
+    GivenQueue,
+    Question,
+    ReviewQueue,
+    Sheet,
+    answered,
+    sheet_again,
+    without_answers,
+)
 from danbooru_pipeline.release.tables.search_index import reader
+from danbooru_pipeline.release.takedown.curation import clear_if_removed
 
 _LIKELY: Final = 0.5
 
@@ -51,6 +60,7 @@ class ReviewSession:
             queue = self.queue
             page = answered(self._open[number], verdicts, who=queue.who, ms=ms, release=queue.about.name)
             queue.log.append(page)
+            clear_if_removed(queue.folder.layout, {answer.post for answer in page.answers})
             del self._open[number]
             queue.release_claim(number)
             self.saved += 1
@@ -97,10 +107,19 @@ class ReviewSession:
         return self._wiki[tag]
 
 
+def captions(sheet: Sheet) -> list[Question]:
+    """Whose probability and reason stand under each picture: an answer that is known has a neighbour's."""
+    asked = [each for each in sheet.questions if each.known is None] or list(sheet.questions)
+    return [each if each.known is None else asked[number % len(asked)] for number, each in enumerate(sheet.questions)]
+
+
 def preselected(sheet: Sheet) -> dict[int, Verdict]:
-    """The likely answer of each picture, which a reviewer only has to correct."""
+    """The likely answer of each picture, which a reviewer only has to correct.
+
+    It follows from the caption alone, so a picture whose answer is known does not stand out.
+    """
     found: dict[int, Verdict] = {}
-    for each in sheet.questions:
+    for each, caption in zip(sheet.questions, captions(sheet), strict=True):
         usual = 1.0 if sheet.asked == "-" else _LIKELY
-        found[each.post] = "+" if (usual if each.p is None else each.p) >= _LIKELY else "-"
+        found[each.post] = "+" if (usual if caption.p is None else caption.p) >= _LIKELY else "-"
     return found

@@ -17,16 +17,42 @@ from danbooru_pipeline.curate.signals.matrix import Sparse
 #: Up to so many tags all weights are kept; beyond, the largest of each tag, which hold what decides.
 _DENSE_TAGS: Final = 1024
 _WEIGHTS_OF_A_TAG: Final = 200
-#: Posts whose products are summed at once: bounds the sparse product in memory.
-_ROWS: Final = 20_000
+#: Posts whose products are summed at once: bounds the sparse product in memory, and is added to the matrix as a whole.
+_ROWS: Final = 100_000
+_DENSE_ROWS: Final = 1_000
 
 
-def add_gram(gram: npt.NDArray[np.float64], rows: Sparse) -> None:
-    """Add how often each pair of tags is on the same post."""
-    for start in range(0, rows.shape[0], _ROWS):
-        part = rows[start : start + _ROWS]
-        found = (part.T @ part).tocoo()
-        gram[found.row, found.col] += found.data
+class Gram:
+    """How often each pair of tags is on the same post, of posts that are added block by block."""
+
+    def __init__(self, tags: int) -> None:
+        # Whole numbers up to 2**24 are exact, and half the bytes are half the time.
+        self._cells = np.zeros((tags, tags), np.float32)
+        self._waiting: list[Sparse] = []
+
+    def add(self, rows: Sparse) -> None:
+        """Count posts."""
+        self._waiting.append(rows)
+        if sum(each.shape[0] for each in self._waiting) >= _ROWS:
+            self._count()
+
+    def _count(self) -> None:
+        if not self._waiting:
+            return
+        rows = sp.vstack(self._waiting, format="csr")
+        self._waiting = []
+        for start in range(0, rows.shape[0], _ROWS):
+            part = rows[start : start + _ROWS]
+            found = (part.T @ part).tocsr()
+            # Made dense some rows at a time: cheaper than adding millions of cells by their places.
+            for first in range(0, len(self._cells), _DENSE_ROWS):
+                self._cells[first : first + _DENSE_ROWS] += found[first : first + _DENSE_ROWS].toarray()
+
+    def taken(self) -> npt.NDArray[np.float64]:
+        """The matrix, once; nothing can be added afterwards."""
+        self._count()
+        found, self._cells = self._cells.astype(np.float64), self._cells[:0]
+        return found
 
 
 def weights_of(gram: npt.NDArray[np.float64], *, posts: int) -> Sparse:
@@ -67,14 +93,9 @@ def _largest(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return weights
 
 
-def new_gram(tags: int) -> npt.NDArray[np.float64]:
-    """An empty matrix for `add_gram`."""
-    return np.zeros((tags, tags))
-
-
 def gram_of(blocks: Iterable[Sparse], tags: int) -> npt.NDArray[np.float64]:
     """The same of all blocks."""
-    gram = new_gram(tags)
+    gram = Gram(tags)
     for rows in blocks:
-        add_gram(gram, rows)
-    return gram
+        gram.add(rows)
+    return gram.taken()

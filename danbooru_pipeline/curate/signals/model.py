@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from danbooru_pipeline.curate.signals.calibration import Array, Isotonic, Logistic, logit, sigmoid
-from danbooru_pipeline.curate.signals.ease import add_gram, new_gram, weights_of
+from danbooru_pipeline.curate.signals.ease import Gram, weights_of
 from danbooru_pipeline.curate.signals.matrix import Block, Floats, Ids, Sparse, Vocabulary, hide_tags
 from danbooru_pipeline.curate.signals.network import Network, train_network
 
@@ -27,7 +27,8 @@ _HIDDEN_SHARE: Final = 0.2
 #: A tag with a lower score in EASE is not looked at again, and of a post only so many are.
 _LEAST_SCORE: Final = 0.01
 _OF_A_POST: Final = 40
-_FAR: Final = np.float32(1000)
+#: Higher scores, from which on most posts have as many; what is below need not be sorted then.
+_BOUNDS: Final = (0.03, 0.08)
 _SCORE_ROWS: Final = 2_000
 
 
@@ -61,15 +62,20 @@ class TagModel:
 
     def missing(self, rows: Sparse) -> Cells:
         """The tags that are likely missing on posts, at most forty each."""
-        return _predicted(self, rows, *_likely(self.weights, rows))
+        return _predicted(self, rows, *likely(rows @ self.weights, rows))
 
     def present(self, rows: Sparse) -> Cells:
         """The tags that posts have, with the probability that each is right, given the others."""
-        scores = np.asarray(
-            (rows @ self.weights).todense() if sp.issparse(rows @ self.weights) else rows @ self.weights
-        )
+        return self._present(rows @ self.weights, rows)
+
+    def judge(self, rows: Sparse) -> tuple[Cells, Cells]:
+        """What is missing and what is present, from one product with the weights."""
+        scores = rows @ self.weights
+        return _predicted(self, rows, *likely(scores, rows)), self._present(scores, rows)
+
+    def _present(self, scores: Sparse, rows: Sparse) -> Cells:
         posts, tags = rows.nonzero()
-        held = scores[posts, tags].astype(np.float32)
+        held = np.asarray(scores[posts, tags], np.float32).ravel()
         p = sigmoid(self.wrong[0, tags] + self.wrong[1, tags] * held)
         return Cells(posts.astype(np.int64), tags.astype(np.int64), held, p)
 
@@ -88,18 +94,38 @@ class TagModel:
         return found
 
 
-def _likely(weights: Sparse, rows: Sparse) -> tuple[Ids, Ids, Floats]:
-    """Post, tag and score of what EASE thinks likely and the post lacks: the best forty of a post."""
-    # Held tags fall far below the least. Sparse to the end, since dense rows of 10,000 tags cost far more.
-    scores = (rows @ weights - rows * _FAR).tocsr()
-    kept = scores.data >= _LEAST_SCORE
-    posts = np.repeat(np.arange(rows.shape[0]), np.diff(scores.indptr))[kept]
-    tags, values = scores.indices[kept].astype(np.int64), scores.data[kept].astype(np.float32)
-    order = np.lexsort((tags, -values, posts))
-    posts, tags, values = posts[order], tags[order], values[order]
-    first = np.searchsorted(posts, np.arange(rows.shape[0]))
-    best = np.arange(len(posts)) - first[posts] < _OF_A_POST
-    return posts[best].astype(np.int64), tags[best], values[best]
+def likely(scores: Sparse, rows: Sparse) -> tuple[Ids, Ids, Floats]:
+    """Post, tag and score of what EASE thinks likely and the post lacks: the best forty of a post, ties by tag."""
+    count, width = rows.shape
+    places, posts = _high(scores, enough=_OF_A_POST + np.diff(rows.indptr))
+    cells = posts * width + scores.indices[places]
+    held = np.zeros(count * width, bool)
+    held[np.repeat(np.arange(count), np.diff(rows.indptr)) * width + rows.indices] = True
+    lacking = ~held[cells]
+    cells, values = cells[lacking], scores.data[places[lacking]].astype(np.float32)
+    # One number that sorts by post, falling score and tag: above zero the bits of floats sort as they do.
+    bits = int(width - 1).bit_length()
+    falling = np.uint64(2**32 - 1) - values.view(np.uint32).astype(np.uint64)
+    posts, tags = (part.astype(np.uint64) for part in np.divmod(cells, width))
+    keys = np.sort((posts << np.uint64(32 + bits)) | (falling << np.uint64(bits)) | tags)
+    posts = (keys >> np.uint64(32 + bits)).astype(np.int64)
+    best = np.arange(len(keys)) - np.searchsorted(posts, np.arange(count))[posts] < _OF_A_POST
+    keys, posts = keys[best], posts[best]
+    tags = (keys & np.uint64(2**bits - 1)).astype(np.int64)
+    falling = (keys >> np.uint64(bits)) & np.uint64(2**32 - 1)
+    return posts, tags, (np.uint64(2**32 - 1) - falling).astype(np.uint32).view(np.float32)
+
+
+def _high(scores: Sparse, *, enough: Ids) -> tuple[Ids, Ids]:
+    """Places and posts of the scores that may be among the best: of a post those above a bound that enough reach."""
+    places = np.flatnonzero(scores.data >= _LEAST_SCORE)
+    posts = np.searchsorted(scores.indptr, places, side="right") - 1
+    for bound in _BOUNDS:
+        high = scores.data[places] >= bound
+        is_enough = np.bincount(posts[high], minlength=len(enough)) >= enough
+        kept = high | ~is_enough[posts]
+        places, posts = places[kept], posts[kept]
+    return places, posts
 
 
 def _columns(network: Network | None, rows: Sparse, posts: Ids, *, tags: Ids, scores: Floats) -> Array:
@@ -130,7 +156,7 @@ def train_model(
     rng = np.random.default_rng(seed)
     held_share = min(_HELD_OUT_SHARE, _HELD_OUT / max(1, posts))
     network_share = min(1.0, _NETWORK_POSTS / max(1, posts))
-    gram = new_gram(len(vocabulary.names))
+    gram = Gram(len(vocabulary.names))
     held_out: list[Sparse] = []
     hidden: list[Sparse] = []
     learnt: list[Sparse] = []
@@ -142,10 +168,9 @@ def train_model(
         hidden.append(seen)
         rest = block.rows[draw >= held_share]
         for rows in (rest, seen):
-            add_gram(gram, rows)
+            gram.add(rows)
         learnt.append(rest[rng.random(rest.shape[0]) < network_share])
-    weights = weights_of(gram, posts=posts)
-    del gram
+    weights = weights_of(gram.taken(), posts=posts)
     learning, full, seen = (sp.vstack(parts, format="csr") for parts in (learnt, held_out, hidden))
     network = train_network(learning, vocabulary, seed=seed) if learning.shape[0] >= _NETWORK_LEAST else None
     curve, steps = _calibrate(weights, network, seen, full)
@@ -156,7 +181,7 @@ def _calibrate(weights: Sparse, network: Network | None, seen: Sparse, full: Spa
     columns, yes = [], []
     for start in range(0, full.shape[0], _SCORE_ROWS):
         rows, whole = seen[start : start + _SCORE_ROWS], full[start : start + _SCORE_ROWS]
-        posts, tags, scores = _likely(weights, rows)
+        posts, tags, scores = likely(rows @ weights, rows)
         columns.append(_columns(network, rows, posts, tags=tags, scores=scores))
         yes.append(np.asarray(whole[posts, tags]).ravel().astype(np.float64))
     if not sum(map(len, yes)):

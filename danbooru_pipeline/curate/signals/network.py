@@ -8,8 +8,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
-from danbooru_pipeline.curate.signals.matrix import Floats, Sparse, Vocabulary, hide_tags
+from danbooru_pipeline.curate.signals.matrix import Floats, Ids, Sparse, Vocabulary, hide_tags
 
 _HIDDEN: Final = 512
 _BATCH: Final = 500
@@ -18,6 +19,12 @@ _SHARE: Final = 0.2
 _RATE: Final = 1.5e-3
 _DECAY: Final = 1e-3
 _STEPS: Final = 1700
+#: Up to so many tags a step is about all of them; beyond, about those of its posts and this share of the others.
+_ALL_TAGS: Final = 1024
+_OTHERS: Final = 0.1
+
+#: All rows of a weight, or some.
+_Rows = Ids | slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,7 @@ def train_network(rows: Sparse, vocabulary: Vocabulary, *, seed: int, steps: int
         np.log(share / (1 - share)).astype(np.float32),
     ]
     adam = _Adam(weights)
+    pick = np.random.default_rng(seed + 1)
     order = rng.permutation(rows.shape[0])
     batches = max(1, len(order) // _BATCH)
     for step in range(steps):
@@ -66,23 +74,49 @@ def train_network(rows: Sparse, vocabulary: Vocabulary, *, seed: int, steps: int
         start = step % batches * _BATCH
         wanted = rows[np.sort(order[start : start + _BATCH])]
         seen = hide_tags(wanted, vocabulary, rng, share=_SHARE)
-        adam.step(weights, _gradients(weights, seen, wanted), rate=_RATE * (1 + np.cos(np.pi * step / steps)) / 2)
+        tags, times = asked_tags(wanted, pick)
+        rate = _RATE * (1 + np.cos(np.pi * step / steps)) / 2
+        adam.step(weights, _gradients(weights, seen, wanted, tags=tags, times=times), rate=rate)
     return Network(*weights)
 
 
-def _gradients(weights: list[Floats], seen: Sparse, wanted: Sparse) -> list[Floats]:
+def asked_tags(wanted: Sparse, pick: np.random.Generator) -> tuple[Ids, Floats]:
+    """The tags whose cells count in a step, and how often each: those of the batch, and some of all others.
+
+    With 10,000 tags most are on no post of a batch. Their cells are all zeros, and of those a part says the same.
+    """
+    size = wanted.shape[1]
+    if size <= _ALL_TAGS:
+        return np.arange(size), np.ones(size, np.float32)
+    share = np.where(np.bincount(wanted.indices, minlength=size) > 0, 1.0, _OTHERS).astype(np.float32)
+    tags = np.flatnonzero(pick.random(size, np.float32) < share).astype(np.int64)
+    return tags, np.float32(1) / share[tags]
+
+
+def _gradients(
+    weights: list[Floats], seen: Sparse, wanted: Sparse, *, tags: Ids, times: Floats
+) -> list[tuple[_Rows, Floats]]:
+    """For each weight the rows that change, and their gradients."""
     inner, inner_bias, outer, outer_bias = weights
     active = np.maximum(np.asarray(seen @ inner) + inner_bias, 0)
-    said = active @ outer.T
-    said += outer_bias
-    np.clip(said, -30, 30, out=said)
-    error = 1 / (1 + np.exp(-said))
-    error -= wanted.toarray()
-    rows, columns = seen.nonzero()
+    some = outer[tags]
+    error = active @ some.T
+    error += outer_bias[tags]
+    expit(error, out=error)
+    error -= wanted[:, tags].toarray()
+    rows, columns = seen[:, tags].nonzero()
     error[rows, columns] = 0
-    error /= len(error)
-    back = (error @ outer) * (active > 0)
-    return [np.asarray(seen.T @ back), back.sum(0), error.T @ active, error.sum(0)]
+    error *= times / np.float32(len(error))
+    back = (error @ some) * (active > 0)
+    is_all = len(tags) == len(outer)
+    shown = slice(None) if is_all else np.unique(seen.indices)
+    asked = slice(None) if is_all else tags
+    return [
+        (shown, np.asarray(seen[:, shown].T @ back)),
+        (slice(None), back.sum(0)),
+        (asked, error.T @ active),
+        (asked, error.sum(0)),
+    ]
 
 
 class _Adam:
@@ -93,14 +127,23 @@ class _Adam:
         self._squares = [np.zeros_like(each) for each in weights]
         self._steps = 0
 
-    def step(self, weights: list[Floats], gradients: list[Floats], *, rate: float) -> None:
-        """Change the weights in place."""
+    def step(self, weights: list[Floats], gradients: list[tuple[_Rows, Floats]], *, rate: float) -> None:
+        """Change the weights in place; rows without a gradient stay as they are."""
         self._steps += 1
-        for weight, gradient, mean, square in zip(weights, gradients, self._means, self._squares, strict=True):
-            np.add(mean, 0.1 * (gradient - mean), out=mean)
-            np.add(square, 0.001 * (gradient * gradient - square), out=square)
-            move = mean / (1 - 0.9**self._steps)
-            move /= np.sqrt(square / (1 - 0.999**self._steps)) + 1e-8
+        grown, spread = 1 - 0.9**self._steps, 1 - 0.999**self._steps
+        for weight, (rows, gradient), means, squares in zip(
+            weights, gradients, self._means, self._squares, strict=True
+        ):
+            mean, square = means[rows], squares[rows]  # views of all rows, copies of some
+            mean += np.float32(0.1) * (gradient - mean)
+            square += np.float32(0.001) * (gradient * gradient - square)
+            move = np.sqrt(square / np.float32(spread))
+            move += np.float32(1e-8)
+            np.divide(mean, move, out=move)
+            move *= np.float32(rate / grown)
+            held = weight[rows]
             if weight.ndim == 2:
-                move += _DECAY * weight
-            np.subtract(weight, np.float32(rate) * move, out=weight)
+                held *= np.float32(1 - rate * _DECAY)
+            held -= move
+            if not isinstance(rows, slice):
+                means[rows], squares[rows], weight[rows] = mean, square, held

@@ -14,6 +14,7 @@ import pyarrow as pa
 from danbooru_pipeline.io.bounded_parquet import read_untrusted, schema_of
 from danbooru_pipeline.io.untrusted import plain_names
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
+from danbooru_pipeline.release_paths import CORRECTED
 from danbooru_pipeline.search.index import write_index
 from danbooru_pipeline.search.postings import Read
 
@@ -21,6 +22,9 @@ _SHARD: Final = re.compile(r"([a-z][a-z0-9_]*)-(\d{5})-of-(\d{5})\.parquet")
 #: Few, since a post has some thirty tags.
 _ROWS: Final = 20_000
 _MANIFEST: Final = "files"
+_POSTS: Final = "posts"
+#: Where the tables of a release are.
+_FOLDERS: Final = ("manifest", "parquet")
 
 
 def write_search_index(folder: Path, *, target: Path | None = None) -> int:
@@ -29,13 +33,17 @@ def write_search_index(folder: Path, *, target: Path | None = None) -> int:
     return write_index(into, read, tables_of(folder), categories=categories_of(read), spill=into)
 
 
-def reader(folder: Path) -> Read:
-    """What reads the tables of a release, some rows at a time, within limits. A missing table is empty."""
-    return partial(_rows, folder)
+def reader(folder: Path, *, corrected: bool = False) -> Read:
+    """What reads the tables of a release, some rows at a time, within limits. A missing table is empty.
+
+    With `corrected`, its posts are those that people corrected.
+    """
+    return partial(_rows, folder, corrected)
 
 
-def _rows(folder: Path, table: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-    for name in shards_of(folder).get(table, ()):
+def _rows(folder: Path, corrected: bool, table: str, columns: Sequence[str]) -> Iterator[pa.Table]:  # noqa: FBT001 - `partial` gives it
+    parts = (CORRECTED,) if corrected and table == _POSTS else _FOLDERS
+    for name in shards_of(folder, parts).get(table, ()):
         held = set(schema_of(folder, name).names)
         yield from read_untrusted(folder, name, columns=[column for column in columns if column in held], rows=_ROWS)
 
@@ -45,10 +53,10 @@ def tables_of(folder: Path) -> list[str]:
     return sorted(shards_of(folder))
 
 
-def shards_of(folder: Path) -> dict[str, list[str]]:
-    """Table -> paths of its files, in the order of its rows, relative to the release."""
+def shards_of(folder: Path, parts: Sequence[str] = _FOLDERS) -> dict[str, list[str]]:
+    """Table -> paths of its files in some folders, in the order of its rows, relative to the release."""
     found: dict[str, list[str]] = {}
-    for part in ("manifest", "parquet"):
+    for part in parts:
         for name in plain_names(folder, part):
             match = _SHARD.fullmatch(name)
             if match and (match[1] == _MANIFEST) == (part == "manifest"):

@@ -33,6 +33,7 @@ from danbooru_pipeline.release.tables.image_rows import release_shards
 from danbooru_pipeline.release.takedown.again import plan_again
 from danbooru_pipeline.release.takedown.clear import clear_following, clear_metadata, clear_store, store_files
 from danbooru_pipeline.release.tree.grace import remove_superseded
+from danbooru_pipeline.release.takedown.curation import clear_curation, curation_files_about
 from danbooru_pipeline.release.tree.snapshot import apply_snapshot
 from danbooru_pipeline.release.tree.swap import heal_releases
 from danbooru_pipeline.release_paths import RELEASE_JSON, release_name
@@ -257,6 +258,8 @@ class _Removal:
         with self.attempt():
             clear_following(layout, ids)
         with self.attempt():
+            clear_curation(layout, ids)
+        with self.attempt():
             heal_releases(layout)
         for year, folder in layout.there(layout.staging).items():
             with self.attempt(), exclusive(layout.release_lock(year), busy=_BUILDING.format(name=release_name(year))):
@@ -291,6 +294,8 @@ class _Removal:
         named = {year: f"{self.layout.release(year)} still names {_shown(ids)}" for year, ids in left.years.items()}
         files = [f"{path} is still there" for path in store_files(self.layout, ids)]
         replaced = [f"{folder} is still there" for folder in left.replaced]
+        with self.attempt():
+            files += [f"{path} still names {_shown(ids)}" for path in curation_files_about(self.layout, ids)]
         found = list(dict.fromkeys([*self.obstacles, *left.lines(), *named.values(), *replaced, *files]))
         if found:
             raise ReleaseRefused(

@@ -16,23 +16,10 @@ from danbooru_pipeline.release.release_json import read_release
 from danbooru_pipeline.release.tables.corrections import DECIDED_SCHEMA, judge
 from danbooru_pipeline.release.takedown.run import plan_takedown
 from danbooru_pipeline.release_paths import CORRECTIONS
+from danbooru_pipeline_tests.support.curated import decide
 from danbooru_pipeline_tests.support.yard import Yard
 
 POSTS = (1001, 1002, 1003, 1004)
-
-
-def decide(layout: Layout, *rows: tuple[int, str, str, str | None]) -> None:
-    """Write what reviewers agreed on: post, tag, sign and MD5."""
-    more = {
-        "reviewers": 2,
-        "decided_at": "2022-01-01T00:00:00Z",
-        "decided_in": "danbooru2021",
-        "p": 0.5,
-        "evidence": "",
-    }
-    listed = [{"post_id": post, "tag": tag, "sign": sign, "md5": md5, **more} for post, tag, sign, md5 in rows]
-    table = pa.Table.from_pylist(listed, DECIDED_SCHEMA)
-    write_parquet(layout.decided, iter([table]), schema=DECIDED_SCHEMA, dictionary=())
 
 
 @pytest.fixture(scope="module")
