@@ -69,6 +69,17 @@ def make_release(folder: Path, posts: int, template: Path) -> None:
     shutil.copy(template, folder / RELEASE_JSON)
 
 
+def release_of(root: Path, posts: int) -> Path:
+    """A release of so many posts, made if it is not there. Returns its folder."""
+    folder = root / f"danbooru{posts}"
+    if not (folder / RELEASE_JSON).exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        for name in ("parquet", "manifest"):
+            (folder / name).mkdir(parents=True)
+        make_release(folder, posts, example_release_json(root))
+    return folder
+
+
 def rows(first: int, count: int, rng: Any, cumulated: Any, names: Any) -> tuple[pa.Table, pa.Table]:
     """Some posts, and their rows of the manifest."""
     lengths = np.maximum(8, rng.lognormal(3.3, 0.35, count)).astype(int)
@@ -239,12 +250,7 @@ def main() -> None:
     if given.index:
         make_index(given.index)
         return
-    folder = given.root / f"danbooru{given.posts}"
-    if not (folder / RELEASE_JSON).exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        for name in ("parquet", "manifest"):
-            (folder / name).mkdir(parents=True)
-        make_release(folder, given.posts, example_release_json(given.root))
+    folder = release_of(given.root, given.posts)
     index_in_a_process(folder)
     compare(folder, others=given.others)
 

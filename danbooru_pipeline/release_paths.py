@@ -55,6 +55,10 @@ INDEX = "index"
 INDEX_BITMAPS = f"{INDEX}/bitmaps.roar"
 INDEX_NAMES = f"{INDEX}/names.parquet"
 
+#: Names of the tables of vectors, in ``parquet/``.
+TAG_VECTORS = "tag_vectors"
+POST_VECTORS = "post_vectors"
+
 #: The page that searches and shows a release, and the file that names the tables for it, relative to a release.
 BROWSE = "browse"
 BROWSE_RELEASE = f"{BROWSE}/release.json"
