@@ -90,12 +90,14 @@ def rows(first: int, count: int, rng: Any, cumulated: Any, names: Any) -> tuple[
     offsets = np.searchsorted(keys // VOCABULARY, np.arange(count + 1)).astype(np.int32)
     words = pa.DictionaryArray.from_arrays(pa.array(keys % VOCABULARY), pa.array(names)).cast(pa.string())
     ids = np.arange(first + 1, first + count + 1)
+    strings = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), words), " ")
     posts = pa.table({
         "id": ids,
         "created_at": pa.array(ids * 60_000_000, pa.timestamp("us", tz="UTC")),
         "rating": RATINGS[rng.choice(4, count, p=[0.15, 0.62, 0.13, 0.10])],
         "score": rng.poisson(6, count),
-        "tag_string": pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), words), " "),
+        "tag_string": strings,
+        "tag_string_general": strings,
         "file_ext": np.where(rng.random(count) < 0.3, "png", "jpg"),
         "is_deleted": rng.random(count) < 0.05,
     })  # fmt: skip
