@@ -55,7 +55,8 @@ INDEX = "index"
 INDEX_BITMAPS = f"{INDEX}/bitmaps.roar"
 INDEX_NAMES = f"{INDEX}/names.parquet"
 
-#: Names of the tables of vectors, in ``parquet/``.
+#: Names of tables of ours in ``parquet/``: of pairs of posts, and of vectors.
+DUPLICATES = "duplicates"
 TAG_VECTORS = "tag_vectors"
 POST_VECTORS = "post_vectors"
 

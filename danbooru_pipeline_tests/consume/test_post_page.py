@@ -31,7 +31,7 @@ def with_everything(yard: Yard) -> Path:
         tags = " ".join(("outdoors", *GROUPS[number % 2][: 2 + (number % 3 == 0)]))
         rating = "g" if number % 5 else "q"
         yard.post(number + 1, rating=rating, tag_string=tags, tag_string_general=tags, tag_string_meta="")
-    size = {"image_width": 600, "image_height": 400}
+    size: dict[str, Any] = {"image_width": 600, "image_height": 400}
     tags = "outdoors sea beach sand"
     yard.post(POST, rating="g", tag_string=tags, tag_string_general=tags, parent_id=4, has_children=True, **size)
     yard.post(4, rating="g", has_children=True)

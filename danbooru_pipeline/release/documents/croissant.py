@@ -17,9 +17,8 @@ from danbooru_pipeline.release.checksums import ARCHIVE
 from danbooru_pipeline.release.documents.datacite import description_of
 from danbooru_pipeline.release.documents.wording import missing
 from danbooru_pipeline.release.release_json import Release
-from danbooru_pipeline.release.tables.duplicates.write import TABLE as DUPLICATES
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
-from danbooru_pipeline.release_paths import POST_VECTORS, TAG_VECTORS
+from danbooru_pipeline.release_paths import DUPLICATES, POST_VECTORS, TAG_VECTORS
 
 _CONTEXT = {
     "@language": "en",

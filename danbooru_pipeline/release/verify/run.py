@@ -35,7 +35,7 @@ from danbooru_pipeline.release.verify.removed import check_metadata, check_not_r
 from danbooru_pipeline.release.verify.tables import check_image_rows, check_side_tables, check_tag_counts
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release.verify.walk import check_folder_mode, image_modes, walk_documents
-from danbooru_pipeline.release_paths import CORRECTIONS, INDEX, POST_VECTORS, RELEASE_JSON
+from danbooru_pipeline.release_paths import CORRECTIONS, DUPLICATES, INDEX, POST_VECTORS, RELEASE_JSON
 
 
 def verify_release(
@@ -211,7 +211,7 @@ def _check_duplicates(run: Verification, posts: Sequence[str], manifest: Sequenc
     try:
         from danbooru_pipeline.release.verify.duplicates import check_duplicates  # noqa: PLC0415 - needs numpy
     except ImportError as error:
-        if "duplicates" in tables_in(run, "parquet"):
+        if DUPLICATES in tables_in(run, "parquet"):
             run.found.unchecked.append(f"parquet/duplicates-*.parquet was not compared: {error.name} is not installed")
         return
     check_duplicates(run, posts, manifest)
