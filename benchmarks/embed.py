@@ -86,6 +86,7 @@ def quality(source: Path) -> None:
     found = {
         "64 bytes a post": _top(summed[asked] @ summed.T, asked),
         "tf-idf": _top((_unit(known)[asked] @ _unit(known).T).toarray(), asked),
+        "the ten rarest tags, as on the page": _top((_rarest(known[asked]) @ known.T).toarray(), asked),
         "random posts": rng.choice(shape[0], (_QUERIES, _NEIGHBOURS)),
     }
     print(f"| neighbours by | of {shape[0]:,} posts, {shape[1]} tags: share of the hidden half |\n|---|---:|")
@@ -120,6 +121,15 @@ def _vectors_of_tags(tags: Any, names: list[str]) -> Any:
 def _unit(matrix: Any) -> Any:
     lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel()) + 1e-9
     return (sp.diags(1 / lengths) @ matrix).tocsr()
+
+
+def _rarest(rows: Any) -> Any:
+    """The ten largest values of each row."""
+    kept = rows.copy()
+    for begin, end in pairwise(rows.indptr):
+        part = kept.data[begin:end]
+        part[np.argsort(-part)[_NEIGHBOURS:]] = 0
+    return kept
 
 
 def _top(cosines: Any, asked: Any) -> Any:
