@@ -155,14 +155,14 @@ def sqlite_file(folder: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path)
     if is_new:
         database.executescript(
-            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
+            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-500000;"
             "CREATE TABLE posts(id INTEGER PRIMARY KEY, rating TEXT);"
             "CREATE TABLE post_tags(tag TEXT, id INT, PRIMARY KEY(tag, id)) WITHOUT ROWID;"
             "CREATE VIRTUAL TABLE words USING fts5"
             "(tags, content='', detail='none', tokenize=\"unicode61 remove_diacritics 0 tokenchars '_'\");"
         )
         for file in sorted(folder.glob("parquet/posts-*.parquet")):
-            for batch in pq.ParquetFile(file).iter_batches(10_000, columns=["id", "rating", "tag_string"]):
+            for batch in pq.ParquetFile(file).iter_batches(100_000, columns=["id", "rating", "tag_string"]):
                 held = list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
                 database.executemany("INSERT INTO posts VALUES(?, ?)", ((row[0], row[1]) for row in held))
                 database.executemany("INSERT INTO words(rowid, tags) VALUES(?, ?)", ((row[0], row[2]) for row in held))

@@ -33,7 +33,7 @@ POST_VECTORS_SCHEMA: Final = pa.schema(
 _GROUP_ROWS: Final = 4_000
 #: Tags that are named as neighbours, for each tag, out of the most frequent ones.
 _NEAREST: Final = 10
-_AMONG: Final = 8_192
+_AMONG: Final = 4_096
 
 
 def write_vectors(folder: Path, *, posts: int) -> None:
