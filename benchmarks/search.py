@@ -69,6 +69,17 @@ def make_release(folder: Path, posts: int, template: Path) -> None:
     shutil.copy(template, folder / RELEASE_JSON)
 
 
+def release_of(root: Path, posts: int) -> Path:
+    """A release of so many posts, made if it is not there. Returns its folder."""
+    folder = root / f"danbooru{posts}"
+    if not (folder / RELEASE_JSON).exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        for name in ("parquet", "manifest"):
+            (folder / name).mkdir(parents=True)
+        make_release(folder, posts, example_release_json(root))
+    return folder
+
+
 def rows(first: int, count: int, rng: Any, cumulated: Any, names: Any) -> tuple[pa.Table, pa.Table]:
     """Some posts, and their rows of the manifest."""
     lengths = np.maximum(8, rng.lognormal(3.3, 0.35, count)).astype(int)
@@ -79,12 +90,14 @@ def rows(first: int, count: int, rng: Any, cumulated: Any, names: Any) -> tuple[
     offsets = np.searchsorted(keys // VOCABULARY, np.arange(count + 1)).astype(np.int32)
     words = pa.DictionaryArray.from_arrays(pa.array(keys % VOCABULARY), pa.array(names)).cast(pa.string())
     ids = np.arange(first + 1, first + count + 1)
+    strings = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), words), " ")
     posts = pa.table({
         "id": ids,
         "created_at": pa.array(ids * 60_000_000, pa.timestamp("us", tz="UTC")),
         "rating": RATINGS[rng.choice(4, count, p=[0.15, 0.62, 0.13, 0.10])],
         "score": rng.poisson(6, count),
-        "tag_string": pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), words), " "),
+        "tag_string": strings,
+        "tag_string_general": strings,
         "file_ext": np.where(rng.random(count) < 0.3, "png", "jpg"),
         "is_deleted": rng.random(count) < 0.05,
     })  # fmt: skip
@@ -142,14 +155,14 @@ def sqlite_file(folder: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path)
     if is_new:
         database.executescript(
-            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
+            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-500000;"
             "CREATE TABLE posts(id INTEGER PRIMARY KEY, rating TEXT);"
             "CREATE TABLE post_tags(tag TEXT, id INT, PRIMARY KEY(tag, id)) WITHOUT ROWID;"
             "CREATE VIRTUAL TABLE words USING fts5"
             "(tags, content='', detail='none', tokenize=\"unicode61 remove_diacritics 0 tokenchars '_'\");"
         )
         for file in sorted(folder.glob("parquet/posts-*.parquet")):
-            for batch in pq.ParquetFile(file).iter_batches(10_000, columns=["id", "rating", "tag_string"]):
+            for batch in pq.ParquetFile(file).iter_batches(100_000, columns=["id", "rating", "tag_string"]):
                 held = list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
                 database.executemany("INSERT INTO posts VALUES(?, ?)", ((row[0], row[1]) for row in held))
                 database.executemany("INSERT INTO words(rowid, tags) VALUES(?, ?)", ((row[0], row[2]) for row in held))
@@ -239,12 +252,7 @@ def main() -> None:
     if given.index:
         make_index(given.index)
         return
-    folder = given.root / f"danbooru{given.posts}"
-    if not (folder / RELEASE_JSON).exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        for name in ("parquet", "manifest"):
-            (folder / name).mkdir(parents=True)
-        make_release(folder, given.posts, example_release_json(given.root))
+    folder = release_of(given.root, given.posts)
     index_in_a_process(folder)
     compare(folder, others=given.others)
 

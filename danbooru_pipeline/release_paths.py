@@ -55,6 +55,11 @@ INDEX = "index"
 INDEX_BITMAPS = f"{INDEX}/bitmaps.roar"
 INDEX_NAMES = f"{INDEX}/names.parquet"
 
+#: Names of tables of ours in ``parquet/``: of pairs of posts, and of vectors.
+DUPLICATES = "duplicates"
+TAG_VECTORS = "tag_vectors"
+POST_VECTORS = "post_vectors"
+
 #: The page that searches and shows a release, and the file that names the tables for it, relative to a release.
 BROWSE = "browse"
 BROWSE_RELEASE = f"{BROWSE}/release.json"

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from danbooru_pipeline.consume.tables import Query, read_table, table_names
 from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.release.tables.duplicates.rules import Kind
-from danbooru_pipeline.release.tables.duplicates.write import TABLE
+from danbooru_pipeline.release_paths import DUPLICATES
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
 #: Kinds of pairs.
@@ -34,9 +34,11 @@ def groups_of(release: Path, kinds: Collection[str]) -> pa.Table:
     """
     if unknown := set(kinds) - set(KINDS):
         raise SettingsError(f"there is no kind {min(unknown)!r} of duplicates; use {', '.join(KINDS)}")
-    if TABLE not in table_names(release):
-        raise ReleaseError(f"{release} has no parquet/{TABLE}-*.parquet; select without --unique, or a newer release")
-    pairs = read_table(release, TABLE, Query(columns=("a", "b"), where=pc.field("kind").isin(list(kinds))))
+    if DUPLICATES not in table_names(release):
+        raise ReleaseError(
+            f"{release} has no parquet/{DUPLICATES}-*.parquet; select without --unique, or a newer release"
+        )
+    pairs = read_table(release, DUPLICATES, Query(columns=("a", "b"), where=pc.field("kind").isin(list(kinds))))
     ids, places = np.unique(np.stack([pairs["a"].to_numpy(), pairs["b"].to_numpy()]), return_inverse=True)
     numbers = lowest_connected(len(ids), places.reshape(2, -1))
     return pa.table({"id": ids, "number": ids[numbers]})

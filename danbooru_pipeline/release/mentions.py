@@ -26,7 +26,7 @@ from danbooru_pipeline.release_paths import INDEX_BITMAPS, INDEX_NAMES, METADATA
 
 #: Files and tables of posts; in others `post_id` names a post, and `id` something else.
 _ABOUT_POSTS: Final = re.compile(r"posts|[0-9]")
-_POST_TABLES: Final = re.compile(r"posts|files|metadata|manifest|duplicates|[0-9]")
+_POST_TABLES: Final = re.compile(r"posts|files|metadata|manifest|duplicates|post_vectors|[0-9]")
 #: What a list of changes says of a file or a post that is not gone.
 _TELLING: Final = ("old_sha256", "new_sha256", "old_rating", "new_rating")
 

@@ -5,12 +5,12 @@ other. ``names.parquet`` has a row for each: field, value, category of a tag, nu
 by field and value, as bytes. A reader fetches the bytes of the bitmaps that a search names, and nothing else.
 """
 
-import mmap
+import os
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Final
+from typing import IO, Any, BinaryIO, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,25 +35,25 @@ NAMES_SCHEMA: Final = pa.schema(
 )
 #: Small, so that a reader of a range of names reads little.
 _GROUP_ROWS: Final = 4_000
-#: Names after which what was read of the pairs is forgotten.
-_NAMES_BETWEEN: Final = 1_000
 #: Pairs of a value and a post that are held before they are spilled: 8 bytes each, and as many to sort them.
 _SPILL_PAIRS: Final = 2_000_000
+#: Pairs that are read back at a time, if a value does not have more.
+_BLOCK_PAIRS: Final = 1_000_000
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Run:
-    """Postings of some posts on disk, sorted by value; `starts` has one more entry than `values`."""
+    """Postings of some posts on disk, sorted by value.
 
-    values: npt.NDArray[np.int64]
-    starts: npt.NDArray[np.int64]
-    ids: npt.NDArray[np.uint32]
+    Attributes:
+        values: numbers of the values, in the order of their texts.
+        counts: how many posts each has here.
+        begin: where its ids are in the file, counted in ids.
+    """
 
-    def forget(self) -> None:
-        """Take the pages that were read out of this process's memory; the system keeps them as long as it has room."""
-        mapped: Any = self.ids.base
-        if isinstance(mapped, mmap.mmap):  # an empty run is of no file
-            mapped.madvise(mmap.MADV_DONTNEED)
+    values: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.int32]
+    begin: int
 
 
 @dataclass(slots=True)
@@ -62,11 +62,12 @@ class _Spill:
 
     file: IO[bytes]
     numbers: dict[tuple[str, str], int] = field(default_factory=dict)
-    spilled: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = field(default_factory=list)
+    runs: list[_Run] = field(default_factory=list)
     _values: list[npt.NDArray[np.int64]] = field(default_factory=list)
     _counts: list[npt.NDArray[np.int64]] = field(default_factory=list)
     _ids: list[Ids] = field(default_factory=list)
     _held: int = 0
+    _written: int = 0
 
     def add(self, postings: Postings) -> None:
         numbers = self.numbers
@@ -79,33 +80,35 @@ class _Spill:
             self.spill()
 
     def spill(self) -> None:
-        """Write what is held, sorted by value; ids of a value stay in the order in which they came."""
+        """Write what is held, sorted by the texts of values; ids of a value stay in the order in which they came."""
         if not self._ids:
             return
         values, counts, ids = np.concatenate(self._values), np.concatenate(self._counts), np.concatenate(self._ids)
-        begins = np.cumsum(counts) - counts
-        order = np.argsort(values, kind="stable")
-        lengths = counts[order]
-        ends = np.cumsum(lengths)
-        # The ids of each piece, piece by piece in the new order.
-        places = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths) + np.repeat(begins[order], lengths)
-        self.file.write(ids[places].tobytes())
-        first = np.flatnonzero(np.diff(values[order], prepend=-1))
-        starts = np.append((ends - lengths)[first], ends[-1])
-        self.spilled.append((values[order][first], starts))
+        names = list(self.numbers)
+        held = np.unique(values)
+        in_order = np.array(sorted(held.tolist(), key=names.__getitem__), np.int64)
+        places = np.empty(len(names), np.int64)
+        places[in_order] = np.arange(len(in_order))
+        self.file.write(_gathered(ids, counts, places[values]).tobytes())
+        per_value = np.bincount(places[values], counts, len(in_order)).astype(np.int32)
+        self.runs.append(_Run(in_order.astype(np.int32), per_value, self._written))
+        self._written += len(ids)
         self._values, self._counts, self._ids, self._held = [], [], [], 0
 
-    def runs(self) -> list[_Run]:
-        """All that was added, in files that are mapped into memory."""
+    def finish(self) -> None:
+        """Write the rest, so that all can be read back."""
         self.spill()
         self.file.flush()
-        found, begin = [], 0
-        for values, starts in self.spilled:
-            size = int(starts[-1])
-            ids = np.memmap(self.file, np.uint32, "r", offset=4 * begin, shape=(size,)) if size else np.empty(0, "u4")
-            found.append(_Run(values, starts, ids))
-            begin += size
-        return found
+
+
+def _gathered(ids: Ids, lengths: npt.NDArray[Any], keys: npt.NDArray[Any]) -> Ids:
+    """The ids of pieces that lie one after the other, in the order of the pieces' keys; equal keys keep theirs."""
+    order = np.argsort(keys, kind="stable")
+    begins, sorted_lengths = np.cumsum(lengths) - lengths, lengths[order]
+    ends = np.cumsum(sorted_lengths)
+    places = np.arange(len(ids)) + np.repeat(begins[order] - (ends - sorted_lengths), sorted_lengths)
+    found: Ids = ids[places]
+    return found
 
 
 def write_index(
@@ -144,50 +147,81 @@ def bitmaps(
         held = _Spill(file)
         for postings in read_postings(read, tables):
             held.add(postings)
-        runs = held.runs()
+        held.finish()
         # A text's bytes sort as its characters do, so no encoding is needed here.
-        order = sorted(held.numbers.items())
-        ranks = np.empty(len(order), np.int64)
-        ranks[[number for _, number in order]] = np.arange(len(order))
-        pieces = _Pieces(runs, ranks)
-        everything = _united(pieces[ranks[held.numbers[EVERYTHING]]]) if EVERYTHING in held.numbers else BitMap()
-        for rank, (key, _) in enumerate(order):
-            if rank % _NAMES_BETWEEN == 0:
-                for run in runs:
-                    run.forget()
-            # A side table may speak of posts that the release does not have.
-            bitmap = _united(pieces[rank]) & everything
+        keys = sorted(held.numbers)
+        reader = _Reader.of(held, keys)
+        # A side table may speak of posts that the release does not have.
+        everything = reader.united(keys.index(EVERYTHING)) if EVERYTHING in held.numbers else BitMap()
+        for rank, posts in reader.all():
+            bitmap = posts & everything
             bitmap.run_optimize()
-            yield key, bitmap
-        del pieces, runs
+            yield keys[rank], bitmap
 
 
-def _united(pieces: Sequence[tuple[_Run, int]]) -> BitMap:
-    bitmap = BitMap()
-    for run, place in pieces:
-        bitmap |= BitMap(np.ascontiguousarray(run.ids[run.starts[place] : run.starts[place + 1]]))
-    return bitmap
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads back what was spilled, value by value in order.
 
+    Attributes:
+        ranks: of the values of each run among all values, ascending.
+        totals: how many posts each value has.
+    """
 
-class _Pieces:
-    """The pieces of each rank: which run has it, and where."""
+    file: IO[bytes]
+    runs: Sequence[_Run]
+    ranks: Sequence[npt.NDArray[np.int32]]
+    totals: npt.NDArray[np.int64]
 
-    def __init__(self, runs: Sequence[_Run], ranks: npt.NDArray[np.int64]) -> None:
-        self._runs = runs
-        of_rank = np.concatenate([ranks[run.values] for run in runs]) if runs else np.empty(0, np.int64)
-        none = [np.empty(0, np.int32)]
-        number = np.concatenate(none + [np.full(len(run.values), n, np.int32) for n, run in enumerate(runs)])
-        place = np.concatenate(none + [np.arange(len(run.values), dtype=np.int32) for run in runs])
-        order = np.argsort(of_rank, kind="stable")
-        self._number, self._place = number[order].astype(np.int32), place[order].astype(np.int32)
-        self._starts = np.searchsorted(of_rank[order], np.arange(len(ranks) + 1))
+    @classmethod
+    def of(cls, held: _Spill, keys: Sequence[tuple[str, str]]) -> Self:
+        """Of all that was spilled; `keys` are its values in order."""
+        rank_of = np.empty(len(keys), np.int32)
+        rank_of[[held.numbers[key] for key in keys]] = np.arange(len(keys), dtype=np.int32)
+        ranks = [rank_of[run.values] for run in held.runs]
+        totals = np.zeros(len(keys), np.int64)
+        for run, places in zip(held.runs, ranks, strict=True):
+            totals[places] += run.counts
+        return cls(held.file, held.runs, ranks, totals)
 
-    def __getitem__(self, rank: int) -> list[tuple[_Run, int]]:
-        part = slice(self._starts[rank], self._starts[rank + 1])
-        return [
-            (self._runs[number], place)
-            for number, place in zip(self._number[part].tolist(), self._place[part].tolist(), strict=True)
-        ]
+    def all(self) -> Iterator[tuple[int, BitMap]]:
+        """The posts of each value, a block of values at a time."""
+        ends = np.cumsum(self.totals)
+        first = 0
+        while first < len(ends):
+            before = int(ends[first - 1]) if first else 0
+            last = max(first + 1, int(np.searchsorted(ends, before + _BLOCK_PAIRS, side="right")))
+            if last == first + 1:
+                yield first, self.united(first)
+            else:
+                yield from self._block(first, last)
+            first = last
+
+    def united(self, rank: int) -> BitMap:
+        """The posts of one value, which may be all there are."""
+        bitmap = BitMap()
+        for _, _, ids in self._parts(rank, rank + 1):
+            bitmap |= BitMap(ids)
+        return bitmap
+
+    def _block(self, first: int, last: int) -> Iterator[tuple[int, BitMap]]:
+        parts = list(self._parts(first, last))
+        ranks, counts, ids = (np.concatenate(column) for column in zip(*parts, strict=True))
+        ids = _gathered(ids, counts, ranks)
+        end = 0
+        for rank in range(first, last):
+            begin, end = end, end + int(self.totals[rank])
+            yield rank, BitMap(ids[begin:end])
+
+    def _parts(self, first: int, last: int) -> Iterator[tuple[Any, Any, Ids]]:
+        """Of each run that has some of these values: ranks, how many posts each has there, and their ids."""
+        for run, ranks in zip(self.runs, self.ranks, strict=True):
+            low, high = np.searchsorted(ranks, [first, last]).tolist()
+            if low < high:
+                counts = run.counts[low:high]
+                offset = run.begin + int(run.counts[:low].sum())
+                data = os.pread(self.file.fileno(), 4 * int(counts.sum()), 4 * offset)
+                yield ranks[low:high], counts, np.frombuffer(data, np.uint32)
 
 
 def read_bitmap(file: BinaryIO, *, offset: int, size: int) -> BitMap:

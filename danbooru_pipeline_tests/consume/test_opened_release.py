@@ -94,7 +94,8 @@ def test_other_folders_are_not_releases(releases: Layout, tmp_path: Path) -> Non
 
 def test_tables_are_those_on_disk(releases: Layout, release: OpenedRelease) -> None:
     """Every table has the rows of its Parquet files, and the manifest has only those of its own release."""
-    assert release.tables == ("duplicates", "files", "pools", "posts", "tag_counts", "tags")
+    others = ("duplicates", "pools", "post_vectors", "tag_counts", "tag_vectors", "tags")
+    assert release.tables == tuple(sorted(("files", "posts", *others)))
     for name in release.tables:
         pattern = "manifest/files-*.parquet" if name == "files" else f"parquet/{name}-0*.parquet"
         assert release.table(name, arrow=True).to_pylist() == rows_of(releases.current, pattern)
@@ -299,7 +300,7 @@ def test_mistake_is_one_line_that_says_what_to_do(
 def test_unknown_tables_and_empty_batches_are_mistakes(release: OpenedRelease) -> None:
     """A table that does not exist names close ones; a batch has at least one row."""
     with pytest.raises(
-        UnknownName, match=r"no table 'tag' \(did you mean tags\?\); it has duplicates, files, pools, posts"
+        UnknownName, match=r"no table 'tag' \(did you mean tags\?\); it has duplicates, files, pools, post_vectors"
     ):
         release.table("tag")
     with pytest.raises(UnknownName, match=r"no table '\.\./secrets'"):

@@ -29,10 +29,11 @@ def test_every_tag_has_its_posts(tmp_path: Path) -> None:
 
 
 def test_spilling_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same posts give the same bytes, whether they fit into memory or are spilled a few at a time."""
+    """The same posts give the same bytes, whether they fit into memory or are spilled and read back a few at a time."""
     tables = make_tables(400, seed=4)
     for name, most in (("whole", 10**9), ("spilled", 50)):
         monkeypatch.setattr(index, "_SPILL_PAIRS", most)
+        monkeypatch.setattr(index, "_BLOCK_PAIRS", most)
         Posts(tmp_path / name, tables)
     for path in (INDEX_BITMAPS, INDEX_NAMES):
         assert (tmp_path / "whole" / path).read_bytes() == (tmp_path / "spilled" / path).read_bytes()

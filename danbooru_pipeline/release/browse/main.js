@@ -1,6 +1,7 @@
 // The browser of a release: what the address asks for is shown, and what is typed or pressed changes the address.
 // `#q=SEARCH&r=RATINGS&p=PAGE` is a page of a search, with `post=ID` a post that was found by it.
 
+import { Alike } from "./alike.js";
 import { Details } from "./details.js";
 import { counted, element, tile } from "./elements.js";
 import { Files } from "./files.js";
@@ -20,6 +21,7 @@ class Browser {
     this.tables = Object.fromEntries(Object.entries(about.tables).map(([name, shards]) => [name, new Table(files, shards)]));
     this.search = new Search(files, this.tables, about);
     this.details = new Details(this.search, this.tables);
+    this.alike = new Alike(this.search, this.tables);
     this.suggestions = new Suggestions(at("text"), at("suggestions"), (text) => this.search.names.suggest(text));
     this.links = { search: (text) => this.address({ q: text, p: null, post: null }), post: (id) => this.address({ post: id }) };
     this.shown = 0;
@@ -126,6 +128,17 @@ class Browser {
       element("button", { type: "button", id: "after", disabled: page >= last, onclick: () => this.turn(1) }, "→"));
     scrollTo(0, 0);
     this.drawn = { milliseconds, requests: this.files.requests, bytes: this.files.bytes };
+    await this.showNearest(mine);
+  }
+
+  /** Above the posts of a single tag, the tags that are nearest to it. */
+  async showNearest(mine) {
+    const { text } = this.state;
+    const tag = /^[^\s*()~-][^\s*]*$/.test(text) ? await this.search.names.meant(text) : null;
+    const nearest = tag === null ? [] : await this.alike.tags(tag.value);
+    if (mine !== this.shown || !nearest.length) return;
+    at("main").prepend(element("p", { class: "nearest" }, "Near: ",
+      nearest.flatMap((name, n) => [n ? ", " : "", element("a", { href: this.links.search(name) }, name.replaceAll("_", " "))])));
   }
 
   async showPost(id, mine) {
@@ -140,6 +153,9 @@ class Browser {
     at("status").value = `post ${id} of ${this.about.name}`;
     scrollTo(0, 0);
     const more = await this.details.more(rows);
+    const before = { requests: this.files.requests, bytes: this.files.bytes };
+    more.similar = await this.alike.posts(rows.post, this.state.ratings);
+    this.similarCost = { requests: this.files.requests - before.requests, bytes: this.files.bytes - before.bytes };
     if (mine === this.shown) addMore(page, rows, more, this.links, (each) => images?.has(each));
     page.dataset.whole = "yes";
   }

@@ -135,5 +135,6 @@ export function addMore(page, { post }, more, links, hasImage) {
   strip("Siblings", plain(more.siblings));
   strip("Children", plain(more.children));
   strip("Duplicates", more.duplicates.map(({ id, kind }) => ({ id, label: `post ${id}: ${kind}` })));
+  strip("Similar", plain(more.similar));
   page.querySelector("#more").replaceChildren(...parts);
 }

@@ -15,13 +15,13 @@ from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.io.parquet import row_count
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.tables.search_index import shards_of
-from danbooru_pipeline.release_paths import BROWSE, BROWSE_RELEASE, INDEX_NAMES
+from danbooru_pipeline.release_paths import BROWSE, BROWSE_RELEASE, DUPLICATES, INDEX_NAMES, TAG_VECTORS
 
 #: The page, as it is in every release. Below `vendor` is code of others, unchanged.
 PAGE_FILES: Final = Path(__file__).parent.parent / BROWSE
 _TABLES: Final = (
     *("posts", "files", "tag_counts", "tag_aliases"),
-    *("pools", "notes", "artist_commentaries", "duplicates"),
+    *("pools", "notes", "artist_commentaries", DUPLICATES, TAG_VECTORS),
 )
 
 

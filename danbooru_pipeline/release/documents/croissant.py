@@ -17,8 +17,8 @@ from danbooru_pipeline.release.checksums import ARCHIVE
 from danbooru_pipeline.release.documents.datacite import description_of
 from danbooru_pipeline.release.documents.wording import missing
 from danbooru_pipeline.release.release_json import Release
-from danbooru_pipeline.release.tables.duplicates.write import TABLE as DUPLICATES
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
+from danbooru_pipeline.release_paths import DUPLICATES, POST_VECTORS, TAG_VECTORS
 
 _CONTEXT = {
     "@language": "en",
@@ -72,6 +72,8 @@ _TABLES = {
 _OURS = {
     TAG_COUNTS: "One row per tag and category: how many posts of the release have it, by rating.",
     DUPLICATES: "One row per pair of posts that show the same picture, or nearly: how they differ, and by how much.",
+    TAG_VECTORS: "One row per tag of 20 posts or more: a vector learned from which tags go together, and the nearest.",
+    POST_VECTORS: "One row per post: a vector learned from its tags.",
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.io.parquet import row_count
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.changes import Changes, write_changes
 from danbooru_pipeline.release.checksums import ARCHIVE, hash_documents
@@ -35,14 +36,13 @@ from danbooru_pipeline.release.documents.wording import (
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.removal_feed import feed_lines
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS, allowed_signers
-from danbooru_pipeline.release.tables.duplicates.write import TABLE as DUPLICATES
 from danbooru_pipeline.release.tables.image_rows import write_image_rows
 from danbooru_pipeline.release.tables.search_index import write_search_index
 from danbooru_pipeline.release.tables.side_tables import side_table_files, write_side_tables
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.tables.webdataset import write_webdataset
 from danbooru_pipeline.release.templating import render
-from danbooru_pipeline.release_paths import REMOVALS, REMOVED
+from danbooru_pipeline.release_paths import DUPLICATES, POST_VECTORS, REMOVALS, REMOVED, TAG_VECTORS, parquet_path
 from danbooru_pipeline.search.postings import MAX_ID
 from danbooru_pipeline.years import cutoff
 
@@ -120,6 +120,8 @@ def _values(job: DocumentJob, numbers: Statistics, *, side: Mapping[str, int], s
             *(name for name, rows in side.items() if rows),
             *([TAG_COUNTS] if release.counts.tags else []),
             *([DUPLICATES] if release.duplicates.pairs else []),
+            *([TAG_VECTORS] if row_count(job.folder / parquet_path(TAG_VECTORS, 0, of=1)) else []),
+            *([POST_VECTORS] if release.counts.posts else []),
         ],
         "shards": shards,
         "day": release.created_at[:10],

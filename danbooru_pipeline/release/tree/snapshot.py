@@ -47,6 +47,7 @@ from danbooru_pipeline.release.signing import sign_sums
 from danbooru_pipeline.release.tables.corrections import write_corrections
 from danbooru_pipeline.release.tables.duplicates.write import write_duplicates
 from danbooru_pipeline.release.tables.tag_counts import write_tag_counts
+from danbooru_pipeline.release.tables.vectors.write import write_vectors
 from danbooru_pipeline.release.tree.content import Content, store_content
 from danbooru_pipeline.release.tree.inputs import require_posts_report
 from danbooru_pipeline.release.tree.segments import SegmentStore
@@ -325,6 +326,7 @@ def _make(plan: SnapshotPlan, work: Staging, *, created_at: datetime, signing_ke
         tag_statistics=write_tag_counts(work.folder, plan.year, threads=work.threads),
         duplicates=write_duplicates(work.folder),
     )
+    write_vectors(work.folder, posts=plan.summary.posts)
     write_corrections(work.folder, plan.content.corrections, with_posts=plan.options.corrected)
     write_documents(
         DocumentJob(

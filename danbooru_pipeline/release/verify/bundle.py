@@ -1,8 +1,8 @@
 """Puts `verify` into one file that needs Python and pyarrow alone: ``python danbooru-verify.pyz RELEASE_DIR --full``.
 
 It holds the modules that verification imports, found by reading their imports, and empty packages around them. What
-needs libvips (`pixels`) stays out; what needs numpy or pyroaring (`duplicates`, `search_index`) is left unchecked where
-those are missing, and the report says so. The same code gives the same bytes.
+needs libvips (`pixels`) stays out; what needs numpy, scipy or pyroaring (`duplicates`, `vectors`, `search_index`) is
+left unchecked where those are missing, and the report says so. The same code gives the same bytes.
 """
 
 import ast

@@ -52,6 +52,7 @@ class Kind(StrEnum):
     DUPLICATES_DIFFER = "duplicates_differ"
     TAG_COUNTS_DIFFER = "tag_counts_differ"
     INDEX_DIFFERS = "index_differs"
+    VECTORS_DIFFER = "vectors_differ"
     CORRECTIONS_DIFFER = "corrections_differ"
     CHANGES_DIFFER = "changes_differ"
     CARRIED_DIFFER = "carried_differ"

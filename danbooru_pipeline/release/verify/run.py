@@ -35,7 +35,7 @@ from danbooru_pipeline.release.verify.removed import check_metadata, check_not_r
 from danbooru_pipeline.release.verify.tables import check_image_rows, check_side_tables, check_tag_counts
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release.verify.walk import check_folder_mode, image_modes, walk_documents
-from danbooru_pipeline.release_paths import CORRECTIONS, INDEX, RELEASE_JSON
+from danbooru_pipeline.release_paths import CORRECTIONS, DUPLICATES, INDEX, POST_VECTORS, RELEASE_JSON
 
 
 def verify_release(
@@ -193,6 +193,7 @@ def _check_rest(run: Verification, numbers: ManifestSummary | None, removed: set
         if agree and posts:
             _check_duplicates(run, posts, manifest)
             _check_corrections(run, posts)
+            _check_vectors(run, posts)
         check_changes(run, manifest, check_carried(run, removed), removed)
     if tags is not None and run.release is not None:
         check_tag_counts(run, tags)
@@ -210,7 +211,7 @@ def _check_duplicates(run: Verification, posts: Sequence[str], manifest: Sequenc
     try:
         from danbooru_pipeline.release.verify.duplicates import check_duplicates  # noqa: PLC0415 - needs numpy
     except ImportError as error:
-        if "duplicates" in tables_in(run, "parquet"):
+        if DUPLICATES in tables_in(run, "parquet"):
             run.found.unchecked.append(f"parquet/duplicates-*.parquet was not compared: {error.name} is not installed")
         return
     check_duplicates(run, posts, manifest)
@@ -225,6 +226,17 @@ def _check_corrections(run: Verification, posts: Sequence[str]) -> None:
             run.found.unchecked.append(f"{CORRECTIONS} was not compared: {error.name} is not installed")
         return
     check_corrections(run, posts)
+
+
+def _check_vectors(run: Verification, posts: Sequence[str]) -> None:
+    """Check the vectors of tags and posts, or say that this environment cannot."""
+    try:
+        from danbooru_pipeline.release.verify.vectors import check_vectors  # noqa: PLC0415 - needs numpy and scipy
+    except ImportError as error:
+        if POST_VECTORS in tables_in(run, "parquet"):
+            run.found.unchecked.append(f"parquet/*_vectors-*.parquet was not compared: {error.name} is not installed")
+        return
+    check_vectors(run, posts)
 
 
 def _check_search_index(run: Verification, *, agree: bool) -> None:

@@ -25,11 +25,11 @@ from danbooru_pipeline.release.verify.parquet import (
     whole_table,
 )
 from danbooru_pipeline.release.verify.verification import Verification
-from danbooru_pipeline.release_paths import metadata_folder
+from danbooru_pipeline.release_paths import DUPLICATES, POST_VECTORS, TAG_VECTORS, metadata_folder
 
 _LINES = re.compile(r"([a-z][a-z_]*)\d{12}\.json")
 #: Tables that other checks cover, or that have no JSON lines.
-_NOT_SIDE_TABLES = frozenset({"posts", "duplicates", TAG_COUNTS})
+_NOT_SIDE_TABLES = frozenset({"posts", DUPLICATES, TAG_VECTORS, POST_VECTORS, TAG_COUNTS})
 _LONGEST_LINE = 64 * 2**20
 _ROWS = 20_000
 #: What every version has of a row of an image, and what follows from the manifest alone.

@@ -12,9 +12,9 @@ from danbooru_pipeline.release.tables.duplicates.find import find_duplicates
 from danbooru_pipeline.release.tables.duplicates.pictures import Tables
 from danbooru_pipeline.release.tables.duplicates.rules import DUPLICATES_SCHEMA, Kind
 from danbooru_pipeline.release.tables.image_rows import release_shards
-from danbooru_pipeline.release_paths import parquet_path
+from danbooru_pipeline.release_paths import DUPLICATES, parquet_path
 
-TABLE: Final = "duplicates"
+TABLE: Final = DUPLICATES
 
 
 def write_duplicates(folder: Path) -> DuplicateCounts:

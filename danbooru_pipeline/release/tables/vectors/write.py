@@ -1,0 +1,77 @@
+"""Writes ``parquet/tag_vectors-….parquet`` and ``parquet/post_vectors-….parquet`` from the tables of a release."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from danbooru_pipeline.io.parquet import write_parquet, write_shards
+from danbooru_pipeline.release.tables.search_index import reader
+from danbooru_pipeline.release.tables.vectors.exact import Bytes
+from danbooru_pipeline.release.tables.vectors.learn import DIMENSIONS, Learned, Learner
+from danbooru_pipeline.release.tables.vectors.nearest import nearest
+from danbooru_pipeline.release_paths import POST_VECTORS, TAG_VECTORS, parquet_path
+
+TAG_VECTORS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("posts", pa.int64(), nullable=False),
+        pa.field("nearest", pa.list_(pa.string()), nullable=False),
+        pa.field("vector", pa.list_(pa.int8()), nullable=False),
+    ],
+    metadata={"danbooru_pipeline.schema": "1"},
+)
+POST_VECTORS_SCHEMA: Final = pa.schema(
+    [pa.field("id", pa.int64(), nullable=False), pa.field("vector", pa.list_(pa.int8()), nullable=False)],
+    metadata={"danbooru_pipeline.schema": "1"},
+)
+#: Small, so that a reader of one tag reads little.
+_GROUP_ROWS: Final = 4_000
+#: Tags that are named as neighbours, for each tag, out of the most frequent ones.
+_NEAREST: Final = 10
+_AMONG: Final = 4_096
+
+
+def write_vectors(folder: Path, *, posts: int) -> None:
+    """Write both tables of a tree whose posts and counts of tags are written."""
+    with tempfile.TemporaryFile(prefix=".vectors-", dir=folder) as file:
+        learned = Learner(reader(folder), file, all_posts=posts).learn()
+        table = tag_table(learned)
+        groups = (table.slice(start, _GROUP_ROWS) for start in range(0, max(1, table.num_rows), _GROUP_ROWS))
+        path = folder / parquet_path(TAG_VECTORS, 0, of=1)
+        write_parquet(path, groups, schema=TAG_VECTORS_SCHEMA, dictionary=("category",))
+        write_shards(
+            post_tables(learned),
+            posts,
+            path_of=lambda n, of: folder / parquet_path(POST_VECTORS, n, of=of),
+            schema=POST_VECTORS_SCHEMA,
+            dictionary=(),
+        )
+
+
+def tag_table(learned: Learned) -> pa.Table:
+    """The vectors of tags and the names of their neighbours, sorted by name."""
+    words = learned.vocabulary
+    names = words.names.to_pylist()
+    vectors = learned.tags
+    near = [[names[row] for row in rows] for rows in nearest(vectors, vectors[:_AMONG], most=_NEAREST)]
+    columns = [words.names, words.categories, words.posts, near, _lists(vectors)]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, TAG_VECTORS_SCHEMA, strict=True)]
+    # As bytes, which sort as characters do.
+    order = sorted(range(len(names)), key=names.__getitem__)
+    return pa.Table.from_arrays(arrays, schema=TAG_VECTORS_SCHEMA).take(pa.array(order, pa.int64()))
+
+
+def post_tables(learned: Learned) -> Iterator[pa.Table]:
+    """The vectors of posts, sorted by id, some at a time."""
+    for ids, vectors in learned.posts:
+        yield pa.Table.from_arrays([pa.array(ids, pa.int64()), _lists(vectors)], schema=POST_VECTORS_SCHEMA)
+
+
+def _lists(vectors: Bytes) -> pa.Array:
+    starts = np.arange(len(vectors) + 1, dtype=np.int32) * DIMENSIONS
+    return pa.ListArray.from_arrays(pa.array(starts), pa.array(vectors.ravel()))

@@ -1,0 +1,95 @@
+"""Verification of the vectors of tags and posts: each post has one, of the right length, in the order of the posts.
+
+With ``full`` they are learned again from the release's own tables and compared to the last bit, which takes some twenty
+seconds of a core for a million posts. A tree that was just made from them is not asked again.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from danbooru_pipeline.io.parquet import differences
+from danbooru_pipeline.release.tables.search_index import reader
+from danbooru_pipeline.release.tables.vectors.learn import DIMENSIONS, Learner
+from danbooru_pipeline.release.tables.vectors.write import (
+    POST_VECTORS_SCHEMA,
+    TAG_VECTORS_SCHEMA,
+    post_tables,
+    tag_table,
+)
+from danbooru_pipeline.release.verify.findings import Kind
+from danbooru_pipeline.release.verify.parquet import announced_rows, batches, readable_shards, tables_in
+from danbooru_pipeline.release.verify.verification import Verification
+from danbooru_pipeline.release_paths import POST_VECTORS, TAG_VECTORS
+
+_TAGS = f"parquet/{TAG_VECTORS}-*.parquet"
+_POSTS = f"parquet/{POST_VECTORS}-*.parquet"
+_WRONG = "is not what the posts and their tags say"
+
+
+def check_vectors(run: Verification, posts: Sequence[str]) -> None:
+    """Check both tables against the posts, which can be read; releases before them have none."""
+    held = [table for table in (TAG_VECTORS, POST_VECTORS) if table in tables_in(run, "parquet")]
+    if not held:
+        return
+    if len(held) == 1:
+        run.add(Kind.VECTORS_DIFFER, f"parquet/{held[0]}-*.parquet", "is there alone")
+        return
+    names = {table: readable_shards(run, "parquet", table) for table in held}
+    tag_files, post_files = names[TAG_VECTORS], names[POST_VECTORS]
+    if tag_files is None or post_files is None:
+        return
+    with run.reading(Kind.VECTORS_DIFFER, _POSTS):
+        if not _check_ids(run, post_files, posts):
+            return
+        if run.full and run.published:
+            _compare(run, tag_files, post_files, all_posts=sum(announced_rows(run, name) for name in posts))
+        else:
+            _check_lengths(run, TAG_VECTORS_SCHEMA, tag_files)
+            _check_lengths(run, POST_VECTORS_SCHEMA, post_files)
+
+
+def _check_ids(run: Verification, files: Sequence[str], posts: Sequence[str]) -> bool:
+    """Check that there is a vector for each post, in the order of the posts: readers find it by its row."""
+    ours, theirs = (_ids(run, names) for names in (files, posts))
+    if np.array_equal(ours, theirs):
+        return True
+    run.add(Kind.VECTORS_DIFFER, _POSTS, "does not have the posts of the release in their order")
+    return False
+
+
+def _ids(run: Verification, names: Sequence[str]) -> Any:
+    parts = [table["id"].to_numpy() for name in names for table in batches(run, name, columns=["id"])]
+    return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+def _rows(run: Verification, schema: pa.Schema, names: Sequence[str]) -> Iterator[pa.Table]:
+    for name in names:
+        for table in batches(run, name, columns=schema.names):
+            yield table.cast(schema)
+
+
+def _check_lengths(run: Verification, schema: pa.Schema, names: Sequence[str]) -> None:
+    for table in _rows(run, schema, names):
+        wrong = table.filter(pc.not_equal(pc.list_value_length(table["vector"]), DIMENSIONS))
+        for key in wrong.column(0).to_pylist():
+            run.add(Kind.VECTORS_DIFFER, str(key), f"its vector does not have {DIMENSIONS} numbers")
+
+
+def _compare(run: Verification, tags: Sequence[str], posts: Sequence[str], *, all_posts: int) -> None:
+    """Name the tags and posts whose vector is another one."""
+    with tempfile.TemporaryFile(prefix=".vectors-") as file:
+        learned = Learner(reader(run.folder), file, all_posts=all_posts).learn()
+        listed = pa.concat_tables([TAG_VECTORS_SCHEMA.empty_table(), *_rows(run, TAG_VECTORS_SCHEMA, tags)])
+        expected = tag_table(learned)
+        if not listed.equals(expected):
+            ours, theirs = ({row["name"]: row for row in table.to_pylist()} for table in (listed, expected))
+            wrong = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+            for name in wrong or [_TAGS]:
+                run.add(Kind.VECTORS_DIFFER, name, _WRONG)
+        for each in differences(_rows(run, POST_VECTORS_SCHEMA, posts), post_tables(learned)):
+            run.add(Kind.VECTORS_DIFFER, f"post {each.id}", _WRONG)
