@@ -32,8 +32,8 @@ from danbooru_pipeline.release.release_json import Release, published, read_rele
 from danbooru_pipeline.release.tables.image_rows import release_shards
 from danbooru_pipeline.release.takedown.again import plan_again
 from danbooru_pipeline.release.takedown.clear import clear_following, clear_metadata, clear_store, store_files
-from danbooru_pipeline.release.tree.grace import remove_superseded
 from danbooru_pipeline.release.takedown.curation import clear_curation, curation_files_about
+from danbooru_pipeline.release.tree.grace import remove_superseded
 from danbooru_pipeline.release.tree.snapshot import apply_snapshot
 from danbooru_pipeline.release.tree.swap import heal_releases
 from danbooru_pipeline.release_paths import RELEASE_JSON, release_name

@@ -26,8 +26,8 @@ def test_removed_posts_are_in_no_published_tree(tmp_path: Path) -> None:
     found = orders(tmp_path, 24, 8)
     assert len(found) == 8
     steps = "\n".join(step for order in found for step in order)
-    kinds = ("build", "takedown", "resume", "killed", "scrub", "import", "restore", "refused", "publish", "grace", "review")
-    for kind in kinds:
+    ends = ("resume", "killed", "refused")
+    for kind in ("build", "takedown", "scrub", "import", "restore", "publish", "grace", "review", *ends):
         assert kind in steps
 
 
