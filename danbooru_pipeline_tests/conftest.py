@@ -28,6 +28,9 @@ for ignored in (signal.SIGHUP, signal.SIGINT):
     if signal.getsignal(ignored) is signal.SIG_IGN:
         signal.signal(ignored, signal.default_int_handler if ignored == signal.SIGINT else signal.SIG_DFL)
 
+# Hundreds of processes import the package, and one of them compiles it for all.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Examples may be slow on a busy machine; how long one takes is no behaviour.
 hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("house")
