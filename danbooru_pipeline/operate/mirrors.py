@@ -159,8 +159,15 @@ def _ask(known: Mirrored, *, now: str) -> Mirrored:
     if name != known.release:
         problem = "" if data is None else "its trace is none of this release"
         return Mirrored(address=known.address, release=known.release, asked_at=now, problem=problem)
-    del said["release"]
-    return Mirrored(address=known.address, release=known.release, version=version, asked_at=now, **said)
+    return Mirrored(
+        address=known.address,
+        release=known.release,
+        version=version,
+        succeeded=said["succeeded"],
+        checksum=said["checksum"],
+        tool=said["tool"],
+        asked_at=now,
+    )
 
 
 def _trace(address: str, name: str) -> bytes | None:

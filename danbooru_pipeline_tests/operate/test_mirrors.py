@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -36,7 +37,7 @@ def yard(_made: Yard, tmp_path: Path) -> Yard:
     return _made.copied(tmp_path / "root")
 
 
-def context_of(layout: Layout, *, now: datetime = LATER, **settings: object) -> RunContext:
+def context_of(layout: Layout, *, now: datetime = LATER, **settings: Any) -> RunContext:
     """A run of the operator."""
     address = "http://127.0.0.1:1"
     return RunContext(Settings(root=layout.root, api_url=address, cdn_url=address, **settings), now=lambda: now)

@@ -17,6 +17,7 @@ import pytest
 from danbooru_pipeline.io.atomic import symlink_atomic
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.operate.mirrors import parse_trace
 from danbooru_pipeline.release import apply_takedown, plan_takedown, read_release, verify_release
 from danbooru_pipeline_tests.support.processes import free_port
 from danbooru_pipeline_tests.support.trees import contents, images, lines
@@ -181,10 +182,11 @@ def test_copy_that_is_current_stays_a_release_while_it_is_compared(
     target, source = tmp_path / "copy", f"{daemon}/danbooru2022/"
     assert mirror(releases, source, target).returncode == 0
     mark, trace = (target / "RELEASE.json").stat().st_ino, tmp_path / "copy.trace"
-    pattern = r"succeeded: \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\nrelease: danbooru2022 2022\.0\nsource: (.*)\n"
-    found = re.fullmatch(pattern, trace.read_text())
-    assert found
-    assert found[1] == source
+    said = parse_trace(trace.read_bytes())
+    assert said["release"] == "danbooru2022 2022.0"
+    assert said["checksum"] == read_release(target).sha256sums_sha256
+    assert re.fullmatch(r"mirror.sh of danbooru2022 2022\.0, rsync +version [\d.]+", said["tool"])
+    assert f"source: {source}\n" in trace.read_text()
     trace.unlink()
     assert mirror(releases, source, target).returncode == 0
     assert (target / "RELEASE.json").stat().st_ino == mark

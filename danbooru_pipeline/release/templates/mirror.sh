@@ -78,8 +78,9 @@ copy() {
     mv "$folder/.RELEASE.json.part" "$folder/RELEASE.json"
 }
 
+# A field of RELEASE.json itself, by its indentation: the releases that it names have the same fields.
 value() {
-    sed -n "s/^ *\"$1\": \"\(.*\)\",*\$/\1/p" "$mark/after" | head -n 1
+    sed -n "s/^  \"$1\": \"\(.*\)\",*\$/\1/p" "$mark/after" | head -n 1
 }
 
 for try in 1 2 3 4 5; do
