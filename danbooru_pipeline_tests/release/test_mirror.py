@@ -18,10 +18,18 @@ from danbooru_pipeline.io.atomic import symlink_atomic
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.mirrors import parse_trace
-from danbooru_pipeline.release import apply_takedown, plan_takedown, read_release, verify_release
+from danbooru_pipeline.release import (
+    apply_snapshot,
+    apply_takedown,
+    plan_snapshot,
+    plan_takedown,
+    read_release,
+    verify_release,
+)
+from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline_tests.support.processes import free_port
 from danbooru_pipeline_tests.support.trees import contents, images, lines
-from danbooru_pipeline_tests.support.yard import NOW, small_yard
+from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, small_yard
 
 pytestmark = pytest.mark.needs("rsync")
 
@@ -220,6 +228,29 @@ def test_takedown_in_the_middle_of_a_mirror(tmp_path: Path) -> None:
     assert "beginning again" in said
     assert read_release(target).version == "2021.1"
     assert contents(target) == contents(layout.release(2021))
+
+
+def test_transfer_that_runs_ends_with_the_version_that_was_replaced(tmp_path: Path) -> None:
+    """A plain rsync of a release that is replaced meanwhile: in its grace period, the old version arrives whole."""
+    yard = small_yard(tmp_path / "root")
+    for number in range(100):
+        yard.post(40_000 + number, rating="s")
+    yard.release()
+    layout, target = yard.layout, tmp_path / "copy"
+    before = contents(layout.release(2021))
+    with daemon_of(layout.releases, layout.release(2021) / "rsyncd.conf", tmp_path) as address:
+        command = ["rsync", "-rt", "--bwlimit=100", f"{address}/danbooru2021/", f"{target}/"]
+        with subprocess.Popen(command) as process:
+            while process.poll() is None and not list(target.glob("512px/*/*")):
+                time.sleep(0.005)
+            options = DocumentOptions(maker="somebody")
+            plan = plan_snapshot(layout, 2021, image_settings=IMAGE_SETTINGS, options=options)
+            apply_snapshot(plan, created_at=NOW, threads=1, keep_replaced=True)
+            assert process.poll() is None, "the copy ended too early"
+            assert process.wait(timeout=100) == 0
+        rsync("-rt", f"{address}/releases/danbooru2021.0/", tmp_path / "by-name/")
+    assert contents(target) == before
+    assert contents(tmp_path / "by-name") == before
 
 
 def test_daemon_on_a_disk_without_links(tmp_path: Path) -> None:
