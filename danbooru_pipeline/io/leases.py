@@ -2,7 +2,8 @@
 
 The kernel frees a lock of `locks` when its holder dies, but a process that is stopped, or whose machine hangs, would
 hold it for ever. So the holder of a lease renews it: a thread touches its file. Whoever waits, and sees no renewal for
-minutes, puts a file of its own in the place of the old one. No two clocks are compared: the one who waits measures.
+minutes, puts a file of its own in the place of the old one. No clocks of two machines are compared: the one who waits
+measures, or lets the store's own clock tell, and watches for two renewals then.
 
 A file server may as well have given the lock away while its holder could not reach it. Either way the holder finds,
 when it goes on, that the file no longer bears its mark. It asks by `Lease.check` before it writes.
@@ -72,7 +73,7 @@ def leased(path: Path, *, renew: float = RENEW_SECONDS, lost: float = LOST_SECON
     """
     refuse_own(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _acquire(path, lost=lost)
+    descriptor = _acquire(path, watch=min(2 * renew, lost), lost=lost)
     try:
         with noted(path), _renewed(Lease(path, descriptor), every=renew) as lease:
             yield lease
@@ -98,8 +99,14 @@ def _renewed(lease: Lease, *, every: float) -> Iterator[Lease]:
         thread.join()
 
 
-def _acquire(path: Path, *, lost: float) -> int:
-    """Wait for a lock file, and return the descriptor that locks it."""
+def _acquire(path: Path, *, watch: float, lost: float) -> int:
+    """Wait for a lock file, and return the descriptor that locks it.
+
+    Args:
+        path: of the file.
+        watch: seconds to watch a lease that was not renewed for `lost` seconds by the store's clock.
+        lost: seconds without a renewal after which it is lost, whatever that clock says.
+    """
     seen, watched, poll = _renewal(path), 0.0, 0.005
     while True:
         stop.check()
@@ -107,8 +114,11 @@ def _acquire(path: Path, *, lost: float) -> int:
             return descriptor
         if (now := _renewal(path)) != seen:
             seen, watched = now, 0.0
-        elif watched > lost and (descriptor := _take_over(path, seen)) is not None:
-            return descriptor
+        elif (
+            _is_lost(path, now, watched=watched, watch=watch, lost=lost)
+            and (taken := _take_over(path, now)) is not None
+        ):
+            return taken
         threading.Event().wait(poll)
         watched += poll  # not what a clock says: if this process stood still, so may have the other one
         poll = min(2 * poll, _MOST_POLL_SECONDS)
@@ -137,9 +147,28 @@ def _renewal(path: Path) -> tuple[int, int] | None:
     return facts.st_ino, facts.st_mtime_ns
 
 
+def _is_lost(path: Path, seen: tuple[int, int] | None, *, watched: float, watch: float, lost: float) -> bool:
+    return watched > lost or (watched > watch and _age(path, seen) > lost)
+
+
+def _age(path: Path, seen: tuple[int, int] | None) -> float:
+    """Seconds since a renewal by the clock of the store, which gives a file that is touched now its time as well."""
+    touched = os.open(_new(path), os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        os.utime(touched)
+        return (os.fstat(touched).st_mtime_ns - seen[1]) / 1e9 if seen else 0.0
+    finally:
+        os.close(touched)
+
+
+def _new(path: Path) -> Path:
+    """The file that is put in the place of a lock file."""
+    return path.with_name(f"{path.stem}.new{path.suffix}")
+
+
 def _take_over(path: Path, seen: tuple[int, int] | None) -> int | None:
     """Put a file of our own in the place of one whose holder stands still, unless somebody else just did."""
-    new = path.with_name(f"{path.stem}.new{path.suffix}")
+    new = _new(path)
     if (descriptor := _lock(new)) is None:
         return None
     if _renewal(path) != seen:

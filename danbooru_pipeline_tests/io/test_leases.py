@@ -68,6 +68,16 @@ def test_a_stopped_worker_loses_its_lease_and_writes_nothing(tmp_path: Path) -> 
             mine.check()
 
 
+def test_worker_that_stands_still_for_long_is_watched_for_two_renewals(tmp_path: Path) -> None:
+    """Whoever comes late, as to the second of its buckets, need not watch for minutes what the store's clock tells."""
+    path = tmp_path / "lock"
+    with holder(path) as process:
+        process.send_signal(signal.SIGSTOP)
+        os.utime(path, (0, 0))
+        with leased(path, renew=0.2, lost=3600) as mine:
+            mine.check()
+
+
 def test_a_worker_that_is_alive_keeps_its_lease(tmp_path: Path) -> None:
     """It is renewed, so whoever waits waits on; when it ends, however it ends, the lease is free at once."""
     path = tmp_path / "lock"
