@@ -38,6 +38,15 @@ BAD_SETTINGS = {
 }
 
 
+@pytest.mark.parametrize("words", [("--version",), ("build", "2021", "--buckets", "5-3"), ("bild",)])
+def test_forked_command_is_as_one_that_is_started(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """What tests call in a fork says the same and ends the same as what a shell starts."""
+    env = environment(root=str(tmp_path / "root"), api_url=NOWHERE, cdn_url=NOWHERE)
+    started = subprocess.run(command(*words), env=env, capture_output=True, text=True, check=False)
+    forked = call(*words, env=env)
+    assert (forked.returncode, forked.stdout, forked.stderr) == (started.returncode, started.stdout, started.stderr)
+
+
 @pytest.mark.parametrize("case", BAD_SETTINGS)
 def test_bad_settings_end_in_one_line(tmp_path: Path, case: str) -> None:
     """A build that cannot work says so in one line, exits with 2 and leaves nothing behind."""

@@ -82,6 +82,7 @@ def main(root: Path, work: str, points: int) -> None:
     run = WORK[work]
     begin, place = root, root.with_name("place")
     dice = random.Random(work)
+    shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(begin, place, symlinks=True)
     calls = in_child(run, Layout(place), None)
     print(json.dumps([calls, digest(Layout(place))]), flush=True)
