@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 from danbooru_pipeline.release_paths import RELEASE_JSON, metadata_folder, release_name
 
@@ -180,6 +181,10 @@ class Layout:
     def takedowns(self) -> Path:
         """The list of posts that were taken down; private, and no part of any release."""
         return self.store / "takedowns.json"
+
+    def run_lock(self, run_id: str) -> Path:
+        """Lease of a run of Dagster's, while it works."""
+        return self.store / "runs" / f"{UUID(run_id)}.lock"
 
     @property
     def takedowns_lock(self) -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.defs.lost_runs import shown_alive
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
@@ -12,11 +13,12 @@ from danbooru_pipeline.store.root import require_known_root
 
 
 @dg.resource(description="Settings from DANBOORU_* variables, paths, the rate-limited HTTP client and image workers.")
-def toolbox(_context: dg.InitResourceContext) -> Iterator[RunContext]:
+def toolbox(init: dg.InitResourceContext) -> Iterator[RunContext]:
     """Open the `RunContext` of a run, and close it after; the key keeps the name under which others configure it."""
     settings = Settings.from_env()
-    require_known_root(Layout(settings.root))
-    with RunContext(settings) as context:
+    layout = Layout(settings.root)
+    require_known_root(layout)
+    with RunContext(settings) as context, shown_alive(layout, init.run_id):
         yield context
 
 

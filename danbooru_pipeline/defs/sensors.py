@@ -10,6 +10,7 @@ from dagster._core.storage.dagster_run import RunsFilter
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import SENSOR_STATUS
 from danbooru_pipeline.defs.finishing import ACTIVE, finish_newest_release
+from danbooru_pipeline.defs.lost_runs import fail_lost_runs
 from danbooru_pipeline.defs.metadata import posts, posts_by_bucket, side_tables
 from danbooru_pipeline.defs.reports import bullets
 from danbooru_pipeline.defs.waiting import everything_that_waits
@@ -250,5 +251,6 @@ SENSORS = [
     tell_of_releases,
     tell_of_waiting,
     heartbeat,
+    fail_lost_runs,
 ]
 SCHEDULES = [yearly_release_on_a_date]

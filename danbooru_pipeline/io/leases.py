@@ -81,6 +81,24 @@ def leased(path: Path, *, renew: float = RENEW_SECONDS, lost: float = LOST_SECON
         os.close(descriptor)
 
 
+def is_abandoned(path: Path, *, renew: float = RENEW_SECONDS, lost: float = LOST_SECONDS) -> bool:
+    """Whether whoever held a lease is gone, or stands still; False where there is no lease.
+
+    One that was renewed a moment ago is held: its file is there before its lock is.
+    """
+    if (seen := _renewal(path)) is None:
+        return False
+    age = _age(path, seen)
+    _new(path).unlink(missing_ok=True)
+    if age <= 2 * renew:
+        return False
+    descriptor = _lock(path)
+    if descriptor is None:
+        return age > lost
+    os.close(descriptor)
+    return True
+
+
 @contextlib.contextmanager
 def _renewed(lease: Lease, *, every: float) -> Iterator[Lease]:
     over = threading.Event()
