@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import scipy.sparse as sp
 
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.tables.vectors.exact import (
@@ -127,7 +126,9 @@ class Learner:
     def _matrix(self, starts: Any, codes: Any, values: Any = None) -> Sparse:
         size = len(self._vocabulary.posts)
         held = np.ones(len(codes), np.int32) if values is None else values
-        return sp.csr_matrix((held, codes.astype(np.int32), starts), shape=(len(starts) - 1, size))
+        from scipy.sparse import csr_matrix  # noqa: PLC0415 - takes half a second, and few who load this learn
+
+        return csr_matrix((held, codes.astype(np.int32), starts), shape=(len(starts) - 1, size))
 
     def _posts(self) -> Iterator[tuple[Whole, Sparse]]:
         """Ids, and the matrix of their tags, each with its weight."""
