@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.errors import DamagedFile, NewerFile, StoreError
 from danbooru_pipeline.io.damage import DAMAGED, damage_named
-from danbooru_pipeline.io.formats import require_known_format
+from danbooru_pipeline.io.formats import require_known_format, require_known_schema
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.databases import is_damaged
@@ -36,7 +36,7 @@ from danbooru_pipeline.release.manifest.write import read_summary
 from danbooru_pipeline.release.mentions import removed_ids
 from danbooru_pipeline.release.release_json import published, read_release
 from danbooru_pipeline.store.follow import read_state
-from danbooru_pipeline.store.ledger import read_ledger
+from danbooru_pipeline.store.ledger import read_ledger_table
 from danbooru_pipeline.store.root import require_known_root
 
 T = TypeVar("T")
@@ -68,6 +68,7 @@ class StateFile:
 def _check_parquet(columns: tuple[str, ...]) -> Check:
     def check(_layout: Layout, path: Path) -> None:
         with damage_named(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+            require_known_schema(path, file.schema_arrow)
             absent = [name for name in columns if name not in file.schema_arrow.names]
             if absent:
                 raise DamagedFile(path, f"it has no column {absent[0]}")
@@ -114,7 +115,7 @@ STATE_FILES: Final[tuple[StateFile, ...]] = (
         pattern="store/ledger/[0-9][0-9][0-9][0-9].parquet",
         made_from="the manifests in `metadata/YEAR` and the files of the store; what neither knows is fetched again",
         by=_REPAIR,
-        check=lambda _layout, path: read_ledger(path),
+        check=lambda _layout, path: read_ledger_table(path),
         repair=repair_ledger,
     ),
     StateFile(
@@ -302,7 +303,8 @@ def _look(layout: Layout, kind: StateFile, path: Path) -> Damage | None:
         return None
     try:
         kind.check(layout, path)
-        require_known_format(path)
+        if path.suffix != ".parquet":  # whose check has read its schema
+            require_known_format(path)
     except NewerFile as error:
         return Damage(path, kind, str(error).removeprefix(f"{path} "), newer=error)
     except Exception as error:  # noqa: BLE001 - whatever a damaged file does to its reader
