@@ -209,13 +209,18 @@ def test_two_mirrors_of_one_folder_are_refused(releases: Layout, daemon: str, tm
     assert "another mirror.sh" in done.stderr
 
 
-def test_takedown_in_the_middle_of_a_mirror(tmp_path: Path) -> None:
-    """A release is replaced by the version without a post while it is copied: the copy is the new version, whole."""
-    yard = small_yard(tmp_path / "root")
+def hundred_posts(root: Path) -> Layout:
+    """A release that takes a while to be copied."""
+    yard = small_yard(root)
     for number in range(100):
         yard.post(40_000 + number, rating="s")
     yard.release()
-    layout, target = yard.layout, tmp_path / "copy"
+    return yard.layout
+
+
+def test_takedown_in_the_middle_of_a_mirror(tmp_path: Path) -> None:
+    """A release is replaced by the version without a post while it is copied: the copy is the new version, whole."""
+    layout, target = hundred_posts(tmp_path / "root"), tmp_path / "copy"
     env = os.environ | {"RSYNC_FLAGS": "--bwlimit=50", "MIRROR_PAUSE": "0"}
     with daemon_of(layout.releases, layout.release(2021) / "rsyncd.conf", tmp_path) as address:
         script = ["sh", str(layout.release(2021) / "mirror.sh"), f"{address}/danbooru2021/", str(target)]
@@ -232,11 +237,7 @@ def test_takedown_in_the_middle_of_a_mirror(tmp_path: Path) -> None:
 
 def test_transfer_that_runs_ends_with_the_version_that_was_replaced(tmp_path: Path) -> None:
     """A plain rsync of a release that is replaced meanwhile: in its grace period, the old version arrives whole."""
-    yard = small_yard(tmp_path / "root")
-    for number in range(100):
-        yard.post(40_000 + number, rating="s")
-    yard.release()
-    layout, target = yard.layout, tmp_path / "copy"
+    layout, target = hundred_posts(tmp_path / "root"), tmp_path / "copy"
     before = contents(layout.release(2021))
     with daemon_of(layout.releases, layout.release(2021) / "rsyncd.conf", tmp_path) as address:
         command = ["rsync", "-rt", "--bwlimit=100", f"{address}/danbooru2021/", f"{target}/"]
