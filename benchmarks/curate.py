@@ -12,20 +12,24 @@ its best 20.
 import argparse
 import csv
 import json
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import scipy.sparse as sp
 
 from benchmarks.memory import peak_mib
+from danbooru_pipeline.curate.candidates import Knowledge, write_candidates
 from danbooru_pipeline.curate.signals.calibration import Curve, Isotonic, Logistic, logit, sigmoid, without_mistakes
 from danbooru_pipeline.curate.signals.ease import gram_of, weights_of
 from danbooru_pipeline.curate.signals.matrix import Block, Vocabulary, hide_tags, make_rows
 from danbooru_pipeline.curate.signals.model import TagModel, train_model
+from danbooru_pipeline.curate.signals.rules import TagRules
 from danbooru_pipeline.curate.signals.tail import mine_tail, rare_vocabulary
 
 TEST_POSTS = 20_000
@@ -220,6 +224,35 @@ def measure_large(posts: int, tags: int, counts: Path | None) -> None:
     print(f"{posts:,} posts × {tags:,} tags, peak {peak:.2f} GiB")
     print(f"training {trained:.0f} CPU s, scoring {scored:.0f} CPU s: {found:,} cells of at least 0.1")
     print(f"generating the posts, which is not counted: {made:.0f} CPU s each time")
+    measure_candidates(model, next(blocks()), posts=posts)
+
+
+def measure_candidates(model: TagModel, block: Block, *, posts: int) -> None:
+    """Write the candidates of some posts, with their reasons in words."""
+    names = np.array(model.vocabulary.names)
+    lines = [" ".join(names[row.indices]) for row in block.rows]
+    texts = {"rating": ["g"] * len(lines), "md5": ["0" * 32] * len(lines), "px512_path": [None] * len(lines)}
+    columns = {"id": block.ids, "tag_string": lines, **texts}
+
+    def read(_table: str, wanted: Sequence[str]) -> Iterator[pa.Table]:
+        yield pa.table({name: columns[name] for name in wanted})
+
+    known = Knowledge(
+        read=read,
+        rules=TagRules(),
+        counts=Counter(dict(zip(model.vocabulary.names, model.vocabulary.counts, strict=True))),
+        categories={},
+        model=model,
+    )
+    started = time.process_time()
+    with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+        counted = write_candidates(known, Path(file.name))
+        size = Path(file.name).stat().st_size
+    spent, rows = time.process_time() - started, sum(counted.values())
+    print(
+        f"candidates of {len(lines):,} posts with scores, reasons and Parquet: {spent:.1f} CPU s, {rows:,} rows, "
+        f"{size / max(1, rows):.0f} bytes each; {spent * posts / len(lines) / 60:.0f} CPU min for {posts:,} posts"
+    )
 
 
 def tag_counts(path: Path | None, tags: int) -> Any:

@@ -5,6 +5,7 @@ by the second of a person: rare tags, and what they imply, count more. Nothing i
 itself, has deprecated or calls by another name; and nothing about a post that the release does not have.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -81,6 +82,11 @@ class Knowledge:
     predictions: tuple[Predictions, ...] = ()
     fusion: Fusion | None = None
     tail: TailRules = field(default_factory=TailRules)
+    _total: int = field(init=False)
+    _weights: dict[str, float] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_total", max(1, self.counts.total()))
 
     def may_ask(self, tag: str, options: CandidateOptions) -> bool:
         """Whether a person may be asked whether a post shows a tag that it lacks."""
@@ -88,9 +94,10 @@ class Knowledge:
 
     def weight(self, tag: str) -> float:
         """What one more right tag is worth: its information, with that of the tags which it implies."""
-        total = max(1, sum(self.counts.values()))
-        names = (tag, *self.rules.implied.get(tag, ()))
-        return float(sum(np.log2(total / max(1, self.counts[name])) for name in names))
+        if tag not in self._weights:  # asked for every cell
+            names = (tag, *self.rules.implied.get(tag, ()))
+            self._weights[tag] = sum(math.log2(self._total / max(1, self.counts[name])) for name in names)
+        return self._weights[tag]
 
 
 def learn(

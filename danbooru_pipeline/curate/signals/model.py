@@ -81,16 +81,21 @@ class TagModel:
 
     def reasons(self, rows: Sparse, cells: Cells, *, most: int = 3) -> list[list[str]]:
         """For each cell the tags of its post that speak for it most."""
-        by_tag = self.weights.tocsc()
-        names = self.vocabulary.names
-        found: list[list[str]] = []
-        for post, tag in zip(cells.posts.tolist(), cells.tags.tolist(), strict=True):
-            held = rows.indices[rows.indptr[post] : rows.indptr[post + 1]]
-            start, end = by_tag.indptr[tag], by_tag.indptr[tag + 1]
-            shared, ours, _ = np.intersect1d(by_tag.indices[start:end], held, return_indices=True)
-            speaking = by_tag.data[start:end][ours]
-            order = np.argsort(-speaking, kind="stable")[:most]
-            found.append([names[shared[each]] for each in order if speaking[each] > 0])
+        held = np.diff(rows.indptr)[cells.posts]
+        cell = np.repeat(np.arange(len(held)), held)
+        found: list[list[str]] = [[] for _ in held]
+        if not len(cell):
+            return found
+        before = np.cumsum(held) - held
+        tags = rows.indices[np.arange(len(cell)) - np.repeat(before - rows.indptr[cells.posts], held)]
+        weights = np.asarray(self.weights[tags, cells.tags[cell]]).ravel()
+        speaking = np.flatnonzero(weights > 0)
+        cell, tags, weights = cell[speaking], tags[speaking], weights[speaking]
+        order = np.lexsort((tags, -weights, cell))
+        cell, tags = cell[order], tags[order]
+        kept = np.arange(len(cell)) - np.searchsorted(cell, cell) < most
+        for number, tag in zip(cell[kept].tolist(), tags[kept].tolist(), strict=True):
+            found[number].append(self.vocabulary.names[tag])
         return found
 
 
