@@ -55,10 +55,10 @@ class Hub:
             return 200, self._batch(json.loads(body)), {}
         if match := re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
             return self._file(self.files.get(match[1], {}), match[2])
-        match = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/([a-z-]+)/[^/]+/?(.*)", path)
+        match = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)(?:/([a-z-]+)/[^/]+/?.*)?", path)
         if match is None or match[1] not in self.files:
             return 404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"}
-        return 200, self._api(match[1], match[2], body), {}
+        return 200, self._api(match[1], match[2] or "revision", body), {}
 
     def _batch(self, asked: dict[str, Any]) -> dict[str, Any]:
         objects = [
@@ -76,6 +76,8 @@ class Hub:
 
     def _api(self, name: str, what: str, body: bytes) -> Any:
         files = self.files[name]
+        if what == "revision":
+            return {"id": name, "sha": "0" * 40, "siblings": [{"rfilename": path} for path in sorted(files)]}
         if what == "tree":
             return [self._entry(path, files[path]) for path in sorted(files)]
         if what == "paths-info":
@@ -125,6 +127,10 @@ def serving_hub() -> Iterator[Hub]:
             body = self._body()
             status, said, headers = hub.answer(self.command, unquote(urlsplit(self.path).path), body)
             data = said if isinstance(said, bytes) else json.dumps(said).encode()
+            if status == 200 and (wanted := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))):
+                first, last = int(wanted[1]), min(int(wanted[2]), len(data) - 1)
+                headers = headers | {"Content-Range": f"bytes {first}-{last}/{len(data)}"}
+                status, data = 206, data[first : last + 1]
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
