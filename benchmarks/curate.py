@@ -25,6 +25,7 @@ import scipy.sparse as sp
 
 from benchmarks.memory import peak_mib
 from danbooru_pipeline.curate.candidates import Knowledge, write_candidates
+from danbooru_pipeline.curate.interval import interval
 from danbooru_pipeline.curate.signals.calibration import Curve, Isotonic, Logistic, logit, sigmoid, without_mistakes
 from danbooru_pipeline.curate.signals.ease import gram_of, weights_of
 from danbooru_pipeline.curate.signals.matrix import Block, Vocabulary, hide_tags, make_rows
@@ -121,9 +122,7 @@ def load(folder: Path) -> tuple[Any, Vocabulary]:
     rows = make_rows(data["rows"], data["cols"], len(data["ids"]), len(names))
     gram = gram_of([rows], len(names))
     counts = np.maximum(np.diag(gram), 1)[:, None]
-    share = gram / counts
-    lower = share + 1.92 / counts - 1.96 * np.sqrt((share * (1 - share) + 0.9604 / counts) / counts)
-    implied = (lower / (1 + 3.84 / counts) > 0.985) & (gram >= 100)
+    implied = (interval(gram / counts, counts)[0] > 0.985) & (gram >= 100)
     np.fill_diagonal(implied, val=False)
     while ((more := implied | (implied.astype(int) @ implied > 0)) != implied).any():
         implied = more

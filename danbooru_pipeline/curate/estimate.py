@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from danbooru_pipeline.consume.find import find
 from danbooru_pipeline.curate.decisions import agreement, in_force, reviewers, standings
 from danbooru_pipeline.curate.folder import CurationFolder
+from danbooru_pipeline.curate.interval import Z, interval
 from danbooru_pipeline.curate.learning import answers_of
 from danbooru_pipeline.curate.log import Page
 from danbooru_pipeline.curate.review.gold import STRATA, stratum_of
@@ -31,7 +32,6 @@ from danbooru_pipeline.release.tables.search_index import reader
 from danbooru_pipeline.search import BadSearch, Search
 from danbooru_pipeline.search.nodes import Tag
 
-_Z: Final = 1.96
 _TOPS: Final = (100, 1_000, 10_000, 100_000)
 
 
@@ -51,10 +51,8 @@ def wilson(yes: int, answers: int) -> Share:
     """A share of answers, with Wilson's interval."""
     if not answers:
         return Share(0.0, 0.0, 1.0)
-    p, z = yes / answers, _Z
-    middle = (p + z * z / 2 / answers) / (1 + z * z / answers)
-    half = z * math.sqrt(p * (1 - p) / answers + z * z / 4 / answers / answers) / (1 + z * z / answers)
-    return Share(p, max(0.0, middle - half), min(1.0, middle + half))
+    low, high = interval(yes / answers, answers)
+    return Share(yes / answers, float(low), float(high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def missing_posts(strata: Sequence[Stratum]) -> Share:
             p = (each.yes + more) / (each.judged + 1)
             left = 1 - each.judged / max(each.judged, each.posts)
             variance += each.posts**2 * p * (1 - p) / each.judged * left
-    half = _Z * math.sqrt(variance)
+    half = Z * math.sqrt(variance)
     return Share(total, max(0.0, total - half), total + half)
 
 

@@ -9,20 +9,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from danbooru_pipeline.curate.interval import interval
 from danbooru_pipeline.curate.signals.ease import gram_of
 from danbooru_pipeline.curate.signals.matrix import Vocabulary, count_tags, read_blocks
 from danbooru_pipeline.curate.signals.rules import TagRules, rules_of
 from danbooru_pipeline.release.tables.search_index import categories_of, reader
-
-#: Lower bound of the share, and posts of the narrow tag, from which on a person is asked.
-LEAST_SHARE: Final = 0.985
-LEAST_POSTS: Final = 100
-_Z: Final = 1.96
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +36,14 @@ class Proposal:
         return f"imply {self.narrow} -> {self.wide}"
 
 
-def propose_implications(
-    release: Path, *, least_share: float = LEAST_SHARE, least_posts: int = LEAST_POSTS
-) -> list[Proposal]:
-    """The implications that the posts of a release suggest, those of the most posts first."""
+def propose_implications(release: Path, *, least_share: float, least_posts: int) -> list[Proposal]:
+    """The implications that the posts of a release suggest, those of the most posts first.
+
+    Args:
+        release: folder of the release.
+        least_share: lower bound of the share, from which on a person is asked.
+        least_posts: fewest posts of the narrow tag.
+    """
     read = reader(release)
     rules = rules_of(read)
     vocabulary = Vocabulary.of(count_tags(read, rules), rules)
@@ -59,18 +59,10 @@ def implied_pairs(gram: npt.NDArray[Any], *, least_share: float, least_posts: in
     found: set[tuple[int, int]] = set()
     for start in range(0, len(gram), 1000):
         count = np.maximum(posts[start : start + 1000], 1)[:, None]
-        kept = lower_bound(gram[start : start + 1000] / count, count) > least_share
+        kept = interval(gram[start : start + 1000] / count, count)[0] > least_share
         kept &= count >= least_posts
         found |= {(start + narrow, wide) for narrow, wide in np.argwhere(kept).tolist() if start + narrow != wide}
     return {(narrow, wide) for narrow, wide in found if (wide, narrow) not in found}
-
-
-def lower_bound(share: npt.NDArray[Any], count: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Wilson's lower bound of shares of some counts, at 95 %."""
-    z = _Z * _Z
-    half = _Z * np.sqrt((share * (1 - share) + z / 4 / count) / count)
-    bound: npt.NDArray[Any] = (share + z / 2 / count - half) / (1 + z / count)
-    return bound
 
 
 def chosen(

@@ -12,6 +12,7 @@ when it goes on, that the file no longer bears its mark. It asks by `Lease.check
 import contextlib
 import os
 import secrets
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,11 +87,7 @@ def is_abandoned(path: Path, *, renew: float = RENEW_SECONDS, lost: float = LOST
 
     One that was renewed a moment ago is held: its file is there before its lock is.
     """
-    if (seen := _renewal(path)) is None:
-        return False
-    age = _age(path, seen)
-    _new(path).unlink(missing_ok=True)
-    if age <= 2 * renew:
+    if (seen := _renewal(path)) is None or (age := _age(path, seen)) <= 2 * renew:
         return False
     descriptor = _lock(path)
     if descriptor is None:
@@ -171,12 +168,9 @@ def _is_lost(path: Path, seen: tuple[int, int] | None, *, watched: float, watch:
 
 def _age(path: Path, seen: tuple[int, int] | None) -> float:
     """Seconds since a renewal by the clock of the store, which gives a file that is touched now its time as well."""
-    touched = os.open(_new(path), os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        os.utime(touched)
-        return (os.fstat(touched).st_mtime_ns - seen[1]) / 1e9 if seen else 0.0
-    finally:
-        os.close(touched)
+    with tempfile.TemporaryFile(dir=path.parent) as touched:
+        os.utime(touched.fileno())
+        return (os.fstat(touched.fileno()).st_mtime_ns - seen[1]) / 1e9 if seen else 0.0
 
 
 def _new(path: Path) -> Path:

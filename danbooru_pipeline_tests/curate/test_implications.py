@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from danbooru_pipeline.cli.main import main
-from danbooru_pipeline.curate.implications import Proposal, chosen, implied_pairs, lower_bound, propose_implications
+from danbooru_pipeline.curate.implications import Proposal, chosen, implied_pairs, propose_implications
+from danbooru_pipeline.curate.interval import interval
 from danbooru_pipeline.curate.signals.rules import TagRules
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline_tests.support.yard import Yard
@@ -59,7 +60,7 @@ def test_what_is_never_proposed(posts: list[set[str]], rules: TagRules, categori
 def test_bound_is_below_the_share() -> None:
     """The bound grows with the posts and never reaches the share."""
     counts = np.array([100.0, 1_000.0, 100_000.0])
-    bounds = lower_bound(np.full(3, 0.99), counts)
+    bounds, _ = interval(np.full(3, 0.99), counts)
     assert (np.diff(bounds) > 0).all()
     assert (bounds < 0.99).all()
 
