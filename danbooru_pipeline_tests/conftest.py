@@ -37,6 +37,7 @@ hypothesis.settings.load_profile("house")
 
 #: Few enough to draw in a moment, and still one of every kind.
 SMALL_WORLD = 40
+TINY_WORLD = 16
 
 
 keep_temporary_files_in_memory()
@@ -130,8 +131,19 @@ def serve() -> Iterator[Callable[[Answer], RawServer]]:
 @pytest.fixture(scope="session")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """Danbooru2021 and Danbooru2022 of a small world, made once for all processes of a run, and only read."""
+    return shared_releases(folder_of_all_processes(tmp_path_factory))
+
+
+@pytest.fixture(scope="session")
+def tiny_releases(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """The same of a few posts, for tests that read every file of a root many times."""
+    return shared_releases(folder_of_all_processes(tmp_path_factory), posts=TINY_WORLD)
+
+
+def folder_of_all_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the processes of a run share what one of them made."""
     base = tmp_path_factory.getbasetemp()
-    return shared_releases(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture

@@ -42,9 +42,9 @@ WITHOUT_FORMAT = {"side table", "runs of Dagster"}
 
 
 @pytest.fixture
-def root(releases: Layout, tmp_path: Path) -> Layout:
+def root(tiny_releases: Layout, tmp_path: Path) -> Layout:
     """A root with two releases, to be damaged."""
-    return copy_root(releases, tmp_path / "root")
+    return copy_root(tiny_releases, tmp_path / "root")
 
 
 def busiest(layout: Layout) -> str:

@@ -7,10 +7,10 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline_tests.support.small_world import make_releases
 
 
-def shared_releases(folder: Path) -> Layout:
+def shared_releases(folder: Path, *, posts: int = 90) -> Layout:
     """Make both releases below a folder, or take those that another process made there."""
-    with exclusive(folder / "small-world.lock"):
-        root = folder / "small-world"
+    root = folder / f"small-world-{posts}"
+    with exclusive(root.with_suffix(".lock")):
         if not (root / "root/releases/current").exists():
-            make_releases(root)
+            make_releases(root, posts=posts)
     return Layout(root / "root")
