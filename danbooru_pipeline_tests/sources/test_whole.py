@@ -1,6 +1,7 @@
 """Files are read whole, however they are packed, or refused in one line; each test names the case that it is."""
 
 import bz2
+import functools
 import gzip
 import http.server
 import lzma
@@ -198,7 +199,10 @@ def test_another_format_is_named(layout: Layout, tmp_path: Path, data: bytes, wh
     assert "\n" not in str(caught.value)
 
 
-DATA = lines_of_2021(range(1, 4000))
+@functools.cache
+def dumped() -> bytes:
+    """What the servers below have."""
+    return lines_of_2021(range(1, 4000))
 
 
 class Web(http.server.BaseHTTPRequestHandler):
@@ -226,12 +230,12 @@ class Web(http.server.BaseHTTPRequestHandler):
         if head and self.mode == "head405":
             return self._send(405, b"")
         if head:
-            return self._send(200, DATA, head=True)
+            return self._send(200, dumped(), head=True)
         gets = sum(command == "GET" for command, _ in self.asked)
         if self.mode == "busy" and gets < 3:
             return self._send(503, b"")
         start = int(self.headers.get("Range", "bytes=0-")[6:-1]) if self.mode == "ranged" else 0
-        body = DATA.replace(b"solo", b"sols") if self.mode == "changes" and gets > 1 else DATA
+        body = dumped().replace(b"solo", b"sols") if self.mode == "changes" and gets > 1 else dumped()
         upto = len(body) // 3 * gets if self.mode in {"ranged", "short", "changes"} and gets < 4 else len(body)
         if self.mode == "always_short":
             upto = 100
@@ -243,7 +247,7 @@ class Web(http.server.BaseHTTPRequestHandler):
         if self.mode == "ranged":
             self.send_header("ETag", '"1"')
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(DATA) - 1}/{len(DATA)}")
+            self.send_header("Content-Range", f"bytes {start}-{len(dumped()) - 1}/{len(dumped())}")
         self.end_headers()
         if not head:
             self.wfile.write(body if upto is None else body[:upto])

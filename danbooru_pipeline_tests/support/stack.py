@@ -7,6 +7,7 @@ image and of volumes become folders of the test.
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -126,6 +127,12 @@ class Stack(Webserver):
         process = subprocess.run(command, env=self.environment(name), check=False, capture_output=True)
         return process.returncode == 0
 
+    def _is_listening(self, name: str) -> bool:
+        """Whether its port is open; until it is, its check would only start one process after the other."""
+        ports = [self.ports[word] for word in self.services[name].get("command", ()) if word in self.ports]
+        with socket.socket() as client:
+            return all(client.connect_ex(("127.0.0.1", port)) == 0 for port in ports[:1])
+
     def wait_healthy(self, name: str, *, seconds: float = 90) -> None:
         """Wait for a service as `depends_on: service_healthy` does; one that ended is started again, as by compose."""
 
@@ -133,7 +140,7 @@ class Stack(Webserver):
             if name in self.running and self.running[name].poll() is not None:
                 assert self.services[name]["restart"] == "unless-stopped"
                 self.start(name)
-            return self.is_healthy(name)
+            return self._is_listening(name) and self.is_healthy(name)
 
         try:
             wait_until(is_healthy, seconds=seconds, every=0.5, what=name)
