@@ -9,6 +9,7 @@ with OpenCV, which the project does not depend on.
 """
 
 import argparse
+import functools
 import hashlib
 import os
 import random
@@ -30,14 +31,17 @@ import numpy as np
 import pyvips
 
 from benchmarks.image_stages import profile
-from danbooru_pipeline.images import Downscaled, downscale_image, inspect_image, optimize_image
+from danbooru_pipeline.images import Downscaled, ImageSettings, downscale_image, inspect_image, optimize_image
 from danbooru_pipeline.images.decode import shrink_image
+from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.operate.rates import PATH, with_figures
 
 pyvips.concurrency_set(1)
 pyvips.cache_set_max(0)
 
 #: What the estimate for a whole release assumes: files and megabytes, 2 TB of each.
 RELEASE = {"jpg": (3_600_000, 0.55), "png": (1_250_000, 1.6)}
+LEVEL = ImageSettings().png_level
 CV2 = """
 import sys, time, cv2, numpy as np
 for path in sys.argv[1:]:
@@ -190,7 +194,7 @@ def cv2_row(files: list[Path], python: str) -> float | None:
     return sum(map(float, done.stdout.split())) if done.returncode == 0 else None
 
 
-def report(folder: Path, peers: str | None) -> None:
+def report(folder: Path, peers: str | None, *, record: bool = False) -> None:
     """All tables of one corpus."""
     rates: dict[str, float] = {}
     for kind in ("png", "jpg"):
@@ -212,7 +216,7 @@ def report(folder: Path, peers: str | None) -> None:
             print(f"| OpenCV | {1000 * seconds / len(files):.1f} | |")
         fidelity = [psnr(path.read_bytes()) for path in files]
         print(f"\nPSNR against Lanczos: median {median(fidelity):.1f} dB")
-    _core_hours(rates)
+    _core_hours(rates, record=record)
 
 
 def _installed(candidates: dict[str, Callable[[bytes], bytes]]) -> dict[str, Callable[[bytes], bytes]]:
@@ -221,19 +225,22 @@ def _installed(candidates: dict[str, Callable[[bytes], bytes]]) -> dict[str, Cal
     return {name: run for name, run in candidates.items() if shutil.which(programs.get(name, "sh"))}
 
 
-def _core_hours(rates: dict[str, float]) -> None:
-    """Estimate the whole step for a release from the measured rates."""
+def _core_hours(rates: dict[str, float], *, record: bool) -> None:
+    """Estimate the whole step for a release from the measured rates, and let `plan` reckon with it."""
     began = time.process_time()
     for _ in range(20):
         hashlib.sha256(bytes(10**6)).hexdigest()
     hashing = (time.process_time() - began) / 20
+    per_mb = {}
     for level in (1, 2, 3):
-        total = 0.0
+        total = size = 0.0
         for kind, (count, megabytes) in RELEASE.items():
             name = f"png ours, level {level}" if kind == "png" else "jpg ours"
             if name not in rates:
                 return
             total += count * (megabytes * (rates[name] + 2 * hashing) + rates[f"{kind} 512px ours"])
+            size += count * megabytes
+        per_mb[level] = total / size
         print(f"whole step for 4.85 M images at level {level}: {total / 3600:.0f} core-hours")
     tools = {"png": "optipng -o2", "jpg": "jpegoptim"}
     if all(f"{kind} {tool}" in rates and f"{kind} 512px ImageMagick" in rates for kind, tool in tools.items()):
@@ -242,6 +249,8 @@ def _core_hours(rates: dict[str, float]) -> None:
             for kind, (count, megabytes) in RELEASE.items()
         )
         print(f"the same with optipng, jpegoptim and ImageMagick: {total / 3600:.0f} core-hours")
+    if record:
+        write_atomic(PATH, with_figures({"image_cpu_seconds_per_mb": round(per_mb[LEVEL], 2)}))
 
 
 def main() -> int:
@@ -251,8 +260,10 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=20)
     parser.add_argument("--peers", help="a Python that has OpenCV")
     parser.add_argument("--profile", action="store_true", help="where the time of a job goes, by type")
+    parser.add_argument("--record", action="store_true", help="let `plan` reckon with what was measured")
     chosen = parser.parse_args()
-    measured = (lambda folder, _: profile(folder)) if chosen.profile else report
+    record = functools.partial(report, record=chosen.record)
+    measured = (lambda folder, _: profile(folder)) if chosen.profile else record
     random.seed(2021)
     with tempfile.TemporaryDirectory() as name:
         make_corpus(Path(name), chosen.files)

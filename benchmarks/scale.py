@@ -4,7 +4,8 @@ A world with the site's shape is written once, streaming: tags by Zipf, ids with
 real code brings it from an archive to a verified release, and a year later, with a tenth more posts, to a second one.
 Files are links to some hundreds of templates of a few kilobytes, and what work on images would leave behind is written,
 not measured. Each step runs in a process of its own, so its CPU time and its memory are its own. With two sizes or more
-the exponent of each step is printed: 1 is linear. FOLDER keeps the table as ``scale.json``.
+the exponent of each step is printed: 1 is linear. FOLDER keeps the table as ``scale.json``. With `--record`,
+`plan` reckons with the largest size.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import os
 import random
 import resource
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -34,6 +36,7 @@ from danbooru_pipeline.consume.select import select as choose_posts
 from danbooru_pipeline.images import ImageSettings
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.layout import BUCKETS, Layout
+from danbooru_pipeline.operate.rates import PATH, with_figures
 from danbooru_pipeline.posts import encode_2021
 from danbooru_pipeline.release import apply_snapshot, plan_snapshot, verify_release, write_manifest
 from danbooru_pipeline.release.compare import compare_releases
@@ -203,9 +206,24 @@ STEPS: dict[str, Callable[[Path], object]] = {
 
 def run_here(step: str, folder: Path) -> dict[str, float]:
     """Run a step in this process."""
-    began, wall = _cpu(), time.perf_counter()
+    (size, inodes), began, wall = _disk(folder), _cpu(), time.perf_counter()
     STEPS[step](folder)
-    return {"cpu": _cpu() - began, "wall": time.perf_counter() - wall, "mib": peak_mib()}
+    spent = {"cpu": _cpu() - began, "wall": time.perf_counter() - wall, "mib": peak_mib()}
+    after, then = _disk(folder)
+    return spent | {"mb": (after - size) / 1e6, "inodes": then - inodes}
+
+
+def _disk(folder: Path) -> tuple[int, int]:
+    """Bytes and inodes below a folder; a file with several names counts once."""
+    size, inodes, linked = 0, 0, set()
+    for parent, folders, files in os.walk(folder):
+        for facts in (os.lstat(f"{parent}/{name}") for name in (*folders, *files)):
+            if facts.st_nlink > 1 and not stat.S_ISDIR(facts.st_mode):
+                if facts.st_ino in linked:
+                    continue
+                linked.add(facts.st_ino)
+            size, inodes = size + facts.st_blocks * 512, inodes + 1
+    return size, inodes
 
 
 def _cpu() -> float:
@@ -231,9 +249,35 @@ def rehearse(folder: Path, posts: int, favorites: int) -> dict[str, dict[str, fl
     found = {}
     for step in STEPS:
         found[step] = cost = run(step, folder)
-        print(f"{posts:,} {step}: {cost['cpu']:.1f} CPU s, {cost['wall']:.1f} s, {cost['mib']:.0f} MiB", flush=True)
+        print(
+            f"{posts:,} {step}: {cost['cpu']:.1f} CPU s, {cost['wall']:.1f} s, {cost['mib']:.0f} MiB, "
+            f"{cost['mb']:+.0f} MB, {cost['inodes']:+,.0f} inodes",
+            flush=True,
+        )
+    found["metadata"] = {"bytes": metadata_bytes(Layout(folder).release(YEAR))}
     shutil.rmtree(folder)
     return found
+
+
+def metadata_bytes(release: Path) -> int:
+    """Bytes of all that a release has beside images."""
+    buckets = {"original", "512px"}
+    folders = (
+        (Path(parent), names) for parent, _, names in os.walk(release) if Path(parent).parent.name not in buckets
+    )
+    return sum((parent / name).stat().st_size for parent, names in folders for name in names)
+
+
+def figures(found: dict[str, dict[str, float]], posts: int) -> dict[str, float]:
+    """What `plan` reckons with, of one size."""
+    steps = [found[f"{work.__name__} {YEAR}"] for work in (bring, split, manifest, snapshot, verify)]
+    return {
+        "metadata_bytes_per_post": round(found["metadata"]["bytes"] / posts),
+        "release_seconds_per_post": float(f"{sum(step['wall'] for step in steps) / posts:.3g}"),
+        "release_cpu_seconds_per_post": float(f"{sum(step['cpu'] for step in steps) / posts:.3g}"),
+        "release_mib": round(max(step["mib"] for step in steps)),
+        "release_posts": posts,
+    }
 
 
 def table(found: dict[int, dict[str, dict[str, float]]]) -> str:
@@ -241,7 +285,7 @@ def table(found: dict[int, dict[str, dict[str, float]]]) -> str:
     sizes = sorted(found)
     head = ["step", *(f"{size:,}: CPU s, MiB" for size in sizes), "exponent"]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    for step in found[sizes[0]]:
+    for step in STEPS:
         cells = [f"{found[size][step]['cpu']:.1f}, {found[size][step]['mib']:.0f}" for size in sizes]
         first, last = (max(found[size][step]["cpu"], 0.01) for size in (sizes[0], sizes[-1]))
         slope = f"{math.log(last / first) / math.log(sizes[-1] / sizes[0]):.2f}" if len(sizes) > 1 else ""
@@ -255,6 +299,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("posts", type=int, nargs="*")
     parser.add_argument("--favorites", type=int, default=4, help="a post; the site has some 40")
+    parser.add_argument("--record", action="store_true", help="let `plan` reckon with what was measured")
     parser.add_argument("--step", choices=STEPS)
     options = parser.parse_args()
     if options.step:
@@ -263,6 +308,8 @@ def main() -> None:
     found = {size: rehearse(options.folder / str(size), size, options.favorites) for size in options.posts}
     (options.folder / "scale.json").write_text(json.dumps(found, indent=1))
     print(table(found))
+    if options.record:
+        write_atomic(PATH, with_figures(figures(found[max(found)], max(found))))
 
 
 if __name__ == "__main__":

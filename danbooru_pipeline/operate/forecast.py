@@ -15,6 +15,7 @@ from danbooru_pipeline.errors import SettingsError, SourceUnusable
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.preflight import check_year, nearest_folder
+from danbooru_pipeline.operate.rates import measured_rates
 from danbooru_pipeline.posts import PostRow, parse_api_record
 from danbooru_pipeline.progress import human_bytes, human_seconds
 from danbooru_pipeline.settings import Settings
@@ -27,11 +28,6 @@ from danbooru_pipeline.years import cutoff
 
 #: Pages of posts that a survey samples, spread over all ids.
 SURVEYED_PAGES: Final = 5
-#: Mean size of a 512px image, share of posts that get one, and bytes of a post's metadata in all its forms (measured on
-#: illustrations, and counted in the releases of 2018 to 2021).
-PX512_BYTES, PX512_SHARE, METADATA_BYTES = 58_000, 0.75, 3_000
-#: CPU seconds to check and optimise a megabyte: 0.41 of JPG and 1.3 of PNG, half of the bytes each (measured).
-IMAGE_CPU_SECONDS_PER_MB: Final = 0.85
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +46,7 @@ class Forecast:
         free_bytes: on the disk of the root.
         seconds: that the requests take at `requests_per_second`.
         cpu_seconds: of work on images, shared among the workers.
+        release_seconds: to make the release and verify it, on two cores.
     """
 
     year: int
@@ -66,6 +63,7 @@ class Forecast:
     seconds: float
     cpu_seconds: float
     workers: int
+    release_seconds: float
 
     @property
     def fits(self) -> bool:
@@ -78,8 +76,8 @@ class Forecast:
 
     @property
     def days(self) -> float:
-        """Until it is done: requests and work on images overlap."""
-        return max(self.seconds, self.cpu_seconds / self.workers) / 86_400
+        """Until it is done: requests and work on images overlap, and the release is made of both."""
+        return (max(self.seconds, self.cpu_seconds / self.workers) + self.release_seconds) / 86_400
 
     def lines(self) -> list[str]:
         """For people."""
@@ -90,6 +88,7 @@ class Forecast:
             f"would download {about}{self.files:,} files ({human_bytes(self.bytes)}) in {self.requests:,} requests",
             f"at {self.requests_per_second:g} requests/s this takes {human_seconds(self.seconds)}",
             f"image work takes {human_seconds(self.cpu_seconds / self.workers)} with {self.workers} workers",
+            f"to make the release and verify it takes {human_seconds(self.release_seconds)} on two cores",
             f"needs {human_bytes(self.disk_bytes)} of disk; {human_bytes(self.free_bytes)} free",
         ]
         if not self.fits:
@@ -148,7 +147,7 @@ def cost_of(
     settings: Settings, year: int, *, exact: bool, posts: int, files: int, unsized: int, size: int, expunged: int = 0
 ) -> Forecast:
     """The cost of fetching `files` files of `size` bytes in all; `docs/scale.md` is computed with it too."""
-    requests = files + -(-posts // POSTS_PER_PAGE)
+    requests, rates = files + -(-posts // POSTS_PER_PAGE), measured_rates()
     return Forecast(
         year=year,
         exact=exact,
@@ -158,12 +157,13 @@ def cost_of(
         unsized=unsized,
         requests=requests,
         bytes=size,
-        disk_bytes=size + round(files * PX512_SHARE * PX512_BYTES) + posts * METADATA_BYTES,
+        disk_bytes=size + round(files * rates.px512_share * rates.px512_bytes) + posts * rates.metadata_bytes_per_post,
         free_bytes=shutil.disk_usage(nearest_folder(settings.root)).free,
         requests_per_second=settings.pace,
         seconds=requests / settings.pace,
-        cpu_seconds=size / 1e6 * IMAGE_CPU_SECONDS_PER_MB,
+        cpu_seconds=size / 1e6 * rates.image_cpu_seconds_per_mb,
         workers=settings.workers,
+        release_seconds=posts * rates.release_seconds_per_post,
     )
 
 

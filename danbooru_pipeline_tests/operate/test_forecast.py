@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -11,6 +12,7 @@ from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.operate.forecast import forecast_year, survey_source
+from danbooru_pipeline.operate.rates import PATH, measured_rates, with_figures
 from danbooru_pipeline.store.originals import build_originals
 from danbooru_pipeline.years import cutoff
 
@@ -95,3 +97,15 @@ def test_lines_say_when_the_disk_is_too_small(
     assert "would download" in forecast.lines()[1]
     assert "NOT ENOUGH" not in "\n".join(forecast.lines())
     assert forecast.as_dict().keys() >= {"requests", "bytes", "disk_bytes", "free_bytes", "days", "fits"}
+
+
+def test_figures_are_those_that_benchmarks_wrote(context: RunContext, booru: BooruProcess) -> None:
+    """The file is as a benchmark would write it; a figure that nobody knows is refused."""
+    forecast, rates = forecast_year(context, 2021), measured_rates()
+    assert booru.requests()
+    assert forecast.release_seconds == forecast.posts * rates.release_seconds_per_post
+    assert forecast.cpu_seconds == pytest.approx(forecast.bytes / 1e6 * rates.image_cpu_seconds_per_mb)
+    assert with_figures({}) == PATH.read_bytes()
+    assert b'"release_mib": 77' in with_figures({"release_mib": 77})
+    with pytest.raises(msgspec.ValidationError):
+        with_figures({"mood": 1})
