@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 VALIDATORS := .venv-validators
 VALIDATORS_READY := $(VALIDATORS)/.ready
 
-.PHONY: help setup validators demo test test-fast lint-page test-long coverage versions lint style types definitions format docs image ui verify-pyz lock clean
+.PHONY: help setup validators demo test suite test-fast lint-page test-long coverage versions lint style types definitions format docs image ui verify-pyz lock clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,7 +36,9 @@ validators: $(VALIDATORS_READY)  ## Create .venv-validators: the real readers th
 demo: $(READY)  ## Build Danbooru2021 and Danbooru2022 from an embedded booru and verify both.
 	$(BIN)/danbooru-pipeline demo
 
-test: lint $(VALIDATORS_READY)  ## Lint, types and all tests.
+test: lint suite  ## Lint, types and all tests; with -j, side by side.
+
+suite: $(READY) $(VALIDATORS_READY)  ## Run all tests.
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
 coverage: $(READY) $(VALIDATORS_READY)  ## Run all tests, count the branches reached in every process, and list the rest.
