@@ -3,6 +3,9 @@
 Serves a tree of many small files by a real rsync daemon on loopback, and mirrors it: from nothing, again without a
 change, after a kill in the middle, and while the tree is replaced by the version without some posts. Each step is timed
 beside plain ``rsync -rt --delete`` of the same tree, and the copy is compared with the source.
+
+With ``--lists`` it measures an old copy instead that is brought up to date: nothing changed, and one file in a hundred
+is new; by walking both trees, and by a list of the files that it lacks. Files of a copy are links to those served.
 """
 
 import argparse
@@ -72,14 +75,72 @@ def same(left: Path, right: Path) -> bool:
     )
 
 
+#: Names of one file; ext4 allows 65,000.
+LINKS = 60_000
+
+
+def make_links(folder: Path, files: range, templates: Path) -> list[str]:
+    """Many small files, links to few; returns their paths."""
+    templates.mkdir(exist_ok=True)
+    paths = []
+    for number in files:
+        template = templates / str(number // LINKS)
+        if not template.exists():
+            template.write_bytes(b"%d" % number)
+        path = f"{('original', '512px')[number % 2]}/{number // 2 % 1000:04d}/{number}.jpg"
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        os.link(template, folder / path)
+        paths.append(path)
+    return paths
+
+
+def cost(*command: object) -> str:
+    """Seconds that a command takes, and its own CPU seconds and peak memory, the daemon's left out."""
+    began = time.perf_counter()
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{command} ended with {process.returncode}")
+    took = time.perf_counter() - began
+    return f"{took:.1f} s, {used.ru_utime + used.ru_stime:.1f} CPU s, {used.ru_maxrss / 1024:.0f} MiB"
+
+
+def by_lists(folder: Path, files: int) -> None:
+    """Print what bringing an old copy up to date costs."""
+    served, copy, lists, templates = (folder / name for name in ("served", "copy", "lists", "templates"))
+    served.mkdir(parents=True)
+    new = files // 100
+    make_links(served / NAME, range(files), templates)
+    subprocess.run(["cp", "-al", served / NAME, copy], check=True)
+    walk = ("rsync", "-rt", "--delete")
+    print(f"{files:,} files, and {new:,} more | walk | list\n|---|---|---|")
+    with daemon(served) as source:
+        lists.write_text("")
+        listed = (*("rsync", "-rt", f"--files-from={lists}"), source, f"{copy}/")
+        print(f"nothing changed | {cost(*walk, source, f'{copy}/')} | {cost(*listed)}", flush=True)
+        paths = make_links(served / NAME, range(files, files + new), templates)
+        lists.write_text("".join(f"{path}\n" for path in paths))
+        print(f"one in a hundred is new, by the list | | {cost(*listed)}", flush=True)
+        for path in paths:
+            (copy / path).unlink()
+        print(f"by walking | {cost(*walk, source, f'{copy}/')} |", flush=True)
+    missing = [path for path in paths if not (copy / path).exists()]
+    print(f"missing afterwards: {len(missing)}")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--files", type=int, default=200_000)
+    parser.add_argument("--lists", action="store_true", help="an old copy, brought up to date")
     options = parser.parse_args()
     if options.folder.exists():
         sys.exit(f"{options.folder} is there already; give a folder that is not")
+    if options.lists:
+        by_lists(options.folder, options.files)
+        return
     served, copy, plain = (options.folder / name for name in ("served", "copy", "plain"))
     for version in (0, 1):
         make_tree(served / f"{NAME}.{version}", options.files, version=version, without=50 * version)
