@@ -1,10 +1,12 @@
 """Sensors that start the yearly release and report failures and releases. `readiness` decides, `notify` delivers."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 import dagster as dg
 import msgspec
+from dagster._core.event_api import RunStatusChangeRecordsFilter
 from dagster._core.storage.dagster_run import RunsFilter
 
 from danbooru_pipeline.context import RunContext
@@ -27,6 +29,8 @@ from danbooru_pipeline.settings import Settings
 #: The release that a run began, so that sensor and schedule never begin one twice.
 BEGAN_TAG: Final = "danbooru/begins_release"
 _DAY: Final = 86_400
+#: A backfill that fails as a whole is told of run by run, over several looks.
+_FAILURES_AT_ONCE: Final = 20
 #: In the cursor of `tell_of_releases`, before the channels that took a message which another one refused.
 _TOOK: Final = ", taken by "
 NOBODY: Final = (
@@ -108,31 +112,72 @@ def yearly_release_on_a_date(
     return dg.SkipReason(done) if done else _request(year)
 
 
-@dg.run_failure_sensor(
+@dg.sensor(
     minimum_interval_seconds=30,
     default_status=SENSOR_STATUS,
     description="Sends a message for every run that failed and will not be retried.",
 )
 def tell_of_failures(
-    context: dg.RunFailureSensorContext, toolbox: dg.ResourceParam[RunContext]
-) -> dg.SkipReason | None:
-    """Sends a message for every run that failed and will not be retried."""
-    run = context.dagster_run
+    context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
+) -> dg.SensorResult | dg.SkipReason:
+    """Sends a message for every run that failed and will not be retried; one that nobody took is sent again.
+
+    Not a `run_failure_sensor`: the cursor of those moves on whether or not the message was delivered.
+    """
+    if not (context.cursor or "").isdecimal():
+        newest = _failures(context.instance, limit=1, ascending=False)
+        began = str(newest[0].storage_id if newest else 0)
+        return dg.SensorResult(skip_reason="runs that fail from now on are told of", cursor=began)
+    said: list[str] = []
+    cursor = str(context.cursor)
+    for failure in _failures(context.instance, after=int(cursor), limit=_FAILURES_AT_ONCE):
+        try:
+            said.append(_tell_of_failure(context.instance, toolbox.settings, failure.event_log_entry))
+        except NotifyError as error:
+            if not said:
+                raise
+            said.append(str(error))
+            break
+        cursor = str(failure.storage_id)
+    return dg.SensorResult(skip_reason="; ".join(said) or "no run has failed since the last look", cursor=cursor)
+
+
+def _failures(
+    instance: dg.DagsterInstance, *, limit: int, after: int | None = None, ascending: bool = True
+) -> Sequence[dg.EventLogRecord]:
+    found = RunStatusChangeRecordsFilter(event_type=dg.DagsterEventType.RUN_FAILURE, after_storage_id=after)
+    return instance.fetch_run_status_changes(found, limit=limit, ascending=ascending).records
+
+
+def _tell_of_failure(instance: dg.DagsterInstance, settings: Settings, failure: dg.EventLogEntry) -> str:
+    """Send the message of a run. Returns what the tick says.
+
+    Raises:
+        NotifyError: nobody took it.
+    """
+    run = instance.get_run_by_id(failure.run_id)
+    if run is None:
+        return f"run {failure.run_id} was deleted"
     if run.tags.get("dagster/will_retry") == "true":
-        return dg.SkipReason(f"run {run.run_id} will be retried")
+        return f"run {run.run_id} will be retried"
     what = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ())) or run.job_name
     began, ended = (run.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
     where = f"{began} to {ended}" if began else run.tags.get("dagster/partition", "")
-    steps = [event.step_failure_data for event in context.get_step_failure_events()]
-    reasons = [s.user_failure_data.description for s in steps if s.user_failure_data is not None]
-    link = f"{toolbox.settings.ui_url}/runs/{run.run_id}"
-    body = "\n".join([*(reason for reason in reasons if reason), context.failure_event.message or "", link])
+    body = "\n".join([*_reasons(instance, run.run_id), failure.message, f"{settings.ui_url}/runs/{run.run_id}"])
     subject = f"danbooru-pipeline: {what} {where}".rstrip() + " failed"
     try:
-        sent = deliver(toolbox.settings, subject=subject, body=body)
+        sent = deliver(settings, subject=subject, body=body)
     except NotifyError as error:
-        return _half_told(error)
-    return None if sent else dg.SkipReason(NOBODY)
+        return str(_half_told(error).skip_message)
+    return f"told of run {run.run_id} by {', '.join(sent)}" if sent else f"run {run.run_id} failed, but {NOBODY}"
+
+
+def _reasons(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    """Why the steps of a run failed, as the code that raised it says."""
+    records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
+    events = [record.event_log_entry.dagster_event for record in records]
+    steps = [event.step_failure_data for event in events if event is not None]
+    return [s.user_failure_data.description for s in steps if s.user_failure_data and s.user_failure_data.description]
 
 
 def _half_told(error: NotifyError) -> dg.SkipReason:

@@ -3,6 +3,7 @@
 import re
 import socketserver
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import HTTPServer
 from typing import Any
@@ -33,46 +34,76 @@ def mail_server() -> Iterator[Any]:
     yield from listen(socketserver.ThreadingTCPServer(("127.0.0.1", 0), MailHandler))
 
 
-def failed_run(context: RunContext, instance: dg.DagsterInstance, tags: dict[str, str]) -> dg.RunFailureSensorContext:
-    """What the sensor sees of a run whose source was not there."""
+def fail_a_run(context: RunContext, instance: dg.DagsterInstance, tags: dict[str, str] | None = None) -> str:
+    """A run whose source was not there. Returns its id."""
     result = run_year(context, instance, ["posts"], 2021)
     assert not result.success
-    instance.add_run_tags(result.run_id, tags)
-    run = instance.get_run_by_id(result.run_id)
-    assert run is not None
-    event = next(event for event in result.all_events if event.event_type_value == "PIPELINE_FAILURE")
-    return dg.build_run_status_sensor_context(
-        sensor_name="tell_of_failures",
-        dagster_instance=instance,
-        dagster_run=run,
-        dagster_event=event,
-        resources={"toolbox": context},
-    ).for_run_failure()
+    instance.add_run_tags(result.run_id, tags or {})
+    return result.run_id
 
 
-def test_failed_run_is_reported_with_its_reason(settings: Settings, hook: Any, instance: dg.DagsterInstance) -> None:
-    """The message names asset and partition, says what to do, and links to the run."""
-    down = settings.replace(
-        api_url="http://127.0.0.1:9", retry_seconds=0.1, webhook_url=f"http://127.0.0.1:{hook.server_address[1]}/"
-    )
+@dataclass
+class Telling:
+    """The sensor `tell_of_failures`, which looks when it is asked to, and keeps its cursor as the daemon does."""
+
+    context: RunContext
+    instance: dg.DagsterInstance
+    cursor: str | None = None
+
+    def look(self) -> str:
+        """A tick; what it says in the UI."""
+        sensor = dg.build_sensor_context(
+            instance=self.instance, cursor=self.cursor, resources={"toolbox": self.context}
+        )
+        result: Any = tell_of_failures(sensor)
+        self.cursor = result.cursor
+        return str(result.skip_reason)
+
+
+@pytest.fixture
+def telling(settings: Settings, hook: Any, instance: dg.DagsterInstance) -> Iterator[Telling]:
+    """One that looked before, of a store whose source is away and whose webhook works."""
+    url = f"http://127.0.0.1:{hook.server_address[1]}/"
+    down = settings.replace(api_url="http://127.0.0.1:9", retry_seconds=0.1, webhook_url=url)
     with RunContext(down) as context:
-        seen = failed_run(context, instance, {})
-        assert tell_of_failures(seen) is None
+        telling = Telling(context, instance)
+        assert "from now on" in telling.look()
+        yield telling
+
+
+def test_failed_run_is_reported_with_its_reason(telling: Telling, hook: Any) -> None:
+    """The message names asset and partition, says what to do, and links to the run; it is sent once."""
+    run_id = fail_a_run(telling.context, telling.instance)
+    assert run_id in telling.look()
     (message,) = hook.mails
     assert "posts 2021 failed" in message
     assert "DANBOORU_API_URL" in message
-    assert f"/runs/{seen.dagster_run.run_id}" in message
+    assert "Steps failed" in message
+    assert f"/runs/{run_id}" in message
+    assert "no run has failed" in telling.look()
+    assert len(hook.mails) == 1
 
 
-def test_run_that_is_retried_is_not_reported(settings: Settings, instance: dg.DagsterInstance) -> None:
+def test_run_that_is_retried_is_not_reported(telling: Telling, hook: Any) -> None:
     """Only what needs the operator is sent; without a channel the sensor says that nobody hears it."""
-    with RunContext(settings.replace(api_url="http://127.0.0.1:9", retry_seconds=0.1)) as context:
-        retried = tell_of_failures(failed_run(context, instance, {"dagster/will_retry": "true"}))
-        unheard = tell_of_failures(failed_run(context, instance, {}))
-    assert isinstance(retried, dg.SkipReason)
-    assert "will be retried" in str(retried.skip_message)
-    assert isinstance(unheard, dg.SkipReason)
-    assert "WEBHOOK" in str(unheard.skip_message)
+    fail_a_run(telling.context, telling.instance, {"dagster/will_retry": "true"})
+    assert "will be retried" in telling.look()
+    fail_a_run(telling.context, telling.instance)
+    telling.context.settings = telling.context.settings.model_copy(update={"webhook_url": ""})
+    assert "WEBHOOK" in telling.look()
+    assert hook.mails == []
+
+
+def test_failure_that_nobody_took_is_told_of_again(telling: Telling, hook: Any) -> None:
+    """A webhook that refuses keeps the sensor red until it works; of two runs each message arrives once."""
+    hook.refuses = 2
+    runs = [fail_a_run(telling.context, telling.instance) for _ in range(2)]
+    for _ in range(2):
+        with pytest.raises(NotifyError, match="webhook"):
+            telling.look()
+    telling.look()
+    assert [run_id in message for run_id, message in zip(runs, hook.mails[2:], strict=True)] == [True, True]
+    assert "no run has failed" in telling.look()
 
 
 def looks(context: RunContext, instance: dg.DagsterInstance) -> Callable[[], str]:

@@ -26,13 +26,15 @@ class MailHandler(socketserver.StreamRequestHandler):
 
 
 class HookHandler(BaseHTTPRequestHandler):
-    """Keeps what is posted; refuses addresses that end with `broken`."""
+    """Keeps what is posted; refuses addresses that end with `broken`, and as many messages as its server is told."""
 
     def do_POST(self) -> None:
         """Accept one message."""
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.mails.append(json.loads(body)["text"])  # type: ignore[attr-defined] # set by the fixture
-        self.send_response(500 if self.path.endswith("broken") else 204)
+        refuses = self.server.refuses > 0  # type: ignore[attr-defined] # set by the fixture
+        self.server.refuses -= refuses  # type: ignore[attr-defined]
+        self.send_response(500 if refuses or self.path.endswith("broken") else 204)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -42,6 +44,7 @@ class HookHandler(BaseHTTPRequestHandler):
 def listen(server: socketserver.TCPServer) -> Iterator[socketserver.TCPServer]:
     """Serve until the test ends."""
     server.mails = []  # type: ignore[attr-defined] # what was received
+    server.refuses = 0  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
