@@ -1,5 +1,8 @@
 """The sensor that finishes a release which few files hold up: it retries them once, then publishes without them.
 
+Buckets whose runs failed as a whole, because the disk was full or the source away, it launches again and again, at
+growing intervals: nobody needs to be there when the cause is gone.
+
 `build` does the same. Automation alone would wait for ever: a bucket with a pending post is red, and no asset
 downstream is requested while one is missing. What is left for the operator is told by `tell_of_waiting`.
 """
@@ -10,6 +13,7 @@ import dagster as dg
 import msgspec
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionsFilter, BulkActionStatus
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, RunsFilter
+from msgspec.structs import replace
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import SENSOR_STATUS
@@ -19,8 +23,12 @@ from danbooru_pipeline.release import published
 from danbooru_pipeline.settings import Settings
 
 ACTIVE: Final = [dg.DagsterRunStatus.QUEUED, *IN_PROGRESS_RUN_STATUSES]
-#: A tick costs a plan of the year. Never more often than that, and as often as the yearly sensor if that is rarer.
-_HOUR: Final = 3600
+_HOUR, _DAY = 3600, 86_400
+
+
+def _seconds() -> int:
+    """Between two ticks. One costs a plan of the year: an hour, or less if the yearly sensor looks more often."""
+    return min(_HOUR, max(1, int(Settings.from_env_with_defaults().poll_seconds)))
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,11 +37,19 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         retried: pending posts when it launched the unfinished buckets again.
         finished: pending posts when it launched the release.
+        launches: how often it launched buckets again that no run has worked on, since their runs failed.
+        launched_at: when it last did, in seconds of Unix time.
     """
 
     year: int = 0
     retried: list[int] | None = None
     finished: list[int] | None = None
+    launches: int = 0
+    launched_at: float = 0.0
+
+    def next_launch(self) -> float:
+        """When it may launch such buckets again: after one interval, then two, four, and so on, at most a day."""
+        return self.launched_at + min(_DAY, _seconds() * 2 ** (self.launches - 1)) if self.launches else 0.0
 
 
 def _read(cursor: str | None, year: int) -> Tried:
@@ -60,7 +76,7 @@ def why_to_wait(found: Unfinished, *, most: int) -> str | None:
 
 
 @dg.sensor(
-    minimum_interval_seconds=min(_HOUR, max(1, int(Settings.from_env_with_defaults().poll_seconds))),
+    minimum_interval_seconds=_seconds(),
     default_status=SENSOR_STATUS,
     description="Retries the failed buckets of the newest release once, then publishes it with the few posts pending.",
 )
@@ -69,31 +85,49 @@ def finish_newest_release(
 ) -> dg.SensorResult | dg.SkipReason:
     """Does what an operator would: *failed and missing* again, and if that does not help, `finish_release`."""
     year = toolbox.now().year - 1  # the newest that is over
-    if not toolbox.layout.posts_by_bucket(year).is_dir():
-        return dg.SkipReason("no release has begun")
-    if year in published(toolbox.layout):
-        return dg.SkipReason(f"the release of {year} is published")
-    if is_busy(context.instance):
-        return dg.SkipReason("runs are at work")
-    found = find_unfinished(context.instance, toolbox, year)
-    failed = failed_checks(context.instance, year, warnings=False)
-    why = "; ".join(failed) or why_to_wait(found, most=toolbox.settings.publish_pending)
-    if why:
+    if why := _why_not_now(context.instance, toolbox, year):
         return dg.SkipReason(why)
+    found = find_unfinished(context.instance, toolbox, year)
     tried, pending = _read(context.cursor, year), sorted(found.left.pending)
+    now = toolbox.now().timestamp()
+    if found.failed.intersection(found.left.untouched) and now >= tried.next_launch():
+        return _launch_again(context, found, replace(tried, launches=tried.launches + 1, launched_at=now))
+    failed = failed_checks(context.instance, year, warnings=False)
+    if why := "; ".join(failed) or why_to_wait(found, most=toolbox.settings.publish_pending):
+        return dg.SkipReason(why)
     if tried.finished == pending:
         return dg.SkipReason(f"the release of {year} was launched with these posts pending; see its runs and checks")
-    title = f"finish_newest_release {year}"
     if tried.retried is None:
-        id_ = request_backfill(context.instance, IMAGES, found.partitions(), title=title, why=found.lines()[0])
-        tried, done = Tried(year=year, retried=pending), f"launched backfill {id_}: the unfinished buckets again"
-    else:
-        named = "; ".join(found.left.lines()) or "nothing is pending"
-        id_ = request_backfill(context.instance, RELEASE, [str(year)], title=title, why=named)
-        tried = Tried(year=year, retried=tried.retried, finished=pending)
-        done = f"launched backfill {id_}: the release of {year}, though {named}"
-    context.log.info(done)
-    return dg.SensorResult(skip_reason=done, cursor=msgspec.json.encode(tried).decode())
+        return _launch_again(context, found, replace(tried, retried=pending))
+    named = "; ".join(found.left.lines()) or "nothing is pending"
+    id_ = request_backfill(context.instance, RELEASE, [str(year)], title=_title(year), why=named)
+    return _done(
+        context, replace(tried, finished=pending), f"launched backfill {id_}: the release of {year}, though {named}"
+    )
+
+
+def _why_not_now(instance: dg.DagsterInstance, toolbox: RunContext, year: int) -> str | None:
+    """Why there is nothing to look for; cheap."""
+    if not toolbox.layout.posts_by_bucket(year).is_dir():
+        return "no release has begun"
+    if year in published(toolbox.layout):
+        return f"the release of {year} is published"
+    return "runs are at work" if is_busy(instance) else None
+
+
+def _title(year: int) -> str:
+    return f"finish_newest_release {year}"
+
+
+def _launch_again(context: dg.SensorEvaluationContext, found: Unfinished, tried: Tried) -> dg.SensorResult:
+    title, why = _title(tried.year), found.lines()[0]
+    id_ = request_backfill(context.instance, IMAGES, found.partitions(), title=title, why=why)
+    return _done(context, tried, f"launched backfill {id_}: the unfinished buckets again")
+
+
+def _done(context: dg.SensorEvaluationContext, tried: Tried, what: str) -> dg.SensorResult:
+    context.log.info(what)
+    return dg.SensorResult(skip_reason=what, cursor=msgspec.json.encode(tried).decode())
 
 
 def is_busy(instance: dg.DagsterInstance) -> bool:

@@ -34,11 +34,13 @@ class Unfinished:
     Attributes:
         left: what the store still has to do.
         unmade: missing or failed in Dagster.
+        failed: those of them whose last run failed.
         outdated: made of older posts.
     """
 
     left: Left
     unmade: frozenset[str]
+    failed: frozenset[str]
     outdated: frozenset[str]
 
     @property
@@ -66,9 +68,11 @@ def find_unfinished(instance: dg.DagsterInstance, context: RunContext, year: int
         StoreError: the posts of the year are not there.
     """
     require_posts(context.layout, year)
+    unmade = unfinished_buckets(instance, year)
     return Unfinished(
         left=what_is_left(context.layout, year, exclude_tags=context.exclude_tags),
-        unmade=frozenset(unfinished_buckets(instance, year)),
+        unmade=frozenset(unmade),
+        failed=frozenset(bucket for bucket, failed in unmade.items() if failed),
         outdated=frozenset(outdated_buckets(instance, year)),
     )
 

@@ -28,13 +28,16 @@ _MADE: Final = dg.DagsterEventType.ASSET_MATERIALIZATION
 SCRUB_DUE: Final = timedelta(days=8)
 
 
-def unfinished_buckets(instance: dg.DagsterInstance, year: int) -> set[str]:
-    """Buckets of a release that are missing or failed in either image asset."""
+def unfinished_buckets(instance: dg.DagsterInstance, year: int) -> dict[str, bool]:
+    """Buckets of a release that are missing or failed in either image asset, and whether they failed in one."""
     keys = {f"{bucket}|{year}": bucket for bucket in BUCKETS}
-    found = set[str]()
+    found: dict[str, bool] = {}
     for asset in (original_images, images_512px):
         states = instance.get_status_by_partition(asset.key, list(keys), bucket_releases) or {}
-        found.update(b for key, b in keys.items() if (s := states.get(key)) is None or s.name != "MATERIALIZED")
+        for key, bucket in keys.items():
+            state = states.get(key)
+            if state is None or state.name != "MATERIALIZED":
+                found[bucket] = found.get(bucket, False) or (state is not None and state.name == "FAILED")
     return found
 
 

@@ -1,6 +1,6 @@
 """A release that few files hold up is published by itself: they are tried once more, then it is made without them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -8,7 +8,7 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.defs.finishing import finish_newest_release
+from danbooru_pipeline.defs.finishing import Tried, finish_newest_release
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.layout import bucket_of
 from danbooru_pipeline.settings import Settings
@@ -89,3 +89,30 @@ def test_release_waits_for_the_operator(
             build_with_a_stuck_file(context, booru, instance)
         assert why in Ticks(context, instance).tick()
     assert not instance.get_backfills()
+
+
+def test_buckets_whose_run_failed_as_a_whole_are_launched_again(
+    settings: Settings, booru: BooruProcess, instance: dg.DagsterInstance
+) -> None:
+    """A full disk stops a run before most of its buckets: they are launched until there is room, ever more rarely."""
+    clock = [JANUARY]
+    with RunContext(settings, now=lambda: clock[0]) as context:
+        run_year(context, instance, METADATA, 2021)
+        assert booru.requests()
+    full = settings.replace(min_free_bytes=2**60)
+    with RunContext(full, now=lambda: clock[0]) as context:
+        ticks = Ticks(context, instance)
+        assert "no run has worked on" in ticks.tick()
+        assert not run_buckets(context, instance, "original_images", 2021, "0000", "0049").success
+        assert "the unfinished buckets again" in ticks.tick()
+        assert ticks.launched()[0][0] == IMAGES
+        clock[0] += timedelta(minutes=59)
+        assert "no run has worked on" in ticks.tick()
+        clock[0] += timedelta(minutes=1)
+        assert "the unfinished buckets again" in ticks.tick()
+
+
+def test_launches_become_rarer() -> None:
+    """An hour after the first one, then two, four and so on, and once a day in the end."""
+    waits = [Tried(launches=number, launched_at=0).next_launch() / 3600 for number in range(8)]
+    assert waits == [0, 1, 2, 4, 8, 16, 24, 24]
