@@ -22,6 +22,7 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.memory import peak_mib
 from danbooru_pipeline.release.templating import TEMPLATES, render
 
 NAME = "danbooru2022"
@@ -95,15 +96,19 @@ def make_links(folder: Path, files: range, templates: Path) -> list[str]:
 
 
 def cost(*command: object) -> str:
-    """Seconds that a command takes, and its own CPU seconds and peak memory, the daemon's left out."""
-    began = time.perf_counter()
+    """Seconds that a command takes, its CPU seconds and the peak memory of its largest process; the daemon's left out."""
+    began, peak = time.perf_counter(), 0.0
     with subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL) as process:
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+            with contextlib.suppress(OSError, IndexError):  # it ends just now
+                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+                peak = max(peak, *(peak_mib(pid) for pid in (process.pid, *children)))
+            time.sleep(0.05)
+        process.returncode = os.waitstatus_to_exitcode(ended[1])
     if process.returncode:
         sys.exit(f"{command} ended with {process.returncode}")
-    took = time.perf_counter() - began
-    return f"{took:.1f} s, {used.ru_utime + used.ru_stime:.1f} CPU s, {used.ru_maxrss / 1024:.0f} MiB"
+    used = ended[2]
+    return f"{time.perf_counter() - began:.1f} s, {used.ru_utime + used.ru_stime:.1f} CPU s, {peak:.0f} MiB"
 
 
 def by_lists(folder: Path, files: int) -> None:
@@ -120,7 +125,7 @@ def by_lists(folder: Path, files: int) -> None:
         listed = (*("rsync", "-rt", f"--files-from={lists}"), source, f"{copy}/")
         print(f"nothing changed | {cost(*walk, source, f'{copy}/')} | {cost(*listed)}", flush=True)
         paths = make_links(served / NAME, range(files, files + new), templates)
-        lists.write_text("".join(f"{path}\n" for path in paths))
+        lists.write_text("".join(f"{path}\n" for path in sorted(paths)))  # as `changes` writes them
         print(f"one in a hundred is new, by the list | | {cost(*listed)}", flush=True)
         for path in paths:
             (copy / path).unlink()
