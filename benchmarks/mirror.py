@@ -96,7 +96,7 @@ def make_links(folder: Path, files: range, templates: Path) -> list[str]:
 
 
 def cost(*command: object) -> str:
-    """Seconds that a command takes, its CPU seconds and the peak memory of its largest process; the daemon's left out."""
+    """Seconds that a command takes, its CPU seconds and peak memory of its largest process, without the daemon."""
     began, peak = time.perf_counter(), 0.0
     with subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL) as process:
         while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
