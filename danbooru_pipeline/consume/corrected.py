@@ -13,7 +13,6 @@ from pyroaring import BitMap
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.bounded_parquet import read_untrusted
 from danbooru_pipeline.io.untrusted import is_plain, plain_names
-from danbooru_pipeline.release.tables.corrections import State
 from danbooru_pipeline.release_paths import CORRECTED, CORRECTIONS
 from danbooru_pipeline.search.corrected import Changes
 from danbooru_pipeline.search.postings import MAX_ID
@@ -57,6 +56,8 @@ def table_patterns(release: Path, *, corrected: bool) -> dict[str, str]:
 
 def changes_of(release: Path) -> tuple[Changes, Changes]:
     """Tag -> posts that it was added to, and tag -> posts that it was taken off, of the corrections in force."""
+    from danbooru_pipeline.release.tables.corrections import State  # noqa: PLC0415 - few searches look at them
+
     found: dict[str, dict[str, BitMap]] = {"+": {}, "-": {}}
     for table in read_untrusted(release, CORRECTIONS, columns=_COLUMNS):
         post = table["post_id"]
