@@ -9,23 +9,22 @@ index in a process of its own, and prints CPU times. What it makes is kept in FO
 import argparse
 import json
 import shutil
-import sqlite3
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from benchmarks.export import example_release_json
 from benchmarks.memory import peak_mib
+from benchmarks.search_others import ENGINES, FILES, Query, file_of, make_file
 from danbooru_pipeline.consume.find import find
 from danbooru_pipeline.io.parquet import rechunk, write_shards
 from danbooru_pipeline.posts import POST_SCHEMA, conform
@@ -112,13 +111,11 @@ def rows(first: int, count: int, rng: Any, cumulated: Any, names: Any) -> tuple[
 def index_in_a_process(folder: Path) -> None:
     """Make the index, and print what it took and how large it is."""
     shutil.rmtree(folder / INDEX, ignore_errors=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.search", "--index", str(folder)], check=True, capture_output=True, text=True
-    )
-    took = json.loads(done.stdout)
+    took = in_a_process("--make", "index", "--folder", str(folder))
     size = sum(path.stat().st_size for path in (folder / INDEX).iterdir())
     print(
-        f"index: {took['names']:,} names, {size / 1e6:.1f} MB, {took['cpu']:.1f} CPU s, {took['peak']:.0f} MB at most"
+        f"index: {took['names']:,} names, {size / 1e6:.1f} MB, {took['cpu']:.1f} CPU s, {took['peak']:.0f} MB at most",
+        flush=True,
     )
 
 
@@ -128,69 +125,6 @@ def make_index(folder: Path) -> None:
     names = write_search_index(folder)
     peak = peak_mib()
     print(json.dumps({"names": names, "cpu": time.process_time() - began, "peak": peak}))
-
-
-def text_of(query: str) -> str:
-    """A query in the language."""
-    wanted, excluded = QUERIES[query]
-    return " ".join(["rating:g,s", *map(tag, wanted), *(f"-{tag(number)}" for number in excluded), "limit:100"])
-
-
-def duck(folder: Path, query: str) -> Callable[[], Any]:
-    """The query by DuckDB, as a scan of the tag strings."""
-    wanted, excluded = ([tag(number) for number in part] for part in QUERIES[query])
-    where = f"list_has_all(string_split(tag_string, ' '), {wanted}) AND rating IN ('g', 's')"
-    where += f" AND NOT list_has_any(string_split(tag_string, ' '), {excluded})" if excluded else ""
-    sql = (
-        f"SELECT count(*) OVER (), id FROM '{folder}/parquet/posts-*.parquet' WHERE {where} ORDER BY id DESC LIMIT 100"
-    )
-    connection = duckdb.connect(config={"threads": 1})
-    return lambda: connection.execute(sql).fetchall()
-
-
-def sqlite_file(folder: Path) -> sqlite3.Connection:
-    """The tables of the others: a table of pairs, and an FTS5 index."""
-    path = folder / "others.sqlite"
-    is_new = not path.exists()
-    database = sqlite3.connect(path)
-    if is_new:
-        database.executescript(
-            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-500000;"
-            "CREATE TABLE posts(id INTEGER PRIMARY KEY, rating TEXT);"
-            "CREATE TABLE post_tags(tag TEXT, id INT, PRIMARY KEY(tag, id)) WITHOUT ROWID;"
-            "CREATE VIRTUAL TABLE words USING fts5"
-            "(tags, content='', detail='none', tokenize=\"unicode61 remove_diacritics 0 tokenchars '_'\");"
-        )
-        for file in sorted(folder.glob("parquet/posts-*.parquet")):
-            for batch in pq.ParquetFile(file).iter_batches(100_000, columns=["id", "rating", "tag_string"]):
-                held = list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
-                database.executemany("INSERT INTO posts VALUES(?, ?)", ((row[0], row[1]) for row in held))
-                database.executemany("INSERT INTO words(rowid, tags) VALUES(?, ?)", ((row[0], row[2]) for row in held))
-                pairs = sorted((word, row[0]) for row in held for word in row[2].split())
-                database.executemany("INSERT INTO post_tags VALUES(?, ?)", pairs)
-        database.commit()
-    return database
-
-
-def joined(database: sqlite3.Connection, query: str) -> Callable[[], Any]:
-    """The query as a join."""
-    wanted, excluded = QUERIES[query]
-    sql = "SELECT id FROM posts WHERE rating IN ('g', 's')"
-    sql += "".join(f" AND id IN (SELECT id FROM post_tags WHERE tag = '{tag(number)}')" for number in wanted)
-    sql += "".join(f" AND id NOT IN (SELECT id FROM post_tags WHERE tag = '{tag(number)}')" for number in excluded)
-    return lambda: database.execute(f"{sql} ORDER BY id DESC LIMIT 100").fetchall()
-
-
-def full_text(database: sqlite3.Connection, query: str) -> Callable[[], Any]:
-    """The query by FTS5."""
-    wanted, excluded = QUERIES[query]
-    match = " AND ".join(f'"{tag(number)}"' for number in wanted)
-    match += "".join(f' NOT "{tag(number)}"' for number in excluded)
-    sql = (
-        "SELECT posts.id FROM words JOIN posts ON posts.id = words.rowid "
-        "WHERE words MATCH ? AND rating IN ('g', 's') ORDER BY words.rowid DESC LIMIT 100"
-    )
-    return lambda: database.execute(sql, (match,)).fetchall()
 
 
 def cpu_ms(run: Callable[[], Any], times: int = 5) -> float:
@@ -204,22 +138,52 @@ def cpu_ms(run: Callable[[], Any], times: int = 5) -> float:
     return statistics.median(spent)
 
 
-def ours(folder: Path, query: str) -> Callable[[], Any]:
+def ours(folder: Path, query: Query) -> Callable[[], int]:
     """The query by the index, from the opening of its files to the ids."""
-    return lambda: find(folder, text_of(query))
+    wanted, excluded = query
+    text = " ".join(["rating:g,s", *wanted, *(f"-{each}" for each in excluded), "limit:100"])
+    return lambda: find(folder, text).total
 
 
-def compare(folder: Path, *, others: bool) -> None:
-    """Print the table."""
-    database = sqlite_file(folder) if others else None
-    columns = ["index", "DuckDB", *(["SQLite join", "FTS5"] if others else [])]
-    print(f"\n| query, CPU ms | posts | {' | '.join(columns)} |\n|---|---:|" + "---:|" * len(columns))
-    for query in QUERIES:
-        runs = [(ours(folder, query), 5), (duck(folder, query), 1)]
-        if database is not None:
-            runs += [(joined(database, query), 1), (full_text(database, query), 1)]
-        cells = [f"{cpu_ms(run, times):,.1f}" for run, times in runs]
-        print(f"| {query} | {find(folder, text_of(query)).total:,} | {' | '.join(cells)} |", flush=True)
+def tags_of(query: str) -> Query:
+    """The tags of a query, and those that it excludes."""
+    wanted, excluded = QUERIES[query]
+    return [tag(number) for number in wanted], [tag(number) for number in excluded]
+
+
+def answer_all(folder: Path, engine: str) -> None:
+    """Answer all queries by one engine in this process; prints JSON."""
+    ask = {"index": ours, **ENGINES}[engine]
+    times = 1 if engine == "DuckDB" else 5
+    spent = [cpu_ms(ask(folder, tags_of(query)), times) for query in QUERIES]
+    print(json.dumps({"cpu": spent, "peak": peak_mib()}))
+
+
+def in_a_process(*options: str) -> Any:
+    """What this module answers with some options, as JSON."""
+    command = [sys.executable, "-m", "benchmarks.search", *options]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def compare(folder: Path, engines: Sequence[str]) -> None:
+    """Print the table: CPU time of each query and engine, and the memory of a process that answers all six."""
+    for file in dict.fromkeys(FILES[engine] for engine in engines if engine in FILES):
+        if not file_of(folder, file).exists():
+            made = in_a_process("--make", file, "--folder", str(folder))
+            print(f"{file}: {made['size'] / 1e6:,.1f} MB, {made['seconds']:.1f} CPU s", flush=True)
+    names = ["index", *engines]
+    took = [in_a_process("--engine", engine, "--folder", str(folder)) for engine in names]
+    print(f"\n| query, CPU ms | posts | {' | '.join(names)} |\n|---|---:|" + "---:|" * len(names))
+    for n, query in enumerate(QUERIES):
+        cells = [f"{each['cpu'][n]:,.1f}" for each in took]
+        print(f"| {query} | {ours(folder, tags_of(query))():,} | {' | '.join(cells)} |")
+    peaks = [f"{each['peak']:,.0f}" for each in took]
+    print(f"| memory, MB | | {' | '.join(peaks)} |", flush=True)
+
+
+def compare_more(folder: Path) -> None:
+    """Print what searches of numbers and patterns take, and the first line of the command."""
+    print("\n| search | posts | CPU ms |\n|---|---:|---:|")
     for text in (f"{tag(0)} score:>=10", f"{tag(0)} order:score limit:100", f"{tag(0)} date:<1972", "*_0000*"):
         wanted = f"{text} limit:100" if "limit" not in text else text
         print(f"| `{text}` | {find(folder, wanted).total:,} | {cpu_ms(lambda w=wanted: find(folder, w)):,.1f} |")  # type: ignore[misc]
@@ -247,14 +211,23 @@ def main() -> None:
     parser.add_argument("--posts", type=int, default=1_000_000)
     parser.add_argument("--root", type=Path, default=Path("data/benchmark-select"))
     parser.add_argument("--others", action="store_true", help="SQLite, too, which takes minutes to fill")
-    parser.add_argument("--index", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--keep", action="store_true", help="the index that is there")
+    for hidden in ("--make", "--engine"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.index:
-        make_index(given.index)
-        return
-    folder = release_of(given.root, given.posts)
-    index_in_a_process(folder)
-    compare(folder, others=given.others)
+    if given.make == "index":
+        make_index(given.folder)
+    elif given.make:
+        print(json.dumps(asdict(make_file(given.folder, given.make))))
+    elif given.engine:
+        answer_all(given.folder, given.engine)
+    else:
+        folder = release_of(given.root, given.posts)
+        if not given.keep:
+            index_in_a_process(folder)
+        compare(folder, [name for name in ENGINES if given.others or name not in FILES])
+        compare_more(folder)
 
 
 if __name__ == "__main__":

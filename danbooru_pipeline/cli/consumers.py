@@ -3,13 +3,17 @@
 import os
 import sys
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from danbooru_pipeline.cli.reading import held_release
 from danbooru_pipeline.cli.shared import FILE, complain, say
+
+#: That are printed at a time.
+_LINES: Final = 1_000
 
 
 def _list(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -129,8 +133,9 @@ def select(release_dir: Path, *, ids: bool, explain: bool, out: Path | None, **w
         _tell(found, explain=explain)
         lines = (f"{id_ if ids else path}\n" for id_, path in list_paths(held, found, tree=selection.tree))
         if out is None:
-            for line in lines:
-                click.echo(line, nl=False)
+            # Each call flushes, so the first lines come at once and millions do not wait for as many system calls.
+            while part := "".join(islice(lines, _LINES)):
+                click.echo(part, nl=False)
         else:
             with atomic_file(out) as file:
                 count = sum(file.write(line.encode()) > 0 for line in lines)

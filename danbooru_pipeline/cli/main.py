@@ -10,17 +10,11 @@ from typing import Any
 
 import click
 
-from danbooru_pipeline.cli.builders import build, demo, doctor, follow, import_, metrics, plan, settings, status, ui
-from danbooru_pipeline.cli.consumers import apply_removals, browse, get, sample_tags, select
-from danbooru_pipeline.cli.curation import curate
 from danbooru_pipeline.cli.exits import end_command, say_stopped
-from danbooru_pipeline.cli.exporting import export
 from danbooru_pipeline.cli.output import open_streams
-from danbooru_pipeline.cli.releases import changes, mirrors, publish, reconstruct, takedown, verify
-from danbooru_pipeline.cli.startup import do_without_pandas
+from danbooru_pipeline.cli.startup import Commands, begin_sooner
 from danbooru_pipeline.errors import EXIT_CODES
 from danbooru_pipeline.stop import run_stoppable
-from danbooru_pipeline.version import version
 
 _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
 _DEBUG = "--debug"
@@ -30,7 +24,7 @@ class _Group(click.Group):
     """Runs a command where signals stop it, and ends it with one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - of the base
-        """In the order in which they are added: what builds comes before what uses a release."""
+        """In their own order: what builds comes before what uses a release."""
         return list(self.commands)
 
     def main(
@@ -46,7 +40,7 @@ class _Group(click.Group):
         open_streams()
         words = list(sys.argv[1:] if args is None else args)
         if args is None and words[:1] in (["select"], ["sample-tags"]):
-            do_without_pandas()
+            begin_sooner()
         debug = _DEBUG in words  # anywhere, since whoever repeats a command adds it at the end
         words = [word for word in words if word != _DEBUG]
         run = partial(super().main, words, prog_name, complete_var, False, **extra)  # noqa: FBT003
@@ -57,23 +51,31 @@ class _Group(click.Group):
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's own
     """What click's own option does, without asking git for a version that nobody wants to see."""
     if wanted and not context.resilient_parsing:
+        from danbooru_pipeline.version import version
+
         click.echo(f"danbooru-pipeline, version {version().number}")
         context.exit()
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
+_COMMANDS = Commands(
+    {
+        **dict.fromkeys(
+            ["demo", "plan", "build", "import", "follow", "status", "metrics", "doctor", "settings", "ui"], "builders"
+        ),
+        **dict.fromkeys(["verify", "reconstruct", "changes"], "releases"),
+        **dict.fromkeys(["get", "select", "browse", "sample-tags"], "consumers"),
+        "export": "exporting",
+        "apply-removals": "consumers",
+        "curate": "curation",
+        **dict.fromkeys(["publish", "mirrors", "takedown"], "releases"),
+    }
+)
+
+
+@click.group(cls=_Group, commands=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
 )
 @click.option(_DEBUG, is_flag=True, expose_value=False, help="Print the traceback of an error, too.")
 def main() -> None:
     """Build, verify and maintain yearly releases of a booru. Settings are DANBOORU_* environment variables."""
-
-
-_BUILDERS = (demo, plan, build, import_, follow, status, metrics, doctor, settings, ui)
-_READERS = (
-    verify, reconstruct, changes, get, select, browse, sample_tags, export, apply_removals, curate, publish, mirrors,
-    takedown,
-)  # fmt: skip
-for command in (*_BUILDERS, *_READERS):
-    main.add_command(command)

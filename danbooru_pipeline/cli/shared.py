@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from danbooru_pipeline.layout import Layout
 
@@ -30,6 +29,8 @@ def say(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print for programs."""
+    import msgspec
+
     click.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
 
 

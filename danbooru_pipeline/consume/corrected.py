@@ -5,18 +5,19 @@ Nothing reads them unless it is asked to.
 """
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow.compute as pc
-from pyroaring import BitMap
 
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.bounded_parquet import read_untrusted
 from danbooru_pipeline.io.untrusted import is_plain, plain_names
-from danbooru_pipeline.release.tables.corrections import State
 from danbooru_pipeline.release_paths import CORRECTED, CORRECTIONS
+from danbooru_pipeline.search.bitmaps import Kind, largest_id
 from danbooru_pipeline.search.corrected import Changes
-from danbooru_pipeline.search.postings import MAX_ID
+
+if TYPE_CHECKING:
+    from pyroaring import BitMap
 
 _COLUMNS: Final = ("post_id", "tag", "sign", "state")
 
@@ -55,13 +56,15 @@ def table_patterns(release: Path, *, corrected: bool) -> dict[str, str]:
     return {"posts": f"{posts}/posts-*.parquet", "files": "manifest/files-*.parquet"}
 
 
-def changes_of(release: Path) -> tuple[Changes, Changes]:
+def changes_of(release: Path, kind: Kind) -> tuple[Changes, Changes]:
     """Tag -> posts that it was added to, and tag -> posts that it was taken off, of the corrections in force."""
+    from danbooru_pipeline.release.tables.corrections import State  # noqa: PLC0415 - few searches look at them
+
     found: dict[str, dict[str, BitMap]] = {"+": {}, "-": {}}
     for table in read_untrusted(release, CORRECTIONS, columns=_COLUMNS):
         post = table["post_id"]
-        in_force = pc.and_(pc.equal(table["state"], State.OPEN.value), pc.less_equal(post, MAX_ID))
+        in_force = pc.and_(pc.equal(table["state"], State.OPEN.value), pc.less_equal(post, largest_id(kind)))
         held = table.filter(pc.and_(in_force, pc.greater(post, 0)))
         for row in held.group_by(["sign", "tag"]).aggregate([("post_id", "list")]).to_pylist():
-            found[row["sign"]].setdefault(row["tag"], BitMap()).update(row["post_id_list"])
+            found[row["sign"]].setdefault(row["tag"], kind()).update(row["post_id_list"])
     return found["+"], found["-"]

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.consume.corrected import changes_of, require_corrected
 from danbooru_pipeline.errors import ReleaseError
-from danbooru_pipeline.io.bounded_parquet import Extent, extents, read_untrusted
+from danbooru_pipeline.io.bounded_parquet import Extent, extents, read_untrusted, schema_of
 from danbooru_pipeline.io.parquet import no_rows
 from danbooru_pipeline.io.untrusted import is_plain, opened
 from danbooru_pipeline.release.release_json import Release, read_release
@@ -25,7 +25,7 @@ from danbooru_pipeline.search import BadSearch, Search, parse
 from danbooru_pipeline.search.catalog import Catalog, IndexCatalog, ScannedCatalog
 from danbooru_pipeline.search.corrected import CorrectedCatalog
 from danbooru_pipeline.search.evaluate import Evaluation, Found, keys_of, patterns_of
-from danbooru_pipeline.search.index import NAMES_SCHEMA
+from danbooru_pipeline.search.index import NAMES_SCHEMA, kind_of
 from danbooru_pipeline.search.names import Relations
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -68,8 +68,9 @@ def _catalog(release: Path, search: Search, relations: Relations, *, corrected: 
         yield ScannedCatalog(read, tables_of(release), keys=keys, patterns=patterns_of(search))
         return
     with opened(release, INDEX_BITMAPS) as bitmaps:
-        catalog = IndexCatalog(_NamesOnDisk(release), bitmaps)
-        yield CorrectedCatalog(catalog, *changes_of(release)) if corrected else catalog
+        kind = kind_of(schema_of(release, INDEX_NAMES))
+        catalog = IndexCatalog(_NamesOnDisk(release), bitmaps, kind)
+        yield CorrectedCatalog(catalog, *changes_of(release, kind)) if corrected else catalog
 
 
 class _NamesOnDisk:

@@ -11,11 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, SupportsIndex, overload
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from danbooru_pipeline.consume.corrected import posts_folder
 from danbooru_pipeline.consume.errors import NoImage
@@ -41,6 +39,7 @@ from danbooru_pipeline.release.mentions import removed_ids
 from danbooru_pipeline.release.pointer import followed
 from danbooru_pipeline.release.release_json import Release, read_release
 from danbooru_pipeline.release_paths import RELEASE_JSON
+from danbooru_pipeline.search.bitmaps import Ids
 
 #: Rows whose images are read from the manifest at once.
 _IMAGE_ROWS = 4_096
@@ -208,7 +207,7 @@ class OpenedRelease:
         found = found if columns is None else found.select(list(columns))
         return found if arrow else to_frame(found)
 
-    def search_ids(self, text: str, *, implications: bool = False) -> NDArray[np.uint32]:
+    def search_ids(self, text: str, *, implications: bool = False) -> Ids:
         """The ids of the posts that a search finds, in its order, as a NumPy array. Errors are those of `search`."""
         return find(self.path, text, implications=implications, corrected=self.corrected).ids
 

@@ -29,9 +29,9 @@ from danbooru_pipeline.posts.schema import INT64_MAX
 from danbooru_pipeline.release.release_json import read_release
 from danbooru_pipeline.release.tables.search_index import reader
 from danbooru_pipeline.search import BadSearch, Search, parse
+from danbooru_pipeline.search.bitmaps import bitmap_of, ids_of
 from danbooru_pipeline.search.evaluate import Found
 from danbooru_pipeline.search.nodes import Among, And, Node, Not, Or, Range, Tag, Within
-from danbooru_pipeline.search.numbers import ids_of
 
 TREES = ("512px", "original")
 #: Warnings in ``px512_flags``, named here so that a selection does not load libvips; a test compares the two.
@@ -268,7 +268,7 @@ def _worse(release: Path, bitmap: BitMap, groups: pa.Table, *, threads: int) -> 
             "SELECT f.id FROM files f JOIN alike g ON f.id = g.id "
             f"QUALIFY row_number() OVER (PARTITION BY g.number ORDER BY {BEST_FIRST}) > 1"
         ).fetchnumpy()
-    return BitMap(rows["id"].astype(np.uint32))
+    return bitmap_of(rows["id"], type(bitmap))
 
 
 def _sampled(bitmap: BitMap, count: int) -> BitMap:
@@ -276,7 +276,7 @@ def _sampled(bitmap: BitMap, count: int) -> BitMap:
     with database(threads=1) as connection:
         connection.register("found", pa.table({"id": pa.array(ids_of(bitmap)).cast(pa.int64())}))
         query = f"SELECT id FROM found ORDER BY md5(id::VARCHAR), id LIMIT {int(count)}"
-        return BitMap(connection.execute(query).fetchnumpy()["id"].astype(np.uint32))
+        return bitmap_of(connection.execute(query).fetchnumpy()["id"], type(bitmap))
 
 
 def _prefix(tree: str) -> str:

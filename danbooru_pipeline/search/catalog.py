@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyroaring import BitMap
 
+from danbooru_pipeline.search.bitmaps import Kind, bitmap_of
 from danbooru_pipeline.search.index import read_bitmap
-from danbooru_pipeline.search.postings import EVERYTHING, Read, read_postings
+from danbooru_pipeline.search.postings import EVERYTHING, Read, kind_of_posts, read_postings
 
 #: A field and a value of it.
 Key: TypeAlias = tuple[str, str]
@@ -23,7 +24,13 @@ _LAST: Final = "\U0010ffff"
 
 
 class Catalog(Protocol):
-    """Names of a release, and the posts of each."""
+    """Names of a release, and the posts of each.
+
+    Attributes:
+        kind: of its bitmaps.
+    """
+
+    kind: Kind
 
     def posts(self, field: str, value: str) -> BitMap | None:
         """The posts that have a value; None when no post has it."""
@@ -54,10 +61,12 @@ class IndexCatalog:
     Attributes:
         names: gives rows of its table of names.
         bitmaps: its file of bitmaps.
+        kind: of these.
     """
 
     names: Names
     bitmaps: BinaryIO
+    kind: Kind
     bytes_read: int = 0
 
     def posts(self, field: str, value: str) -> BitMap | None:
@@ -68,7 +77,7 @@ class IndexCatalog:
             return None
         row = part.slice(place, 1).to_pylist()[0]
         self.bytes_read += row["bytes"]
-        return read_bitmap(self.bitmaps, offset=row["offset"], size=row["bytes"])
+        return read_bitmap(self.bitmaps, offset=row["offset"], size=row["bytes"], kind=self.kind)
 
     def counts(self, field: str) -> pa.Table:
         """The values of a field, sorted, and how many posts each has."""
@@ -99,13 +108,14 @@ class ScannedCatalog:
         self._keys, self._patterns = frozenset(keys), frozenset(patterns)
         self._found: dict[Key, BitMap] = {}
         self._counts: dict[str, int] = {}
-        for postings in read_postings(read, tables, wanted=self._wanted):
+        self.kind = kind_of_posts(read)
+        for postings in read_postings(read, tables, kind=self.kind, wanted=self._wanted):
             for value, ids in postings:
-                bitmap = BitMap(np.ascontiguousarray(ids))
+                bitmap = bitmap_of(ids, self.kind)
                 held = self._found.setdefault((postings.field, value), bitmap)
                 if held is not bitmap:
                     held |= bitmap
-        everything = self._found.get(EVERYTHING, BitMap())
+        everything = self._found.get(EVERYTHING, self.kind())
         for bitmap in self._found.values():
             bitmap &= everything  # noqa: PLW2901 - in place
 

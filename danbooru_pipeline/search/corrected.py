@@ -29,6 +29,7 @@ class CorrectedCatalog:
 
     def __init__(self, plain: Catalog, added: Changes, removed: Changes) -> None:
         self._plain, self._added, self._removed = plain, added, removed
+        self.kind = plain.kind
         self._changed = sorted(added.keys() | removed.keys())
 
     def posts(self, field: str, value: str) -> BitMap | None:
@@ -36,8 +37,9 @@ class CorrectedCatalog:
         held = self._plain.posts(field, value)
         if field != _TAG or (value not in self._added and value not in self._removed):
             return held
-        found = (held or BitMap()) | self._added.get(value, BitMap())
-        return (found - self._removed.get(value, BitMap())) or None
+        nothing = self.kind()
+        found = (held or nothing) | self._added.get(value, nothing)
+        return (found - self._removed.get(value, nothing)) or None
 
     def counts(self, field: str) -> pa.Table:
         """The values of a field, sorted, and how many posts each has."""

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyroaring import BitMap
 
+from danbooru_pipeline.search.bitmaps import Ids, Kind, bitmap_of, ids_of, largest_id
 from danbooru_pipeline.search.catalog import Catalog, Key, pattern_mask
 from danbooru_pipeline.search.errors import BadSearch, UnknownTag, shown
 from danbooru_pipeline.search.names import Relations, close_names, leaves, pool_numbers
@@ -34,8 +33,6 @@ from danbooru_pipeline.search.nodes import (
     describe,
 )
 from danbooru_pipeline.search.numbers import (
-    bitmap_of,
-    ids_of,
     mask_of,
     present,
     read_number,
@@ -43,10 +40,12 @@ from danbooru_pipeline.search.numbers import (
     sorted_by,
     within,
 )
-from danbooru_pipeline.search.postings import ANY, EVERYTHING, MAX_ID, Read
+from danbooru_pipeline.search.postings import ANY, EVERYTHING, Read
 from danbooru_pipeline.search.splits import split_of
 
 _BUCKETS: Final = 1000
+#: Numbers that follow from the id alone.
+_OF_THE_ID: Final = frozenset({"id", "bucket"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class Found:
     """
 
     bitmap: BitMap
-    ids: npt.NDArray[np.uint32]
+    ids: Ids
     total: int
     is_ordered: bool
     notes: tuple[str, ...]
@@ -101,6 +100,11 @@ class Evaluation:
     steps: list[Step] = field(default_factory=list)
     _depth: int = 0
 
+    @property
+    def kind(self) -> Kind:
+        """Of all bitmaps here."""
+        return self.catalog.kind
+
     def find(self, search: Search) -> Found:
         """The posts that a search finds.
 
@@ -108,11 +112,11 @@ class Evaluation:
             UnknownTag: no post has a tag that posts must have.
         """
         self._check_names(search.root)
-        everything = self.catalog.posts(*EVERYTHING) or BitMap()
+        everything = self.catalog.posts(*EVERYTHING) or self.kind()
         bitmap = self._of(search.root, everything)
         total, ids = len(bitmap), None
         if search.random is not None:
-            bitmap = BitMap(shuffled(bitmap, search.seed)[: search.random])
+            bitmap = bitmap_of(shuffled(bitmap, search.seed)[: search.random], self.kind)
         order = search.order
         if order is None or order.field == "id":
             ids = ids_of(bitmap)
@@ -123,7 +127,7 @@ class Evaluation:
             ids = sorted_by(order.field, bitmap, self.read, ascending=order.ascending)
         if search.limit is not None and search.limit < len(ids):
             ids = ids[: search.limit]
-            bitmap = BitMap(np.ascontiguousarray(ids))
+            bitmap = bitmap_of(ids, self.kind)
         return Found(bitmap, ids, total, order is not None, tuple(self.notes), tuple(self.steps))
 
     def _check_names(self, root: Node) -> None:
@@ -152,7 +156,7 @@ class Evaluation:
 
     def _united(self, name: str, values: Sequence[str]) -> BitMap | None:
         found = [posts for value in values if (posts := self.catalog.posts(name, value)) is not None]
-        return BitMap.union(*found) if len(found) > 1 else found[0] if found else None
+        return self.kind.union(*found) if len(found) > 1 else found[0] if found else None
 
     def _of(self, node: Node, among: BitMap) -> BitMap:
         """Those of some posts that meet a condition."""
@@ -171,13 +175,13 @@ class Evaluation:
                 among = self._of(part, among)
             return among
         if isinstance(node, Or):
-            return BitMap.union(BitMap(), *(self._of(part, among) for part in node.parts))
+            return self.kind.union(self.kind(), *(self._of(part, among) for part in node.parts))
         if isinstance(node, Not):
             return among - self._of(node.part, among)
         if not among:
-            return BitMap()
+            return self.kind()
         if isinstance(node, Tag | Wildcard | Pool):
-            return among & (self._posts_of(node) or BitMap())
+            return among & (self._posts_of(node) or self.kind())
         return self._compare(node, among)
 
     def _compare(self, node: Among | Within | Present | Text, among: BitMap) -> BitMap:
@@ -188,43 +192,45 @@ class Evaluation:
         if isinstance(node, Present):
             return among & self._present(node.field)
         if node.field == "split":
-            return BitMap([id_ for id_ in among if split_of(id_) in node.values])
+            return self.kind([id_ for id_ in among if split_of(id_) in node.values])
         if node.field == "md5":
             return among & self._texts("md5", lambda texts: pc.is_in(texts, pa.array(node.values)))
-        return among & (self._united(node.field, node.values) or BitMap())
+        return among & (self._united(node.field, node.values) or self.kind())
 
     def _present(self, name: str) -> BitMap:
         if name == "source":
             return self._texts("source", lambda texts: pc.not_equal(texts, ""))
         if name == "pool":
-            return self.catalog.posts("pool", ANY) or BitMap()
-        return present(name, self.read)
+            return self.catalog.posts("pool", ANY) or self.kind()
+        return present(name, self.read, self.kind)
 
     def _texts(self, column: str, mask_of_texts: Callable[[Any], Any]) -> BitMap:
-        found = BitMap()
+        found = self.kind()
         for table in self.read("posts", ("id", column)):
             mask = mask_of_texts(table[column].cast(pa.string()))
-            found |= bitmap_of(table["id"].filter(mask).combine_chunks())
+            found |= bitmap_of(table["id"].filter(mask).to_numpy(), self.kind)
         return found
 
     def _within(self, node: Within, among: BitMap) -> BitMap:
-        if node.field == "id":
-            return BitMap.union(BitMap(), *(among & _id_range(each) for each in node.ranges))
-        if node.field == "bucket":
+        if node.field in _OF_THE_ID:
             ids = ids_of(among)
-            mask = mask_of(pa.array(ids % _BUCKETS).cast(pa.int64()), node.ranges)
-            return BitMap(ids[mask.to_numpy(zero_copy_only=False)])
+            mask = mask_of(pa.array(ids if node.field == "id" else ids % _BUCKETS).cast(pa.int64()), node.ranges)
+            return bitmap_of(ids[mask.to_numpy(zero_copy_only=False)], self.kind)
         if node.field == "age":
-            return among & within("date", tuple(_dates_of(each, self.cutoff) for each in node.ranges), self.read)
+            return among & within(
+                "date", tuple(_dates_of(each, self.cutoff) for each in node.ranges), self.read, self.kind
+            )
         if node.field == "child":
             return among & self._parents_of(node.ranges)
-        return among & within(node.field, node.ranges, self.read)
+        return among & within(node.field, node.ranges, self.read, self.kind)
 
     def _parents_of(self, ranges: Sequence[Range]) -> BitMap:
-        found = BitMap()
+        found = self.kind()
         for ids, parents in read_number("parent", self.read):
             wanted = parents.filter(mask_of(ids, ranges)).drop_null()
-            found |= bitmap_of(wanted.filter(pc.and_(pc.greater(wanted, 0), pc.less_equal(wanted, MAX_ID))))
+            # A parent may be a post that is in no release, whatever its number.
+            inside = pc.and_(pc.greater(wanted, 0), pc.less_equal(wanted, largest_id(self.kind)))
+            found |= bitmap_of(wanted.filter(inside).to_numpy(zero_copy_only=False), self.kind)
         return found
 
 
@@ -238,19 +244,9 @@ def _dates_of(each: Range, cutoff: int) -> Range:
     )
 
 
-def _id_range(each: Range) -> BitMap:
-    low = 0 if each.low is None else int(each.low) + each.open_low
-    high = MAX_ID if each.high is None else int(each.high) - each.open_high
-    low, high = max(0, low), min(MAX_ID, high)
-    found = BitMap()
-    if low <= high:
-        found.add_range(low, high + 1)
-    return found
-
-
 _WHAT: Final = {Tag: "has the tag", Wildcard: "has a tag like", Pool: "is in the pool"}
 #: What needs a hash of each post, a column of texts, a column of numbers; bitmaps come before all of them.
-_COSTS: Final = {"split": 4, "source": 3, "md5": 3, "id": 0, "bucket": 1, "pool": 0}
+_COSTS: Final = {"split": 4, "source": 3, "md5": 3, "id": 1, "bucket": 1, "pool": 0}
 
 
 def _cost(node: Node) -> int:

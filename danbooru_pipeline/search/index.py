@@ -1,8 +1,9 @@
 """The index of a release: a file of roaring bitmaps of ids, and a table that says where each begins and what it is of.
 
 ``bitmaps.roar`` has bitmaps in the portable format (https://github.com/RoaringBitmap/RoaringFormatSpec), one after the
-other. ``names.parquet`` has a row for each: field, value, category of a tag, number of posts, first byte, bytes; sorted
-by field and value, as bytes. A reader fetches the bytes of the bitmaps that a search names, and nothing else.
+other; in that of 64 bits if an id needs it. ``names.parquet`` has a row for each: field, value, category of a tag,
+number of posts, first byte, bytes; sorted by field and value, as bytes. Its metadata says which of both it is.
+A reader fetches the bytes of the bitmaps that a search names, and nothing else.
 """
 
 import os
@@ -20,8 +21,10 @@ from pyroaring import BitMap
 from danbooru_pipeline.io.atomic import atomic_file
 from danbooru_pipeline.io.parquet import write_parquet
 from danbooru_pipeline.release_paths import INDEX_BITMAPS, INDEX_NAMES
-from danbooru_pipeline.search.postings import EVERYTHING, MAX_ID, Ids, Postings, Read, read_postings
+from danbooru_pipeline.search.bitmaps import NARROW, WIDE, Ids, Kind, bitmap_of, largest_id
+from danbooru_pipeline.search.postings import EVERYTHING, Postings, Read, kind_of_posts, read_postings
 
+_VERSION: Final = b"danbooru_pipeline.index"
 NAMES_SCHEMA: Final = pa.schema(
     [
         pa.field("field", pa.string(), nullable=False),
@@ -31,8 +34,10 @@ NAMES_SCHEMA: Final = pa.schema(
         pa.field("offset", pa.int64(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),
     ],
-    metadata={"danbooru_pipeline.index": "1"},
+    metadata={_VERSION: b"1"},
 )
+#: What the metadata of the table says of its bitmaps.
+_KINDS: Final[Mapping[bytes, Kind]] = {b"1": NARROW, b"2": WIDE}
 #: Small, so that a reader of a range of names reads little.
 _GROUP_ROWS: Final = 4_000
 #: Pairs of a value and a post that are held before they are spilled: 8 bytes each, and as many to sort them.
@@ -124,8 +129,9 @@ def write_index(
         spill: where unfinished postings go; the system's temporary folder by default.
     """
     rows: list[tuple[str, str, str | None, int, int, int]] = []
+    kind = kind_of_posts(read)
     with atomic_file(folder / INDEX_BITMAPS) as file:
-        for (name, value), bitmap in bitmaps(read, tables, spill=spill):
+        for (name, value), bitmap in bitmaps(read, tables, kind=kind, spill=spill):
             data = bitmap.serialize()
             begin = rows[-1][4] + rows[-1][5] if rows else 0
             category = categories.get(value) if name == "tag" else None
@@ -133,26 +139,44 @@ def write_index(
             file.write(data)
     columns = list(zip(*rows, strict=True)) or [()] * len(NAMES_SCHEMA)
     arrays = [pa.array(column, each.type) for column, each in zip(columns, NAMES_SCHEMA, strict=True)]
-    table = pa.Table.from_arrays(arrays, schema=NAMES_SCHEMA)
+    schema = _schema_for(kind)
+    table = pa.Table.from_arrays(arrays, schema=schema)
     parts = (table.slice(start, _GROUP_ROWS) for start in range(0, max(1, table.num_rows), _GROUP_ROWS))
-    write_parquet(folder / INDEX_NAMES, parts, schema=NAMES_SCHEMA, dictionary=("field", "category"))
+    write_parquet(folder / INDEX_NAMES, parts, schema=schema, dictionary=("field", "category"))
     return len(rows)
 
 
+def kind_of(schema: pa.Schema) -> Kind:
+    """The bitmaps that a table of names is of.
+
+    Raises:
+        ValueError: code of another version made it.
+    """
+    version = (schema.metadata or {}).get(_VERSION, b"1")
+    if version not in _KINDS:
+        raise ValueError(f"{INDEX_NAMES} has version {version!r}, which this version does not know")
+    return _KINDS[version]
+
+
+def _schema_for(kind: Kind) -> pa.Schema:
+    version = next(version for version, each in _KINDS.items() if each is kind)
+    return NAMES_SCHEMA.with_metadata({_VERSION: version})
+
+
 def bitmaps(
-    read: Read, tables: Sequence[str], *, spill: Path | None = None
+    read: Read, tables: Sequence[str], *, kind: Kind = NARROW, spill: Path | None = None
 ) -> Iterator[tuple[tuple[str, str], BitMap]]:
     """All fields and values in order, with the posts of each."""
     with tempfile.TemporaryFile(prefix=".index-", dir=spill) as file:
         held = _Spill(file)
-        for postings in read_postings(read, tables):
+        for postings in read_postings(read, tables, kind=kind):
             held.add(postings)
         held.finish()
         # A text's bytes sort as its characters do, so no encoding is needed here.
         keys = sorted(held.numbers)
-        reader = _Reader.of(held, keys)
+        reader = _Reader.of(held, keys, kind)
         # A side table may speak of posts that the release does not have.
-        everything = reader.united(keys.index(EVERYTHING)) if EVERYTHING in held.numbers else BitMap()
+        everything = reader.united(keys.index(EVERYTHING)) if EVERYTHING in held.numbers else kind()
         for rank, posts in reader.all():
             bitmap = posts & everything
             bitmap.run_optimize()
@@ -166,15 +190,17 @@ class _Reader:
     Attributes:
         ranks: of the values of each run among all values, ascending.
         totals: how many posts each value has.
+        kind: of the bitmaps.
     """
 
     file: IO[bytes]
     runs: Sequence[_Run]
     ranks: Sequence[npt.NDArray[np.int32]]
     totals: npt.NDArray[np.int64]
+    kind: Kind
 
     @classmethod
-    def of(cls, held: _Spill, keys: Sequence[tuple[str, str]]) -> Self:
+    def of(cls, held: _Spill, keys: Sequence[tuple[str, str]], kind: Kind) -> Self:
         """Of all that was spilled; `keys` are its values in order."""
         rank_of = np.empty(len(keys), np.int32)
         rank_of[[held.numbers[key] for key in keys]] = np.arange(len(keys), dtype=np.int32)
@@ -182,7 +208,7 @@ class _Reader:
         totals = np.zeros(len(keys), np.int64)
         for run, places in zip(held.runs, ranks, strict=True):
             totals[places] += run.counts
-        return cls(held.file, held.runs, ranks, totals)
+        return cls(held.file, held.runs, ranks, totals, kind)
 
     def all(self) -> Iterator[tuple[int, BitMap]]:
         """The posts of each value, a block of values at a time."""
@@ -199,9 +225,9 @@ class _Reader:
 
     def united(self, rank: int) -> BitMap:
         """The posts of one value, which may be all there are."""
-        bitmap = BitMap()
+        bitmap = self.kind()
         for _, _, ids in self._parts(rank, rank + 1):
-            bitmap |= BitMap(ids)
+            bitmap |= bitmap_of(ids, self.kind)
         return bitmap
 
     def _block(self, first: int, last: int) -> Iterator[tuple[int, BitMap]]:
@@ -211,20 +237,22 @@ class _Reader:
         end = 0
         for rank in range(first, last):
             begin, end = end, end + int(self.totals[rank])
-            yield rank, BitMap(ids[begin:end])
+            yield rank, bitmap_of(ids[begin:end], self.kind)
 
     def _parts(self, first: int, last: int) -> Iterator[tuple[Any, Any, Ids]]:
         """Of each run that has some of these values: ranks, how many posts each has there, and their ids."""
+        kind = np.dtype(np.uint32 if self.kind is NARROW else np.int64)
+        size = kind.itemsize
         for run, ranks in zip(self.runs, self.ranks, strict=True):
             low, high = np.searchsorted(ranks, [first, last]).tolist()
             if low < high:
                 counts = run.counts[low:high]
                 offset = run.begin + int(run.counts[:low].sum())
-                data = os.pread(self.file.fileno(), 4 * int(counts.sum()), 4 * offset)
-                yield ranks[low:high], counts, np.frombuffer(data, np.uint32)
+                data = os.pread(self.file.fileno(), size * int(counts.sum()), size * offset)
+                yield ranks[low:high], counts, np.frombuffer(data, kind)
 
 
-def read_bitmap(file: BinaryIO, *, offset: int, size: int) -> BitMap:
+def read_bitmap(file: BinaryIO, *, offset: int, size: int, kind: Kind = NARROW) -> BitMap:
     """One bitmap of the file.
 
     Raises:
@@ -234,8 +262,7 @@ def read_bitmap(file: BinaryIO, *, offset: int, size: int) -> BitMap:
     data = file.read(size)
     if len(data) != size:
         raise ValueError(f"{INDEX_BITMAPS} is cut off")
-    bitmap: BitMap = BitMap.deserialize(data)
-    return bitmap
+    return kind.deserialize(data)
 
 
 def ids_in(names: pa.Table, bitmaps: BinaryIO, ids: Collection[int]) -> set[int]:
@@ -244,8 +271,9 @@ def ids_in(names: pa.Table, bitmaps: BinaryIO, ids: Collection[int]) -> set[int]
     Raises:
         ValueError: the file of bitmaps is damaged.
     """
-    wanted = BitMap(id_ for id_ in ids if 0 < id_ <= MAX_ID)
-    found = BitMap()
+    kind = kind_of(names.schema)
+    wanted = kind(id_ for id_ in ids if 0 < id_ <= largest_id(kind))
+    found = kind()
     for offset, size in zip(names["offset"].to_pylist(), names["bytes"].to_pylist(), strict=True):
-        found |= wanted & read_bitmap(bitmaps, offset=offset, size=size)
+        found |= wanted & read_bitmap(bitmaps, offset=offset, size=size, kind=kind)
     return set(found)

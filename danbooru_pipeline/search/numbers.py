@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyroaring import BitMap
 
+from danbooru_pipeline.search.bitmaps import Ids, Kind, bitmap_of, ids_of
 from danbooru_pipeline.search.nodes import Range
 from danbooru_pipeline.search.postings import Read
 
@@ -85,11 +85,11 @@ def read_number(name: str, read: Read) -> Any:
         yield ids, arrays[0] if number.of is None else number.of(*arrays)
 
 
-def within(name: str, ranges: Sequence[Range], read: Read) -> BitMap:
+def within(name: str, ranges: Sequence[Range], read: Read, kind: Kind) -> BitMap:
     """The posts whose number is in one of some ranges."""
-    found = BitMap()
+    found = kind()
     for ids, values in read_number(name, read):
-        found |= bitmap_of(ids.filter(mask_of(values, ranges)))
+        found |= bitmap_of(ids.filter(mask_of(values, ranges)).to_numpy(zero_copy_only=False), kind)
     return found
 
 
@@ -114,25 +114,15 @@ def _bound(value: Any, kind: pa.DataType) -> pa.Scalar:
     return pa.scalar(max(-_INT64_MAX, min(value, _INT64_MAX)), pa.int64())
 
 
-def present(name: str, read: Read) -> BitMap:
+def present(name: str, read: Read, kind: Kind) -> BitMap:
     """The posts that have the number."""
-    found = BitMap()
+    found = kind()
     for ids, values in read_number(name, read):
-        found |= bitmap_of(ids.filter(values.is_valid()))
+        found |= bitmap_of(ids.filter(values.is_valid()).to_numpy(zero_copy_only=False), kind)
     return found
 
 
-def bitmap_of(ids: Any) -> BitMap:
-    """Ids in an Arrow array as a bitmap."""
-    return BitMap(np.ascontiguousarray(ids.to_numpy(zero_copy_only=False).astype(np.uint32)))
-
-
-def ids_of(bitmap: BitMap) -> npt.NDArray[np.uint32]:
-    """The ids of a bitmap, ascending."""
-    return np.frombuffer(bitmap.to_array(), np.uint32) if bitmap else np.empty(0, np.uint32)
-
-
-def sorted_by(name: str, bitmap: BitMap, read: Read, *, ascending: bool) -> npt.NDArray[np.uint32]:
+def sorted_by(name: str, bitmap: BitMap, read: Read, *, ascending: bool) -> Ids:
     """The ids of a bitmap by a number: nulls last, among equals the newest first."""
     ids = ids_of(bitmap)
     keys = np.full(len(ids), np.nan)
@@ -145,7 +135,7 @@ def sorted_by(name: str, bitmap: BitMap, read: Read, *, ascending: bool) -> npt.
     return ids[order]
 
 
-def shuffled(bitmap: BitMap, seed: int) -> npt.NDArray[np.uint32]:
+def shuffled(bitmap: BitMap, seed: int) -> Ids:
     """The ids of a bitmap in an order that follows from each id and the seed alone, the same on any machine."""
     ids = ids_of(bitmap)
     mixed = ids.astype(np.uint64) + np.uint64((seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) % 2**64)

@@ -12,25 +12,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.search.bitmaps import NARROW, Ids, Kind, checked_ids, kind_for, largest_id
 from danbooru_pipeline.search.metatags import SIDES, STATUSES
 
-Ids: TypeAlias = npt.NDArray[np.uint32]
 #: Columns of a table of a release, which may lack them or be missing -> its rows, some at a time.
 Read: TypeAlias = Callable[[str, Sequence[str]], Iterator[pa.Table]]
 #: The name of a value; None for all values of a field.
 Wanted: TypeAlias = Callable[[str, pa.Array], npt.NDArray[np.bool_] | None]
 
-#: The largest id that fits the portable format of roaring bitmaps.
-MAX_ID: Final = 2**32 - 1
 _SHORT: Final = 2**16
 #: The field and value that all posts have, and those whose field only says that there is something.
 EVERYTHING: Final = ("post", "all")
 ANY: Final = "any"
-
-
-class IdTooLarge(ReleaseError):  # noqa: N818 - the name says what is wrong
-    """A post has an id that bitmaps cannot hold; no booru is near it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +56,16 @@ class Facet:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Values of a field, and the id of the post that has each."""
+    """Values of a field, and the id of the post that has each.
+
+    Attributes:
+        strays: ids may be of posts that are in no release, whatever their number; they are left out.
+    """
 
     field: str
     values: pa.Array
     ids: pa.Array
+    strays: bool = False
 
 
 def facets(tables: Sequence[str]) -> tuple[Facet, ...]:
@@ -75,8 +73,12 @@ def facets(tables: Sequence[str]) -> tuple[Facet, ...]:
     return tuple(facet for facet in _FACETS if facet.table in tables)
 
 
-def grouped(pairs: Pairs, wanted: Wanted | None = None) -> Postings:
-    """Pairs by their value; only those values that are wanted."""
+def grouped(pairs: Pairs, wanted: Wanted | None = None, *, kind: Kind = NARROW) -> Postings:
+    """Pairs by their value; only those values that are wanted.
+
+    Raises:
+        IdTooLarge: a post does not fit bitmaps of this kind.
+    """
     encoded = pairs.values.dictionary_encode()
     names, codes = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
     ids = pairs.ids.to_numpy(zero_copy_only=False)
@@ -87,24 +89,35 @@ def grouped(pairs: Pairs, wanted: Wanted | None = None) -> Postings:
         codes = numbers[codes]
         ids, codes = ids[codes >= 0], codes[codes >= 0]
         names = names.filter(pa.array(kept))
-    if len(ids) and not 0 < ids.min() <= ids.max() <= MAX_ID:
-        raise IdTooLarge(f"there is a post {ids.max()}; posts above {MAX_ID:,} cannot be indexed or searched")
+    if pairs.strays:
+        held = (ids > 0) & (ids <= largest_id(kind))
+        ids, codes = ids[held], codes[held]
     counts = np.bincount(codes, minlength=len(names))
     # Numbers of two bytes are sorted by their digits, three times as fast.
     order = np.argsort(codes.astype(np.uint16) if len(names) <= _SHORT else codes, kind="stable")
     starts = np.concatenate([[0], np.cumsum(counts)])
-    return Postings(pairs.field, names.to_pylist(), starts, ids[order].astype(np.uint32))
+    return Postings(pairs.field, names.to_pylist(), starts, checked_ids(ids[order], kind))
+
+
+def kind_of_posts(read: Read) -> Kind:
+    """The bitmaps that all posts of a release fit."""
+    largest = (pc.max(table["id"]).as_py() for table in read("posts", ("id",)) if table.num_rows)
+    return kind_for(max(largest, default=0))
 
 
 def read_postings(
-    read: Read, tables: Sequence[str], *, fields: frozenset[str] | None = None, wanted: Wanted | None = None
+    read: Read, tables: Sequence[str], *, kind: Kind = NARROW, wanted: Wanted | None = None
 ) -> Iterator[Postings]:
-    """The postings of a release, some rows of its tables at a time; only of these fields and values."""
+    """The postings of a release for bitmaps of a kind, some rows of its tables at a time; only of these values.
+
+    Raises:
+        As `grouped`.
+    """
     for facet in facets(tables):
         for table in read(facet.table, facet.columns):
             for pairs in facet.read(table):
-                if len(pairs.values) and (fields is None or pairs.field in fields):
-                    yield grouped(pairs, wanted)
+                if len(pairs.values):
+                    yield grouped(pairs, wanted, kind=kind)
 
 
 def words_of(column: pa.ChunkedArray | pa.Array, ids: pa.Array) -> tuple[pa.Array, pa.Array]:
@@ -182,10 +195,8 @@ def _of_side(name: str) -> Callable[[pa.Table], Iterator[Pairs]]:
     def read(table: pa.Table) -> Iterator[Pairs]:
         if "post_id" not in table.column_names:
             return
-        numbers = pc.cast(table["post_id"], pa.int64(), safe=True).combine_chunks()
-        # A note may be of a post that is in no release, whatever its number.
-        ids = numbers.filter(pc.and_(pc.greater(numbers, 0), pc.less_equal(numbers, MAX_ID)))
-        yield Pairs("has", pa.repeat(name, len(ids)), ids)
+        ids = pc.cast(table["post_id"], pa.int64(), safe=True).combine_chunks().drop_null()
+        yield Pairs("has", pa.repeat(name, len(ids)), ids, strays=True)
 
     return read
 

@@ -175,7 +175,11 @@ def write_tables(folder: Path, tables: dict[str, pa.Table]) -> dict[str, list[st
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Posts:
     """Posts with everything that searches ask for, as a release without pictures."""
     folder = tmp_path_factory.mktemp("generated")
-    tables = make_tables(400, seed=5)
+    return generate(folder, make_tables(400, seed=5))
+
+
+def generate(folder: Path, tables: dict[str, pa.Table]) -> Posts:
+    """A folder with these tables, their index and the page."""
     posts = Posts(folder, tables)
     shards = {**write_tables(folder, tables), "names": [INDEX_NAMES]}
     shutil.copytree(PAGE_FILES, folder / BROWSE)
@@ -242,3 +246,16 @@ def test_page_is_whole_in_a_release(releases: Layout) -> None:
     for shards in tables.values():
         for path, rows, size in shards:
             assert (row_count(folder / path), (folder / path).stat().st_size) == (rows, size)
+
+
+def test_page_finds_ids_beyond_32_bits(browser: Browser, tmp_path: Path) -> None:
+    """With ids up to 2^53 the page reads bitmaps of 64 bits, and finds, sorts and counts as Python does."""
+    posts = generate(tmp_path, make_tables(120, seed=6, largest=2**53))
+    texts = [*(text for text in CONDITIONS if not text.startswith("source:")), f"-id:{2**40}..{2**52}"]
+    texts += ["order:score", "order:id", "order:score_asc rating:g", "-score:>5 order:favcount", "solo limit:3"]
+    with without_ranges(posts.folder) as url, page_of(browser) as page:
+        page.goto(f"{url}#q=id:0")
+        expect(page.locator(".hint")).to_have_text("No posts.")
+        found = page.evaluate(FIND, texts)
+    for text, ids in zip(texts, found, strict=True):
+        assert ids == posts.find(text).ids.tolist(), text

@@ -12,7 +12,7 @@ from pyroaring import BitMap
 from danbooru_pipeline.search.catalog import IndexCatalog
 from danbooru_pipeline.search.corrected import CorrectedCatalog
 from danbooru_pipeline.search.index import write_index
-from danbooru_pipeline_tests.support.searches import TAGS, Posts, make_tables, names_on_disk, reader
+from danbooru_pipeline_tests.support.searches import TAGS, Posts, catalog_on_disk, make_tables, reader
 
 NAMES = (*TAGS, "new_tag", "long_cat")
 
@@ -45,7 +45,7 @@ def decide(posts: pa.Table, dice: random.Random) -> tuple[pa.Table, Decisions]:
 def indexed(folder: Path) -> Iterator[IndexCatalog]:
     """The catalog of an index in a folder."""
     with (folder / "index/bitmaps.roar").open("rb") as file:
-        yield IndexCatalog(names_on_disk(folder), file)
+        yield catalog_on_disk(folder, file)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -19,6 +19,12 @@ def posts(tmp_path_factory: pytest.TempPathFactory) -> Posts:
 
 
 @pytest.fixture(scope="module")
+def beyond(tmp_path_factory: pytest.TempPathFactory) -> Posts:
+    """Posts of which most have ids that neither 32 bits nor a float can hold."""
+    return Posts(tmp_path_factory.mktemp("beyond"), make_tables(200, seed=20, largest=10**18))
+
+
+@pytest.fixture(scope="module")
 def rows(posts: Posts) -> list[Row]:
     """The same as dictionaries."""
     return posts.rows()
@@ -37,6 +43,32 @@ def test_each_condition_is_what_a_loop_finds(posts: Posts, rows: list[Row], text
     assert sorted(posts.find(text).bitmap) == found
     assert sorted(posts.find(f"-{text}").bitmap) == expected(rows, lambda row: not test(row))
     assert sorted(posts.find(text, by_scan=True).bitmap) == found
+
+
+@pytest.mark.parametrize("text", [*CONDITIONS, f"id:..{5 * 10**17 + 1}", "split:train"])
+def test_ids_beyond_32_bits_are_found_as_others_are(beyond: Posts, text: str) -> None:
+    """With larger ids the same is found, by an index of 64 bits and by a scan, and no id stands for another."""
+    others = {f"id:..{5 * 10**17 + 1}": lambda row: row["id"] <= 5 * 10**17 + 1, "split:train": in_train}
+    test = (CONDITIONS | others)[text]
+    found = expected(beyond.rows(), test)
+    assert sorted(beyond.find(text).bitmap) == sorted(beyond.find(text, by_scan=True).bitmap) == found
+    assert beyond.find(f"-{text}").ids.tolist() == expected(beyond.rows(), lambda row: not test(row))[::-1]
+
+
+def in_train(row: Row) -> bool:
+    """Whether a post is in the split for training."""
+    return split_of(row["id"]) == "train"
+
+
+@pytest.mark.parametrize("order", ["", "order:id", "order:score", "order:score_asc", "order:random seed:3"])
+def test_ids_beyond_32_bits_are_sorted_and_cut(beyond: Posts, order: str) -> None:
+    """Orders, limits and random choices keep larger ids exact, and are the same by index and by scan."""
+    ids = {row["id"] for row in beyond.rows()}
+    for text in (order, f"{order} limit:7", f"{order} random:9"):
+        found = beyond.find(text).ids.tolist()
+        assert found == beyond.find(text, by_scan=True).ids.tolist()
+        assert set(found) <= ids
+        assert len(set(found)) == (7 if "limit" in text else 9 if "random:9" in text else len(ids))
 
 
 def random_search(dice: random.Random, depth: int) -> tuple[str, Test]:

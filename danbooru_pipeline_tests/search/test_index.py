@@ -9,8 +9,8 @@ import pytest
 
 from danbooru_pipeline.release_paths import INDEX_BITMAPS, INDEX_NAMES
 from danbooru_pipeline.search import index
-from danbooru_pipeline.search.index import ids_in, read_bitmap, write_index
-from danbooru_pipeline.search.postings import IdTooLarge
+from danbooru_pipeline.search.bitmaps import WIDE, IdTooLarge
+from danbooru_pipeline.search.index import ids_in, kind_of, read_bitmap, write_index
 from danbooru_pipeline_tests.support.searches import Posts, make_tables, reader
 
 
@@ -55,9 +55,22 @@ def test_no_posts_have_an_index(tmp_path: Path) -> None:
     assert posts.find("rating:g").total == 0
 
 
-def test_an_id_that_bitmaps_cannot_hold(tmp_path: Path) -> None:
-    """An id beyond 32 bits is one clear error and not another post's id."""
-    table = pa.table({"id": pa.array([2**32 + 5], pa.int64()), "tag_string": ["solo"]})
-    with pytest.raises(IdTooLarge, match="posts above 4,294,967,295"):
-        write_index(tmp_path, reader({"posts": table}), ["posts"], categories={})
+def test_ids_beyond_32_bits_make_an_index_of_64(tmp_path: Path) -> None:
+    """The table of names says that its bitmaps are of 64 bits; a version that nobody knows is refused."""
+    posts = Posts(tmp_path, make_tables(50, seed=8, largest=2**60))
+    names = pq.read_table(tmp_path / INDEX_NAMES)
+    assert kind_of(names.schema) is WIDE
+    ids = posts.tables["posts"]["id"].to_pylist()
+    with (tmp_path / INDEX_BITMAPS).open("rb") as file:
+        assert ids_in(names, file, {ids[3], ids[4] + 1, ids[5] % 2**32, -1}) == {ids[3]}
+    with pytest.raises(ValueError, match="has version b'3'"):
+        kind_of(names.schema.with_metadata({"danbooru_pipeline.index": "3"}))
+
+
+def test_an_id_that_the_bitmaps_of_a_release_cannot_hold(tmp_path: Path) -> None:
+    """A table that names a post beyond those of the release is one clear error, and not another post's id."""
+    tables = make_tables(10, seed=9)
+    tables["duplicates"] = pa.table({"a": [2**32 + 5], "b": [7], "kind": ["variant"]})
+    with pytest.raises(IdTooLarge, match=r"names post 4294967301, and the index .* holds 1 to 4,294,967,295"):
+        write_index(tmp_path, reader(tables), sorted(tables), categories={})
     assert not (tmp_path / INDEX_BITMAPS).exists()

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("pandas", "duckdb", "pyvips", "dagster", "httpx")
+HEAVY = (
+    "pandas", "dateutil", "duckdb", "pyvips", "dagster", "httpx", "msgspec", "subprocess", "concurrent.futures",
+    *(f"danbooru_pipeline.cli.{name}" for name in ("builders", "curation", "exporting", "releases")),
+)  # fmt: skip
 PROGRAM = f"""
 import sys
 from danbooru_pipeline.cli.main import main

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +15,7 @@ from danbooru_pipeline.release_paths import INDEX_BITMAPS, INDEX_NAMES
 from danbooru_pipeline.search import Search, parse
 from danbooru_pipeline.search.catalog import Catalog, IndexCatalog, Names, ScannedCatalog
 from danbooru_pipeline.search.evaluate import Evaluation, Found, keys_of, patterns_of
-from danbooru_pipeline.search.index import write_index
+from danbooru_pipeline.search.index import kind_of, write_index
 from danbooru_pipeline.search.names import Relations
 from danbooru_pipeline.search.postings import Read
 
@@ -53,10 +53,10 @@ FILES = pa.schema(
 )  # fmt: skip
 
 
-def make_tables(count: int, *, seed: int) -> dict[str, pa.Table]:
+def make_tables(count: int, *, seed: int, largest: int = 200_000) -> dict[str, pa.Table]:
     """Random posts, their files, and side tables, with nulls wherever a release may have them."""
     dice = random.Random(seed)
-    ids = sorted(dice.sample(range(1, 200_000), count))
+    ids = sorted(dice.sample(range(1, largest), count))
     posts, files = [], []
 
     def maybe(value: Any) -> Any:
@@ -119,6 +119,11 @@ def names_on_disk(folder: Path) -> Names:
     return read
 
 
+def catalog_on_disk(folder: Path, bitmaps: BinaryIO) -> IndexCatalog:
+    """The catalog of an index in a folder, whose file of bitmaps is open."""
+    return IndexCatalog(names_on_disk(folder), bitmaps, kind_of(pq.read_schema(folder / INDEX_NAMES)))
+
+
 class Posts:
     """The tables of some posts, with an index of them in a folder."""
 
@@ -134,7 +139,7 @@ class Posts:
             keys, patterns = keys_of(search, relations, self.read), patterns_of(search)
             return self._found(search, ScannedCatalog(self.read, sorted(self.tables), keys=keys, patterns=patterns))
         with (self.folder / INDEX_BITMAPS).open("rb") as file:
-            return self._found(search, IndexCatalog(names_on_disk(self.folder), file), relations)
+            return self._found(search, catalog_on_disk(self.folder, file), relations)
 
     def _found(self, search: Search, catalog: Catalog, relations: Relations | None = None) -> Found:
         cutoff = (CUTOFF - EPOCH) // timedelta(microseconds=1)

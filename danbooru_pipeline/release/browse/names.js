@@ -4,6 +4,8 @@
 import { Posts } from "./roaring.js";
 
 const BITMAPS = "index/bitmaps.roar";
+/** What the metadata of the table of names says of the bitmaps. */
+const [VERSION, WIDE] = ["danbooru_pipeline.index", "2"];
 const COLUMNS = ["field", "value", "category", "posts", "offset", "bytes"];
 const COMMON_TAGS = 5000;
 const KEPT_BITMAPS = 200;
@@ -106,8 +108,18 @@ export class Names {
 
   /** The posts of an entry. */
   postsOf(entry) {
-    return this.bitmaps.get(entry.offset, async () =>
-      Posts.decode(await this.files.range(BITMAPS, entry.offset, entry.offset + entry.bytes)));
+    return this.bitmaps.get(entry.offset, async () => {
+      const bytes = await this.files.range(BITMAPS, entry.offset, entry.offset + entry.bytes);
+      return (await this.isWide()) ? Posts.decodeWide(bytes) : Posts.decode(bytes);
+    });
+  }
+
+  /** Whether bitmaps have ids of 64 bits. */
+  async isWide() {
+    const metadata = await this.table.metadata(this.table.shards[0]);
+    const version = metadata.key_value_metadata?.find((each) => each.key === VERSION)?.value ?? "1";
+    if (version !== "1" && version !== WIDE) throw new RangeError(`the index has version ${version}, which this page does not know`);
+    return version === WIDE;
   }
 
   /** The posts that have one of some values; null when no post has any. */

@@ -1,6 +1,7 @@
 // Sets of post ids: read from the portable format of roaring bitmaps, combined, counted and walked in order.
-// Format: https://github.com/RoaringBitmap/RoaringFormatSpec. A set is a map of the upper 16 bits of ids to the words
-// of a bitmap of the lower 16; damaged bytes raise RangeError.
+// Format: https://github.com/RoaringBitmap/RoaringFormatSpec. A set is a map of what is above the lower 16 bits of ids to
+// the words of a bitmap of these; damaged bytes raise RangeError. Ids may be larger than 32 bits, to which operators of
+// bits cut a number, so what is above the lower 16 is a quotient.
 
 const WORDS = 2048;
 const RUNS_COOKIE = 12347;
@@ -18,6 +19,10 @@ function countOf(words) {
   return count;
 }
 
+function keyOf(id) {
+  return Math.floor(id / 65536);
+}
+
 function setRange(words, first, last) {
   for (let value = first; value <= last; value++) words[value >>> 5] |= 1 << (value & 31);
 }
@@ -28,18 +33,35 @@ export class Posts {
     this.counted = -1;
   }
 
-  /** A set in the portable format. */
+  /** A set in the portable format of 32 bits. */
   static decode(bytes) {
+    const posts = new Posts();
+    posts.take(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0);
+    return posts;
+  }
+
+  /** A set in that of 64 bits: the number of sets of 32 bits, then each after the bits that are above its own. */
+  static decodeWide(bytes) {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const posts = new Posts();
+    let at = 8;
+    for (let left = view.getBigUint64(0, true); left > 0n; left--) {
+      const above = view.getUint32(at, true);
+      at += 4 + posts.take(new DataView(view.buffer, view.byteOffset + at + 4), above * 65536);
+    }
+    return posts;
+  }
+
+  /** Adds the set of 32 bits that a view begins with, to whose keys another is added. Returns how many bytes it has. */
+  take(view, above) {
     const cookie = view.getUint32(0, true);
     const hasRuns = (cookie & 0xffff) === RUNS_COOKIE;
     if (!hasRuns && cookie !== PLAIN_COOKIE) throw new RangeError("the index is damaged: no bitmap begins here");
     const size = hasRuns ? (cookie >>> 16) + 1 : view.getUint32(4, true);
     if (size > 65536) throw new RangeError("the index is damaged: a bitmap has too many containers");
-    const runs = hasRuns ? bytes.subarray(4, 4 + ((size + 7) >> 3)) : null;
+    const runs = hasRuns ? new Uint8Array(view.buffer, view.byteOffset + 4, (size + 7) >> 3) : null;
     const heads = hasRuns ? 4 + runs.length : 8;
     let at = heads + 4 * size + (!hasRuns || size >= 4 ? 4 * size : 0);
-    const posts = new Posts();
     for (let n = 0; n < size; n++) {
       const key = view.getUint16(heads + 4 * n, true);
       const count = view.getUint16(heads + 4 * n + 2, true) + 1;
@@ -59,9 +81,9 @@ export class Posts {
       } else {
         for (let k = 0; k < WORDS; k++, at += 4) words[k] = view.getUint32(at, true);
       }
-      posts.containers.set(key, words);
+      this.containers.set(above + key, words);
     }
-    return posts;
+    return at;
   }
 
   get count() {
@@ -73,14 +95,14 @@ export class Posts {
   }
 
   has(id) {
-    const words = this.containers.get(id >>> 16);
+    const words = this.containers.get(keyOf(id));
     return words !== undefined && ((words[(id & 0xffff) >>> 5] >>> (id & 31)) & 1) === 1;
   }
 
   add(id) {
     this.counted = -1;
-    let words = this.containers.get(id >>> 16);
-    if (words === undefined) this.containers.set(id >>> 16, (words = new Uint32Array(WORDS)));
+    let words = this.containers.get(keyOf(id));
+    if (words === undefined) this.containers.set(keyOf(id), (words = new Uint32Array(WORDS)));
     words[(id & 0xffff) >>> 5] |= 1 << (id & 31);
   }
 
@@ -171,9 +193,9 @@ export class Ranks {
   /** How many posts have a smaller id; -1 if there is no such post. */
   of(id) {
     if (!this.posts.has(id)) return -1;
-    const words = this.posts.containers.get(id >>> 16);
+    const words = this.posts.containers.get(keyOf(id));
     const last = (id & 0xffff) >>> 5;
-    let rank = this.before.get(id >>> 16);
+    let rank = this.before.get(keyOf(id));
     for (let i = 0; i < last; i++) rank += bitsOf(words[i]);
     return rank + bitsOf(words[last] & ((1 << (id & 31)) - 1));
   }

@@ -182,7 +182,7 @@ export class Search {
   /** The first ids of a large set: all posts are walked in their order until enough are found. */
   walk(posts, most, sorted) {
     if (this.ids === undefined) {
-      this.ids = new Uint32Array(this.ranks.count);
+      this.ids = new Float64Array(this.ranks.count);
       this.ranks.visit(this.everything, (id, rank) => { this.ids[rank] = id; });
     }
     const found = [];

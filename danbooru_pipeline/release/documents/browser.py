@@ -17,6 +17,8 @@ from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.tables.search_index import shards_of
 from danbooru_pipeline.release_paths import BROWSE, BROWSE_RELEASE, DUPLICATES, INDEX_NAMES, TAG_VECTORS
 
+#: Beyond it, the numbers of a browser skip some ids, so there is no page.
+LARGEST_ID: Final = 2**53 - 1
 #: The page, as it is in every release. Below `vendor` is code of others, unchanged.
 PAGE_FILES: Final = Path(__file__).parent.parent / BROWSE
 _TABLES: Final = (

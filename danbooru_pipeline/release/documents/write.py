@@ -15,7 +15,7 @@ from danbooru_pipeline.io.parquet import row_count
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.changes import Changes, write_changes
 from danbooru_pipeline.release.checksums import ARCHIVE, hash_documents
-from danbooru_pipeline.release.documents.browser import write_browser
+from danbooru_pipeline.release.documents.browser import LARGEST_ID, write_browser
 from danbooru_pipeline.release.documents.croissant import croissant
 from danbooru_pipeline.release.documents.datacite import DATACITE, datacite
 from danbooru_pipeline.release.documents.history import ORIGINAL_CITATION, ORIGINALS
@@ -43,7 +43,6 @@ from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.tables.webdataset import write_webdataset
 from danbooru_pipeline.release.templating import render
 from danbooru_pipeline.release_paths import DUPLICATES, POST_VECTORS, REMOVALS, REMOVED, TAG_VECTORS, parquet_path
-from danbooru_pipeline.search.postings import MAX_ID
 from danbooru_pipeline.years import cutoff
 
 CROISSANT, PAGE, FEED = "croissant.json", "index.html", "feed.atom"
@@ -81,8 +80,8 @@ def write_documents(job: DocumentJob) -> None:
     known = known_removals([*reversed(job.earlier), *([] if job.standing is None else [job.standing])])
     write_atomic(folder / REMOVALS, feed_lines(job.takedowns.ids, known, version=release.version))
     write_image_rows(folder)
-    if release.last_id <= MAX_ID:  # bitmaps cannot hold larger ones, which no booru is near
-        write_search_index(folder)
+    write_search_index(folder)
+    if release.last_id <= LARGEST_ID:
         write_browser(folder, release)
     shards = 0
     if job.options.webdataset:

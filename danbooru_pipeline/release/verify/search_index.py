@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import pyarrow as pa
 
+from danbooru_pipeline.io.bounded_parquet import schema_of
 from danbooru_pipeline.io.parquet import no_rows
 from danbooru_pipeline.io.untrusted import opened, plain_names, size_of
 from danbooru_pipeline.release.tables.search_index import categories_of, reader, tables_of
@@ -16,10 +17,13 @@ from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release_paths import INDEX, INDEX_BITMAPS, INDEX_NAMES
-from danbooru_pipeline.search.index import NAMES_SCHEMA, bitmaps, read_bitmap
+from danbooru_pipeline.search.index import NAMES_SCHEMA, bitmaps, kind_of, read_bitmap
+from danbooru_pipeline.search.postings import kind_of_posts
 
 if TYPE_CHECKING:
     from pyroaring import BitMap
+
+    from danbooru_pipeline.search.bitmaps import Kind as Bitmaps
 
 _KEY = ("field", "value")
 _TWICE = 2
@@ -42,13 +46,13 @@ def check_search_index(run: Verification, *, agree: bool) -> None:
     if any(name in run.altered for name in held):
         return  # another check says so
     with run.reading(Kind.INDEX_DIFFERS, INDEX):
-        names = _names(run)
+        names, kind = _names(run), kind_of(schema_of(run.folder, INDEX_NAMES))
         if not _check_places(run, names):
             return
         if run.full and run.published and agree:
-            _compare(run, names)
+            _compare(run, names, kind)
         else:
-            _check_bitmaps(run, names)
+            _check_bitmaps(run, names, kind)
 
 
 def _names(run: Verification) -> pa.Table:
@@ -74,24 +78,27 @@ def _check_places(run: Verification, names: pa.Table) -> bool:
     return True
 
 
-def _check_bitmaps(run: Verification, names: pa.Table) -> None:
+def _check_bitmaps(run: Verification, names: pa.Table, kind: "Bitmaps") -> None:
     """Check that each bitmap can be read and has as many posts as its row says."""
     with opened(run.folder, INDEX_BITMAPS) as file:
         for row in names.to_pylist():
             with run.reading(Kind.INDEX_DIFFERS, f"{row['field']}:{row['value']}"):
-                counted = len(read_bitmap(file, offset=row["offset"], size=row["bytes"]))
+                counted = len(read_bitmap(file, offset=row["offset"], size=row["bytes"], kind=kind))
                 if counted != row["posts"]:
                     message = f"has {counted} posts, and {INDEX_NAMES} says {row['posts']}"
                     run.add(Kind.INDEX_DIFFERS, f"{row['field']}:{row['value']}", message)
 
 
-def _compare(run: Verification, names: pa.Table) -> None:
+def _compare(run: Verification, names: pa.Table, kind: "Bitmaps") -> None:
     """Name what differs from the bitmaps that are made from the release's tables, one at a time and not on disk."""
     read = reader(run.folder)
+    if kind is not kind_of_posts(read):
+        run.add(Kind.INDEX_DIFFERS, INDEX_NAMES, _WRONG)
+        return
     categories = categories_of(read)
     listed = {(row["field"], row["value"]): row for row in names.to_pylist()}
     with opened(run.folder, INDEX_BITMAPS) as file:
-        for key, bitmap in bitmaps(read, tables_of(run.folder)):
+        for key, bitmap in bitmaps(read, tables_of(run.folder), kind=kind):
             row = listed.pop(key, None)
             category = categories.get(key[1]) if key[0] == "tag" else None
             if row is None or (row["posts"], row["category"]) != (len(bitmap), category):
@@ -110,6 +117,6 @@ def _is_bitmap(file: BinaryIO, bitmap: "BitMap", *, offset: int, size: int) -> b
     if file.read(size) == bitmap.serialize():
         return True
     try:
-        return read_bitmap(file, offset=offset, size=size) == bitmap
+        return read_bitmap(file, offset=offset, size=size, kind=type(bitmap)) == bitmap
     except ValueError:
         return False

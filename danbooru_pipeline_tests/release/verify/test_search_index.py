@@ -6,11 +6,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from danbooru_pipeline.consume import open_release
+from danbooru_pipeline.consume import Selection, open_release
+from danbooru_pipeline.consume.select import select
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.release import Kind, verify_release
 from danbooru_pipeline.release.mentions import Search
-from danbooru_pipeline.release_paths import INDEX_BITMAPS, INDEX_NAMES
+from danbooru_pipeline.release_paths import BROWSE_RELEASE, INDEX_BITMAPS, INDEX_NAMES
 from danbooru_pipeline_tests.support.damage import edit_table, put, resum, with_column
 from danbooru_pipeline_tests.support.yard import Yard
 
@@ -84,15 +85,31 @@ def test_a_release_without_an_index_verifies_and_is_searched(yard: Yard) -> None
     assert [release.search_ids(text).tolist() for text in ("", "rating:s", "image:512px order:id")] == found
 
 
-def test_ids_that_no_bitmap_holds_make_a_release_without_an_index(yard: Yard) -> None:
-    """A post above 2^32 leaves a release without index and page, which verifies; a search says why it cannot."""
-    yard.post(2**32 + 7, rating="s")
+def test_ids_beyond_32_bits_are_searched_exported_and_taken_down(yard: Yard) -> None:
+    """A release with a post above 2^32 has index and page, verifies, and answers by its index and by a scan alike."""
+    large = 2**32 + 7
+    yard.post(7, rating="s", tag_string="solo")
+    yard.post(large, rating="s", tag_string="1girl solo", parent_id=7, score=5)
     folder = yard.release()
-    assert not (folder / "index").exists()
-    assert not (folder / "browse").exists()
+    assert (folder / BROWSE_RELEASE).exists()
     assert verify_release(folder, full=True).ok
-    with pytest.raises(ReleaseError, match="cannot be indexed or searched"):
-        open_release(folder).search_ids("rating:s")
+    release = open_release(folder)
+    texts = [
+        "rating:s 1girl",
+        f"id:{large}",
+        f"bucket:{large % 1000} score:5",
+        "child:any or parent:7",
+        "order:score limit:1",
+    ]
+    found = [release.search_ids(text).tolist() for text in texts]
+    assert all(large in ids for ids in found)
+    chosen = list(select(folder, Selection(search=f"id:>{2**32}")))
+    assert [(post.id, post.path) for post in chosen] == [(large, f"512px/{large % 1000:04d}/{large}.jpg")]
+    assert release.search("1girl id:>4294967296")["id"].tolist() == [large]
+    assert Search(frozenset({large, large + 1})).of_files(sorted((folder / "index").iterdir())) == {large}
+    for name in (INDEX_BITMAPS, INDEX_NAMES):
+        (folder / name).unlink()
+    assert [release.search_ids(text).tolist() for text in texts] == found
 
 
 def test_the_index_names_its_posts(yard: Yard) -> None:

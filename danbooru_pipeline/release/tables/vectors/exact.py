@@ -26,6 +26,8 @@ _MORE: Final = 16
 _ROUNDS: Final = 8
 #: A direction that is so small beside the largest is one of rounding.
 _NOTHING: Final = 1e-9
+#: Rows that a processor's cache holds through all steps.
+_CACHED_ROWS: Final = 1_000
 #: The length of vectors of bytes.
 LARGEST: Final = 127
 
@@ -99,10 +101,14 @@ def _cholesky(gram: Floats) -> Floats:
 
 def unit_bytes(vectors: npt.NDArray[Any]) -> Bytes:
     """Each row at length 127, rounded to whole numbers of a byte; a row of zeros stays one."""
-    largest = np.maximum(np.abs(vectors).max(axis=1, initial=0), 1).astype(np.float64)
-    whole = np.rint(vectors * (2.0**_BITS / largest)[:, None])
-    lengths = np.sqrt(np.maximum((whole * whole).sum(axis=1), 1))  # of whole numbers, so exact
-    unit: Bytes = np.rint(whole * (LARGEST / lengths)[:, None]).astype(np.int8)
+    unit: Bytes = np.empty(vectors.shape, np.int8)
+    for first in range(0, len(vectors), _CACHED_ROWS):
+        part = slice(first, first + _CACHED_ROWS)
+        largest = np.maximum(np.abs(vectors[part]).max(axis=1, initial=0), 1).astype(np.float64)
+        whole = np.rint(vectors[part] * (2.0**_BITS / largest)[:, None])
+        lengths = np.sqrt(np.maximum((whole * whole).sum(axis=1), 1))  # of whole numbers, so exact
+        whole *= (LARGEST / lengths)[:, None]
+        unit[part] = np.rint(whole, out=whole)
     return unit
 
 

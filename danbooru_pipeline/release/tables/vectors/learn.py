@@ -33,7 +33,9 @@ FEWEST_POSTS: Final = 20
 _CORE: Final = 2_048
 _META: Final = "meta"
 #: Posts from which it is learned which tags meet; of more, each n-th by its id.
-_LEARNED_POSTS: Final = 1_000_000
+_LEARNED_POSTS: Final = 250_000
+#: Posts whose tags are multiplied at a time; each product is as large as the core, whatever it is of.
+_PRODUCT_POSTS: Final = 50_000
 
 #: scipy ships no types.
 Sparse: TypeAlias = Any
@@ -104,9 +106,11 @@ class Learner:
         self._parts = 0
         self._core = min(_CORE, len(self._vocabulary.posts))
         self._met = np.zeros((self._core, self._core), np.int64)
+        self._learned: list[Sparse] = []
         self._every = max(1, -(-all_posts // _LEARNED_POSTS))
         for table in read("posts", ("id", "tag_string")):
             self._add(table)
+        self._multiply()
 
     def _add(self, table: pa.Table) -> None:
         ids = table["id"].to_numpy()
@@ -120,19 +124,29 @@ class Learner:
         for array in (ids, starts.astype(np.int32), pairs.astype(np.uint32).astype(np.int32)):
             np.save(self._file, array, allow_pickle=False)
         self._parts += 1
-        learned = self._matrix(starts, pairs.astype(np.uint32))[ids % self._every == 0, : self._core]
-        self._met += (learned.T @ learned).toarray()
+        self._learned.append(self._matrix(starts, pairs.astype(np.uint32))[ids % self._every == 0, : self._core])
+        if sum(part.shape[0] for part in self._learned) >= _PRODUCT_POSTS:
+            self._multiply()
+
+    def _multiply(self) -> None:
+        """Count in which of the posts that are held two tags meet."""
+        from scipy.sparse import vstack  # noqa: PLC0415 - takes half a second, and few who load this learn
+
+        if self._learned:
+            learned = vstack(self._learned, format="csr", dtype=np.int32)
+            self._met += (learned.T @ learned).toarray()
+        self._learned = []
 
     def _matrix(self, starts: Any, codes: Any, values: Any = None) -> Sparse:
         size = len(self._vocabulary.posts)
         held = np.ones(len(codes), np.int32) if values is None else values
-        from scipy.sparse import csr_matrix  # noqa: PLC0415 - takes half a second, and few who load this learn
+        from scipy.sparse import csr_matrix  # noqa: PLC0415 - as above
 
         return csr_matrix((held, codes.astype(np.int32), starts), shape=(len(starts) - 1, size))
 
     def _posts(self) -> Iterator[tuple[Whole, Sparse]]:
-        """Ids, and the matrix of their tags, each with its weight."""
-        weights = self._vocabulary.weights
+        """Ids, and the matrix of their tags, each with its weight; as floats, which processors multiply faster."""
+        weights = self._vocabulary.weights.astype(np.float64)
         self._file.seek(0)
         for _ in range(self._parts):
             ids, starts, codes = (np.load(self._file, allow_pickle=False) for _ in range(3))
@@ -144,7 +158,8 @@ class Learner:
         tags[: self._core] = core_vectors(self._met)
         if len(tags) > self._core:
             tags[self._core :] = self._rarer(tags[: self._core])
-        vectors = ((ids, unit_bytes(matrix @ tags)) for ids, matrix in self._posts())
+        weighted = tags.astype(np.float64)
+        vectors = ((ids, unit_bytes(matrix @ weighted)) for ids, matrix in self._posts())
         return Learned(self._vocabulary, tags, vectors)
 
     def _rarer(self, core: Whole) -> Whole:
@@ -152,17 +167,18 @@ class Learner:
 
         They are half as long as those of the core usually are, with which posts find their like best (measured).
         """
-        sums = np.zeros((len(self._vocabulary.posts) - self._core, DIMENSIONS), np.int64)
+        sums = np.zeros((len(self._vocabulary.posts) - self._core, DIMENSIONS))
+        vectors = core.astype(np.float64)
         counts, everything, all_posts = np.zeros(len(sums), np.int64), np.zeros(DIMENSIONS, np.int64), 0
         for ids, matrix in self._posts():
-            posts = unit_bytes(matrix[:, : self._core] @ core).astype(np.int64)
+            posts = unit_bytes(matrix[:, : self._core] @ vectors).astype(np.float64)
             others = matrix[:, self._core :]
             others.data[:] = 1
             sums += others.T @ posts
             counts += others.getnnz(axis=0)
-            everything += posts.sum(axis=0)
+            everything += posts.sum(axis=0).astype(np.int64)
             all_posts += len(ids)
-        means = unit_bytes(sums * all_posts - counts[:, None] * everything)
+        means = unit_bytes(sums.astype(np.int64) * all_posts - counts[:, None] * everything)
         length = np.median(lengths_of(core)) / 2
         return np.rint(means * (length / LARGEST)).astype(np.int64)
 
