@@ -6,8 +6,8 @@
     python -m benchmarks.export images FOLDER_OF_PICTURES [--img2dataset PYTHON] [--size 512] [--root FOLDER]
 
 ``memory`` makes a release of synthetic posts with 33 tags each from 100,000 names; its images are links to a few small
-files, so files cost little and memory is what is seen. Each export is a process of its own; the second number is what its
-workers have together.
+files, so files cost little and memory is what is seen. Each export is a process of its own; the second number is what
+its workers have together.
 ``images`` runs both on the same pictures in turn, three times, and prints the medians; img2dataset needs an environment
 of its own (pip install img2dataset), whose Python is given.
 """

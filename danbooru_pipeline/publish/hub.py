@@ -48,7 +48,7 @@ class HubPlace:
         self._name = ""
         try:
             from huggingface_hub import HfApi  # noqa: PLC0415 - an extra
-            from huggingface_hub.utils import disable_progress_bars  # noqa: PLC0415
+            from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415
         except ImportError as error:
             raise PublishError(
                 "publishing to the Hub needs huggingface-hub; pip install danbooru-pipeline[hub]"

@@ -45,6 +45,9 @@ class Place:
             data, self.damage = self.damage(data), None
         return data
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     @property
     def ranges(self) -> list[tuple[int, int]]:
         """What was asked of tars."""

@@ -217,7 +217,7 @@ class HttpOrigin:
 
 
 class FilesOrigin:
-    """Whatever fsspec knows: an object store, the Hub (``hf://``), a folder."""
+    """Whatever fsspec knows: an object store, a folder, what the Hub has beside data sets."""
 
     def __init__(self, source: str) -> None:
         import fsspec  # noqa: PLC0415 - takes long, and the others do without

@@ -217,7 +217,8 @@ class _Get:
         for path, sha256 in wanted.items():
             if self._is_whole(path, sha256, discard=True):
                 (self.target / path).parent.mkdir(parents=True, exist_ok=True)
-                commit_part(self.work / path, self.target / path)
+                # A flush for each image would take longer than to fetch it, and the next run brings what got lost.
+                commit_part(self.work / path, self.target / path, flush_folder=not is_image(path))
                 self.report.fetched += 1
             else:
                 self.report.missing.append(path)
