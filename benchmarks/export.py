@@ -6,7 +6,8 @@
     python -m benchmarks.export images FOLDER_OF_PICTURES [--img2dataset PYTHON] [--size 512] [--root FOLDER]
 
 ``memory`` makes a release of synthetic posts with 33 tags each from 100,000 names; its images are links to a few small
-files, so files cost little and memory is what is seen. Each export is a process of its own.
+files, so files cost little and memory is what is seen. Each export is a process of its own; the second number is what
+its workers have together.
 ``images`` runs both on the same pictures in turn, three times, and prints the medians; img2dataset needs an environment
 of its own (pip install img2dataset), whose Python is given.
 """
@@ -27,7 +28,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.memory import peak_mib
+from benchmarks.memory import peak_mib, watching_children
 from danbooru_pipeline.consume import Selection, apply_export, plan_export
 from danbooru_pipeline.consume.exports import EXPORTS, classification, faces, images
 from danbooru_pipeline.images.detect import DetectorSettings
@@ -149,9 +150,10 @@ def run_one(form: str, release: Path, target: Path) -> None:
     before = peak_mib()
     options = faces_options(release) if form == "faces" else OPTIONS.get(form)
     plan = plan_export(form, release, target, selection=Selection(tree="512px"), options=options)
-    report = apply_export(plan, report=lambda line: print(line, file=sys.stderr))
+    with watching_children() as children:
+        report = apply_export(plan, report=lambda line: print(line, file=sys.stderr))
     seconds = {"wall": time.monotonic() - began, "cpu": time.process_time() - cpu}
-    print(json.dumps({"posts": report.posts, "peak": peak_mib(), "before": before, **seconds}))
+    print(json.dumps({"posts": report.posts, "peak": peak_mib(), "workers": children[0], "before": before, **seconds}))
 
 
 def memory(root: Path, sizes: list[int], forms: list[str], template: Path) -> None:
@@ -179,7 +181,8 @@ def memory(root: Path, sizes: list[int], forms: list[str], template: Path) -> No
                 continue
             said = json.loads(done.stdout.splitlines()[-1])
             peaks.append(said["peak"])
-            cells.append(f"{said['peak']:.0f}, {said['cpu']:.0f}")
+            workers = f" + {said['workers']:.0f}" if said["workers"] else ""
+            cells.append(f"{said['peak']:.0f}{workers}, {said['cpu']:.0f}")
         ratio = f"{peaks[-1] / peaks[0]:.2f} ×" if len(peaks) > 1 else ""
         print(f"| {form} | {' | '.join(cells)} | {ratio} |", flush=True)
 

@@ -1,11 +1,12 @@
-"""What `danbooru-pipeline get` costs beside plain rsync and a copy by fsspec: ``python -m benchmarks.get [POSTS]``.
+"""What `danbooru-pipeline get` costs beside rsync and a copy by fsspec: ``python -m benchmarks.get [POSTS [BUCKETS]]``.
 
 A release of small files is fetched whole (512px images and tables) from this machine: by rsync from a module that the
 connection starts itself, by `get` from the same module, by `get` from a folder, and by fsspec's own recursive
 copy; then, published to a stand-in of the Hugging Face Hub, by `hf download` and by `get`, which there pack the
 images of a bucket into a tar. Both are commands of their own, and their start-up counts.
 Runs are interleaved; CPU seconds are those of this process and its children, for commands those of the commands alone,
-since the stand-in answers in this process.
+since the stand-in answers in this process. With a number of buckets, so many tars hold all posts; else each is in
+one of its own, as long as there are buckets.
 """
 
 import os
@@ -42,11 +43,11 @@ def spent(*, children_alone: bool = False) -> float:
     return sum(each.ru_utime + each.ru_stime for each in map(resource.getrusage, which))
 
 
-def made(root: Path, posts: int) -> Path:
-    """A release with so many posts."""
+def made(root: Path, posts: int, buckets: int) -> Path:
+    """A release with so many posts in so many buckets."""
     yard = Yard(Layout(root))
-    for number in range(1, posts + 1):
-        yard.post(number, rating="s")
+    for number in range(posts):
+        yard.post(number // buckets * 1000 + number % buckets + 1, rating="s")
     return yard.release()
 
 
@@ -77,11 +78,11 @@ def by_copy(release: Path, target: Path) -> None:
     fsspec.filesystem("file").get(f"{release}/parquet", f"{target}/parquet", recursive=True)
 
 
-def main(posts: int) -> None:
+def main(posts: int, buckets: int = 1000) -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory() as folder, serving_hub() as hub:
         work = Path(folder)
-        release = made(work / "root", posts)
+        release = made(work / "root", posts, buckets)
         (work / "rsyncd.conf").write_text(f"use chroot = no\n[release]\npath = {release}\nread only = yes\n")
         publish(work / "root", hub.address, work / "hf")
         os.environ["RSYNC_CONNECT_PROG"] = f"rsync --server --daemon --config={work}/rsyncd.conf ."
@@ -106,7 +107,7 @@ def main(posts: int) -> None:
                 cpu, wall = spent(children_alone=alone), time.perf_counter()
                 way(target)
                 took[name].append((spent(children_alone=alone) - cpu, time.perf_counter() - wall))
-        print(f"{posts:,} posts, medians of {RUNS}")
+        print(f"{posts:,} posts in {min(posts, buckets):,} tars, medians of {RUNS}")
         print("| way | CPU s | wall s | files/CPU s |\n|---|---:|---:|---:|")
         for name, runs in took.items():
             cpu, wall = (statistics.median(each[place] for each in runs) for place in (0, 1))
@@ -114,4 +115,4 @@ def main(posts: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5000)
+    main(*map(int, sys.argv[1:] or ["5000"]))

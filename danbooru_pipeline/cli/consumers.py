@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -270,8 +271,8 @@ def get(source: str, target: Path, signers: Path | None, *, metadata_only: bool,
 
     terminal = TerminalLine()
     selection = None if metadata_only else Selection(**wanted)
-    origin = open_origin(source)
-    report = get_release(origin, target, selection, update=update, signers=signers, progress=terminal.step)
+    with closing(open_origin(source)) as origin:
+        report = get_release(origin, target, selection, update=update, signers=signers, progress=terminal.step)
     terminal.clear()
     for line in report.lines():
         click.echo(line)

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     import duckdb
 
 
-#: Ids of one window; about half a row group of a release.
-WINDOW_ROWS: Final = 50_000
+#: Ids of one window. With all its columns it is what an export holds at least, so more of them cost memory (180 MB for
+#: 50,000 of them), and save no time (benchmarks/README.md).
+WINDOW_ROWS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ claim of its mirror, read within limits.
 """
 
 import re
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -172,7 +173,8 @@ def _ask(known: Mirrored, *, now: str) -> Mirrored:
 
 def _trace(address: str, name: str) -> bytes | None:
     if not address.startswith("rsync://"):
-        return HttpOrigin(address).part(name, offset=0, size=_LONGEST)
+        with closing(HttpOrigin(address)) as origin:
+            return origin.part(name, offset=0, size=_LONGEST)
     with TemporaryDirectory(prefix="danbooru-trace-") as work:
         RsyncOrigin(address, longest=_LONGEST).fetch([name], Path(work))
         return read_bytes(Path(work), name, limit=_LONGEST) if is_plain(Path(work), name) else None

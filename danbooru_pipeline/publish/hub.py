@@ -48,10 +48,12 @@ class HubPlace:
         self._name = ""
         try:
             from huggingface_hub import HfApi  # noqa: PLC0415 - an extra
+            from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415
         except ImportError as error:
             raise PublishError(
                 "publishing to the Hub needs huggingface-hub; pip install danbooru-pipeline[hub]"
             ) from error
+        disable_progress_bars()  # one a file; publishing has its own progress
         # Its own client reads that once, when it is imported.
         self._api: HfApi = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
 

@@ -167,17 +167,18 @@ def test_server_that_asks_for_a_pause_gets_it(tmp_path: Path) -> None:
         else:
             connection.sendall(make_answer(target.encode()))
 
-    with serving(answer) as server:
-        open_origin(server.url).fetch(["a", "b", "c"], tmp_path)
+    with serving(answer) as server, contextlib.closing(open_origin(server.url)) as origin:
+        origin.fetch(["a", "b", "c"], tmp_path)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "/a", "b": "/b", "c": "/c"}
     assert seen[-1] - seen[0] >= 0.9
 
 
 def test_pause_that_is_too_long_is_said_at_once(tmp_path: Path) -> None:
     """A server that wants a day: one line, without waiting for it."""
-    with serving(always(make_answer(status=429, headers={"Retry-After": "86400"}))) as server:
+    asking = always(make_answer(status=429, headers={"Retry-After": "86400"}))
+    with serving(asking) as server, contextlib.closing(open_origin(server.url)) as origin:
         with pytest.raises(PublishError, match="asks for 86,400 seconds"):
-            open_origin(server.url).part("a", offset=0, size=1)
+            origin.part("a", offset=0, size=1)
         assert len(server.requests) == 1
 
 
@@ -189,8 +190,8 @@ def test_interrupted_body_is_resumed(tmp_path: Path) -> None:
         body = b"half" if asked is None else b"whole"
         connection.sendall(make_answer(body, status=206 if asked else 200, length=len(body) + (asked is None)))
 
-    with serving(answer) as server:
-        open_origin(server.url).fetch(["a"], tmp_path)
+    with serving(answer) as server, contextlib.closing(open_origin(server.url)) as origin:
+        origin.fetch(["a"], tmp_path)
         assert [headers.get("range") for _, headers in server.requests] == [None, "bytes=4-"]
     assert (tmp_path / "a").read_bytes() == b"halfwhole"
 
@@ -204,8 +205,8 @@ def test_no_more_is_read_than_was_asked_for() -> None:
             while True:
                 connection.sendall(bytes(range(256)) * 4096)
 
-    with serving(answer) as server:
-        assert open_origin(server.url).part("a", offset=2**20 + 3, size=4) == bytes([3, 4, 5, 6])
+    with serving(answer) as server, contextlib.closing(open_origin(server.url)) as origin:
+        assert origin.part("a", offset=2**20 + 3, size=4) == bytes([3, 4, 5, 6])
 
 
 def test_update_goes_by_the_changes(root: Layout, tmp_path: Path, run: Callable[..., Result]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub.constants
+import pyarrow.parquet as pq
 import pytest
 
 from danbooru_pipeline.errors import PublishError
@@ -18,8 +19,9 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.publish import apply_publication, plan_publication
 from danbooru_pipeline.publish.hub import HubPlace
 from danbooru_pipeline.release import apply_takedown, plan_takedown
-from danbooru_pipeline_tests.support import publishing
+from danbooru_pipeline_tests.support import hub_readers, publishing
 from danbooru_pipeline_tests.support.hub import Hub, serving_hub
+from danbooru_pipeline_tests.support.programs import program_of_validators
 from danbooru_pipeline_tests.support.yard import NOW
 
 NAME = "example/danbooru2021"
@@ -119,6 +121,32 @@ def test_tars_are_read_by_common_tools(root: Layout, hub: Hub) -> None:
     data = hub.files[NAME]["original/0001.tar"]
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         assert tar.getnames() == sorted(path.name for path in root.release(2021).glob("original/0001/*"))
+
+
+def test_common_clients_read_what_was_published(root: Layout, hub: Hub, tmp_path: Path) -> None:
+    """`datasets` gives every row of every table of the card, loaded and as a stream; it and hfutils, every image.
+
+    `datasets` finds images in the tars, hfutils by their indexes, each by its range.
+    """
+    publish(root)
+    release = root.release(2021)
+    command = [program_of_validators("python"), hub_readers.__file__, NAME, str(tmp_path)]
+    env = os.environ | {"HF_HOME": str(tmp_path / "hf"), "HOME": str(tmp_path), "PYTHONPATH": ""}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert {"posts", "files", "tags"} <= set(seen["same"])
+    assert set(seen["same"].values()) == set(seen["members"]["valid"].values()) == {True}
+    for config in seen["same"]:
+        shards = sorted([*release.glob(f"parquet/{config}-*"), *release.glob(f"manifest/{config}-*")])
+        ours = [row for shard in shards for row in pq.read_table(shard).to_pylist()]
+        assert pq.read_table(tmp_path / f"{config}.parquet").to_pylist() == ours
+    digests = {
+        f"{path.relative_to(release).parts[0]}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
+        for tree in ("original", "512px")
+        for path in release.glob(f"{tree}/*/*.*")
+    }
+    assert seen["samples"] == seen["members"]["digests"] == digests
 
 
 def test_hub_that_is_down_is_one_error(root: Layout, monkeypatch: pytest.MonkeyPatch) -> None:

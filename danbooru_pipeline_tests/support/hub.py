@@ -14,6 +14,10 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 _LARGE = (".tar", ".parquet", ".xz", ".roar")
+_STORE = "/large/"
+
+#: Status, JSON or bytes, and headers.
+Answer = tuple[int, Any, dict[str, str]]
 
 
 @dataclass
@@ -24,25 +28,32 @@ class Hub:
         files: data set -> path -> content.
         history: data set -> all files of each commit, oldest first.
         uploads: how often each large file was sent, by its digest.
+        requests: method and path of each request.
+        address, store: of the Hub itself, and of the host that it sends those to who want a large file.
     """
 
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     history: dict[str, list[dict[str, bytes]]] = field(default_factory=dict)
     large: dict[str, bytes] = field(default_factory=dict)
     uploads: Counter[str] = field(default_factory=Counter)
+    requests: list[tuple[str, str]] = field(default_factory=list)
     address: str = ""
+    store: str = ""
 
-    def answer(self, method: str, path: str, body: bytes) -> tuple[int, Any, dict[str, str]]:
+    def answer(self, method: str, path: str, body: bytes, query: str = "") -> Answer:
         """Status, JSON or bytes, and headers of an answer."""
+        self.requests.append((method, path))
         if method == "PUT":
             digest = path.rpartition("/")[2]
             self.uploads[digest] += 1
             self.large[digest] = body
             assert hashlib.sha256(body).hexdigest() == digest
             return 200, b"", {}
-        return self._answer(path, body)
+        if path.startswith(_STORE):
+            return 200, self.large[path.removeprefix(_STORE)], {}
+        return self._answer(path, body, parse_qs(query))
 
-    def _answer(self, path: str, body: bytes) -> tuple[int, Any, dict[str, str]]:
+    def _answer(self, path: str, body: bytes, query: dict[str, list[str]]) -> Answer:
         if path == "/api/repos/create":
             asked = json.loads(body)
             name = f"{asked['organization']}/{asked['name']}"
@@ -53,12 +64,28 @@ class Hub:
             return 200, {"errors": [], "warnings": []}, {}
         if match := re.fullmatch(r"/datasets/([^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
             return 200, self._batch(json.loads(body)), {}
-        if match := re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
-            return self._file(self.files.get(match[1], {}), match[2])
-        match = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)(?:/([a-z-]+)/[^/]+/?.*)?", path)
-        if match is None or match[1] not in self.files:
-            return 404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"}
-        return 200, self._api(match[1], match[2] or "revision", body), {}
+        if match := re.fullmatch(r"(?:/api)?/datasets/([^/]+/[^/]+)(?:/([a-z-]+)/([^/]+)/?(.*))?", path):
+            return self._of(match[1], match[2] or "revision", (match[3] or "main", match[4] or ""), (body, query))
+        return _not_found("Repo")
+
+    def _of(self, name: str, what: str, where: tuple[str, str], asked: tuple[bytes, dict[str, list[str]]]) -> Answer:
+        revision, path = where
+        if name not in self.files:
+            return _not_found("Repo")
+        files = self._at(name, revision)
+        if files is None:
+            return _not_found("Revision")
+        if what == "resolve":
+            return self._file(files, path)
+        if what == "tree":
+            found = _tree(files, path, recursive=asked[1].get("recursive") == ["true"])
+            return (200, found, {}) if found else _not_found("Entry")
+        return 200, self._api(name, what, asked[0]), {}
+
+    def _at(self, name: str, revision: str) -> dict[str, bytes] | None:
+        """The files of a revision: the branch, or a commit that is still in the history."""
+        commits = [self.files[name], *self.history.get(name, [])]
+        return commits[0] if revision == "main" else next((e for e in commits if _commit_of(e) == revision), None)
 
     def _batch(self, asked: dict[str, Any]) -> dict[str, Any]:
         objects = [
@@ -68,21 +95,26 @@ class Hub:
         ]
         return {"transfer": "basic", "objects": objects}
 
-    def _file(self, files: dict[str, bytes], path: str) -> tuple[int, Any, dict[str, str]]:
+    def _file(self, files: dict[str, bytes], path: str) -> Answer:
+        """A small file; of a large one, where it is."""
+        commit = {"X-Repo-Commit": _commit_of(files)}
         if path not in files:
-            return 404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"}
-        data = files[path]
-        return 200, data, {"X-Repo-Commit": "0" * 40, "ETag": f'"{hashlib.sha256(data).hexdigest()}"'}
+            missing = _not_found("Entry")
+            return missing[0], missing[1], missing[2] | commit
+        entry = _entry(path, files[path])
+        if "lfs" not in entry:
+            return 200, files[path], commit | {"ETag": f'"{entry["oid"]}"'}
+        digest = entry["lfs"]["oid"]
+        linked = {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(entry["size"])}
+        return 302, b"", commit | linked | {"Location": f"{self.store}{_STORE}{digest}"}
 
     def _api(self, name: str, what: str, body: bytes) -> Any:
         files = self.files[name]
         if what == "revision":
-            return {"id": name, "sha": "0" * 40, "siblings": [{"rfilename": path} for path in sorted(files)]}
-        if what == "tree":
-            return [self._entry(path, files[path]) for path in sorted(files)]
+            return {"id": name, "sha": _commit_of(files), "siblings": [{"rfilename": path} for path in sorted(files)]}
         if what == "paths-info":
             wanted = parse_qs(body.decode())["paths"]
-            return [self._entry(path, files[path]) for path in wanted if path in files]
+            return [_entry(path, files[path]) for path in wanted if path in files]
         if what == "preupload":
             modes = {True: "lfs", False: "regular"}
             asked = [each["path"] for each in json.loads(body)["files"]]
@@ -98,7 +130,8 @@ class Hub:
         for line in map(json.loads, body.splitlines()):
             self._change(files, line["key"], line["value"])
         self.history.setdefault(name, []).append(dict(files))
-        return {"commitUrl": f"{self.address}/datasets/{name}/commit/{'0' * 40}", "commitOid": "0" * 40}
+        commit = _commit_of(files)
+        return {"commitUrl": f"{self.address}/datasets/{name}/commit/{commit}", "commitOid": commit}
 
     def _change(self, files: dict[str, bytes], key: str, value: dict[str, Any]) -> None:
         if key == "file":
@@ -108,11 +141,37 @@ class Hub:
         elif key == "deletedFile":
             del files[value["path"]]
 
-    def _entry(self, path: str, data: bytes) -> dict[str, Any]:
-        entry: dict[str, Any] = {"type": "file", "path": path, "size": len(data), "oid": "0" * 40}
-        if path.endswith(_LARGE):
-            entry["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
-        return entry
+
+def _not_found(what: str) -> Answer:
+    return 404, {"error": f"{what} not found"}, {"X-Error-Code": f"{what}NotFound"}
+
+
+def _commit_of(files: dict[str, bytes]) -> str:
+    """Named after its content, as git does."""
+    return hashlib.sha1(repr([(path, hash(files[path])) for path in sorted(files)]).encode()).hexdigest()
+
+
+def _entry(path: str, data: bytes) -> dict[str, Any]:
+    stored = data
+    large = {}
+    if path.endswith(_LARGE):
+        digest = hashlib.sha256(data).hexdigest()
+        stored = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {len(data)}\n".encode()
+        large = {"lfs": {"oid": digest, "size": len(data), "pointerSize": len(stored)}}
+    blob = hashlib.sha1(b"blob %d\0%s" % (len(stored), stored)).hexdigest()
+    return {"type": "file", "path": path, "size": len(data), "oid": blob, **large}
+
+
+def _tree(files: dict[str, bytes], folder: str, *, recursive: bool) -> list[dict[str, Any]]:
+    """Folders and files below a folder, those of its folders too if asked for."""
+    prefix = f"{folder.rstrip('/')}/" if folder else ""
+    below = [path for path in sorted(files) if path.startswith(prefix)]
+    rests = [path[len(prefix) :].split("/")[:-1] for path in below]
+    depth = None if recursive else 1
+    folders = {"/".join(rest[:end]) for rest in rests for end in range(1, len(rest[:depth]) + 1)}
+    found = [path for path in below if recursive or "/" not in path[len(prefix) :]]
+    listed = [{"type": "directory", "path": f"{prefix}{each}", "size": 0, "oid": "0" * 40} for each in sorted(folders)]
+    return [*listed, *(_entry(path, files[path]) for path in found)]
 
 
 @contextmanager
@@ -125,12 +184,15 @@ def serving_hub() -> Iterator[Hub]:
 
         def _serve(self) -> None:
             body = self._body()
-            status, said, headers = hub.answer(self.command, unquote(urlsplit(self.path).path), body)
+            url = urlsplit(self.path)
+            status, said, headers = hub.answer(self.command, unquote(url.path), body, url.query)
+            if url.path.startswith(_STORE) and "Authorization" in self.headers:  # its addresses are signed already
+                status, said = 400, {"error": "Only one auth mechanism allowed"}
             data = said if isinstance(said, bytes) else json.dumps(said).encode()
-            if status == 200 and (wanted := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))):
-                first, last = int(wanted[1]), min(int(wanted[2]), len(data) - 1)
+            if status == 200 and (wanted := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))):
+                first, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
                 headers = headers | {"Content-Range": f"bytes {first}-{last}/{len(data)}"}
-                status, data = 206, data[first : last + 1]
+                status, data = (206, data[first : last + 1]) if first < len(data) else (416, b"")
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -155,12 +217,18 @@ def serving_hub() -> Iterator[Hub]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    hub.address = f"http://127.0.0.1:{server.server_address[1]}"
+    with _served(Handler) as hub.address, _served(Handler) as hub.store:
+        yield hub
+
+
+@contextmanager
+def _served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a server for the length of a block."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield hub
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()

@@ -1,5 +1,7 @@
 """Where a release is fetched from. An origin brings files as they are; who asks compares them with their digests."""
 
+import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -16,13 +18,17 @@ from danbooru_pipeline.fetch.client import is_passing, is_throttled, retry_after
 from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.version import version
 
-_THREADS: Final = 4
+#: Connections to a place at once.
+THREADS: Final = 4
 _CHUNK: Final = 2**20
 _SECONDS: Final = 60
 #: No server of files minds so many; one that does says so, and is asked less often from then on.
 _REQUESTS_PER_SECOND: Final = 100.0
 #: The longest that a server may keep one request waiting, all its pauses together.
 _PATIENCE_SECONDS: Final = 600.0
+#: A data set of the Hub as its file system names it, and where its files are.
+_DATA_SET: Final = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([\w.-]+))?")
+_HUB: Final = "https://huggingface.co"
 #: rsync's codes for files that are not there, or went away meanwhile.
 _SOME_MISSING: Final = frozenset({23, 24})
 
@@ -36,6 +42,9 @@ class Origin(Protocol):
     def part(self, path: str, *, offset: int, size: int) -> bytes | None:
         """Some bytes of a file; None where there is no such file."""
 
+    def close(self) -> None:
+        """Give back its connections; `contextlib.closing` does."""
+
 
 def open_origin(source: str) -> Origin:
     """The origin of an address: ``rsync://``, ``HOST::MODULE``, ``http(s)://``, ``hf://…`` and others of fsspec.
@@ -47,12 +56,17 @@ def open_origin(source: str) -> Origin:
         return RsyncOrigin(source.rstrip("/"))
     if source.startswith(("http://", "https://")):
         return HttpOrigin(source.rstrip("/"))
+    if found := _DATA_SET.fullmatch(source.rstrip("/")):
+        # By its addresses: its own file system looks each file up before every range of it.
+        hub = os.environ.get("HF_ENDPOINT", _HUB).rstrip("/")
+        address = f"{hub}/datasets/{found[1]}/resolve/{found[2] or 'main'}"
+        return HttpOrigin(address, token=os.environ.get("HF_TOKEN"), refers=True)
     return FilesOrigin(source.rstrip("/"))
 
 
 def _each(fetch: Callable[[str], None], paths: Sequence[str]) -> None:
     """Fetch files a few at a time."""
-    with ordered_map(fetch, paths, threads=_THREADS, name="get") as fetched:
+    with ordered_map(fetch, paths, threads=THREADS, name="get") as fetched:
         for _ in fetched:
             pass
 
@@ -87,6 +101,9 @@ class RsyncOrigin:
         """There are no ranges."""
         return None
 
+    def close(self) -> None:
+        """There is nothing open between two transfers."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
@@ -100,14 +117,22 @@ class _Attempt:
 
 
 class HttpOrigin:
-    """A web server. Files that broke off are resumed by ranges; a server that asks for a pause gets it."""
+    """A web server. Files that broke off are resumed by ranges; a server that asks for a pause gets it.
 
-    def __init__(self, source: str) -> None:
+    Args:
+        source: its address.
+        token: is shown to that host, and to none that it refers to.
+        refers: whether it may refer to other hosts, as the Hub does for large files.
+    """
+
+    def __init__(self, source: str, *, token: str | None = None, refers: bool = False) -> None:
         self._source = source
-        agent = f"danbooru-pipeline/{version().number}"
-        limits = httpx.Limits(max_connections=_THREADS)
+        headers = {"User-Agent": f"danbooru-pipeline/{version().number}", "Accept-Encoding": "identity"}
         self._client = httpx.Client(
-            headers={"User-Agent": agent, "Accept-Encoding": "identity"}, timeout=_SECONDS, limits=limits
+            headers=headers | ({"Authorization": f"Bearer {token}"} if token else {}),
+            timeout=_SECONDS,
+            limits=httpx.Limits(max_connections=THREADS),
+            follow_redirects=refers,
         )
         self._limiter = RateLimiter(_REQUESTS_PER_SECOND)
         self._policy = RetryPolicy(max_failures=3, max_seconds=_PATIENCE_SECONDS)
@@ -137,19 +162,24 @@ class HttpOrigin:
         headers = {"Range": f"bytes={offset}-{offset + size - 1}"}
 
         def take(answer: httpx.Response) -> bytes:
-            skipped = 0 if answer.status_code == httpx.codes.PARTIAL_CONTENT else offset
+            ranged = answer.status_code == httpx.codes.PARTIAL_CONTENT
+            skipped = 0 if ranged else offset
             data = bytearray()
             for chunk in answer.iter_raw():
                 stop.check()
                 data += chunk[skipped:]
                 skipped = max(0, skipped - len(chunk))
-                if len(data) >= size:
-                    break
+                if len(data) > size or (len(data) == size and not ranged):
+                    break  # a range is read to its end, or its connection could not be used again
             return bytes(data[:size])
 
         with stop.on_stop(self._limiter.close):
             found = self._ask(path, headers=lambda: headers, take=take)
         return None if found is None else bytes(found)
+
+    def close(self) -> None:
+        """Close the connections that wait for a next request."""
+        self._client.close()
 
     def _ask(
         self, path: str, *, headers: Callable[[], dict[str, str]], take: Callable[[httpx.Response], bytes | None]
@@ -187,7 +217,7 @@ class HttpOrigin:
 
 
 class FilesOrigin:
-    """Whatever fsspec knows: an object store, the Hub (``hf://``), a folder."""
+    """Whatever fsspec knows: an object store, a folder, what the Hub has beside data sets."""
 
     def __init__(self, source: str) -> None:
         import fsspec  # noqa: PLC0415 - takes long, and the others do without
@@ -215,6 +245,9 @@ class FilesOrigin:
         """A range of a file."""
         found = self._try(lambda: self._files.cat_file(f"{self._root}/{path}", start=offset, end=offset + size))
         return None if found is None else bytes(found)
+
+    def close(self) -> None:
+        """Fsspec keeps what it has open for the next who asks."""
 
     def _try(self, work: Callable[[], Any]) -> Any:
         with _Named(self._source):

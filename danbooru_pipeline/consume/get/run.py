@@ -6,22 +6,21 @@ the tables that it counts. Paths are checked before they are used: who publishes
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from danbooru_pipeline import stop
 from danbooru_pipeline.consume.get.origins import Origin
+from danbooru_pipeline.consume.get.tars import bring_from_tars, has_tars
 from danbooru_pipeline.consume.select import Chosen, Selection, choose
 from danbooru_pipeline.errors import PublishError, ReleaseError
 from danbooru_pipeline.io.atomic import commit_part, remove_folder
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.io.untrusted import is_plain
-from danbooru_pipeline.layout import PART_SUFFIX, bucket_of
+from danbooru_pipeline.layout import PART_SUFFIX
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.checksums import TREES, is_image, parse_sums
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE, Release, read_release
@@ -34,7 +33,6 @@ _TABLES: Final = re.compile(
 )
 _LISTS: Final = re.compile(r"removed\.txt|removals\.jsonl|RELEASE\.content\.json|provenance\.intoto\.jsonl")
 _BATCH: Final = 500
-_LONGEST: Final = 2**30
 
 
 @dataclass(slots=True)
@@ -119,7 +117,6 @@ class _Get:
     report: GetReport
     progress: Progress
     sums: dict[str, str] = field(default_factory=dict)
-    _indexes: dict[str, dict[str, dict[str, int]] | None] = field(default_factory=dict)
 
     def begin(self, signers: Path | None) -> Release:
         """Fetch RELEASE.json and SHA256SUMS, which must belong together."""
@@ -179,43 +176,31 @@ class _Get:
     def images(self, selection: Selection) -> None:
         """Fetch the images that a selection chooses."""
         with choose(self.target, selection) as chosen:
-            posts, done = iter(chosen), 0
-            while batch := list(islice(posts, _BATCH)):
+            done, wanted = 0, self._not_here(chosen)
+            first = next(wanted, None)
+            if first is None:
+                return
+            wanted = chain([first], wanted)
+            if has_tars(self.origin, chosen.tree, first.id):
+                for brought in bring_from_tars(self.origin, wanted, target=self.target, work=self.work):
+                    self.report.fetched += brought.fetched
+                    self.report.missing += brought.missing
+                    done += brought.posts
+                    self.progress("images", self.report.kept + done, chosen.posts)
+                return
+            while batch := list(islice(wanted, _BATCH)):
                 stop.check()
-                self._bring_images(batch)
+                self._bring((post.path, post.sha256) for post in batch)
                 done += len(batch)
                 self.progress("images", done, chosen.posts)
 
-    def _bring_images(self, posts: list[Chosen]) -> None:
-        here = [post for post in posts if _is_here(self.target, post)]
-        kept = {post.id for post in here}
-        self.report.kept += len(here)
-        wanted = [post for post in posts if post.id not in kept]
-        if wanted and self._index_of(wanted[0]) is not None:
-            for post in wanted:
-                self._from_tar(post)
-        self._bring((post.path, post.sha256) for post in wanted)
-
-    def _index_of(self, post: Chosen) -> dict[str, dict[str, int]] | None:
-        """The index of the tar of a post's bucket; None where images are files."""
-        name = f"{post.path.partition('/')[0]}/{bucket_of(post.id)}"
-        if name not in self._indexes:
-            data = self.origin.part(f"{name}.json", offset=0, size=_LONGEST)
-            try:
-                self._indexes = {name: msgspec.json.decode(data)["files"] if data else None}
-            except (ValueError, KeyError, TypeError) as error:
-                raise PublishError(f"{name}.json is no index of a tar; get the release from another place") from error
-        return self._indexes[name]
-
-    def _from_tar(self, post: Chosen) -> None:
-        """A post's image by a range of its tar, where the others look for what is half here."""
-        place = (self._index_of(post) or {}).get(post.path.rpartition("/")[2])
-        if place is not None and place.get("size") == post.size:
-            tar = f"{post.path.rpartition('/')[0]}.tar"
-            data = self.origin.part(tar, offset=int(place["offset"]), size=post.size)
-            if data is not None:
-                (self.work / post.path).parent.mkdir(parents=True, exist_ok=True)
-                (self.work / post.path).write_bytes(data)
+    def _not_here(self, posts: Iterable[Chosen]) -> Iterator[Chosen]:
+        """The posts whose image is still to be fetched; the others count as kept."""
+        for post in posts:
+            if _is_here(self.target, post):
+                self.report.kept += 1
+            else:
+                yield post
 
     def _bring(self, files: Iterable[tuple[str, str]]) -> None:
         """Fetch files that are not here as they should be, and give them their names once their digests are right."""
@@ -232,7 +217,8 @@ class _Get:
         for path, sha256 in wanted.items():
             if self._is_whole(path, sha256, discard=True):
                 (self.target / path).parent.mkdir(parents=True, exist_ok=True)
-                commit_part(self.work / path, self.target / path)
+                # A flush for each image would take longer than to fetch it, and the next run brings what got lost.
+                commit_part(self.work / path, self.target / path, flush_folder=not is_image(path))
                 self.report.fetched += 1
             else:
                 self.report.missing.append(path)
