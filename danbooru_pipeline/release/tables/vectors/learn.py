@@ -120,8 +120,9 @@ class Learner:
         for array in (ids, starts.astype(np.int32), pairs.astype(np.uint32).astype(np.int32)):
             np.save(self._file, array, allow_pickle=False)
         self._parts += 1
-        learned = self._matrix(starts, pairs.astype(np.uint32))[ids % self._every == 0, : self._core]
-        self._met += (learned.T @ learned).toarray()
+        rows, codes = pairs >> 32, pairs & 0xFFFFFFFF
+        chosen = (ids % self._every == 0)[rows] & (codes < self._core)
+        count_meetings(rows[chosen], codes[chosen], self._met)
 
     def _matrix(self, starts: Any, codes: Any, values: Any = None) -> Sparse:
         size = len(self._vocabulary.posts)
@@ -167,10 +168,36 @@ class Learner:
         return np.rint(means * (length / LARGEST)).astype(np.int64)
 
 
+def count_meetings(rows: Whole, codes: Whole, met: Whole) -> None:
+    """Add to `met` how often each two tags meet in a post, at [smaller code, larger code].
+
+    Each tag of a post is paired with the next one, then with the one after that, and so on: half the time of a
+    product of sparse matrices, which meets each pair twice.
+
+    Args:
+        rows: the post of each tag, ascending.
+        codes: the tag, ascending within a post.
+        met: square; one row and one column for each tag.
+    """
+    last = np.searchsorted(rows, rows, side="right") - 1
+    after = (last - np.arange(len(rows))).astype(np.int32)  # tags of the same post that follow
+    columns = codes.astype(np.int32)
+    starts = columns * np.int32(len(met))
+    counts = met.reshape(-1)
+    places, apart = np.flatnonzero(after), 0
+    while len(places):
+        apart += 1
+        np.add.at(counts, starts[places] + columns[places + apart], 1)
+        places = places[after[places] > apart]
+
+
 def core_vectors(met: Whole) -> Whole:
-    """Vectors of tags by how often each two of them meet in a post; longer for tags of which that says more."""
-    counts = met.astype(np.float64)
-    np.fill_diagonal(counts, 0)
+    """Vectors of tags by how often each two of them meet in a post; longer for tags of which that says more.
+
+    Of `met`, only what is above the diagonal counts.
+    """
+    counts = np.triu(met, 1).astype(np.float64)
+    counts += counts.T
     basis = principal(_information(counts), DIMENSIONS)
     # Of 14 bits: weighted by 10 bits more, some thousand tags of a post add up exactly.
     return np.rint(np.ldexp(basis, -6)).astype(np.int64)

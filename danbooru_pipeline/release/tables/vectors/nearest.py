@@ -26,5 +26,6 @@ def nearest(vectors: Bytes, among: Bytes, *, most: int) -> Iterator[npt.NDArray[
         keys[own - first, own] = -np.inf
         found = min(most, max(0, len(among) - 1))
         best = np.argpartition(keys, len(among) - found, axis=1)[:, len(among) - found :] if found else rows[:0]
-        for key, columns in zip(keys, np.broadcast_to(best, (len(part), found)), strict=True):
-            yield columns[np.argsort(-key[columns])]
+        columns = np.broadcast_to(best, (len(part), found))
+        order = np.argsort(-np.take_along_axis(keys, columns, axis=1), axis=1)
+        yield from np.take_along_axis(columns, order, axis=1)
