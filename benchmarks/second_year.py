@@ -1,7 +1,7 @@
 """Measures a second year by its steps: ``python -m benchmarks.second_year FOLDER [--files 50000]``.
 
 A year of that many posts, then one with a tenth more, both from files and ledgers that are there. Prints the CPU
-seconds of each step of both builds, and their ratio; ``--profile STEP`` prints where the second year spends that step's.
+seconds of each step of both builds, and their ratio; ``--profile STEP`` prints where the second year spends them.
 """
 
 import argparse

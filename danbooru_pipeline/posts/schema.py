@@ -91,6 +91,9 @@ REFRESHED_SCHEMA: Final = POST_SCHEMA.append(pa.field("is_expunged", pa.bool_(),
 #: Columns with few distinct values, for which a dictionary is small; for the others it only costs time.
 DICTIONARY_COLUMNS: Final = ["rating", "file_ext"]
 
+#: Tables of fewer rows are small: the posts of one bucket, of all but the largest sites.
+_FEW_ROWS: Final = 1_000
+
 INT64_MAX: Final = 2**63 - 1
 
 
@@ -113,17 +116,16 @@ def posts_table(rows: Iterable[PostRow]) -> pa.Table:
 
 def posts_writer(file: Any) -> pq.ParquetWriter:
     """A Parquet writer of posts into a binary file (zstd 3: a third less than snappy for 0.2 CPU s in 100,000 rows)."""
-    return pq.ParquetWriter(
-        file,
-        POST_SCHEMA,
-        compression="zstd",
-        compression_level=3,
-        use_dictionary=DICTIONARY_COLUMNS,
-        write_page_checksum=True,
-    )
+    return _writer(file, compression="zstd", compression_level=3)
+
+
+def _writer(file: Any, **options: Any) -> pq.ParquetWriter:
+    return pq.ParquetWriter(file, POST_SCHEMA, use_dictionary=DICTIONARY_COLUMNS, write_page_checksum=True, **options)
 
 
 def write_posts(table: pa.Table, file: Any) -> None:
     """Write a table of posts as Parquet into a binary file."""
-    with posts_writer(file) as writer:
+    # In a few rows, what zstd and statistics cost for each of fifty columns is most of the time, and most of the bytes.
+    few = table.num_rows < _FEW_ROWS
+    with _writer(file, compression="snappy", write_statistics=False) if few else posts_writer(file) as writer:
         writer.write_table(table)

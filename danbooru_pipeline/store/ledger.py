@@ -168,9 +168,10 @@ def read_ledger_table(path: Path) -> pa.Table:
 
 def _read_stored(path: Path) -> pa.Table:
     """The columns that are stored; an earlier version's ledger lacks some."""
-    file = pq.ParquetFile(path, page_checksum_verification=True)
+    # By this thread alone: others are waited for longer than they read.
+    file = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
     require_known_schema(path, file.schema_arrow, columns=LEDGER_SCHEMA.names)
-    table = file.read(columns=_STORED)
+    table = file.read(_STORED, use_threads=False)
     for name in _REASONS:
         if name in table.column_names:
             unknown = {value for value in table[name].unique().to_pylist() if value is not None} - _KNOWN_REASONS

@@ -18,7 +18,7 @@ from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.tree.segments import SMALLEST, SegmentStore, compress
 
-SEGMENT_BYTES = 24 * 2**20
+SEGMENT_BYTES = 8 * 2**20
 PRESET = 6
 _BLOCK = 512
 _RECORD = 10_240  # tar writes records of 20 blocks and ends with two empty blocks

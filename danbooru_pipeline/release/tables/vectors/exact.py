@@ -39,7 +39,9 @@ def _thresholds() -> Floats:
 def log_steps(ratios: Floats) -> npt.NDArray[np.int64]:
     """The natural logarithms of numbers, in whole steps downwards; 0 for what is below 1."""
     # A guess by the C library is off by less than a step, and the thresholds decide: a tenth of the time of a search.
-    steps = np.clip(np.floor(np.log(np.maximum(ratios, 1)) * LOG_STEPS), 0, _MOST_STEPS).astype(np.int64)
+    steps: npt.NDArray[np.int64] = np.clip(np.floor(np.log(np.maximum(ratios, 1)) * LOG_STEPS), 0, _MOST_STEPS).astype(
+        np.int64
+    )
     above = np.concatenate([[-np.inf], _thresholds(), [np.nan]])
     steps -= above[steps] > ratios
     steps += above[steps + 1] <= ratios

@@ -62,7 +62,8 @@ def test_meetings_are_those_of_a_product() -> None:
     has = np.random.default_rng(6).random((60, 40)) < np.linspace(0, 1, 60)[:, None]
     found = np.zeros((40, 40), np.int64)
     for half in (has[:30], has[30:], has[:0]):
-        count_meetings(*(each.astype(np.int64) for each in np.nonzero(half)), found)
+        rows, codes = (each.astype(np.int64) for each in np.nonzero(half))
+        count_meetings(rows, codes, found)
     assert found.tolist() == np.triu(has.T.astype(int) @ has.astype(int), 1).tolist()
 
 
