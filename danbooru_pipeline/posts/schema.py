@@ -6,6 +6,8 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from danbooru_pipeline.io.parquet import store_options
+
 PostRow = dict[str, Any]
 
 TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
@@ -91,9 +93,6 @@ REFRESHED_SCHEMA: Final = POST_SCHEMA.append(pa.field("is_expunged", pa.bool_(),
 #: Columns with few distinct values, for which a dictionary is small; for the others it only costs time.
 DICTIONARY_COLUMNS: Final = ["rating", "file_ext"]
 
-#: Tables of fewer rows are small: the posts of one bucket, of all but the largest sites.
-_FEW_ROWS: Final = 1_000
-
 INT64_MAX: Final = 2**63 - 1
 
 
@@ -114,18 +113,12 @@ def posts_table(rows: Iterable[PostRow]) -> pa.Table:
     return pa.Table.from_pylist(sorted(rows, key=lambda row: row["id"]), schema=POST_SCHEMA)
 
 
-def posts_writer(file: Any) -> pq.ParquetWriter:
-    """A Parquet writer of posts into a binary file (zstd 3: a third less than snappy for 0.2 CPU s in 100,000 rows)."""
-    return _writer(file, compression="zstd", compression_level=3)
-
-
-def _writer(file: Any, **options: Any) -> pq.ParquetWriter:
-    return pq.ParquetWriter(file, POST_SCHEMA, use_dictionary=DICTIONARY_COLUMNS, write_page_checksum=True, **options)
+def posts_writer(file: Any, *, rows: int = INT64_MAX) -> pq.ParquetWriter:
+    """A Parquet writer of posts into a binary file; of many, if nobody says how many."""
+    return pq.ParquetWriter(file, POST_SCHEMA, use_dictionary=DICTIONARY_COLUMNS, **store_options(rows))
 
 
 def write_posts(table: pa.Table, file: Any) -> None:
     """Write a table of posts as Parquet into a binary file."""
-    # In a few rows, what zstd and statistics cost for each of fifty columns is most of the time, and most of the bytes.
-    few = table.num_rows < _FEW_ROWS
-    with _writer(file, compression="snappy", write_statistics=False) if few else posts_writer(file) as writer:
+    with posts_writer(file, rows=table.num_rows) as writer:
         writer.write_table(table)
