@@ -102,10 +102,15 @@ def conform(table: pa.Table, schema: pa.Schema = POST_SCHEMA) -> pa.Table:
         return table
     held = set(table.column_names)
     columns = [
-        table[field.name].cast(field.type) if field.name in held else pa.nulls(table.num_rows, field.type)
+        _typed(table[field.name], field.type) if field.name in held else pa.nulls(table.num_rows, field.type)
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _typed(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+    """A column of a type, untouched if it is; types of lists that differ in the name of their items count as equal."""
+    return column if column.type.equals(type_) and not pa.types.is_nested(type_) else column.cast(type_)
 
 
 def posts_table(rows: Iterable[PostRow]) -> pa.Table:
