@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +19,19 @@ BATCH_ROWS = 65_536
 _DICTIONARY_BYTES = 64 * 2**20
 #: Small, so that a reader of one row over HTTP fetches little; files are no larger and no slower for it (measured).
 _PAGE_BYTES = 64 * 2**10
+#: Tables of fewer rows are small: those of one bucket, of all but the largest sites.
+_FEW_ROWS = 1_000
+
+
+def store_options(rows: int) -> dict[str, Any]:
+    """How a table of the store is written; in a release all tables are as `write_parquet` writes them.
+
+    In a few rows, what zstd and statistics cost for each of fifty columns is most of the time, and of the bytes. In
+    many, zstd 3 takes a third less than snappy, for 0.2 CPU s in 100,000 posts.
+    """
+    if rows < _FEW_ROWS:
+        return {"compression": "snappy", "write_statistics": False, "write_page_checksum": True}
+    return {"compression": "zstd", "compression_level": 3, "write_page_checksum": True}
 
 
 def read_batches(path: Path, *, columns: Sequence[str] | None = None, rows: int = BATCH_ROWS) -> Iterator[pa.Table]:

@@ -18,7 +18,7 @@ from danbooru_pipeline.errors import NewerFile
 from danbooru_pipeline.io.atomic import atomic_file
 from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.io.formats import require_known_schema
-from danbooru_pipeline.io.parquet import no_rows
+from danbooru_pipeline.io.parquet import no_rows, store_options
 from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.posts import conform
 from danbooru_pipeline.store.columns import (
@@ -168,9 +168,10 @@ def read_ledger_table(path: Path) -> pa.Table:
 
 def _read_stored(path: Path) -> pa.Table:
     """The columns that are stored; an earlier version's ledger lacks some."""
-    file = pq.ParquetFile(path, page_checksum_verification=True)
+    # By this thread alone: others are waited for longer than they read.
+    file = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
     require_known_schema(path, file.schema_arrow, columns=LEDGER_SCHEMA.names)
-    table = file.read(columns=_STORED)
+    table = file.read(_STORED, use_threads=False)
     for name in _REASONS:
         if name in table.column_names:
             unknown = {value for value in table[name].unique().to_pylist() if value is not None} - _KNOWN_REASONS
@@ -202,4 +203,4 @@ def write_ledger(path: Path, rows: Iterable[LedgerRow]) -> None:
     ordered = sorted(rows, key=lambda row: row.id)
     table = table_of(ordered, LEDGER_SCHEMA)
     with atomic_file(path) as file:
-        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+        pq.write_table(table, file, **store_options(table.num_rows))

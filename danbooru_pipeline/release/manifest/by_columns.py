@@ -1,19 +1,20 @@
-"""Reconciles a bucket by columns: the many rows in which everything agrees at once, all others one by one.
+"""Reconciles buckets by columns: the many rows in which everything agrees at once, all others one by one.
 
 Pure. It gives the rows and the problems of `reconcile_bucket`, which stays the definition and gets whatever is not
 plain: posts without their file, with updates since the sweep, with anything unusual, and rows that disagree.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self, TypeAlias, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.io.parquet import no_rows
-from danbooru_pipeline.layout import BUCKET_COUNT, EXTENSIONS, STORED_EXTENSIONS, bucket_path
+from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, EXTENSIONS, STORED_EXTENSIONS, bucket_path
 from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.posts import Post
 from danbooru_pipeline.posts.post import MAX_FILE_BYTES, MD5, posts_from, read_pixel_hash, says_nothing_doubtful
@@ -26,6 +27,13 @@ from danbooru_pipeline.years import sfw_ratings
 #: 512px outcomes that stand in a plain row.
 _PX512_REASONS: Final = [str(reason) for reason in Reason if reason not in DERIVED]
 
+
+#: The folders of both trees, by the number of their bucket.
+_FOLDERS: Final = tuple([bucket_path(tree, bucket) for bucket in BUCKETS] for tree in ("original", "512px"))
+
+Flags: TypeAlias = npt.NDArray[np.bool_]
+Places: TypeAlias = npt.NDArray[np.int64]
+T = TypeVar("T")
 
 #: The manifest of a bucket without posts.
 NO_ROWS: Final = no_rows(MANIFEST_SCHEMA)
@@ -50,50 +58,99 @@ class BucketTables:
     px512_files: Mapping[str, int]
 
 
-def reconcile_tables(tables: BucketTables, *, year: int, px512_settings: str) -> tuple[pa.Table, list[str]]:
-    """The manifest rows of a bucket, sorted by id, and its problems."""
-    posts, ledger = tables.posts.combine_chunks(), tables.ledger.combine_chunks()
-    if not posts.num_rows and not ledger.num_rows and not tables.updated:
+def reconcile_tables(buckets: Sequence[BucketTables], *, year: int, px512_settings: str) -> tuple[pa.Table, list[str]]:
+    """The manifest rows of some buckets, each bucket's by id if they are plain, and their problems.
+
+    Many small buckets cost little more than one as large: what is done by columns is done once.
+    """
+    posts, ledger = (pa.concat_tables(tables).combine_chunks() for tables in _sides(buckets))
+    if not posts.num_rows and not ledger.num_rows and not any(each.updated for each in buckets):
         return NO_ROWS, []
-    plain, facts = _plain(tables, posts, ledger, sfw=sfw_ratings(year), settings=px512_settings)
-    rest_posts, rest_rows = posts.filter(pa.array(~plain)), _without(ledger, posts["id"].filter(pa.array(plain)))
-    swept = set(posts["id"].to_pylist()) if tables.updated else set()
+    matches = _Matches.of(buckets)
+    candidates, rows = posts.take(pa.array(matches.posts)), ledger.take(pa.array(matches.rows))
+    sfw = sfw_ratings(year)
+    agree = _file_agrees(matches, candidates, rows) & _px512_agrees(
+        matches, candidates, rows, sfw=sfw, settings=px512_settings
+    )
+    found = [_rows(candidates.filter(pa.array(agree)), rows.filter(pa.array(agree)), year=year)]
+    problems: list[str] = []
+    plain_posts, plain_rows = (np.zeros(table.num_rows, bool) for table in (posts, ledger))
+    plain_posts[matches.posts[agree]] = plain_rows[matches.rows[agree]] = True
+    for each, its_posts, its_rows in zip(
+        buckets, _cut(plain_posts, buckets, "posts"), _cut(plain_rows, buckets, "ledger"), strict=True
+    ):
+        if its_posts.all() and its_rows.all() and not each.updated:
+            continue
+        more, wrong = _one_by_one(each, ~its_posts, ~its_rows, year=year, px512_settings=px512_settings)
+        found.append(more)
+        problems += wrong
+    return pa.concat_tables(found).combine_chunks(), problems
+
+
+def _sides(buckets: Sequence[BucketTables]) -> tuple[list[pa.Table], list[pa.Table]]:
+    return [each.posts for each in buckets], [each.ledger for each in buckets]
+
+
+def _cut(flags: Flags, buckets: Sequence[BucketTables], side: str) -> list[Flags]:
+    """The part of each bucket."""
+    return np.split(flags, np.cumsum([getattr(each, side).num_rows for each in buckets])[:-1])
+
+
+def _one_by_one(
+    tables: BucketTables, posts: Flags, rows: Flags, *, year: int, px512_settings: str
+) -> tuple[pa.Table, list[str]]:
+    """The manifest of some posts and ledger rows of a bucket, and their problems."""
+    swept = set(tables.posts["id"].to_pylist()) if tables.updated else set()
     restored = [post for id_, post in tables.updated.items() if id_ not in swept]
-    rest = [tables.updated.get(post.id, post) for post in posts_from(rest_posts, pixel_hashes=True)]
-    rows, problems = reconcile_bucket(
-        [*rest, *restored],
-        ledger_rows(rest_rows),
+    rest = posts_from(tables.posts.filter(pa.array(posts)), pixel_hashes=True)
+    made, problems = reconcile_bucket(
+        [*(tables.updated.get(post.id, post) for post in rest), *restored],
+        ledger_rows(tables.ledger.filter(pa.array(rows))),
         tables.original_files,
         tables.px512_files,
         year=year,
         px512_settings=px512_settings,
     )
-    found = [
-        _rows(tables.bucket, posts.filter(pa.array(plain)), facts, year=year),
-        manifest_table(rows) if rows else NO_ROWS,
-    ]
-    whole = pa.concat_tables([table for table in found if table.num_rows] or found[:1]).combine_chunks()
-    return (whole if len(rows) in {0, whole.num_rows} else whole.sort_by("id")), problems
+    return manifest_table(made) if made else NO_ROWS, problems
 
 
-def _without(ledger: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
-    return ledger.filter(pc.invert(pc.is_in(ledger["id"], ids.combine_chunks())))
+@dataclass(frozen=True, slots=True)
+class _Matches:
+    """Posts that are in their bucket and have a ledger row, of all buckets one after the other.
 
+    Attributes:
+        posts, rows: their places among all posts, and those of their rows among all ledger rows.
+        buckets: each bucket, and the end of its part of these.
+    """
 
-def _plain(
-    tables: BucketTables, posts: pa.Table, ledger: pa.Table, *, sfw: tuple[str, ...], settings: str
-) -> tuple[np.ndarray, pa.Table]:
-    """Which posts are plain, and their ledger rows."""
-    ids, known = posts["id"].to_numpy(), ledger["id"].to_numpy()
-    usable = bool(np.all(ids[:-1] < ids[1:]) and np.all(known[:-1] < known[1:]) and len(known))
-    place = np.minimum(np.searchsorted(known, ids), max(0, len(known) - 1))
-    here = (ids > 0) & (ids % BUCKET_COUNT == int(tables.bucket))
-    matched = here & (known[place] == ids) if usable else np.zeros(len(ids), dtype=bool)
-    candidates = posts.filter(pa.array(matched))
-    rows = ledger.take(pa.array(place[matched]))
-    agree = _file_agrees(tables, candidates, rows) & _px512_agrees(tables, candidates, rows, sfw=sfw, settings=settings)
-    matched[matched] = agree
-    return matched, rows.filter(pa.array(agree))
+    posts: Places
+    rows: Places
+    buckets: tuple[tuple[BucketTables, int], ...]
+
+    @classmethod
+    def of(cls, buckets: Sequence[BucketTables]) -> Self:
+        """Find them; in a bucket that is not sorted by id there are none."""
+        posts, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        ends: list[tuple[BucketTables, int]] = []
+        first_post = first_row = held = 0
+        for each in buckets:
+            ids, known = (table["id"].to_numpy() for table in (each.posts, each.ledger))
+            if len(known) and np.all(ids[:-1] < ids[1:]) and np.all(known[:-1] < known[1:]):
+                place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+                is_here = (ids > 0) & (ids % BUCKET_COUNT == int(each.bucket)) & (known[place] == ids)
+                posts.append(np.flatnonzero(is_here) + first_post)
+                rows.append(place[is_here] + first_row)
+                held += len(rows[-1])
+            ends.append((each, held))
+            first_post, first_row = first_post + len(ids), first_row + len(known)
+        return cls(np.concatenate(posts), np.concatenate(rows), tuple(ends))
+
+    def by_bucket(self, values: Sequence[T]) -> Iterator[tuple[BucketTables, Sequence[T]]]:
+        """Values of all of them, bucket by bucket."""
+        start = 0
+        for each, end in self.buckets:
+            yield each, values[start:end]
+            start = end
 
 
 def _numpy(mask: pa.ChunkedArray) -> np.ndarray:
@@ -101,12 +158,13 @@ def _numpy(mask: pa.ChunkedArray) -> np.ndarray:
     return found
 
 
-def _file_agrees(tables: BucketTables, posts: pa.Table, rows: pa.Table) -> np.ndarray:
+def _file_agrees(matches: _Matches, posts: pa.Table, rows: pa.Table) -> np.ndarray:
     """Whether a post names a file, and its row and the disk have that very file."""
     size = posts["file_size"]
     held = _held_ext(rows)
     names = pc.binary_join_element_wise(posts["id"].cast(pa.string()), held, ".")
-    sizes = pa.chunked_array([pa.array([tables.original_files.get(name) for name in names.to_pylist()], pa.int64())])
+    on_disk = [each.original_files.get(name) for each, part in matches.by_bucket(names.to_pylist()) for name in part]
+    sizes = pa.chunked_array([pa.array(on_disk, pa.int64())])
     checks = [
         pc.invert(pc.fill_null(posts["is_banned"], fill_value=False)),
         pc.match_substring_regex(posts["md5"], f"^{MD5.pattern}$"),
@@ -120,16 +178,18 @@ def _file_agrees(tables: BucketTables, posts: pa.Table, rows: pa.Table) -> np.nd
         pc.equal(rows["size"], sizes),
     ]
     quiet = [says_nothing_doubtful(extra) for extra in posts["extra"].to_pylist()]
-    unchanged = [id_ not in tables.updated for id_ in posts["id"].to_pylist()] if tables.updated else quiet
+    unchanged = [id_ not in each.updated for each, ids in matches.by_bucket(posts["id"].to_pylist()) for id_ in ids]
     agree: np.ndarray = np.logical_and.reduce([*map(_numpy, checks), np.array(quiet, bool), np.array(unchanged, bool)])
     return agree
 
 
 def _px512_agrees(
-    tables: BucketTables, posts: pa.Table, rows: pa.Table, *, sfw: tuple[str, ...], settings: str
+    matches: _Matches, posts: pa.Table, rows: pa.Table, *, sfw: tuple[str, ...], settings: str
 ) -> np.ndarray:
     """Whether the 512px image is there as the row says, has a reason, or is not wanted."""
-    found = [tables.px512_files.get(f"{id_}.jpg") for id_ in posts["id"].to_pylist()]
+    found = [
+        each.px512_files.get(f"{id_}.jpg") for each, ids in matches.by_bucket(posts["id"].to_pylist()) for id_ in ids
+    ]
     sizes = pa.chunked_array([pa.array(found, pa.int64())])
     hashes = [_numpy(pc.is_valid(rows[name])) for name in ("px512_sha256", "px512_dhash", "px512_phash")]
     made = np.logical_and.reduce([_numpy(pc.equal(rows["px512_size"], sizes)), *hashes])
@@ -148,7 +208,7 @@ def _held_ext(rows: pa.Table) -> pa.ChunkedArray:
     return pc.coalesce(rows["stored_ext"], rows["ext"])
 
 
-def _rows(bucket: str, posts: pa.Table, rows: pa.Table, *, year: int) -> pa.Table:
+def _rows(posts: pa.Table, rows: pa.Table, *, year: int) -> pa.Table:
     """The manifest rows of plain posts."""
     wanted = pa.array(_wanted(posts, sfw_ratings(year)))
     reason = pc.if_else(wanted, rows["px512_reason"], str(Reason.RATING))
@@ -156,22 +216,22 @@ def _rows(bucket: str, posts: pa.Table, rows: pa.Table, *, year: int) -> pa.Tabl
     hashes = [read_pixel_hash(extra) if extra else None for extra in posts["extra"].to_pylist()]
     source_hash = pa.chunked_array([pa.array(hashes, pa.string())])
     ids, count = posts["id"].cast(pa.string()), posts.num_rows
+    numbers = posts["id"].to_numpy() % BUCKET_COUNT
+    bucket, original, px512 = (pa.array(names).take(pa.array(numbers)) for names in (BUCKETS, *_FOLDERS))
     columns = {
         "id": posts["id"],
-        "bucket": pa.array([bucket] * count, pa.string()),
+        "bucket": bucket,
         "rating": posts["rating"].cast(pa.string()),
         "status": pa.array([str(Status.OK)] * count, pa.string()),
         "reason": pa.nulls(count, pa.string()),
-        "path": pc.binary_join_element_wise(bucket_path("original", bucket), ids, ".", _held_ext(rows), ""),
+        "path": pc.binary_join_element_wise(original, ids, ".", _held_ext(rows), ""),
         "source_md5": posts["md5"],
         "source_md5_matches": pc.equal(rows["fetched_md5"], posts["md5"]),
         "source_pixel_hash": source_hash,
         "pixel_hash_matches": pc.equal(rows["pixel_hash"], source_hash),
         "px512_status": _statuses(reason),
         "px512_reason": reason,
-        "px512_path": pc.if_else(
-            made, pc.binary_join_element_wise(bucket_path("512px", bucket), ids, ".jpg", ""), None
-        ),
+        "px512_path": pc.if_else(made, pc.binary_join_element_wise(px512, ids, ".jpg", ""), None),
         "first_release": pc.coalesce(rows["first_release"], pa.scalar(year, pa.int16())),
         **{name: _filled(rows[name]) for name in ORIGINAL_FACTS},
         **{name: _filled(pc.if_else(made, rows[name], None)) for name in PX512_FACTS},

@@ -30,7 +30,7 @@ from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.posts import POST_SCHEMA, conform, read_posts
 from danbooru_pipeline.posts.post import read_columns
 from danbooru_pipeline.progress import Progress, silent
-from danbooru_pipeline.release.manifest.by_columns import NO_ROWS, BucketTables, reconcile_tables
+from danbooru_pipeline.release.manifest.by_columns import BucketTables, reconcile_tables
 from danbooru_pipeline.release.manifest.row import (
     MANIFEST_DICTIONARY,
     MANIFEST_SCHEMA,
@@ -49,6 +49,8 @@ PENDING_SHARE = 0.1
 
 _SUMMARY_KEY = b"danbooru_pipeline.summary"
 _RANGE_IDS = 200_000
+#: Posts and ledger rows that are reconciled at once; a bucket of ten million posts has twice as many.
+_ROWS_AT_ONCE = 10_000
 #: What reconciling needs of a post.
 _READ = pa.schema(
     [
@@ -75,12 +77,11 @@ def write_manifest(layout: Layout, year: int, *, px512_settings: str, progress: 
     tally, digest = Tally(), RowDigest(MANIFEST_SCHEMA)
     problems: list[str] = []
     with ExternalGroupBy(MANIFEST_SCHEMA, key=by_id_range(_RANGE_IDS), folder=layout.metadata(year)) as by_range:
-        for done, bucket in enumerate(BUCKETS):
-            rows, wrong = _reconcile(layout, year, bucket, px512_settings=px512_settings)
+        for buckets in _some_buckets(layout, year, progress):
+            rows, wrong = reconcile_tables(buckets, year=year, px512_settings=px512_settings)
             problems += wrong
             if rows.num_rows:
                 by_range.add(rows)
-            progress("buckets", done + 1, BUCKET_COUNT)
         for _, table in by_range.groups():
             tally.add(table)
             digest.update(table)
@@ -92,23 +93,35 @@ def write_manifest(layout: Layout, year: int, *, px512_settings: str, progress: 
     return summary
 
 
-def _reconcile(layout: Layout, year: int, bucket: str, *, px512_settings: str) -> tuple[pa.Table, list[str]]:
+def _some_buckets(layout: Layout, year: int, progress: Progress) -> Iterator[list[BucketTables]]:
+    """All buckets that have something, as many at a time as are worth the work by columns."""
+    held: list[BucketTables] = []
+    for done, bucket in enumerate(BUCKETS):
+        tables = _tables(layout, year, bucket)
+        if tables.posts.num_rows or tables.ledger.num_rows or tables.updated:
+            held.append(tables)
+        if sum(each.posts.num_rows + each.ledger.num_rows for each in held) >= _ROWS_AT_ONCE:
+            yield held
+            held = []
+        progress("buckets", done + 1, BUCKET_COUNT)
+    if held:
+        yield held
+
+
+def _tables(layout: Layout, year: int, bucket: str) -> BucketTables:
     slice_, refreshed = layout.posts_bucket(year, bucket), layout.refreshed(year, bucket)
-    posts = _slice(slice_)
-    ledger = read_ledger_table(layout.ledger(bucket))
-    if not posts.num_rows and not ledger.num_rows and not refreshed.exists():
-        return NO_ROWS, []
     updated = read_posts(slice_, refreshed=refreshed, pixel_hashes=True) if refreshed.exists() else []
     changed = ids_of(refreshed) if updated else frozenset()
-    tables = BucketTables(
+    posts, ledger = _slice(slice_), read_ledger_table(layout.ledger(bucket))
+    is_empty = not posts.num_rows and not ledger.num_rows and not updated
+    return BucketTables(
         bucket=bucket,
         posts=posts,
         updated={post.id: post for post in updated if post.id in changed},
         ledger=ledger,
-        original_files=list_files(layout.original_bucket(bucket), read_only=True),
-        px512_files=list_files(layout.px512_bucket(bucket), read_only=True),
+        original_files={} if is_empty else list_files(layout.original_bucket(bucket), read_only=True),
+        px512_files={} if is_empty else list_files(layout.px512_bucket(bucket), read_only=True),
     )
-    return reconcile_tables(tables, year=year, px512_settings=px512_settings)
 
 
 def _slice(path: Path) -> pa.Table:

@@ -2,8 +2,8 @@
 
 The tar file is cut into segments, each compressed as an xz stream of its own. The result is their concatenation, which
 ``xz``, GNU tar and Python read as one. Compression is the one expensive step of a release (xz -6: 1.6 MB per CPU
-second), so it must use every core; `lzma` releases the interpreter's lock. Segments are as large as the blocks of
-``xz -T``, and the archive gets no larger than with it.
+second), so it must use every core; `lzma` releases the interpreter's lock. Segments are as large as the dictionary of
+xz -6: a third of the blocks of ``xz -T``, so that the next year finds more of them, for 1.6 % more bytes.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.tree.segments import SMALLEST, SegmentStore, compress
 
-SEGMENT_BYTES = 24 * 2**20
+SEGMENT_BYTES = 8 * 2**20
 PRESET = 6
 _BLOCK = 512
 _RECORD = 10_240  # tar writes records of 20 blocks and ends with two empty blocks

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from danbooru_pipeline.io.parquet import SortedRows
+from danbooru_pipeline.io.parquet import SortedRows, no_rows
 from danbooru_pipeline.io.untrusted import read_bytes
 from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA, KINDS, Change, FileRow, Row, rows_between
 from danbooru_pipeline.release.checksums import is_safe
@@ -27,6 +27,7 @@ _LABEL = re.compile(r"changes/([0-9.]{1,20}-from-([0-9.]{1,20}))\.(parquet|md|fi
 _LONGEST = 2**28
 _LAST = 2**63 - 1
 _COLUMNS = ("id", "rating", "path", "sha256", "px512_path", "px512_sha256")
+_NO_FILES = no_rows(pa.schema([(name, pa.int64() if name == "id" else pa.string()) for name in _COLUMNS]))
 _IMAGE = re.compile(r"(?:original|512px)/[0-9]{4}/([1-9][0-9]*)\.[a-z0-9]+")
 
 
@@ -89,9 +90,7 @@ def _check_list(
 
 def _rows(run: Verification, names: Iterable[str]) -> Iterator[pa.Table]:
     return (
-        pa.Table.from_arrays(
-            [table[c].cast(pa.int64() if c == "id" else pa.string()) for c in _COLUMNS], list(_COLUMNS)
-        )
+        pa.Table.from_arrays([table[field.name].cast(field.type) for field in _NO_FILES.schema], list(_COLUMNS))
         for name in names
         for table in batches(run, name, columns=_COLUMNS)
     )
@@ -129,9 +128,10 @@ def _beside(
     for table in chain(new, [None]):
         last = _LAST if table is None else pc.max(table["id"]).as_py() or 0
         rows = [Row(*values) for values in _tuples(changes.take_up_to(last), CHANGES_SCHEMA.names)]
+        sides = [pa.concat_tables([_NO_FILES, *before.take_up_to(last)]), _NO_FILES if table is None else table]
         was, now = (
-            {values[0]: FileRow(*values[1:]) for values in _tuples(side, _COLUMNS)}
-            for side in (before.take_up_to(last), [] if table is None else [table])
+            {values[0]: FileRow(*values[1:]) for values in _tuples([side], _COLUMNS)}
+            for side in _without_equal(*sides, kept=[row.id for row in rows])
         )
         of_id = {id_: list(group) for id_, group in groupby(rows, key=lambda row: row.id)}
         differing = () if old is None else (id_ for id_ in was.keys() | now.keys() if was.get(id_) != now.get(id_))
@@ -140,6 +140,17 @@ def _beside(
             if old is not None:
                 wanted = list(rows_between(id_, was.get(id_), now.get(id_), is_gone=id_ in removed))
             yield _Beside(id_, of_id.get(id_, []), wanted, now.get(id_))
+
+
+def _without_equal(was: pa.Table, now: pa.Table, *, kept: Sequence[int]) -> tuple[pa.Table, pa.Table]:
+    """The rows of two manifests that differ, and those of some ids: of most posts nothing changes in a year."""
+    beside = was.take(pc.index_in(now["id"], value_set=was["id"].combine_chunks()))
+    equal = pc.invert(pc.is_in(now["id"], pa.array(kept, pa.int64())))
+    for name in _COLUMNS:
+        both_null = pc.and_(pc.is_null(now[name]), pc.is_null(beside[name]))
+        equal = pc.and_(equal, pc.or_(both_null, pc.fill_null(pc.equal(now[name], beside[name]), fill_value=False)))
+    ids = now["id"].filter(equal).combine_chunks()
+    return was.filter(pc.invert(pc.is_in(was["id"], ids))), now.filter(pc.invert(equal))
 
 
 def _tuples(tables: Sequence[pa.Table], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:

@@ -161,9 +161,9 @@ class ImageChecks:
             self.files += len(files)
             self._filelists[tree.name].write(filelist_lines(files))
             self._check_sums(tree, bucket, files)
-            # Hashing looks at size and mode, too.
-            if self._hashes and not self._run.known and self._has_just(tree, bucket, files):
-                yield from files
+            # Hashing looks at size and mode, too; what a known release has, the manifest of this one looked at.
+            if self._hashes and self._has_just(tree, bucket, files):
+                yield from self._unknown(tree, bucket, files)
                 continue
             expected = {file.path: file for file in files}
             sizes = self._sizes(tree, bucket, expected if self._hashes and not self._run.known else {})
@@ -239,15 +239,15 @@ class ImageChecks:
 
     def _unknown(self, tree: Tree, bucket: str, files: list[ImageFile]) -> list[ImageFile]:
         """The files that are not also, under the same name and sum, files of a known release."""
-        for release in self._run.known:
-            sums = release / checksums_path(tree.name, bucket)
-            if files and sums.is_file():
-                listed, _ = examine_sums(sums.read_bytes())
+        folder = f"{tree.name}/{bucket}/"
+        for release in self._run.known if files else ():
+            with contextlib.suppress(OSError):
+                listed = set(read_bytes(release, checksums_path(tree.name, bucket), limit=LONGEST_LIST).splitlines())
+                same = _same_files(self._folder, release, folder)
                 files = [
                     file
                     for file in files
-                    if listed.get(file.path) != file.sha256
-                    or not _one_file(f"{self._folder}/{file.path}", f"{release}/{file.path}")
+                    if file.path[len(folder) :] not in same or f"{file.sha256}  {file.path}".encode() not in listed
                 ]
         return files
 
@@ -322,12 +322,25 @@ def _is_empty_folder(root: Path, folder: str) -> bool:
     return (root / folder).is_dir() and not (root / folder).is_symlink() and not names_in(root, folder)
 
 
-def _one_file(path: str, other: str) -> bool:
-    """Whether two paths are the same file."""
-    try:
-        return os.path.samefile(path, other)  # noqa: PTH121 - strings, for speed
-    except OSError:
-        return False
+def _same_files(root: Path, other: Path, folder: str) -> set[str]:
+    """Names of the files in a folder that are the same files in the same folder below another root.
+
+    Folders say which file a name is of, so none is looked at by itself.
+
+    Raises:
+        OSError: one of the folders is missing, or reached by a link.
+    """
+    held: list[tuple[int, set[tuple[str, int]]]] = []
+    for above in (root, other):
+        descriptor = open_folder(above, folder)
+        try:
+            with os.scandir(descriptor) as entries:
+                names = {(e.name, e.inode()) for e in entries if e.is_file(follow_symlinks=False)}
+            held.append((os.fstat(descriptor).st_dev, names))
+        finally:
+            os.close(descriptor)
+    (device, ours), (their_device, theirs) = held
+    return {name for name, _ in ours & theirs} if device == their_device else set()
 
 
 def _unpaired(expected: Iterator[bytes], file: IO[bytes]) -> Iterator[tuple[bytes, bool]]:

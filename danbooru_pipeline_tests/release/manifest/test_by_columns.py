@@ -147,10 +147,24 @@ def test_columns_say_what_rows_say(kinds: list[tuple[dict[str, Any], dict[str, A
         original_files=files,
         px512_files=px512,
     )
-    table, said = reconcile_tables(tables, year=year, px512_settings="q90")
+    table, said = reconcile_tables([tables], year=year, px512_settings="q90")
     assert table.schema.equals(MANIFEST_SCHEMA)
-    assert table.to_pylist() == manifest_table(rows).to_pylist()
+    assert table.sort_by("id").to_pylist() == manifest_table(rows).to_pylist()
     assert said == problems
+    # Its neighbour has files of the same names, which are not the files of its posts.
+    neighbour = BucketTables(
+        bucket="0009",
+        posts=posts_table([{**POST, "id": 1009}]),
+        updated={},
+        ledger=table_of([replace(ROW, id=1009)], LEDGER_SCHEMA).select(list(record_of(ROW))),
+        original_files={"1009.png": 10}
+        | dict.fromkeys([f"{n}007.{ext}" for n in range(1, 20) for ext in ("png", "jxl")], 10),
+        px512_files={"1009.jpg": 5} | dict.fromkeys([f"{n}007.jpg" for n in range(1, 20)], 5),
+    )
+    alone, _ = reconcile_tables([neighbour], year=year, px512_settings="q90")
+    both, more = reconcile_tables([neighbour, tables], year=year, px512_settings="q90")
+    assert both.sort_by("id").to_pylist() == pa.concat_tables([table, alone]).sort_by("id").to_pylist()
+    assert more == problems
 
 
 def test_digest_of_a_manifest_depends_on_its_rows_alone() -> None:

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import lzma
+import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import pytest
 
 from danbooru_pipeline.errors import NotARelease
 from danbooru_pipeline.release import Kind, verify_release
+from danbooru_pipeline.release.release_json import read_release
+from danbooru_pipeline.release.verify.run import verify_tree
 
 MANIFEST = "manifest/files-00000-of-00001.parquet"
 POSTS = "parquet/posts-00000-of-00001.parquet"
@@ -250,6 +254,38 @@ def test_whole_release_is_well(copy: Path) -> None:
     assert full.ok
     assert (quick.files, quick.hashed, full.hashed, full.posts) == (17, 0, 17, 17)
     assert full.as_dict()["findings"] == []
+
+
+def test_files_of_a_known_release_are_not_hashed_again(copy: Path, tmp_path: Path) -> None:
+    """Only what is the same file under the same name and sum is known: a copy, or another sum, is hashed."""
+    known = tmp_path / "known"
+    shutil.copytree(copy, known, copy_function=os.link)
+    release = read_release(copy)
+
+    def hashed(*releases: Path) -> int:
+        report = verify_tree(copy, release, full=True, known=releases)
+        assert report.ok
+        return report.hashed
+
+    assert (hashed(), hashed(known), hashed(tmp_path / "nothing"), hashed(tmp_path / "nothing", known)) == (
+        17,
+        0,
+        17,
+        0,
+    )
+    replace_file(known / ONE, (copy / ONE).read_bytes())
+    assert hashed(known) == 1
+    sums = known / "checksums/original/0003.sha256"
+    replace_file(sums, sums.read_bytes().replace(b"0", b"1"))
+    assert hashed(known) > 1
+    replace_file(copy / ONE, b"x" * (copy / ONE).stat().st_size)
+    assert verify_tree(copy, release, full=True, known=[known]).counts == {"image_altered": 1}
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Another file under the same name."""
+    path.unlink()
+    path.write_bytes(data)
 
 
 def test_lines_of_a_table_may_stand_in_several_files(copy: Path) -> None:

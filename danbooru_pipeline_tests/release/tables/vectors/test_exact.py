@@ -4,11 +4,12 @@ import hashlib
 import os
 import subprocess
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pytest
 
-from danbooru_pipeline.release.tables.vectors.exact import LARGEST, principal, unit_bytes
+from danbooru_pipeline.release.tables.vectors.exact import LARGEST, log_steps, principal, unit_bytes
 from danbooru_pipeline.release.tables.vectors.learn import core_vectors
 from danbooru_pipeline.release.tables.vectors.nearest import nearest
 
@@ -42,6 +43,18 @@ def test_same_bits_on_any_processor() -> None:
             text=True,
         )
         assert done.stdout.strip() == digest()
+
+
+def test_bits_are_those_of_earlier_versions() -> None:
+    """Releases that are published verify with later versions, so what is computed must never change."""
+    assert digest() == "aeba2d1e0c004710ae1490f1a57634014b2cfc470e92b01e797ce25bada33fc1"
+
+
+def test_logarithms_are_those_of_a_search() -> None:
+    """Steps follow from the thresholds alone, beside each of them, too, and end at the last."""
+    steps = np.array([float((Decimal(n) / 64).exp()) for n in range(1, 1024)])
+    ratios = np.concatenate([steps, np.nextafter(steps, 0), np.nextafter(steps, np.inf), [0, 1, 1e300, np.inf]])
+    assert log_steps(ratios).tolist() == np.searchsorted(steps, ratios, side="right").tolist()
 
 
 def test_principal_directions_are_those_of_an_svd() -> None:
