@@ -24,7 +24,7 @@ def met(tags: int, *, seed: int) -> np.ndarray:
 def digest() -> str:
     """Of vectors of some tags, and of their neighbours."""
     vectors = unit_bytes(core_vectors(met(300, seed=1)))
-    rows = np.concatenate(list(nearest(vectors, vectors[:200], most=10)))
+    rows = np.concatenate(list(nearest(vectors, vectors[:200], most=10))).astype(np.int64)
     return hashlib.sha256(vectors.tobytes() + rows.tobytes()).hexdigest()
 
 
