@@ -115,23 +115,38 @@ def by_lists(folder: Path, files: int) -> None:
     """Print what bringing an old copy up to date costs."""
     served, copy, lists, templates = (folder / name for name in ("served", "copy", "lists", "templates"))
     served.mkdir(parents=True)
-    new = files // 100
     make_links(served / NAME, range(files), templates)
     subprocess.run(["cp", "-al", served / NAME, copy], check=True)
-    walk = ("rsync", "-rt", "--delete")
-    print(f"{files:,} files, and {new:,} more | walk | list\n|---|---|---|")
     with daemon(served) as source:
-        lists.write_text("")
-        listed = (*("rsync", "-rt", f"--files-from={lists}"), source, f"{copy}/")
-        print(f"nothing changed | {cost(*walk, source, f'{copy}/')} | {cost(*listed)}", flush=True)
-        paths = make_links(served / NAME, range(files, files + new), templates)
-        lists.write_text("".join(f"{path}\n" for path in sorted(paths)))  # as `changes` writes them
-        print(f"one in a hundred is new, by the list | | {cost(*listed)}", flush=True)
-        for path in paths:
-            (copy / path).unlink()
-        print(f"by walking | {cost(*walk, source, f'{copy}/')} |", flush=True)
-    missing = [path for path in paths if not (copy / path).exists()]
-    print(f"missing afterwards: {len(missing)}")
+        ways: dict[str, tuple[object, ...]] = {
+            "walk": ("rsync", "-rt", "--delete", source, f"{copy}/"),
+            "list": ("rsync", "-rt", f"--files-from={lists}", source, f"{copy}/"),
+            "parts": ("sh", "-c", IN_PARTS, "parts", lists, source, f"{copy}/"),
+        }
+        print(f"new of {files:,} files | {' | '.join(ways)}\n|---|---|---|---|")
+        for new in (0, files // 1000, files // 100):
+            paths = make_links(served / NAME, range(files, files + new), templates)
+            lists.write_text("".join(f"{path}\n" for path in sorted(paths)))  # as `changes` writes them
+            cells = []
+            for command in ways.values():
+                cells.append(cost(*command))
+                if missing := [path for path in paths if not (copy / path).exists()]:
+                    sys.exit(f"{command} left out {len(missing)} files")
+                for path in paths:
+                    (copy / path).unlink()
+            print(f"| {new:,} | {' | '.join(cells)} |", flush=True)
+            for path in paths:
+                (served / NAME / path).unlink()
+
+
+#: rsync holds each file that it receives against every name of its list, so time grows with the square of a list.
+IN_PARTS = """
+split -l 1000 "$1" "$1.part."
+for part in "$1".part.*; do
+    [ ! -e "$part" ] || rsync -rt --files-from="$part" "$2" "$3" || exit
+done
+rm -f "$1".part.*
+"""
 
 
 def main() -> None:
