@@ -160,7 +160,7 @@ def test_a_january_of_bad_days_makes_one_release(
             "DANBOORU_MIN_FREE_BYTES": str(64 * 2**20),
         }  # fmt: skip
         booru.set_fault("posts", "error")
-        for day in (1, 8):  # the source is dead for two weeks
+        for day in (1, 9):  # the source is dead for two weeks; what waits is told of again after seven days
             before = len(hook.mails)
             with daemon(settings | shift_clock(datetime(2022, 1, day, 0, 1, tzinfo=UTC), tmp_path), log):
                 told("check DANBOORU_API_URL", of=before)
