@@ -3,13 +3,17 @@
 A real build of 1000 buckets is recorded on the processes of docker-compose.yml. Its runs, events and tags are then
 written again for each earlier release year, with ids of their own. Printed are the size of the database, how long the
 queries behind the UI's pages take, and what Dagster itself costs a build of the next release.
+
+With ``--sqlite`` five years are really built, one after the other, on one SQLite home, as one person's machine has it.
 """
 
 import argparse
 import os
 import re
+import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,11 +21,16 @@ from typing import Any
 
 import psycopg2
 
+from danbooru_pipeline.defs.instance import INSTANCE_YAML
 from danbooru_pipeline.demo.process import start_booru
 from danbooru_pipeline_tests.support.postgres import PASSWORD
+from danbooru_pipeline_tests.support.processes import free_port, wait_until
 from danbooru_pipeline_tests.support.stack import Stack, running_stack
+from danbooru_pipeline_tests.support.webserver import Webserver
 
 YEAR, ROUNDS = 2024, 5
+YEARS = range(2021, 2026)
+PROGRAMS = Path(sys.executable).parent
 ASSET = {"path": ["original_images"]}
 #: What the pages ask for; the browser asks for some more, which costs less.
 PAGES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -136,33 +145,66 @@ def say_size(stack: Stack, title: str) -> None:
     print(f"{title}: {size / 2**20:.0f} MiB, {events:,} events, {runs:,} runs", flush=True)
 
 
-def say_pages(stack: Stack) -> None:
+def say_pages(server: Webserver) -> None:
     """Print how long the queries of the UI's pages take."""
     print("| page | median s | slowest s |\n|---|---:|---:|")
     for title, (query, variables) in PAGES.items():
         seconds = []
         for _ in range(ROUNDS):
             began = time.monotonic()
-            stack.gql(query, **variables)
+            server.gql(query, **variables)
             seconds.append(time.monotonic() - began)
         print(f"| {title} | {statistics.median(seconds):.2f} | {max(seconds):.2f} |", flush=True)
 
 
-def build(stack: Stack, year: int, urls: dict[str, str]) -> str:
-    """Build a release on the stack's own instance. Returns what it says of Dagster's own cost."""
-    command = ["danbooru-pipeline", "build", str(year)]
-    done = subprocess.run(command, env=stack.environment("code") | urls, check=False, capture_output=True, text=True)
+def build(environment: dict[str, str], year: int) -> str:
+    """Build a release on the instance of an environment. Returns what it says of Dagster's own cost."""
+    command = [PROGRAMS / "danbooru-pipeline", "build", str(year)]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
     found = re.search(r"Dagster itself cost.*", done.stdout)
     if done.returncode or not found:
         raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
     return found[0]
 
 
+def on_sqlite() -> None:
+    """Build five years, and print what each adds to the home, and what the pages of the UI cost then."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        home, port = folder / "home", free_port()
+        home.mkdir()
+        shutil.copyfile(INSTANCE_YAML, home / "dagster.yaml")
+        with start_booru(posts=40, year=YEARS[0], files=folder / "booru", rate_limit=False) as booru:
+            environment = {
+                key: value for key, value in os.environ.items() if not key.startswith(("DANBOORU_", "DAGSTER_"))
+            }
+            environment |= {
+                "DAGSTER_HOME": str(home), "DANBOORU_ROOT": str(folder / "root"), "DANBOORU_PNG_LEVEL": "0",
+                "DANBOORU_API_URL": booru.api_url, "DANBOORU_CDN_URL": booru.cdn_url,
+            }  # fmt: skip
+            for year in YEARS:
+                booru.set_year(year)
+                said = build(environment, year)
+                size = sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
+                print(f"{year}: {said}; {size / 2**20:.0f} MiB", flush=True)
+            command = [PROGRAMS / "dagster-webserver", "-p", str(port), "-m", "danbooru_pipeline.definitions"]
+            with subprocess.Popen(command, env=environment, cwd=folder, stderr=subprocess.DEVNULL) as process:
+                server = Webserver(f"http://127.0.0.1:{port}")
+                wait_until(server.is_up, seconds=120)
+                say_pages(server)
+                process.terminate()
+
+
 def main() -> None:
     """Record, forge, measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--releases", type=int, default=20)
-    releases = parser.parse_args().releases
+    parser.add_argument("--sqlite", action="store_true", help="five real builds on SQLite")
+    options = parser.parse_args()
+    if options.sqlite:
+        on_sqlite()
+        return
+    releases = options.releases
     settings = {
         "DANBOORU_AUTOMATION": "off", "DANBOORU_PNG_LEVEL": "0", "DANBOORU_FIRST_YEAR": str(YEAR - releases + 1),
     }  # fmt: skip
@@ -173,7 +215,7 @@ def main() -> None:
             work = folder / "stack"
             work.mkdir()
             with running_stack(work, settings | urls) as stack:
-                print(f"{os.cpu_count()} cores; {build(stack, YEAR, urls)}", flush=True)
+                print(f"{os.cpu_count()} cores; {build(stack.environment('code') | urls, YEAR)}", flush=True)
                 say_size(stack, "one release")
                 say_pages(stack)
                 forge(stack, range(YEAR - releases + 1, YEAR))
@@ -181,7 +223,7 @@ def main() -> None:
                 say_pages(stack)
                 with start_booru(posts=40, year=YEAR + 1, files=folder / "booru2", rate_limit=False) as later:
                     urls = {"DANBOORU_API_URL": later.api_url, "DANBOORU_CDN_URL": later.cdn_url}
-                    print(f"the next release: {build(stack, YEAR + 1, urls)}", flush=True)
+                    print(f"the next release: {build(stack.environment('code') | urls, YEAR + 1)}", flush=True)
 
 
 if __name__ == "__main__":
