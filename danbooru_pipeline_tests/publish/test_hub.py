@@ -38,9 +38,6 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         # Large files go by git's protocol, since that of Xet has no stand-in.
         monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-        # Tests of readers forbid their clients to ask for anything, in the same process.
-        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
         yield hub
 
 

@@ -9,8 +9,6 @@ import os
 import sys
 from pathlib import Path
 
-os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-
 
 def hugging_face(folder: Path) -> dict[str, object]:
     """Folders of images with captions, and shards."""
@@ -122,6 +120,8 @@ def models(folder: Path) -> dict[str, object]:
 
 def main() -> None:
     """Print everything."""
+    # Here, not at the top: tests import this module for its path.
+    os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     folder = Path(sys.argv[1])
     seen = hugging_face(folder) | {"wds": web_dataset(folder), "index": hub_index(folder), "tables": tables(folder)}
     print(json.dumps(seen | {"sqlite": sqlite(folder), "models": models(folder)}))

@@ -106,12 +106,12 @@ def animated(suffix: str, frames: int = 3) -> bytes:
 
 def bmp(width: int = 8, height: int = 8) -> bytes:
     """A plain 24-bit bitmap."""
-    return bmp_header(width, height) + bytes(width * 3 + (-width * 3) % 4) * height
+    return bmp_header(width, height) + bytes(width * 3 + (-width * 3) % 4) * abs(height)
 
 
 def bmp_header(width: int, height: int) -> bytes:
     """What comes before its pixels."""
-    size = (width * 3 + (-width * 3) % 4) * height
+    size = (width * 3 + (-width * 3) % 4) * abs(height)
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, size, 2835, 2835, 0, 0)
     return b"BM" + struct.pack("<IHHI", 14 + len(header) + size, 0, 0, 14 + len(header)) + header
 

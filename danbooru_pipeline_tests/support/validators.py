@@ -8,8 +8,6 @@ import os
 import sys
 from pathlib import Path
 
-os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-
 
 def hugging_face(release: Path) -> dict[str, object]:
     """Every Parquet config of the card, the ImageFolder, and the shards."""
@@ -96,6 +94,8 @@ def papers(release: Path) -> dict[str, object]:
 
 def main() -> None:
     """Print everything."""
+    # Here, not at the top: tests import this module for its path.
+    os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     release = Path(sys.argv[1])
     seen = hugging_face(release) | {"wds": web_dataset(release)} | documents(release)
     print(json.dumps(seen | {"provenance": provenance(release)} | papers(release)))
