@@ -59,8 +59,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than there are processors: tests of production spend most of their time waiting for daemons."""
-    return len(os.sched_getaffinity(0)) + 1
+    """Two workers more than there are processors: tests of production and of kills spend much of their time waiting."""
+    return len(os.sched_getaffinity(0)) + 2
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
