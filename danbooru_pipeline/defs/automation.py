@@ -74,5 +74,15 @@ def ships_on() -> bool:
     return Settings.from_env_with_defaults().automation
 
 
+def poll_seconds() -> int:
+    """Between two looks at the source: whole seconds, at least one, since Dagster takes no fractions."""
+    return max(1, int(Settings.from_env_with_defaults().poll_seconds))
+
+
+def plan_seconds() -> int:
+    """Between two looks that plan a year, which costs seconds: an hour, or less if the source is asked more often."""
+    return min(3600, poll_seconds())
+
+
 SENSOR_STATUS = dg.DefaultSensorStatus.RUNNING if ships_on() else dg.DefaultSensorStatus.STOPPED
 SCHEDULE_STATUS = dg.DefaultScheduleStatus.RUNNING if ships_on() else dg.DefaultScheduleStatus.STOPPED

@@ -16,19 +16,13 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, RunsFilt
 from msgspec.structs import replace
 
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.defs.automation import SENSOR_STATUS
+from danbooru_pipeline.defs.automation import SENSOR_STATUS, plan_seconds
 from danbooru_pipeline.defs.launching import IMAGES, RELEASE, Unfinished, find_unfinished, request_backfill
 from danbooru_pipeline.defs.waiting import failed_checks
 from danbooru_pipeline.release import published
-from danbooru_pipeline.settings import Settings
 
 ACTIVE: Final = [dg.DagsterRunStatus.QUEUED, *IN_PROGRESS_RUN_STATUSES]
-_HOUR, _DAY = 3600, 86_400
-
-
-def _seconds() -> int:
-    """Between two ticks. One costs a plan of the year: an hour, or less if the yearly sensor looks more often."""
-    return min(_HOUR, max(1, int(Settings.from_env_with_defaults().poll_seconds)))
+_DAY: Final = 86_400
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +43,7 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
 
     def next_launch(self) -> float:
         """When it may launch such buckets again: after one interval, then two, four, and so on, at most a day."""
-        return self.launched_at + min(_DAY, _seconds() * 2 ** (self.launches - 1)) if self.launches else 0.0
+        return self.launched_at + min(_DAY, plan_seconds() * 2 ** (self.launches - 1)) if self.launches else 0.0
 
 
 def _read(cursor: str | None, year: int) -> Tried:
@@ -76,7 +70,7 @@ def why_to_wait(found: Unfinished, *, most: int) -> str | None:
 
 
 @dg.sensor(
-    minimum_interval_seconds=_seconds(),
+    minimum_interval_seconds=plan_seconds(),
     default_status=SENSOR_STATUS,
     description="Retries the failed buckets of the newest release once, then publishes it with the few posts pending.",
 )

@@ -10,7 +10,7 @@ from dagster._core.event_api import RunStatusChangeRecordsFilter
 from dagster._core.storage.dagster_run import RunsFilter
 
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.defs.automation import SENSOR_STATUS
+from danbooru_pipeline.defs.automation import SENSOR_STATUS, plan_seconds, poll_seconds
 from danbooru_pipeline.defs.finishing import ACTIVE, finish_newest_release
 from danbooru_pipeline.defs.lost_runs import fail_lost_runs
 from danbooru_pipeline.defs.metadata import posts, posts_by_bucket, side_tables
@@ -38,11 +38,6 @@ NOBODY: Final = (
 )
 
 
-def _poll_seconds() -> int:
-    """Whole seconds, at least one: Dagster takes no fractions."""
-    return max(1, int(Settings.from_env_with_defaults().poll_seconds))
-
-
 begin_release = dg.define_asset_job(
     "begin_release",
     selection=dg.AssetSelection.assets(posts, posts_by_bucket, side_tables),
@@ -62,7 +57,7 @@ def _request(year: int) -> dg.RunRequest:
 
 @dg.sensor(
     job=begin_release,
-    minimum_interval_seconds=_poll_seconds(),
+    minimum_interval_seconds=poll_seconds(),
     default_status=SENSOR_STATUS,
     description="Begins the release of a year once: when it is over, its metadata stable, and the source covers it.",
 )
@@ -237,7 +232,7 @@ def _told(cursor: str | None) -> tuple[float, list[str]]:
 
 
 @dg.sensor(
-    minimum_interval_seconds=3600,
+    minimum_interval_seconds=plan_seconds(),
     default_status=SENSOR_STATUS,
     description="Sends what the newest release and the store wait for: when that changed, and else once a week.",
 )
