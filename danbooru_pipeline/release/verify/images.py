@@ -161,7 +161,7 @@ class ImageChecks:
             self.files += len(files)
             self._filelists[tree.name].write(filelist_lines(files))
             self._check_sums(tree, bucket, files)
-            # Hashing looks at size and mode, too; what a known release has, the manifest of this one looked at.
+            # Hashing looks at size and mode, too, and `_unknown` at the size of what is not hashed.
             if self._hashes and self._has_just(tree, bucket, files):
                 yield from self._unknown(tree, bucket, files)
                 continue
@@ -238,7 +238,7 @@ class ImageChecks:
             self._run.add(Kind.IMAGE_EXTRA, path, "exists, but is not in the manifest")
 
     def _unknown(self, tree: Tree, bucket: str, files: list[ImageFile]) -> list[ImageFile]:
-        """The files that are not also, under the same name and sum, files of a known release."""
+        """The files that are not also, under the same name and sum and of the right size, files of a known release."""
         folder = f"{tree.name}/{bucket}/"
         for release in self._run.known if files else ():
             with contextlib.suppress(OSError):
@@ -247,7 +247,7 @@ class ImageChecks:
                 files = [
                     file
                     for file in files
-                    if file.path[len(folder) :] not in same or f"{file.sha256}  {file.path}".encode() not in listed
+                    if same.get(file.path) != file.size or f"{file.sha256}  {file.path}".encode() not in listed
                 ]
         return files
 
@@ -322,25 +322,30 @@ def _is_empty_folder(root: Path, folder: str) -> bool:
     return (root / folder).is_dir() and not (root / folder).is_symlink() and not names_in(root, folder)
 
 
-def _same_files(root: Path, other: Path, folder: str) -> set[str]:
-    """Names of the files in a folder that are the same files in the same folder below another root.
+def _same_files(root: Path, other: Path, folder: str) -> dict[str, int]:
+    """Path -> size of the files in a folder like ``512px/0001/`` that are the same files there below another root.
 
-    Folders say which file a name is of, so none is looked at by itself.
+    The other folder says which file each of its names is of. Where file systems make that up (FUSE without `use_ino`),
+    no file is the same, since a look at ours tells its own number.
 
     Raises:
         OSError: one of the folders is missing, or reached by a link.
     """
-    held: list[tuple[int, set[tuple[str, int]]]] = []
-    for above in (root, other):
-        descriptor = open_folder(above, folder)
+    theirs = open_folder(other, folder)
+    try:
+        ours = open_folder(root, folder)
         try:
-            with os.scandir(descriptor) as entries:
-                names = {(e.name, e.inode()) for e in entries if e.is_file(follow_symlinks=False)}
-            held.append((os.fstat(descriptor).st_dev, names))
+            if os.fstat(ours).st_dev != os.fstat(theirs).st_dev:
+                return {}
+            with os.scandir(theirs) as entries:
+                known = {(e.name, e.inode()) for e in entries if e.is_file(follow_symlinks=False)}
+            with os.scandir(ours) as entries:
+                looked = [(e.name, e.stat(follow_symlinks=False)) for e in entries if e.is_file(follow_symlinks=False)]
         finally:
-            os.close(descriptor)
-    (device, ours), (their_device, theirs) = held
-    return {name for name, _ in ours & theirs} if device == their_device else set()
+            os.close(ours)
+    finally:
+        os.close(theirs)
+    return {f"{folder}{name}": facts.st_size for name, facts in looked if (name, facts.st_ino) in known}
 
 
 def _unpaired(expected: Iterator[bytes], file: IO[bytes]) -> Iterator[tuple[bytes, bool]]:

@@ -1,12 +1,13 @@
 """Verification finds each kind of damage, by name, and is never stopped by one."""
 
+import contextlib
 import hashlib
 import json
 import lzma
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +281,45 @@ def test_files_of_a_known_release_are_not_hashed_again(copy: Path, tmp_path: Pat
     assert hashed(known) > 1
     replace_file(copy / ONE, b"x" * (copy / ONE).stat().st_size)
     assert verify_tree(copy, release, full=True, known=[known]).counts == {"image_altered": 1}
+
+
+def test_known_file_that_a_crash_emptied_is_found(copy: Path, tmp_path: Path) -> None:
+    """A name of the same file in a known release is not enough: its size is that of the manifest."""
+    known = tmp_path / "known"
+    shutil.copytree(copy, known, copy_function=os.link)
+    os.truncate(copy / ONE, 0)
+    assert verify_tree(copy, read_release(copy), full=True, known=[known]).counts == {"image_size": 1}
+
+
+def test_numbers_of_files_that_a_folder_makes_up_are_not_believed(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FUSE may list every name with one number; a damaged copy there is hashed, and found."""
+    known = tmp_path / "known"
+    shutil.copytree(copy, known)
+    replace_file(copy / ONE, b"x" * (copy / ONE).stat().st_size)
+    scandir = os.scandir
+
+    class Entry:
+        """A name of a folder whose file system numbers nothing."""
+
+        def __init__(self, entry: os.DirEntry[str]) -> None:
+            self._entry = entry
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._entry, name)
+
+        def inode(self) -> int:
+            """The same for all."""
+            return 2**32 - 1
+
+    @contextlib.contextmanager
+    def made_up(folder: int) -> Iterator[Iterator[Entry]]:
+        with scandir(folder) as entries:
+            yield map(Entry, entries)
+
+    monkeypatch.setattr("danbooru_pipeline.release.verify.images.os.scandir", made_up)
+    assert verify_tree(copy, read_release(copy), full=True, known=[known]).counts == {"image_altered": 1}
 
 
 def replace_file(path: Path, data: bytes) -> None:
