@@ -27,7 +27,11 @@ class Commands(Mapping[str, click.Command]):
         self._places = places
 
     def __getitem__(self, name: str) -> click.Command:
-        module = importlib.import_module(f"{__package__}.{self._places[name]}")
+        place = self._places[name]
+        try:
+            module = importlib.import_module(f"{__package__}.{place}")
+        except KeyError as error:  # which would say that there is no such command
+            raise RuntimeError(f"{place} cannot be imported") from error
         word = name.replace("-", "_")
         found: click.Command = getattr(module, f"{word}_" if keyword.iskeyword(word) else word)
         return found

@@ -51,4 +51,5 @@ def fail_lost_runs(context: dg.SensorEvaluationContext, toolbox: dg.ResourcePara
     context.update_cursor(" ".join(sorted(abandoned.keys() - lost)))
     if lost:
         return dg.SkipReason(f"failed {', '.join(sorted(lost))}: nobody works on them")
-    return dg.SkipReason(f"{len(abandoned)} may be lost" if abandoned else "every run that started works")
+    suspected = f"{len(abandoned)} runs may be lost; the next look decides"
+    return dg.SkipReason(suspected if abandoned else "every run that started works")

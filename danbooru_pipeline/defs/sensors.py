@@ -1,5 +1,6 @@
 """Sensors that start the yearly release and report failures and releases. `readiness` decides, `notify` delivers."""
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -29,8 +30,12 @@ from danbooru_pipeline.settings import Settings
 #: The release that a run began, so that sensor and schedule never begin one twice.
 BEGAN_TAG: Final = "danbooru/begins_release"
 _DAY: Final = 86_400
-#: A backfill that fails as a whole is told of run by run, over several looks.
+#: A backfill that fails as a whole is told of run by run, over several looks. Dagster gives a look 60 seconds: one that
+#: takes longer is forgotten with its cursor, and its messages are sent again.
 _FAILURES_AT_ONCE: Final = 20
+_TICK_SECONDS: Final = 15.0
+#: What services take of a message varies; the run's page has the rest.
+_MOST_CHARACTERS: Final = 1500
 #: In the cursor of `tell_of_releases`, before the channels that took a message which another one refused.
 _TOOK: Final = ", taken by "
 NOBODY: Final = (
@@ -115,25 +120,30 @@ def yearly_release_on_a_date(
 def tell_of_failures(
     context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Sends a message for every run that failed and will not be retried; one that nobody took is sent again.
+    """Sends a message for every run that failed and will not be retried; one that nobody took is sent again, for a day.
 
     Not a `run_failure_sensor`: the cursor of those moves on whether or not the message was delivered.
     """
+    began = time.monotonic()
     if not (context.cursor or "").isdecimal():
         newest = _failures(context.instance, limit=1, ascending=False)
-        began = str(newest[0].storage_id if newest else 0)
-        return dg.SensorResult(skip_reason="runs that fail from now on are told of", cursor=began)
+        first = str(newest[0].storage_id if newest else 0)
+        return dg.SensorResult(skip_reason="runs that fail from now on are told of", cursor=first)
     said: list[str] = []
     cursor = str(context.cursor)
     for failure in _failures(context.instance, after=int(cursor), limit=_FAILURES_AT_ONCE):
         try:
             said.append(_tell_of_failure(context.instance, toolbox.settings, failure.event_log_entry))
         except NotifyError as error:
-            if not said:
+            lasts = toolbox.now().timestamp() - failure.timestamp > _DAY
+            if not said and not lasts:
                 raise
-            said.append(str(error))
-            break
+            said.append(f"nobody took it for a day: {error}" if lasts else str(error))
+            if not lasts:
+                break
         cursor = str(failure.storage_id)
+        if time.monotonic() - began > _TICK_SECONDS:
+            break
     return dg.SensorResult(skip_reason="; ".join(said) or "no run has failed since the last look", cursor=cursor)
 
 
@@ -158,7 +168,9 @@ def _tell_of_failure(instance: dg.DagsterInstance, settings: Settings, failure: 
     what = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ())) or run.job_name
     began, ended = (run.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
     where = f"{began} to {ended}" if began else run.tags.get("dagster/partition", "")
-    body = "\n".join([*_reasons(instance, run.run_id), failure.message, f"{settings.ui_url}/runs/{run.run_id}"])
+    why = "\n".join([*_reasons(instance, run.run_id), failure.message])
+    why = why if len(why) <= _MOST_CHARACTERS else f"{why[:_MOST_CHARACTERS]} …"
+    body = f"{why}\n{settings.ui_url}/runs/{run.run_id}"
     subject = f"danbooru-pipeline: {what} {where}".rstrip() + " failed"
     try:
         sent = deliver(settings, subject=subject, body=body)

@@ -88,7 +88,7 @@ class Forecast:
             f"would download {about}{self.files:,} files ({human_bytes(self.bytes)}) in {self.requests:,} requests",
             f"at {self.requests_per_second:g} requests/s this takes {human_seconds(self.seconds)}",
             f"image work takes {human_seconds(self.cpu_seconds / self.workers)} with {self.workers} workers",
-            f"to make the release and verify it takes {human_seconds(self.release_seconds)} on two cores",
+            f"making and verifying the release takes {human_seconds(self.release_seconds)} on two cores",
             f"needs {human_bytes(self.disk_bytes)} of disk; {human_bytes(self.free_bytes)} free",
         ]
         if not self.fits:

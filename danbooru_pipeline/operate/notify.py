@@ -41,7 +41,12 @@ def deliver(settings: Settings, *, subject: str, body: str, but: Collection[str]
         try:
             senders[name](settings, subject=subject, body=body)
             accepted.append(name)
-        except (OSError, smtplib.SMTPException, httpx.HTTPError) as error:
+        except (
+            OSError,
+            ValueError,
+            smtplib.SMTPException,
+            httpx.HTTPError,
+        ) as error:  # ValueError: what cannot be encoded
             # Without the error's own message: a webhook's address is a secret, and httpx quotes it.
             status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else ""
             problems.append(f"{name} ({type(error).__name__}{f' {status}' if status else ''})")

@@ -150,11 +150,14 @@ def kind_of(schema: pa.Schema) -> Kind:
     """The bitmaps that a table of names is of.
 
     Raises:
-        ValueError: code of another version made it.
+        ValueError: a later version made it.
     """
     version = (schema.metadata or {}).get(_VERSION, b"1")
     if version not in _KINDS:
-        raise ValueError(f"{INDEX_NAMES} has version {version!r}, which this version does not know")
+        known = version.decode(errors="replace")[:20]
+        raise ValueError(
+            f"{INDEX_NAMES} was written by a later version, as index version {known}; install that version"
+        )
     return _KINDS[version]
 
 
@@ -260,8 +263,8 @@ def read_bitmap(file: BinaryIO, *, offset: int, size: int, kind: Kind = NARROW) 
     """
     file.seek(offset)
     data = file.read(size)
-    if len(data) != size:
-        raise ValueError(f"{INDEX_BITMAPS} is cut off")
+    if size <= 0 or len(data) != size:
+        raise ValueError(f"{INDEX_BITMAPS} is cut off, or {INDEX_NAMES} names what is not in it")
     return kind.deserialize(data)
 
 

@@ -101,7 +101,7 @@ def grouped(pairs: Pairs, wanted: Wanted | None = None, *, kind: Kind = NARROW) 
 
 def kind_of_posts(read: Read) -> Kind:
     """The bitmaps that all posts of a release fit."""
-    largest = (pc.max(table["id"]).as_py() for table in read("posts", ("id",)) if table.num_rows)
+    largest = (pc.max(table["id"].cast(pa.int64())).as_py() or 0 for table in read("posts", ("id",)))
     return kind_for(max(largest, default=0))
 
 

@@ -162,14 +162,29 @@ def test_image_that_is_another_one_is_missing_and_the_rest_comes(make: Callable[
     assert sorted(world.here()) == [world.posts[number].path for number in (0, 4)]
 
 
-@pytest.mark.parametrize("place", ['{"offset":-5,"size":3000}', '{"offset":1e30,"size":3000}', "{}", "[]", "null"])
-def test_crafted_index_brings_nothing(make: Callable[..., World], place: str) -> None:
+@pytest.mark.parametrize(
+    "place",
+    [
+        *(b'{"offset":-5,"size":3000}', b'{"offset":1e30,"size":3000}', b"{}", b"[]", b"null"),
+        *(b'{"offset":0,"size":3},"\xff.png":{"offset":0,"size":3}', b'{"offset":0,"size":3,"more":' + b"[" * 100_000),
+    ],
+    ids=lambda place: str(place[:40]),
+)
+def test_crafted_index_brings_nothing(make: Callable[..., World], place: bytes) -> None:
     """A place that is none is an error that names the index."""
     world = make(3000)
-    (world.place.folder / "original/0001.json").write_text(f'{{"files":{{"1.png":{place}}}}}')
+    (world.place.folder / "original/0001.json").write_bytes(b'{"files":{"1.png":' + place + b"}}")
     with pytest.raises(PublishError, match=r"original/0001\.json is no index of a tar"):
         world.bring()
     assert world.here() == {}
+
+
+def test_tar_that_is_gone_is_asked_for_by_ranges_alone(make: Callable[..., World]) -> None:
+    """An index without its tar costs no request for each image."""
+    world = make(*[3000] * 50)
+    (world.place.folder / "original/0001.tar").unlink()
+    assert len(world.bring().missing) == 50
+    assert len(world.place.ranges) <= 2
 
 
 def test_bucket_without_tar_is_missing(make: Callable[..., World]) -> None:

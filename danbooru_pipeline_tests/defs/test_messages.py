@@ -106,6 +106,43 @@ def test_failure_that_nobody_took_is_told_of_again(telling: Telling, hook: Any) 
     assert "no run has failed" in telling.look()
 
 
+def test_message_that_nobody_ever_takes_holds_up_no_later_one(telling: Telling, hook: Any) -> None:
+    """After a day the sensor goes on, and says so; a message is short enough for any service."""
+    first = fail_a_run(telling.context, telling.instance)
+    hook.refuses = 2
+    with pytest.raises(NotifyError):
+        telling.look()
+    second = fail_a_run(telling.context, telling.instance)
+    now = telling.context.now()
+    telling.context.now = lambda: now + timedelta(days=1, minutes=1)
+    assert "nobody took it for a day" in telling.look()
+    assert [first in hook.mails[1], second in hook.mails[2]] == [True, True]
+    assert max(map(len, hook.mails)) < 2000
+    assert "no run has failed" in telling.look()
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_look_ends_before_dagster_ends_it(telling: Telling, monkeypatch: pytest.MonkeyPatch, *, slow: bool) -> None:
+    """What was sent by then is not sent again: the others follow at the next look."""
+    for _ in range(3):
+        fail_a_run(telling.context, telling.instance)
+    told: list[str] = []
+
+    def deliver(*_: object, subject: str, body: str) -> tuple[str, ...]:
+        told.append(subject + body)
+        clock[0] += 20 * slow
+        return ("mail",)
+
+    clock = [0.0]
+    monkeypatch.setattr("danbooru_pipeline.defs.sensors.deliver", deliver)
+    monkeypatch.setattr("danbooru_pipeline.defs.sensors.time.monotonic", lambda: clock[0])
+    telling.look()
+    assert len(told) == (1 if slow else 3)
+    telling.look()
+    telling.look()
+    assert len(set(told)) == len(told) == 3
+
+
 def looks(context: RunContext, instance: dg.DagsterInstance) -> Callable[[], str]:
     """Looks of the sensor that tells of waiting, one after the other; each gives the reason that the UI shows."""
     cursor: list[str | None] = [None]

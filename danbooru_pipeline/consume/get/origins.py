@@ -191,10 +191,8 @@ class HttpOrigin:
             )
         if done.problem:
             wanted = f", and asks for {done.retry_after:,.0f} seconds" if done.retry_after else ""
-            raise PublishError(
-                f"{self._source} cannot be read ({done.problem}, {attempts} times{wanted}); run again later, "
-                "which goes on from here"
-            )
+            then = "run again later, which goes on from here" if done.retry else "check the address and the token"
+            raise PublishError(f"{self._source} cannot be read ({done.problem}, {attempts} times{wanted}); {then}")
         value: bytes | None = done.value
         return value
 
@@ -210,7 +208,8 @@ class HttpOrigin:
                     return _Attempt(problem=f"HTTP {status}", retry=True, retry_after=wait)
                 if status in {httpx.codes.NOT_FOUND, httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE}:
                     return _Attempt()  # the latter is whole, or not this file; its digest says which
-                answer.raise_for_status()
+                if not answer.is_success:  # its address may bear a signature, so only the status is named
+                    return _Attempt(problem=f"HTTP {status}")
                 return _Attempt(value=take(answer))
         except httpx.TransportError as error:
             return _Attempt(problem=str(error) or type(error).__name__, retry=True)

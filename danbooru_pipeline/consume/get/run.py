@@ -176,7 +176,7 @@ class _Get:
     def images(self, selection: Selection) -> None:
         """Fetch the images that a selection chooses."""
         with choose(self.target, selection) as chosen:
-            done, wanted = 0, self._not_here(chosen)
+            done, before, wanted = 0, self.report.kept, self._not_here(chosen)
             first = next(wanted, None)
             if first is None:
                 return
@@ -186,13 +186,13 @@ class _Get:
                     self.report.fetched += brought.fetched
                     self.report.missing += brought.missing
                     done += brought.posts
-                    self.progress("images", self.report.kept + done, chosen.posts)
+                    self.progress("images", self.report.kept - before + done, chosen.posts)
                 return
             while batch := list(islice(wanted, _BATCH)):
                 stop.check()
                 self._bring((post.path, post.sha256) for post in batch)
                 done += len(batch)
-                self.progress("images", done, chosen.posts)
+                self.progress("images", self.report.kept - before + done, chosen.posts)
 
     def _not_here(self, posts: Iterable[Chosen]) -> Iterator[Chosen]:
         """The posts whose image is still to be fetched; the others count as kept."""

@@ -143,8 +143,13 @@ class _Tar:
             else:
                 members.append(Member(post["path"], place.offset, place.size, post["sha256"]))
         (self.work / name).mkdir(parents=True, exist_ok=True)
-        again = [each for run in ranges_of(members) for each in self._bring_range(f"{name}.tar", run)]
-        lost = [each.path for member in again for each in self._bring_range(f"{name}.tar", [member])]
+        tar, lost = f"{name}.tar", list[str]()
+        for run in ranges_of(members):
+            again = self._bring_range(tar, run)
+            if again is None:  # there is no such tar, or it is shorter: no image of it is asked for by itself
+                lost += [member.path for member in run]
+                continue
+            lost += [member.path for member in again if self._bring_range(tar, [member]) != []]
         done.missing += lost
         done.fetched = len(members) - len(lost)
         if done.fetched:
@@ -157,19 +162,21 @@ class _Tar:
             return {}
         try:
             return msgspec.json.decode(data, type=_Index).files
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:  # of msgspec, and of what is no UTF-8 or endlessly deep
             raise PublishError(f"{path} is no index of a tar ({error}); get the release from another place") from error
 
-    def _bring_range(self, tar: str, members: list[Member]) -> list[Member]:
-        """Fetch neighbours by one range. Returns those that are not what the manifest says."""
+    def _bring_range(self, tar: str, members: list[Member]) -> list[Member] | None:
+        """Fetch neighbours by one range. Returns those that are not what the manifest says; None if nothing came."""
         stop.check()
         first, last = members[0].offset, max(each.end for each in members)
         if last - first > RANGE_BYTES:
             return [each for each in members if not self._bring_large(tar, each)]
         data = self.origin.part(tar, offset=first, size=last - first) if last > first else b""
+        if data is None:
+            return None
         wrong = []
         for member in members:
-            image = (data or b"")[member.offset - first : member.end - first]
+            image = data[member.offset - first : member.end - first]
             if hashlib.sha256(image).hexdigest() != member.sha256:
                 wrong.append(member)
                 continue
