@@ -242,6 +242,22 @@ def test_release_comes_from_the_hub_by_few_requests(
     assert len(asked) == 2 * len(tars_there) + 1  # one looks whether there are tars
 
 
+def test_private_data_set_needs_the_token(
+    hub: Hub, tmp_path: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With HF_TOKEN all comes; with another one, or none, one line says what to check, and shows neither."""
+    hub.token = "hf_secret"
+    for token in ("hf_other", ""):
+        monkeypatch.setenv("HF_TOKEN", token)
+        done = run("get", "hf://datasets/example/danbooru2021", tmp_path / "got")
+        assert (done.exit_code, len(done.output.strip().splitlines())) == (2, 1), done.output
+        assert "HTTP 401" in done.output
+        assert "HF_TOKEN" in done.output
+        assert "hf_other" not in done.output
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert run("get", "hf://datasets/example/danbooru2021", tmp_path / "got").exit_code == 0
+
+
 def test_data_set_that_is_not_there_is_one_error(hub: Hub, tmp_path: Path, run: Callable[..., Result]) -> None:
     """Exit code 2 and one line, for a data set and for a revision."""
     for name in ("nothing", "danbooru2021@nothing"):

@@ -30,6 +30,7 @@ class Hub:
         uploads: how often each large file was sent, by its digest.
         requests: method and path of each request.
         address, store: of the Hub itself, and of the host that it sends those to who want a large file.
+        token: without which nothing is shown; empty shows everything to everybody.
     """
 
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -39,6 +40,13 @@ class Hub:
     requests: list[tuple[str, str]] = field(default_factory=list)
     address: str = ""
     store: str = ""
+    token: str = ""
+
+    def refusal(self, path: str, shown: str | None) -> Answer | None:
+        """What somebody gets who shows a token where none belongs, or not the one that is asked for."""
+        if path.startswith(_STORE):  # its addresses are signed already
+            return None if shown is None else (400, {"error": "Only one auth mechanism allowed"}, {})
+        return None if self.token in (shown or "") else (401, {"error": "Invalid username or password."}, {})
 
     def answer(self, method: str, path: str, body: bytes, query: str = "") -> Answer:
         """Status, JSON or bytes, and headers of an answer."""
@@ -185,9 +193,8 @@ def serving_hub() -> Iterator[Hub]:
         def _serve(self) -> None:
             body = self._body()
             url = urlsplit(self.path)
-            status, said, headers = hub.answer(self.command, unquote(url.path), body, url.query)
-            if url.path.startswith(_STORE) and "Authorization" in self.headers:  # its addresses are signed already
-                status, said = 400, {"error": "Only one auth mechanism allowed"}
+            refused = hub.refusal(url.path, self.headers.get("Authorization"))
+            status, said, headers = refused or hub.answer(self.command, unquote(url.path), body, url.query)
             data = said if isinstance(said, bytes) else json.dumps(said).encode()
             if status == 200 and (wanted := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))):
                 first, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)

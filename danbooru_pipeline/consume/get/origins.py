@@ -191,7 +191,11 @@ class HttpOrigin:
             )
         if done.problem:
             wanted = f", and asks for {done.retry_after:,.0f} seconds" if done.retry_after else ""
-            then = "run again later, which goes on from here" if done.retry else "check the address and the token"
+            then = (
+                "run again later, which goes on from here"
+                if done.retry
+                else "check the address, and HF_TOKEN if it is private"
+            )
             raise PublishError(f"{self._source} cannot be read ({done.problem}, {attempts} times{wanted}); {then}")
         value: bytes | None = done.value
         return value

@@ -32,8 +32,8 @@ DIMENSIONS: Final = 64
 FEWEST_POSTS: Final = 20
 _CORE: Final = 2_048
 _META: Final = "meta"
-#: Posts from which it is learned which tags meet; of more, each n-th by its id. `verify` learns the vectors of published
-#: releases again, so whoever changes this, or the numbers above, gives the tables a version first.
+#: Posts from which it is learned which tags meet; of more, each n-th by its id. `verify` learns what was published
+#: again, so whoever changes this, or a number above, gives the tables a version first.
 _LEARNED_POSTS: Final = 250_000
 #: Posts whose tags are multiplied at a time; each product is as large as the core, whatever it is of.
 _PRODUCT_POSTS: Final = 50_000
