@@ -46,7 +46,7 @@ class Forecast:
         free_bytes: on the disk of the root.
         seconds: that the requests take at `requests_per_second`.
         cpu_seconds: of work on images, shared among the workers.
-        release_seconds: to make the release and verify it, on two cores.
+        release_seconds: to make the release and verify it, on one core.
     """
 
     year: int
@@ -88,7 +88,7 @@ class Forecast:
             f"would download {about}{self.files:,} files ({human_bytes(self.bytes)}) in {self.requests:,} requests",
             f"at {self.requests_per_second:g} requests/s this takes {human_seconds(self.seconds)}",
             f"image work takes {human_seconds(self.cpu_seconds / self.workers)} with {self.workers} workers",
-            f"making and verifying the release takes {human_seconds(self.release_seconds)} on two cores",
+            f"making and verifying the release takes {human_seconds(self.release_seconds)} on one core",
             f"needs {human_bytes(self.disk_bytes)} of disk; {human_bytes(self.free_bytes)} free",
         ]
         if not self.fits:
@@ -163,7 +163,7 @@ def cost_of(
         seconds=requests / settings.pace,
         cpu_seconds=size / 1e6 * rates.image_cpu_seconds_per_mb,
         workers=settings.workers,
-        release_seconds=posts * rates.release_seconds_per_post,
+        release_seconds=posts * rates.release_cpu_seconds_per_post,
     )
 
 

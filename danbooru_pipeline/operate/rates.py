@@ -21,17 +21,15 @@ class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         px512_bytes: mean size of a 512px image, of illustrations.
         px512_share: share of posts that get one.
         metadata_bytes_per_post: all forms of a post's metadata in a release.
-        release_seconds_per_post: from posts in bulk to a verified release, without images, on two cores.
-        release_cpu_seconds_per_post: the same, of CPU.
+        release_cpu_seconds_per_post: from posts in bulk to a verified release, without images.
         release_mib: peak memory of the largest step.
-        release_posts: how many posts the release had of which the last four figures are.
+        release_posts: how many posts the release had of which the last three figures are.
     """
 
     image_cpu_seconds_per_mb: float
     px512_bytes: int
     px512_share: float
     metadata_bytes_per_post: int
-    release_seconds_per_post: float
     release_cpu_seconds_per_post: float
     release_mib: int
     release_posts: int

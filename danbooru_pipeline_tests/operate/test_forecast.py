@@ -103,7 +103,7 @@ def test_figures_are_those_that_benchmarks_wrote(context: RunContext, booru: Boo
     """The file is as a benchmark would write it; a figure that nobody knows is refused."""
     forecast, rates = forecast_year(context, 2021), measured_rates()
     assert booru.requests()
-    assert forecast.release_seconds == forecast.posts * rates.release_seconds_per_post
+    assert forecast.release_seconds == forecast.posts * rates.release_cpu_seconds_per_post
     assert forecast.cpu_seconds == pytest.approx(forecast.bytes / 1e6 * rates.image_cpu_seconds_per_mb)
     assert with_figures({}) == PATH.read_bytes()
     assert b'"release_mib": 77' in with_figures({"release_mib": 77})
