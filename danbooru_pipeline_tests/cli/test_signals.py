@@ -1,6 +1,5 @@
 """A command that gets a signal at any stage publishes nothing, and the next one ends as an undisturbed one."""
 
-import itertools
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.release import verify_release
 from danbooru_pipeline_tests.support import signalled
 from danbooru_pipeline_tests.support.commands import WITH_POSTS, call, command, environment, settings_of
+from danbooru_pipeline_tests.support.processes import children_of
 
 
 def files_in(root: Path) -> int:
@@ -66,12 +66,7 @@ def stop_at(
 
 def workers_below(pid: int) -> list[int]:
     """Processes of Python's own that a process started: lanes below a build, image workers below a lane."""
-    children = (path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
-    return [
-        int(child)
-        for child in itertools.chain.from_iterable(children)
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
+    return children_of(pid, b"spawn_main")
 
 
 def kill_at(

@@ -3,7 +3,6 @@
 import hashlib
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from danbooru_pipeline.images import ImageJob, ImagePool, ImageResult
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline_tests.support.mishaps import DATA, attempts, make_job, report_limits, run_by_name
 from danbooru_pipeline_tests.support.pictures import png, solid
+from danbooru_pipeline_tests.support.processes import is_alive, kill
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -26,14 +26,6 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="lo
 
 ROOT = Path(__file__).parents[2]
 SUM = hashlib.sha256(DATA).hexdigest()
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def wait_until_gone(pids: list[int], seconds: float = 5) -> list[int]:
@@ -108,7 +100,7 @@ def test_killed_while_idle(tmp_path: Path) -> None:
     with ImagePool(1, run=run_by_name) as pool:
         first = make_job(tmp_path, "good-1")
         pool.submit(first).result(timeout=30)
-        os.kill(attempts(first)[0], signal.SIGKILL)
+        kill(attempts(first)[0])
         jobs = [make_job(tmp_path, f"good-{n}") for n in range(2, 6)]
         assert all(f.result(timeout=60).optimized for f in [pool.submit(job) for job in jobs])
 

@@ -12,6 +12,7 @@ import pytest
 
 from danbooru_pipeline.io.bounded_sha256 import ModeRule
 from danbooru_pipeline.io.hash_processes import FileHasher
+from danbooru_pipeline_tests.support.processes import children_of, kill
 
 LARGE = 3 * 2**20
 
@@ -67,8 +68,7 @@ def test_files_of_all_kinds(tmp_path: Path, workers: int, many: int) -> None:
 
 def children() -> list[int]:
     """The processes of this one that hash."""
-    found = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [int(pid) for pid in found if b"hash_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return children_of(os.getpid(), b"hash_worker")
 
 
 def test_killed_processes_cost_no_digest(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_killed_processes_cost_no_digest(tmp_path: Path) -> None:
         for number, file in enumerate(files):
             if number in {300, 600}:
                 killed.append(children()[0])
-                os.kill(killed[-1], signal.SIGKILL)
+                kill(killed[-1])
             yield file
 
     with FileHasher(tmp_path, workers=2, many=0) as hasher:
