@@ -6,6 +6,7 @@ which requests nothing when it is switched on after the posts came.
 """
 
 from datetime import timedelta
+from typing import Final
 
 import dagster as dg
 
@@ -64,6 +65,9 @@ FOLLOW_CHECKED_RELEASE = (FOLLOW_NEWEST_RELEASE & _Is.all_deps_blocking_checks_p
 RELEASE_DEADLINE = dg.FreshnessPolicy.cron(
     deadline_cron="0 0 1 3 *", lower_bound_delta=timedelta(days=59), timezone="UTC"
 )
+
+#: Seconds that a message lasts, and the longest pause between two attempts.
+DAY: Final = 86_400
 
 #: Who is asked about an asset.
 OWNERS = ["team:dataset"]

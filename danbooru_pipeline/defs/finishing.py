@@ -7,22 +7,17 @@ growing intervals: nobody needs to be there when the cause is gone.
 downstream is requested while one is missing. What is left for the operator is told by `tell_of_waiting`.
 """
 
-from typing import Final
-
 import dagster as dg
 import msgspec
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionsFilter, BulkActionStatus
-from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, RunsFilter
 from msgspec.structs import replace
 
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.defs.automation import SENSOR_STATUS, plan_seconds
+from danbooru_pipeline.defs.automation import DAY, SENSOR_STATUS, plan_seconds
 from danbooru_pipeline.defs.launching import IMAGES, RELEASE, Unfinished, find_unfinished, request_backfill
+from danbooru_pipeline.defs.locations import count_active_runs
 from danbooru_pipeline.defs.waiting import failed_checks
 from danbooru_pipeline.release import published
-
-ACTIVE: Final = [dg.DagsterRunStatus.QUEUED, *IN_PROGRESS_RUN_STATUSES]
-_DAY: Final = 86_400
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +38,7 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
 
     def next_launch(self) -> float:
         """When it may launch such buckets again: after one interval, then two, four, and so on, at most a day."""
-        return self.launched_at + min(_DAY, plan_seconds() * 2 ** (self.launches - 1)) if self.launches else 0.0
+        return self.launched_at + min(DAY, plan_seconds() * 2 ** (self.launches - 1)) if self.launches else 0.0
 
 
 def _read(cursor: str | None, year: int) -> Tried:
@@ -79,7 +74,7 @@ def finish_newest_release(
 ) -> dg.SensorResult | dg.SkipReason:
     """Does what an operator would: *failed and missing* again, and if that does not help, `finish_release`."""
     year = toolbox.now().year - 1  # the newest that is over
-    if why := _why_not_now(context.instance, toolbox, year):
+    if why := _why_not_now(context, toolbox, year):
         return dg.SkipReason(why)
     found = find_unfinished(context.instance, toolbox, year)
     tried, pending = _read(context.cursor, year), sorted(found.left.pending)
@@ -100,13 +95,13 @@ def finish_newest_release(
     )
 
 
-def _why_not_now(instance: dg.DagsterInstance, toolbox: RunContext, year: int) -> str | None:
+def _why_not_now(context: dg.SensorEvaluationContext, toolbox: RunContext, year: int) -> str | None:
     """Why there is nothing to look for; cheap."""
     if not toolbox.layout.posts_by_bucket(year).is_dir():
         return "no release has begun"
     if year in published(toolbox.layout):
         return f"the release of {year} is published"
-    return "runs are at work" if is_busy(instance) else None
+    return "runs are at work" if _is_busy(context) else None
 
 
 def _title(year: int) -> str:
@@ -124,9 +119,9 @@ def _done(context: dg.SensorEvaluationContext, tried: Tried, what: str) -> dg.Se
     return dg.SensorResult(skip_reason=what, cursor=msgspec.json.encode(tried).decode())
 
 
-def is_busy(instance: dg.DagsterInstance) -> bool:
-    """Whether a run or a backfill is under way."""
-    if instance.get_runs_count(RunsFilter(statuses=ACTIVE)):
+def _is_busy(context: dg.SensorEvaluationContext) -> bool:
+    """Whether a run of ours, or a backfill, is under way."""
+    if count_active_runs(context):
         return True
     under_way = [status for status in BulkActionStatus if status not in BULK_ACTION_TERMINAL_STATUSES]
-    return bool(instance.get_backfills(filters=BulkActionsFilter(statuses=under_way), limit=1))
+    return bool(context.instance.get_backfills(filters=BulkActionsFilter(statuses=under_way), limit=1))

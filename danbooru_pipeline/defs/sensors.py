@@ -11,8 +11,9 @@ from dagster._core.event_api import RunStatusChangeRecordsFilter
 from dagster._core.storage.dagster_run import RunsFilter
 
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.defs.automation import SENSOR_STATUS, plan_seconds, poll_seconds
-from danbooru_pipeline.defs.finishing import ACTIVE, finish_newest_release
+from danbooru_pipeline.defs.automation import DAY, SENSOR_STATUS, plan_seconds, poll_seconds
+from danbooru_pipeline.defs.finishing import finish_newest_release
+from danbooru_pipeline.defs.locations import count_active_runs, is_ours
 from danbooru_pipeline.defs.lost_runs import fail_lost_runs
 from danbooru_pipeline.defs.metadata import posts, posts_by_bucket, side_tables
 from danbooru_pipeline.defs.reports import bullets
@@ -29,7 +30,6 @@ from danbooru_pipeline.settings import Settings
 
 #: The release that a run began, so that sensor and schedule never begin one twice.
 BEGAN_TAG: Final = "danbooru/begins_release"
-_DAY: Final = 86_400
 #: A backfill that fails as a whole is told of run by run, over several looks. Dagster gives a look 60 seconds: one that
 #: takes longer is forgotten with its cursor, and its messages are sent again.
 _FAILURES_AT_ONCE: Final = 20
@@ -133,9 +133,9 @@ def tell_of_failures(
     cursor = str(context.cursor)
     for failure in _failures(context.instance, after=int(cursor), limit=_FAILURES_AT_ONCE):
         try:
-            said.append(_tell_of_failure(context.instance, toolbox.settings, failure.event_log_entry))
+            said.append(_tell_of_failure(context, toolbox.settings, failure.event_log_entry))
         except NotifyError as error:
-            lasts = toolbox.now().timestamp() - failure.timestamp > _DAY
+            lasts = toolbox.now().timestamp() - failure.timestamp > DAY
             if not said and not lasts:
                 raise
             said.append(f"nobody took it for a day: {error}" if lasts else str(error))
@@ -154,28 +154,30 @@ def _failures(
     return instance.fetch_run_status_changes(found, limit=limit, ascending=ascending).records
 
 
-def _tell_of_failure(instance: dg.DagsterInstance, settings: Settings, failure: dg.EventLogEntry) -> str:
+def _tell_of_failure(context: dg.SensorEvaluationContext, settings: Settings, failure: dg.EventLogEntry) -> str:
     """Send the message of a run. Returns what the tick says.
 
     Raises:
         NotifyError: nobody took it.
     """
-    run = instance.get_run_by_id(failure.run_id)
+    run = context.instance.get_run_by_id(failure.run_id)
     if run is None:
         return f"run {failure.run_id} was deleted"
+    if not is_ours(context, run):
+        return f"run {run.run_id} is of another code location"
     if run.tags.get("dagster/will_retry") == "true":
         return f"run {run.run_id} will be retried"
     what = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ())) or run.job_name
     began, ended = (run.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
     where = f"{began} to {ended}" if began else run.tags.get("dagster/partition", "")
-    why = "\n".join([*_reasons(instance, run.run_id), failure.message])
+    why = "\n".join([*_reasons(context.instance, run.run_id), failure.message])
     why = why if len(why) <= _MOST_CHARACTERS else f"{why[:_MOST_CHARACTERS]} …"
     body = f"{why}\n{settings.ui_url}/runs/{run.run_id}"
     subject = f"danbooru-pipeline: {what} {where}".rstrip() + " failed"
     try:
         sent = deliver(settings, subject=subject, body=body)
     except NotifyError as error:
-        return str(_half_told(error).skip_message)
+        return _half_told(error)
     return f"told of run {run.run_id} by {', '.join(sent)}" if sent else f"run {run.run_id} failed, but {NOBODY}"
 
 
@@ -187,11 +189,11 @@ def _reasons(instance: dg.DagsterInstance, run_id: str) -> list[str]:
     return [s.user_failure_data.description for s in steps if s.user_failure_data and s.user_failure_data.description]
 
 
-def _half_told(error: NotifyError) -> dg.SkipReason:
+def _half_told(error: NotifyError) -> str:
     """Whom a message did not reach that reached somebody; what reached nobody is an error, and tried again."""
     if not error.accepted:
         raise error
-    return dg.SkipReason(f"told by {', '.join(error.accepted)}, but {error}")
+    return f"told by {', '.join(error.accepted)}, but {error}"
 
 
 @dg.sensor(
@@ -226,10 +228,8 @@ def tell_of_releases(
     try:
         sent = deliver(toolbox.settings, subject=f"{name} is published", body=body, but=but)
     except NotifyError as error:
-        reason = _half_told(error)
-        return dg.SensorResult(
-            skip_reason=reason.skip_message, cursor=f"{name}{_TOOK}{', '.join((*but, *error.accepted))}"
-        )
+        cursor = f"{name}{_TOOK}{', '.join((*but, *error.accepted))}"
+        return dg.SensorResult(skip_reason=_half_told(error), cursor=cursor)
     took_it = (*but, *sent)
     why = f"announced {name} by {', '.join(took_it)}" if took_it else NOBODY
     return dg.SensorResult(skip_reason=why, cursor=name if took_it else context.cursor)
@@ -253,15 +253,14 @@ def tell_of_waiting(
 ) -> dg.SensorResult | dg.SkipReason:
     """Sends at most one message a day; nothing while a run works on it, and nothing when nothing waits."""
     now, (sent_at, before) = toolbox.now().timestamp(), _told(context.cursor)
-    if now - sent_at < _DAY:
+    if now - sent_at < DAY:
         return dg.SkipReason("a message went out less than a day ago")
-    active = context.instance.get_runs_count(RunsFilter(statuses=ACTIVE))
-    if active:
+    if active := count_active_runs(context):
         return dg.SkipReason(f"{active:,} runs are at work; what is left is told afterwards")
     year, lines = everything_that_waits(context.instance, toolbox)
     if not lines:
         return dg.SensorResult(skip_reason="nothing waits for the operator", cursor=None)
-    if lines == before and now - sent_at < 7 * _DAY:
+    if lines == before and now - sent_at < 7 * DAY:
         return dg.SkipReason(f"was told already: {'; '.join(lines)}")
     subject = f"danbooru-pipeline: {release_name(year) if year else 'the store'} waits"
     body = "\n".join([*bullets(lines), toolbox.settings.ui_url])
@@ -270,7 +269,7 @@ def tell_of_waiting(
         if not deliver(toolbox.settings, subject=subject, body=body):
             return dg.SkipReason(f"{NOBODY}; it would say: {'; '.join(lines)}")
     except NotifyError as error:
-        said = str(_half_told(error).skip_message)
+        said = _half_told(error)
     return dg.SensorResult(skip_reason=said, cursor=msgspec.json.encode((now, lines)).decode())
 
 

@@ -10,6 +10,12 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import (
+    CodeLocationOrigin,
+    GrpcServerCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.sensors import heartbeat, tell_of_failures, tell_of_releases, tell_of_waiting
@@ -49,11 +55,19 @@ class Telling:
     context: RunContext
     instance: dg.DagsterInstance
     cursor: str | None = None
+    location: CodeLocationOrigin | None = None
 
     def look(self) -> str:
         """A tick; what it says in the UI."""
-        sensor = dg.build_sensor_context(
-            instance=self.instance, cursor=self.cursor, resources={"toolbox": self.context}
+        sensor = dg.SensorEvaluationContext(
+            instance_ref=None,
+            last_tick_completion_time=None,
+            last_run_key=None,
+            repository_name=None,
+            instance=self.instance,
+            cursor=self.cursor,
+            resources={"toolbox": dg.ResourceDefinition.hardcoded_resource(self.context)},
+            code_location_origin=self.location,
         )
         result: Any = tell_of_failures(sensor)
         self.cursor = result.cursor
@@ -92,6 +106,19 @@ def test_run_that_is_retried_is_not_reported(telling: Telling, hook: Any) -> Non
     telling.context.settings = telling.context.settings.model_copy(update={"webhook_url": ""})
     assert "WEBHOOK" in telling.look()
     assert hook.mails == []
+
+
+def test_runs_of_other_code_locations_are_not_reported(telling: Telling, hook: Any) -> None:
+    """A Dagster may serve other projects too: their failures are theirs, and this one's are still told of."""
+    ours, theirs = (GrpcServerCodeLocationOrigin("localhost", 4000, None, name) for name in ("danbooru", "others"))
+    telling.location = ours
+    for origin in (theirs, ours):
+        job = RemoteJobOrigin(RemoteRepositoryOrigin(origin, "__repository__"), "begin_release")
+        run = dg.DagsterRun(job_name="begin_release", remote_job_origin=job)
+        telling.instance.report_run_failed(telling.instance.add_run(run))
+    assert "another code location" in telling.look()
+    assert run.run_id in hook.mails[0]
+    assert len(hook.mails) == 1
 
 
 def test_failure_that_nobody_took_is_told_of_again(telling: Telling, hook: Any) -> None:
