@@ -41,12 +41,13 @@ def checked_ids(ids: npt.NDArray[Any], kind: Kind) -> Ids:
     """Ids in the type of their bitmaps.
 
     Raises:
-        IdTooLarge: one does not fit.
+        IdTooLarge: one does not fit, or a row has none, which makes floats of all.
     """
     if len(ids) and not 0 < ids.min() <= ids.max() <= largest_id(kind):
+        wrong = ids.max() if ids.min() > 0 else ids.min()
         raise IdTooLarge(
-            f"a table names post {ids.max() if ids.min() > 0 else ids.min()}, and the index of the release holds 1 to "
-            f"{largest_id(kind):,}; verify the release"
+            f"a table names {'no post' if np.isnan(wrong) else f'post {wrong}'} in a row, and the index of the release "
+            f"holds 1 to {largest_id(kind):,}; verify the release"
         )
     return ids.astype(np.uint32 if kind is NARROW else np.int64, copy=False)
 

@@ -258,6 +258,17 @@ def test_private_data_set_needs_the_token(
     assert run("get", "hf://datasets/example/danbooru2021", tmp_path / "got").exit_code == 0
 
 
+def test_signed_address_is_not_shown(hub: Hub, tmp_path: Path, run: Callable[..., Result]) -> None:
+    """Where the host of large files refuses, the line has the status and the data set, and no signature."""
+    hub.expired = True
+    done = run("get", "hf://datasets/example/danbooru2021", tmp_path / "got")
+    assert done.exit_code == 2, done.output
+    (line,) = [line for line in done.output.splitlines() if line.startswith("danbooru-pipeline: ")]
+    assert "HTTP 403" in line
+    assert "example/danbooru2021" in line
+    assert "ignature" not in done.output
+
+
 def test_data_set_that_is_not_there_is_one_error(hub: Hub, tmp_path: Path, run: Callable[..., Result]) -> None:
     """Exit code 2 and one line, for a data set and for a revision."""
     for name in ("nothing", "danbooru2021@nothing"):

@@ -1,6 +1,7 @@
 """The index has every value of every post, in bytes that follow from the posts alone."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -67,10 +68,32 @@ def test_ids_beyond_32_bits_make_an_index_of_64(tmp_path: Path) -> None:
         kind_of(names.schema.with_metadata({"danbooru_pipeline.index": "3"}))
 
 
+@pytest.mark.parametrize("empty", [[3], range(20)], ids=["a row", "all rows"])
+def test_a_row_without_an_id(tmp_path: Path, empty: Sequence[int]) -> None:
+    """A damaged table of posts is one clear error, and leaves no index."""
+    tables = make_tables(20, seed=9)
+    ids = [None if n in empty else number for n, number in enumerate(tables["posts"]["id"].to_pylist())]
+    tables["posts"] = tables["posts"].set_column(0, "id", pa.array(ids, pa.int64()))
+    with pytest.raises(IdTooLarge, match="names no post in a row"):
+        write_index(tmp_path, reader(tables), sorted(tables), categories={})
+    assert not (tmp_path / INDEX_BITMAPS).exists()
+
+
+@pytest.mark.parametrize(("offset", "size"), [(0, 0), (0, -1), (10**6, 5)])
+def test_a_bitmap_that_is_not_there(tmp_path: Path, offset: int, size: int) -> None:
+    """A table of names that points at no bytes, or beyond the file, is an error of the release, and no traceback."""
+    Posts(tmp_path, make_tables(20, seed=9))
+    with (
+        (tmp_path / INDEX_BITMAPS).open("rb") as file,
+        pytest.raises(ValueError, match=f"{INDEX_NAMES} names what is not in it"),
+    ):
+        read_bitmap(file, offset=offset, size=size)
+
+
 def test_an_id_that_the_bitmaps_of_a_release_cannot_hold(tmp_path: Path) -> None:
     """A table that names a post beyond those of the release is one clear error, and not another post's id."""
     tables = make_tables(10, seed=9)
     tables["duplicates"] = pa.table({"a": [2**32 + 5], "b": [7], "kind": ["variant"]})
-    with pytest.raises(IdTooLarge, match=r"names post 4294967301, and the index .* holds 1 to 4,294,967,295"):
+    with pytest.raises(IdTooLarge, match=r"names post 4294967301 in a row, and the index .* holds 1 to 4,294,967,295"):
         write_index(tmp_path, reader(tables), sorted(tables), categories={})
     assert not (tmp_path / INDEX_BITMAPS).exists()

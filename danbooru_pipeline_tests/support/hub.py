@@ -31,6 +31,7 @@ class Hub:
         requests: method and path of each request.
         address, store: of the Hub itself, and of the host that it sends those to who want a large file.
         token: without which nothing is shown; empty shows everything to everybody.
+        expired: the addresses of large files are refused, as late ones are.
     """
 
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -41,9 +42,12 @@ class Hub:
     address: str = ""
     store: str = ""
     token: str = ""
+    expired: bool = False
 
     def refusal(self, path: str, shown: str | None) -> Answer | None:
         """What somebody gets who shows a token where none belongs, or not the one that is asked for."""
+        if path.startswith(_STORE) and self.expired:
+            return 403, b"AccessDenied", {}
         if path.startswith(_STORE):  # its addresses are signed already
             return None if shown is None else (400, {"error": "Only one auth mechanism allowed"}, {})
         return None if self.token in (shown or "") else (401, {"error": "Invalid username or password."}, {})
@@ -114,7 +118,7 @@ class Hub:
             return 200, files[path], commit | {"ETag": f'"{entry["oid"]}"'}
         digest = entry["lfs"]["oid"]
         linked = {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(entry["size"])}
-        return 302, b"", commit | linked | {"Location": f"{self.store}{_STORE}{digest}"}
+        return 302, b"", commit | linked | {"Location": f"{self.store}{_STORE}{digest}?X-Amz-Signature=5e14ed"}
 
     def _api(self, name: str, what: str, body: bytes) -> Any:
         files = self.files[name]
