@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.release import verify_release
 from danbooru_pipeline_tests.support import signalled
 from danbooru_pipeline_tests.support.commands import WITH_POSTS, call, command, environment, settings_of
+from danbooru_pipeline_tests.support.forked import run_module
 from danbooru_pipeline_tests.support.processes import children_of
 
 
@@ -174,11 +174,8 @@ def test_build_that_is_stopped_at_every_stage(tmp_path: Path, booru: BooruProces
 
 def check_signalled(folder: Path, *, moments: int) -> None:
     """verify, export and takedown × each signal × so many moments: stopped in time, and finished by the next."""
-    command = [sys.executable, signalled.__file__, str(folder), str(moments)]
-    env = environment() | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=3000)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = [json.loads(line) for line in done.stdout.splitlines()]
+    said = run_module(signalled.__name__, folder, moments, timeout=3000)
+    found = [json.loads(line) for line in said.splitlines()]
     assert len(found) == 3 * len(SIGNALS) * moments
     for each in found:
         number = signal.Signals(each["signal"])

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from danbooru_pipeline_tests.support import killer
-from danbooru_pipeline_tests.support.forked import Forked
+from danbooru_pipeline_tests.support.forked import run_module
 from danbooru_pipeline_tests.support.yard import Yard, next_year
 
 
@@ -16,13 +16,11 @@ def digests(yard: Yard, work: str, points: int, *, seed: str | None = None) -> t
     """The digest of an undisturbed run, and those of reruns after SIGKILL at random points; texts hash by the seed."""
     words = [str(yard.layout.root), work, str(points)]
     if seed is None:
-        done = Forked(words, env=os.environ, module=killer.__name__).wait(timeout=600)
+        said = run_module(killer.__name__, *words, timeout=600)
     else:  # which a process must begin with
         env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": seed}
-        command = [sys.executable, killer.__file__, *words]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    calm, *killed = [json.loads(line)[1] for line in done.stdout.splitlines()]
+        said = subprocess.check_output([sys.executable, killer.__file__, *words], env=env, text=True, timeout=600)
+    calm, *killed = [json.loads(line)[1] for line in said.splitlines()]
     return calm, killed
 
 

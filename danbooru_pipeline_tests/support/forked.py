@@ -58,6 +58,13 @@ class Forked:
             return subprocess.CompletedProcess(self._arguments, code, _text(self._out), _text(self._err))
 
 
+def run_module(module: str, *arguments: object, timeout: float) -> str:
+    """Run a module that forks children itself, which then have all imports too. Returns what it printed."""
+    done = Forked([*map(str, arguments)], env=os.environ, module=module).wait(timeout=timeout)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
 def can_begin_with(env: Mapping[str, str]) -> bool:
     """Whether an environment differs from this one only in what is read when it is needed."""
     return _others(env) == _others(os.environ)

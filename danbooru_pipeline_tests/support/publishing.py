@@ -4,6 +4,7 @@ Each attempt is a forked child, which costs no start-up. It is killed before or 
 removals and lines of its journal; what it uploaded is in LOG, one path a line.
 """
 
+import importlib
 import os
 import random
 import signal
@@ -74,6 +75,7 @@ def attempt(root: Path, year: int, address: str, *, kill_at: int | None, log: Pa
 
 def main(root: Path, year: int, address: str, seed: int, kills: int, log: Path) -> None:
     """Kill it so many times, then let it end."""
+    importlib.import_module("huggingface_hub" if address.startswith("hub:") else "s3fs")  # once for all children
     dice = random.Random(seed)
     ended = [attempt(root, year, address, kill_at=dice.randrange(1, 40), log=log) for _ in range(kills)]
     ended.append(attempt(root, year, address, kill_at=None, log=log))

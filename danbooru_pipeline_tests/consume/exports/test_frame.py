@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from danbooru_pipeline.images.detect import DetectorSettings
 from danbooru_pipeline.images.render import RenderSettings
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline_tests.support import killed_exports
+from danbooru_pipeline_tests.support.forked import run_module
 
 Run = Callable[..., Result]
 LINKED = ("captions", "deepdanbooru", "classification", "originals")
@@ -174,10 +174,7 @@ def test_killed_exports_leave_nothing_or_go_on(releases: object, tmp_path: Path)
     The one that is continued does not make again what it had.
     """
     folder = releases.current  # type: ignore[attr-defined]
-    program = [sys.executable, killed_exports.__file__, str(folder), str(tmp_path)]
-    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=280)
-    assert done.returncode == 0, done.stderr[-3000:]
-    seen = json.loads(done.stdout.splitlines()[-1])
+    seen = json.loads(run_module(killed_exports.__name__, folder, tmp_path, timeout=280).splitlines()[-1])
     assert set(seen) == set(EXPORTS)
     for form, said in seen.items():
         assert said["after_kill"] == [f".{form}.part"], form

@@ -1,23 +1,18 @@
 """No order of build, takedown, resume, kill, scrub, grace, import, restore, publish and review undoes a removal."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from danbooru_pipeline_tests.support import interleavings
+from danbooru_pipeline_tests.support.forked import run_module
 
 
 def orders(root: Path, seed: int, count: int) -> list[list[str]]:
     """The steps of some random orders, each of which kept the invariant."""
-    command = [sys.executable, interleavings.__file__, str(root), str(seed), str(count)]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=3600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(line)[1] for line in done.stdout.splitlines()]
+    said = run_module(interleavings.__name__, root, seed, count, timeout=3600)
+    return [json.loads(line)[1] for line in said.splitlines()]
 
 
 @pytest.mark.slow(20)
