@@ -3,6 +3,7 @@
 The type of a column follows from its name if every value fits it; otherwise the column is text.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow as pa
 from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.io.parquet import rechunk, write_shards
 from danbooru_pipeline.posts import TIMESTAMP, parse_timestamp
+from danbooru_pipeline.release.tables.json_columns import names_in, typed
 from danbooru_pipeline.release_paths import metadata_folder, metadata_path, parquet_path
 
 _ROWS = 50_000
@@ -45,26 +47,33 @@ def write_side_tables(folder: Path, tables: Mapping[str, Path]) -> dict[str, int
     return rows
 
 
-def _records(source: Path) -> Iterator[dict[str, Any]]:
-    with source.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
+def _blocks(source: Path) -> Iterator[list[dict[str, Any]]]:
+    """The records of a table, some thousands at a time."""
+    done = 0
+    with source.open("rb") as file:
+        while lines := list(itertools.islice(file, _ROWS)):
+            records: list[dict[str, Any]] = []
             try:
-                yield _decoder.decode(line)
+                records.extend(map(_decoder.decode, lines))
             except (ValueError, RecursionError) as error:
                 raise ReleaseRefused(
-                    f"{source} line {number} is not a JSON object ({error}); build `side_tables` again"
+                    f"{source} line {done + len(records) + 1} is not a JSON object ({error}); build `side_tables` again"
                 ) from error
+            done += len(records)
+            yield records
 
 
 def _schema(table: str, source: Path) -> tuple[pa.Schema, int]:
     """The columns of a table in the order in which they first appear, and its number of rows."""
     kinds: dict[str, pa.DataType] = {}
     rows = 0
-    for record in _records(source):
-        rows += 1
-        for name, value in record.items():
-            wanted = kinds.get(name) or _kind(table, name, value)
-            kinds[name] = wanted if _fits(wanted, value) else _wider(wanted, value)
+    for records in _blocks(source):
+        rows += len(records)
+        for name in names_in(records):
+            first = next(record[name] for record in records if name in record)
+            wanted = kinds.get(name) or _kind(table, name, first)
+            values = [record.get(name) for record in records]
+            kinds[name] = wanted if typed(values, wanted) is not None else _wide_enough(wanted, values)
     return pa.schema(list(kinds.items()), metadata={"danbooru_pipeline.schema": "1"}), rows
 
 
@@ -91,22 +100,31 @@ def _wider(kind: pa.DataType, value: Any) -> pa.DataType:
     return pa.list_(pa.string()) if both_lists else pa.string()
 
 
+def _wide_enough(kind: pa.DataType, values: list[Any]) -> pa.DataType:
+    for value in values:
+        kind = kind if _fits(kind, value) else _wider(kind, value)
+    return kind
+
+
 def _tables(source: Path, schema: pa.Schema) -> Iterator[pa.Table]:
-    converters = [(field.name, _converter(field.type)) for field in schema]
-    columns: list[list[Any]] = [[] for _ in converters]
+    for records in _blocks(source):
+        yield pa.table(
+            [_column([record.get(field.name) for record in records], field.type) for field in schema], schema=schema
+        )
 
-    def cut() -> pa.Table:
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-        return pa.Table.from_arrays(arrays, schema=schema)
 
-    for record in _records(source):
-        for column, (name, convert) in zip(columns, converters, strict=True):
-            column.append(convert(record.get(name)))
-        if len(columns[0]) == _ROWS:
-            yield cut()
-            columns = [[] for _ in converters]
-    if columns and columns[0]:
-        yield cut()
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    column = typed(values, kind)
+    return one_by_one(values, kind) if column is None else column
+
+
+def one_by_one(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """Values as an array of a kind.
+
+    Raises:
+        ValueError, TypeError: one does not fit.
+    """
+    return pa.array(list(map(_converter(kind), values)), kind)
 
 
 def _converter(kind: pa.DataType) -> Callable[[Any], Any]:
@@ -126,7 +144,7 @@ def _as_list(value: Any) -> list[Any]:
 
 def _integer(value: Any) -> int:
     number = int(value)
-    if isinstance(value, (bool, float)) or str(number) != str(value) or abs(number) >= 2**63:
+    if isinstance(value, (bool, float)) or str(number) != str(value) or not -(2**63) <= number < 2**63:
         raise ValueError("not an integer")
     return number
 
