@@ -9,7 +9,7 @@ import functools
 import json
 import types
 import typing
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
@@ -32,13 +32,17 @@ def parse(data: bytes | str) -> Any:
     """
     try:
         # As text: from bytes, other encodings and a byte order mark would be taken, too.
-        return json.loads(data.decode() if isinstance(data, bytes) else data, parse_constant=_not_json)
+        return _decoder.decode(data.decode() if isinstance(data, bytes) else data)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
 
 
 def _not_json(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+#: Made once: `json.loads` makes another one for each call that wants anything of its own.
+_decoder: Final = json.JSONDecoder(parse_constant=_not_json)
 
 
 def _typed(value: Any, kind: Any, where: str) -> Any:

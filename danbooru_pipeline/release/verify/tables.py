@@ -1,5 +1,6 @@
 """Verification of derived tables: rows of 512px images, tag counts, and side tables against their JSON lines."""
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from danbooru_pipeline.io.untrusted import opened, plain_names
 from danbooru_pipeline.posts.record import parse_timestamp
 from danbooru_pipeline.release.checksums import PX512
 from danbooru_pipeline.release.tables.image_rows import FILES_COLUMNS, METADATA, POSTS_COLUMNS, ROWS_SCHEMA, joined_rows
+from danbooru_pipeline.release.tables.json_columns import names_in, typed
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.tables.tag_totals import TAG_COUNTS_SCHEMA, TagTally
 from danbooru_pipeline.release.verify.findings import Kind
@@ -161,20 +163,38 @@ def _differing(run: Verification, names: Sequence[str], paths: Sequence[str]) ->
     number = 0
     for name in names:
         for table in batches(run, name, rows=_ROWS):
-            kinds = {field.name: field.type for field in table.schema}
-            columns = [_dialect(column, kind) for column, kind in zip(table.columns, kinds.values(), strict=True)]
-            for values in zip(*columns, strict=True):
-                number += 1
-                row = dict(zip(kinds, values, strict=True))
-                record = {key: value for key, value in _object(next(texts)).items() if value is not None}
-                if record != {key: value for key, value in row.items() if value is not None}:
-                    wrong = [
-                        key
-                        for key in sorted(row.keys() | record.keys())
-                        if not _is_same(kinds.get(key), row.get(key), record.get(key))
-                    ]
-                    if wrong:
-                        yield number, wrong
+            records = list(map(_object, itertools.islice(texts, table.num_rows)))
+            if not _are_same(table, records):
+                for row, wrong in _differing_rows(table, records):
+                    yield number + row, wrong
+            number += table.num_rows
+
+
+def _are_same(table: pa.Table, records: Sequence[dict[str, Any]]) -> bool:
+    """Whether all rows are those of their lines, as far as that is seen at once."""
+    if not set(table.column_names).issuperset(names_in(records)):
+        return False
+    columns = (
+        (column, typed([record.get(name) for record in records], column.type))
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    )
+    return all(values is not None and column.combine_chunks().equals(values) for column, values in columns)
+
+
+def _differing_rows(table: pa.Table, records: Sequence[dict[str, Any]]) -> Iterator[tuple[int, list[str]]]:
+    kinds = {field.name: field.type for field in table.schema}
+    columns = [_dialect(column, kind) for column, kind in zip(table.columns, kinds.values(), strict=True)]
+    for number, (values, line) in enumerate(zip(zip(*columns, strict=True), records, strict=True), start=1):
+        row = dict(zip(kinds, values, strict=True))
+        record = {key: value for key, value in line.items() if value is not None}
+        if record != {key: value for key, value in row.items() if value is not None}:
+            wrong = [
+                key
+                for key in sorted(row.keys() | record.keys())
+                if not _is_same(kinds.get(key), row.get(key), record.get(key))
+            ]
+            if wrong:
+                yield number, wrong
 
 
 def _object(text: bytes) -> dict[str, Any]:
