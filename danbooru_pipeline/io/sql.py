@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Rows of each table in which a result is returned.
 BATCH_ROWS = 65_536
+#: What does not fit is spilled; DuckDB would take 80 % of the machine's memory first.
+_MEMORY_MIB, _MEMORY_MIB_A_THREAD = 1024, 128
 
 
 @contextmanager
@@ -26,6 +28,7 @@ def database(*, threads: int, spill: Path | None = None) -> Iterator["duckdb.Duc
         config: dict[str, str | bool | int | float | list[str]] = {
             "threads": max(1, threads),
             "temp_directory": folder,
+            "memory_limit": f"{_MEMORY_MIB + _MEMORY_MIB_A_THREAD * threads}MiB",
             "autoinstall_known_extensions": False,
             "preserve_insertion_order": False,
         }

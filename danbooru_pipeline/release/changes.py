@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import duckdb
 import pyarrow as pa
 
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.atomic import atomic_file, write_atomic
+from danbooru_pipeline.io.bounded_parquet import extents, untrusted_files
 from danbooru_pipeline.io.parquet import write_parquet
 from danbooru_pipeline.io.sql import database, tables, view
 from danbooru_pipeline.layout import is_path_of
@@ -34,8 +36,17 @@ _TELLING = (
     *("tag_string_general", "tag_string_artist", "tag_string_copyright", "tag_string_character", "tag_string_meta"),
 )
 
+#: Row groups of manifests, of 100,000 rows at most, whose posts are joined at a time.
+_GROUPS: Final = 8
+_INT64: Final = (-(2**63), INT64_MAX)
+_MANIFESTS: Final = "manifest/files-*.parquet"
+
 _ROWS = """
-WITH pairs AS (
+WITH old_files AS (SELECT * FROM all_old_files WHERE id BETWEEN {first} AND {last}),
+new_files AS (SELECT * FROM all_new_files WHERE id BETWEEN {first} AND {last}),
+old_posts AS (SELECT * FROM all_old_posts WHERE id BETWEEN {first} AND {last}),
+new_posts AS (SELECT * FROM all_new_posts WHERE id BETWEEN {first} AND {last}),
+pairs AS (
     SELECT coalesce(n.id, o.id) AS id, o.id AS oid, n.id AS nid, o.rating AS o_rating, n.rating AS n_rating,
            o.path AS o_path, n.path AS n_path, o.sha256 AS o_sha, n.sha256 AS n_sha,
            o.px512_path AS o_small, n.px512_path AS n_small,
@@ -166,23 +177,42 @@ def changed_rows(
     with database(threads=threads, spill=spill) as connection:
         _create_views(connection, old=old, new=new, taken_down=taken_down)
         try:
-            yield from tables(connection, _query(connection), CHANGES_SCHEMA)
-        except duckdb.Error as error:
-            first = str(error).partition("\n")[0]
-            raise ReleaseError(f"{old} and {new} cannot be compared ({first}); verify both releases") from error
+            query = _query(connection)
+            for first, last in ranges_of_ids(old, new):
+                yield from tables(connection, query.format(first=first, last=last), CHANGES_SCHEMA)
+        except (duckdb.Error, OSError, ValueError, LookupError, pa.ArrowException) as error:
+            reason = str(error).partition("\n")[0]
+            raise ReleaseError(f"{old} and {new} cannot be compared ({reason}); verify both releases") from error
+
+
+def ranges_of_ids(*folders: Path) -> Iterator[tuple[int, int]]:
+    """All ids, in ranges of so many posts as are joined in memory; their tables are sorted by id."""
+    groups = (
+        group
+        for folder in folders
+        for path in untrusted_files(folder, _MANIFESTS)
+        for group in extents(folder, path.relative_to(folder).as_posix(), ["id"])
+    )
+    ends = sorted({int(ids[1]) for (ids,) in groups if ids is not None})[_GROUPS - 1 :: _GROUPS]
+    first, last = _INT64
+    for end in ends:
+        yield first, end
+        first = end + 1
+    if first <= last:
+        yield first, last
 
 
 def _create_views(connection: duckdb.DuckDBPyConnection, *, old: Path, new: Path, taken_down: Collection[int]) -> None:
     for name, folder in (("old", old), ("new", new)):
-        view(connection, f"{name}_files", folder, "manifest/files-*.parquet")
-        view(connection, f"{name}_posts", folder, "parquet/posts-*.parquet")
+        view(connection, f"all_{name}_files", folder, _MANIFESTS)
+        view(connection, f"all_{name}_posts", folder, "parquet/posts-*.parquet")
     gone = pa.table({"id": pa.array(sorted(id_ for id_ in taken_down if abs(id_) <= INT64_MAX), pa.int64())})
     connection.register("gone", gone)
 
 
 def _query(connection: duckdb.DuckDBPyConnection) -> str:
     """The query over the columns that both releases have, since an older release may lack some."""
-    known = [{row[0] for row in connection.execute(f"DESCRIBE {side}_posts").fetchall()} for side in ("old", "new")]
+    known = [{row[0] for row in connection.execute(f"DESCRIBE all_{side}_posts").fetchall()} for side in ("old", "new")]
     telling = [f"o.{name} IS DISTINCT FROM n.{name}" for name in _TELLING if all(name in names for names in known)]
     return _ROWS.replace("{telling}", " OR ".join(telling) or "false")
 
