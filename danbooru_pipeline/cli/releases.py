@@ -79,13 +79,15 @@ def verify(
 @click.option("--list", "as_list", is_flag=True, help="Print only the paths of the files, for rsync --files-from.")
 def reconstruct(year: int, release_dir: Path, into: Path | None, *, as_list: bool) -> None:
     """Reconstruct the release of YEAR from a later one, and name every file that was replaced or removed since."""
+    import itertools
+
     from danbooru_pipeline.release import write_reconstruction
     from danbooru_pipeline.release.reconstruct import reconstruct as find
 
     with held_release(release_dir) as held:
         found = find(year, held)
     if as_list:
-        for path in (*found.metadata, *found.files):
+        for path in itertools.chain(found.metadata, found.files):
             click.echo(path)
     for line in found.lines():
         click.echo(line, err=as_list)

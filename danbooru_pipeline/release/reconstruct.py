@@ -2,13 +2,18 @@
 
 A release carries the manifests of the releases before it; with their SHA-256 the answer is exact. For years without a
 manifest, those of the original Danbooru releases, it follows from that year's metadata or at least from its last id.
+Posts of both are read side by side by id, and paths are kept on disk, so that memory does not grow with the release.
 """
 
+import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import weakref
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pyarrow as pa
@@ -16,9 +21,11 @@ import pyarrow as pa
 from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.io.atomic import link_or_copy
 from danbooru_pipeline.io.bounded_parquet import read_untrusted
+from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
 from danbooru_pipeline.io.untrusted import is_plain, opened, plain_names
 from danbooru_pipeline.layout import EXTENSIONS, is_path_of, original_path, px512_path
 from danbooru_pipeline.posts.schema import INT64_MAX
+from danbooru_pipeline.release.checksums import TREES, by_bucket
 from danbooru_pipeline.release.documents.history import original
 from danbooru_pipeline.release.release_json import Release, read_release
 from danbooru_pipeline.release.tables.image_rows import carried_manifest, release_shards
@@ -26,6 +33,11 @@ from danbooru_pipeline.release_paths import metadata_folder, old_metadata_folder
 from danbooru_pipeline.years import sfw_ratings
 
 _COLUMNS = ("id", "path", "sha256", "source_md5", "px512_path", "px512_sha256")
+#: What is read of a post in metadata.
+_POST_FACTS: Final = pa.schema([("id", pa.int64()), ("md5", pa.string()), ("ext", pa.string()), ("is_sfw", pa.bool_())])
+_PATHS: Final = pa.schema([("id", pa.int64()), ("path", pa.string())])
+_ROWS: Final = 10_000
+_RANGE_IDS: Final = 100_000
 _LONGEST_LINE = 64 * 2**20
 _POSTS = re.compile(r"(posts|20\d\d)\d{12}\.json")
 
@@ -51,23 +63,64 @@ class Reconstruction:
     last_id: int
     exact: bool
     posts: int
-    files: tuple[str, ...]
-    replaced: tuple[str, ...]
-    gone: tuple[str, ...]
+    files: "Paths"
+    replaced: "Paths"
+    gone: "Paths"
     metadata: tuple[str, ...]
 
-    def lines(self) -> list[str]:
+    def lines(self) -> Iterator[str]:
         """The result for people; the files themselves are a list of their own."""
         how = "by its manifest" if self.exact else "by its metadata and last id, since its manifest is not here"
         headline = (
             f"{release_name(self.year)} in {self.folder.name}, {how}: {self.posts:,} posts up to id {self.last_id:,}, "
             f"{len(self.files):,} files as they were, {len(self.replaced):,} replaced since, {len(self.gone):,} gone"
         )
-        return [
-            headline,
-            *(f"replaced since: {path}" for path in self.replaced),
-            *(f"gone since: {path}" for path in self.gone),
-        ]
+        yield headline
+        yield from (f"replaced since: {path}" for path in self.replaced)
+        yield from (f"gone since: {path}" for path in self.gone)
+
+
+class Paths(Collection[str]):
+    """Paths of images, sorted. Of more than some hundred thousand most are on disk, until nobody has them any more."""
+
+    def __init__(self) -> None:
+        self._sorters = {
+            tree.name: ExternalGroupBy(_PATHS, key=by_bucket) for tree in sorted(TREES, key=attrgetter("name"))
+        }
+        self._held: dict[str, tuple[list[int], list[str]]] = {tree: ([], []) for tree in self._sorters}
+        self._count = 0
+        held = ExitStack()
+        for sorter in self._sorters.values():
+            held.enter_context(sorter)
+        weakref.finalize(self, held.close)
+
+    def add(self, id_: int, path: str) -> None:
+        """Add the path of a post's image."""
+        tree = path.partition("/")[0]
+        ids, paths = self._held[tree]
+        ids.append(id_)
+        paths.append(path)
+        self._count += 1
+        if len(ids) == _ROWS:
+            self._flush(tree)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, path: object) -> bool:
+        return any(path == each for each in self)
+
+    def __iter__(self) -> Iterator[str]:
+        for tree, sorter in self._sorters.items():
+            self._flush(tree)
+            for _, group in sorter.groups():
+                yield from sorted(group["path"].to_pylist())
+
+    def _flush(self, tree: str) -> None:
+        ids, paths = self._held[tree]
+        if ids:
+            self._sorters[tree].add(pa.table([pa.array(ids, pa.int64()), pa.array(paths, pa.string())], schema=_PATHS))
+            self._held[tree] = ([], [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +136,7 @@ class _File:
 class _Held:
     """Files that the later release has for a post."""
 
+    id: int
     original: str | None
     sha256: str | None
     md5: str | None
@@ -100,57 +154,67 @@ def reconstruct(year: int, folder: Path) -> Reconstruction:
     release = read_release(folder)
     if year > release.year:
         raise SettingsError(f"{release.name} is not later than {year}; give a release of {year} or after")
-    held = {
-        row["id"]: _Held(*(row[name] for name in _COLUMNS[1:]))
-        for row in _rows(folder, release_shards(folder, "manifest/files"))
-    }
     shards = release_shards(folder, "manifest/files") if year == release.year else carried_manifest(folder, year)
     folders = (metadata_folder(year), old_metadata_folder(year))
     metadata = [f"{name}/{file}" for name in folders for file in plain_names(folder, name)]
     exact = bool(shards)
-    if exact:
-        posts = dict(_from_manifest(folder, shards))
-    else:
-        posts = dict(_from_metadata(folder, metadata, year)) or dict(_from_last_id(year, release, held))
-    if not posts:
+    with ExternalGroupBy(_POST_FACTS, key=by_id_range(_RANGE_IDS)) as sorter:
+        if exact:
+            posts = _from_manifest(folder, shards)
+        elif _read_metadata(folder, metadata, year, into=sorter):
+            posts = _from_metadata(sorter)
+        else:
+            posts = _from_last_id(year, release, _held(folder))
+        found = _compare(posts, _held(folder))
+    if not found.posts:
         raise SettingsError(
             f"{release.name} carries nothing of {year}, whose last id is unknown; give a release with metadata/{year}/"
         )
-    kept, replaced, gone = _compare(posts, held)
     return Reconstruction(
         year=year,
         folder=folder,
-        last_id=max(posts),
+        last_id=found.last_id,
         exact=exact,
-        posts=len(posts),
-        files=tuple(sorted(kept)),
-        replaced=tuple(sorted(replaced)),
-        gone=tuple(sorted(gone)),
+        posts=found.posts,
+        files=found.kept,
+        replaced=found.replaced,
+        gone=found.gone,
         metadata=tuple(metadata),
     )
 
 
+def _held(folder: Path) -> Iterator[_Held]:
+    """What the later release has, by id."""
+    for row in _rows(folder, release_shards(folder, "manifest/files")):
+        yield _Held(*(row[name] for name in _COLUMNS))
+
+
 def _rows(folder: Path, shards: Iterable[Path]) -> Iterator[dict[str, Any]]:
-    """The rows of a manifest.
+    """The rows of a manifest, by id.
 
     Raises:
-        ReleaseError: it cannot be read, or names another file than a post may have: it would be linked from, or to, a
-            place outside.
+        ReleaseError: it cannot be read, is not sorted, or names another file than a post may have: it would be linked
+            from, or to, a place outside.
     """
+    last = 0
     for path in shards:
         try:
             for table in read_untrusted(folder, path.relative_to(folder).as_posix(), columns=_COLUMNS):
                 for row in table.to_pylist():
-                    _require_own_paths(row)
+                    last = _require_next(row, last)
                     yield row
         except (OSError, ValueError, LookupError, pa.ArrowException) as error:
             raise ReleaseError(f"{path} cannot be read ({error}); verify {folder} first") from error
 
 
-def _require_own_paths(row: Mapping[str, Any]) -> None:
+def _require_next(row: Mapping[str, Any], last: int) -> int:
+    id_ = row["id"]
+    if not isinstance(id_, int) or id_ <= last:
+        raise ValueError(f"post {id_} comes after {last}")
     for path, tree in ((row["path"], "original"), (row["px512_path"], "512px")):
-        if path is not None and not is_path_of(row["id"], path, tree=tree):
-            raise ValueError(f"names {path!r} as the file of post {row['id']}")
+        if path is not None and not is_path_of(id_, path, tree=tree):
+            raise ValueError(f"names {path!r} as the file of post {id_}")
+    return id_
 
 
 def _from_manifest(folder: Path, shards: Iterable[Path]) -> Iterator[tuple[int, list[_File]]]:
@@ -171,49 +235,85 @@ class _Post(msgspec.Struct, gc=False):
 _decoder = msgspec.json.Decoder(_Post, strict=False)
 
 
-def _from_metadata(folder: Path, names: Iterable[str], year: int) -> Iterator[tuple[int, list[_File]]]:
+def _read_metadata(folder: Path, names: Iterable[str], year: int, *, into: ExternalGroupBy) -> bool:
+    """Read what the metadata of a year says of its posts. Returns whether it says anything."""
+    posts = (post for name in names if _POSTS.fullmatch(name.rpartition("/")[2]) for post in _posts(folder, name))
+    sfw, found = sfw_ratings(year), False
+    while block := list(itertools.islice(posts, _ROWS)):
+        columns = (
+            [post.id for post in block],
+            [post.md5 for post in block],
+            [post.file_ext for post in block],
+            [post.rating in sfw for post in block],
+        )
+        into.add(pa.table(list(columns), schema=_POST_FACTS))
+        found = True
+    return found
+
+
+def _posts(folder: Path, name: str) -> Iterator[_Post]:
+    with opened(folder, name) as lines:
+        while line := lines.readline(_LONGEST_LINE):
+            try:
+                post = _decoder.decode(line)
+            except (ValueError, RecursionError):
+                continue  # posts without an id were banned or restricted, and had no file
+            if 0 < post.id <= INT64_MAX and post.md5 and post.file_ext in EXTENSIONS:
+                yield post
+
+
+def _from_metadata(sorter: ExternalGroupBy) -> Iterator[tuple[int, list[_File]]]:
     """Files that the metadata of a year names. It does not record which of them the release contained."""
-    for name in names:
-        if not _POSTS.fullmatch(name.rpartition("/")[2]):
-            continue
-        with opened(folder, name) as lines:
-            while line := lines.readline(_LONGEST_LINE):
-                try:
-                    post = _decoder.decode(line)
-                except (ValueError, RecursionError):
-                    continue  # posts without an id were banned or restricted, and had no file
-                if 0 < post.id <= INT64_MAX and post.md5 and post.file_ext in EXTENSIONS:
-                    small = [_File(px512_path(post.id), md5=post.md5)] if post.rating in sfw_ratings(year) else []
-                    yield post.id, [_File(original_path(post.id, post.file_ext), md5=post.md5), *small]
+    last = 0
+    for _, group in sorter.groups():
+        for id_, md5, ext, is_sfw in zip(*(group[name].to_pylist() for name in _POST_FACTS.names), strict=True):
+            if id_ != last:  # two dialects may lie there
+                small = [_File(px512_path(id_), md5=md5)] if is_sfw else []
+                yield id_, [_File(original_path(id_, ext), md5=md5), *small]
+            last = id_
 
 
-def _from_last_id(year: int, release: Release, held: Mapping[int, _Held]) -> Iterator[tuple[int, list[_File]]]:
+def _from_last_id(year: int, release: Release, held: Iterable[_Held]) -> Iterator[tuple[int, list[_File]]]:
     """Everything up to the last id of a year, as users of the original releases did."""
     event = next((event for event in release.history if event.name == release_name(year)), None)
     known = original(year)
     last_id = event.last_id if event else (known.last_id if known else None) or 0
-    for id_, files in held.items():
-        if id_ <= last_id:
-            yield id_, [_File(path) for path in (files.original, files.px512) if path]
+    for files in itertools.takewhile(lambda files: files.id <= last_id, held):
+        yield files.id, [_File(path) for path in (files.original, files.px512) if path]
 
 
-def _compare(posts: Mapping[int, list[_File]], held: Mapping[int, _Held]) -> tuple[list[str], list[str], list[str]]:
-    kept: list[str] = []
-    replaced: list[str] = []
-    gone: list[str] = []
-    for id_, files in posts.items():
-        now = held.get(id_)
+@dataclass(slots=True)
+class _Compared:
+    """What became of the files of an earlier release."""
+
+    posts: int = 0
+    last_id: int = 0
+    kept: Paths = field(default_factory=Paths)
+    replaced: Paths = field(default_factory=Paths)
+    gone: Paths = field(default_factory=Paths)
+
+
+def _compare(posts: Iterable[tuple[int, list[_File]]], held: Iterator[_Held]) -> _Compared:
+    """Look for the files of posts among those that are held; both by id."""
+    found = _Compared()
+    now = next(held, None)
+    for id_, files in posts:
+        found.posts += 1
+        found.last_id = id_
+        while now is not None and now.id < id_:
+            now = next(held, None)
+        same = now if now is not None and now.id == id_ else None
         for file in files:
             small = file.path.startswith("512px/")
-            path = (now.px512 if small else now.original) if now else None
-            if now is None or path is None:
+            path = (same.px512 if small else same.original) if same else None
+            if same is None or path is None:
                 # Metadata does not prove that the release had the file; only its manifest does.
-                gone.append(file.path)
-            elif _stem(path) == _stem(file.path) and _is_same(file, now, small=small):
-                kept.append(path)
+                found.gone.add(id_, file.path)
+            elif _stem(path) == _stem(file.path) and _is_same(file, same, small=small):
+                found.kept.add(id_, path)
             else:
-                replaced.append(path)
-    return kept, replaced, gone
+                found.replaced.add(id_, path)
+    return found
 
 
 def _stem(path: str) -> str:
@@ -236,11 +336,10 @@ def write_reconstruction(found: Reconstruction, target: Path) -> int:
     """
     if target.exists():
         raise SettingsError(f"{target} exists; give a folder that does not")
-    names = dict.fromkeys((*found.metadata, *found.files))
-    for path in names:
+    for path in itertools.chain(found.metadata, found.files):
         if not is_plain(found.folder, path):
             raise ReleaseError(f"{found.folder / path} is missing, or a link or no file; verify {found.folder} first")
-    for path in names:
+    for path in itertools.chain(found.metadata, found.files):
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(found.folder / path, target / path)
     return len(found.files)
