@@ -5,6 +5,7 @@ manifest, those of the original Danbooru releases, it follows from that year's m
 Posts of both are read side by side by id, and paths are kept on disk, so that memory does not grow with the release.
 """
 
+import collections
 import itertools
 import re
 import weakref
@@ -313,6 +314,7 @@ def _compare(posts: Iterable[tuple[int, list[_File]]], held: Iterator[_Held]) ->
                 found.kept.add(id_, path)
             else:
                 found.replaced.add(id_, path)
+    collections.deque(held, maxlen=0)  # of which only the end says that all were in order
     return found
 
 
