@@ -3,17 +3,19 @@
 What does not add up is a problem and stops the release; what merely differs from last year is drift and is shown.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from danbooru_pipeline.io.external_sort import ExternalGroupBy
 from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.layout import BUCKETS, Layout
 from danbooru_pipeline.outcomes import REASONS, Reason, Status
+from danbooru_pipeline.release.checksums import by_bucket
 from danbooru_pipeline.store.plan import list_files
 from danbooru_pipeline.years import sfw_ratings
 
@@ -22,6 +24,8 @@ MAX_MISSING_SHARE: Final = 0.001
 #: A share that moved by more than this between two years is worth a look, and so is a mean that moved by a tenth.
 MAX_SHARE_MOVE: Final = 0.02
 MAX_MEAN_MOVE: Final = 0.1
+
+_IMAGES: Final = pa.schema([("id", pa.int64()), ("px512_path", pa.string())])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,29 +51,27 @@ class Px512Balance:
 def px512_balance(layout: Layout, year: int) -> Px512Balance:
     """Count SFW rows in the posts, not in the manifest, and the files on disk."""
     sfw = pa.array(sfw_ratings(year))
-    posts = pq.read_table(layout.posts(year), columns=["rating"])["rating"]
-    sfw_rows = pc.sum(pc.is_in(posts, value_set=sfw)).as_py() or 0
-    images = explained = files = 0
+    images = explained = sfw_rows = 0
+    for table in read_batches(layout.posts(year), columns=("rating",)):
+        sfw_rows += pc.sum(pc.is_in(table["rating"], value_set=sfw)).as_py() or 0
     for table in read_batches(layout.manifest(year), columns=("rating", "px512_status", "px512_reason")):
         rows = table.filter(pc.is_in(table["rating"].cast(pa.string()), value_set=sfw))
         made = pc.sum(pc.equal(rows["px512_status"].cast(pa.string()), str(Status.OK))).as_py() or 0
         images += made
         explained += rows.num_rows - rows["px512_reason"].null_count
-    wanted = _px512_names(layout, year)
-    for bucket in BUCKETS:
-        if bucket in wanted:
-            files += len(wanted[bucket] & list_files(layout.px512_bucket(bucket)).keys())
-    return Px512Balance(sfw_rows=sfw_rows, images=images, explained=explained, files=files)
+    return Px512Balance(sfw_rows=sfw_rows, images=images, explained=explained, files=_px512_files(layout, year))
 
 
-def _px512_names(layout: Layout, year: int) -> dict[str, set[str]]:
-    """Names of the 512px images of a manifest, by bucket."""
-    names: dict[str, set[str]] = {}
-    for table in read_batches(layout.manifest(year), columns=("px512_path",)):
-        for path in table["px512_path"].drop_null().to_pylist():
-            _, bucket, name = path.split("/")
-            names.setdefault(bucket, set()).add(name)
-    return names
+def _px512_files(layout: Layout, year: int) -> int:
+    """How many of the 512px images of a manifest are there."""
+    files = 0
+    with ExternalGroupBy(_IMAGES, key=by_bucket, folder=layout.metadata(year)) as images:
+        for table in read_batches(layout.manifest(year), columns=_IMAGES.names):
+            images.add(table.drop_null().cast(_IMAGES))
+        for number, group in images.groups():
+            there = list_files(layout.px512_bucket(BUCKETS[number]))
+            files += sum(path.rpartition("/")[2] in there for path in set(group["px512_path"].to_pylist()))
+    return files
 
 
 #: States of an original that need nobody: it is there, or nobody may have it.
@@ -102,24 +104,25 @@ def composition(layout: Layout, year: int) -> Composition | None:
     """The composition of a year; None without its posts."""
     if not layout.posts(year).exists():
         return None
-    table = pq.read_table(layout.posts(year), columns=["rating", "file_ext", "tag_string"])
-    tags = pc.sum(pc.add(pc.count_substring(table["tag_string"], " "), pc.cast(_has_text(table), pa.int32()))).as_py()
-    return Composition(
-        posts=table.num_rows,
-        ratings=_shares(table["rating"]),
-        types=_shares(table["file_ext"]),
-        tags_per_post=(tags or 0) / max(table.num_rows, 1),
-    )
+    posts = tags = 0
+    ratings: Counter[str] = Counter()
+    types: Counter[str] = Counter()
+    for table in read_batches(layout.posts(year), columns=("rating", "file_ext", "tag_string")):
+        posts += table.num_rows
+        tags += pc.sum(_tag_counts(table["tag_string"])).as_py() or 0
+        for counted, name in ((ratings, "rating"), (types, "file_ext")):
+            for row in pc.value_counts(table[name]).to_pylist():
+                counted[str(row["values"])] += row["counts"]
+    return Composition(posts=posts, ratings=_shares(ratings), types=_shares(types), tags_per_post=tags / max(posts, 1))
 
 
-def _has_text(table: pa.Table) -> pa.ChunkedArray:
-    return pc.greater(pc.utf8_length(table["tag_string"]), 0)
+def _tag_counts(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.add(pc.count_substring(texts, " "), pc.cast(pc.greater(pc.utf8_length(texts), 0), pa.int32()))
 
 
-def _shares(column: pa.ChunkedArray) -> dict[str, float]:
-    counts = {str(row["values"]): row["counts"] for row in pc.value_counts(column).to_pylist()}
-    total = max(sum(counts.values()), 1)
-    return {name: count / total for name, count in sorted(counts.items(), key=lambda item: -item[1])}
+def _shares(counts: Counter[str]) -> dict[str, float]:
+    total = max(counts.total(), 1)
+    return {name: count / total for name, count in counts.most_common()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,15 +59,19 @@ def write_slice_without(path: Path, ids: Collection[int]) -> None:
 
 def write_manifest_without(files: Iterable[Path], target: Path, ids: Collection[int]) -> ManifestSummary:
     """Write a manifest without these ids to one file, with its summary. Returns the summary."""
+    files = list(files)  # read twice, since the summary of all rows comes before them
+
+    def rows() -> Iterator[pa.Table]:
+        for path in files:
+            for table in without(read_batches(path), ids):
+                yield conform(table, MANIFEST_SCHEMA)
+
     tally, digest = Tally(), RowDigest(MANIFEST_SCHEMA)
-    tables = []
-    for table in (table for path in files for table in without(read_batches(path), ids)):
-        rows = conform(table, MANIFEST_SCHEMA)
-        tally.add(rows)
-        digest.update(rows)
-        tables.append(rows)
+    for table in rows():
+        tally.add(table)
+        digest.update(table)
     summary = tally.summary(digest.hexdigest())
-    write_manifest_table(target, tables, summary)
+    write_manifest_table(target, rows(), summary)
     return summary
 
 
