@@ -41,6 +41,7 @@ from danbooru_pipeline.posts import encode_2021
 from danbooru_pipeline.release import apply_snapshot, plan_snapshot, verify_release, write_manifest
 from danbooru_pipeline.release.compare import compare_releases
 from danbooru_pipeline.release.reconstruct import reconstruct
+from danbooru_pipeline.release.tree.archive import PRESET, write_tar_xz
 from danbooru_pipeline.sources import bring_posts, split_by_bucket
 from danbooru_pipeline.sources.files import ArchiveSource
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, write_ledger
@@ -231,9 +232,9 @@ def _cpu() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def run(step: str, folder: Path) -> dict[str, float]:
+def run(step: str, folder: Path, *, xz_level: int) -> dict[str, float]:
     """Run a step in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.scale", str(folder), "--step", step]
+    command = [sys.executable, "-m", "benchmarks.scale", str(folder), "--step", step, "--xz-level", str(xz_level)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{step} failed:\n{done.stderr}")
@@ -241,14 +242,14 @@ def run(step: str, folder: Path) -> dict[str, float]:
     return found
 
 
-def rehearse(folder: Path, posts: int, favorites: int) -> dict[str, dict[str, float]]:
+def rehearse(folder: Path, posts: int, favorites: int, *, xz_level: int) -> dict[str, dict[str, float]]:
     """All steps at one size; the world and the releases are removed afterwards."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     make_world(folder, posts, favorites)
     found = {}
     for step in STEPS:
-        found[step] = cost = run(step, folder)
+        found[step] = cost = run(step, folder, xz_level=xz_level)
         print(
             f"{posts:,} {step}: {cost['cpu']:.1f} CPU s, {cost['wall']:.1f} s, {cost['mib']:.0f} MiB, "
             f"{cost['mb']:+.0f} MB, {cost['inodes']:+,.0f} inodes",
@@ -299,12 +300,18 @@ def main() -> None:
     parser.add_argument("posts", type=int, nargs="*")
     parser.add_argument("--favorites", type=int, default=4, help="a post; the site has some 40")
     parser.add_argument("--record", action="store_true", help="let `plan` reckon with what was measured")
+    parser.add_argument("--xz-level", type=int, default=PRESET, help="of the archive; its cost is that of its bytes")
     parser.add_argument("--step", choices=STEPS)
     options = parser.parse_args()
     if options.step:
+        assert write_tar_xz.__kwdefaults__
+        write_tar_xz.__kwdefaults__["preset"] = options.xz_level
         print(json.dumps(run_here(options.step, options.folder)))
         return
-    found = {size: rehearse(options.folder / str(size), size, options.favorites) for size in options.posts}
+    found = {
+        size: rehearse(options.folder / str(size), size, options.favorites, xz_level=options.xz_level)
+        for size in options.posts
+    }
     (options.folder / "scale.json").write_text(json.dumps(found, indent=1))
     print(table(found))
     if options.record:
