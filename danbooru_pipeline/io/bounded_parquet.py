@@ -44,10 +44,11 @@ def read_untrusted(
         Exception: whatever else a reader of a hostile file raises.
     """
     wanted = None if columns is None else list(columns)
-    with opened(root, name) as file, pq.ParquetFile(file, **_THRIFT) as parquet:
-        _check_footer(parquet.metadata, os.fstat(file.fileno()).st_size)
-        few = _with_dictionaries(parquet)
-    with opened(root, name) as file, pq.ParquetFile(file, read_dictionary=few, **_THRIFT) as parquet:
+    with opened(root, name) as file, pq.ParquetFile(file, **_THRIFT) as first:
+        _check_footer(first.metadata, os.fstat(file.fileno()).st_size)
+        few = _with_dictionaries(first)
+        # The same open file with the footer that was checked, whatever has its name by now.
+        parquet = pq.ParquetFile(file, metadata=first.metadata, read_dictionary=few, **_THRIFT) if few else first
         for number in range(parquet.num_row_groups) if groups is None else groups:
             for batch in parquet.iter_batches(rows, row_groups=[number], columns=wanted, use_threads=False):
                 yield _plain(pa.Table.from_batches([batch]))
