@@ -21,9 +21,9 @@ from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
 from danbooru_pipeline.posts import POST_SCHEMA, TagIds, conform, encode_2017, pool_lists, tag_lists
 from danbooru_pipeline.posts.json_text import joined_lists, lists_of, one_chunk
 
-_RANGE_IDS: Final = 200_000
+_RANGE_IDS: Final = 50_000
 #: Pairs have 16 bytes. Each run is an open file, and the site has 400 million favourites.
-_RUN_PAIRS = 2_000_000
+_RUN_PAIRS: Final = 2_000_000
 _CHUNK: Final = 16 * 2**20
 _Record = TypeVar("_Record")
 _PAIRS: Final = pa.schema([("id", pa.int64()), ("value", pa.int64())])
