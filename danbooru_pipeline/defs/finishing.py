@@ -9,13 +9,12 @@ downstream is requested while one is missing. What is left for the operator is t
 
 import dagster as dg
 import msgspec
-from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionsFilter, BulkActionStatus
 from msgspec.structs import replace
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.defs.automation import DAY, SENSOR_STATUS, plan_seconds
 from danbooru_pipeline.defs.launching import IMAGES, RELEASE, Unfinished, find_unfinished, request_backfill
-from danbooru_pipeline.defs.locations import count_active_runs
+from danbooru_pipeline.defs.locations import count_active_runs, is_backfilling
 from danbooru_pipeline.defs.waiting import failed_checks
 from danbooru_pipeline.release import published
 
@@ -101,7 +100,7 @@ def _why_not_now(context: dg.SensorEvaluationContext, toolbox: RunContext, year:
         return "no release has begun"
     if year in published(toolbox.layout):
         return f"the release of {year} is published"
-    return "runs are at work" if _is_busy(context) else None
+    return "runs are at work" if count_active_runs(context) or is_backfilling(context) else None
 
 
 def _title(year: int) -> str:
@@ -117,11 +116,3 @@ def _launch_again(context: dg.SensorEvaluationContext, found: Unfinished, tried:
 def _done(context: dg.SensorEvaluationContext, tried: Tried, what: str) -> dg.SensorResult:
     context.log.info(what)
     return dg.SensorResult(skip_reason=what, cursor=msgspec.json.encode(tried).decode())
-
-
-def _is_busy(context: dg.SensorEvaluationContext) -> bool:
-    """Whether a run of ours, or a backfill, is under way."""
-    if count_active_runs(context):
-        return True
-    under_way = [status for status in BulkActionStatus if status not in BULK_ACTION_TERMINAL_STATUSES]
-    return bool(context.instance.get_backfills(filters=BulkActionsFilter(statuses=under_way), limit=1))

@@ -1,7 +1,8 @@
 """DuckDB over Parquet files: joins and aggregates of more rows than memory holds."""
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 #: Rows of each table in which a result is returned.
 BATCH_ROWS = 65_536
 #: What does not fit is spilled; DuckDB would take 80 % of the machine's memory first.
-_MEMORY_MIB, _MEMORY_MIB_A_THREAD = 1024, 128
+_MEMORY_MIB, _MEMORY_MIB_A_THREAD, _MOST_MEMORY_MIB = 1024, 128, 4096
+_CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def database(*, threads: int, spill: Path | None = None) -> Iterator["duckdb.Duc
         config: dict[str, str | bool | int | float | list[str]] = {
             "threads": max(1, threads),
             "temp_directory": folder,
-            "memory_limit": f"{_MEMORY_MIB + _MEMORY_MIB_A_THREAD * threads}MiB",
+            "memory_limit": f"{_memory_mib(threads)}MiB",
             "autoinstall_known_extensions": False,
             "preserve_insertion_order": False,
         }
@@ -38,6 +40,14 @@ def database(*, threads: int, spill: Path | None = None) -> Iterator["duckdb.Duc
             yield connection
         finally:
             connection.close()
+
+
+def _memory_mib(threads: int) -> int:
+    """What a database may hold: never more than half of what this process may use, in a container, too."""
+    mib = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20]
+    with suppress(OSError, ValueError):  # no cgroup of version 2, or one without a limit
+        mib.append(int(_CGROUP.read_text()) // 2**20)
+    return min(_MEMORY_MIB + _MEMORY_MIB_A_THREAD * threads, _MOST_MEMORY_MIB, max(128, min(mib) // 2))
 
 
 def view(connection: "duckdb.DuckDBPyConnection", name: str, folder: Path, pattern: str) -> None:

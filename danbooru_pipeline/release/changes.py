@@ -13,10 +13,11 @@ from typing import Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.atomic import atomic_file, write_atomic
-from danbooru_pipeline.io.bounded_parquet import extents, untrusted_files
+from danbooru_pipeline.io.bounded_parquet import extents, read_untrusted, schema_of, untrusted_files
 from danbooru_pipeline.io.parquet import write_parquet
 from danbooru_pipeline.io.sql import database, tables, view
 from danbooru_pipeline.layout import is_path_of
@@ -36,10 +37,12 @@ _TELLING = (
     *("tag_string_general", "tag_string_artist", "tag_string_copyright", "tag_string_character", "tag_string_meta"),
 )
 
-#: Row groups of manifests, of 100,000 rows at most, whose posts are joined at a time.
+#: Of the places at which tables are cut, every 50,000 posts or so, each so many-th begins another join.
 _GROUPS: Final = 8
+_MOST_RANGES: Final = 1000
 _INT64: Final = (-(2**63), INT64_MAX)
 _MANIFESTS: Final = "manifest/files-*.parquet"
+_POSTS: Final = "parquet/posts-*.parquet"
 
 _ROWS = """
 WITH old_files AS (SELECT * FROM all_old_files WHERE id BETWEEN {first} AND {last}),
@@ -172,7 +175,7 @@ def changed_rows(
         spill: folder for what does not fit in memory; the system's temporary one by default.
 
     Raises:
-        ReleaseError: a table of one of them is not whole, or damaged.
+        ReleaseError: a table of one of them is not whole, or damaged; before the first row, if its ids are.
     """
     with database(threads=threads, spill=spill) as connection:
         _create_views(connection, old=old, new=new, taken_down=taken_down)
@@ -180,32 +183,57 @@ def changed_rows(
             query = _query(connection)
             for first, last in ranges_of_ids(old, new):
                 yield from tables(connection, query.format(first=first, last=last), CHANGES_SCHEMA)
-        except (duckdb.Error, OSError, ValueError, LookupError, pa.ArrowException) as error:
-            reason = str(error).partition("\n")[0]
-            raise ReleaseError(f"{old} and {new} cannot be compared ({reason}); verify both releases") from error
+        except duckdb.Error as error:
+            raise _not_comparable(old, new, error) from error
 
 
-def ranges_of_ids(*folders: Path) -> Iterator[tuple[int, int]]:
+def _not_comparable(old: Path, new: Path, why: object) -> ReleaseError:
+    reason = str(why).partition("\n")[0]
+    return ReleaseError(f"{old} and {new} cannot be compared ({reason}); verify both releases")
+
+
+def ranges_of_ids(old: Path, new: Path) -> Iterator[tuple[int, int]]:
     """All ids, in ranges of so many posts as are joined in memory; their tables are sorted by id."""
-    groups = (
-        group
-        for folder in folders
-        for path in untrusted_files(folder, _MANIFESTS)
-        for group in extents(folder, path.relative_to(folder).as_posix(), ["id"])
-    )
-    ends = sorted({int(ids[1]) for (ids,) in groups if ids is not None})[_GROUPS - 1 :: _GROUPS]
+    ends: set[int] = set()
+    for folder in (old, new):
+        for path in (*untrusted_files(folder, _MANIFESTS), *untrusted_files(folder, _POSTS)):
+            name = path.relative_to(folder).as_posix()
+            try:
+                ends.update(_last_ids(folder, name))
+            except (OSError, ValueError, LookupError, pa.ArrowException) as error:
+                raise _not_comparable(old, new, f"{name}: {error}") from error
+    step = max(_GROUPS, len(ends) // _MOST_RANGES)
     first, last = _INT64
-    for end in ends:
+    for end in sorted(ends)[step - 1 :: step]:
         yield first, end
         first = end + 1
     if first <= last:
         yield first, last
 
 
+def _last_ids(folder: Path, name: str) -> Iterator[int]:
+    """Ids on the way to the last one. A reader skips row groups by what the footer says of them, so that must be true.
+
+    Raises:
+        ValueError: it is not, or a row has no id, or one of another type.
+        Exception: as `read_untrusted`.
+    """
+    if schema_of(folder, name).field("id").type != pa.int64():
+        raise ValueError("has ids of another type")
+    for number, (said,) in enumerate(extents(folder, name, ["id"])):
+        for table in read_untrusted(folder, name, columns=["id"], groups=[number]):
+            if table["id"].null_count:
+                raise ValueError("has a row without an id")
+            first, last = (value.as_py() for value in pc.min_max(table["id"]).values())
+            if said is not None and not said[0] <= first <= last <= said[1]:
+                raise ValueError("has other ids than its footer says")
+            yield last
+
+
 def _create_views(connection: duckdb.DuckDBPyConnection, *, old: Path, new: Path, taken_down: Collection[int]) -> None:
     for name, folder in (("old", old), ("new", new)):
         view(connection, f"all_{name}_files", folder, _MANIFESTS)
-        view(connection, f"all_{name}_posts", folder, "parquet/posts-*.parquet")
+        view(connection, f"all_{name}_posts", folder, _POSTS)
     gone = pa.table({"id": pa.array(sorted(id_ for id_ in taken_down if abs(id_) <= INT64_MAX), pa.int64())})
     connection.register("gone", gone)
 

@@ -210,7 +210,7 @@ def _rows(folder: Path, shards: Iterable[Path]) -> Iterator[dict[str, Any]]:
 
 def _require_next(row: Mapping[str, Any], last: int) -> int:
     id_ = row["id"]
-    if not isinstance(id_, int) or id_ <= last:
+    if not isinstance(id_, int) or not last < id_ <= INT64_MAX:
         raise ValueError(f"post {id_} comes after {last}")
     for path, tree in ((row["path"], "original"), (row["px512_path"], "512px")):
         if path is not None and not is_path_of(id_, path, tree=tree):
@@ -265,13 +265,12 @@ def _posts(folder: Path, name: str) -> Iterator[_Post]:
 
 def _from_metadata(sorter: ExternalGroupBy) -> Iterator[tuple[int, list[_File]]]:
     """Files that the metadata of a year names. It does not record which of them the release contained."""
-    last = 0
     for _, group in sorter.groups():
-        for id_, md5, ext, is_sfw in zip(*(group[name].to_pylist() for name in _POST_FACTS.names), strict=True):
-            if id_ != last:  # two dialects may lie there
-                small = [_File(px512_path(id_), md5=md5)] if is_sfw else []
-                yield id_, [_File(original_path(id_, ext), md5=md5), *small]
-            last = id_
+        columns = zip(*(group[name].to_pylist() for name in _POST_FACTS.names), strict=True)
+        # Of several lines about a post the last one counts: two dialects may lie there, and archives have updates.
+        for id_, (md5, ext, is_sfw) in {id_: rest for id_, *rest in columns}.items():
+            small = [_File(px512_path(id_), md5=md5)] if is_sfw else []
+            yield id_, [_File(original_path(id_, ext), md5=md5), *small]
 
 
 def _from_last_id(year: int, release: Release, held: Iterable[_Held]) -> Iterator[tuple[int, list[_File]]]:

@@ -1,5 +1,7 @@
 """Changes between any two releases: with them a copy of one becomes the other, in whichever direction."""
 
+import shutil
+import struct
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from danbooru_pipeline.cli.main import main
+from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.release import changes
 from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA
 from danbooru_pipeline.release.compare import compare_releases
@@ -74,3 +77,49 @@ def test_any_number_of_ranges_of_ids_gives_the_same_rows(
         sides.append(copy)
     assert len(list(changes.ranges_of_ids(*sides))) > 3
     assert pa.concat_tables(changes.changed_rows(*sides, taken_down=[], threads=1)).equals(whole)
+
+
+def with_ids(path: Path, ids: pa.Array) -> None:
+    """Give a table other ids."""
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(0, pa.field("id", ids.type), ids), path)
+
+
+@pytest.mark.parametrize("pattern", ["manifest/files-*.parquet", "parquet/posts-*.parquet"])
+@pytest.mark.parametrize("odd", ["null", "unsigned", "date", "float"])
+def test_rows_that_no_range_has_are_an_error(releases: list[Path], tmp_path: Path, pattern: str, odd: str) -> None:
+    """A post without an id, or with one of another type, is neither left out silently nor a traceback."""
+    evil = tmp_path / "evil"
+    shutil.copytree(releases[2], evil)
+    (path,) = evil.glob(pattern)
+    path.chmod(0o644)
+    ids = pq.read_table(path)["id"].combine_chunks()
+    with_ids(
+        path,
+        {
+            "null": pa.array([None, *ids.to_pylist()[1:]], pa.int64()),
+            "unsigned": pa.array([*ids.to_pylist()[:-1], 2**63 + 5], pa.uint64()),
+            "date": ids.cast(pa.int32()).cast(pa.date32()),
+            "float": pa.array([*ids.to_pylist()[:-1], float("inf")], pa.float64()),
+        }[odd],
+    )
+    for old, new in ((releases[0], evil), (evil, releases[0])):
+        with pytest.raises(ReleaseError, match=r"cannot be compared .*verify both releases"):
+            compare_releases(old, new)
+
+
+def test_footers_that_lie_about_ids_are_an_error(releases: list[Path], tmp_path: Path) -> None:
+    """Readers skip row groups by what their footer says; what would be skipped is missed, and said."""
+    evil = tmp_path / "evil"
+    shutil.copytree(releases[2], evil)
+    (path,) = evil.glob("manifest/files-*.parquet")
+    path.chmod(0o644)
+    table = pq.read_table(path)
+    pq.write_table(table, path, row_group_size=1)
+    last = table["id"][-1].as_py()
+    footer = int.from_bytes(path.read_bytes()[-8:-4], "little") + 8
+    data = path.read_bytes()
+    path.write_bytes(data[:-footer] + data[-footer:].replace(struct.pack("<q", last), struct.pack("<q", 5)))
+    assert pq.read_table(path, columns=["id"])["id"][-1].as_py() == last
+    with pytest.raises(ReleaseError, match="has other ids than its footer says"):
+        compare_releases(releases[0], evil)

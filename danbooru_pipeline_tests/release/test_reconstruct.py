@@ -1,8 +1,10 @@
 """An earlier release in a later one, of any size: what is compared and what is found is not held in memory."""
 
+import re
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -69,3 +71,38 @@ def test_a_manifest_in_another_order_is_refused(later: Path, tmp_path: Path, whi
     pq.write_table(pq.read_table(path).sort_by([("id", "descending")]), path)
     with pytest.raises(ReleaseError, match=r"post \d+ comes after \d+\); verify"):
         reconstruct(2021, copy)
+
+
+def test_an_id_beyond_64_bits_is_refused(later: Path, tmp_path: Path) -> None:
+    """One line, and no traceback."""
+    copy = tmp_path / "copy"
+    shutil.copytree(later, copy)
+    (path,) = copy.glob("manifest/files-*")
+    path.chmod(0o644)
+    table = pq.read_table(path)
+    ids = pa.array([*table["id"].to_pylist()[:-1], 2**63 + 5], pa.uint64())
+    table = table.set_column(0, "id", ids)
+    paths = pa.array([*table["path"].to_pylist()[:-1], original_path(2**63 + 5, "jpg")], pa.string())
+    pq.write_table(table.set_column(table.schema.get_field_index("path"), "path", paths), path)
+    with pytest.raises(ReleaseError, match="verify"):
+        reconstruct(2021, copy)
+
+
+@pytest.mark.parametrize("last_is_right", [True, False])
+def test_of_two_lines_about_a_post_the_last_one_counts(later: Path, tmp_path: Path, *, last_is_right: bool) -> None:
+    """Archives of the original releases have updates at their end."""
+    copy = tmp_path / "copy"
+    shutil.copytree(later, copy)
+    shutil.rmtree(copy / "earlier/2021")
+    (lines,) = copy.glob("metadata/2021/posts*.json")
+    before = list(reconstruct(2021, copy).files)
+    text = lines.read_text()
+    right = next(
+        line for line in text.splitlines() if f'"id":"{before[0].rpartition("/")[2].partition(".")[0]}"' in line
+    )
+    wrong = re.sub('"md5":"[0-9a-f]*"', f'"md5":"{"0" * 32}"', right)
+    lines.chmod(0o644)
+    lines.write_text(
+        "".join(f"{line}\n" for line in ([wrong, text.strip()] if last_is_right else [text.strip(), wrong]))
+    )
+    assert (before[0] in reconstruct(2021, copy).files) == last_is_right

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, Final
@@ -39,7 +40,7 @@ class Forked:
 
     def __init__(self, arguments: Sequence[str], *, env: Mapping[str, str], module: str = "danbooru_pipeline") -> None:
         self._arguments = list(arguments)
-        self._end, told = socket.socketpair()
+        self._end, told = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed by `wait`
         message = {"module": module, "arguments": self._arguments, "env": dict(env), "folder": str(Path.cwd())}
         files = [told.fileno(), self._out.fileno(), self._err.fileno()]
@@ -50,12 +51,18 @@ class Forked:
         """Wait for its end.
 
         Raises:
-            TimeoutError: it takes longer.
+            TimeoutError: it takes longer, and was killed with all that it began.
         """
         with self._end, self._out, self._err:
             self._end.settimeout(timeout)
-            code = int(self._end.recv(64).decode())
-            return subprocess.CompletedProcess(self._arguments, code, _text(self._out), _text(self._err))
+            group = int(self._end.recv(64).decode())
+            try:
+                code = self._end.recv(64).decode()
+            except TimeoutError:
+                os.killpg(group, signal.SIGKILL)
+                raise
+            assert code, f"nobody waited for {self._arguments}: {_text(self._err)}"
+            return subprocess.CompletedProcess(self._arguments, int(code), _text(self._out), _text(self._err))
 
 
 def run_module(module: str, *arguments: object, timeout: float) -> str:
@@ -116,7 +123,11 @@ def main() -> None:
     command = os.fork()
     if command == 0:
         os.close(told)
+        os.setpgid(0, 0)
         _become(json.loads(message), out, err)
+    with suppress(OSError):  # whoever of the two comes first
+        os.setpgid(command, command)
+    os.write(told, str(command).encode())
     _, status = os.waitpid(command, 0)
     os.write(told, str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)

@@ -1,14 +1,17 @@
 """Values of JSON lines as typed columns, all at once where they have the usual form. Needs pyarrow alone.
 
-Whoever gets None looks at the values one by one, which takes ten times as long and knows every form.
+Whoever gets None looks at the values one by one, which takes ten times as long and knows every form. Arrow is always
+told the type: of objects with keys of their own it would make one with the keys of all, in every row.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_NONE: Final = type(None)
 #: Forms that Arrow and `parse_timestamp` read alike, but for the ending, which Arrow knows as Z.
 _INSTANTS: Final = r"^[12]\d{3}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{6}|\.\d{3})?( UTC|Z|[+-]\d\d:\d\d)$"
 
@@ -21,24 +24,37 @@ def names_in(records: Iterable[dict[str, Any]]) -> list[str]:
 def typed(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
     """Values as an array of a kind; None if one does not fit, or has a form that is not looked at here."""
     try:
-        return _cast(pa.array(values), kind)
-    except (pa.ArrowException, OverflowError):
+        if not pa.types.is_list(kind):
+            return _plain(values, kind)
+        return _lists(values, kind) if set(map(type, values)) <= {list, _NONE} else None
+    except (pa.ArrowException, ValueError, LookupError, OverflowError):  # of texts, time zones and numbers
         return None
 
 
-def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array | None:
-    if values.type == kind and not pa.types.is_list(kind):
-        return values
-    if pa.types.is_null(values.type):
+def _lists(values: Sequence[Any], kind: pa.ListType) -> pa.Array | None:
+    items = _plain(list(chain.from_iterable(filter(None, values))), kind.value_type)
+    if items is None:
+        return None
+    lengths = pa.array([None if value is None else len(value) for value in values], pa.int32())
+    ends = pc.cumulative_sum(lengths.fill_null(0))
+    return pa.ListArray.from_arrays(pa.concat_arrays([pa.array([0], pa.int32()), ends]), items, mask=lengths.is_null())
+
+
+def _plain(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
+    types = set(map(type, values)) - {_NONE}
+    if not types:
         return pa.nulls(len(values), kind)
-    if pa.types.is_list(values.type) and pa.types.is_list(kind):
-        items = _cast(values.values, kind.value_type)
-        return None if items is None else pa.ListArray.from_arrays(values.offsets, items, mask=values.is_null())
-    if not pa.types.is_string(values.type):
+    if types == {_USUAL.get(kind)}:
+        return pa.array(values, kind)
+    if types != {str}:
         return None
     if pa.types.is_int64(kind):
-        return _integers(values)
-    return _instants(values, kind) if pa.types.is_timestamp(kind) else None
+        return _integers(pa.array(values, pa.string()))
+    return _instants(pa.array(values, pa.string()), kind) if pa.types.is_timestamp(kind) else None
+
+
+#: What JSON has for a kind, beside texts.
+_USUAL: Final = {pa.int64(): int, pa.bool_(): bool, pa.string(): str}
 
 
 def _integers(texts: pa.StringArray) -> pa.Array | None:

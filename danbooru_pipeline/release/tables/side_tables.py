@@ -3,7 +3,6 @@
 The type of a column follows from its name if every value fits it; otherwise the column is text.
 """
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +18,8 @@ from danbooru_pipeline.release.tables.json_columns import names_in, typed
 from danbooru_pipeline.release_paths import metadata_folder, metadata_path, parquet_path
 
 _ROWS = 50_000
+#: Of lines that are held at a time.
+_BLOCK_BYTES = 4 * 2**20
 _INTEGERS = frozenset({"id", "post_count", "x", "y", "width", "height", "version", "score", "response_count", "level"})
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
@@ -48,10 +49,10 @@ def write_side_tables(folder: Path, tables: Mapping[str, Path]) -> dict[str, int
 
 
 def _blocks(source: Path) -> Iterator[list[dict[str, Any]]]:
-    """The records of a table, some thousands at a time."""
+    """The records of a table, some megabytes of lines at a time."""
     done = 0
     with source.open("rb") as file:
-        while lines := list(itertools.islice(file, _ROWS)):
+        while lines := file.readlines(_BLOCK_BYTES):
             records: list[dict[str, Any]] = []
             try:
                 records.extend(map(_decoder.decode, lines))
@@ -74,6 +75,8 @@ def _schema(table: str, source: Path) -> tuple[pa.Schema, int]:
             wanted = kinds.get(name) or _kind(table, name, first)
             values = [record.get(name) for record in records]
             kinds[name] = wanted if typed(values, wanted) is not None else _wide_enough(wanted, values)
+    if rows and not kinds:
+        raise ReleaseRefused(f"{source} has {rows:,} lines without a field; build `side_tables` again")
     return pa.schema(list(kinds.items()), metadata={"danbooru_pipeline.schema": "1"}), rows
 
 

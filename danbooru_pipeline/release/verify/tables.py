@@ -1,6 +1,5 @@
 """Verification of derived tables: rows of 512px images, tag counts, and side tables against their JSON lines."""
 
-import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -34,6 +33,8 @@ _LINES = re.compile(r"([a-z][a-z_]*)\d{12}\.json")
 _NOT_SIDE_TABLES = frozenset({"posts", DUPLICATES, TAG_VECTORS, POST_VECTORS, TAG_COUNTS})
 _LONGEST_LINE = 64 * 2**20
 _ROWS = 20_000
+#: Of lines that are held at a time.
+_BLOCK_BYTES = 2**22
 #: What every version has of a row of an image, and what follows from the manifest alone.
 _KEYS = ("id", "file_name", "sha256")
 
@@ -141,7 +142,7 @@ def _check_side_table(run: Verification, table: str, paths: Sequence[str]) -> No
             said = f"{table} has {rows:,} rows here, but {count:,} lines in metadata/"
             run.add(Kind.TABLES_DIFFER, where, said)
             return
-        for number, columns in _differing(run, names, paths):
+        for number, columns in differing_rows(run, names, paths):
             said = f"row {number:,} has another {', '.join(columns[:5])} than its line in metadata/"
             run.add(Kind.TABLES_DIFFER, where, said)
 
@@ -157,17 +158,32 @@ def _texts(run: Verification, paths: Sequence[str]) -> Iterator[bytes]:
                 yield line
 
 
-def _differing(run: Verification, names: Sequence[str], paths: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+def differing_rows(run: Verification, names: Sequence[str], paths: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     """Rows that say something else than their lines, and in which columns."""
     texts = _texts(run, paths)
     number = 0
-    for name in names:
-        for table in batches(run, name, rows=_ROWS):
-            records = list(map(_object, itertools.islice(texts, table.num_rows)))
-            if not _are_same(table, records):
-                for row, wrong in _differing_rows(table, records):
+    for table in (table for name in names for table in batches(run, name, rows=_ROWS)):
+        if len(set(table.column_names)) < table.num_columns:
+            raise ValueError("has two columns of one name")
+        left = table
+        while left.num_rows:
+            records = _some_records(texts, left.num_rows)
+            part, left = left.slice(0, len(records)), left.slice(len(records))
+            if not _are_same(part, records):
+                for row, wrong in _rows_apart(part, records):
                     yield number + row, wrong
-            number += table.num_rows
+            number += len(records)
+
+
+def _some_records(texts: Iterator[bytes], most: int) -> list[dict[str, Any]]:
+    """The next lines, until they are so many, or have so many bytes: a line may be as long as it likes."""
+    records: list[dict[str, Any]] = []
+    size = 0
+    while len(records) < most and size < _BLOCK_BYTES:
+        text = next(texts)
+        size += len(text)
+        records.append(_object(text))
+    return records
 
 
 def _are_same(table: pa.Table, records: Sequence[dict[str, Any]]) -> bool:
@@ -181,7 +197,7 @@ def _are_same(table: pa.Table, records: Sequence[dict[str, Any]]) -> bool:
     return all(values is not None and column.combine_chunks().equals(values) for column, values in columns)
 
 
-def _differing_rows(table: pa.Table, records: Sequence[dict[str, Any]]) -> Iterator[tuple[int, list[str]]]:
+def _rows_apart(table: pa.Table, records: Sequence[dict[str, Any]]) -> Iterator[tuple[int, list[str]]]:
     kinds = {field.name: field.type for field in table.schema}
     columns = [_dialect(column, kind) for column, kind in zip(table.columns, kinds.values(), strict=True)]
     for number, (values, line) in enumerate(zip(zip(*columns, strict=True), records, strict=True), start=1):
@@ -212,7 +228,10 @@ def _dialect(column: pa.ChunkedArray, kind: pa.DataType) -> list[Any]:
         texts = column.cast(pa.timestamp("us")).cast(pa.string()).to_pylist()
         return [None if text is None else f"{text.rstrip('0').rstrip('.')} UTC" for text in texts]
     if pa.types.is_list(kind) and pa.types.is_integer(kind.value_type):
-        return [None if items is None else list(map(str, items)) for items in column.to_pylist()]
+        return [
+            None if items is None else [None if item is None else str(item) for item in items]
+            for items in column.to_pylist()
+        ]
     values: list[Any] = column.to_pylist()
     return values
 

@@ -84,10 +84,28 @@ def test_usual_forms_are_made_at_once(column: list[Any], kind: pa.DataType) -> N
     assert typed(column, kind) is not None
 
 
-def written(records: list[dict[str, Any]], *, rows: int, table: str = "things") -> pa.Table:
-    """A table, read and written so many rows at a time."""
+@pytest.mark.parametrize("nested", [False, True])
+def test_objects_with_keys_of_their_own_are_not_made_one(*, nested: bool) -> None:
+    """Ten thousand are looked at one by one: Arrow would give every row the keys of all, and fill the memory."""
+    objects = [{f"key {number}": number} for number in range(10_000)]
+    column = [[each] for each in objects] if nested else objects
+    before = pa.total_allocated_bytes()
+    pa.default_memory_pool().release_unused()
+    for kind in KINDS:
+        assert typed(column, kind) is None
+    assert pa.total_allocated_bytes() == before
+
+
+@pytest.mark.parametrize(("odd", "kind"), [(["\ud800"], pa.string()), ([["\ud800"]], pa.list_(pa.string()))])
+def test_what_arrow_refuses_is_looked_at_one_by_one(odd: list[Any], kind: pa.DataType) -> None:
+    """Half a character is no error of the whole table."""
+    assert typed(odd, kind) is None
+
+
+def written(records: list[dict[str, Any]], *, few: int, table: str = "things") -> pa.Table:
+    """A table, read so many bytes at a time."""
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(side_tables, "_ROWS", rows)
+        patch.setattr(side_tables, "_BLOCK_BYTES", few)
         source = Path(folder) / "lines.json"
         source.write_text("".join(f"{json.dumps(record)}\n" for record in records))
         assert write_side_tables(Path(folder), {table: source}) == {table: len(records)}
@@ -100,11 +118,11 @@ records = st.lists(
 )
 
 
-@given(records.filter(any), st.integers(1, 5))
+@given(records.filter(any), st.integers(1, 200))
 def test_a_table_does_not_depend_on_how_much_is_read_at_a_time(rows: list[dict[str, Any]], few: int) -> None:
     """Types, order of columns and values are the same, wherever an odd value lies."""
-    whole = written(rows, rows=1000)
-    assert written(rows, rows=few).equals(whole)
+    whole = written(rows, few=2**20)
+    assert written(rows, few=few).equals(whole)
     assert whole.schema.names == list(dict.fromkeys(name for row in rows for name in row))
 
 
@@ -118,7 +136,7 @@ def test_types_follow_names_unless_a_value_does_not_fit() -> None:
         "is_deleted": False,
         "body": "text",
     }
-    table = written([usual, {"id": "8"}], rows=1)
+    table = written([usual, {"id": "8"}], few=1)
     assert [str(field.type) for field in table.schema] == [
         "int64",
         str(TIMESTAMP),
@@ -128,17 +146,25 @@ def test_types_follow_names_unless_a_value_does_not_fit() -> None:
         "string",
     ]
     odd = {"id": "x", "created_at": "once", "post_ids": ["y"], "other_names": "b", "is_deleted": "no", "body": {"a": 1}}
-    assert written([usual, odd], rows=1).to_pylist() == [
+    assert written([usual, odd], few=1).to_pylist() == [
         {**usual, "id": "7", "other_names": '["a"]', "is_deleted": "false"},
         {**odd, "body": '{"a":1}'},
     ]
 
 
-@pytest.mark.parametrize("rows", [2, 1000])
-def test_a_line_that_is_no_object_is_named(tmp_path: Path, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("few", [20, 2**20])
+def test_a_line_that_is_no_object_is_named(tmp_path: Path, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """One error with file and line, wherever it is in what is read at a time; it says what to do."""
-    monkeypatch.setattr(side_tables, "_ROWS", rows)
+    monkeypatch.setattr(side_tables, "_BLOCK_BYTES", few)
     source = tmp_path / "notes.json"
     source.write_text('{"id": "1"}\n' * 4 + "[1]\n" + '{"id": "2"}\n')
     with pytest.raises(ReleaseRefused, match=r"notes\.json line 5 is not a JSON object .* build `side_tables` again"):
+        write_side_tables(tmp_path, {"notes": source})
+
+
+def test_lines_without_a_field_are_an_error(tmp_path: Path) -> None:
+    """There is nothing to make a table of, and a release would not agree with itself."""
+    source = tmp_path / "notes.json"
+    source.write_text("{}\n{}\n")
+    with pytest.raises(ReleaseRefused, match=r"notes\.json has 2 lines without a field; build `side_tables` again"):
         write_side_tables(tmp_path, {"notes": source})
