@@ -29,7 +29,7 @@ from danbooru_pipeline.posts.schema import INT64_MAX
 from danbooru_pipeline.release.release_json import read_release
 from danbooru_pipeline.release.tables.search_index import reader
 from danbooru_pipeline.search import BadSearch, Search, parse
-from danbooru_pipeline.search.bitmaps import bitmap_of, ids_of
+from danbooru_pipeline.search.bitmaps import bitmap_of, ids_of, places_of
 from danbooru_pipeline.search.evaluate import Found
 from danbooru_pipeline.search.nodes import Among, And, Node, Not, Or, Range, Tag, Within
 
@@ -223,11 +223,9 @@ def list_paths(release: Path, found: Found, *, tree: str) -> Iterator[tuple[int,
 def _originals(release: Path, bitmap: BitMap) -> Iterator[tuple[int, str]]:
     """The ids and paths of some posts with an original, by id."""
     wanted = ids_of(bitmap).astype(np.int64)
-    for table in (table for table in reader(release)(FILES, ("id", "path")) if table.num_rows):
-        ids = table["id"].to_numpy()
-        # Only those near by are looked for: millions in each of a hundred tables would take minutes.
-        near = wanted[np.searchsorted(wanted, ids.min(), "left") : np.searchsorted(wanted, ids.max(), "right")]
-        held = table.filter(pa.array(np.isin(ids, near, assume_unique=True)))
+    for table in reader(release)(FILES, ("id", "path")):
+        is_wanted, _ = places_of(table["id"].to_numpy(), wanted)
+        held = table.filter(pa.array(is_wanted))
         for id_, path in zip(held["id"].to_pylist(), held["path"].to_pylist(), strict=True):
             yield id_, _checked_path(release, id_, path, tree="original")
 

@@ -62,6 +62,19 @@ def bitmap_of(ids: npt.NDArray[Any], kind: Kind) -> BitMap:
     return kind(held if kind is NARROW else held.view(np.uint64))
 
 
+def places_of(
+    ids: npt.NDArray[Any], among: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Which of some ids are among others that ascend, and the place of each that is.
+
+    By halves: what looks at all of the others for each table of a release takes minutes for millions of posts.
+    """
+    places = np.searchsorted(among, ids)
+    is_there = places < len(among)
+    is_there[is_there] = among[places[is_there]] == ids[is_there]
+    return is_there, places[is_there]
+
+
 def ids_of(bitmap: BitMap) -> Ids:
     """The ids of a bitmap, ascending."""
     kind: npt.DTypeLike = np.uint32 if isinstance(bitmap, NARROW) else np.int64

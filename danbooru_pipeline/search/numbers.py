@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyroaring import BitMap
 
-from danbooru_pipeline.search.bitmaps import Ids, Kind, bitmap_of, ids_of
+from danbooru_pipeline.search.bitmaps import Ids, Kind, bitmap_of, ids_of, places_of
 from danbooru_pipeline.search.nodes import Range
 from danbooru_pipeline.search.postings import Read
 
@@ -125,13 +125,12 @@ def present(name: str, read: Read, kind: Kind) -> BitMap:
 def sorted_by(name: str, bitmap: BitMap, read: Read, *, ascending: bool) -> Ids:
     """The ids of a bitmap by a number: nulls last, among equals the newest first."""
     ids = ids_of(bitmap)
+    wanted = ids.astype(np.int64)
     keys = np.full(len(ids), np.nan)
     for part, values in read_number(name, read):
-        numbers = part.to_numpy(zero_copy_only=False)
-        inside = np.isin(numbers, ids, assume_unique=True)
-        places = np.searchsorted(ids, numbers[inside])
+        inside, places = places_of(part.to_numpy(zero_copy_only=False), wanted)
         keys[places] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)[inside]
-    order = np.lexsort((-ids.astype(np.int64), keys if ascending else -keys, np.isnan(keys)))
+    order = np.lexsort((-wanted, keys if ascending else -keys, np.isnan(keys)))
     return ids[order]
 
 
