@@ -17,7 +17,7 @@ from danbooru_pipeline.consume.get.origins import Origin
 from danbooru_pipeline.consume.get.tars import bring_from_tars, has_tars
 from danbooru_pipeline.consume.select import Chosen, Selection, choose
 from danbooru_pipeline.errors import PublishError, ReleaseError
-from danbooru_pipeline.io.atomic import commit_part, remove_folder
+from danbooru_pipeline.io.atomic import commit_part, fsync_folder, remove_folder
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.layout import PART_SUFFIX
@@ -193,6 +193,9 @@ class _Get:
                 self._bring((post.path, post.sha256) for post in batch)
                 done += len(batch)
                 self.progress("images", self.report.kept - before + done, chosen.posts)
+            for tree in TREES:
+                for folder in sorted((self.target / tree.name).glob("*")):
+                    fsync_folder(folder)  # once for all images
 
     def _not_here(self, posts: Iterable[Chosen]) -> Iterator[Chosen]:
         """The posts whose image is still to be fetched; the others count as kept."""
@@ -217,7 +220,7 @@ class _Get:
         for path, sha256 in wanted.items():
             if self._is_whole(path, sha256, discard=True):
                 (self.target / path).parent.mkdir(parents=True, exist_ok=True)
-                # A flush for each image would take longer than to fetch it, and the next run brings what got lost.
+                # A flush for each image would take longer than to fetch it; the folders are flushed in the end.
                 commit_part(self.work / path, self.target / path, flush_folder=not is_image(path))
                 self.report.fetched += 1
             else:
