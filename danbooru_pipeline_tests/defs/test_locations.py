@@ -2,9 +2,10 @@
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
-from danbooru_pipeline.defs.locations import count_active_runs
+from danbooru_pipeline.defs.locations import count_active_runs, is_backfilling
 
 OURS, THEIRS = (GrpcServerCodeLocationOrigin("localhost", 4000, None, name) for name in ("danbooru", "others"))
 
@@ -30,3 +31,30 @@ def test_only_runs_of_this_code_location_make_sensors_wait(
         code_location_origin=OURS,
     )
     assert count_active_runs(context) == counts
+
+
+@pytest.mark.parametrize(("asset", "counts"), [("posts", True), ("theirs", False)])
+def test_only_backfills_of_our_assets_make_sensors_wait(
+    instance: dg.DagsterInstance, asset: str, *, counts: bool
+) -> None:
+    """A backfill of another project may take weeks."""
+    instance.add_backfill(
+        PartitionBackfill(
+            backfill_id="weeks",
+            status=BulkActionStatus.REQUESTED,
+            from_failure=False,
+            tags={},
+            backfill_timestamp=0.0,
+            asset_selection=[dg.AssetKey(asset)],
+        )
+    )
+    context = dg.SensorEvaluationContext(
+        instance_ref=None,
+        last_tick_completion_time=None,
+        last_run_key=None,
+        cursor=None,
+        repository_name=None,
+        instance=instance,
+        repository_def=dg.Definitions(assets=[dg.AssetSpec("posts")]).get_repository_def(),
+    )
+    assert is_backfilling(context) == counts
