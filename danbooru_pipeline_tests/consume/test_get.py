@@ -76,6 +76,17 @@ def test_part_that_a_search_names_is_brought(
     assert sorted(path.name for path in target.parent.iterdir() if path.name.startswith(".")) == []
 
 
+def test_what_lies_beside_the_buckets_is_left_alone(released: Yard, tmp_path: Path, run: Callable[..., Result]) -> None:
+    """A copy may have `512px/metadata.parquet`, which is no folder of images."""
+    beside = tmp_path / "got/512px/metadata.parquet"
+    beside.parent.mkdir(parents=True)
+    beside.write_bytes(b"rows")
+    for tree in ("original", "512px"):
+        done = run("get", str(released.layout.release(2021)), tmp_path / "got", "--tree", tree)
+        assert done.exit_code == 0, done.output
+    assert beside.read_bytes() == b"rows"
+
+
 def serve_by_rsync(release: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A module of rsync that a connection starts itself."""
     (work / "rsyncd.conf").write_text(f"use chroot = no\n[release]\npath = {release}\nread only = yes\n")

@@ -20,7 +20,7 @@ from danbooru_pipeline.errors import PublishError, ReleaseError
 from danbooru_pipeline.io.atomic import commit_part, fsync_folder, remove_folder
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.io.untrusted import is_plain
-from danbooru_pipeline.layout import PART_SUFFIX
+from danbooru_pipeline.layout import BUCKETS, PART_SUFFIX
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.checksums import TREES, is_image, parse_sums
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE, Release, read_release
@@ -193,9 +193,9 @@ class _Get:
                 self._bring((post.path, post.sha256) for post in batch)
                 done += len(batch)
                 self.progress("images", self.report.kept - before + done, chosen.posts)
-            for tree in TREES:
-                for folder in sorted((self.target / tree.name).glob("*")):
-                    fsync_folder(folder)  # once for all images
+            buckets = (self.target / chosen.tree / bucket for bucket in BUCKETS)
+            for folder in filter(Path.is_dir, buckets):
+                fsync_folder(folder)  # once for all images
 
     def _not_here(self, posts: Iterable[Chosen]) -> Iterator[Chosen]:
         """The posts whose image is still to be fetched; the others count as kept."""
