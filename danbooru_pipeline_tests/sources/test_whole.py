@@ -24,6 +24,7 @@ from danbooru_pipeline.sources import SweepReport, bring_posts, export_side_tabl
 from danbooru_pipeline.sources.files import ArchiveSource, DumpSource
 from danbooru_pipeline.sources.packed import unpack
 from danbooru_pipeline_tests.support.dumps import line_of_2021, lines_of_2021, shard, tar_of, write_files
+from danbooru_pipeline_tests.support.web import Server
 
 NOW = datetime(2022, 1, 20, tzinfo=UTC)
 #: 40 posts in four shards.
@@ -259,7 +260,7 @@ def web(mode: str) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
     """A server of the dump; yields its address and what it was asked."""
     asked: list[tuple[str, str | None]] = []
     handler = type("Web", (Web,), {"mode": mode, "asked": asked})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -12,6 +12,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from danbooru_pipeline.consume.browse import serving_release
+from danbooru_pipeline_tests.support.web import Server
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
@@ -56,7 +57,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 def without_ranges(release: Path) -> Iterator[str]:
     """The address of the page on a host that sends whole files."""
     handler = functools.partial(_Quiet, directory=str(release))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, _in_background(server):
+    with Server(("127.0.0.1", 0), handler) as server, _in_background(server):
         yield f"http://127.0.0.1:{server.server_address[1]}/browse/"
 
 
