@@ -241,13 +241,13 @@ def _read_metadata(folder: Path, names: Iterable[str], year: int, *, into: Exter
     posts = (post for name in names if _POSTS.fullmatch(name.rpartition("/")[2]) for post in _posts(folder, name))
     sfw, found = sfw_ratings(year), False
     while block := list(itertools.islice(posts, _ROWS)):
-        columns = (
+        columns = [
             [post.id for post in block],
             [post.md5 for post in block],
             [post.file_ext for post in block],
             [post.rating in sfw for post in block],
-        )
-        into.add(pa.table(list(columns), schema=_POST_FACTS))
+        ]
+        into.add(pa.table(columns, schema=_POST_FACTS))
         found = True
     return found
 

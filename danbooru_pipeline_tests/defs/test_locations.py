@@ -6,6 +6,7 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from danbooru_pipeline.defs.locations import count_active_runs, is_backfilling
+from danbooru_pipeline_tests.support.runs import sensor_context
 
 OURS, THEIRS = (GrpcServerCodeLocationOrigin("localhost", 4000, None, name) for name in ("danbooru", "others"))
 
@@ -21,16 +22,7 @@ def test_only_runs_of_this_code_location_make_sensors_wait(
     """A run of another project is none of ours; one that a command began has no location, and counts."""
     job = RemoteJobOrigin(RemoteRepositoryOrigin(origin, "__repository__"), "nightly") if origin else None
     instance.add_run(dg.DagsterRun(job_name="nightly", status=dg.DagsterRunStatus.STARTED, remote_job_origin=job))
-    context = dg.SensorEvaluationContext(
-        instance_ref=None,
-        last_tick_completion_time=None,
-        last_run_key=None,
-        cursor=None,
-        repository_name=None,
-        instance=instance,
-        code_location_origin=OURS,
-    )
-    assert count_active_runs(context) == counts
+    assert count_active_runs(sensor_context(instance, code_location_origin=OURS)) == counts
 
 
 @pytest.mark.parametrize(("asset", "counts"), [("posts", True), ("theirs", False)])
@@ -48,13 +40,5 @@ def test_only_backfills_of_our_assets_make_sensors_wait(
             asset_selection=[dg.AssetKey(asset)],
         )
     )
-    context = dg.SensorEvaluationContext(
-        instance_ref=None,
-        last_tick_completion_time=None,
-        last_run_key=None,
-        cursor=None,
-        repository_name=None,
-        instance=instance,
-        repository_def=dg.Definitions(assets=[dg.AssetSpec("posts")]).get_repository_def(),
-    )
-    assert is_backfilling(context) == counts
+    repository = dg.Definitions(assets=[dg.AssetSpec("posts")]).get_repository_def()
+    assert is_backfilling(sensor_context(instance, repository_def=repository)) == counts

@@ -25,7 +25,7 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import flip_current
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline_tests.support.messages import HookHandler, MailHandler, listen
-from danbooru_pipeline_tests.support.runs import METADATA, run_buckets, run_year
+from danbooru_pipeline_tests.support.runs import METADATA, run_buckets, run_year, sensor_context
 
 
 @pytest.fixture
@@ -59,12 +59,8 @@ class Telling:
 
     def look(self) -> str:
         """A tick; what it says in the UI."""
-        sensor = dg.SensorEvaluationContext(
-            instance_ref=None,
-            last_tick_completion_time=None,
-            last_run_key=None,
-            repository_name=None,
-            instance=self.instance,
+        sensor = sensor_context(
+            self.instance,
             cursor=self.cursor,
             resources={"toolbox": dg.ResourceDefinition.hardcoded_resource(self.context)},
             code_location_origin=self.location,

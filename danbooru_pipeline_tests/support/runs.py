@@ -84,3 +84,18 @@ def report_of(result: dg.ExecuteInProcessResult) -> str:
         if event.event_type_value == "STEP_OUTPUT" and "report" in event.step_output_data.metadata:
             return str(event.step_output_data.metadata["report"].value)
     raise LookupError("the run shows no report")
+
+
+def sensor_context(
+    instance: dg.DagsterInstance, *, cursor: str | None = None, **more: Any
+) -> dg.SensorEvaluationContext:
+    """What a sensor is called with, of a code location or a repository, which `build_sensor_context` does not take."""
+    return dg.SensorEvaluationContext(
+        instance_ref=None,
+        last_tick_completion_time=None,
+        last_run_key=None,
+        repository_name=None,
+        instance=instance,
+        cursor=cursor,
+        **more,
+    )

@@ -11,6 +11,8 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+#: Of lines that are held at a time: a line may be as long as it likes.
+BLOCK_BYTES: Final = 4 * 2**20
 _NONE: Final = type(None)
 #: Forms that Arrow and `parse_timestamp` read alike, but for the ending, which Arrow knows as Z.
 _INSTANTS: Final = r"^[12]\d{3}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{6}|\.\d{3})?( UTC|Z|[+-]\d\d:\d\d)$"

@@ -14,12 +14,10 @@ import pyarrow as pa
 from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.io.parquet import rechunk, write_shards
 from danbooru_pipeline.posts import TIMESTAMP, parse_timestamp
-from danbooru_pipeline.release.tables.json_columns import names_in, typed
+from danbooru_pipeline.release.tables.json_columns import BLOCK_BYTES, names_in, typed
 from danbooru_pipeline.release_paths import metadata_folder, metadata_path, parquet_path
 
 _ROWS = 50_000
-#: Of lines that are held at a time.
-_BLOCK_BYTES = 4 * 2**20
 _INTEGERS = frozenset({"id", "post_count", "x", "y", "width", "height", "version", "score", "response_count", "level"})
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
@@ -52,7 +50,7 @@ def _blocks(source: Path) -> Iterator[list[dict[str, Any]]]:
     """The records of a table, some megabytes of lines at a time."""
     done = 0
     with source.open("rb") as file:
-        while lines := file.readlines(_BLOCK_BYTES):
+        while lines := file.readlines(BLOCK_BYTES):
             records: list[dict[str, Any]] = []
             try:
                 records.extend(map(_decoder.decode, lines))

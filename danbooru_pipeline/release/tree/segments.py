@@ -15,8 +15,6 @@ from danbooru_pipeline.io.atomic import write_atomic
 
 #: Smaller segments are not worth a file.
 SMALLEST: Final = 2**20
-
-
 #: Bytes of a line, on average, below which the ids in it are what is compressed. Among them the match finder looks on
 #: and on for what it does not find: four candidates give the same size in a third of the time.
 _SHORT_LINE: Final = 96

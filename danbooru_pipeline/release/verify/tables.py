@@ -12,7 +12,7 @@ from danbooru_pipeline.io.untrusted import opened, plain_names
 from danbooru_pipeline.posts.record import parse_timestamp
 from danbooru_pipeline.release.checksums import PX512
 from danbooru_pipeline.release.tables.image_rows import FILES_COLUMNS, METADATA, POSTS_COLUMNS, ROWS_SCHEMA, joined_rows
-from danbooru_pipeline.release.tables.json_columns import names_in, typed
+from danbooru_pipeline.release.tables.json_columns import BLOCK_BYTES, names_in, typed
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.tables.tag_totals import TAG_COUNTS_SCHEMA, TagTally
 from danbooru_pipeline.release.verify.findings import Kind
@@ -33,8 +33,6 @@ _LINES = re.compile(r"([a-z][a-z_]*)\d{12}\.json")
 _NOT_SIDE_TABLES = frozenset({"posts", DUPLICATES, TAG_VECTORS, POST_VECTORS, TAG_COUNTS})
 _LONGEST_LINE = 64 * 2**20
 _ROWS = 20_000
-#: Of lines that are held at a time.
-_BLOCK_BYTES = 2**22
 #: What every version has of a row of an image, and what follows from the manifest alone.
 _KEYS = ("id", "file_name", "sha256")
 
@@ -176,10 +174,10 @@ def differing_rows(run: Verification, names: Sequence[str], paths: Sequence[str]
 
 
 def _some_records(texts: Iterator[bytes], most: int) -> list[dict[str, Any]]:
-    """The next lines, until they are so many, or have so many bytes: a line may be as long as it likes."""
+    """The next lines, until they are so many, or have so many bytes."""
     records: list[dict[str, Any]] = []
     size = 0
-    while len(records) < most and size < _BLOCK_BYTES:
+    while len(records) < most and size < BLOCK_BYTES:
         text = next(texts)
         size += len(text)
         records.append(_object(text))

@@ -105,7 +105,7 @@ def test_what_arrow_refuses_is_looked_at_one_by_one(odd: list[Any], kind: pa.Dat
 def written(records: list[dict[str, Any]], *, few: int, table: str = "things") -> pa.Table:
     """A table, read so many bytes at a time."""
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(side_tables, "_BLOCK_BYTES", few)
+        patch.setattr(side_tables, "BLOCK_BYTES", few)
         source = Path(folder) / "lines.json"
         source.write_text("".join(f"{json.dumps(record)}\n" for record in records))
         assert write_side_tables(Path(folder), {table: source}) == {table: len(records)}
@@ -155,7 +155,7 @@ def test_types_follow_names_unless_a_value_does_not_fit() -> None:
 @pytest.mark.parametrize("few", [20, 2**20])
 def test_a_line_that_is_no_object_is_named(tmp_path: Path, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """One error with file and line, wherever it is in what is read at a time; it says what to do."""
-    monkeypatch.setattr(side_tables, "_BLOCK_BYTES", few)
+    monkeypatch.setattr(side_tables, "BLOCK_BYTES", few)
     source = tmp_path / "notes.json"
     source.write_text('{"id": "1"}\n' * 4 + "[1]\n" + '{"id": "2"}\n')
     with pytest.raises(ReleaseRefused, match=r"notes\.json line 5 is not a JSON object .* build `side_tables` again"):

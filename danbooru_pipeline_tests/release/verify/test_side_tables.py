@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("few", [1, 100, 2**20])
 def test_a_row_is_judged_alike_whatever_lies_beside_it(folder: Path, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
     """One at a time, some, or all with an object among them: right rows are right, and the others are named."""
-    monkeypatch.setattr(tables, "_BLOCK_BYTES", few)
+    monkeypatch.setattr(tables, "BLOCK_BYTES", few)
     assert differing(folder, ROWS) == []
     for number, column, value in (
         (1, "post_ids", ["1"]),
@@ -56,7 +56,7 @@ def test_a_row_is_judged_alike_whatever_lies_beside_it(folder: Path, monkeypatch
 
 def test_no_more_lines_are_held_than_some_megabytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line may be long, so it is their bytes that are counted."""
-    monkeypatch.setattr(tables, "_BLOCK_BYTES", 100)
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 100)
     lines = iter([b'{"id": "' + b"1" * 40 + b'"}\n'] * 9)
     assert [len(tables._some_records(lines, 9)) for _ in range(2)] == [2, 2]  # noqa: SLF001 - the bound itself
 
