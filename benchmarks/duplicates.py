@@ -1,6 +1,6 @@
 """The search for duplicates at the size of the site: CPU, memory, and whether every planted pair is found.
 
-    python -m benchmarks.duplicates FOLDER [--posts 5000000] [--keep]
+    python -m benchmarks.duplicates FOLDER [--posts 5000000]
 
 Posts and manifest are made in FOLDER (1 GB at 5 M posts), then searched by a process of its own, whose CPU time and
 peak memory are printed. Hashes are no uniform noise, which would be easy: dHashes come from smooth random brightness,

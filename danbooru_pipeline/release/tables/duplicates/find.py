@@ -13,15 +13,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from danbooru_pipeline.release.tables.duplicates.hamming import (
+    CELLS,
+    MEMBER_BITS,
     Groups,
+    Members,
     Numbers,
     Pairs,
+    compress,
     crowds,
     pairs_anywhere,
     pairs_within,
     unique_pairs,
 )
-from danbooru_pipeline.release.tables.duplicates.pictures import NOBODY, Tables
+from danbooru_pipeline.release.tables.duplicates.pictures import DHASH, NOBODY, PHASH, PIXEL_HASH, Tables
 from danbooru_pipeline.release.tables.duplicates.rules import (
     ANYWHERE_DHASH,
     ANYWHERE_PHASH,
@@ -34,12 +38,10 @@ from danbooru_pipeline.release.tables.duplicates.rules import (
     Words,
     bits_of,
     is_near,
-    is_plain,
     kinds_of,
 )
 
-_DHASH: Final = "px512_dhash"
-_PHASH: Final = "px512_phash"
+_LOW: Final = 2**MEMBER_BITS - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def describe_pairs(tables: Tables, pairs: Pairs, *, is_akin: Flags) -> pa.Table:
         pairs: numbers of rows in them.
         is_akin: which have an artist or a source in common.
     """
-    dhash, phash = (_compare(tables, column, pairs) for column in (_DHASH, _PHASH))
+    dhash, phash = (_compare(tables, column, pairs) for column in (DHASH, PHASH))
     kinds = kinds_of(dhash.difference, phash.distances, sides=tables.sides()[:, pairs].astype(np.int64))
     kinds[_have_same_pixels(tables, pairs)] = Kind.IDENTICAL.value
     (a, b), (parent_of_a, parent_of_b) = tables.ids()[pairs], tables.parents()[pairs]
@@ -87,63 +89,47 @@ def describe_pairs(tables: Tables, pairs: Pairs, *, is_akin: Flags) -> pa.Table:
 
 def _identical(tables: Tables) -> Pairs:
     """Rows of the same pixel hash."""
-    rows, words = tables.pixel_hashes()
-    late = crowds(words, largest=LARGEST_CROWD)
-    early = _all_but(late[1], of=len(rows))
-    same = early[pairs_anywhere(_kept(words, early), most=0)]
-    pairs: Pairs = rows[np.concatenate([late, same], axis=1)]
-    return pairs
+    rows = tables.rows_with(PIXEL_HASH)
+    words, _ = tables.hashes(PIXEL_HASH, rows)
+    late, words, rows = _without_crowds(words, rows)
+    return np.concatenate([late, rows[pairs_anywhere(words, most=0)]], axis=1)
 
 
 def _have_same_pixels(tables: Tables, pairs: Pairs) -> Flags:
-    compared = _difference(*tables.pixel_hashes(), pairs)
+    compared = _compare(tables, PIXEL_HASH, pairs)
     equal: Flags = compared.is_known & (compared.distances == 0)
     return equal
 
 
 def _near(tables: Tables) -> tuple[Pairs, Pairs]:
     """Rows whose perceptual hashes are near each other; and which of them have an artist or a source in common."""
-    rows, dhash = tables.hashes(_DHASH)
-    chosen = np.flatnonzero(~is_plain(dhash, tables.hashes(_PHASH)[1]))
-    dhash = _kept(dhash, chosen)
-    crowd = crowds(dhash, largest=LARGEST_CROWD)
-    late, early = rows[chosen[crowd]], _all_but(crowd[1], of=len(chosen))
-    dhash, chosen = _kept(dhash, early), chosen[early]
-    rows = rows[chosen]
-    del early
+    rows = tables.rows_with_content()
+    dhash, _ = tables.hashes(DHASH, rows)
+    late, dhash, rows = _without_crowds(dhash, rows)
     akin = rows[_near_in_groups(tables, rows, dhash)]
     found = [late, akin, rows[pairs_anywhere(dhash, most=ANYWHERE_DHASH)]]
     del dhash
-    phash = _kept(tables.hashes(_PHASH)[1], chosen)
+    phash, _ = tables.hashes(PHASH, rows)
     found.append(rows[pairs_anywhere(phash, most=ANYWHERE_PHASH)])
-    del phash, rows, chosen
+    del phash, rows
     pairs = unique_pairs(np.concatenate(found, axis=1))
-    distances = [_compare(tables, column, pairs).distances for column in (_DHASH, _PHASH)]
+    distances = [_compare(tables, column, pairs).distances for column in (DHASH, PHASH)]
     return pairs[:, is_near(*distances)], akin
 
 
-def _all_but(numbers: Numbers, *, of: int) -> Numbers:
-    is_left = np.ones(of, bool)
-    is_left[numbers] = False
-    return np.flatnonzero(is_left)
-
-
-def _kept(words: Words, chosen: Numbers) -> Words:
-    """Some of the hashes, moved to the front of the same memory."""
-    for word in words:
-        word[: len(chosen)] = word[chosen]
-    return words[:, : len(chosen)]
+def _without_crowds(words: Words, rows: Numbers) -> tuple[Pairs, Words, Numbers]:
+    """The pairs of rows in crowds, and hashes and rows without those that are paired by them."""
+    crowd = crowds(words, largest=LARGEST_CROWD)
+    late, is_early = rows[crowd], np.ones(len(rows), bool)
+    is_early[crowd[1]] = False
+    return late, compress(words, is_early), compress(rows, is_early)
 
 
 def _near_in_groups(tables: Tables, rows: Numbers, dhash: Words) -> Pairs:
     """Pairs by the same artist, from the same source, or of the same family."""
 
-    def placed(read: Groups) -> tuple[Numbers, Numbers]:
-        """Places of hashes instead of rows; rows without a hash are left out."""
-        members, groups = read()
-        places = np.searchsorted(rows, members)
-        is_there = rows[np.minimum(places, len(rows) - 1)] == members if len(rows) else np.zeros(len(members), bool)
-        return places[is_there], groups[is_there]
+    def placed(read: Groups) -> Members:
+        return _placed(read(), rows)
 
     found = [
         pairs_within(dhash, partial(placed, read), most=MOST_DHASH, largest=LARGEST_GROUP)
@@ -152,17 +138,25 @@ def _near_in_groups(tables: Tables, rows: Numbers, dhash: Words) -> Pairs:
     return unique_pairs(np.concatenate(found, axis=1))
 
 
+def _placed(members: Members, rows: Numbers) -> Members:
+    """Members by their places among the rows instead of by row, in the same memory; without those of no such row."""
+    is_there = np.zeros(len(members), bool)
+    for start in range(0, len(members) if len(rows) else 0, CELLS):
+        part = members[start : start + CELLS]
+        row = part & _LOW
+        places = np.minimum(np.searchsorted(rows, row), len(rows) - 1)
+        is_there[start : start + CELLS] = rows[places] == row
+        part += places - row
+    return compress(members, is_there)
+
+
 def _compare(tables: Tables, column: str, pairs: Pairs) -> _Compared:
-    return _difference(*tables.hashes(column), pairs)
-
-
-def _difference(rows: Numbers, words: Words, pairs: Pairs) -> _Compared:
     """Compare the hashes of pairs, of which only some rows have one."""
-    if not len(rows):
-        return _Compared(np.zeros((4, pairs.shape[1]), np.uint64), np.zeros(pairs.shape[1], bool))
-    places = np.minimum(np.searchsorted(rows, pairs), len(rows) - 1)
-    is_known = (rows[places] == pairs).all(axis=0)
-    return _Compared(np.where(is_known, words[:, places[0]] ^ words[:, places[1]], np.uint64(0)), is_known)
+    rows = np.unique(pairs)
+    words, is_known = tables.hashes(column, rows)
+    a, b = np.searchsorted(rows, pairs)
+    is_known = is_known[a] & is_known[b]
+    return _Compared(np.where(is_known, words[:, a] ^ words[:, b], np.uint64(0)), is_known)
 
 
 def _are_among(pairs: Pairs, others: Pairs) -> Flags:

@@ -6,20 +6,24 @@ only pictures that share a chunk are compared.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from danbooru_pipeline.release.tables.duplicates.rules import Words, bits_of
+from danbooru_pipeline.release.tables.duplicates.rules import Flags, Words, bits_of
 
+Number = TypeVar("Number", bound=np.integer)
 Numbers: TypeAlias = npt.NDArray[np.int64]
 #: 2 × pairs: numbers of pictures, the lower one first.
 Pairs: TypeAlias = npt.NDArray[np.int64]
-#: Called when its arrays are needed, since whoever holds them meanwhile doubles the memory.
-Groups: TypeAlias = Callable[[], tuple[Numbers, Numbers]]
-#: Pictures that are compared together, so that a word of each stays in the cache of a core.
-_CELLS: Final = 2**15
+#: Members of groups, in any order, each one word: the group's number, and below it the picture's in so many bits.
+Members: TypeAlias = npt.NDArray[np.int64]
+MEMBER_BITS: Final = 32
+#: Called when its array is needed, since whoever holds it meanwhile adds to the memory; it is sorted in place.
+Groups: TypeAlias = Callable[[], Members]
+#: Pictures that are worked on together, so that a word of each stays in the cache of a core.
+CELLS: Final = 2**15
 #: The words of a hash in the order in which they are compared: the middle of a picture, which differs most, goes first.
 #: And the share of pairs that is looked at one by one.
 _ORDER: Final = (1, 2, 0, 3)
@@ -35,7 +39,7 @@ def pairs_anywhere(words: Words, *, most: int) -> Pairs:
     """All pairs of pictures whose hashes differ in at most `most` bits."""
     found = [_NO_PAIRS]
     for chunk in range(most + 1):
-        members, starts = _runs_by_key(_keys(words, _chunk_bits(chunk, of=most + 1)))
+        members, starts = _runs_by_key(words, _chunk_bits(chunk, of=most + 1))
         found += _pairs_in_runs(words, members, starts, most=most)
     return unique_pairs(np.concatenate(found, axis=1))
 
@@ -45,30 +49,18 @@ def pairs_within(words: Words, read: Groups, *, most: int, largest: int) -> Pair
 
     Args:
         words: hashes.
-        read: gives pictures, and the number of the group of each; one may be in several groups.
+        read: gives the members of groups; a picture may be in several.
         most: the largest distance.
         largest: a larger group is left out.
     """
-    members, starts = _runs_by_group(read, largest=largest)
-    found = _pairs_in_runs(words, members, starts, most=most)
+    members, starts = _runs(read(), MEMBER_BITS)
+    found = _pairs_in_runs(words, members, starts, most=most, largest=largest)
     return unique_pairs(np.concatenate([_NO_PAIRS, *found], axis=1))
-
-
-def _runs_by_group(read: Groups, *, largest: int) -> tuple[Numbers, Numbers]:
-    """The pictures of each group together, and where each run of them begins and ends; no group of one."""
-    members, groups = read()
-    order = np.argsort(groups, kind="stable")
-    members, groups = members[order], groups[order]
-    starts = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1], [True]])) if len(groups) else groups
-    lengths = np.diff(starts)
-    kept = (lengths > 1) & (lengths <= largest)
-    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths[kept])])
-    return members[np.repeat(kept, lengths)], ends
 
 
 def crowds(words: Words, *, largest: int) -> Pairs:
     """Pictures beyond the first `largest` that have the very same hash, each after the first of all."""
-    members, starts = _runs_by_key(_keys(words, np.full(4, 2**64 - 1, np.uint64)))
+    members, starts = _runs_by_key(words, np.full(4, 2**64 - 1, np.uint64))
     lengths = np.diff(starts)
     place = np.arange(len(members)) - np.repeat(starts[:-1], lengths)
     first = np.repeat(members[starts[:-1]], lengths)
@@ -90,6 +82,16 @@ def unique_pairs(pairs: Pairs) -> Pairs:
     return np.stack([packed >> 32, packed & 0xFFFF_FFFF])
 
 
+def compress(values: npt.NDArray[Number], is_kept: Flags) -> npt.NDArray[Number]:
+    """The values of some columns, moved to the front of the same memory: of as many as there are posts, no copy."""
+    kept = 0
+    for start in range(0, values.shape[-1], CELLS):
+        part = values[..., start : start + CELLS][..., is_kept[start : start + CELLS]]
+        values[..., kept : kept + part.shape[-1]] = part
+        kept += part.shape[-1]
+    return values[..., :kept]
+
+
 def _chunk_bits(chunk: int, *, of: int) -> Words:
     """The bits of a chunk, as a mask: every `of`-th, so that each chunk is dealt bits of all parts of a picture."""
     bits = np.zeros(256, np.uint8)
@@ -97,39 +99,55 @@ def _chunk_bits(chunk: int, *, of: int) -> Words:
     return np.packbits(bits).view("<u8").astype(np.uint64)
 
 
-def _keys(words: Words, mask: Words) -> Words:
-    """A number for each picture that is equal where the masked bits are, and hardly ever where they are not."""
-    keys = np.zeros(words.shape[1], np.uint64)
-    for word, bits, factor in zip(words, mask, _SPREAD, strict=True):
-        keys += (word & bits) * factor
-    return keys
+def _runs_by_key(words: Words, mask: Words) -> tuple[Numbers, Numbers]:
+    """Runs of pictures whose masked bits are equal.
 
-
-def _runs_by_key(keys: Words) -> tuple[Numbers, Numbers]:
-    """Pictures that share a key, those of each key together and ascending; and where each run of them begins and ends.
-
-    Key and number of a picture are sorted as one word, which takes a fifth of the time of sorting numbers by key.
+    A number stands for these bits, which is equal where they are and hardly ever where they are not. It is sorted as
+    one word with the number of its picture, which takes a fifth of the time of sorting numbers by key.
     """
-    bits = np.uint64(len(keys).bit_length())
-    packed = keys >> bits << bits | np.arange(len(keys), dtype=np.uint64)
+    count = words.shape[1]
+    bits = count.bit_length()
+    low = np.uint64(2**bits - 1)
+    packed = np.empty(count, np.uint64)
+    for start in range(0, count, CELLS):
+        part = slice(start, min(start + CELLS, count))
+        keys = np.zeros(part.stop - start, np.uint64)
+        for word, masked, factor in zip(words, mask, _SPREAD, strict=True):
+            keys += (word[part] & masked) * factor
+        packed[part] = keys & ~low | np.arange(start, part.stop, dtype=np.uint64)
+    return _runs(packed, bits)
+
+
+def _runs(packed: npt.NDArray[Number], bits: int) -> tuple[Numbers, Numbers]:
+    """Runs of two and more: pictures that share a key, those of each key together; and where each run begins and ends.
+
+    Args:
+        packed: keys, and in so many bits below each the number of a picture; sorted in place.
+        bits: how many.
+    """
     packed.sort()
-    if not len(packed):
-        return np.empty(0, np.int64), np.zeros(1, np.int64)
-    is_like_last = np.concatenate([[False], packed[1:] >> bits == packed[:-1] >> bits, [False]])
+    shift = packed.dtype.type(bits)
+    is_like_last = np.zeros(len(packed) + 1, bool)
+    for start in range(1, len(packed), CELLS):
+        keys = packed[start - 1 : start + CELLS] >> shift
+        is_like_last[start : start + len(keys) - 1] = keys[1:] == keys[:-1]
     in_run = is_like_last[:-1] | is_like_last[1:]
-    members = (packed[in_run] & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+    members = compress(packed, in_run)
+    members &= packed.dtype.type(2**bits - 1)
     starts = np.flatnonzero(~is_like_last[:-1][in_run])
-    return members, np.concatenate([starts, [len(members)]])
+    return members.view(np.int64), np.concatenate([starts, [len(members)]])
 
 
-def _pairs_in_runs(words: Words, members: Numbers, starts: Numbers, *, most: int) -> Iterator[Pairs]:
-    """Compare all pictures of each run, many runs of about one length at a time."""
+def _pairs_in_runs(
+    words: Words, members: Numbers, starts: Numbers, *, most: int, largest: int | None = None
+) -> Iterator[Pairs]:
+    """Compare all pictures of each run, many runs of about one length at a time. Runs longer than `largest` are not."""
     lengths = np.diff(starts)
     order = np.argsort(-lengths, kind="stable")
     firsts, lengths = starts[:-1][order], lengths[order]
-    at = 0
+    at = 0 if largest is None else int(np.count_nonzero(lengths > largest))
     while at < len(lengths) and lengths[at] > 1:
-        runs = slice(at, at + max(1, _CELLS // int(lengths[at])))
+        runs = slice(at, at + max(1, CELLS // int(lengths[at])))
         yield from _pairs_of_runs(words, _beside(members, firsts[runs], lengths[runs]), most=most)
         at = runs.stop
 

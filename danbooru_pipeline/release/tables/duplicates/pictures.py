@@ -1,7 +1,7 @@
 """What the search for duplicates reads of a release: columns of its posts and its manifest, as arrays.
 
 Both tables are sorted by id and have the same ids, so the position of a row means the same post in both. Each column is
-read when it is needed and no earlier, since all of them together would not fit into the memory that the search may use.
+read when it is needed and no earlier, and only of the rows that are: what is held for each of ten million posts counts.
 """
 
 from binascii import unhexlify
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +18,18 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.posts.json_text import one_chunk
-from danbooru_pipeline.release.tables.duplicates.rules import Words
+from danbooru_pipeline.release.tables.duplicates.hamming import MEMBER_BITS, Members, Numbers
+from danbooru_pipeline.release.tables.duplicates.rules import Flags, Words, is_plain
 
-Numbers: TypeAlias = npt.NDArray[np.int64]
 #: Columns -> the rows of a table with these columns, some at a time.
 Read: TypeAlias = Callable[[Sequence[str]], Iterable[pa.Table]]
 #: In place of the id of a parent.
 NOBODY: Final = 0
-_HASH: Final = pa.binary(32)
+#: The columns of the manifest that pictures are compared by.
+DHASH: Final = "px512_dhash"
+PHASH: Final = "px512_phash"
+PIXEL_HASH: Final = "pixel_hash"
+_BINARY: Final = pa.binary(32)
 #: From this EXIF orientation on, width and height are those of the picture turned by a quarter.
 _FIRST_SIDEWAYS: Final = 5
 
@@ -50,51 +54,62 @@ class Tables:
         """The id of each post's parent, or `NOBODY`."""
         return _numbers(self.posts, "parent_id")
 
-    def sources(self) -> tuple[Numbers, Numbers]:
-        """Rows of posts from pixiv, and the number of the work of each."""
-        works = _numbers(self.posts, "pixiv_id")
-        rows = np.flatnonzero(works)
-        return rows, works[rows]
+    def sources(self) -> Members:
+        """Posts from pixiv, grouped by work."""
+        return _grouped(*_known(self.posts, "pixiv_id"))
 
-    def families(self) -> tuple[Numbers, Numbers]:
-        """Rows, and the parent of the family of each: a parent is in its own family, and perhaps in its parent's."""
-        ids, parents = self.ids(), self.parents()
-        children, is_parent = np.flatnonzero(parents), np.isin(ids, parents)
-        rows = np.concatenate([children, np.flatnonzero(is_parent)])
-        return rows, np.concatenate([parents[children], ids[is_parent]])
+    def families(self) -> Members:
+        """Posts, grouped by parent: a parent is in its own family, and perhaps in its parent's."""
+        ids, (children, parents) = self.ids(), _known(self.posts, "parent_id")
+        places = np.minimum(np.searchsorted(ids, parents), len(ids) - 1)
+        rows = np.unique(places[ids[places] == parents])
+        return _grouped(np.concatenate([children, rows]), np.concatenate([parents, ids[rows]]))
 
-    def artists(self) -> tuple[Numbers, Numbers]:
-        """Rows, and the number of an artist of each, from 1 on: as many times as it has artists."""
-        rows, names, before = [np.empty(0, np.int64)], [], 0
-        for table in self.posts(["tag_string_artist"]):
+    def artists(self) -> Members:
+        """Posts, grouped by artist: as many times as they have artists."""
+        rows, names = [], []
+        for before, table in _batches(self.posts, ["tag_string_artist"]):
             lists = pc.split_pattern(one_chunk(table["tag_string_artist"].cast(pa.string())), " ")
             row, name = pc.list_parent_indices(lists), pc.list_flatten(lists)
             is_named = pc.not_equal(name, "")
-            rows.append(before + row.filter(is_named).to_numpy())
+            rows.append((before + row.filter(is_named).to_numpy()).astype(np.uint32))
             names.append(name.filter(is_named).dictionary_encode())
-            before += table.num_rows
         codes = pa.chunked_array(names, pa.dictionary(pa.int32(), pa.string())).unify_dictionaries()
         del names
-        numbers = [np.empty(0, np.int32), *(chunk.indices.to_numpy() for chunk in codes.chunks)]
-        return np.concatenate(rows), np.concatenate(numbers).astype(np.int64) + 1
+        members, end = np.empty(len(codes), np.int64), 0
+        for number, row in enumerate(rows):
+            end += len(row)
+            members[end - len(row) : end] = codes.chunk(number).indices.to_numpy().astype(np.int64) << MEMBER_BITS | row
+        del codes
+        _give_back()
+        return members
 
-    def hashes(self, column: str) -> tuple[Numbers, Words]:
-        """The rows that have a perceptual hash, and their hashes."""
-        found = _Found(len(self.ids()), words=4)
-        for before, values in _columns(self.manifest, column):
-            held = one_chunk(values.cast(_HASH))
-            known = held.drop_null()
-            data = np.frombuffer(known.buffers()[1] or b"", "<u8") if len(known) else np.empty(0, "<u8")
-            found.add(before, held, data[4 * known.offset : 4 * (known.offset + len(known))])
-        return found.rows, found.words
+    def rows_with_content(self) -> Numbers:
+        """The rows of pictures with enough in them for their perceptual hashes to mean something."""
+        found = [np.empty(0, np.int64)]
+        for before, table in _batches(self.manifest, [DHASH, PHASH]):
+            is_known = pc.and_(*(pc.is_valid(table[name]) for name in (DHASH, PHASH)))
+            dhash, phash = (_words(table[name].filter(is_known)).T for name in (DHASH, PHASH))
+            found.append(before + np.flatnonzero(is_known)[~is_plain(dhash, phash)])
+        return np.concatenate(found)
 
-    def pixel_hashes(self) -> tuple[Numbers, Words]:
-        """The rows of files that have a pixel hash, and their hashes: 128 bits, followed by as many zeros."""
-        found = _Found(len(self.ids()), words=2)
-        for before, values in _columns(self.manifest, "pixel_hash"):
-            held = one_chunk(values.cast(pa.string()))
-            found.add(before, held, _from_hex(held.drop_null()))
-        return found.rows, np.concatenate([found.words, np.zeros_like(found.words)])
+    def rows_with(self, column: str) -> Numbers:
+        """The rows that have a value."""
+        batches = _batches(self.manifest, [column])
+        rows = (before + np.flatnonzero(pc.is_valid(table[column])) for before, table in batches)
+        return np.concatenate([np.empty(0, np.int64), *rows])
+
+    def hashes(self, column: str, rows: Numbers) -> tuple[Words, Flags]:
+        """The hashes of rows, which ascend, and which of them have one. Zeros follow the 128 bits of a pixel hash."""
+        words, is_known = np.zeros((4, len(rows)), np.uint64), np.zeros(len(rows), bool)
+        for before, table in _batches(self.manifest, [column]):
+            first, last = np.searchsorted(rows, [before, before + table.num_rows])
+            values = table[column].take(pa.array(rows[first:last] - before))
+            known = np.asarray(pc.is_valid(values))
+            found = _words(values.drop_null())
+            is_known[first:last] = known
+            words[: found.shape[1], first:last][:, known] = found.T
+        return words, is_known
 
     def sides(self) -> npt.NDArray[np.int32]:
         """Width and height of each post's picture as it is shown, 2 × posts; 1 where they are not known."""
@@ -106,51 +121,58 @@ class Tables:
         return np.concatenate(sides, axis=1)
 
 
-class _Found:
-    """Rows that have a hash, and their hashes, in arrays of their final size: they are never in memory twice."""
-
-    def __init__(self, posts: int, *, words: int) -> None:
-        self._rows, self._words = np.empty(posts, np.int64), np.empty((words, posts), np.uint64)
-        self._count = 0
-
-    def add(self, before: int, held: Any, data: npt.NDArray[Any]) -> None:
-        """Take the next values of a column, and the words of those that are not null."""
-        rows = before + np.flatnonzero(held.is_valid().to_numpy(zero_copy_only=False))
-        end = self._count + len(rows)
-        self._rows[self._count : end] = rows
-        self._words[:, self._count : end] = data.reshape(len(rows), -1).T if len(rows) else 0
-        self._count = end
-
-    @property
-    def rows(self) -> Numbers:
-        return self._rows[: self._count]
-
-    @property
-    def words(self) -> Words:
-        return self._words[:, : self._count]
-
-
 def _read_files(files: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.Table]:
     for path in files:
         yield from read_batches(path, columns=columns)
 
 
-def _columns(read: Read, column: str) -> Iterator[tuple[int, Any]]:
-    """How many rows come before, and the next values of a column; none of a column that an earlier version lacks."""
+def _batches(read: Read, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
+    """How many rows come before, and the next ones; none where an earlier version lacks a column."""
     before = 0
-    for table in read([column]):
-        if table.num_columns:
-            yield before, table[column]
+    for table in read(columns):
+        if table.num_columns == len(columns):
+            yield before, table
         before += table.num_rows
-    # Arrow keeps freed memory for its next table; the arrays of a search need it more.
+    _give_back()
+
+
+def _give_back() -> None:
+    """Arrow keeps freed memory for its next table; the arrays of a search need it more."""
     pa.default_memory_pool().release_unused()
 
 
 def _numbers(read: Read, column: str) -> Numbers:
-    return np.concatenate([np.empty(0, np.int64), *(_filled(values, 0) for _, values in _columns(read, column))])
+    found = (_filled(table[column], 0) for _, table in _batches(read, [column]))
+    return np.concatenate([np.empty(0, np.int64), *found])
 
 
-def _from_hex(texts: Any) -> npt.NDArray[Any]:
+def _known(read: Read, column: str) -> tuple[Numbers, Numbers]:
+    """The rows in which a column has a number other than 0, and these numbers."""
+    found = [np.empty((2, 0), np.int64)]
+    for before, table in _batches(read, [column]):
+        values = _filled(table[column], 0)
+        rows = np.flatnonzero(values)
+        found.append(np.stack([before + rows, values[rows]]))
+    rows, numbers = np.concatenate(found, axis=1)
+    return rows, numbers
+
+
+def _grouped(rows: Numbers, groups: Numbers) -> Members:
+    """Members of groups whose numbers may be as large as an id."""
+    members: Members = np.unique(groups, return_inverse=True)[1] << MEMBER_BITS | rows
+    return members
+
+
+def _words(hashes: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    """Hashes, none of them null: hashes × words; two words of a text of 32 hexadecimal digits, else four."""
+    if pa.types.is_string(hashes.type) or pa.types.is_large_string(hashes.type):
+        return _from_hex(one_chunk(hashes.cast(pa.string()))).reshape(-1, 2)
+    held = one_chunk(hashes.cast(_BINARY))
+    data = np.frombuffer(held.buffers()[1] or b"", "<u8") if len(held) else np.empty(0, "<u8")
+    return data[4 * held.offset : 4 * (held.offset + len(held))].reshape(-1, 4)
+
+
+def _from_hex(texts: pa.Array) -> npt.NDArray[np.uint64]:
     """The bytes that texts stand for, as words."""
     if not len(texts):
         return np.empty(0, "<u8")
@@ -159,6 +181,6 @@ def _from_hex(texts: Any) -> npt.NDArray[Any]:
     return np.frombuffer(unhexlify(memoryview(data)[first:last]), "<u8")
 
 
-def _filled(values: Any, default: int) -> Numbers:
+def _filled(values: pa.ChunkedArray, default: int) -> Numbers:
     numbers: Numbers = pc.fill_null(values.cast(pa.int64()), default).to_numpy()
     return numbers.copy()  # a view would hold on to what was read beside it

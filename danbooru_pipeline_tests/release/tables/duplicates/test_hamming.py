@@ -5,7 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from danbooru_pipeline.release.tables.duplicates.hamming import Numbers, Pairs, pairs_anywhere, pairs_within
+from danbooru_pipeline.release.tables.duplicates.hamming import (
+    MEMBER_BITS,
+    Numbers,
+    Pairs,
+    pairs_anywhere,
+    pairs_within,
+)
 from danbooru_pipeline.release.tables.duplicates.rules import Words, bits_of
 
 #: More than are compared at once, some of about one length, and some alone.
@@ -49,7 +55,7 @@ def test_groups_of_any_length_give_the_pairs_of_a_full_comparison(most: int) -> 
     words, members = clustered(chance, count, most=most), chance.permutation(count)
     groups = np.repeat(chance.permutation(len(LENGTHS)), LENGTHS)
     mixed = chance.permutation(count)
-    found = pairs_within(words, lambda: (members[mixed], groups[mixed]), most=most, largest=400)
+    found = pairs_within(words, lambda: groups[mixed] << MEMBER_BITS | members[mixed], most=most, largest=400)
     runs = [members[groups == group] for group in range(len(LENGTHS))]
     assert as_set(found) == compared(words, [run for run in runs if len(run) <= 400], most=most)
 
