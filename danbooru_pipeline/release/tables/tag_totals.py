@@ -4,7 +4,6 @@
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Final
 
 import pyarrow as pa
@@ -36,7 +35,7 @@ POSTS_COLUMNS: Final = (
     *(f"tag_string_{name}" for name in CATEGORIES.values()),
 )
 
-#: Partial counts, and names, that are held before they are added up.
+#: Partial counts, and names, that are held before they are added up; counts to one row per tag and category.
 _HELD_ROWS: Final = 1_000_000
 _KEYS: Final = ["name", "category"]
 #: Posts are counted by a number of their rating and of when they were made, so that each tag is added up once. Ratings
@@ -57,8 +56,8 @@ class TagTally:
 
     def __init__(self, year: int) -> None:
         self._year = year
+        self._sums = _EMPTY
         self._parts: list[pa.Table] = []
-        self._rows = 0
         self._sizes: Counter[tuple[str, int]] = Counter()  # (rating, tags of a post) -> posts
         self._seen: list[pa.Array] = [pa.array([], pa.string())]
 
@@ -99,10 +98,14 @@ class TagTally:
 
     def _hold(self, part: pa.Table) -> None:
         self._parts.append(part)
-        self._rows += part.num_rows
-        if self._rows > _HELD_ROWS:
-            self._parts = [_added_up(self._parts)]
-            self._rows = self._parts[0].num_rows
+        if sum(each.num_rows for each in self._parts) > _HELD_ROWS:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        if not self._parts:
+            return
+        whole = pa.concat_tables([self._sums, *(_by_flag(part) for part in self._parts)])
+        self._sums, self._parts = _grouped(whole), []
 
     @property
     def tags(self) -> int:
@@ -116,12 +119,8 @@ class TagTally:
 
     def table(self) -> pa.Table:
         """The table of counts, in its order."""
-        whole = _added_up(self._parts) if self._parts else _EMPTY
-        posts, zero = whole["posts"], pa.scalar(0, pa.int64())
-        for name, classes in _FLAGS.items():
-            is_counted = pc.is_in(whole["class"], pa.array(classes, pa.int64()))
-            whole = whole.append_column(name, pc.if_else(is_counted, posts, zero))
-        whole = _grouped(whole, _KEYS, sums=("posts", *_FLAGS))
+        self._add_up()
+        whole = self._sums
         whole = whole.append_column("new", pc.equal(whole["before"], 0))
         columns = [whole[field.name].cast(field.type) for field in TAG_COUNTS_SCHEMA]
         order = [("posts", "descending"), ("name", "ascending"), ("category", "ascending")]
@@ -158,7 +157,7 @@ _EMPTY: Final = pa.table(
     {
         # Nulls: from a list Arrow makes an array only after it has imported pandas.
         **dict.fromkeys(_KEYS, pa.nulls(0, pa.string())),
-        **dict.fromkeys(("class", "posts", "first_id"), pa.nulls(0, pa.int64())),
+        **dict.fromkeys(("first_id", "posts", *_FLAGS), pa.nulls(0, pa.int64())),
     }
 )
 
@@ -189,15 +188,20 @@ def _counted(tags: pa.Array, ids: pa.Array, classes: pa.Array) -> pa.Table:
     return pa.table(columns)
 
 
-def _added_up(parts: list[pa.Table]) -> pa.Table:
-    columns = [*_KEYS, "class", "posts", "first_id"]
-    held = pa.concat_tables([part.select(columns) for part in parts])
-    return _grouped(held, [*_KEYS, "class"], sums=("posts",))
+def _by_flag(part: pa.Table) -> pa.Table:
+    """Counts by class, each under the flags that count it."""
+    posts, zero = part["posts"], pa.scalar(0, pa.int64())
+    flags = {
+        name: pc.if_else(pc.is_in(part["class"], pa.array(classes, pa.int64())), posts, zero)
+        for name, classes in _FLAGS.items()
+    }
+    return pa.table({name: part[name] for name in (*_KEYS, "first_id", "posts")} | flags)
 
 
-def _grouped(table: pa.Table, keys: list[str], *, sums: Sequence[str]) -> pa.Table:
-    """The sums and the first id of each key."""
-    found = table.group_by(keys, use_threads=False).aggregate([*((name, "sum") for name in sums), ("first_id", "min")])
+def _grouped(table: pa.Table) -> pa.Table:
+    """The sums and the first id of each tag and category."""
+    sums = [(name, "sum") for name in ("posts", *_FLAGS)]
+    found = table.group_by(_KEYS, use_threads=False).aggregate([("first_id", "min"), *sums])
     return found.rename_columns([name.removesuffix("_sum").removesuffix("_min") for name in found.column_names])
 
 
