@@ -140,7 +140,7 @@ def _reflinked(source: BinaryIO, target: BinaryIO) -> bool:
 READ_ONLY: Final = 0o444
 
 
-def make_read_only(path: Path | str, *, folder: int | None = None) -> None:
+def make_read_only(path: Path | str | bytes, *, folder: int | None = None) -> None:
     """Make a file read-only. A linked file changes its mode under all its names, which is intended.
 
     Args:

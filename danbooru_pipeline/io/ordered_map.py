@@ -22,12 +22,15 @@ def ordered_map(work: Callable[[T], R], items: Iterable[T], *, threads: int, nam
     Args:
         work: runs in the threads.
         items: taken only as fast as results are consumed.
-        threads: how many; at least one.
+        threads: how many; with one, the work is done here when its result is asked for, which saves handing it over.
         name: prefix of the threads' names.
 
     Raises:
         Stopped: a signal asked this process to stop.
     """
+    if threads <= 1:
+        yield _one_by_one(work, items)
+        return
     waiting: deque[Future[R]] = deque()
 
     def results() -> Iterator[R]:
@@ -40,8 +43,14 @@ def ordered_map(work: Callable[[T], R], items: Iterable[T], *, threads: int, nam
             stop.check()
             yield waiting.popleft().result()
 
-    pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix=name)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
     try:
         yield results()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _one_by_one(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    for item in items:
+        stop.check()
+        yield work(item)

@@ -91,9 +91,9 @@ class ImageFile(NamedTuple):
     sha256: str
 
 
-def list_columns(table: pa.Table, schema: pa.Schema = LIST_SCHEMA) -> pa.Table:
-    """The columns of `schema` of some manifest rows."""
-    return pa.Table.from_arrays([table[f.name].cast(f.type) for f in schema], schema=schema)
+def list_columns(table: pa.Table) -> pa.Table:
+    """The columns of `LIST_SCHEMA` of some manifest rows."""
+    return pa.Table.from_arrays([table[f.name].cast(f.type) for f in LIST_SCHEMA], schema=LIST_SCHEMA)
 
 
 def tree_files(table: pa.Table, tree: Tree) -> list[ImageFile]:

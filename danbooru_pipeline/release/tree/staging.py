@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.io.atomic import (
@@ -58,6 +59,8 @@ _READABLE_FOLDER = 0o755
 #: Up to so many posts the kernel still has in memory what the manifest looked at, and no link waits for a disk. Threads
 #: would take turns at the interpreter's lock, for a tenth more of CPU.
 _WARM_POSTS = 1_000_000
+#: The name of each post's file in either tree.
+_NAMES_SCHEMA = pa.schema([("id", pa.int64()), *((tree.path, pa.binary()) for tree in TREES)])
 _LIST_SEGMENT_BYTES = 2 * 2**20  # small, so that segments are compressed while the rest is written
 
 
@@ -135,12 +138,11 @@ class Staging:
 
     def link_images(self) -> None:
         """Link the images of both trees."""
-        schema = pa.schema([LIST_SCHEMA.field(name) for name in ("id", *(tree.path for tree in TREES))])
         for tree in TREES:
             (self.folder / tree.name).mkdir()
         threads = self.threads if row_count(self._content.manifest) > _WARM_POSTS else 1
         with (
-            self._manifest_by_bucket(schema) as manifest,
+            self._manifest_by_bucket(_file_names, _NAMES_SCHEMA) as manifest,
             ordered_map(self._link_bucket, manifest.groups(), threads=threads, name="link") as linked,
         ):
             for bucket in linked:
@@ -149,11 +151,10 @@ class Staging:
     def _link_bucket(self, group: tuple[int, pa.Table]) -> str:
         bucket, table = BUCKETS[group[0]], group[1]
         for tree in TREES:
-            names = [path.rpartition("/")[2] for path in table[tree.path].drop_null().to_pylist()]
-            target = self.folder / tree.name / bucket
+            names = [name for name in table[tree.path].to_pylist() if name is not None]
             if names:
-                target.mkdir()
-                source = self._content.images / tree.name / bucket
+                source, target = (f"{root}/{tree.name}/{bucket}" for root in (self._content.images, self.folder))
+                os.mkdir(target)  # noqa: PTH102 - a `Path` for each of 2000 folders takes as long as the call
                 _link_read_only(names, source, target, looks=not self._content.read_only)
         return bucket
 
@@ -162,7 +163,10 @@ class Staging:
         with atomic_file(self.folder / NSFW_IDS) as file:
             batches = read_batches(self._content.manifest, columns=("id", "rating"))
             file.writelines(nsfw_id_lines(batches, sfw=sfw_ratings(self._year)))
-        with self._manifest_by_bucket(LIST_SCHEMA) as manifest, atomic_file(self.folder / FILELIST) as file:
+        with (
+            self._manifest_by_bucket(list_columns, LIST_SCHEMA) as manifest,
+            atomic_file(self.folder / FILELIST) as file,
+        ):
             write_xz(file, text_segments(self._write_sums(manifest), _LIST_SEGMENT_BYTES), threads=self.threads)
 
     def _write_sums(self, manifest: ExternalGroupBy) -> Iterator[bytes]:
@@ -176,11 +180,11 @@ class Staging:
                 yield filelist_lines(files)
                 self.progress(f"lists of {tree.name}", number + 1, BUCKET_COUNT)
 
-    def _manifest_by_bucket(self, schema: pa.Schema) -> ExternalGroupBy:
-        """Columns of the manifest, grouped by bucket."""
+    def _manifest_by_bucket(self, chosen: Callable[[pa.Table], pa.Table], schema: pa.Schema) -> ExternalGroupBy:
+        """What is chosen of the manifest, grouped by bucket; `schema` has the columns, under the manifest's names."""
         grouped = ExternalGroupBy(schema, key=by_bucket, folder=self.folder)
         for table in read_batches(self._content.manifest, columns=schema.names):
-            grouped.add(list_columns(table, schema))
+            grouped.add(chosen(table))
         return grouped
 
     def carry_metadata(self) -> None:
@@ -217,7 +221,14 @@ class Staging:
         sync_file_system(self.folder)
 
 
-def _link_read_only(names: Iterable[str], source: Path, target: Path, *, looks: bool) -> None:
+def _file_names(table: pa.Table) -> pa.Table:
+    """The ids of manifest rows and the names of their files, without folders."""
+    # All of a bucket's folders have names of one length. Bytes, since the system would encode texts at each call.
+    names = [pc.utf8_slice_codeunits(table[tree.path], len(f"{tree.name}/{BUCKETS[0]}/")) for tree in TREES]
+    return pa.table([table["id"], *(each.cast(pa.binary()) for each in names)], schema=_NAMES_SCHEMA)
+
+
+def _link_read_only(names: Iterable[bytes], source: str, target: str, *, looks: bool) -> None:
     """Link files of one folder into another, where they are read-only.
 
     Args:
@@ -233,9 +244,9 @@ def _link_read_only(names: Iterable[str], source: Path, target: Path, *, looks: 
             try:
                 os.link(name, name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
             except FileNotFoundError:
-                raise _missing(source / name) from None
+                raise _missing(Path(source, os.fsdecode(name))) from None
             except OSError:
-                link_or_copy(source / name, target / name)
+                link_or_copy(*(Path(folder, os.fsdecode(name)) for folder in (source, target)))
                 make_read_only(name, folder=here)
             else:
                 if looks:
@@ -243,11 +254,11 @@ def _link_read_only(names: Iterable[str], source: Path, target: Path, *, looks: 
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[int]:
+def _opened(folder: str) -> Iterator[int]:
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
-        raise _missing(folder) from None
+        raise _missing(Path(folder)) from None
     try:
         yield descriptor
     finally:
