@@ -74,6 +74,13 @@ def corrected_path(table: str, shard: int, *, of: int) -> str:
     return f"{CORRECTED}/{table}-{shard:05d}-of-{of:05d}.parquet"
 
 
+#: Documents that are a rendered template, and those that are made otherwise, relative to a release.
+TEXTS = (
+    *("README.md", "DATASHEET.md", "NOTICE.md", "CHANGELOG.md", "CITATION.cff", "citation.bib"),
+    *("rsyncd.conf", "mirror.sh", "verify.sh", "ANNOUNCEMENT.txt", "feed.atom"),
+)
+CROISSANT, DATACITE, PAGE = "croissant.json", "datacite.json", "index.html"
+
 #: ``RELEASE.json``, relative to a release: written last, so a tree without it is not a release.
 RELEASE_JSON = "RELEASE.json"
 

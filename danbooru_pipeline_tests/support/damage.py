@@ -66,6 +66,11 @@ def resum(folder: Path, change: Callable[[dict[str, Any]], object] = lambda _: N
     edit_json(folder / RELEASE_JSON, lambda release: release.update(sha256sums_sha256=hashlib.sha256(sums).hexdigest()))
 
 
+def made_by_0_2(release: dict[str, Any]) -> None:
+    """Let the release be one of before 0.3, which had fewer parts; for `resum`."""
+    release["tool"]["version"] = "0.2.0"
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -10,7 +10,6 @@ import msgspec
 
 from danbooru_pipeline.release.release_json import Release, ReleaseRef
 
-DATACITE: Final = "datacite.json"
 _SCHEMA: Final = "http://datacite.org/schema/kernel-4"
 _ORIGINAL: Final = "https://gwern.net/danbooru2021"
 _SUBJECTS: Final = ("illustration", "anime", "tags", "image classification", "machine learning")

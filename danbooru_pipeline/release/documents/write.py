@@ -17,7 +17,7 @@ from danbooru_pipeline.release.changes import Changes, write_changes
 from danbooru_pipeline.release.checksums import ARCHIVE, hash_documents
 from danbooru_pipeline.release.documents.browser import LARGEST_ID, write_browser
 from danbooru_pipeline.release.documents.croissant import croissant
-from danbooru_pipeline.release.documents.datacite import DATACITE, datacite
+from danbooru_pipeline.release.documents.datacite import datacite
 from danbooru_pipeline.release.documents.history import ORIGINAL_CITATION, ORIGINALS
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.documents.page import render_page
@@ -42,16 +42,19 @@ from danbooru_pipeline.release.tables.side_tables import side_table_files, write
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.tables.webdataset import write_webdataset
 from danbooru_pipeline.release.templating import render
-from danbooru_pipeline.release_paths import DUPLICATES, POST_VECTORS, REMOVALS, REMOVED, TAG_VECTORS, parquet_path
-from danbooru_pipeline.years import cutoff
-
-CROISSANT, PAGE, FEED = "croissant.json", "index.html", "feed.atom"
-
-#: Documents that are a rendered template.
-TEXTS = (
-    *("README.md", "DATASHEET.md", "NOTICE.md", "CHANGELOG.md", "CITATION.cff", "citation.bib"),
-    *("rsyncd.conf", "mirror.sh", "verify.sh", "ANNOUNCEMENT.txt", FEED),
+from danbooru_pipeline.release_paths import (
+    CROISSANT,
+    DATACITE,
+    DUPLICATES,
+    PAGE,
+    POST_VECTORS,
+    REMOVALS,
+    REMOVED,
+    TAG_VECTORS,
+    TEXTS,
+    parquet_path,
 )
+from danbooru_pipeline.years import cutoff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ from danbooru_pipeline.release.verify.manifest import check_rows, manifest_batch
 from danbooru_pipeline.release.verify.metadata import check_archive, check_posts, year_of
 from danbooru_pipeline.release.verify.numbers import check_content, check_numbers
 from danbooru_pipeline.release.verify.parquet import batches, readable_shards, tables_in, whole_table
+from danbooru_pipeline.release.verify.parts import check_parts
 from danbooru_pipeline.release.verify.provenance import check_provenance
 from danbooru_pipeline.release.verify.removed import check_metadata, check_not_removed, read_removed
 from danbooru_pipeline.release.verify.tables import check_image_rows, check_side_tables, check_tag_counts
@@ -141,6 +142,7 @@ def _verify(run: Verification) -> VerifyReport:
             check_provenance(rest)
             if run.bucket is None:
                 check_folder_mode(rest, run.folder)
+                check_parts(rest)
                 _check_rest(rest, numbers, removed)
             beside.wait()
     for more in (beside.run.found, rest.found):

@@ -16,6 +16,7 @@ from danbooru_pipeline_tests.support.damage import (
     edit_lines,
     edit_table,
     lines_of,
+    made_by_0_2,
     pack_again,
     put,
     resum,
@@ -236,7 +237,7 @@ def test_numbers_are_counted_again(later: Path, change: Callable[[dict[str, Any]
 def test_release_that_was_signed_as_before_is_good_with_a_word(earlier: Path, signers: Path) -> None:
     """A release without RELEASE.content.json verifies as ever, and the report says what its signature leaves out."""
     (earlier / CONTENT).unlink()
-    resum(earlier)
+    resum(earlier, made_by_0_2)
     path = earlier / "changes/2021.1-from-2021.0.files.txt"
     put(path, path.read_bytes().replace(f"{CONTENT}\n".encode(), b""))
     resum(earlier)
