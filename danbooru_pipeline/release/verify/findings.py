@@ -25,6 +25,7 @@ class Kind(StrEnum):
     PAPER_MISSING = "paper_missing"
     PAPER_ALTERED = "paper_altered"
     PAPER_UNLISTED = "paper_unlisted"
+    PAPER_DIFFERS = "paper_differs"
     STRAY_FILE = "stray_file"
     PART_FILE = "part_file"
     NOT_A_FILE = "not_a_file"

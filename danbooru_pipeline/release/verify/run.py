@@ -23,6 +23,7 @@ from danbooru_pipeline.release.verify.beside import Beside
 from danbooru_pipeline.release.verify.carried import check_carried
 from danbooru_pipeline.release.verify.change_lists import check_changes
 from danbooru_pipeline.release.verify.checksums import check_sums
+from danbooru_pipeline.release.verify.described import check_descriptions
 from danbooru_pipeline.release.verify.findings import Findings, Kind, VerifyReport
 from danbooru_pipeline.release.verify.images import ImageChecks
 from danbooru_pipeline.release.verify.lines import check_ids, check_lines
@@ -143,6 +144,7 @@ def _verify(run: Verification) -> VerifyReport:
             if run.bucket is None:
                 check_folder_mode(rest, run.folder)
                 check_parts(rest)
+                check_descriptions(rest)
                 _check_rest(rest, numbers, removed)
             beside.wait()
     for more in (beside.run.found, rest.found):

@@ -1,0 +1,46 @@
+"""What programs are told about the files of a release is what these are, though all sums were made again."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from danbooru_pipeline.release import verify_release
+from danbooru_pipeline.release.verify.findings import Kind
+from danbooru_pipeline.release_paths import BROWSE_RELEASE, CROISSANT
+from danbooru_pipeline_tests.support.damage import edit_json, resum
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def of_page(place: int, value: object) -> Change:
+    """Let the list of the page say something else of the first file of posts."""
+
+    def change(said: dict[str, Any]) -> None:
+        said["tables"]["posts"][0][place] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        (CROISSANT, lambda said: said["distribution"][0].update(sha256="0" * 64)),
+        (CROISSANT, lambda said: said["distribution"][0].update(contentSize="1 B")),
+        (CROISSANT, lambda said: said["distribution"][0].update(contentUrl="../outside")),
+        (CROISSANT, lambda said: said.update(name="danbooru1999")),
+        (CROISSANT, lambda said: said.pop("distribution")),
+        (BROWSE_RELEASE, of_page(0, "parquet/another-00000-of-00001.parquet")),
+        (BROWSE_RELEASE, of_page(1, 1)),
+        (BROWSE_RELEASE, of_page(2, 1)),
+        (BROWSE_RELEASE, lambda said: said.update(version="2021.9")),
+        (BROWSE_RELEASE, lambda said: said.update(tables=None)),
+    ],
+)
+def test_a_false_description_is_found(copy: Path, name: str, change: Change) -> None:
+    """A digest, size, count of rows, name or version that is not that of the file or the release is a finding."""
+    edit_json(copy / name, change)
+    resum(copy)
+    report = verify_release(copy)
+    assert {(finding.kind, finding.where) for finding in report.findings} == {(Kind.PAPER_DIFFERS, name)}
