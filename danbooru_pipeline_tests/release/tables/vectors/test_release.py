@@ -11,7 +11,8 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import Kind, apply_takedown, plan_takedown, verify_release
 from danbooru_pipeline.release.mentions import Search
 from danbooru_pipeline.release.tables.vectors import learn
-from danbooru_pipeline_tests.support.damage import edit_table, linked_copy, resum, with_column
+from danbooru_pipeline.release_paths import BROWSE_RELEASE
+from danbooru_pipeline_tests.support.damage import edit_table, linked_copy, made_by_0_2, resum, with_column
 from danbooru_pipeline_tests.support.yard import NOW, Yard
 
 TAGS = "parquet/tag_vectors-00000-of-00001.parquet"
@@ -133,5 +134,6 @@ def test_a_release_without_vectors_verifies(folder: Path) -> None:
     """An older release has none, and nothing is wrong with it."""
     for path in (TAGS, POSTS):
         (folder / path).unlink()
-    resum(folder)
+    (folder / BROWSE_RELEASE).unlink()
+    resum(folder, made_by_0_2)
     assert verify_release(folder, full=True).ok
