@@ -42,6 +42,7 @@ class Flag(StrEnum):
 OTHER_FORMATS = frozenset({Flag.HEIC, Flag.JXL, Flag.TIFF, Flag.JP2, Flag.PSD})
 
 
+_ORIENTATIONS = range(1, 9)
 _FIRST_SIDEWAYS = 5  # EXIF orientations from here on swap width and height
 
 
@@ -85,6 +86,23 @@ class ImageFacts:
 
 def inspect_image(data: bytes) -> ImageFacts:
     """Read a file's facts without decoding it."""
+    facts = _read(data)
+    return replace(
+        facts,
+        width=_counted(facts.width),
+        height=_counted(facts.height),
+        pages=_counted(facts.pages),
+        orientation=facts.orientation if facts.orientation in _ORIENTATIONS else None,
+    )
+
+
+def _counted(number: int | None) -> int | None:
+    """A number as a column holds it; None for nonsense, whatever wrote it into the file."""
+    return number if number is not None and 0 < number < 2**31 else None
+
+
+def _read(data: bytes) -> ImageFacts:
+    """The facts as the file states them."""
     file_type = sniff_type(data)
     if file_type == "bmp":
         return _inspect_bmp(data)
@@ -120,7 +138,10 @@ def compare_extension(facts: ImageFacts, ext: str) -> ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class _Structure:
-    """What the markers, chunks or boxes say; `width` and `height` count where libvips refuses the header."""
+    """What the markers, chunks or boxes say; `width` and `height` count where libvips refuses the header.
+
+    A number of 0 is unknown.
+    """
 
     flags: set[Flag]
     width: int | None = None
@@ -134,24 +155,19 @@ def _structure(data: bytes, file_type: str) -> _Structure:
         jpeg = walk_jpeg(data)
         found = set() if jpeg.usual else {Flag.UNUSUAL_JPEG}
         found |= {Flag.TOO_MANY_SCANS} if jpeg.too_many_scans else set()
-        return _Structure(_end_flags(data, jpeg.end) | found, jpeg.width or None, jpeg.height or None)
+        return _Structure(_end_flags(data, jpeg.end) | found, jpeg.width, jpeg.height)
     if file_type == "png":
         png = walk_png(data)
         found = {Flag.CORRUPT} if png.corrupt else set()
         found |= {Flag.APNG} if png.frames is not None else set()
-        return _Structure(_end_flags(data, png.end) | found, _side(png.width), _side(png.height), png.frames)
+        return _Structure(_end_flags(data, png.end) | found, png.width, png.height, png.frames)
     if file_type == "webp":
         return _Structure(_end_flags(data, webp_end(data)))
     if file_type == "gif":
         width, height = (int.from_bytes(data[at : at + 2], "little") for at in (6, 8))
-        return _Structure(_end_flags(data, gif_end(data)), width or None, height or None)
+        return _Structure(_end_flags(data, gif_end(data)), width, height)
     avif = walk_avif(data)
-    return _Structure(_end_flags(data, avif.end), _side(avif.width), _side(avif.height), avif.frames)
-
-
-def _side(pixels: int) -> int | None:
-    """A side that a column can hold; None for nonsense."""
-    return pixels if 0 < pixels < 2**31 else None
+    return _Structure(_end_flags(data, avif.end), avif.width, avif.height, avif.frames)
 
 
 def _open(data: bytes, file_type: str) -> Any:

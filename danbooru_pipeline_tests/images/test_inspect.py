@@ -1,6 +1,8 @@
 """Facts are read from headers, markers and chunks, and no bytes make that raise."""
 
+import struct
 import time
+from pathlib import Path
 
 import pytest
 import pyvips
@@ -12,6 +14,8 @@ from danbooru_pipeline.images import Flag, ImageFacts, inspect_image
 from danbooru_pipeline.images.avif import walk_avif
 from danbooru_pipeline.images.jpeg import carried_segments, walk_jpeg
 from danbooru_pipeline.images.png import carried_chunks, walk_png
+from danbooru_pipeline.store.columns import Origin, values_from
+from danbooru_pipeline.store.ledger import LEDGER_COLUMNS, LedgerRow, read_ledger, write_ledger
 from danbooru_pipeline_tests.support import pictures
 from danbooru_pipeline_tests.support.cases import avif, drawing
 from danbooru_pipeline_tests.support.pictures import illustration, jpeg, png
@@ -137,6 +141,32 @@ def test_bmp() -> None:
     assert inspect_image(pictures.bmp(8, 4)) == ImageFacts("bmp", 8, 4, 1, color_space="srgb")
     assert inspect_image(pictures.bmp(8, -4)).height == 4
     assert inspect_image(pictures.bmp()[:40]).flags == (Flag.TRUNCATED,)
+
+
+def absurd_sequence() -> bytes:
+    """An AVIF of two frames whose table says that there are four billion."""
+    frames = [Image.fromarray(drawing() // level) for level in (2, 3)]
+    data = bytearray(avif(frames[0], save_all=True, append_images=frames[1:]))
+    at = data.index(b"stsz") + 12
+    data[at : at + 4] = b"\xff" * 4
+    return bytes(data)
+
+
+ABSURD = {
+    "apng": pictures.with_chunk(PNG, b"acTL", struct.pack(">II", 2**31, 0)),
+    "avif": absurd_sequence(),
+    "bmp": pictures.bmp()[:22] + struct.pack("<i", -(2**31)) + pictures.bmp()[26:],
+}
+
+
+@pytest.mark.parametrize("data", ABSURD.values(), ids=ABSURD)
+def test_a_number_that_no_column_holds_is_none(tmp_path: Path, data: bytes) -> None:
+    """A number beyond any picture is unknown, whatever format states it, so a ledger can hold the file's facts."""
+    facts = inspect_image(data)
+    assert None in (facts.pages, facts.height)
+    row = LedgerRow(id=1, **values_from(facts, Origin.FILE, LEDGER_COLUMNS))
+    write_ledger(tmp_path / "0001.parquet", [row])
+    assert read_ledger(tmp_path / "0001.parquet") == {1: row}
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"PK\3\4", b"FWS\1", b"\xff\xd8\xff", PNG[:8], b"GIF89a"])
