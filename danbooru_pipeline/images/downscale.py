@@ -15,6 +15,7 @@ from PIL import Image, ImageFile
 
 from danbooru_pipeline.images.background import Pixels, choose_background
 from danbooru_pipeline.images.decode import UndecodableError, shrink_image
+from danbooru_pipeline.images.errors import readable_errors
 from danbooru_pipeline.images.hashes import Hashes, hash_picture
 from danbooru_pipeline.images.inspect import OTHER_FORMATS, Flag, ImageFacts
 from danbooru_pipeline.images.quality import judge_quality
@@ -70,14 +71,15 @@ def downscale_image(
     if refusal is not None:
         return refusal
     try:
-        image, is_hdr = shrink_image(data, facts, size=size, decoded=decoded)
-        pixels = _pixels_of(image)
-        has_alpha = pixels.shape[2] == _RGBA
-        chosen, level = choose_background(pixels if has_alpha else None, background)
-        square, shown = _place(pixels, level, size=size)
-        flags = judge_quality(shown, empty_alpha=has_alpha and not pixels[..., 3].any(), is_hdr=is_hdr)
-        hashes = hash_picture(square, width=shown.shape[1], height=shown.shape[0])
-        return Downscaled(_encode(square, quality=quality), chosen, hashes, flags=flags)
+        with readable_errors():
+            image, is_hdr = shrink_image(data, facts, size=size, decoded=decoded)
+            pixels = _pixels_of(image)
+            has_alpha = pixels.shape[2] == _RGBA
+            chosen, level = choose_background(pixels if has_alpha else None, background)
+            square, shown = _place(pixels, level, size=size)
+            flags = judge_quality(shown, empty_alpha=has_alpha and not pixels[..., 3].any(), is_hdr=is_hdr)
+            hashes = hash_picture(square, width=shown.shape[1], height=shown.shape[0])
+            return Downscaled(_encode(square, quality=quality), chosen, hashes, flags=flags)
     except ValueError as error:
         return Reason.UNDECODABLE if isinstance(error, UndecodableError) else Reason.DAMAGED
     except pyvips.Error as error:

@@ -11,6 +11,7 @@ import pyvips
 
 from danbooru_pipeline.images.avif import walk_avif
 from danbooru_pipeline.images.bmp import read_bmp_header
+from danbooru_pipeline.images.errors import readable_errors
 from danbooru_pipeline.images.gif import gif_end
 from danbooru_pipeline.images.jpeg import walk_jpeg
 from danbooru_pipeline.images.png import walk_png
@@ -112,7 +113,8 @@ def _read(data: bytes) -> ImageFacts:
     found = _structure(data, file_type)
     flags = tuple(flag.value for flag in Flag if flag in found.flags)
     try:
-        image = _open(data, file_type)
+        with readable_errors():
+            image = _open(data, file_type)
     except pyvips.Error:
         return ImageFacts(file_type, found.width, found.height, pages=found.frames, flags=flags)
     return ImageFacts(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyvips
 import simplejpeg
 
+from danbooru_pipeline.images.errors import readable_errors
 from danbooru_pipeline.images.jpeg import FRAMES, Segment, segments_of
 
 #: Colour space of the file -> that of the decoded pixels, as the decoder names them; all others become RGB.
@@ -87,12 +88,13 @@ def _decode_once(data: bytes, *, scale: int) -> npt.NDArray[np.uint8] | str:
 def _decode_rare(data: bytes) -> npt.NDArray[np.uint8] | str:
     """The same by libvips, which knows every sampling that the library implements."""
     try:
-        whole = pyvips.Image.jpegload_buffer(_as_many_scans(data), fail_on="warning", access="sequential")
-        whole.crop(0, 0, whole.width, 1).avg()
-        image = pyvips.Image.jpegload_buffer(data, fail_on="warning", access="sequential")
-        if image.bands not in {1, 3, 4}:
-            return f"{image.bands} components are not supported"
-        pixels = np.frombuffer(image.write_to_memory(), np.uint8)
+        with readable_errors():
+            whole = pyvips.Image.jpegload_buffer(_as_many_scans(data), fail_on="warning", access="sequential")
+            whole.crop(0, 0, whole.width, 1).avg()
+            image = pyvips.Image.jpegload_buffer(data, fail_on="warning", access="sequential")
+            if image.bands not in {1, 3, 4}:
+                return f"{image.bands} components are not supported"
+            pixels = np.frombuffer(image.write_to_memory(), np.uint8)
     except pyvips.Error as error:
         if "out of memory" in str(error):
             raise MemoryError(str(error)) from error  # not the picture's fault

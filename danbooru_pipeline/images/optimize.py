@@ -17,6 +17,7 @@ import pyvips
 
 from danbooru_pipeline.images.archive import TOOL, archive_jpeg
 from danbooru_pipeline.images.background import Pixels
+from danbooru_pipeline.images.errors import readable_errors
 from danbooru_pipeline.images.inspect import Flag, ImageFacts
 from danbooru_pipeline.images.jpeg import carried_segments
 from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg, decode_strictly
@@ -180,28 +181,30 @@ def run_oxipng(data: bytes, facts: ImageFacts, *, level: int, filters: Sequence[
 def _held_if_same(first: bytes, second: bytes) -> Any:
     """The first of two PNGs in memory; None if their pixels differ. Colour under full transparency counts."""
     try:
-        held = _open(first).copy_memory()
-        a, b = held, _open(second)
-        if (a.width, a.height, a.format) != (b.width, b.height, b.format):
-            return None
-        if (a.bands, a.interpretation) != (b.bands, b.interpretation):
-            a, b = _as_rgba(a), _as_rgba(b)
-        return held if (a != b).max() == 0 else None
+        with readable_errors():
+            held = _open(first).copy_memory()
+            a, b = held, _open(second)
+            if (a.width, a.height, a.format) != (b.width, b.height, b.format):
+                return None
+            if (a.bands, a.interpretation) != (b.bands, b.interpretation):
+                a, b = _as_rgba(a), _as_rgba(b)
+            return held if (a != b).max() == 0 else None
     except pyvips.Error:
         return None
 
 
 def _hash_if_same(first: bytes, second: bytes) -> str | None:
     """The pixel hash of two 8-bit PNGs without a profile, from the pass that compares them; None if they differ."""
-    a, b = _as_rgba(_open(first)), _as_rgba(_open(second))
-    if (a.width, a.height, a.bands, a.format) != (b.width, b.height, b.bands, b.format):
-        return None
-    digest = PixelDigest(a.width, a.height, a.bands)
     try:
-        for mine, other in zip(strips_of(a), strips_of(b), strict=True):
-            if not np.array_equal(np.frombuffer(mine, np.uint8), np.frombuffer(other, np.uint8)):
+        with readable_errors():
+            a, b = _as_rgba(_open(first)), _as_rgba(_open(second))
+            if (a.width, a.height, a.bands, a.format) != (b.width, b.height, b.bands, b.format):
                 return None
-            digest.update(mine)
+            digest = PixelDigest(a.width, a.height, a.bands)
+            for mine, other in zip(strips_of(a), strips_of(b), strict=True):
+                if not np.array_equal(np.frombuffer(mine, np.uint8), np.frombuffer(other, np.uint8)):
+                    return None
+                digest.update(mine)
     except pyvips.Error:
         return None
     return digest.hexdigest()

@@ -19,6 +19,7 @@ import numpy as np
 import pyvips
 
 from danbooru_pipeline.images.background import Pixels
+from danbooru_pipeline.images.errors import readable_errors
 from danbooru_pipeline.images.inspect import Flag, ImageFacts, inspect_image
 from danbooru_pipeline.images.jpeg_decode import wrap_pixels
 from danbooru_pipeline.images.settings import MAX_PIXELS
@@ -71,7 +72,8 @@ def hash_pixels(
     if facts.pixels > max_pixels:
         return None
     try:
-        return hash_image(open_upright(data, facts) if opened is None else converted(opened))
+        with readable_errors():
+            return hash_image(open_upright(data, facts) if opened is None else converted(opened))
     except pyvips.Error as error:
         if "out of memory" in str(error):
             raise MemoryError(str(error)) from error
@@ -93,7 +95,8 @@ def hash_image(image: Any) -> str:
 def hash_held(image: Any) -> str | None:
     """The pixel hash of an upright picture in memory; None if its profile cannot be applied."""
     try:
-        return hash_image(converted(image))
+        with readable_errors():
+            return hash_image(converted(image))
     except pyvips.Error:
         return None
 
@@ -113,9 +116,10 @@ def hash_decoded(pixels: Pixels, data: bytes, facts: ImageFacts) -> str | None:
     if not facts.has_profile:
         return _hash_rgb(turn(pixels))
     try:
-        header = pyvips.Image.jpegload_buffer(data, access="sequential")
-        image = wrap_pixels(np.ascontiguousarray(turn(pixels)))
-        image.set_type(pyvips.GValue.blob_type, _PROFILE, header.get(_PROFILE))
+        with readable_errors():
+            header = pyvips.Image.jpegload_buffer(data, access="sequential")
+            image = wrap_pixels(np.ascontiguousarray(turn(pixels)))
+            image.set_type(pyvips.GValue.blob_type, _PROFILE, header.get(_PROFILE))
     except pyvips.Error:
         return None
     return hash_held(image)
@@ -161,10 +165,11 @@ def decode_for_both(data: bytes, facts: ImageFacts) -> Any:
     if facts.pixels > MAX_SHARED_PIXELS or Flag.APNG in facts.flags or not is_hashed_by_pixels(data, facts):
         return None
     try:
-        image = pyvips.Image.new_from_buffer(data, "", fail=True, access="sequential")
-        if image.get_typeof("heif-primary") and int(image.get("heif-primary")):
-            return None  # the rule takes the first item, and the 512px image the primary one
-        return image.copy_memory()
+        with readable_errors():
+            image = pyvips.Image.new_from_buffer(data, "", fail=True, access="sequential")
+            if image.get_typeof("heif-primary") and int(image.get("heif-primary")):
+                return None  # the rule takes the first item, and the 512px image the primary one
+            return image.copy_memory()
     except pyvips.Error:
         return None
 

@@ -11,6 +11,7 @@ import numpy as np
 import oxipng
 import pyvips
 
+from danbooru_pipeline.images.errors import readable_errors
 from danbooru_pipeline.images.inspect import ImageFacts
 
 _RGB, _RGBA = 2, 6
@@ -31,7 +32,8 @@ def choose_filters(data: bytes, facts: ImageFacts) -> Sequence[Any] | None:
     if depth != 8 or kind not in (_RGB, _RGBA) or interlaced or facts.pixels < _MIN_PIXELS:
         return None
     try:
-        sample = _sample(data)
+        with readable_errors():
+            sample = _sample(data)
     except pyvips.Error:
         return None  # damage: whoever proves the result will say so
     height, width, bands = sample.shape

@@ -23,6 +23,7 @@ from danbooru_pipeline.images.archive import restore_jpeg
 from danbooru_pipeline.images.background import choose_background
 from danbooru_pipeline.images.decode import UndecodableError, shrink_image
 from danbooru_pipeline.images.downscale import refuse
+from danbooru_pipeline.images.errors import readable_errors
 from danbooru_pipeline.images.inspect import Flag, ImageFacts, compare_extension, inspect_image
 from danbooru_pipeline.images.job import ImageJob, ImageResult, run_image_job
 from danbooru_pipeline.images.settings import MAX_PIXELS, Background
@@ -158,7 +159,8 @@ def render_image(data: bytes, facts: ImageFacts, settings: RenderSettings) -> Im
     if frame is None:
         return TOO_SMALL
     try:
-        return _on_canvas(_scaled(data, facts, frame), frame, settings.background)
+        with readable_errors():
+            return _on_canvas(_scaled(data, facts, frame), frame, settings.background)
     except ValueError as error:
         return (Reason.UNDECODABLE if isinstance(error, UndecodableError) else Reason.DAMAGED).value
     except pyvips.Error as error:

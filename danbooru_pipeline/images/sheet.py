@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import pyvips
 
+from danbooru_pipeline.images.errors import readable_errors
+
 #: A thousand sheets a release go into Dagster's event log and stay there for years.
 MAX_BYTES: Final = 6 * 1024
 COLUMNS: Final = 4
@@ -31,6 +33,7 @@ def make_contact_sheet(images: Sequence[Path]) -> bytes | None:
 def _tile(path: Path) -> Any:
     """One picture; None if it cannot be read, since a sheet is not a check and must not stop a run."""
     try:
-        return pyvips.Image.thumbnail(str(path), _TILE, height=_TILE).copy_memory()
+        with readable_errors():
+            return pyvips.Image.thumbnail(str(path), _TILE, height=_TILE).copy_memory()
     except pyvips.Error:
         return None

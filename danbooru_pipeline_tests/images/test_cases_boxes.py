@@ -12,6 +12,9 @@ from PIL import Image
 from danbooru_pipeline.images import Downscaled, Flag, ImageJob, downscale_image, inspect_image, run_image_job
 from danbooru_pipeline.images.av1 import read_av1_color
 from danbooru_pipeline.images.avif import walk_avif
+from danbooru_pipeline.images.pixel_hash import decode_for_both, hash_pixels, md5_of
+from danbooru_pipeline.images.render import RenderSettings, render_image
+from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline_tests.support import avif_boxes, cases
 from danbooru_pipeline_tests.support.pictures import corners, illustration, jpeg, pixels_of
 
@@ -86,6 +89,19 @@ def test_avif_clap_irot() -> None:
     inside = np.rot90(cases.drawing()[36:116, 50:150], -1)
     assert (inspect_image(data).width, inspect_image(data).height) == (80, 100)
     assert np.abs(shown(data)[206:306, 216:296] - inside.astype(int)).mean() < 6
+
+
+def test_avif_name_not_text() -> None:
+    """An error that quotes a name which is no text is an error of that file, and of none after it in the process."""
+    data = avif_boxes.with_property(cases.avif(cases.drawing()), b"ir\x83t", b"\0")
+    facts = inspect_image(data)
+    assert (facts.file_type, facts.width, facts.color_space) == ("avif", 200, None)
+    assert isinstance(downscale_image(data, facts), Reason)
+    assert render_image(data, facts, RenderSettings()) in set(Reason)
+    assert hash_pixels(data, facts) == md5_of(data)
+    assert decode_for_both(data, facts) is None
+    with pytest.raises(pyvips.Error, match="unable to call"):
+        pyvips.Image.new_from_buffer(b"\x89PNG\r\n\x1a\n", "")
 
 
 def test_avif_identity() -> None:
