@@ -26,14 +26,18 @@ from danbooru_pipeline.images.png import carried_chunks, is_colored, without_off
 from danbooru_pipeline.images.png_filters import choose_filters
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 
-#: Larger pictures are left as they are. oxipng holds three rasters, and aborts the process when it runs out of memory:
-#: 16-bit RGBA of this size takes 1.2 GB of a worker's 2. At 0.7 s/MP it also takes a third of the time limit.
+#: Larger pictures are left as they are: at 0.7 s/MP they take a third of the time limit.
 MAX_OPTIMIZED_PIXELS = 50_000_000
+#: Likewise for the pixels of 16-bit pictures, on which every filter is tried. oxipng holds several rasters, asks for
+#: two at once, and aborts the process when it runs out of memory: RGBA of 36 MP (288 MB) takes more than a worker's
+#: 2 GiB, and of 25 MP all of its time on a busy machine.
+MAX_DEEP_BYTES = 100_000_000
 
 #: Levels whose filters are chosen on a sample -> effort of deflate. Lower levels try fewer filters, higher ones all.
 #: Effort 11 instead of 10 takes 1.6 times the CPU for a percent more of drawn pictures, 0.7 of painted ones: level 3.
 _SAMPLED = {2: 10, 3: 11}
-_SIXTEEN_BIT_SPACES = frozenset({"rgb16", "grey16"})
+#: Colour spaces of 16 bits -> bytes of a pixel without its alpha, which takes two more.
+_SIXTEEN_BIT_SPACES = {"rgb16": 6, "grey16": 2}
 _EIGHT_BIT_SPACES = frozenset({"srgb", "b-w"})
 
 
@@ -94,11 +98,17 @@ def optimize_image(
             return Optimized(data, kept=kept)
     if facts.pixels == 0:
         return Optimized(data, kept=Kept.CORRUPT)
-    if facts.pixels > max_pixels:
+    if facts.pixels > max_pixels or _deep_bytes(facts) > MAX_DEEP_BYTES:
         return Optimized(data, kept=Kept.TOO_MANY_PIXELS)
     if facts.file_type == "jpg":
         return _optimize_jpeg(data, archive=archive)
     return _optimize_png(data, facts, level=png_level)
+
+
+def _deep_bytes(facts: ImageFacts) -> int:
+    """What the pixels of a 16-bit picture take in memory; 0 for all others."""
+    color = _SIXTEEN_BIT_SPACES.get(facts.color_space or "")
+    return 0 if color is None else facts.pixels * (color + 2 * bool(facts.alpha))
 
 
 def _optimize_jpeg(data: bytes, *, archive: bool) -> Optimized:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from danbooru_pipeline.images import Flag, ImageJob, ImageResult, ImageSettings, Kept, run_image_job
+from danbooru_pipeline.images import Flag, ImageJob, ImageResult, ImageSettings, Kept, optimize, run_image_job
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline_tests.support import pictures
 from danbooru_pipeline_tests.support.pictures import illustration, jpeg, png
@@ -128,3 +128,14 @@ def test_settings_are_followed(tmp_path: Path) -> None:
     assert pictures.pixels_of((tmp_path / "o.jpg").read_bytes()).shape == (64, 64, 3)
     result = run_image_job(replace(job, settings=ImageSettings(max_pixels=100)))
     assert (result.px512_reason, result.kept) == (Reason.TOO_MANY_PIXELS, Kept.TOO_MANY_PIXELS)
+
+
+def test_a_deep_picture_that_is_not_optimised_has_everything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A 16-bit picture whose pixels take too much memory for the optimiser still gets its 512px image and its hash."""
+    deep = png(illustration().cast("ushort").copy(interpretation="rgb16"), bitdepth=16)
+    monkeypatch.setattr(optimize, "MAX_DEEP_BYTES", 300 * 200 * 6 - 1)
+    _, result = run(tmp_path, deep, "1.png")
+    assert (result.kept, result.px512_reason, result.optimized) == (Kept.TOO_MANY_PIXELS, None, False)
+    assert result.pixel_hash is not None

@@ -154,6 +154,7 @@ def test_lost_background_chunk_is_noticed() -> None:
         (JPEG.replace(b"\xff\xc0", b"\xff\xc9", 1), Kept.UNUSUAL),
         (pictures.apng(3), Kept.UNUSUAL),
         (pictures.bomb_png(), Kept.TOO_MANY_PIXELS),
+        (pictures.raw_png(struct.pack(">IIBBBBB", 4000, 4000, 16, 6, 0, 0, 0), bytes(1000)), Kept.TOO_MANY_PIXELS),
         (pictures.animated(".gif"), Kept.WRONG_TYPE),
         (pictures.bmp(), Kept.WRONG_TYPE),
         (b"", Kept.WRONG_TYPE),
