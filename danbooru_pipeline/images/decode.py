@@ -16,6 +16,7 @@ from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.bmp import decode_bmp
 from danbooru_pipeline.images.color import StatedColor, from_cicp, to_srgb
 from danbooru_pipeline.images.inspect import Flag, ImageFacts
+from danbooru_pipeline.images.jpeg import walk_jpeg
 from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg, wrap_pixels
 from danbooru_pipeline.images.png import stated_color
 
@@ -109,7 +110,7 @@ def _decode(data: bytes, facts: ImageFacts, *, size: int, decoded: Pixels | None
         return pyvips.Image.webpload_buffer(data, fail_on="truncated", access="sequential")
     if facts.file_type == "png" and Flag.APNG in facts.flags:
         return _lone_frame(data)
-    if facts.file_type == "jpg" and Flag.UNUSUAL_JPEG not in facts.flags:
+    if facts.file_type == "jpg" and (Flag.UNUSUAL_JPEG not in facts.flags or walk_jpeg(data).is_arithmetic):
         return _decode_jpeg(data, facts, size=size, decoded=decoded)
     return None
 

@@ -20,6 +20,7 @@ _NOT_A_FRAME = frozenset({0xC4, 0xC8, 0xCC})  # DHT, JPG and DAC sit between the
 #: Start-of-frame markers of all kinds.
 FRAMES = frozenset(range(0xC0, 0xD0)) - _NOT_A_FRAME
 _USUAL_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended and progressive, all of them Huffman
+_ARITHMETIC_FRAMES = frozenset({0xC9, 0xCA})  # sequential and progressive
 #: EXIF, ICC, XMP, Photoshop, comments. JFIF (E0) and Adobe (EE) are left out: each encoder writes its own.
 _CARRIED = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
 #: A progressive picture has about ten scans, and each costs a pass over all coefficients: 2,647 empty ones of 64 MP
@@ -64,6 +65,11 @@ class JpegWalk:
     def usual(self) -> bool:
         """Whether it is the kind that every decoder and the optimiser know: 8-bit, Huffman-coded, lossy."""
         return self.frame in _USUAL_FRAMES and self.precision == 8
+
+    @property
+    def is_arithmetic(self) -> bool:
+        """Whether it is as usual but for its arithmetic coding, which only decoders know."""
+        return self.frame in _ARITHMETIC_FRAMES and self.precision == 8
 
 
 def segments_of(data: bytes) -> Iterator[Segment]:

@@ -13,6 +13,7 @@ import pyvips
 from danbooru_pipeline.images import Downscaled, Flag, downscale_image, inspect_image
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline_tests.support import pictures
+from danbooru_pipeline_tests.support.cases import sampled_jpeg
 from danbooru_pipeline_tests.support.pictures import illustration, jpeg, pixels_of, png, solid
 
 MEANT = (180, 100, 60)
@@ -123,6 +124,17 @@ def test_arithmetic_jpeg(tmp_path: Path) -> None:
     data = target.read_bytes()
     assert Flag.UNUSUAL_JPEG in inspect_image(data).flags
     assert near(middle(data), MEANT)
+
+
+@pytest.mark.needs("cjpeg")
+@pytest.mark.parametrize("options", [(), ("-progressive",), ("-restart", "2")])
+def test_rotten_arithmetic_jpeg(options: tuple[str, ...]) -> None:
+    """What the decoder complains of is damage in arithmetic coding, too, which shows less of it than Huffman coding."""
+    data = sampled_jpeg("2x2,1x1,1x1", "-arithmetic", *options)
+    assert isinstance(downscale_image(data, inspect_image(data)), Downscaled)
+    half = len(data) // 2
+    rotten = [data[:-2] + b"\x12" * 40 + data[-2:], *([data[:half] + data[half + 300 :]] if options else [])]
+    assert {downscale_image(some, inspect_image(some)) for some in rotten} == {Reason.DAMAGED}
 
 
 BOMBS = {
