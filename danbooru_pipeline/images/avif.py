@@ -19,6 +19,15 @@ _TOP = frozenset(
 )
 
 
+class _Extent(NamedTuple):
+    """A part of an item: whether its offsets are those of the file, rather than of `idat` or of another item."""
+
+    item: int
+    in_file: bool
+    start: int
+    end: int
+
+
 class Box(NamedTuple):
     """One box; `start` and `end` are the offsets of its content, `end` possibly after the end of the file."""
 
@@ -61,7 +70,7 @@ def walk_avif(data: bytes) -> AvifWalk:
     if meta is None:
         return AvifWalk(frames, end)
     inner = {box.name: box for box in _boxes(data, meta.start + 4, min(meta.end, len(data)))}
-    if end is not None and b"iloc" in inner and _last_byte(data, inner[b"iloc"]) > len(data):
+    if end is not None and any(extent.in_file and extent.end > len(data) for extent in _extents(data, inner)):
         end = None
     primary = _primary(data, inner)
     properties = _properties(data, inner)
@@ -73,8 +82,9 @@ def walk_avif(data: bytes) -> AvifWalk:
         elif box.name == b"colr" and data[box.start : box.start + 4] == b"nclx":
             nclx = (_int(data, box.start + 4, 2), _int(data, box.start + 6, 2))
             full_range = bool(_int(data, box.start + 10, 1) & 0x80)
-    if nclx is None and b"iloc" in inner:  # then what the coded picture says counts
-        coded = read_av1_color(data[_first_byte(data, inner[b"iloc"], primary) :][:_MAX_HEAD_BYTES])
+    if nclx is None:  # then what the coded picture says counts; a grid says what its tiles do
+        tile = next(iter(_references(data, inner, b"dimg", primary)), primary)
+        coded = read_av1_color(data[_first_byte(data, inner, tile) :][:_MAX_HEAD_BYTES])
         if coded is not None:
             nclx, full_range = (coded.primaries, coded.transfer), coded.full_range
     return AvifWalk(
@@ -85,7 +95,7 @@ def walk_avif(data: bytes) -> AvifWalk:
         nclx,
         full_range is not False,
         monochrome=_is_monochrome(data, own, properties),
-        premultiplied=_is_premultiplied(data, inner, primary),
+        premultiplied=bool(_references(data, inner, b"prem", primary)),
     )
 
 
@@ -188,53 +198,49 @@ def _is_monochrome(data: bytes, own: list[Box], properties: list[Box]) -> bool:
     return bool(coded) and bool(_int(data, coded[0].start + 2, 1) & 0x10)
 
 
-def _is_premultiplied(data: bytes, inner: dict[bytes, Box], primary: int) -> bool:
-    """Whether a reference says that the item's colours are multiplied by the alpha of another."""
+def _references(data: bytes, inner: dict[bytes, Box], name: bytes, item: int) -> list[int]:
+    """Numbers of the items that a reference of this kind leads to from an item."""
     box = inner.get(b"iref")
     if box is None:
-        return False
-    id_bytes = 2 if data[box.start : box.start + 1] == b"\0" else 4
-    references = _boxes(data, box.start + 4, min(box.end, len(data)))
-    return any(found.name == b"prem" and _int(data, found.start, id_bytes) == primary for found in references)
+        return []
+    size = 2 if data[box.start : box.start + 1] == b"\0" else 4
+    for found in _boxes(data, box.start + 4, min(box.end, len(data))):
+        if found.name == name and _int(data, found.start, size) == item:
+            first = found.start + size + 2
+            return [_int(data, first + size * n, size) for n in range(_int(data, first - 2, 2))]
+    return []
 
 
-def _first_byte(data: bytes, box: Box, item: int) -> int:
-    """Offset of an item in the file, as files of 32-bit offsets say it; the end of the file for all others."""
-    if data[box.start : box.start + 1] != b"\0" or _int(data, box.start + 4, 2) != 0x4400:
-        return len(data)
-    at = box.start + 8
-    for _ in range(min(_int(data, box.start + 6, 2), _MAX_EXTENTS)):
-        extents = _int(data, at + 4, 2)
-        if _int(data, at, 2) == item:
-            return _int(data, at + 6, 4) if extents else len(data)
-        at += 6 + 8 * extents
-        if at >= box.end:
-            break
-    return len(data)
+def _first_byte(data: bytes, inner: dict[bytes, Box], item: int) -> int:
+    """Offset of an item in the file; the end of the file if it has none."""
+    return next(
+        (extent.start for extent in _extents(data, inner) if (extent.item, extent.in_file) == (item, True)), len(data)
+    )
 
 
-def _last_byte(data: bytes, box: Box) -> int:
-    """Offset after the last byte of the file that any item refers to."""
+def _extents(data: bytes, inner: dict[bytes, Box]) -> Iterator[_Extent]:
+    """The parts of all items."""
+    box = inner.get(b"iloc")
+    if box is None:
+        return
     version = _int(data, box.start, 1)
     sizes = _int(data, box.start + 4, 2)
     offset_size, length_size, base_size = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
     index_size = sizes & 15 if version else 0
     id_size = 4 if version >= 2 else 2
-    count, at, last = _int(data, box.start + 6, id_size), box.start + 6 + id_size, 0
+    count, at = _int(data, box.start + 6, id_size), box.start + 6 + id_size
     end, left = min(box.end, len(data)), _MAX_EXTENTS
     for _ in range(min(count, _MAX_EXTENTS)):
-        method = _int(data, at + id_size, 2) & 15 if version else 0
+        item, method = _int(data, at, id_size), _int(data, at + id_size, 2) & 15 if version else 0
         at += id_size + (4 if version else 2)
         base = _int(data, at, base_size)
         extents = _int(data, at + base_size, 2)
         at += base_size + 2
         for _ in range(min(extents, left)):
-            offset = _int(data, at + index_size, offset_size)
+            start = base + _int(data, at + index_size, offset_size)
             length = _int(data, at + index_size + offset_size, length_size)
             at += index_size + offset_size + length_size
-            if method == 0:  # offsets in the file; 1 is inside `idat`
-                last = max(last, base + offset + length)
+            yield _Extent(item, method == 0, start, start + length)
         left -= min(extents, left)
         if at >= end or left <= 0:
             break
-    return last

@@ -49,11 +49,13 @@ def shrink_image(data: bytes, facts: ImageFacts, *, size: int, decoded: Any = No
     """
     stated = _stated_color(data, facts)
     is_hdr = stated is not None and stated.is_hdr
-    if is_hdr and facts.has_profile:
+    is_narrow = False
+    if stated is not None and facts.has_profile and (is_hdr or facts.file_type == "avif"):
+        is_narrow = facts.file_type == "avif" and stated.narrow
         stated = None  # beside PQ or HLG, a profile is its maker's own rendering for those who cannot show HDR
     # Without a profile, converting costs 3.5x and changes no pixel (measured). What a PNG states overrules its profile.
     profile = {"output_profile": "srgb"} if facts.has_profile and stated is None else {}
-    image = _shrunk(data, facts, profile, size=size, decoded=decoded)
+    image = _shrunk(data, facts, profile, size=size, decoded=decoded, is_narrow=is_narrow)
     if stated is not None and not stated.is_srgb:
         image = _converted(image, stated)
     if (image.interpretation, image.format) != ("srgb", "uchar"):
@@ -61,8 +63,10 @@ def shrink_image(data: bytes, facts: ImageFacts, *, size: int, decoded: Any = No
     return image, is_hdr
 
 
-def _shrunk(data: bytes, facts: ImageFacts, profile: dict[str, str], *, size: int, decoded: Any) -> Any:
-    """The picture scaled to fit, in the colours that the profile options ask for."""
+def _shrunk(
+    data: bytes, facts: ImageFacts, profile: dict[str, str], *, size: int, decoded: Any, is_narrow: bool
+) -> Any:
+    """The picture scaled to fit, in the colours that the profile options ask for; a profile means the full range."""
     in_memory = decoded if isinstance(decoded, pyvips.Image) else None
     if in_memory is not None and facts.file_type in _SHRUNK_BY_LIBVIPS:
         return in_memory.thumbnail_image(size, height=size, size="down", **profile)
@@ -73,15 +77,26 @@ def _shrunk(data: bytes, facts: ImageFacts, profile: dict[str, str], *, size: in
         return pyvips.Image.thumbnail_buffer(data, size, height=size, size="down", option_string=options, **profile)
     if facts.file_type == "avif" and source.hasalpha() and walk_avif(data).premultiplied:
         source = source.unpremultiply().cast(source.format)
+    if is_narrow:
+        source = _full_range(source)
     width, height = _fit(facts, size)
     return source.thumbnail_image(width, height=height, size="force", **profile)
 
 
+def _full_range(image: Any) -> Any:
+    """Values of 16 to 235 as 0 to 255, or likewise of 16 bits; alpha stays as it is."""
+    most = 65535 if image.format == "ushort" else 255
+    alpha = int(image.hasalpha())
+    colors = image.bands - alpha
+    wide = image.linear([255 / 219] * colors + [1.0] * alpha, [-16 / 219 * most] * colors + [0.0] * alpha)
+    return wide.rint().cast(image.format)
+
+
 def _stated_color(data: bytes, facts: ImageFacts) -> StatedColor | None:
-    """Colour that counts and is no profile; an AVIF's profile goes before its `nclx`, a PNG's after its `cICP`."""
+    """Colour that is stated by numbers; an AVIF's profile goes before its `nclx`, a PNG's after its `cICP`."""
     if facts.file_type == "png":
         return stated_color(data)
-    if facts.file_type == "avif" and not facts.has_profile:
+    if facts.file_type == "avif":
         walk = walk_avif(data)
         narrow = walk.monochrome and not walk.full_range  # libheif expands colour and leaves grey as it is
         if walk.nclx is not None:

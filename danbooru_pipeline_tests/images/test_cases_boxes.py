@@ -13,6 +13,7 @@ from danbooru_pipeline.images import Downscaled, Flag, ImageJob, downscale_image
 from danbooru_pipeline.images.av1 import read_av1_color
 from danbooru_pipeline.images.avif import walk_avif
 from danbooru_pipeline.images.pixel_hash import decode_for_both, hash_pixels, md5_of
+from danbooru_pipeline.images.quality import Quality
 from danbooru_pipeline.images.render import RenderSettings, render_image
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline_tests.support import avif_boxes, cases
@@ -64,6 +65,40 @@ def test_avif_mono_without_nclx(range_: str) -> None:
     assert row[-1] >= 252
 
 
+@pytest.mark.parametrize("version", [0, 1, 2])
+@pytest.mark.parametrize("base_size", [0, 4, 8])
+def test_avif_mono_iloc(version: int, base_size: int) -> None:
+    """The coded picture is found by a table of items of any version, with or without a base."""
+    data = avif_boxes.without_nclx(cases.avif(cases.ramp(), subsampling="4:0:0", range="limited"))
+    data = avif_boxes.with_iloc(data, version, base_size)
+    assert not walk_avif(data).full_range
+    row = shown(data)[256, :, 0]
+    assert row[0] <= 3
+    assert row[-1] >= 252
+
+
+def test_avif_mono_grid() -> None:
+    """A grid is in the range of its tiles."""
+    data = avif_boxes.without_nclx(cases.avif(cases.ramp(), subsampling="4:0:0", range="limited"))
+    grid = avif_boxes.with_reference(data, b"dimg", source=7, target=1).replace(
+        b"pitm\0\0\0\0\0\1", b"pitm\0\0\0\0\0\7"
+    )
+    assert (walk_avif(grid).monochrome, walk_avif(grid).full_range) == (True, False)
+
+
+@pytest.mark.parametrize("hash_pixels", [True, False])
+def test_avif_mono_profile(tmp_path: Path, *, hash_pixels: bool) -> None:
+    """Grey in limited range is expanded before its profile is applied, which knows only full range."""
+    profile = cases.profile_of("srgb")
+    data = cases.avif(cases.ramp(), subsampling="4:0:0", range="limited", icc_profile=profile)
+    assert inspect_image(data).has_profile
+    (tmp_path / "1.avif").write_bytes(data)
+    run_image_job(ImageJob(source=tmp_path / "1.avif", px512=tmp_path / "1.jpg", hash_pixels=hash_pixels))
+    row = pixels_of((tmp_path / "1.jpg").read_bytes()).astype(int)[256, :, 0]
+    assert row[0] <= 3
+    assert row[-1] >= 252
+
+
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
 def test_coded_colour_is_found(subsampling: str) -> None:
     """The first header inside the coded picture says the same as the container."""
@@ -89,6 +124,16 @@ def test_avif_clap_irot() -> None:
     inside = np.rot90(cases.drawing()[36:116, 50:150], -1)
     assert (inspect_image(data).width, inspect_image(data).height) == (80, 100)
     assert np.abs(shown(data)[206:306, 216:296] - inside.astype(int)).mean() < 6
+
+
+def test_avif_hdr_profile() -> None:
+    """PQ beside a profile, which is its maker's own rendering and goes first, is still said to be HDR."""
+    plain = cases.avif(cases.drawing(), icc_profile=cases.profile_of("srgb"))
+    data = cases.with_nclx(plain, 9, 16)
+    facts = inspect_image(data)
+    made = downscale_image(data, facts)
+    assert isinstance(made, Downscaled)
+    assert (facts.has_profile, made.flags) == (True, (Quality.HDR,))
 
 
 def test_avif_name_not_text() -> None:

@@ -44,6 +44,30 @@ def without_nclx(data: bytes) -> bytes:
     return data.replace(b"colrnclx", b"freenclx")
 
 
+def with_iloc(data: bytes, version: int, base_size: int) -> bytes:
+    """The same places of items in a table of another version, from a base of so many bytes (0 for none)."""
+    old = dict(_split(_meta(data)[4:]))[b"iloc"]
+    shift = len(_iloc(old, 0, version, base_size)) - len(old)
+    meta = [
+        (name, _iloc(body, shift, version, base_size) if name == b"iloc" else body)
+        for name, body in _split(_meta(data)[4:])
+    ]
+    return _join([(name, bytes(4) + _join(meta) if name == b"meta" else body) for name, body in _split(data)])
+
+
+def _iloc(old: bytes, shift: int, version: int, base_size: int) -> bytes:
+    assert old[:6] == b"\0\0\0\0\x44\0", "as Pillow writes it"
+    id_format = ">I" if version == 2 else ">H"
+    count = int.from_bytes(old[6:8], "big")
+    out = bytes([version, 0, 0, 0, 0x44, base_size << 4]) + struct.pack(id_format, count)
+    for item, _, extents, start, length in struct.iter_unpack(">HHHII", old[8:]):
+        assert extents == 1, "as Pillow writes it"
+        base = start + shift if base_size else 0
+        out += struct.pack(id_format, item) + bytes(4 if version else 2) + base.to_bytes(base_size, "big")
+        out += struct.pack(">HII", 1, start + shift - base, length)
+    return out
+
+
 def _meta(data: bytes) -> bytes:
     return next(body for name, body in _split(data) if name == b"meta")
 
