@@ -124,7 +124,7 @@ def _top(data: bytes) -> tuple[list[Box], int | None]:
     found: list[Box] = []
     end = 0
     for box in _boxes(data, 0, len(data)):
-        if box.name not in _TOP:
+        if box.name not in _TOP or (found and box.name == b"ftyp"):  # a second one begins another file
             break
         if box.end > len(data):
             return found, None

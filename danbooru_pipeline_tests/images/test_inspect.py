@@ -72,6 +72,15 @@ def test_trailing_data(data: bytes, more: bytes) -> None:
     assert inspect_image(data + more).flags == (Flag.TRAILING_DATA,)
 
 
+def test_a_second_avif_is_trailing_data() -> None:
+    """What follows an AVIF is none of it, even where it is made of the same boxes, as a film is."""
+    still = avif(drawing())
+    frames = [Image.fromarray(drawing() // level) for level in (2, 3)]
+    for more in (still, avif(frames[0], save_all=True, append_images=frames[1:])):
+        facts = inspect_image(still + more)
+        assert (facts.pages, facts.flags) == (1, (Flag.TRAILING_DATA,))
+
+
 def test_rotten_png() -> None:
     """A critical chunk that fails its checksum makes a PNG corrupt; a metadata chunk does not."""
     assert inspect_image(pictures.rot(PNG, 0.5)).flags == (Flag.CORRUPT,)
