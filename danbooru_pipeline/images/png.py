@@ -17,6 +17,7 @@ _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _ANCILLARY = 0x20
 #: Chunks that make up the picture; all others are metadata and must survive.
 _PICTURE = _CRITICAL | {b"tRNS"}
+_COLORS = frozenset({b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"})
 _OFFSETS = b"iDOT"
 _MAX_INFLATED_BYTES = 16 * 2**20
 
@@ -72,19 +73,23 @@ def walk_png(data: bytes) -> PngWalk:
     """Walk the chunks from IHDR to IEND, and check the checksums of the critical ones."""
     frames = end = None
     corrupt = seen_data = False
-    view = memoryview(data)
     for chunk in chunks_of(data):
-        body = view[chunk.start : chunk.start + chunk.length]
         if not chunk.name[0] & _ANCILLARY:  # also those of no known name: perhaps the name itself is damaged
-            stored = int.from_bytes(view[chunk.end - 4 : chunk.end], "big")
-            corrupt |= zlib.crc32(view[chunk.start - 4 : chunk.end - 4]) != stored
-        if chunk.name == b"acTL" and len(body) == 8 and not seen_data:  # it is void after IDAT
-            frames = int.from_bytes(body[:4], "big")
+            corrupt |= not _is_sound(data, chunk)
+        if chunk.name == b"acTL" and chunk.length == 8 and not seen_data and _is_sound(data, chunk):  # void after IDAT
+            frames = int.from_bytes(data[chunk.start : chunk.start + 4], "big")
         elif chunk.name == b"IEND":
             end = chunk.end
         seen_data |= chunk.name == b"IDAT"
     width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
     return PngWalk(width, height, frames, corrupt, end)
+
+
+def _is_sound(data: bytes, chunk: Chunk) -> bool:
+    """Whether a chunk has its checksum; decoders refuse a critical one without it, and ignore any other."""
+    view = memoryview(data)
+    stored = int.from_bytes(view[chunk.end - 4 : chunk.end], "big")
+    return zlib.crc32(view[chunk.start - 4 : chunk.end - 4]) == stored
 
 
 def is_colored(data: bytes) -> bool:
@@ -115,20 +120,23 @@ def stated_color(data: bytes) -> StatedColor | None:
     """Colour that chunks state by numbers; None if a profile counts instead, or nothing is stated.
 
     PNG's third edition: `cICP` goes before a profile, that before `sRGB`, that before `gAMA` and `cHRM`. `cHRM` alone
-    says too little.
+    says too little. A chunk that fails its checksum says nothing; of a profile, libvips would not notice that.
     """
     found: dict[bytes, bytes] = {}
+    broken: set[bytes] = set()
     for chunk in chunks_of(data):
         if chunk.name == b"IDAT":
             break
-        if chunk.name in {b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"}:
+        if chunk.name in _COLORS and not _is_sound(data, chunk):
+            broken.add(chunk.name)
+        elif chunk.name in _COLORS:
             found.setdefault(chunk.name, data[chunk.start : chunk.start + chunk.length])
     points = found.get(b"cICP", b"")
     if len(points) == 4 and points[2] == 0:
         return from_cicp(points[0], points[1], narrow=points[3] == 0)
     gamma = int.from_bytes(found.get(b"gAMA", b""), "big")
     if b"iCCP" in found or b"sRGB" in found or not 1_000 <= gamma <= 1_000_000:
-        return None
+        return StatedColor() if b"iCCP" in broken - set(found) else None
     return from_gamma(100_000 / gamma, _chromaticities(found.get(b"cHRM", b"")))
 
 

@@ -108,6 +108,14 @@ def test_apng(frames: int, pages: int) -> None:
     assert (facts.pages, facts.flags) == (pages, (Flag.APNG,))
 
 
+def test_a_rotten_frame_count_is_ignored() -> None:
+    """An `acTL` that fails its checksum makes no animation, as decoders see it."""
+    data = pictures.apng(3)
+    end = data.index(b"acTL") + 16
+    facts = inspect_image(data[: end - 1] + bytes([data[end - 1] ^ 0xFF]) + data[end:])
+    assert (facts.pages, facts.flags) == (1, ())
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
 def test_animations(suffix: str) -> None:
     """Frames of GIF and WebP are counted, and the size is that of one frame."""
