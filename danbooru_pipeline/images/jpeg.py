@@ -15,7 +15,7 @@ _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _FILL = re.compile(rb"\xff+")
 _PADDING = re.compile(rb"\0+")
 
-_SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
+_SOI, _EOI, _SOS, _DNL, _TEM = 0xD8, 0xD9, 0xDA, 0xDC, 0x01
 _NOT_A_FRAME = frozenset({0xC4, 0xC8, 0xCC})  # DHT, JPG and DAC sit between the frame markers
 #: Start-of-frame markers of all kinds.
 FRAMES = frozenset(range(0xC0, 0xD0)) - _NOT_A_FRAME
@@ -47,6 +47,7 @@ class JpegWalk:
         width: in pixels; 0 without a frame.
         height: likewise.
         scans: how often the decoder goes over the picture.
+        is_late: whether the height comes only after the first scan (DNL), which no decoder here knows.
     """
 
     frame: int | None
@@ -55,6 +56,7 @@ class JpegWalk:
     width: int = 0
     height: int = 0
     scans: int = 0
+    is_late: bool = False
 
     @property
     def too_many_scans(self) -> bool:
@@ -64,7 +66,7 @@ class JpegWalk:
     @property
     def usual(self) -> bool:
         """Whether it is the kind that every decoder and the optimiser know: 8-bit, Huffman-coded, lossy."""
-        return self.frame in _USUAL_FRAMES and self.precision == 8
+        return self.frame in _USUAL_FRAMES and self.precision == 8 and not self.is_late
 
     @property
     def is_arithmetic(self) -> bool:
@@ -87,7 +89,10 @@ def segments_of(data: bytes) -> Iterator[Segment]:
             continue
         if marker == _EOI:
             yield Segment(marker, at + 2, at + 2)
-        if marker in (_EOI, _SOI, _TEM) or 0xD0 <= marker <= 0xD7:  # all but EOI are out of place here
+        if marker == _TEM:  # it means nothing, and decoders skip it
+            at += 2
+            continue
+        if marker in (_EOI, _SOI) or 0xD0 <= marker <= 0xD7:  # all but EOI are out of place here
             return
         end = at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
         if end > len(data):
@@ -105,6 +110,7 @@ def walk_jpeg(data: bytes) -> JpegWalk:
     """Walk the markers from SOI to EOI."""
     frame = precision = end = None
     width = height = scans = 0
+    is_late = False
     for segment in segments_of(data):
         if frame is None and segment.marker in FRAMES and segment.end >= segment.start + 5:
             frame, precision = segment.marker, data[segment.start]
@@ -112,9 +118,11 @@ def walk_jpeg(data: bytes) -> JpegWalk:
             width = int.from_bytes(data[segment.start + 3 : segment.start + 5], "big")
         elif segment.marker == _SOS:
             scans += 1
+        elif segment.marker == _DNL and frame is not None and height == 0:
+            height, is_late = int.from_bytes(data[segment.start : segment.start + 2], "big"), True
         elif segment.marker == _EOI:
             end = segment.end
-    return JpegWalk(frame, precision, end, width, height, scans)
+    return JpegWalk(frame, precision, end, width, height, scans, is_late)
 
 
 def carried_segments(data: bytes) -> list[tuple[int, bytes]]:

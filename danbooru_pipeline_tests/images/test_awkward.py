@@ -137,6 +137,26 @@ def test_rotten_arithmetic_jpeg(options: tuple[str, ...]) -> None:
     assert {downscale_image(some, inspect_image(some)) for some in rotten} == {Reason.DAMAGED}
 
 
+def test_jpeg_with_a_late_height() -> None:
+    """A JPEG that states its height after its first scan is a kind that no decoder here knows, and no damage."""
+    data = jpeg(illustration())
+    at = data.index(b"\xff\xc0") + 5
+    late = data[:at] + bytes(2) + data[at + 2 : -2] + b"\xff\xdc\0\4" + data[at : at + 2] + data[-2:]
+    facts = inspect_image(late)
+    assert (facts.width, facts.height, facts.flags) == (300, 200, (Flag.UNUSUAL_JPEG,))
+    assert downscale_image(late, facts) == Reason.UNDECODABLE
+    again = data[:-2] + b"\xff\xdc\0\4" + data[at : at + 2] + data[-2:]
+    assert inspect_image(again) == inspect_image(data)
+
+
+def test_jpeg_with_a_marker_that_means_nothing() -> None:
+    """TEM, which decoders skip, is no end of a JPEG."""
+    data = jpeg(illustration())
+    marked = data[:2] + b"\xff\x01" + data[2:]
+    assert inspect_image(marked) == inspect_image(data)
+    assert downscale_image(marked, inspect_image(marked)) == downscale_image(data, inspect_image(data))
+
+
 BOMBS = {
     "zTXt": "pictures.with_chunk(P, b'zTXt', b'x' + bytes(2) + zlib.compress(bytes(400_000_000), 1))",
     "iCCP": "pictures.with_chunk(P, b'iCCP', b'x' + bytes(2) + zlib.compress(bytes(400_000_000), 1))",
