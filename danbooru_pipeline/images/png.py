@@ -17,6 +17,7 @@ _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _ANCILLARY = 0x20
 #: Chunks that make up the picture; all others are metadata and must survive.
 _PICTURE = _CRITICAL | {b"tRNS"}
+_HEADER_BYTES = 13
 _COLORS = frozenset({b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"})
 _OFFSETS = b"iDOT"
 _MAX_INFLATED_BYTES = 16 * 2**20
@@ -40,7 +41,7 @@ class PngWalk:
     """What the chunks say.
 
     Attributes:
-        width: in pixels, as the header says.
+        width: in pixels, as the header says; 0 without one.
         height: likewise.
         frames: frame count that an APNG declares; None for a plain PNG.
         corrupt: whether a critical chunk fails its checksum.
@@ -72,16 +73,18 @@ def chunks_of(data: bytes) -> Iterator[Chunk]:
 def walk_png(data: bytes) -> PngWalk:
     """Walk the chunks from IHDR to IEND, and check the checksums of the critical ones."""
     frames = end = None
+    width = height = 0
     corrupt = seen_data = False
     for chunk in chunks_of(data):
         if not chunk.name[0] & _ANCILLARY:  # also those of no known name: perhaps the name itself is damaged
             corrupt |= not _is_sound(data, chunk)
         if chunk.name == b"acTL" and chunk.length == 8 and not seen_data and _is_sound(data, chunk):  # void after IDAT
             frames = int.from_bytes(data[chunk.start : chunk.start + 4], "big")
+        elif chunk.name == b"IHDR" and chunk.length == _HEADER_BYTES and not width:  # Apple puts `CgBI` before it
+            width, height = (int.from_bytes(data[at : at + 4], "big") for at in (chunk.start, chunk.start + 4))
         elif chunk.name == b"IEND":
             end = chunk.end
         seen_data |= chunk.name == b"IDAT"
-    width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
     return PngWalk(width, height, frames, corrupt, end)
 
 
@@ -112,8 +115,12 @@ def carried_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 def without_offsets(data: bytes) -> bytes:
     """The file without `iDOT`, which must not outlive the compressed data that it describes."""
-    found = next((chunk for chunk in chunks_of(data) if chunk.name in {_OFFSETS, b"IDAT"}), None)
-    return data if found is None or found.name != _OFFSETS else data[: found.start - 8] + data[found.end :]
+    out, at = bytearray(), 0
+    for chunk in chunks_of(data):
+        if chunk.name == _OFFSETS:
+            out += data[at : chunk.start - 8]
+            at = chunk.end
+    return bytes(out + data[at:]) if at else data
 
 
 def stated_color(data: bytes) -> StatedColor | None:

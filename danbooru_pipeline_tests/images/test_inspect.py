@@ -17,7 +17,7 @@ from danbooru_pipeline.images.png import carried_chunks, walk_png
 from danbooru_pipeline.store.columns import Origin, values_from
 from danbooru_pipeline.store.ledger import LEDGER_COLUMNS, LedgerRow, read_ledger, write_ledger
 from danbooru_pipeline_tests.support import pictures
-from danbooru_pipeline_tests.support.cases import avif, drawing
+from danbooru_pipeline_tests.support.cases import avif, drawing, rotten_chunk
 from danbooru_pipeline_tests.support.pictures import illustration, jpeg, png
 
 JPEG = jpeg(illustration())
@@ -42,6 +42,13 @@ def test_whole_png() -> None:
 def test_truncated_jpeg(data: bytes) -> None:
     """A truncated JPEG is flagged, wherever it ends."""
     assert Flag.TRUNCATED in inspect_image(data).flags
+
+
+def test_png_whose_header_is_not_first() -> None:
+    """The size is that of the header, though Apple's tools write a chunk before it and no decoder reads the rest."""
+    facts = inspect_image(PNG[:8] + pictures.chunk(b"CgBI", b"P\0 \2") + PNG[8:])
+    assert (facts.width, facts.height, facts.flags) == (300, 200, ())
+    assert inspect_image(PNG[:8] + PNG[33:]).pixels == 0
 
 
 @pytest.mark.parametrize("cut", [1, 12, 500])
@@ -110,9 +117,7 @@ def test_apng(frames: int, pages: int) -> None:
 
 def test_a_rotten_frame_count_is_ignored() -> None:
     """An `acTL` that fails its checksum makes no animation, as decoders see it."""
-    data = pictures.apng(3)
-    end = data.index(b"acTL") + 16
-    facts = inspect_image(data[: end - 1] + bytes([data[end - 1] ^ 0xFF]) + data[end:])
+    facts = inspect_image(rotten_chunk(pictures.apng(3), b"acTL"))
     assert (facts.pages, facts.flags) == (1, ())
 
 

@@ -117,6 +117,12 @@ def stating(data: bytes, **chunks: bytes) -> bytes:
     return data
 
 
+def rotten_chunk(data: bytes, name: bytes) -> bytes:
+    """A PNG with a chunk of that name whose checksum is wrong."""
+    end = next(chunk.end for chunk in chunks_of(data) if chunk.name == name)
+    return data[: end - 1] + bytes([data[end - 1] ^ 0xFF]) + data[end:]
+
+
 def apng_lone_frame(width: int, height: int, left: int, top: int) -> bytes:
     """A red default image of 64 × 64 that is no frame, and one frame of another colour."""
     default = png(solid(RED))
