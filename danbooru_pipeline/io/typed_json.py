@@ -18,7 +18,7 @@ def decode(data: bytes, kind: type[T]) -> T:
     """A JSON document as a `kind`.
 
     Raises:
-        ValueError: it is no JSON, nested too deeply, or does not fit; the message names the place.
+        ValueError: as `parse`, or it does not fit; the message names the place.
     """
     typed: T = _typed(parse(data), kind, "$")
     return typed
@@ -28,7 +28,7 @@ def parse(data: bytes | str) -> Any:
     """A JSON document as Python has it.
 
     Raises:
-        ValueError: it is no JSON, or nested too deeply.
+        ValueError: it is no JSON, nested too deeply, or says a key twice: other readers would take the other value.
     """
     try:
         # As text: from bytes, other encodings and a byte order mark would be taken, too.
@@ -41,8 +41,16 @@ def _not_json(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"says {next(name for name in names if names.count(name) > 1)!r} twice")
+    return value
+
+
 #: Made once: `json.loads` makes another one for each call that wants anything of its own.
-_decoder: Final = json.JSONDecoder(parse_constant=_not_json)
+_decoder: Final = json.JSONDecoder(parse_constant=_not_json, object_pairs_hook=_object)
 
 
 def _typed(value: Any, kind: Any, where: str) -> Any:

@@ -7,6 +7,7 @@ read and written here and nowhere else.
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,11 +24,11 @@ from danbooru_pipeline.release_paths import RELEASE_JSON
 
 SHA256SUMS = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.sig"
-#: RELEASE.json without the line of `_MARK`; a document like others. Releases of before 0.3 lack it.
+#: RELEASE.json without the line `_MARK`; a document like others. Releases of before 0.3 lack it.
 CONTENT = "RELEASE.content.json"
 
 #: The line of RELEASE.json that says which SHA256SUMS it belongs to.
-_MARK = '  "sha256sums_sha256": "{}",\n'
+_MARK = re.compile(rb'^  "sha256sums_sha256": "[^"\n]*",\n', re.MULTILINE)
 #: The most bytes that are read of a RELEASE.json; it has some ten thousand.
 LONGEST = 16 * 2**20
 
@@ -256,14 +257,8 @@ def _text(release: Release) -> bytes:
 
 
 def content_of(text: bytes) -> bytes:
-    """RELEASE.json without the line that names its SHA256SUMS."""
-    kept = [line for line in text.splitlines(keepends=True) if not _is_mark(line)]
-    return b"".join(kept)
-
-
-def _is_mark(line: bytes) -> bool:
-    before, _, after = _MARK.encode().partition(b"{}")
-    return line.startswith(before) and line.endswith(after)
+    """RELEASE.json without the line that names its SHA256SUMS. A second line of that form stays: it has none."""
+    return _MARK.sub(b"", text, count=1)
 
 
 def read_text(folder: Path) -> bytes:

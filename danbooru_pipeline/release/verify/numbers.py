@@ -16,6 +16,7 @@ from danbooru_pipeline.release.release_json import (
     Release,
     ReleaseRef,
     TagStatistics,
+    content_of,
     instant_text,
     read_text,
 )
@@ -41,11 +42,19 @@ def check_content(run: Verification) -> bool:
         return False
     if run.published and run.is_readable(CONTENT):
         with run.reading(Kind.RELEASE_NUMBERS, RELEASE_JSON, f"cannot be compared with {CONTENT}"):
-            said, listed = parse(read_text(run.folder)), parse(read_bytes(run.folder, CONTENT, limit=LONGEST))
-            for key in sorted((said.keys() | listed.keys()) - {_MARK}):
-                if said.get(key) != listed.get(key):
-                    run.add(Kind.RELEASE_NUMBERS, RELEASE_JSON, f"{key} is not what {CONTENT} says")
+            text, content = read_text(run.folder), read_bytes(run.folder, CONTENT, limit=LONGEST)
+            if content_of(text) != content:
+                for wrong in _differing(parse(text), parse(content)):
+                    run.add(Kind.RELEASE_NUMBERS, RELEASE_JSON, f"{wrong} what {CONTENT} says")
     return True
+
+
+def _differing(said: dict[str, Any], listed: dict[str, Any]) -> Iterator[str]:
+    """What to say of two documents whose bytes differ."""
+    keys = sorted(key for key in (said.keys() | listed.keys()) - {_MARK} if said.get(key) != listed.get(key))
+    yield from (f"{key} is not" for key in keys)
+    if not keys:  # null for a key that is not there, 0 for false, or another form: other readers may see a difference
+        yield "is not, byte for byte,"
 
 
 def check_numbers(run: Verification, numbers: ManifestSummary, tags: TagTally | None, removed: set[int] | None) -> None:

@@ -12,6 +12,7 @@ import pytest
 from danbooru_pipeline.release import Kind, verify_release
 from danbooru_pipeline.release.release_json import CONTENT
 from danbooru_pipeline_tests.support.damage import (
+    digest,
     edit_json,
     edit_lines,
     edit_table,
@@ -206,6 +207,36 @@ def test_signature_reaches_everything_that_release_json_says(later: Path, signer
     edit_json(later / CONTENT, change)
     resum(later)
     assert "signature" in verify_release(later, signers=signers, threads=1).counts
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param(b"{\n", b'{\n  "version": "2023.7",\n', id="a key twice"),
+        pytest.param(b"{\n", b'{\n  "revoked": null,\n', id="null"),
+        pytest.param(b'"webdataset": false', b'"webdataset": 0', id="0 for false"),
+        pytest.param(b"{\n", b'{\n  "sha256sums_sha256": "", "revoked": "yes",\n', id="a key behind the mark"),
+        pytest.param(b'"options": {\n', b'"options": {\n  "sha256sums_sha256": "x",\n', id="the mark twice"),
+    ],
+)
+def test_release_json_is_its_content_byte_for_byte(later: Path, old: bytes, new: bytes) -> None:
+    """What one JSON reader takes for another value than the next cannot be put into a signed RELEASE.json."""
+    text = (later / "RELEASE.json").read_bytes()
+    put(later / "RELEASE.json", text.replace(old, new, 1))
+    assert text.count(old)
+    assert "RELEASE.json" in {f.where for f in verify_release(later, threads=1).findings}
+
+
+@pytest.mark.parametrize("where", ["posts", "tags"])
+def test_key_that_a_line_says_twice_is_found(later: Path, where: str) -> None:
+    """A line whose first value of a key lies, and whose last one is right, is not taken for right."""
+    path = later / f"metadata/{year_of(later)}/{where}000000000000.json"
+    text = path.read_bytes()
+    put(path, b'{"id":"1",' + text[1:])
+    pack_again(later)
+    resum(later, lambda r: r["inputs"]["side_tables"].update(tags=digest(later / f"metadata/2022/tags{0:012}.json")))
+    report = verify_release(later, threads=1)
+    assert any("twice" in f.message for f in report.findings), report.lines()
 
 
 @pytest.mark.parametrize(
