@@ -1,7 +1,7 @@
 """Parquet that somebody else made: what a footer announces is held against the file first.
 
-A footer of a few bytes can announce 10¹² rows, and a dictionary of one long text can stand for gigabytes. Arrow
-believes both, so neither is handed to it. The limits are far above what a release has.
+A footer of a few bytes can announce 10¹² rows, or a list of so many values, and a dictionary of one long text can stand
+for gigabytes. Arrow believes all of it, so none is handed to it. The limits are far above what a release has.
 """
 
 import os
@@ -26,6 +26,13 @@ _GROUPS, _GROUP_ROWS = 1000, 1000
 _COLUMNS = 500
 #: Bytes of a column in a row group, and of a batch in memory.
 _CHUNK_BYTES, _BATCH_BYTES = 2**30, 2**29
+#: Of what Arrow holds more than once while it reads: a column with a dictionary, and a batch before anything is made.
+_CODED_BYTES, _READ_BYTES = 3 * 2**26, 3 * 2**27
+#: How a release stores values. Others let a few bytes stand for long texts.
+_ENCODINGS = frozenset({"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"})
+#: Bytes of a value in memory, of a text those of its place in a dictionary; and of how it is nested.
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12, "BYTE_ARRAY": 4}
+_NESTING = 4
 _THRIFT = {"thrift_string_size_limit": 2**26, "thrift_container_size_limit": 2**20}
 
 
@@ -50,6 +57,7 @@ def read_untrusted(
         # The same open file with the footer that was checked, whatever has its name by now.
         parquet = pq.ParquetFile(file, metadata=first.metadata, read_dictionary=few, **_THRIFT) if few else first
         for number in range(parquet.num_row_groups) if groups is None else groups:
+            _check_batch(first.metadata, number, wanted, rows)
             for batch in parquet.iter_batches(rows, row_groups=[number], columns=wanted, use_threads=False):
                 yield _plain(pa.Table.from_batches([batch]))
 
@@ -108,22 +116,40 @@ def _check_footer(footer: Any, size: int) -> None:
     for group in groups:
         for number in range(group.num_columns):
             column = group.column(number)
-            if not 0 <= column.total_uncompressed_size <= _CHUNK_BYTES:
+            if not set(column.encodings) <= _ENCODINGS:
+                raise ValueError(f"{column.path_in_schema} is stored in a way that no release has")
+            if not 0 <= column.total_uncompressed_size <= (_CODED_BYTES if _is_coded(column) else _CHUNK_BYTES):
                 raise ValueError(f"{column.path_in_schema} announces {column.total_uncompressed_size:,} bytes")
             if not 0 <= column.total_compressed_size <= size:
                 raise ValueError(f"{column.path_in_schema} is larger than the file")
 
 
+def _is_coded(column: Any) -> bool:
+    return any("DICTIONARY" in encoding for encoding in column.encodings)
+
+
+def _check_batch(footer: Any, number: int, columns: Sequence[str] | None, rows: int) -> None:
+    """Refuse a row group of which some rows would take too much memory, whatever is in them."""
+    group, size = footer.row_group(number), 0
+    for place in range(group.num_columns):
+        column, stored = group.column(place), footer.schema.column(place)
+        if columns is None or column.path_in_schema.partition(".")[0] in columns:
+            # Any one row may have all the values of a list.
+            values = column.num_values if stored.max_repetition_level else min(rows, group.num_rows)
+            size += values * (_NESTING + (stored.length or _WIDTHS.get(column.physical_type, 0)))
+    if size > _READ_BYTES:
+        raise ValueError(f"announces rows of {size:,} bytes")
+
+
 def _with_dictionaries(parquet: pq.ParquetFile) -> list[str]:
-    """Columns of text with a dictionary. Read as such, one long text is held once, not once a row."""
-    footer, schema = parquet.metadata, parquet.schema_arrow
-    texts = {field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_dictionary(field.type)}
+    """Columns of text with a dictionary, in lists, too. Read as such, one long text is held once, not once a value."""
+    footer = parquet.metadata
     return sorted(
         {
             column.path_in_schema
             for group in map(footer.row_group, range(footer.num_row_groups))
             for column in map(group.column, range(group.num_columns))
-            if column.path_in_schema in texts and any("DICTIONARY" in encoding for encoding in column.encodings)
+            if column.physical_type == "BYTE_ARRAY" and _is_coded(column)
         }
     )
 
@@ -132,14 +158,42 @@ def _plain(table: pa.Table) -> pa.Table:
     """The same table without dictionaries, if it is not too large for that."""
     size = table.nbytes
     for number, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            size += sum(map(_decoded_bytes, table[number].chunks))
+        kind = _plain_kind(field.type)
+        if kind != field.type:
+            size += sum(_decoded_bytes(coded) for chunk in table[number].chunks for coded in _coded(chunk))
             if size > _BATCH_BYTES:
                 break
-            table = table.set_column(number, field.name, table[number].cast(field.type.value_type))
+            table = table.set_column(number, field.name, table[number].cast(kind))
     if size > _BATCH_BYTES:
         raise ValueError(f"has more than {_BATCH_BYTES:,} bytes in {table.num_rows:,} rows")
     return table
+
+
+def _plain_kind(kind: pa.DataType) -> pa.DataType:
+    """A type without dictionaries."""
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    if pa.types.is_list(kind):
+        return pa.list_(_plain_field(kind.value_field))
+    if pa.types.is_struct(kind):
+        return pa.struct([_plain_field(field) for field in kind])
+    if pa.types.is_nested(kind):
+        raise ValueError(f"has a column of {kind}, and no release has one")
+    return kind
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    return field.with_type(_plain_kind(field.type))
+
+
+def _coded(column: pa.Array) -> Iterator[pa.DictionaryArray]:
+    """The texts with a dictionary in a column, also in lists."""
+    if pa.types.is_dictionary(column.type):
+        yield column
+    elif pa.types.is_list(column.type):
+        yield from _coded(column.flatten())
+    elif pa.types.is_struct(column.type):
+        yield from (coded for child in column.flatten() for coded in _coded(child))
 
 
 def _decoded_bytes(column: pa.DictionaryArray) -> int:
