@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -22,31 +21,19 @@ from danbooru_pipeline.errors import ReleaseError, StoreError
 from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.layout import STORED_EXTENSIONS, bucket_of
 from danbooru_pipeline.posts.takedowns import read_tombstones
+from danbooru_pipeline.release.post_lines import LINES, is_about_posts, lines_about
 from danbooru_pipeline.release_paths import INDEX_BITMAPS, INDEX_NAMES, METADATA, REMOVED
 
-#: Files and tables of posts; in others `post_id` names a post, and `id` something else.
-_ABOUT_POSTS: Final = re.compile(r"posts|[0-9]")
+#: Tables of posts; in others `post_id` names a post, and `id` something else.
 _POST_TABLES: Final = re.compile(r"posts|files|metadata|manifest|duplicates|post_vectors|[0-9]")
 #: What a list of changes says of a file or a post that is not gone.
 _TELLING: Final = ("old_sha256", "new_sha256", "old_rating", "new_rating")
 
-_LINES: Final = (".json", ".jsonl")
 _TAR: Final = re.compile(r"\.tar(\.[a-z0-9]+)?$")
 _SHARD: Final = re.compile(r"-(0[0-9]{3})\.tar$")
 _BUCKET: Final = re.compile(r"0[0-9]{3}")  # years are four digits, too
 #: ``ID.EXT``, or ``ID.MD5.EXT`` of a replaced file that is kept.
 _FILE: Final = re.compile(r"\.?0*([1-9][0-9]{0,18})(?:\.[0-9a-f]{32})?\.([A-Za-z0-9]+)")
-_NAMED: Final = re.compile(rb'"(id|post_id)"\s*:\s*"?\s*0*([0-9]{1,19})')
-
-
-class _Line(msgspec.Struct, gc=False):
-    """The fields that say which post a line is about."""
-
-    id: int | str | None = None
-    post_id: int | str | None = None
-
-
-_decoder = msgspec.json.Decoder(_Line)
 
 
 def removed_ids(folder: Path) -> frozenset[int]:
@@ -59,30 +46,6 @@ def removed_ids(folder: Path) -> frozenset[int]:
         return read_tombstones(folder / REMOVED)
     except StoreError as error:
         raise ReleaseError(f"{folder / REMOVED} cannot be read ({error.__cause__}); verify the release") from error
-
-
-def is_about_posts(name: str) -> bool:
-    """Whether `id` in the lines of a file is that of a post, by the file's name."""
-    return _ABOUT_POSTS.match(name) is not None
-
-
-def posts_of_line(line: bytes, *, about_posts: bool) -> frozenset[int]:
-    """The posts that a line of JSON is about: one, none, or those that a damaged line names."""
-    try:
-        record = _decoder.decode(line)
-        value = record.id if about_posts else record.post_id
-        return frozenset() if value is None else frozenset([int(value)])
-    except (ValueError, RecursionError):
-        key = b"id" if about_posts else b"post_id"
-        return frozenset(int(digits) for name, digits in _NAMED.findall(line) if name == key)
-
-
-def lines_about(lines: Iterable[bytes], ids: Collection[int], *, about_posts: bool) -> set[int]:
-    """Those of the ids that some lines are about."""
-    found: set[int] = set()
-    for line in lines:
-        found |= posts_of_line(line, about_posts=about_posts).intersection(ids)
-    return found
 
 
 def ids_present(files: Iterable[Path], ids: Collection[int], *, column: str = "id") -> set[int]:
@@ -152,7 +115,7 @@ class Search:
     def _read(self, path: Path, *, unpack: bool) -> set[int]:
         if path.suffix == ".parquet":
             return self._of_table(path)
-        if path.suffix in _LINES:
+        if path.suffix in LINES:
             with path.open("rb") as lines:
                 return lines_about(lines, self.ids, about_posts=is_about_posts(path.name))
         if path.name == Path(INDEX_BITMAPS).name:
@@ -193,7 +156,7 @@ class Search:
             for member in tar:
                 name = Path(member.name).name
                 found |= posts_of_name(name) & self.ids
-                file = tar.extractfile(member) if name.endswith(_LINES) else None
+                file = tar.extractfile(member) if name.endswith(LINES) else None
                 if file is not None:
                     found |= lines_about(file, self.ids, about_posts=is_about_posts(name))
         return found

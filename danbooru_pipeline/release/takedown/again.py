@@ -12,7 +12,8 @@ from danbooru_pipeline.io.parquet import read_batches, write_parquet
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.documents.options import options_from
-from danbooru_pipeline.release.mentions import ids_present, is_about_posts
+from danbooru_pipeline.release.mentions import ids_present
+from danbooru_pipeline.release.post_lines import is_about_posts
 from danbooru_pipeline.release.release_json import SHA256SUMS, read_release
 from danbooru_pipeline.release.tables.corrections import DECIDED_SCHEMA
 from danbooru_pipeline.release.tables.image_rows import release_shards

@@ -14,7 +14,8 @@ from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout, bucket_of
 from danbooru_pipeline.posts.report import find_posts_report, write_posts_report
 from danbooru_pipeline.posts.table_reports import restate_tables
-from danbooru_pipeline.release.mentions import files_of_buckets, ids_present, is_about_posts, posts_of_name
+from danbooru_pipeline.release.mentions import files_of_buckets, ids_present, posts_of_name
+from danbooru_pipeline.release.post_lines import is_about_posts
 from danbooru_pipeline.release.takedown.without import (
     lines_without,
     write_manifest_without,

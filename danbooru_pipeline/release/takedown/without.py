@@ -14,7 +14,7 @@ from danbooru_pipeline.posts import POST_SCHEMA, conform
 from danbooru_pipeline.release.manifest.row import MANIFEST_SCHEMA
 from danbooru_pipeline.release.manifest.summary import ManifestSummary, Tally
 from danbooru_pipeline.release.manifest.write import write_manifest_table
-from danbooru_pipeline.release.mentions import posts_of_line
+from danbooru_pipeline.release.post_lines import LineSearch
 
 _ROWS = 50_000
 
@@ -87,17 +87,14 @@ def lines_without(path: Path, target: Path, ids: Collection[int], *, about_posts
     Returns:
         Whether a line was about one of the posts.
     """
-    if not any(_is_about(line, ids, about_posts=about_posts) for line in _lines(path)):
+    search = LineSearch(frozenset(ids), about_posts)
+    if not any(map(search.of_line, _lines(path))):
         return False
     with atomic_file(target) as file:
-        file.writelines(line for line in _lines(path) if not _is_about(line, ids, about_posts=about_posts))
+        file.writelines(line for line in _lines(path) if not search.of_line(line))
     return True
 
 
 def _lines(path: Path) -> Iterator[bytes]:
     with path.open("rb") as lines:
         yield from lines
-
-
-def _is_about(line: bytes, ids: Collection[int], *, about_posts: bool) -> bool:
-    return not posts_of_line(line, about_posts=about_posts).isdisjoint(ids)

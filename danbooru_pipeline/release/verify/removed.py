@@ -10,19 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.io.untrusted import opened, read_bytes
+from danbooru_pipeline.release.post_lines import LINES, LineSearch, is_about_posts
 from danbooru_pipeline.release.removal_feed import parse_feed
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.verification import Verification
-from danbooru_pipeline.release_paths import REMOVALS, REMOVED
+from danbooru_pipeline.release_paths import METADATA, REMOVALS, REMOVED
 
 _LONGEST = 64 * 2**20
 _CHUNK = 2**22
 _ID = re.compile(rb"[1-9][0-9]{0,18}")
 _INT64_MAX = 2**63 - 1
-#: The id of a post at the start of its line, and ids of posts in lines of side tables.
-_POST = re.compile(rb'^\{"id":"?([0-9]+)"?[,}]', re.MULTILINE)
-_ABOUT = re.compile(rb'"post_id":"?([0-9]+)"?[,}]')
-_POSTS_FILE = re.compile(r"(posts|20[0-9]{2})[0-9]{12}\.json")
 
 
 def read_removed(run: Verification) -> set[int] | None:
@@ -66,18 +63,29 @@ def check_not_removed(run: Verification, removed: set[int] | None, table: pa.Tab
 
 
 def check_metadata(run: Verification, removed: set[int] | None) -> None:
-    """Check that no line of any year's metadata is of, or about, a post that was taken down."""
-    if not removed:
-        return
-    for name in (name for name in run.sums if name.startswith("metadata/") and name.endswith(".json")):
-        if run.has(name):
+    """Check that any year's metadata is JSON lines, and none of, or about, a post that was taken down."""
+    for name in (name for name in run.sums if name.startswith(f"{METADATA}/")):
+        if not name.endswith(LINES):
+            run.add(Kind.METADATA_UNREADABLE, name, "is no file of JSON lines")
+        elif removed and run.has(name):
             with run.reading(Kind.METADATA_UNREADABLE, name):
-                pattern = _POST if _POSTS_FILE.fullmatch(name.rpartition("/")[2]) else _ABOUT
-                for block in _blocks(run, name):
-                    for found in pattern.findall(block):
-                        if len(found) < 20 and int(found) in removed:
-                            said = f"has a line of post {int(found)}, which removed.txt names"
-                            run.add(Kind.REMOVED_DIFFER, name, said)
+                _check_lines(run, name, frozenset(removed))
+
+
+def _check_lines(run: Verification, name: str, removed: frozenset[int]) -> None:
+    search = LineSearch(removed, is_about_posts(name.rpartition("/")[2]))
+    wrong = 0
+    for block in _blocks(run, name):
+        lines = block.removesuffix(b"\n").split(b"\n")
+        # In the form in which they are written, nothing else need be looked at.
+        if all(line[:2] == b'{"' and line[-1:] == b"}" for line in lines) and not search.may_be_in(block):
+            continue
+        for line in lines:
+            wrong += not re.fullmatch(rb"(\s*\{.*\}\s*)?", line, re.DOTALL)
+            for id_ in sorted(search.of_line(line)):
+                run.add(Kind.REMOVED_DIFFER, name, f"has a line of post {id_}, which removed.txt names")
+    if wrong:
+        run.add(Kind.METADATA_UNREADABLE, name, f"has {wrong} lines that are no JSON objects")
 
 
 def _blocks(run: Verification, name: str) -> Iterator[bytes]:

@@ -128,6 +128,18 @@ def test_carried_metadata_takedown(two_years: Yard) -> None:
     assert traces(layout.root, [VICTIM, 9999]) == []
 
 
+def test_line_that_says_its_id_in_another_way_goes_too(two_years: Yard) -> None:
+    """A line that names two posts is one of both, and an id may be written with escapes or as a fraction."""
+    layout = two_years.layout
+    carry(layout, 1003)
+    path = layout.carried(2022) / "2020/posts000000000000.json"
+    hidden = b'{"id":"1002","id":"9999"}\n{"id":"9999","id":"1002"}\n{"\\u0069d":1002}\n{"id":1002.0}\n'
+    path.write_bytes(hidden + path.read_bytes())
+    snapshot(layout, "A")
+    take_down(layout, VICTIM)
+    assert carried_lines(layout.release(2022)) == [["1003"]] * 2
+
+
 def test_archive_that_brings_lines_back_is_refused_and_cleared(two_years: Yard) -> None:
     """A read of an archive that began before the takedown ends after it: nothing is made from what it brought."""
     layout = two_years.layout

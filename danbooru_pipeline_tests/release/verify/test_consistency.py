@@ -165,6 +165,56 @@ def test_nothing_is_left_of_a_post_that_was_taken_down(later: Path, where: str) 
     assert "removed_differ" in verify_release(later, threads=1).counts
 
 
+LINES_OF_2003 = (
+    b'{"id": "2003", "md5": "x"}',
+    b'{"md5":"x","id":2003}',
+    b'  {"id":"2003"}',
+    b'{"id":2003.0}',
+    b'{"id":"2003.0"}',
+    b'{"\\u0069d":"2003"}',
+    b'{"id":"200\\u0033"}',
+    b'{"id":"2003","id":"999"}',
+    b'{"id":"999","id":"2003"}',
+    b'{"id":"999"}{"id":"2003"}',
+    b'\xef\xbb\xbf{"id":"2003"}',
+    b'{"id":"2003","source":"\xff\x07"}',
+    b'{"id":"2003"',
+    '{"id":"2003"}'.encode("utf-16-le"),
+)
+
+
+def test_every_form_of_a_line_of_a_removed_post_is_found(later: Path) -> None:
+    """What any reader of JSON would take for a line of, or about, a removed post is one, among other lines."""
+    forms = {f"metadata/2019/posts{number:012d}.json": line for number, line in enumerate(LINES_OF_2003)}
+    forms["metadata/2019/posts000000000000.jsonl"] = LINES_OF_2003[0]
+    forms["metadata/2019/notes000000000000.json"] = b'{"id": "9", "post_id": "2003"}'
+    forms["metadata/2019/comments000000000000.json"] = b'{"post\\u005Fid":2003 }'
+    for name, line in forms.items():
+        put(later / name, b'{"id":"7","post_id":"8"}\n' + line + b'\n{"id":"9","post_id":"8"}\n')
+    pack_again(later)
+    resum(later)
+    found = {f.where for f in verify_release(later, threads=1).findings if f.kind == Kind.REMOVED_DIFFER}
+    assert found == forms.keys()
+
+
+def test_metadata_that_is_no_json_lines_is_told(later: Path) -> None:
+    """Nobody could see a removed post in it; the number of one may stand in lines of other posts."""
+    wrong = {
+        "posts000000000000.json.gz": b"x",
+        "posts000000000001.json": b'[{"id":"7"},\n{"id":"8"}]\n',
+        "posts000000000002.json": b'{"id":"7"}\nid: 2003\n',
+    }
+    right = b'{"id":"20030"}\r\n\n{"id":"7","tags":[{"id":"2003"}]}\n {"id":null,"post_id":"2003"}\n{"x":"id"}'
+    for name, data in {**wrong, "posts000000000003.json": right}.items():
+        put(later / "metadata/2019" / name, data)
+    pack_again(later)
+    resum(later)
+    report = verify_release(later, threads=1)
+    found = {f.where for f in report.findings if f.kind == Kind.METADATA_UNREADABLE}
+    assert found == {f"metadata/2019/{name}" for name in wrong}
+    assert "removed_differ" not in report.counts
+
+
 def test_modes_and_empty_folders_are_seen(later: Path) -> None:
     """What anybody may write to, a set-user-id bit and an empty folder are findings, what copying does is none."""
     image = next(later.glob("original/*/*"))
