@@ -176,7 +176,7 @@ def _trace(address: str, name: str) -> bytes | None:
         with closing(HttpOrigin(address)) as origin:
             return origin.part(name, offset=0, size=_LONGEST)
     with TemporaryDirectory(prefix="danbooru-trace-") as work:
-        RsyncOrigin(address, longest=_LONGEST).fetch([name], Path(work))
+        RsyncOrigin(address).fetch({name: _LONGEST}, Path(work))
         return read_bytes(Path(work), name, limit=_LONGEST) if is_plain(Path(work), name) else None
 
 

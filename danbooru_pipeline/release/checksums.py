@@ -31,6 +31,8 @@ NSFW_IDS = "nsfw-ids.txt"
 ARCHIVE = "metadata.json.tar.xz"
 #: The most bytes that are read of a list of checksums; with 3,000 documents SHA256SUMS has 300 thousand.
 LONGEST_LIST = 64 * 2**20
+#: The same of a list of the paths that changed, of which there may be one for each image.
+LONGEST_PATHS = 2**28
 
 #: Folders of a tree that hold images and no documents.
 BUCKET_FOLDER = re.compile(r"[0-9]{4}")

@@ -19,7 +19,9 @@ NAMESPACE = "danbooru-release"
 IDENTITY = "danbooru-release"
 ALLOWED_SIGNERS = "allowed_signers"
 _SECONDS = 60
-_LONGEST, _LONGEST_KEY = 64 * 2**20, 2**20
+#: The most bytes that are read of a signature, or of a list of keys.
+LONGEST_SIGNATURE = 2**20
+_LONGEST = 64 * 2**20
 
 
 class Signature(StrEnum):
@@ -84,7 +86,7 @@ def check_signature(folder: Path, signers: Path | None = None) -> Signature:
         with TemporaryDirectory(prefix="danbooru-signature-") as work:
             # ssh-keygen reads what it is given to its end, so it gets copies that have one.
             for name in (SIGNATURE, ALLOWED_SIGNERS) if signers is None else (SIGNATURE,):
-                Path(work, name).write_bytes(read_bytes(folder, name, limit=_LONGEST_KEY))
+                Path(work, name).write_bytes(read_bytes(folder, name, limit=LONGEST_SIGNATURE))
             allowed = signers or Path(work, ALLOWED_SIGNERS)
             command = ["ssh-keygen", "-q", "-Y", "verify", "-f", str(allowed), "-I", IDENTITY, "-n", NAMESPACE]
             command += ["-s", str(Path(work, SIGNATURE))]

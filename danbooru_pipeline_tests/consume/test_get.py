@@ -15,17 +15,12 @@ from danbooru_pipeline.consume.get import open_origin
 from danbooru_pipeline.consume.select import Selection, select
 from danbooru_pipeline.errors import PublishError
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.publish.hub import HubPlace
 from danbooru_pipeline.release import apply_takedown, plan_takedown
+from danbooru_pipeline_tests.support.hub import hub_layout
 from danbooru_pipeline_tests.support.raw_server import RawServer, always, make_answer, serving
+from danbooru_pipeline_tests.support.trees import images
 from danbooru_pipeline_tests.support.web import web
 from danbooru_pipeline_tests.support.yard import NOW, Yard
-
-
-def images(folder: Path) -> dict[str, bytes]:
-    """Path -> content of all images."""
-    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.glob("*/0*/*.*")}
-    return {path: data for path, data in found.items() if path.startswith(("512px/", "original/"))}
 
 
 @pytest.fixture(params=["web", "folder", pytest.param("rsync", marks=pytest.mark.needs("rsync")), "hub layout"])
@@ -41,17 +36,6 @@ def source(request: pytest.FixtureRequest, released: Yard, tmp_path: Path) -> It
     else:
         # A folder by a remote shell that is none: rsync takes it as it takes a daemon's module.
         yield f"file://{release}" if request.param == "folder" else f"rsync://{release}"
-
-
-def hub_layout(release: Path, target: Path) -> Path:
-    """A release with a tar a bucket, as it lies on the Hub."""
-    for group in HubPlace("example").groups(release):
-        for piece in group.pieces():
-            with piece.files() as files:
-                for path, file in files.items():
-                    (target / path).parent.mkdir(parents=True, exist_ok=True)
-                    (target / path).write_bytes(file.read_bytes())
-    return target
 
 
 def test_part_that_a_search_names_is_brought(
@@ -179,7 +163,7 @@ def test_server_that_asks_for_a_pause_gets_it(tmp_path: Path) -> None:
             connection.sendall(make_answer(target.encode()))
 
     with serving(answer) as server, contextlib.closing(open_origin(server.url)) as origin:
-        origin.fetch(["a", "b", "c"], tmp_path)
+        origin.fetch(dict.fromkeys("abc", 2), tmp_path)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "/a", "b": "/b", "c": "/c"}
     assert seen[-1] - seen[0] >= 0.9
 
@@ -202,7 +186,7 @@ def test_interrupted_body_is_resumed(tmp_path: Path) -> None:
         connection.sendall(make_answer(body, status=206 if asked else 200, length=len(body) + (asked is None)))
 
     with serving(answer) as server, contextlib.closing(open_origin(server.url)) as origin:
-        origin.fetch(["a"], tmp_path)
+        origin.fetch({"a": 9}, tmp_path)
         assert [headers.get("range") for _, headers in server.requests] == [None, "bytes=4-"]
     assert (tmp_path / "a").read_bytes() == b"halfwhole"
 

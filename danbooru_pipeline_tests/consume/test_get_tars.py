@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,8 +32,9 @@ class Place:
     asked: list[tuple[str, int, int]] = field(default_factory=list)
     damage: Callable[[bytes], bytes] | None = None
 
-    def fetch(self, paths: Sequence[str], folder: Path) -> None:
+    def fetch(self, files: Mapping[str, int], folder: Path) -> dict[str, str]:  # noqa: ARG002 - of the protocol
         """Nothing here is a file of its own."""
+        return {}
 
     def part(self, path: str, *, offset: int, size: int) -> bytes | None:
         """A range of a file."""

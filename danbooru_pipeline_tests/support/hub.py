@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -231,3 +232,16 @@ def serving_hub() -> Iterator[Hub]:
 
     with serving(Handler) as hub.address, serving(Handler) as hub.store:
         yield hub
+
+
+def hub_layout(release: Path, target: Path) -> Path:
+    """A release with a tar a bucket, as it lies on the Hub."""
+    from danbooru_pipeline.publish.hub import HubPlace  # noqa: PLC0415 - an extra
+
+    for group in HubPlace("example").groups(release):
+        for piece in group.pieces():
+            with piece.files() as files:
+                for path, file in files.items():
+                    (target / path).parent.mkdir(parents=True, exist_ok=True)
+                    (target / path).write_bytes(file.read_bytes())
+    return target

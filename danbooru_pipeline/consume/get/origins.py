@@ -1,13 +1,19 @@
-"""Where a release is fetched from. An origin brings files as they are; who asks compares them with their digests."""
+"""Where a release is fetched from. An origin brings files as they are; who asks compares them with their digests.
+
+Whoever has a release may be anybody: nothing is written beyond the bytes that a file may have, and a folder is read as
+`verify` reads one.
+"""
 
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 import httpx
 
@@ -16,6 +22,7 @@ from danbooru_pipeline.errors import PublishError
 from danbooru_pipeline.fetch import RateLimiter, RetryPolicy
 from danbooru_pipeline.fetch.client import is_passing, is_throttled, retry_after_seconds
 from danbooru_pipeline.io.ordered_map import ordered_map
+from danbooru_pipeline.io.untrusted import TooLong, opened, size_of
 from danbooru_pipeline.version import version
 
 #: Connections to a place at once.
@@ -29,6 +36,9 @@ _PATIENCE_SECONDS: Final = 600.0
 #: A data set of the Hub as its file system names it, and where its files are.
 _DATA_SET: Final = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([\w.-]+))?")
 _HUB: Final = "https://huggingface.co"
+#: A daemon may send more than it said; the system ends an rsync that writes so many blocks and more to a file.
+_LIMITED: Final = ("sh", "-c", 'ulimit -f "$1" 2>/dev/null; shift; exec "$@"', "rsync")
+_ULIMIT_BYTES: Final = 512
 #: rsync's codes for files that are not there, or went away meanwhile.
 _SOME_MISSING: Final = frozenset({23, 24})
 
@@ -36,11 +46,19 @@ _SOME_MISSING: Final = frozenset({23, 24})
 class Origin(Protocol):
     """A place that has a release."""
 
-    def fetch(self, paths: Sequence[str], folder: Path) -> None:
-        """Bring files into a folder, under their paths, but none that is not there; one that broke off is resumed."""
+    def fetch(self, files: Mapping[str, int], folder: Path) -> dict[str, str]:
+        """Bring files into a folder, under their paths, but none that is not there; one that broke off is resumed.
+
+        Args:
+            files: path -> the most bytes that it may have.
+            folder: gets them.
+
+        Returns:
+            Path -> why, of those that were refused: they are longer, or no files. Nothing of them is kept.
+        """
 
     def part(self, path: str, *, offset: int, size: int) -> bytes | None:
-        """Some bytes of a file; None where there is no such file."""
+        """At most `size` bytes of a file; None where there is no such file."""
 
     def close(self) -> None:
         """Give back its connections; `contextlib.closing` does."""
@@ -61,41 +79,86 @@ def open_origin(source: str) -> Origin:
         hub = os.environ.get("HF_ENDPOINT", _HUB).rstrip("/")
         address = f"{hub}/datasets/{found[1]}/resolve/{found[2] or 'main'}"
         return HttpOrigin(address, token=os.environ.get("HF_TOKEN"), refers=True)
-    return FilesOrigin(source.rstrip("/"))
+    return _origin_of_fsspec(source.rstrip("/"))
 
 
-def _each(fetch: Callable[[str], None], paths: Sequence[str]) -> None:
-    """Fetch files a few at a time."""
-    with ordered_map(fetch, paths, threads=THREADS, name="get") as fetched:
-        for _ in fetched:
-            pass
+def _origin_of_fsspec(source: str) -> Origin:
+    import fsspec  # noqa: PLC0415 - takes long, and the others do without
+    from fsspec.implementations.local import LocalFileSystem  # noqa: PLC0415
+
+    try:
+        files, root = fsspec.core.url_to_fs(source, use_listings_cache=False)
+    except (ImportError, ValueError) as error:
+        raise PublishError(f"{source} cannot be used ({error}); install what it needs, or correct it") from error
+    return FolderOrigin(source, Path(root)) if isinstance(files, LocalFileSystem) else FilesOrigin(source, files, root)
+
+
+class _Refused(ValueError):  # noqa: N818 - it is no fault of ours
+    """What is there is no file."""
+
+
+def _each(fetch: Callable[[str, Path, int], None], files: Mapping[str, int], folder: Path) -> dict[str, str]:
+    """Fetch files a few at a time. Returns path -> why of those that were refused."""
+
+    def bring(file: tuple[str, int]) -> tuple[str, str] | None:
+        path, most = file
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            fetch(path, target, most)
+        except (TooLong, _Refused) as error:
+            target.unlink(missing_ok=True)
+            return path, str(error)
+        return None
+
+    with ordered_map(bring, files.items(), threads=THREADS, name="get") as refused:
+        return dict(filter(None, refused))
+
+
+def _copy(pieces: Iterable[bytes], file: BinaryIO, *, most: int) -> None:
+    """Write what comes, until the file would have more than `most` bytes.
+
+    Raises:
+        TooLong: it would.
+    """
+    for piece in pieces:
+        stop.check()
+        if file.tell() + len(piece) > most:
+            raise _too_long(most)
+        file.write(piece)
+
+
+def _too_long(most: int) -> TooLong:
+    return TooLong(f"has more than the {most:,} bytes that it may have")
 
 
 class RsyncOrigin:
-    """A module of an rsync daemon, or a folder reached by ssh. It has no ranges.
+    """A module of an rsync daemon, or a folder reached by ssh. It has no ranges."""
 
-    Args:
-        source: its address.
-        longest: bytes of the largest file that is brought.
-    """
-
-    def __init__(self, source: str, *, longest: int | None = None) -> None:
+    def __init__(self, source: str) -> None:
         self._source = source
-        self._options = [f"--timeout={_SECONDS}", *([] if longest is None else [f"--max-size={longest}"])]
 
-    def fetch(self, paths: Sequence[str], folder: Path) -> None:
-        """One transfer for all of them."""
-        options = ["-rt", "--partial", "--files-from=-", "--no-implied-dirs", *self._options]
-        command = ["rsync", *options, f"{self._source}/", f"{folder}/"]
+    def fetch(self, files: Mapping[str, int], folder: Path) -> dict[str, str]:
+        """One transfer for all of them. What a daemon says is too long for any of them counts as missing."""
+        if shutil.which("rsync") is None:
+            raise PublishError("rsync is not installed; install it, or get the release by another address")
+        most = max(files.values(), default=0)
+        options = ["-rt", "--partial", "--files-from=-", "--no-implied-dirs", f"--timeout={_SECONDS}"]
+        command = ["rsync", *options, f"--max-size={max(0, most)}", f"{self._source}/", f"{folder}/"]
         stop.check()
-        try:
-            listed = "".join(f"{path}\n" for path in paths).encode()
-            done = subprocess.run(command, input=listed, capture_output=True, check=False)  # noqa: S603
-        except FileNotFoundError:
-            raise PublishError("rsync is not installed; install it, or get the release by another address") from None
+        listed = "".join(f"{path}\n" for path in files).encode()
+        limited = [*_LIMITED, str(max(0, most) // _ULIMIT_BYTES + 1), *command]
+        done = subprocess.run(limited, input=listed, capture_output=True, check=False)  # noqa: S603
+        refused = {}
+        for path, allowed in files.items():
+            if size_of(folder, path) > allowed:
+                (folder / path).unlink()
+                refused[path] = str(_too_long(allowed))
         if done.returncode not in {0, *_SOME_MISSING}:
             said = done.stderr.decode(errors="replace").strip().partition("\n")[0]
+            said = next((f"{path} {why}" for path, why in refused.items()), said)
             raise PublishError(f"{self._source} cannot be read ({said}); run again, which goes on from here")
+        return refused
 
     def part(self, path: str, *, offset: int, size: int) -> bytes | None:  # noqa: ARG002 - of the protocol
         """There are no ranges."""
@@ -137,23 +200,19 @@ class HttpOrigin:
         self._limiter = RateLimiter(_REQUESTS_PER_SECOND)
         self._policy = RetryPolicy(max_failures=3, max_seconds=_PATIENCE_SECONDS)
 
-    def fetch(self, paths: Sequence[str], folder: Path) -> None:
+    def fetch(self, files: Mapping[str, int], folder: Path) -> dict[str, str]:
         """A request each, a few at a time."""
         with stop.on_stop(self._limiter.close):
-            _each(lambda path: self._fetch(path, folder / path), paths)
+            return _each(self._fetch, files, folder)
 
-    def _fetch(self, path: str, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-
+    def _fetch(self, path: str, target: Path, most: int) -> None:
         def ranged() -> dict[str, str]:
             held = target.stat().st_size if target.exists() else 0
             return {"Range": f"bytes={held}-"} if held else {}
 
         def take(answer: httpx.Response) -> None:
             with target.open("ab" if answer.status_code == httpx.codes.PARTIAL_CONTENT else "wb") as file:
-                for chunk in answer.iter_raw():
-                    stop.check()
-                    file.write(chunk)
+                _copy(answer.iter_raw(), file, most=most)
 
         self._ask(path, headers=ranged, take=take)
 
@@ -219,35 +278,85 @@ class HttpOrigin:
             return _Attempt(problem=str(error) or type(error).__name__, retry=True)
 
 
-class FilesOrigin:
-    """Whatever fsspec knows: an object store, a folder, what the Hub has beside data sets."""
+class FolderOrigin:
+    """A folder of this machine. It may be named by a link; what lies below it is read as `io.untrusted` reads.
 
-    def __init__(self, source: str) -> None:
-        import fsspec  # noqa: PLC0415 - takes long, and the others do without
+    Args:
+        source: as it was given.
+        root: the folder.
+    """
 
+    def __init__(self, source: str, root: Path) -> None:
         self._source = source
-        try:
-            self._files, self._root = fsspec.core.url_to_fs(source, use_listings_cache=False)
-        except (ImportError, ValueError) as error:
-            raise PublishError(f"{source} cannot be used ({error}); install what it needs, or correct it") from error
+        self._root = root
 
-    def fetch(self, paths: Sequence[str], folder: Path) -> None:
+    def fetch(self, files: Mapping[str, int], folder: Path) -> dict[str, str]:
         """A few at a time."""
-        _each(lambda path: self._fetch(path, folder / path), paths)
+        return _each(self._fetch, files, folder)
 
-    def _fetch(self, path: str, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    def _fetch(self, path: str, target: Path, most: int) -> None:
+        with _Named(self._source), ExitStack() as held:
+            source = self._open(path, held)
+            if source is None:
+                return
+            if os.fstat(source.fileno()).st_size > most:
+                raise _too_long(most)
+            with target.open("wb") as file:
+                _copy(iter(partial(source.read, _CHUNK), b""), file, most=most)
 
+    def _open(self, path: str, held: ExitStack) -> BinaryIO | None:
+        """A file; None where it is not there."""
+        try:
+            return held.enter_context(opened(self._root, path))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _Refused(error.strerror) from error
+
+    def part(self, path: str, *, offset: int, size: int) -> bytes | None:
+        """A range of a file."""
+        with _Named(self._source), ExitStack() as held:
+            try:
+                source = self._open(path, held)
+            except _Refused:
+                return None
+            if source is None:
+                return None
+            source.seek(offset)
+            return source.read(size)
+
+    def close(self) -> None:
+        """Each file is closed when it is read."""
+
+
+class FilesOrigin:
+    """What fsspec knows besides: an object store, what the Hub has beside data sets.
+
+    Args:
+        source: its address.
+        files: its file system.
+        root: the release in it.
+    """
+
+    def __init__(self, source: str, files: Any, root: str) -> None:
+        self._source = source
+        self._files, self._root = files, root
+
+    def fetch(self, files: Mapping[str, int], folder: Path) -> dict[str, str]:
+        """A few at a time."""
+        return _each(self._fetch, files, folder)
+
+    def _fetch(self, path: str, target: Path, most: int) -> None:
         def copy() -> None:
             with self._files.open(f"{self._root}/{path}", "rb") as source, target.open("wb") as file:
-                shutil.copyfileobj(source, file, _CHUNK)
+                _copy(iter(partial(source.read, _CHUNK), b""), file, most=most)
 
         self._try(copy)
 
     def part(self, path: str, *, offset: int, size: int) -> bytes | None:
         """A range of a file."""
         found = self._try(lambda: self._files.cat_file(f"{self._root}/{path}", start=offset, end=offset + size))
-        return None if found is None else bytes(found)
+        return None if found is None else bytes(found[:size])
 
     def close(self) -> None:
         """Fsspec keeps what it has open for the next who asks."""
@@ -260,6 +369,9 @@ class FilesOrigin:
                 return None
 
 
+_OURS: Final = (PublishError, TooLong, _Refused, stop.Stopped)
+
+
 class _Named:
     """Whatever goes wrong in a block is one line about the origin."""
 
@@ -270,6 +382,6 @@ class _Named:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, (PublishError, stop.Stopped)):
+        if isinstance(error, Exception) and not isinstance(error, _OURS):
             said = str(error).partition("\n")[0] or type(error).__name__
             raise PublishError(f"{self._source} cannot be read ({said}); run again, which goes on from here") from error

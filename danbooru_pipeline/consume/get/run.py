@@ -1,7 +1,8 @@
 """Gets a release or a part of it: lists, tables and index, then the chosen images, each verified.
 
 A file gets its name when its digest is right, so a killed run goes on with what is missing. RELEASE.json comes after
-the tables that it counts. Paths are checked before they are used: who publishes a release may be anybody.
+the tables that it counts. Paths are checked before they are used, and nothing is longer than it may be: who publishes a
+release may be anybody.
 """
 
 import hashlib
@@ -22,9 +23,9 @@ from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.layout import BUCKETS, PART_SUFFIX
 from danbooru_pipeline.progress import Progress, silent
-from danbooru_pipeline.release.checksums import TREES, is_image, parse_sums
-from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE, Release, read_release
-from danbooru_pipeline.release.signing import Signature, check_signature
+from danbooru_pipeline.release.checksums import LONGEST_LIST, LONGEST_PATHS, TREES, is_image, parse_sums
+from danbooru_pipeline.release.release_json import LONGEST, SHA256SUMS, SIGNATURE, Release, read_release
+from danbooru_pipeline.release.signing import LONGEST_SIGNATURE, Signature, check_signature
 from danbooru_pipeline.release_paths import RELEASE_JSON
 
 #: What is brought whatever is searched for: all that searches and exports read, and what must go with images.
@@ -33,6 +34,9 @@ _TABLES: Final = re.compile(
 )
 _LISTS: Final = re.compile(r"removed\.txt|removals\.jsonl|RELEASE\.content\.json|provenance\.intoto\.jsonl")
 _BATCH: Final = 500
+#: The most bytes of a table or of an index, of which no list says how long they are: far more than a table of a million
+#: posts has, or the index of ten million.
+_LONGEST_TABLE: Final = 2**32
 
 
 @dataclass(slots=True)
@@ -42,6 +46,7 @@ class GetReport:
     Attributes:
         fetched, kept, removed: files.
         missing: paths that the origin lacks, or has with other bytes than the release says.
+        refused: path -> why, of those of them that were not brought to their end.
     """
 
     release: str
@@ -49,13 +54,18 @@ class GetReport:
     kept: int = 0
     removed: int = 0
     missing: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """For people."""
         lines = [
             f"{self.release}: {self.fetched:,} files fetched, {self.kept:,} here already, {self.removed:,} removed"
         ]
-        return [*lines, *(f"missing, or not what the release says: {path}" for path in self.missing[:20])]
+        return [*lines, *map(self._of_missing, self.missing[:20])]
+
+    def _of_missing(self, path: str) -> str:
+        why = f" ({self.refused[path]})" if path in self.refused else ""
+        return f"missing, or not what the release says: {path}{why}"
 
 
 def get_release(
@@ -123,7 +133,9 @@ class _Get:
         self.work.mkdir(parents=True, exist_ok=True)
         for name in (RELEASE_JSON, SHA256SUMS, SIGNATURE):  # never resumed: they may be of another version
             (self.work / name).unlink(missing_ok=True)
-        self.origin.fetch([RELEASE_JSON, SHA256SUMS, SIGNATURE], self.work)
+        limits = {RELEASE_JSON: LONGEST, SHA256SUMS: LONGEST_LIST, SIGNATURE: LONGEST_SIGNATURE}
+        for path, why in self.origin.fetch(limits, self.work).items():
+            raise PublishError(f"{path} there cannot be taken ({why}); get the release from another place")
         about = read_release(self.work)
         data = (self.work / SHA256SUMS).read_bytes() if is_plain(self.work, SHA256SUMS) else b""
         if hashlib.sha256(data).hexdigest() != about.sha256sums_sha256:
@@ -143,9 +155,11 @@ class _Get:
         wanted = {
             path: sha256 for path, sha256 in self.sums.items() if _TABLES.fullmatch(path) or _LISTS.fullmatch(path)
         }
-        self._bring(wanted.items())
-        if self.report.missing:
-            raise PublishError(f"{about.name} there lacks {self.report.missing[0]}, or has it damaged; run again later")
+        self._bring((path, sha256, _longest(path)) for path, sha256 in wanted.items())
+        for missing in self.report.missing:
+            if why := self.report.refused.get(missing):
+                raise PublishError(f"{missing} there cannot be taken ({why}); get the release from another place")
+            raise PublishError(f"{about.name} there lacks {missing}, or has it damaged; run again later")
         for path in sorted(self.target.glob("*/*.parquet")):
             name = path.relative_to(self.target).as_posix()
             if _TABLES.fullmatch(name) and name not in wanted:  # of another version, with more shards
@@ -160,7 +174,7 @@ class _Get:
         for label in labels:
             names = [f"changes/{label}.{kind}.txt" for kind in ("remove", "files")]
             if old.ref in {about.previous, about.replaces} and all(name in self.sums for name in names):
-                self._bring((name, self.sums[name]) for name in names)
+                self._bring((name, self.sums[name], _longest(name)) for name in names)
                 paths = {line for name in names for line in (self.target / name).read_text().splitlines()}
                 self._remove(path for path in paths if is_image(path))
                 return
@@ -190,7 +204,7 @@ class _Get:
                 return
             while batch := list(islice(wanted, _BATCH)):
                 stop.check()
-                self._bring((post.path, post.sha256) for post in batch)
+                self._bring((post.path, post.sha256, post.size) for post in batch)
                 done += len(batch)
                 self.progress("images", self.report.kept - before + done, chosen.posts)
             buckets = (self.target / chosen.tree / bucket for bucket in BUCKETS)
@@ -205,18 +219,22 @@ class _Get:
             else:
                 yield post
 
-    def _bring(self, files: Iterable[tuple[str, str]]) -> None:
-        """Fetch files that are not here as they should be, and give them their names once their digests are right."""
-        wanted = {}
-        for path, sha256 in files:
+    def _bring(self, files: Iterable[tuple[str, str, int]]) -> None:
+        """Fetch files that are not here as they should be, and give them their names once their digests are right.
+
+        Args:
+            files: path, SHA-256, and the most bytes that it may have.
+        """
+        wanted, limits, refused = dict[str, str](), dict[str, int](), dict[str, str]()
+        for path, sha256, longest in files:
             if is_plain(self.target, path) and sha256_of(self.target / path) == sha256:
                 self.report.kept += 1
             else:
-                wanted[path] = sha256
+                wanted[path], limits[path] = sha256, longest
         for again in (False, True):
             lacking = [path for path in wanted if not self._is_whole(path, wanted[path], discard=again)]
-            if lacking:
-                self.origin.fetch(lacking, self.work)
+            if lacking:  # one that is too long may be so because of what a killed run has of another version
+                refused = self.origin.fetch({path: limits[path] for path in lacking}, self.work)
         for path, sha256 in wanted.items():
             if self._is_whole(path, sha256, discard=True):
                 (self.target / path).parent.mkdir(parents=True, exist_ok=True)
@@ -225,6 +243,7 @@ class _Get:
                 self.report.fetched += 1
             else:
                 self.report.missing.append(path)
+        self.report.refused |= refused
 
     def _is_whole(self, path: str, sha256: str, *, discard: bool) -> bool:
         """Whether a file arrived; a wrong one is discarded, so it is fetched from its beginning."""
@@ -234,6 +253,13 @@ class _Get:
         if not right and discard:
             (self.work / path).unlink()
         return right
+
+
+def _longest(document: str) -> int:
+    """The most bytes of a document."""
+    if document.endswith((".parquet", ".roar")):
+        return _LONGEST_TABLE
+    return LONGEST_PATHS if document.startswith("changes/") else LONGEST_LIST
 
 
 def _is_here(target: Path, post: Chosen) -> bool:
