@@ -7,6 +7,7 @@ Posts of both are read side by side by id, and paths are kept on disk, so that m
 
 import collections
 import itertools
+import os
 import re
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -23,7 +24,7 @@ from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.io.atomic import link_or_copy
 from danbooru_pipeline.io.bounded_parquet import read_untrusted
 from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
-from danbooru_pipeline.io.untrusted import is_plain, opened, plain_names
+from danbooru_pipeline.io.untrusted import is_plain, open_folder, opened
 from danbooru_pipeline.layout import EXTENSIONS, is_path_of, original_path, px512_path
 from danbooru_pipeline.posts.schema import INT64_MAX
 from danbooru_pipeline.release.checksums import TREES, by_bucket
@@ -149,15 +150,14 @@ def reconstruct(year: int, folder: Path) -> Reconstruction:
     """Find an earlier release in a later one. Changes nothing.
 
     Raises:
-        ReleaseError: the folder is not a release, or its manifest cannot be read.
+        ReleaseError: the folder is not a release, its manifest cannot be read, or its metadata is a link or no file.
         SettingsError: the release is not a later one, or nothing is known about the year.
     """
     release = read_release(folder)
     if year > release.year:
         raise SettingsError(f"{release.name} is not later than {year}; give a release of {year} or after")
     shards = release_shards(folder, "manifest/files") if year == release.year else carried_manifest(folder, year)
-    folders = (metadata_folder(year), old_metadata_folder(year))
-    metadata = [f"{name}/{file}" for name in folders for file in plain_names(folder, name)]
+    metadata = [path for name in (metadata_folder(year), old_metadata_folder(year)) for path in _files_in(folder, name)]
     exact = bool(shards)
     with ExternalGroupBy(_POST_FACTS, key=by_id_range(_RANGE_IDS)) as sorter:
         if exact:
@@ -182,6 +182,30 @@ def reconstruct(year: int, folder: Path) -> Reconstruction:
         gone=found.gone,
         metadata=tuple(metadata),
     )
+
+
+def _files_in(folder: Path, name: str) -> list[str]:
+    """Sorted paths of the files in a folder of a release; none where it has no such folder.
+
+    Raises:
+        ReleaseError: the folder or one of them is a link or neither, and would be left out without a word.
+    """
+    try:
+        descriptor = open_folder(folder, name)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ReleaseError(f"{folder / name} is a link, below a link or no folder; verify {folder} first") from error
+    try:
+        with os.scandir(descriptor) as entries:
+            held = [each for each in entries if not each.is_dir(follow_symlinks=False)]
+            found = sorted((each.name, each.is_file(follow_symlinks=False)) for each in held)
+    finally:
+        os.close(descriptor)
+    for file, is_regular in found:
+        if not is_regular:
+            raise ReleaseError(f"{folder / name / file} is a link or no file; verify {folder} first")
+    return [f"{name}/{file}" for file, _ in found]
 
 
 def _held(folder: Path) -> Iterator[_Held]:
@@ -253,14 +277,17 @@ def _read_metadata(folder: Path, names: Iterable[str], year: int, *, into: Exter
 
 
 def _posts(folder: Path, name: str) -> Iterator[_Post]:
-    with opened(folder, name) as lines:
-        while line := lines.readline(_LONGEST_LINE):
-            try:
-                post = _decoder.decode(line)
-            except (ValueError, RecursionError):
-                continue  # posts without an id were banned or restricted, and had no file
-            if 0 < post.id <= INT64_MAX and post.md5 and post.file_ext in EXTENSIONS:
-                yield post
+    try:
+        with opened(folder, name) as lines:
+            while line := lines.readline(_LONGEST_LINE):
+                try:
+                    post = _decoder.decode(line)
+                except (ValueError, RecursionError):
+                    continue  # posts without an id were banned or restricted, and had no file
+                if 0 < post.id <= INT64_MAX and post.md5 and post.file_ext in EXTENSIONS:
+                    yield post
+    except OSError as error:
+        raise ReleaseError(f"{folder / name} cannot be read ({error}); verify {folder} first") from error
 
 
 def _from_metadata(sorter: ExternalGroupBy) -> Iterator[tuple[int, list[_File]]]:

@@ -97,6 +97,26 @@ def test_links_are_not_followed(evil: Path, tmp_path: Path, craft: Callable[[Pat
     assert not (tmp_path / "again").exists()
 
 
+@pytest.mark.parametrize("name", ["metadata", "metadata/2021", "metadata/2021/posts000000000000.json"])
+@pytest.mark.parametrize("kind", ["pipe", "link", "nowhere"])
+def test_metadata_that_is_no_file_is_not_left_out_without_a_word(
+    evil: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    """An earlier release is not reconstructed without the metadata that should be there."""
+    (evil / name).rename(tmp_path / "away")
+    if kind == "pipe":
+        os.mkfifo(evil / name)
+    else:
+        (evil / name).symlink_to(tmp_path / ("away" if kind == "link" else "nothing"))
+    for words in (("--into", tmp_path / "made"), ("--list",)):
+        answer = call("reconstruct", 2021, "--from", evil, *words)
+        assert answer.exit_code == 2, answer.output
+        assert isinstance(answer.exception, SystemExit), answer.exception
+        assert f"{evil / 'metadata'}" in answer.output
+        assert len(answer.output.strip().splitlines()) == 1
+    assert not (tmp_path / "made").exists()
+
+
 @pytest.mark.parametrize("table", ["parquet/posts-00000-of-00001.parquet", "manifest/files-00000-of-00001.parquet"])
 @pytest.mark.parametrize("kind", ["pipe", "link", "zero", "garbage"])
 def test_tables_that_are_no_files_are_refused(two: Path, evil: Path, tmp_path: Path, table: str, kind: str) -> None:
