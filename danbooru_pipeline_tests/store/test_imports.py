@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -337,6 +338,37 @@ def test_move_removes_what_was_taken_and_nothing_else(store: NewStore, tmp_path:
     (tree / "RELEASE.json").write_text("{}")
     with pytest.raises(StoreError, match="without --move"):
         store.take(tree, move=True)
+
+
+@pytest.mark.parametrize("name", ["", "linked", "releases/danbooru2021"])
+def test_what_the_root_has_is_never_moved(store: NewStore, tmp_path: Path, name: str) -> None:
+    """A move of the store itself, by whatever path, or of a release of this root is refused and removes nothing."""
+    layout = store.context.layout
+    build_all(store.context, YEAR)
+    shutil.rmtree(layout.store / "ledger")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/original").symlink_to(layout.store / "original")
+    store.tree(layout.release(2021))
+    before = sorted(layout.root.rglob("*.*"))
+    path = tmp_path / name if name == "linked" else layout.root / name if name else layout.store
+    with pytest.raises(StoreError, match="keeps its files"):
+        store.take(path, move=True)
+    assert sorted(layout.root.rglob("*.*")) == before
+
+
+def test_a_moved_file_goes_though_the_store_has_it_as_a_link(store: NewStore, tmp_path: Path) -> None:
+    """After a kill between the file's name and its removal both names are there; only the other one is removed."""
+    build_all(store.context, YEAR)
+    layout, tree = store.context.layout, tmp_path / "tree"
+    png = store.of("png", 1)
+    source, target = tree / original_path(png, "png"), layout.original(png, "png")
+    source.parent.mkdir(parents=True)
+    target.write_bytes(pyvips.Image.new_from_file(str(target)).pngsave_buffer(compression=9))
+    source.hardlink_to(target)
+    layout.ledger(bucket_of(png)).unlink()
+    assert store.take(tree, move=True).outcomes["pixel_hash"] == 1
+    assert target.exists()
+    assert not source.exists()
 
 
 def test_files_of_hidden_posts_are_not_looked_for(store: NewStore, tmp_path: Path) -> None:

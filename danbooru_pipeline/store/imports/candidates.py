@@ -67,6 +67,10 @@ class Holding(Protocol):
         """What it is, for people."""
 
     @property
+    def place(self) -> Path:
+        """Where it is."""
+
+    @property
     def can_move(self) -> bool:
         """Whether its files may be moved."""
 

@@ -13,25 +13,25 @@ from danbooru_pipeline.store.imports.candidates import Candidate, Finder, is_pla
 class TreeHolding:
     """``BUCKET/ID.EXT``, as Danbooru2017 to 2021 have it below ``original``."""
 
-    folder: Path
+    place: Path
     can_move: bool = field(default=True, init=False)
 
     @property
     def title(self) -> str:
         """What it is, for people."""
-        return f"tree {self.folder}"
+        return f"tree {self.place}"
 
     def buckets(self) -> Iterator[tuple[str, Finder]]:
         """Every bucket that has a folder."""
         for bucket in BUCKETS:
-            folder = self.folder / bucket
+            folder = self.place / bucket
             if folder.is_dir() and not folder.is_symlink():
                 yield bucket, self._find
 
     def _find(self, wanted: Iterable[Fetch], scratch: Path, /) -> Iterator[Candidate]:  # noqa: ARG002 - of the protocol
         for fetch in wanted:
             for ext in spellings(fetch.ext):
-                path = self.folder / original_path(fetch.id, ext).removeprefix("original/")
+                path = self.place / original_path(fetch.id, ext).removeprefix("original/")
                 if is_plain_file(path):
                     yield Candidate(fetch, path, fetch.ext)
                     break
@@ -41,13 +41,13 @@ class TreeHolding:
 class Md5Holding:
     """``MD5.EXT`` or ``ab/cd/MD5.EXT``, as downloaders leave them. Looked up by name, so its size costs no memory."""
 
-    folder: Path
+    place: Path
     can_move: bool = field(default=True, init=False)
 
     @property
     def title(self) -> str:
         """What it is, for people."""
-        return f"files by MD5 in {self.folder}"
+        return f"files by MD5 in {self.place}"
 
     def buckets(self) -> Iterator[tuple[str, Finder]]:
         """All of them: the name does not tell."""
@@ -58,6 +58,6 @@ class Md5Holding:
             md5 = fetch.md5
             folders = (f"{md5[:2]}/{md5[2:4]}/", "", f"{md5[:2]}/")
             names = (f"{folder}{md5}.{ext}" for folder in folders for ext in spellings(fetch.ext))
-            path = next((self.folder / name for name in names if is_plain_file(self.folder / name)), None)
+            path = next((self.place / name for name in names if is_plain_file(self.place / name)), None)
             if path is not None:
                 yield Candidate(fetch, path, fetch.ext)

@@ -46,13 +46,13 @@ _PASSING: Final = frozenset({Reason.RATING, Reason.NO_ORIGINAL})
 class ReleaseHolding:
     """A release of ours, whose manifest says which file is whose."""
 
-    folder: Path
+    place: Path
     can_move: bool = field(default=False, init=False)
 
     @property
     def title(self) -> str:
         """What it is, for people."""
-        return f"release {self.folder}"
+        return f"release {self.place}"
 
     def buckets(self) -> Iterator[tuple[str, Finder]]:
         """Every bucket of the manifest, which is sorted on disk.
@@ -66,25 +66,25 @@ class ReleaseHolding:
                     for table in read_batches(path):
                         grouped.add(_conformed(table))
             except (OSError, KeyError, pa.ArrowException) as error:
-                raise StoreError(f"the manifest of {self.folder} cannot be read ({error}); verify it first") from error
+                raise StoreError(f"the manifest of {self.place} cannot be read ({error}); verify it first") from error
             for number, table in grouped.groups():
-                yield BUCKETS[number], _RowFinder(self.folder, table, self._px512_settings())
+                yield BUCKETS[number], _RowFinder(self.place, table, self._px512_settings())
 
     def _px512_settings(self) -> str | None:
         """The fingerprint of the settings of its 512px images; None where RELEASE.json does not say."""
         try:
-            settings = msgspec.json.decode((self.folder / RELEASE_JSON).read_bytes())["image_settings"]
+            settings = msgspec.json.decode((self.place / RELEASE_JSON).read_bytes())["image_settings"]
             return fingerprint_of(settings) if settings else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def _manifest(self) -> list[Path]:
-        lines = (self.folder / "SHA256SUMS").read_text("utf-8", "replace").splitlines()
+        lines = (self.place / "SHA256SUMS").read_text("utf-8", "replace").splitlines()
         sums = {line[66:]: line[:64] for line in lines}
-        paths = sorted((self.folder / "manifest").glob("files-*.parquet"))
+        paths = sorted((self.place / "manifest").glob("files-*.parquet"))
         listed = {name for name in sums if name.startswith("manifest/files-")}
         if listed != {f"manifest/{path.name}" for path in paths} or not paths:
-            raise StoreError(f"the manifest of {self.folder} is not complete; verify the release first")
+            raise StoreError(f"the manifest of {self.place} is not complete; verify the release first")
         for path in paths:
             if sha256_of(path) != sums[f"manifest/{path.name}"]:
                 raise StoreError(f"{path} is not the file that SHA256SUMS names; verify the release first")

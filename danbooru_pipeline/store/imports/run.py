@@ -19,7 +19,7 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import DiskFull, StoreError, full_disk_named
 from danbooru_pipeline.io.atomic import commit_part, fsync_file, fsync_folder, link_or_copy, part_path
 from danbooru_pipeline.io.sha256 import sha256_of
-from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS
+from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, Layout
 from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.progress import Meter, human_bytes
 from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Holding, digests_of
@@ -140,7 +140,16 @@ def _check(context: RunContext, holdings: Sequence[Holding], *, year: int | None
     fixed = [holding.title for holding in holdings if not holding.can_move] if move else []
     if fixed:
         raise StoreError(f"{fixed[0]} cannot be moved; import it without --move")
+    own = [holding.title for holding in holdings if _is_own(context.layout, holding.place)] if move else []
+    if own:
+        raise StoreError(f"{own[0]} is part of this root, which keeps its files; import it without --move")
     return chosen
+
+
+def _is_own(layout: Layout, folder: Path) -> bool:
+    """Whether a folder belongs to the root's store or releases, whose files nothing may move away."""
+    real = folder.resolve()
+    return any(real.is_relative_to(own.resolve()) for own in (layout.store, layout.releases))
 
 
 def _report(work: "_Import", wanted: int, wanted_bytes: int, problems: Sequence[str]) -> ImportReport:
@@ -212,17 +221,27 @@ class _Import:
                 ledger = stack.enter_context(open_ledger(layout, bucket))
                 known, scratch = ledger.known, layout.original_bucket(bucket)
                 scratch.mkdir(parents=True, exist_ok=True)
-            moved: list[Path] = []
             wanted = (fetch for fetch in self._wanted(bucket, known) if not self._is_here(fetch))
             with contextlib.closing(self._judged(find(wanted, scratch))) as judgements:
-                moved.extend(judged.candidate.path for judged in judgements if self._take(judged, ledger))
+                taken = [judged.candidate for judged in judgements if self._take(judged, ledger)]
             if ledger is not None:
                 for folder in (scratch, layout.px512_bucket(bucket)):
                     if folder.is_dir():
                         fsync_folder(folder)
                 ledger.write()
-                for path in moved if self.move else ():
-                    path.unlink(missing_ok=True)
+                for candidate in taken if self.move else ():
+                    self._remove(candidate)
+
+    def _remove(self, candidate: Candidate) -> None:
+        """Remove a file that was taken from where it was, if the store's own name of it certainly stays."""
+        layout, source = self.context.layout, candidate.path
+        target = layout.original(candidate.fetch.id, candidate.ext)
+        # One folder may have two paths: by links, which `resolve` follows, or by mounts, which it does not.
+        if _is_own(layout, source.parent) or source.parent.samefile(target.parent):
+            return
+        with contextlib.suppress(FileNotFoundError):  # two posts may have one file
+            if source.stat().st_nlink > 1 or not source.samefile(target):
+                source.unlink()
 
     def _is_here(self, fetch: Fetch) -> bool:
         """Whether an earlier import, or a killed build, left the right file: the next build adopts it."""

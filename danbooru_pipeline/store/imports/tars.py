@@ -36,13 +36,13 @@ Members = dict[int, list[tuple[tarfile.TarInfo, str]]]
 class TarHolding:
     """One tar, usually of one bucket."""
 
-    path: Path
+    place: Path
     can_move: bool = field(default=False, init=False)
 
     @property
     def title(self) -> str:
         """What it is, for people."""
-        return f"tar {self.path}"
+        return f"tar {self.place}"
 
     def buckets(self) -> Iterator[tuple[str, Finder]]:
         """The buckets that its members belong to.
@@ -51,11 +51,11 @@ class TarHolding:
             StoreError: it is no tar.
         """
         try:
-            with tarfile.open(self.path, "r:*") as tar:
+            with tarfile.open(self.place, "r:*") as tar:
                 for bucket, members in sorted(_members(tar).items()):
                     yield bucket, partial(_find, tar, members)
         except (*_ERRORS, OSError) as error:
-            raise StoreError(f"{self.path} cannot be read as a tar ({error}); get it again") from error
+            raise StoreError(f"{self.place} cannot be read as a tar ({error}); get it again") from error
 
 
 def _members(tar: tarfile.TarFile) -> dict[str, Members]:
