@@ -226,9 +226,9 @@ def _is_list(answer: JsonAnswer) -> bool:
     return answer.status == 200 and isinstance(value, list) and all(isinstance(record, dict) for record in value)
 
 
-def id_of(record: Mapping[str, Any]) -> int | None:
-    """The id of a record, given as a number or as text; None if it has no valid one."""
-    value = record.get("id")
+def id_of(record: Mapping[str, Any], key: str = "id") -> int | None:
+    """The id that a record has under a key, given as a number or as text; None if it has no valid one."""
+    value = record.get(key)
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
     try:

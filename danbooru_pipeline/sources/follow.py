@@ -6,6 +6,7 @@ left to the sweep in January: they move no file. Facts: danbooru app/models/post
 have no ids and pages end at number 1000, so a full page is followed by a search from its last moment on.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ EVENTS, REPLACEMENTS = "/post_events.json", "/post_replacements.json"
 #: Events after which a post may have another file or another status. Uploads are found by id; approvals and
 #: disapprovals change neither (an approval that undeletes a post is a moderator's action as well).
 TELLING: Final = frozenset({"PostReplacement", "ModAction", "PostFlag", "PostAppeal"})
+_EVENT_KEYS: Final = frozenset({"post_id", "event_at", "model_type"})
 #: The site's last numbered page.
 MAX_PAGE: Final = 1000
 #: A creation time further ahead of the clock than this is an error of the site, and no reason to wait for it.
@@ -85,27 +87,39 @@ class Touched:
     until: datetime | None
 
 
-def read_touched(client: BooruClient, since: datetime) -> Touched | None:
+def read_touched(client: BooruClient, since: datetime, skipped: Counter[str] | None = None) -> Touched | None:
     """Posts whose file or status may have changed since a moment; None when the site does not tell.
+
+    Args:
+        client: asks the site.
+        since: the moment.
+        skipped: counts events that could not be read, which are passed over.
 
     Raises:
         SourceError: the site cannot be used.
     """
     ids: set[int] = set()
     newest: datetime | None = None
-    number = 1
+    number, is_first = 1, True
     while True:
-        events = _events(client, since, number)
-        if events is None:
-            return None if newest is None else _ends_early(EVENTS)
-        ids |= {event.post_id for event in events if event.model in TELLING}
-        newest = max((event.at for event in events), default=newest)
-        if newest is None or len(events) < RECORDS_PER_PAGE:
+        page = _events(client, since, number)
+        if page is None:
+            return None if is_first else _ends_early(EVENTS)
+        ids |= {event.post_id for event in page.events if event.model in TELLING}
+        newest = max((event.at for event in page.events), default=newest)
+        _count(skipped, EVENTS, page.unread)
+        if page.is_last:
             return Touched(frozenset(ids), newest)
-        number = 1 if newest > since else number + 1
-        since = newest
+        last, is_first = newest or since, False
+        number = 1 if last > since else number + 1
+        since = last
         if number > MAX_PAGE:
             _ends_early(EVENTS)
+
+
+def _count(skipped: Counter[str] | None, path: str, unread: int) -> None:
+    if skipped is not None and unread:
+        skipped[path] += unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +129,16 @@ class _Event:
     model: str
 
 
-def _events(client: BooruClient, since: datetime, number: int) -> list[_Event] | None:
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Events of a page, how many of its records are none that can be read, and whether it is the last one."""
+
+    events: tuple[_Event, ...]
+    unread: int
+    is_last: bool
+
+
+def _events(client: BooruClient, since: datetime, number: int) -> _Page | None:
     """A page of events since a moment, oldest first; None from a site that does not answer this question."""
     query: dict[str, str | int] = {
         "limit": RECORDS_PER_PAGE,
@@ -126,18 +149,23 @@ def _events(client: BooruClient, since: datetime, number: int) -> list[_Event] |
     records = _list_of(client, EVENTS, query)
     if records is None:
         return None
-    events = [event for event in map(_event_of, records) if event is not None]
+    if records and not any(record.keys() >= _EVENT_KEYS for record in records):
+        return None
+    events = tuple(event for event in map(_event_of, records) if event is not None)
     times = [event.at for event in events]
     # Rounded to milliseconds above. A site that ignores the search gives the newest events first.
     knows_search = times == sorted(times) and all(at > since - timedelta(seconds=1) for at in times)
-    return events if knows_search and len(events) == len(records) else None
+    page = _Page(events, len(records) - len(events), len(records) < RECORDS_PER_PAGE)
+    return page if knows_search else None
 
 
 def _event_of(record: Mapping[str, Any]) -> _Event | None:
+    post_id, model = id_of(record, "post_id"), record.get("model_type")
     try:
-        return _Event(int(record["post_id"]), parse_timestamp(record["event_at"]), str(record["model_type"]))
+        at = parse_timestamp(record["event_at"])
     except (KeyError, TypeError, ValueError):
         return None
+    return _Event(post_id, at, model) if post_id is not None and isinstance(model, str) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +184,15 @@ class Replacement:
     size: int | None
 
 
-def read_replacements(client: BooruClient, since: datetime) -> list[Replacement] | None:
+def read_replacements(
+    client: BooruClient, since: datetime, skipped: Counter[str] | None = None
+) -> list[Replacement] | None:
     """Files that were replaced since a moment, newest first; None when the site does not tell.
+
+    Args:
+        client: asks the site.
+        since: the moment.
+        skipped: counts replacements that could not be read, which are passed over.
 
     Raises:
         SourceError: the site cannot be used.
@@ -171,15 +206,19 @@ def read_replacements(client: BooruClient, since: datetime) -> list[Replacement]
         ids = [id_ for id_ in map(id_of, records) if id_ is not None and id_ < before]
         replacements = [each for each in map(_replacement_of, records) if each is not None]
         found += [each for each in replacements if each.at >= since]
+        _count(skipped, REPLACEMENTS, len(records) - len(replacements))
         if not ids or len(records) < RECORDS_PER_PAGE or any(each.at < since for each in replacements):
             return found
         before = min(ids)
 
 
 def _replacement_of(record: Mapping[str, Any]) -> Replacement | None:
+    post_id = id_of(record, "post_id")
     try:
-        post_id, at = int(record["post_id"]), parse_timestamp(record["created_at"])
+        at = parse_timestamp(record["created_at"])
     except (KeyError, TypeError, ValueError):
+        return None
+    if post_id is None:
         return None
     # Until 2022 the columns were named md5_was and so on.
     values = {name: record.get(f"old_{name}", record.get(f"{name}_was")) for name in ("md5", "file_ext", "file_size")}
@@ -196,7 +235,8 @@ def _replacement_of(record: Mapping[str, Any]) -> Replacement | None:
 def _list_of(client: BooruClient, path: str, query: Mapping[str, str | int]) -> list[Mapping[str, Any]] | None:
     answer = client.get_json(path, query, may_be_refused=True)
     is_list = answer.status == 200 and isinstance(answer.value, list)
-    return [record for record in answer.value if isinstance(record, Mapping)] if is_list else None
+    # What is no record is one that cannot be read: a page is full by how many it has.
+    return [record if isinstance(record, Mapping) else {} for record in answer.value] if is_list else None
 
 
 def _ends_early(path: str) -> NoReturn:

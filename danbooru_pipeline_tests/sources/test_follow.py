@@ -1,5 +1,6 @@
 """What a booru says of the time since the last visit, read to its end whatever the site's limits are."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -87,6 +88,41 @@ def test_site_that_does_not_tell_is_recognised(site: Site, tmp_path: Any, give: 
         assert read_replacements(client, BEGIN) in (None, [])
 
 
+ODD_EVENTS: list[Any] = [
+    {"post_id": "abc", "model_type": "ModAction"},
+    {"post_id": 7, "model_type": None},
+    {"post_id": -7, "model_type": "ModAction"},
+    {"model_type": "ModAction"},
+]
+
+
+@pytest.mark.parametrize("odd", ODD_EVENTS)
+@pytest.mark.parametrize("place", [1, RECORDS_PER_PAGE + 1])
+def test_event_that_cannot_be_read_costs_itself_alone(site: Site, tmp_path: Any, odd: Record, place: int) -> None:
+    """It is skipped and counted, on the first page and on a later one; the events around it are read."""
+    count = 2 * RECORDS_PER_PAGE
+    events = [event(number, BEGIN + timedelta(seconds=number)) for number in range(1, count + 1)]
+    events[place] = {**odd, "event_at": events[place]["event_at"]}
+    skipped: Counter[str] = Counter()
+    with client_of(site, give_events(events, []), tmp_path) as client:
+        touched = read_touched(client, BEGIN, skipped)
+    assert touched is not None
+    assert touched.ids == set(range(1, count + 1)) - {place + 1}
+    assert skipped == {"/post_events.json": 1}
+
+
+@pytest.mark.parametrize("page", [0, 1])
+def test_page_of_events_that_cannot_be_read_is_passed(site: Site, tmp_path: Any, page: int) -> None:
+    """A full page without a readable event is followed by the next one of that moment, to the end."""
+    events = [event(number, BEGIN) for number in range(1, 2 * RECORDS_PER_PAGE + 5)]
+    for each in events[page * RECORDS_PER_PAGE : (page + 1) * RECORDS_PER_PAGE]:
+        each["post_id"] = None
+    with client_of(site, give_events(events, []), tmp_path) as client:
+        touched = read_touched(client, BEGIN)
+    assert touched is not None
+    assert len(touched.ids) == RECORDS_PER_PAGE + 4
+
+
 def test_site_that_falls_silent_stops_the_run(site: Site, tmp_path: Any) -> None:
     """A table that ends in the middle is no end: what was not told would be taken for nothing."""
     events = [event(number, BEGIN + timedelta(seconds=number)) for number in range(1, RECORDS_PER_PAGE + 2)]
@@ -125,6 +161,24 @@ def test_replacements_are_read_back_to_a_moment(site: Site, tmp_path: Any) -> No
     assert len(asked) == 2
     assert (found[0].md5, found[0].ext, found[0].size) == ("a" * 32, "png", None)
     assert (found[-1].md5, found[-1].ext, found[-1].size) == (f"{500:032x}", "jpg", 9)
+
+
+def test_replacement_that_cannot_be_read_is_skipped_and_counted(site: Site, tmp_path: Any) -> None:
+    """Rows without a post or a time, and what is no row at all, end no page: those around them are read."""
+    rows: list[Any] = [replacement(number, BEGIN) for number in range(1, RECORDS_PER_PAGE + 5)]
+    rows[-3:-1] = [{**rows[-3], "post_id": "abc"}, {**rows[-2], "created_at": "soon"}]
+    skipped: Counter[str] = Counter()
+
+    def give(_path: str, params: dict[str, str]) -> Any:
+        below = [row for row in rows if row["id"] < int(params["page"][1:])]
+        page = below[-int(params["limit"]) :][::-1]
+        return ["no row", *page[1:]] if len(page) == RECORDS_PER_PAGE else page
+
+    with client_of(site, give, tmp_path) as client:
+        found = read_replacements(client, BEGIN, skipped)
+    assert found is not None
+    assert len(found) == len(rows) - 3
+    assert skipped == {"/post_replacements.json": 3}
 
 
 def at(moment: datetime) -> str:

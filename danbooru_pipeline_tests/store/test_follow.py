@@ -1,5 +1,6 @@
 """Following the running year: files come ahead of their release, and nothing else changes."""
 
+import dataclasses
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.follow import compare_with_sweep, read_state
 from danbooru_pipeline.store.follow.seen import read_seen
-from danbooru_pipeline.store.follow.state import MAX_TRIES
+from danbooru_pipeline.store.follow.state import MAX_TRIES, write_state
 from danbooru_pipeline.store.ledger import read_ledger
 from danbooru_pipeline.store.planning import plan_stored_bucket
 from danbooru_pipeline_tests.support.followed import (
@@ -370,6 +371,37 @@ def test_layout_of_kept_files_is_closed(follower: Follower) -> None:
     for arguments in wrong:
         with pytest.raises(ValueError, match=r"extension|MD5|positive"):
             layout.replaced(*arguments)
+
+
+@pytest.mark.parametrize("kind", ["deleted", "replaced"])
+def test_time_ahead_of_the_clock_blinds_no_later_run(begun: Follower, booru: BooruProcess, kind: str) -> None:
+    """A site whose clock ran forty days ahead for a while is followed from the own clock on."""
+    post = old_jpg(booru)
+    begun.build(post, 2021)
+    begun.follow(SPRING)
+    booru.set_clock(SPRING + timedelta(days=40))
+    booru.change(new_post(booru, before=SPRING)["id"], kind)
+    begun.follow()
+    state = read_state(begun.layout)
+    assert state is not None
+    assert state.changes_until <= SPRING
+    begun.go_to(SPRING + timedelta(days=5))
+    booru.change(post["id"], "replaced")
+    assert begun.follow().kept == 1
+
+
+def test_state_ahead_of_the_clock_goes_back_as_far_as_the_site_keeps_files(
+    begun: Follower, booru: BooruProcess
+) -> None:
+    """A state that an earlier version moved into the future is brought back, and misses no file that is still there."""
+    post = old_jpg(booru)
+    begun.build(post, 2021)
+    begun.follow(SPRING)
+    booru.change(post["id"], "replaced")
+    state = read_state(begun.layout)
+    assert state is not None
+    write_state(begun.layout, dataclasses.replace(state, changes_until=SPRING + timedelta(days=9999)))
+    assert begun.follow(SPRING + timedelta(days=20)).kept == 1
 
 
 def test_killed_step_is_repeated_without_a_second_request(follower: Follower, booru: BooruProcess) -> None:

@@ -4,6 +4,7 @@ A step is some pages of posts: what the site shows of them is written, then thei
 under its bucket's lock, then the state moves on. A step that is killed is repeated, and finds its files there.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from danbooru_pipeline.posts.report import read_report
 from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.progress import Meter
 from danbooru_pipeline.sources.follow import (
+    CLOCK_SLACK,
     NewPosts,
     Replacement,
     read_new_posts,
@@ -112,6 +114,8 @@ class _Follow:
                 f"the store follows {state.site}, and DANBOORU_API_URL is {site}; set it back, or remove "
                 f"{self.context.layout.follow} to follow another site"
             )
+        if state.changes_until > self.now + CLOCK_SLACK:  # of an earlier version, or of a clock that was wrong
+            state = replace(state, changes_until=self.now - GRACE_PERIOD)
         return state.after_sweep(self.swept.last_id) if self.swept else state
 
     def _begin(self) -> FollowState:
@@ -129,16 +133,22 @@ class _Follow:
         """Ask about known posts that something happened to, and about those whose file did not come."""
         client, since = self.context.client, self.state.changes_since
         # A post may have been replaced before it settled: then its first file is asked for when it is new to us.
-        touched, replaced = read_touched(client, since), read_replacements(client, since - self.delay)
+        skipped: Counter[str] = Counter()
+        touched = read_touched(client, since, skipped)
+        replaced = read_replacements(client, since - self.delay, skipped)
         answers = ((_NO_EVENTS, touched), (_NO_REPLACEMENTS, replaced))
-        self.report = replace(self.report, notes=tuple(text for text, answer in answers if answer is None))
+        notes = [text for text, answer in answers if answer is None]
+        notes += [f"{count:,} records of {path} could not be read, and were skipped" for path, count in skipped.items()]
+        self.report = replace(self.report, notes=tuple(notes))
         self.former = _former(replaced or (), after=self.now - GRACE_PERIOD)
         ids = {each.post_id for each in replaced or ()} | (touched.ids if touched else frozenset())
         known = sorted(id_ for id_ in ids | self.state.asked_again if id_ <= self.state.last_id)
         for start in range(0, len(known), IDS_PER_STEP):
             self._ask_again(known[start : start + IDS_PER_STEP])
         times = [each.at for each in replaced or ()] + ([touched.until] if touched and touched.until else [])
-        self._keep(replace(self.state, changes_until=max([self.state.changes_until, *times])))
+        # A time ahead of the clock is an error of the site; going on from there would see nothing until it comes.
+        until = max([self.state.changes_until, *(at for at in times if at <= self.now)])
+        self._keep(replace(self.state, changes_until=until))
 
     def _ask_again(self, ids: Sequence[int]) -> None:
         control = self.state.last_id if self.state.last_id not in ids else None
