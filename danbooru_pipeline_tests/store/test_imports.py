@@ -1,13 +1,15 @@
 """Import: files that exist elsewhere are taken when they are proven, and only then."""
 
+import gzip
 import io
 import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -300,6 +302,80 @@ def test_tars_are_read_member_by_member(store: NewStore, tmp_path: Path) -> None
     assert not list(store.context.layout.store.rglob(".*.part"))
     assert not (tmp_path / "1.png").exists()
     assert store.requests_of_a_build() == report.left
+
+
+def pack(members: Iterable[tuple[str, bytes]]) -> bytes:
+    """A tar of these members."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return file.getvalue()
+
+
+def names_of(store: NewStore) -> list[tuple[str, bytes]]:
+    """Every file of a store as a member of a tar."""
+    return [(f"{id_}.{ext}", data) for id_, (ext, data) in sorted(store.files.items())]
+
+
+def harm(kind: str, members: list[tuple[str, bytes]]) -> bytes:
+    """A tar that cannot be read as a whole, whose last member at least is lost."""
+    whole, most = pack(members), pack(members[:-1])
+    boundary = len(most.rstrip(b"\0")) // 512 * 512 + 512
+    return {
+        "within a member": whole[: boundary + 600],
+        "within a header": whole[: boundary + 100],
+        "between members": whole[:boundary],
+        "no header": whole[:boundary] + b"\xff" * 512 + whole[boundary + 512 :],
+        "no tar after its end": most + b"\xff" * 512,
+        "compressed": gzip.compress(whole, 1)[:-20_000],
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["within a member", "within a header", "between members", "no header", "no tar after its end", "compressed"],
+)
+def test_a_tar_that_is_not_whole_is_named(store: NewStore, tmp_path: Path, kind: str) -> None:
+    """What can be read is taken; the report names the tar, why it ends there, and how many members were read."""
+    members = names_of(store)
+    path = tmp_path / "0000.tar"
+    path.write_bytes(harm(kind, members))
+    report = store.take(path, dry_run=True)
+    (problem,) = report.problems
+    assert "could not be read as a whole" in problem
+    (count,) = re.findall(r"(\d+) members were read", problem)
+    assert report.taken < len(members)
+    assert report.taken in {int(count), int(count) - 1}  # the last one may end too early
+    assert kind == "compressed" or report.taken == len(members) - 1
+
+
+def test_tars_in_one_file_are_all_read(store: NewStore, tmp_path: Path) -> None:
+    """Two tars, one after the other, are read like one; a tar of no members, and any padding, are whole."""
+    members = names_of(store)
+    path = tmp_path / "0000.tar"
+    path.write_bytes(pack([]) + pack(members[:5]) + bytes(512 * 100) + pack(members[5:]) + bytes(700))
+    report = store.take(path, dry_run=True)
+    assert (report.taken, report.problems) == (len(members), ())
+
+
+def test_each_candidate_of_a_file_is_tried_until_one_is_proven(store: NewStore, tmp_path: Path) -> None:
+    """Of two members of one name, or two spellings of one file, the one that is the post's is taken, wherever it is."""
+    name, data = names_of(store)[0]
+    jpg = store.of("jpg")
+    path = tmp_path / "tars/0000.tar"
+    path.parent.mkdir()
+    path.write_bytes(pack([(name, b"old"), (name, data), (f"a/{name}", b"other"), (f"b/{name}", data)]))
+    report = store.take(path)
+    assert (report.taken, report.outcomes) == (1, {"unproven": 1, "md5": 1})
+    assert not list(store.context.layout.store.rglob(".*.part"))
+    tree = tmp_path / "tree" / original_path(jpg, "jpg")
+    tree.parent.mkdir(parents=True)
+    tree.write_bytes(b"old")
+    tree.with_suffix(".jpeg").write_bytes(store.files[jpg][1])
+    assert store.take(tmp_path / "tree").outcomes["md5"] == 1
 
 
 @pytest.mark.parametrize("nested", [True, False])

@@ -34,7 +34,6 @@ class TreeHolding:
                 path = self.place / original_path(fetch.id, ext).removeprefix("original/")
                 if is_plain_file(path):
                     yield Candidate(fetch, path, fetch.ext)
-                    break
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,6 @@ class Md5Holding:
             md5 = fetch.md5
             folders = (f"{md5[:2]}/{md5[2:4]}/", "", f"{md5[:2]}/")
             names = (f"{folder}{md5}.{ext}" for folder in folders for ext in spellings(fetch.ext))
-            path = next((self.place / name for name in names if is_plain_file(self.place / name)), None)
-            if path is not None:
-                yield Candidate(fetch, path, fetch.ext)
+            for path in map(self.place.joinpath, names):
+                if is_plain_file(path):
+                    yield Candidate(fetch, path, fetch.ext)

@@ -223,7 +223,7 @@ class _Import:
                 scratch.mkdir(parents=True, exist_ok=True)
             wanted = (fetch for fetch in self._wanted(bucket, known) if not self._is_here(fetch))
             with contextlib.closing(self._judged(find(wanted, scratch))) as judgements:
-                taken = [judged.candidate for judged in judgements if self._take(judged, ledger)]
+                taken = self._take_first_proven(judgements, ledger)
             if ledger is not None:
                 for folder in (scratch, layout.px512_bucket(bucket)):
                     if folder.is_dir():
@@ -231,6 +231,17 @@ class _Import:
                 ledger.write()
                 for candidate in taken if self.move else ():
                     self._remove(candidate)
+
+    def _take_first_proven(self, judgements: Iterator[Judged], ledger: OpenLedger | None) -> list[Candidate]:
+        """Take one candidate for each file, the first that is proven. Returns those that were taken."""
+        taken: dict[int, Candidate] = {}
+        for judged in judgements:
+            candidate = judged.candidate
+            if candidate.fetch.id not in taken and self._take(judged, ledger):
+                taken[candidate.fetch.id] = candidate
+            if candidate.is_copy:
+                candidate.path.unlink(missing_ok=True)
+        return list(taken.values())
 
     def _remove(self, candidate: Candidate) -> None:
         """Remove a file that was taken from where it was, if the store's own name of it certainly stays."""
@@ -277,8 +288,6 @@ class _Import:
             self.count["repaired"] += self.context.layout.original(fetch.id, fetch.ext).exists()
             if ledger is not None and not self._place(judged):
                 outcome = Outcome.UNPROVEN  # it changed while it was copied
-        if candidate.is_copy:
-            candidate.path.unlink(missing_ok=True)
         self.outcomes[outcome] += 1
         self.meter.count_file(size, None if outcome in _TAKEN else outcome.value)
         if outcome not in _TAKEN:

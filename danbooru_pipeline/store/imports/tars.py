@@ -1,7 +1,7 @@
 """Tars of originals: members ``ID.EXT``, read with limits and never extracted by name.
 
-One header pass notes what is where; then the wanted members of a bucket are read one by one into a file of our own. An
-index beside a tar is not needed, and not believed.
+One header pass notes what is where, and whether the tar is whole; then the wanted members of a bucket are read one by
+one into a file of our own. An index beside a tar is not needed, and not believed.
 """
 
 import lzma
@@ -27,9 +27,31 @@ MAX_MEMBER_BYTES: Final = 2 * 2**30
 _JPG: Final = frozenset({"jpg", "jpeg"})
 _BLOCK: Final = 2**20
 
-_ERRORS: Final = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, OverflowError)
+_ERRORS: Final = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, OverflowError, OSError)
 
 Members = dict[int, list[tuple[tarfile.TarInfo, str]]]
+
+
+@dataclass(slots=True)
+class _Contents:
+    """What the header pass found.
+
+    Attributes:
+        buckets: plain members by bucket and id.
+        count: members of any kind that were read.
+        problem: why the rest was not; None if the tar is whole.
+    """
+
+    buckets: dict[str, Members] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    count: int = 0
+    problem: str | None = None
+
+    def add(self, info: tarfile.TarInfo) -> None:
+        """Note a member, if it may be a post's file."""
+        self.count += 1
+        match = _NAME.fullmatch(info.name)
+        if info.isreg() and match and match[2] in EXTENSIONS and 0 < info.size <= MAX_MEMBER_BYTES:
+            self.buckets[bucket_of(int(match[1]))][int(match[1])].append((info, match[2]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,54 +70,98 @@ class TarHolding:
         """The buckets that its members belong to.
 
         Raises:
-            StoreError: it is no tar.
+            StoreError: it is no tar, or could not be read as a whole. What it has before that was given.
         """
         try:
-            with tarfile.open(self.place, "r:*") as tar:
-                for bucket, members in sorted(_members(tar).items()):
-                    yield bucket, partial(_find, tar, members)
-        except (*_ERRORS, OSError) as error:
+            tar = tarfile.open(self.place, "r:*")  # noqa: SIM115 - closed below, when errors are of its members
+        except _ERRORS as error:
             raise StoreError(f"{self.place} cannot be read as a tar ({error}); get it again") from error
+        with tar:
+            found = _read_headers(tar)
+            for bucket, members in sorted(found.buckets.items()):
+                yield bucket, partial(_find, tar, members, found)
+        if found.problem is not None:
+            raise StoreError(
+                f"{self.place} could not be read as a whole ({found.problem}); {found.count:,} members were read; "
+                "get it again"
+            )
 
 
-def _members(tar: tarfile.TarFile) -> dict[str, Members]:
-    """Plain members by bucket and id. A tar that is cut off gives those before the cut."""
-    found: dict[str, Members] = defaultdict(lambda: defaultdict(list))
-    while True:
-        try:
-            info = tar.next()
-        except _ERRORS:
-            return found
-        if info is None:
-            return found
-        match = _NAME.fullmatch(info.name)
-        if info.isreg() and match and match[2] in EXTENSIONS and 0 < info.size <= MAX_MEMBER_BYTES:
-            found[bucket_of(int(match[1]))][int(match[1])].append((info, match[2]))
+def _read_headers(tar: tarfile.TarFile) -> _Contents:
+    """Members of a file that may have several tars, one after another, up to where it cannot be read."""
+    found = _Contents()
+    try:
+        while True:
+            while (info := tar.next()) is not None:
+                found.add(info)
+            end = tar.offset
+            block, at = _skip_zeros(tar, end)
+            if len(block) < tarfile.BLOCKSIZE:
+                if at == end or any(block):
+                    found.problem = f"it ends at byte {at + len(block):,}, without the mark of its end"
+                return found
+            if at == end:
+                found.problem = f"what is at byte {at:,} is no member"
+                return found
+            tar.offset = at
+            first = tar.next()
+            if first is None:
+                found.problem = f"what is at byte {at:,}, after its end, is no tar"
+                return found
+            found.add(first)
+    except _ERRORS as error:
+        found.problem = str(error) or type(error).__name__
+        return found
 
 
-def _find(tar: tarfile.TarFile, members: Members, wanted: Iterable[Fetch], scratch: Path, /) -> Iterator[Candidate]:
+def _skip_zeros(tar: tarfile.TarFile, offset: int) -> tuple[bytes, int]:
+    """The first block from an offset on that has more than zeros, and where it is; a short one at the end."""
+    assert tar.fileobj is not None
+    tar.fileobj.seek(offset)
+    while len(block := tar.fileobj.read(tarfile.BLOCKSIZE)) == tarfile.BLOCKSIZE and not any(block):
+        offset += tarfile.BLOCKSIZE
+    return block, offset
+
+
+def _find(
+    tar: tarfile.TarFile, members: Members, contents: _Contents, wanted: Iterable[Fetch], scratch: Path, /
+) -> Iterator[Candidate]:
+    """Every member of a post's name: which one is the post's is for its proof to say."""
     for fetch in wanted:
         for info, ext in members.get(fetch.id, ()):
             if ext == fetch.ext or {ext, fetch.ext} <= _JPG:
-                copy = _read(tar, info, part_path(scratch / f"{fetch.id}.{fetch.ext}"))
-                if copy is not None:
-                    yield Candidate(fetch, copy, fetch.ext, is_copy=True)
-                    break  # a second member of that name would be taken as well
+                part = part_path(scratch / f"{fetch.id}.{fetch.ext}")
+                try:
+                    _copy(tar, info, part)
+                except tarfile.TarError as error:
+                    contents.problem = contents.problem or f"{info.name}: {error}"
+                else:
+                    yield Candidate(fetch, part, fetch.ext, is_copy=True)
 
 
-def _read(tar: tarfile.TarFile, info: tarfile.TarInfo, part: Path) -> Path | None:
-    """Read a member into a new file; None when the tar ends within it."""
+def _copy(tar: tarfile.TarFile, info: tarfile.TarInfo, part: Path) -> None:
+    """Copy a member into a new file.
+
+    Raises:
+        TarError: it cannot be read to its end.
+    """
+    try:
+        with part.open("xb") as file:
+            for block in _blocks(tar, info):
+                file.write(block)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _blocks(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Iterator[bytes]:
+    left = info.size
     try:
         member = tar.extractfile(info)
-        if member is None:
-            return None
-        with part.open("xb") as file:
-            while block := member.read(_BLOCK):
-                file.write(block)
-    except _ERRORS:
-        part.unlink(missing_ok=True)
-        return None
-    if part.stat().st_size != info.size:
-        part.unlink()
-        return None
-    return part
+        while member is not None and (block := member.read(_BLOCK)):
+            left -= len(block)
+            yield block
+    except _ERRORS as error:  # of reading: those of writing are the caller's
+        raise tarfile.ReadError(str(error)) from error
+    if left:
+        raise tarfile.ReadError("the tar ends within it")
