@@ -22,6 +22,7 @@ from danbooru_pipeline import sources
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import StoreError
+from danbooru_pipeline.images.pixel_hash import pixel_hash_of
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import bucket_of, original_path, px512_path
 from danbooru_pipeline.outcomes import Status
@@ -247,6 +248,20 @@ def test_lossless_optimization_is_proven_without_the_distributions_tools(store: 
     assert report.outcomes == {"md5": len(store.files) - 1, "pixel_hash": 1}
     assert store.ledger()[id_].sha256 == sha256_of(path)
     assert store.requests_of_a_build() == report.left
+
+
+@pytest.mark.parametrize(("ext", "into"), [("png", "webp"), ("jpg", "png")])
+def test_pictures_of_another_type_are_not_taken(store: NewStore, tmp_path: Path, ext: str, into: str) -> None:
+    """A file that was converted without loss has the post's pixels under the post's name, and is not its file."""
+    id_ = store.of(ext, 1)
+    tree = store.tree(tmp_path / "tree")
+    path = tree / original_path(id_, ext)
+    picture = pyvips.Image.new_from_file(str(path))
+    options = {"lossless": True, "exact": True} if into == "webp" else {}
+    path.write_bytes(picture.write_to_buffer(f".{into}", **options))
+    said = {post["id"]: post["media_asset"]["pixel_hash"] for post in store.booru.truth(YEAR) if post["id"] == id_}
+    assert pixel_hash_of(path) == said[id_]
+    assert store.take(tree).outcomes == {"md5": len(store.files) - 1, "unproven": 1}
 
 
 def test_false_files_are_not_taken(store: NewStore, tmp_path: Path) -> None:

@@ -65,18 +65,28 @@ def judge(context: RunContext, candidate: Candidate) -> Judged:
             return Judged(candidate, Outcome.SHA256, sha256, facts, _proven_px512(context, candidate))
         if md5 == fetch.md5 and candidate.ext == fetch.ext:
             return Judged(candidate, Outcome.MD5, sha256)
-        if fetch.pixel_hash is None or fetch.ext not in _STILL or candidate.ext != fetch.ext:
-            return Judged(candidate, Outcome.UNPROVEN, sha256)
-        result = context.images.submit(ImageJob(source=candidate.path, settings=context.image_settings)).result()
+        facts = _proven_by_pixels(context, candidate, md5=md5, sha256=sha256)
     except OSError:
         return Judged(candidate, Outcome.UNREADABLE)
+    return Judged(candidate, Outcome.UNPROVEN if facts is None else Outcome.PIXEL_HASH, sha256, facts)
+
+
+def _proven_by_pixels(context: RunContext, candidate: Candidate, *, md5: str, sha256: str) -> dict[str, Any] | None:
+    """What is known of a file that its pixels prove; None if they do not."""
+    fetch = candidate.fetch
+    if fetch.pixel_hash is None or fetch.ext not in _STILL or candidate.ext != fetch.ext:
+        return None
+    result = context.images.submit(ImageJob(source=candidate.path, settings=context.image_settings)).result()
     if (
         result.facts is None
         or (result.pixel_hash, result.sha256) != (fetch.pixel_hash, sha256)
         or result.facts.color_space in _DEEP
     ):
-        return Judged(candidate, Outcome.UNPROVEN, sha256)
-    return Judged(candidate, Outcome.PIXEL_HASH, sha256, _facts_of(fetch, result, result.facts, md5=md5))
+        return None
+    facts = _facts_of(fetch, result, result.facts, md5=md5)
+    # An optimiser keeps the type; what has another one was converted. The source itself may have a wrong extension.
+    is_converted = facts["optimized"] and Flag.WRONG_EXTENSION in facts["flags"]
+    return None if is_converted else facts
 
 
 def _proven_px512(context: RunContext, candidate: Candidate) -> Px512Candidate | None:
