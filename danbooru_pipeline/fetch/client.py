@@ -81,6 +81,17 @@ def is_passing(status: int) -> bool:
     return status in {408, 425, 429} or status >= 500
 
 
+def announced_bytes(response: httpx.Response) -> int:
+    """Content-Length of a body; 0 without one."""
+    length = response.headers.get("content-length", "")
+    return int(length) if length.isdecimal() else 0
+
+
+def has_known_end(response: httpx.Response) -> bool:
+    """Whether the end of a body is declared, by length or by chunks, so that the library notices a truncated one."""
+    return "content-length" in response.headers or "chunked" in response.headers.get("transfer-encoding", "").lower()
+
+
 class BooruClient:
     """Sends rate-limited and retried requests to the two configured hosts. Thread-safe; use it as a context manager.
 

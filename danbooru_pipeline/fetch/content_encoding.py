@@ -4,10 +4,11 @@ Compressed bytes are never resumed: their validator may be that of the plain ent
 so that the caller can stop at its size limit.
 """
 
+import itertools
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final, Protocol
 
 import pyarrow as pa
 
@@ -22,6 +23,10 @@ _CODECS: Final[Mapping[str, str]] = {
     "deflate": "zlib",
 }
 _MAGIC: Final[Mapping[bytes, str]] = {b"\x1f\x8b\x08": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
 
 
 class UndecodableError(Exception):
@@ -39,6 +44,65 @@ def codec_of(encoding: str, head: bytes) -> str | None:
     if encoding:
         return _CODECS.get(encoding)
     return next((codec for magic, codec in _MAGIC.items() if head.startswith(magic)), None)
+
+
+def is_decoded(encoding: str) -> bool:
+    """Whether `decoded_stream` decodes an encoding, and so finds its end. What its first bytes show is left packed."""
+    codec = _CODECS.get(encoding)
+    return codec is not None and codec not in _MAGIC.values()
+
+
+class ChunkFile:
+    """Chunks as a file that Arrow reads, and how many bytes it has read."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._held = b""
+        self.bytes = 0
+        self.closed = False
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes; none at the end."""
+        while not self._held:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return b""
+            self._held = chunk
+        size = len(self._held) if size < 0 else size
+        data, self._held = self._held[:size], self._held[size:]
+        self.bytes += len(data)
+        return data
+
+    def close(self) -> None:
+        """Nothing: whoever gave the chunks closes what they come from."""
+        self.closed = True
+
+
+def decoded_stream(chunks: Iterable[bytes], encoding: Callable[[], str]) -> Iterator[bytes]:
+    """The decoded bytes of a body as it comes, or the bytes as they are where their encoding is not decoded here.
+
+    Args:
+        chunks: the body.
+        encoding: as its server declares it; asked for after the first chunk.
+
+    Raises:
+        UndecodableError: the bytes are not in this encoding, or end early.
+    """
+    rest = iter(chunks)
+    whole = itertools.chain([next(rest, b"")], rest)
+    if not is_decoded(encoding()):
+        yield from whole
+        return
+    file = ChunkFile(whole)
+    try:
+        if _CODECS[encoding()] == "zlib":
+            yield from _inflated(file)
+            return
+        stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), _CODECS[encoding()])
+        while data := stream.read(STEP_BYTES):
+            yield data
+    except (pa.ArrowException, OSError, zlib.error) as error:
+        raise UndecodableError(str(error)) from error
 
 
 def decoded_chunks(path: Path, codec: str) -> Iterator[bytes]:
@@ -59,9 +123,9 @@ def decoded_chunks(path: Path, codec: str) -> Iterator[bytes]:
         raise UndecodableError(str(error)) from error
 
 
-def _inflated(file: BinaryIO) -> Iterator[bytes]:
+def _inflated(file: _Readable) -> Iterator[bytes]:
     """``deflate``: a zlib stream, or, as some servers send it, the bare data of one."""
-    first = file.read(2)
+    first = file.read(1) + file.read(1)  # a chunk may have one byte
     is_zlib = len(first) == 2 and first[0] & 15 == 8 and int.from_bytes(first) % 31 == 0
     stream, left = zlib.decompressobj(zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS), first
     while not stream.eof:

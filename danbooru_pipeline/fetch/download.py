@@ -18,7 +18,14 @@ from typing import Final
 import httpx
 
 from danbooru_pipeline.errors import DiskFull, SourceError, full_disk_named
-from danbooru_pipeline.fetch.client import REDIRECTS, BooruClient, is_throttled, retry_after_seconds
+from danbooru_pipeline.fetch.client import (
+    REDIRECTS,
+    BooruClient,
+    announced_bytes,
+    has_known_end,
+    is_throttled,
+    retry_after_seconds,
+)
 from danbooru_pipeline.fetch.content_encoding import UndecodableError, codec_of, declared_encoding, decoded_chunks
 from danbooru_pipeline.fetch.gil_turns import cpu_turn, set_low_watermark, without_turn
 from danbooru_pipeline.fetch.partial_file import SAVE_VALIDATOR_BYTES, PartialFile
@@ -238,7 +245,7 @@ class _Download:
         """Write a body to the partial file from `offset` on, up to its end, its size limit or its deadline."""
         expected, status = self.post.file_size, response.status_code
         cap = MAX_BYTES_WITHOUT_SIZE if expected is None else expected + SIZE_SLACK_BYTES
-        announced = offset + _announced_bytes(response)
+        announced = offset + announced_bytes(response)
         deadline = time.monotonic() + self.base_seconds + (expected or 0) / MIN_BYTES_PER_SECOND
         body = _Body()
         try:
@@ -262,7 +269,7 @@ class _Download:
         except httpx.HTTPError:
             return _Attempt(reason=Reason.TRUNCATED, http_status=status, retry=True)
         result = self._judge_decoded(body, declared_encoding(response.headers), cap=cap) or self._judge_body(
-            body, has_known_end=_has_known_end(response), is_spliced=offset > 0
+            body, has_known_end=has_known_end(response), is_spliced=offset > 0
         )
         if result.reason not in {None, Reason.MD5_DIFFERS}:
             self.partial.discard()  # complete, but not the file: nothing to resume
@@ -360,17 +367,6 @@ class _Body:
     def md5(self) -> str:
         """MD5 of all bytes so far, as hex."""
         return self._digest.hexdigest()
-
-
-def _announced_bytes(response: httpx.Response) -> int:
-    """Content-Length of a body; 0 without one."""
-    length = response.headers.get("content-length", "")
-    return int(length) if length.isdecimal() else 0
-
-
-def _has_known_end(response: httpx.Response) -> bool:
-    """Whether the end of a body is declared, by length or by chunks, so that the library notices a truncated one."""
-    return "content-length" in response.headers or "chunked" in response.headers.get("transfer-encoding", "").lower()
 
 
 def _judge_status(response: httpx.Response) -> _Attempt:

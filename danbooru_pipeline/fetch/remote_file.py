@@ -1,12 +1,13 @@
 """A large file at an address of the operator's choice: read once, retried, and resumed where it was interrupted.
 
 It is resumed by a range if the server names the version of the file. Otherwise it is read again from its start, and
-what was read before must come again, or the read fails: no file is put together from two versions.
+what was read before must come again, or the read fails: no file is put together from two versions. It is whole only
+if something declares its end: the server, or the format of the file itself.
 """
 
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,14 +16,21 @@ from typing import Final
 import httpx
 
 from danbooru_pipeline.errors import SourceUnreachable, SourceUnusable
-from danbooru_pipeline.fetch.client import TIMEOUT, is_passing, retry_after_seconds
+from danbooru_pipeline.fetch.client import (
+    TIMEOUT,
+    announced_bytes,
+    has_known_end,
+    is_passing,
+    is_throttled,
+    retry_after_seconds,
+)
+from danbooru_pipeline.fetch.content_encoding import UndecodableError, declared_encoding, decoded_stream, is_decoded
 from danbooru_pipeline.fetch.retry import RetryPolicy
 
 #: Interruptions of one read, however far each attempt got.
 MAX_ATTEMPTS: Final = 100
-#: Answers to a HEAD that say nothing about a GET.
-_NO_HEAD: Final = frozenset({400, 403, 405, 501})
 _RANGED: Final = httpx.codes.PARTIAL_CONTENT
+_HEAD_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +39,40 @@ class RemoteFile:
 
     Attributes:
         modified: when it was last written; None when the server does not say.
+        size: its bytes as they are sent, as announced before it is read; None when the server does not say.
     """
 
     url: str
     headers: Mapping[str, str]
     policy: RetryPolicy
     modified: datetime | None
+    size: int | None = None
 
-    def chunks(self) -> Iterator[bytes]:
-        """Its bytes, as they are stored.
+    def chunks(self, *, ends_itself: Callable[[bytes], bool]) -> Iterator[bytes]:
+        """Its bytes, as they are stored, or as a server keeps them packed.
+
+        Args:
+            ends_itself: whether a file that starts with these bytes shows where it ends.
 
         Raises:
-            SourceUnreachable: it was interrupted too often.
-            SourceUnusable: it changed in between.
+            SourceUnreachable: it was interrupted too often, or asks for a longer wait than the policy has.
+            SourceUnusable: it changed in between, or nobody can tell whether it is whole.
         """
-        return _Read(self).run()
+        read = _Read(self, ends_itself)
+        try:
+            yield from decoded_stream(read.run(), lambda: read.encoding)
+        except UndecodableError as error:
+            raise SourceUnusable(
+                f"{self.url} is not in the encoding {read.encoding} that its server declares, or ends early ({error}); "
+                "download it and set DANBOORU_DUMP to its folder"
+            ) from None
 
 
 def open_remote_file(url: str, *, headers: Mapping[str, str], policy: RetryPolicy) -> RemoteFile | None:
     """Find out whether a file exists, and when it was written; None if it does not exist.
 
     Raises:
-        SourceUnreachable: the server does not answer.
+        SourceUnreachable: the server does not answer, or asks for a longer wait than the policy has.
         SourceUnusable: it refuses the file.
     """
     answer = _ask(url, headers, policy)
@@ -60,7 +80,8 @@ def open_remote_file(url: str, *, headers: Mapping[str, str], policy: RetryPolic
         return None
     if answer.status_code != httpx.codes.OK:
         raise SourceUnusable(f"{url} answers HTTP {answer.status_code}; {_way_out(answer.status_code)}")
-    return RemoteFile(url, headers, policy, _modified(answer.headers))
+    # An empty answer to HEAD says nothing: some servers have no other.
+    return RemoteFile(url, headers, policy, _modified(answer.headers), announced_bytes(answer) or None)
 
 
 def _way_out(status: int) -> str:
@@ -81,77 +102,124 @@ def _modified(headers: httpx.Headers) -> datetime | None:
 
 
 def _ask(url: str, headers: Mapping[str, str], policy: RetryPolicy) -> httpx.Response:
-    """The head of an answer: by HEAD, or by the start of a GET where a server refuses that."""
-    problem = ""
-    for attempt in range(1, policy.max_failures + 1):
+    """The head of an answer: by HEAD if that succeeds, else by the start of a GET, which alone says what is there."""
+    method, patience = "HEAD", _Patience(policy)
+    while True:
         try:
-            answer = httpx.head(url, headers=headers, follow_redirects=True, timeout=TIMEOUT)
-            if answer.status_code in _NO_HEAD:
-                with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=TIMEOUT) as answer:
-                    pass
-            if not is_passing(answer.status_code):
+            with httpx.stream(method, url, headers=headers, follow_redirects=True, timeout=TIMEOUT) as answer:
+                pass
+            if answer.status_code == httpx.codes.OK or (method == "GET" and not is_passing(answer.status_code)):
                 return answer
-            problem = f"HTTP {answer.status_code}"
-            wait = retry_after_seconds(answer.headers)
+            goes_on = not is_passing(answer.status_code) or patience.wait_after(answer)
         except httpx.HTTPError as error:
-            problem, wait = repr(error), None
-        if attempt < policy.max_failures:
-            _pause(min(policy.delay(attempt, wait), policy.max_seconds / policy.max_failures))
-    raise SourceUnreachable(f"{url} does not answer ({problem}); check DANBOORU_DUMP and the network, then run again")
+            goes_on = patience.wait_after(error)
+        if not goes_on:
+            raise SourceUnreachable(f"{url} does not answer ({patience.problem}); {patience.way_out}")
+        method = "GET"
 
 
-def _pause(seconds: float) -> None:
-    threading.Event().wait(seconds)
+class _Patience:
+    """The waits between attempts: as long as the server asks, if that fits into the time of the policy."""
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+        self.way_out = "check DANBOORU_DUMP and the network, then run again"
+        self.problem = ""
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Forget the failures so far: there was progress."""
+        self._attempts, self._failures, self._waited = 0, 0, 0.0
+
+    def wait_after(self, trouble: httpx.Response | httpx.HTTPError) -> bool:
+        """Wait for the next attempt; False if there is none."""
+        policy, asked = self._policy, None
+        self._attempts += 1
+        if isinstance(trouble, httpx.Response):
+            self.problem, asked = f"HTTP {trouble.status_code}", retry_after_seconds(trouble.headers)
+            self._failures += not is_throttled(trouble)
+        else:
+            self.problem = repr(trouble)
+            self._failures += 1
+        if asked is not None and self._waited + asked > policy.max_seconds:
+            self.problem += f", and asks to wait {asked:,.0f} seconds"
+            self.way_out = f"run again after that, or set DANBOORU_RETRY_SECONDS, now {policy.max_seconds:g}, above it"
+            return False
+        delay = policy.delay(self._attempts, asked)
+        if asked is None:
+            delay = min(delay, policy.max_seconds / policy.max_failures)
+        if self._failures >= policy.max_failures or self._waited + delay > policy.max_seconds:
+            return False
+        threading.Event().wait(delay)
+        self._waited += max(delay, policy.base_seconds / 4)  # "Retry-After: 0" without end must end, too
+        return True
 
 
 class _Read:
-    """One read of a file, over as many connections as it takes."""
+    """One read of a file, over as many connections as it takes.
 
-    def __init__(self, file: RemoteFile) -> None:
+    Attributes:
+        encoding: of what is sent, as the server declares it; known with the first bytes.
+    """
+
+    def __init__(self, file: RemoteFile, ends_itself: Callable[[bytes], bool]) -> None:
         self._file = file
+        self._ends_itself = ends_itself
         self._offset = 0
+        self._head = b""
         self._seen = hashlib.sha256()
         self._version: str | None = None
+        self._takes_ranges = True
+        self.encoding = ""
 
     def run(self) -> Iterator[bytes]:
-        failures = 0
-        problem = ""
-        for attempt in range(1, MAX_ATTEMPTS + 1):
+        """All bytes as they are sent."""
+        patience = _Patience(self._file.policy)
+        for _ in range(MAX_ATTEMPTS):
             before = self._offset
-            wait = None
+            trouble: httpx.Response | httpx.HTTPError
             try:
                 with httpx.stream(
                     "GET", self._file.url, headers=self._headers(), follow_redirects=True, timeout=TIMEOUT
-                ) as answer:
-                    if not is_passing(answer.status_code):
-                        yield from self._take(answer)
+                ) as trouble:
+                    if not self._is_passing(trouble):
+                        yield from self._take(trouble)
                         return
-                    problem, wait = f"HTTP {answer.status_code}", retry_after_seconds(answer.headers)
             except httpx.HTTPError as error:
-                problem = repr(error)
-            failures = 1 if self._offset > before else failures + 1
-            if failures >= self._file.policy.max_failures:
+                trouble = error
+            if self._offset > before:
+                patience.start_over()
+            if not patience.wait_after(trouble):
                 break
-            policy = self._file.policy
-            _pause(min(policy.delay(min(attempt, failures), wait), policy.max_seconds / policy.max_failures))
+        way_out = "run again, or download it first" if patience.way_out.startswith("check") else patience.way_out
         raise SourceUnreachable(
-            f"{self._file.url} was interrupted after {self._offset:,} bytes ({problem}); run again, or download it "
-            "first"
+            f"{self._file.url} was interrupted after {self._offset:,} bytes ({patience.problem}); {way_out}"
         )
 
     def _headers(self) -> dict[str, str]:
-        ranged = self._offset and self._version
+        ranged = self._takes_ranges and self._offset and self._version
         more = {"Range": f"bytes={self._offset}-", "If-Range": self._version or ""} if ranged else {}
         return {**self._file.headers, **more}
 
+    def _resumes(self, answer: httpx.Response) -> bool:
+        start = f"bytes {self._offset}-"
+        return answer.status_code == _RANGED and answer.headers.get("content-range", "").startswith(start)
+
+    def _is_passing(self, answer: httpx.Response) -> bool:
+        """Whether another attempt may succeed: later, or from the start where the rest is refused."""
+        refuses = answer.status_code in {_RANGED, httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE}
+        if "range" in answer.request.headers and refuses and not self._resumes(answer):
+            self._takes_ranges = False
+            return True
+        return is_passing(answer.status_code)
+
     def _take(self, answer: httpx.Response) -> Iterator[bytes]:
-        resumed = answer.status_code == _RANGED and answer.headers.get("content-range", "").startswith(
-            f"bytes {self._offset}-"
-        )
+        resumed = self._resumes(answer)
         if not resumed and answer.status_code != httpx.codes.OK:
             raise SourceUnusable(f"{self._file.url} answers HTTP {answer.status_code}; {_way_out(answer.status_code)}")
         etag = answer.headers.get("etag", "")
         self._version = (etag if not etag.startswith("W/") else "") or answer.headers.get("last-modified")
+        self.encoding = declared_encoding(answer.headers)
         repeated = 0 if resumed else self._offset
         again = hashlib.sha256()
         for chunk in answer.iter_raw():
@@ -163,6 +231,27 @@ class _Read:
             if fresh:
                 self._seen.update(fresh)
                 self._offset += len(fresh)
-                yield fresh
+                yield from self._checked(fresh, answer)
         if repeated:
             raise SourceUnusable(f"{self._file.url} got shorter while it was being read; run again")
+        self._require_end(answer)
+
+    def _checked(self, fresh: bytes, answer: httpx.Response) -> Iterator[bytes]:
+        """The next bytes, unless the first ones show already that the end will prove nothing."""
+        if len(self._head) < _HEAD_BYTES:
+            self._head += fresh[: _HEAD_BYTES - len(self._head)]
+            if len(self._head) == _HEAD_BYTES and self._file.size is None:
+                self._require_end(answer)
+        yield fresh
+
+    def _require_end(self, answer: httpx.Response) -> None:
+        """Refuse a body of which nothing shows that this is its end; a lost connection looks like one."""
+        size = self._file.size
+        if has_known_end(answer) or is_decoded(self.encoding) or self._ends_itself(self._head) or size == self._offset:
+            return
+        if size is not None and self._offset < size:
+            raise httpx.RemoteProtocolError(f"it ended after {self._offset:,} of {size:,} bytes")
+        raise SourceUnusable(
+            f"{self._file.url} comes without its length, so whether it is whole cannot be known; download it, and set "
+            "DANBOORU_DUMP to its folder, or serve it packed by gzip, xz or zstandard"
+        )

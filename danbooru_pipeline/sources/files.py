@@ -18,7 +18,7 @@ from danbooru_pipeline.fetch.remote_file import open_remote_file
 from danbooru_pipeline.fetch.retry import RetryPolicy
 from danbooru_pipeline.sources.bulk import BulkTable
 from danbooru_pipeline.sources.json_lines import JsonLines, read_lines
-from danbooru_pipeline.sources.packed import CHUNK, unpack
+from danbooru_pipeline.sources.packed import CHUNK, ends_itself, unpack
 from danbooru_pipeline.sources.tar_stream import tar_members
 
 #: What a packed file may have after its name; only its first bytes decide how it is unpacked.
@@ -102,7 +102,7 @@ class DumpSource:
         file = open_remote_file(url, headers=self._headers, policy=self._policy)
         if file is None:
             return None
-        blocks = read_lines(unpack(file.chunks(), url), url)
+        blocks = read_lines(unpack(file.chunks(ends_itself=ends_itself), url), url)
         return BulkTable(blocks=blocks, modified=file.modified, never_empty=True)
 
 

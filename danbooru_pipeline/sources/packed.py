@@ -16,6 +16,7 @@ from typing import Final, Protocol
 import pyarrow as pa
 
 from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.fetch.content_encoding import ChunkFile
 
 CHUNK: Final = 2**20
 #: What one decoder of xz may need; ``xz -9`` needs 65 MiB.
@@ -78,6 +79,11 @@ _FORMATS: Final = (
 _LONGEST_MAGIC: Final = 6
 
 
+def ends_itself(head: bytes) -> bool:
+    """Whether a file that starts with these bytes is packed, so that its end shows."""
+    return head.startswith(_ZSTD_MAGIC) or any(head.startswith(each.magic) for each in _FORMATS)
+
+
 def unpack(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
     """The plain bytes of a file, in pieces of at most a mebibyte if it is packed, else as they come.
 
@@ -127,35 +133,9 @@ def _unpack_members(form: _Format, chunks: Iterable[bytes], name: str) -> Iterat
         )
 
 
-class _Counted:
-    """Chunks as a file that Arrow reads, and how many bytes it has read."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = iter(chunks)
-        self._held = b""
-        self.bytes = 0
-        self.closed = False
-
-    def read(self, size: int = -1) -> bytes:
-        """At most `size` bytes; none at the end."""
-        while not self._held:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return b""
-            self._held = chunk
-        size = len(self._held) if size < 0 else size
-        data, self._held = self._held[:size], self._held[size:]
-        self.bytes += len(data)
-        return data
-
-    def close(self) -> None:
-        """Nothing: whoever gave the chunks closes what they come from."""
-        self.closed = True
-
-
 def _unpack_zstd(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
     """By Arrow, whose window is bounded to 128 MiB."""
-    counted = _Counted(chunks)
+    counted = ChunkFile(chunks)
     stream = pa.CompressedInputStream(pa.PythonFile(counted, mode="r"), "zstd")
     while True:
         try:

@@ -1,0 +1,188 @@
+"""Dumps over HTTP, as servers really answer: a dump is read whole, or refused in one line that says what to do."""
+
+import functools
+import gzip
+import time
+import zlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from danbooru_pipeline.errors import SourceUnreachable, SourceUnusable
+from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.sources import SweepReport, bring_posts
+from danbooru_pipeline.sources.files import DumpSource
+from danbooru_pipeline_tests.support.dumps import lines_of_2021
+from danbooru_pipeline_tests.support.web import serving
+
+ROWS = 40
+LINES = lines_of_2021(range(1, ROWS + 1))
+#: The first half of the lines.
+HALF = LINES[: LINES.find(b"\n", len(LINES) // 2) + 1]
+
+
+class Asked(BaseHTTPRequestHandler):
+    """A request of ``posts.json``, and short ways to answer it; `turn` counts those with the same method."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, *args: Any, answer: Callable[["Asked"], None], asked: list[tuple[str, float]]) -> None:
+        self.answer, self.asked, self.turn = answer, asked, 0
+        super().__init__(*args)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.asked.append((self.command, time.monotonic()))
+        self.turn = sum(method == self.command for method, _ in self.asked)
+        self.answer(self)
+
+    def do_HEAD(self) -> None:
+        """Answer without a body."""
+        self.do_GET()
+
+    def send(self, body: bytes = b"", status: int = 200, *, length: int | None = -1, **headers: str) -> None:
+        """Send an answer; a `length` below zero is that of the body, and None announces none."""
+        self.send_response(status)
+        if length is not None:
+            self.send_header("Content-Length", str(len(body) if length < 0 else length))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.close_connection = True
+        if self.command == "GET":
+            self.wfile.write(body)
+
+
+def bring(answer: Callable[[Asked], None], layout: Layout, *, seconds: float = 1.0) -> tuple[SweepReport, list[Any]]:
+    """Bring the posts of a dump whose server answers so; gives what it was asked, too."""
+    asked: list[tuple[str, float]] = []
+    with serving(functools.partial(Asked, answer=answer, asked=asked)) as address:
+        source = DumpSource(address, user_agent="tests", retry_seconds=seconds)
+        now = datetime(2022, 1, 20, tzinfo=UTC)
+        return bring_posts(source, layout, 2021, now=now, progress=lambda _line: None), asked
+
+
+@pytest.mark.parametrize("status", [204, 400, 401, 403, 404, 405, 406, 410, 411, 429, 500, 501, 502])
+def test_a_head_that_fails_means_nothing(layout: Layout, status: int) -> None:
+    """Whatever a server answers to HEAD but a success, GET alone says what is there."""
+    report, _ = bring(lambda it: it.send(status=status) if it.command == "HEAD" else it.send(LINES), layout)
+    assert report.rows == ROWS
+
+
+def test_a_head_without_an_answer_means_nothing(layout: Layout) -> None:
+    """A server that hangs up on HEAD is asked by GET."""
+
+    def answer(it: Asked) -> None:
+        if it.command == "HEAD":
+            it.close_connection = True
+        else:
+            it.send(LINES)
+
+    assert bring(answer, layout)[0].rows == ROWS
+
+
+def test_a_file_that_get_does_not_find_is_absent(layout: Layout) -> None:
+    """What neither HEAD nor GET finds is not there."""
+    with pytest.raises(SourceUnusable, match="has no posts of 2021"):
+        bring(lambda it: it.send(status=404), layout)
+
+
+def test_a_body_shorter_than_announced_is_no_end(layout: Layout) -> None:
+    """Where only HEAD tells the length, a body that ends before it is an interruption, at the end of a line, too."""
+
+    def answer(it: Asked) -> None:
+        if it.command == "HEAD":
+            it.send(LINES)
+        else:
+            it.send(HALF if it.turn < 3 else LINES, length=None)
+
+    assert bring(answer, layout)[0].rows == ROWS
+
+
+def test_a_body_that_stays_shorter_is_refused(layout: Layout) -> None:
+    """A body that never reaches the announced length is refused, and no posts are written."""
+    with pytest.raises(SourceUnreachable, match=rf"ended after {len(HALF):,} of {len(LINES):,} bytes.*run again"):
+        bring(lambda it: it.send(LINES) if it.command == "HEAD" else it.send(HALF, length=None), layout)
+    assert not layout.posts(2021).exists()
+
+
+def test_plain_lines_without_any_length_are_refused(layout: Layout) -> None:
+    """Without a declared end nobody knows whether lines are all of them; what is packed shows its own end."""
+    with pytest.raises(SourceUnusable, match=r"without its length.*download it"):
+        bring(lambda it: it.send(LINES, length=None), layout)
+    assert bring(lambda it: it.send(gzip.compress(LINES), length=None), layout)[0].rows == ROWS
+    with pytest.raises(SourceUnusable, match="truncated"):
+        bring(lambda it: it.send(gzip.compress(LINES)[:-20], length=None), layout)
+
+
+@pytest.mark.parametrize("wait", ["1", "date"])
+def test_a_dump_waits_as_long_as_asked(layout: Layout, wait: str) -> None:
+    """No request comes before the time that Retry-After names, in either form."""
+
+    def answer(it: Asked) -> None:
+        if it.command == "HEAD":
+            it.send(LINES)
+        elif it.turn == 1:
+            it.send(status=503, Retry_After=formatdate(time.time() + 2, usegmt=True) if wait == "date" else wait)
+        else:
+            it.send(LINES)
+
+    report, asked = bring(answer, layout, seconds=10)
+    (_, first), (_, second) = asked[1:]
+    assert report.rows == ROWS
+    assert second - first >= 0.9
+
+
+def test_a_wait_that_is_too_long_is_named(layout: Layout) -> None:
+    """A wait beyond what the operator allows ends the read at once, with its length and what to set."""
+    with pytest.raises(SourceUnreachable, match=r"wait 86,400 seconds.*DANBOORU_RETRY_SECONDS"):
+        bring(lambda it: it.send(status=429, Retry_After="86400"), layout)
+    with pytest.raises(SourceUnreachable, match=r"wait 86,400 seconds.*DANBOORU_RETRY_SECONDS"):
+        bring(lambda it: it.send(LINES) if it.command == "HEAD" else it.send(status=503, Retry_After="86400"), layout)
+
+
+def test_a_throttle_without_end_ends(layout: Layout) -> None:
+    """A server that says "wait 0 seconds" for ever is not asked for ever."""
+    with pytest.raises(SourceUnreachable, match="HTTP 429"):
+        bring(lambda it: it.send(status=429, Retry_After="0"), layout, seconds=0.5)
+
+
+ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
+    "deflate": zlib.compress,
+    "gzip": gzip.compress,
+    "br": lambda data: bytes(pa.compress(data, codec="brotli", asbytes=True)),
+    "zstd": lambda data: bytes(pa.Codec("zstd").compress(data, asbytes=True)),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_declared_encoding_is_decoded(layout: Layout, encoding: str) -> None:
+    """A body that a server compressed unasked is decoded as it declares; a cut one is refused."""
+    body = ENCODINGS[encoding](LINES)
+    assert bring(lambda it: it.send(body, Content_Encoding=encoding), layout)[0].rows == ROWS
+    assert bring(lambda it: it.send(body, length=None, Content_Encoding=encoding), layout)[0].rows == ROWS
+    with pytest.raises(SourceUnusable, match=r"truncated|ends early"):
+        bring(lambda it: it.send(body[:-9], Content_Encoding=encoding), layout)
+
+
+def test_a_refused_range_begins_anew(layout: Layout) -> None:
+    """A server that refuses the rest is asked for the whole again, without a range, and must send the same."""
+
+    def answer(it: Asked) -> None:
+        if it.command == "HEAD" or "Range" not in it.headers:
+            body = HALF if it.command == "GET" and it.turn == 1 else LINES
+            it.send(body, length=len(LINES), ETag='"1"')
+        else:
+            it.send(status=416, ETag='"2"')
+
+    report, asked = bring(answer, layout)
+    assert report.rows == ROWS
+    assert [method for method, _ in asked] == ["HEAD", "GET", "GET", "GET"]
