@@ -1,14 +1,17 @@
 """Whether posts and side tables are whole: what is missing, and what to do about it.
 
-They are held against last year, and posts against the source's own count. A source that loses posts or tables looks
-like one whose posts were expunged; only last year tells them apart. What is
+They are held against last year, and posts against the source's own count and the rows that could not be placed. A
+source that loses posts or tables looks like one whose posts were expunged; only last year tells them apart. What is
 missing for a good reason is accepted by a setting, with the reason, which becomes a part of RELEASE.json.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +20,7 @@ import pyarrow.parquet as pq
 from danbooru_pipeline.errors import ReleaseRefused, SourceUnusable
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.posts.report import read_report
+from danbooru_pipeline.posts.report import SweepReport, read_report
 from danbooru_pipeline.posts.table_reports import LEFT_OUT, TableReport, load_table_reports, read_table_reports
 from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.sources.sweep import last_sweep_before
@@ -29,7 +32,9 @@ MAX_SHARE_LOST_OF_FEW: Final = 0.1
 FEW: Final = 100
 #: Posts may be restored between a page and the count, days later. Of fewer than 10,000 posts none may lack.
 MAX_SHARE_UNREAD: Final = 0.0001
-#: A side table may lose half of its rows; a small one all but these.
+#: A source hides some posts in a hundred, and a few more from one year to the next.
+MAX_SHARE_HIDDEN: Final = 0.1
+#: A side table may lose half of its rows, a small one all but these; of few posts half may lose their MD5.
 MAX_SHARE_OF_ROWS_LOST: Final = 0.5
 FEW_ROWS: Final = 10
 _SHOWN: Final = 5
@@ -82,9 +87,15 @@ def accepted_gaps(layout: Layout, year: int, accepted: Mapping[str, str]) -> dic
 
 
 def count_gaps(layout: Layout, year: int) -> list[Gap]:
-    """Posts that the source counts and that its pages did not give."""
+    """Posts that the source counts and that its pages did not give, or gave in rows that cannot be placed."""
     report = read_report(layout, year)
-    if report is None or report.announced is None or report.read is None:
+    if report is None:
+        return []
+    return [*_unread_gaps(report), *_rejected_gaps(report, layout.rejected(year))]
+
+
+def _unread_gaps(report: SweepReport) -> list[Gap]:
+    if report.announced is None or report.read is None:
         return []
     unread = report.announced - report.read
     if unread <= MAX_SHARE_UNREAD * report.announced:
@@ -95,6 +106,46 @@ def count_gaps(layout: Layout, year: int) -> list[Gap]:
         "are missing"
     )
     return [Gap(POSTS, what, _WAY_OUT)]
+
+
+class _Rejected(msgspec.Struct):
+    """A line of ``rejected.jsonl``."""
+
+    reason: str
+    record: dict[str, Any]
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether it is a post as the dialect of 2021 writes one whose file is hidden: without id and MD5."""
+        return "id" not in self.record and not self.record.get("md5")
+
+
+def _rejected_gaps(report: SweepReport, path: Path) -> list[Gap]:
+    """Rows that cannot be placed, if they are too many; hidden posts of 2021, which cannot either, are more."""
+    if not report.rejected or not path.is_file():
+        return []
+    decode = msgspec.json.Decoder(_Rejected).decode
+    why: Counter[str] = Counter()
+    hidden = 0
+    with path.open("rb") as lines:
+        for row in map(decode, lines):
+            hidden += row.is_hidden
+            why[row.reason] += 1
+    of = report.rows + report.rejected + report.beyond
+    others = report.rejected - hidden  # a line that came twice is kept once
+    if not _are_too_many(others, of) and not (hidden > FEW and hidden > MAX_SHARE_HIDDEN * of):
+        return []
+    reasons = ", ".join(f"{reason}: {count:,}" for reason, count in why.most_common(_SHOWN))
+    what = (
+        f"{report.rejected:,} of the {of:,} rows of the {report.name} source ({report.rejected / of:.1%}) cannot be "
+        f"placed in a release ({reasons}; {path} has them)"
+    )
+    return [Gap(POSTS, what, "get a source whose rows have an id and a time with its offset, then build `posts` again")]
+
+
+def _are_too_many(lost: int, of: int) -> bool:
+    """Whether so many of some posts are a fault of the source."""
+    return lost > (MAX_SHARE_LOST if lost > FEW else MAX_SHARE_LOST_OF_FEW) * max(1, of)
 
 
 def require_side_tables(layout: Layout, year: int) -> dict[str, str]:
@@ -142,20 +193,43 @@ def posts_gaps(layout: Layout, year: int) -> list[Gap]:
     if before is None or not layout.posts(before.year).exists() or not layout.posts(year).exists():
         return []
     old, new = (_ids(layout, each) for each in (before.year, year))
-    lost = np.setdiff1d(old, np.append(new, sorted(read_takedowns(layout).ids)).astype(np.int64))
-    share = len(lost) / max(1, len(old))
-    if share <= (MAX_SHARE_LOST if len(lost) > FEW else MAX_SHARE_LOST_OF_FEW):
+    there = np.append(new, sorted(read_takedowns(layout).ids)).astype(np.int64)
+    lost = np.setdiff1d(old, there)
+    if _are_too_many(len(lost), len(old)):
+        what = (
+            f"{len(lost):,} of the {len(old):,} posts of {before.year} ({len(lost) / len(old):.1%}) are not among the "
+            f"posts of {year}: {_first(lost)}{_cause(layout, before.year, year)}"
+        )
+        return [Gap(POSTS, what, _WAY_OUT)]
+    return _md5_gaps(layout, before.year, year)
+
+
+def _md5_gaps(layout: Layout, before: int, year: int) -> list[Gap]:
+    """Posts that came with an MD5 in the newest earlier year and without one now, if they are too many."""
+    old = _ids_with_md5(layout, before)
+    lost = np.setdiff1d(np.intersect1d(old, _ids(layout, year)), _ids_with_md5(layout, year))
+    if len(lost) <= (MAX_SHARE_HIDDEN if len(lost) > FEW else MAX_SHARE_OF_ROWS_LOST) * len(old):
         return []
-    first = ", ".join(map(str, lost[:_SHOWN].tolist()))
     what = (
-        f"{len(lost):,} of the {len(old):,} posts of {before.year} ({share:.1%}) are not among the posts of {year}: "
-        f"ids {first}{' …' if len(lost) > _SHOWN else ''}{_cause(layout, before.year, year)}"
+        f"{len(lost):,} of the {len(old):,} posts of {before} with an MD5 ({len(lost) / len(old):.1%}) come without "
+        f"one in {year}: {_first(lost)}"
     )
     return [Gap(POSTS, what, _WAY_OUT)]
 
 
+def _first(ids: np.ndarray) -> str:
+    return f"ids {', '.join(map(str, ids[:_SHOWN].tolist()))}{' …' if len(ids) > _SHOWN else ''}"
+
+
 def _ids(layout: Layout, year: int) -> np.ndarray:
     return np.asarray(pq.read_table(layout.posts(year), columns=["id"])["id"].to_numpy())
+
+
+def _ids_with_md5(layout: Layout, year: int) -> np.ndarray:
+    # A batch at a time: the MD5s of all posts are half a gigabyte.
+    with pq.ParquetFile(layout.posts(year)) as file:
+        batches = file.iter_batches(columns=["id", "md5"])
+        return np.concatenate([np.empty(0, np.int64), *(b["id"].filter(b["md5"].is_valid()) for b in batches)])
 
 
 def _cause(layout: Layout, before: int, year: int) -> str:

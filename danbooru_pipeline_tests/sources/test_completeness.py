@@ -9,8 +9,10 @@ from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.table_reports import TableReport, write_table_reports
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.sources import sweep_posts
+from danbooru_pipeline.sources import bring_posts, sweep_posts
 from danbooru_pipeline.sources.completeness import accepted_gaps, count_gaps, find_gaps, posts_gaps, table_gaps
+from danbooru_pipeline.sources.files import DumpSource
+from danbooru_pipeline_tests.support.dumps import line_of_2021, write_files
 from danbooru_pipeline_tests.support.sites import SOON, Paged, Record, record_of
 
 LATER = "2022-03-01T00:00:00Z"
@@ -68,6 +70,47 @@ def test_fewer_posts_than_the_source_counts(layout: Layout, count: int, lost: in
     for gap in gaps:
         assert f"counts {count + lost:,} posts up to id {count:,} and gave {count:,}, so {lost} are missing" in gap.what
         assert 'DANBOORU_ACCEPT_INCOMPLETE="posts: why"' in gap.line
+
+
+@pytest.mark.parametrize(
+    ("count", "rejected", "odd", "found"),
+    [
+        (40, 4, {"created_at": "2022-05-01 20:00:00"}, 0),
+        (40, 5, {"created_at": "2022-05-01 20:00:00"}, 1),
+        (400, 101, {"id": "x"}, 1),
+        (20_000, 150, {"id": "x"}, 0),
+        (4000, 300, {"id": ..., "md5": ...}, 0),
+        (1000, 500, {"id": ..., "md5": ...}, 1),
+        (4000, 300, {"id": ...}, 1),
+    ],
+)
+def test_rows_that_cannot_be_placed(layout: Layout, count: int, rejected: int, odd: Record, found: int) -> None:
+    """Rows without a usable id or time are a gap if they are many, and say why; hidden posts of 2021 had no id."""
+    rows = [line_of_2021(i) for i in range(1, count + 1)]
+    spoilt = {name: None if value is ... else value for name, value in odd.items()}
+    rows[1 : rejected + 1] = [line_of_2021(i, **{"score": str(i)} | spoilt) for i in range(2, rejected + 2)]
+    folder = write_files(layout.root / "dump", {"posts.json": b"".join(rows)})
+    bring_posts(
+        DumpSource(str(folder), user_agent="tests"), layout, 2021, now=datetime.now(UTC), progress=lambda _line: None
+    )
+    gaps = count_gaps(layout, 2021)
+    assert len(gaps) == found
+    for gap in gaps:
+        assert f"{rejected:,} of the {count:,} rows of the dump source" in gap.what
+        assert f"no usable {next(iter(odd))}: {rejected:,}" in gap.what
+        assert 'DANBOORU_ACCEPT_INCOMPLETE="posts: why"' in gap.line
+
+
+@pytest.mark.parametrize(("count", "hidden", "found"), [(200, 150, 1), (4000, 300, 0), (40, 30, 1), (40, 15, 0)])
+def test_posts_that_lost_their_md5(layout: Layout, count: int, hidden: int, found: int) -> None:
+    """A second year in which many posts come without the MD5 that they had is a gap; some are hidden each year."""
+    records = [record_of(i) for i in range(1, count + 1)]
+    sweep(layout, 2021, records)
+    new = record_of(count + 1, created_at="2022-05-01T00:00:00Z")
+    sweep(layout, 2022, [{**each, "md5": None} if each["id"] <= hidden else each for each in records] + [new])
+    gaps = posts_gaps(layout, 2022)
+    assert len(gaps) == found
+    assert all(f"{hidden:,} of the {count:,} posts of 2021 with an MD5" in gap.line for gap in gaps)
 
 
 def test_two_gaps_of_posts_are_accepted_by_one_reason(layout: Layout) -> None:
