@@ -156,7 +156,10 @@ def _structure(data: bytes, file_type: str) -> _Structure:
     if file_type == "jpg":
         jpeg = walk_jpeg(data)
         found = set() if jpeg.usual else {Flag.UNUSUAL_JPEG}
-        found |= {Flag.TOO_MANY_SCANS} if jpeg.too_many_scans else set()
+        if jpeg.too_many_scans:
+            found.add(Flag.TOO_MANY_SCANS)
+        elif jpeg.lacks_scan:
+            found.add(Flag.CORRUPT)
         return _Structure(_end_flags(data, jpeg.end) | found, jpeg.width, jpeg.height)
     if file_type == "png":
         png = walk_png(data)

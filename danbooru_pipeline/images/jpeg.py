@@ -20,6 +20,7 @@ _NOT_A_FRAME = frozenset({0xC4, 0xC8, 0xCC})  # DHT, JPG and DAC sit between the
 #: Start-of-frame markers of all kinds.
 FRAMES = frozenset(range(0xC0, 0xD0)) - _NOT_A_FRAME
 _USUAL_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended and progressive, all of them Huffman
+_PROGRESSIVE_FRAMES = frozenset({0xC2, 0xCA})
 _ARITHMETIC_FRAMES = frozenset({0xC9, 0xCA})  # sequential and progressive
 #: EXIF, ICC, XMP, Photoshop, comments. JFIF (E0) and Adobe (EE) are left out: each encoder writes its own.
 _CARRIED = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
@@ -48,6 +49,7 @@ class JpegWalk:
         height: likewise.
         scans: how often the decoder goes over the picture.
         is_late: whether the height comes only after the first scan (DNL), which no decoder here knows.
+        lacks_scan: whether a component of a whole file has no scan that its lowest frequency comes from.
     """
 
     frame: int | None
@@ -57,6 +59,7 @@ class JpegWalk:
     height: int = 0
     scans: int = 0
     is_late: bool = False
+    lacks_scan: bool = False
 
     @property
     def too_many_scans(self) -> bool:
@@ -111,18 +114,28 @@ def walk_jpeg(data: bytes) -> JpegWalk:
     frame = precision = end = None
     width = height = scans = 0
     is_late = False
+    unscanned: set[int] = set()
     for segment in segments_of(data):
-        if frame is None and segment.marker in FRAMES and segment.end >= segment.start + 5:
+        if frame is None and segment.marker in FRAMES and segment.end >= segment.start + 6:
             frame, precision = segment.marker, data[segment.start]
             height = int.from_bytes(data[segment.start + 1 : segment.start + 3], "big")
             width = int.from_bytes(data[segment.start + 3 : segment.start + 5], "big")
+            unscanned = _components(data, segment)
         elif segment.marker == _SOS:
             scans += 1
+            if frame not in _PROGRESSIVE_FRAMES or data[segment.end - 3] == 0:
+                unscanned -= set(data[segment.start + 1 : segment.end - 3 : 2])
         elif segment.marker == _DNL and frame is not None and height == 0:
             height, is_late = int.from_bytes(data[segment.start : segment.start + 2], "big"), True
         elif segment.marker == _EOI:
             end = segment.end
-    return JpegWalk(frame, precision, end, width, height, scans, is_late)
+    return JpegWalk(frame, precision, end, width, height, scans, is_late, end is not None and bool(unscanned))
+
+
+def _components(data: bytes, frame: Segment) -> set[int]:
+    """The names of a frame's components; none if two have the same, which decoders tell apart by their order."""
+    names = data[frame.start + 6 : min(frame.end, frame.start + 6 + 3 * data[frame.start + 5]) : 3]
+    return set(names) if len(set(names)) == len(names) else set()
 
 
 def carried_segments(data: bytes) -> list[tuple[int, bytes]]:

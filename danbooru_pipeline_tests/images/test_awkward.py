@@ -11,6 +11,7 @@ import pytest
 import pyvips
 
 from danbooru_pipeline.images import Downscaled, Flag, downscale_image, inspect_image
+from danbooru_pipeline.images.jpeg import segments_of
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline_tests.support import pictures
 from danbooru_pipeline_tests.support.cases import sampled_jpeg
@@ -135,6 +136,30 @@ def test_rotten_arithmetic_jpeg(options: tuple[str, ...]) -> None:
     half = len(data) // 2
     rotten = [data[:-2] + b"\x12" * 40 + data[-2:], *([data[:half] + data[half + 300 :]] if options else [])]
     assert {downscale_image(some, inspect_image(some)) for some in rotten} == {Reason.DAMAGED}
+
+
+def scans_of(data: bytes, count: int) -> bytes:
+    """The first scans of a JPEG, with an end of their own."""
+    ends = [s.start - 4 for s in segments_of(data) if s.marker == 0xDA]
+    return data[: ends[count]] + b"\xff\xd9"
+
+
+@pytest.mark.needs("jpegtran")
+def test_jpeg_without_a_scan(tmp_path: Path) -> None:
+    """A component that no scan has is damage, even in a file that is whole otherwise; a refinement may be left out."""
+    (tmp_path / "script").write_text("0;1;2;\n")
+    (tmp_path / "in.jpg").write_bytes(jpeg(illustration()))
+    command = ["jpegtran", "-scans", str(tmp_path / "script"), str(tmp_path / "in.jpg")]
+    sequential = subprocess.run(command, capture_output=True, check=True).stdout
+    progressive = jpeg(illustration(), interlace=True)
+    (tmp_path / "script").write_text("0: 0-0, 0, 0;\n0: 1-63, 0, 0;\n1,2: 0-0, 0, 0;\n")
+    separate = subprocess.run(command, capture_output=True, check=True).stdout
+    for broken in (scans_of(sequential, 1), scans_of(sequential, 2), scans_of(separate, 2)):
+        facts = inspect_image(broken)
+        assert facts.flags == (Flag.CORRUPT,)
+        assert downscale_image(broken, facts) == Reason.DAMAGED
+    for whole in (sequential, separate, progressive, scans_of(progressive, 5)):
+        assert inspect_image(whole).flags == ()
 
 
 def test_jpeg_with_a_late_height() -> None:
