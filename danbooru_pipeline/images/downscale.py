@@ -26,6 +26,8 @@ from danbooru_pipeline.outcomes import Reason
 _RGBA = 4
 #: The longest sides that libjpeg-turbo and libvips accept, whatever the number of pixels.
 _LONGEST_SIDES, _LONGEST_SIDE = {"jpg": 65_500}, 10_000_000
+#: What libheif says of what a file may have and it cannot do.
+_UNSUPPORTED = "heif: Unsupported feature"
 _DAMAGE = frozenset({Flag.TRUNCATED, Flag.CORRUPT})
 
 
@@ -80,13 +82,27 @@ def downscale_image(
             flags = judge_quality(shown, empty_alpha=has_alpha and not pixels[..., 3].any(), is_hdr=is_hdr)
             hashes = hash_picture(square, width=shown.shape[1], height=shown.shape[0])
             return Downscaled(_encode(square, quality=quality), chosen, hashes, flags=flags)
-    except ValueError as error:
-        return Reason.UNDECODABLE if isinstance(error, UndecodableError) else Reason.DAMAGED
-    except pyvips.Error as error:
-        if "out of memory" in str(error):
-            raise MemoryError(str(error)) from error  # not the picture's fault
-        # A JPEG that neither our strict decoder nor libvips knows is not necessarily damaged.
-        return Reason.UNDECODABLE if Flag.UNUSUAL_JPEG in facts.flags else Reason.DAMAGED
+    except (ValueError, pyvips.Error) as error:
+        return why_undecoded(error, facts)
+
+
+def why_undecoded(error: ValueError | pyvips.Error, facts: ImageFacts) -> Reason:
+    """What an error of `shrink_image` says about a picture.
+
+    Raises:
+        MemoryError: it says nothing about the picture.
+    """
+    text = str(error)
+    if isinstance(error, pyvips.Error) and "out of memory" in text:
+        raise MemoryError(text) from error
+    # A JPEG that neither our strict decoder nor libvips knows is not necessarily damaged, nor is an AVIF that needs
+    # what libheif does not know.
+    is_beyond = (
+        isinstance(error, UndecodableError)
+        or (isinstance(error, pyvips.Error) and Flag.UNUSUAL_JPEG in facts.flags)
+        or (facts.file_type == "avif" and _UNSUPPORTED in text)
+    )
+    return Reason.UNDECODABLE if is_beyond else Reason.DAMAGED
 
 
 def refuse(facts: ImageFacts, *, max_pixels: int = MAX_PIXELS) -> Reason | None:

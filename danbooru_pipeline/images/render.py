@@ -21,10 +21,10 @@ from PIL import Image, ImageFile
 
 from danbooru_pipeline.images.archive import restore_jpeg
 from danbooru_pipeline.images.background import choose_background
-from danbooru_pipeline.images.decode import UndecodableError, shrink_image
-from danbooru_pipeline.images.downscale import refuse
+from danbooru_pipeline.images.decode import shrink_image
+from danbooru_pipeline.images.downscale import refuse, why_undecoded
 from danbooru_pipeline.images.errors import readable_errors
-from danbooru_pipeline.images.inspect import Flag, ImageFacts, compare_extension, inspect_image
+from danbooru_pipeline.images.inspect import ImageFacts, compare_extension, inspect_image
 from danbooru_pipeline.images.job import ImageJob, ImageResult, run_image_job
 from danbooru_pipeline.images.settings import MAX_PIXELS, Background
 from danbooru_pipeline.io.atomic import commit_part, part_path
@@ -161,12 +161,8 @@ def render_image(data: bytes, facts: ImageFacts, settings: RenderSettings) -> Im
     try:
         with readable_errors():
             return _on_canvas(_scaled(data, facts, frame), frame, settings.background)
-    except ValueError as error:
-        return (Reason.UNDECODABLE if isinstance(error, UndecodableError) else Reason.DAMAGED).value
-    except pyvips.Error as error:
-        if "out of memory" in str(error):
-            raise MemoryError(str(error)) from error
-        return (Reason.UNDECODABLE if Flag.UNUSUAL_JPEG in facts.flags else Reason.DAMAGED).value
+    except (ValueError, pyvips.Error) as error:
+        return why_undecoded(error, facts).value
 
 
 def frame_of(width: int, height: int, settings: RenderSettings) -> Frame | None:

@@ -136,6 +136,19 @@ def test_avif_hdr_profile() -> None:
     assert (facts.has_profile, made.flags) == (True, (Quality.HDR,))
 
 
+def test_avif_property_unknown() -> None:
+    """An AVIF that needs what the decoder does not know is no damaged one; one whose properties make no sense is."""
+    data = cases.avif(cases.drawing())
+    for name, body, reason in (
+        (b"abcd", b"", Reason.UNDECODABLE),
+        (b"iscl", struct.pack(">I4H", 0, 1, 2, 1, 2), Reason.UNDECODABLE),
+        (b"clap", struct.pack(">8I", 0, 1, 0, 1, 0, 1, 0, 1), Reason.DAMAGED),
+    ):
+        other = avif_boxes.with_property(data, name, body)
+        assert downscale_image(other, inspect_image(other)) == reason
+        assert render_image(other, inspect_image(other), RenderSettings()) == reason.value
+
+
 def test_avif_name_not_text() -> None:
     """An error that quotes a name which is no text is an error of that file, and of none after it in the process."""
     data = avif_boxes.with_property(cases.avif(cases.drawing()), b"ir\x83t", b"\0")
