@@ -16,7 +16,7 @@ from danbooru_pipeline.images.gif import gif_end
 from danbooru_pipeline.images.jpeg import walk_jpeg
 from danbooru_pipeline.images.png import walk_png
 from danbooru_pipeline.images.signature import sniff_other_picture, sniff_type
-from danbooru_pipeline.images.webp import webp_end
+from danbooru_pipeline.images.webp import webp_end, webp_size
 
 #: Types that libvips may decode; every other decoder would add attack surface.
 _VIPS_TYPES = frozenset({"jpg", "png", "gif", "webp", "avif"})
@@ -167,7 +167,7 @@ def _structure(data: bytes, file_type: str) -> _Structure:
         found |= {Flag.APNG} if png.frames is not None else set()
         return _Structure(_end_flags(data, png.end) | found, png.width, png.height, png.frames)
     if file_type == "webp":
-        return _Structure(_end_flags(data, webp_end(data)))
+        return _Structure(_end_flags(data, webp_end(data)), *webp_size(data))
     if file_type == "gif":
         width, height = (int.from_bytes(data[at : at + 2], "little") for at in (6, 8))
         return _Structure(_end_flags(data, gif_end(data)), width, height)

@@ -3,6 +3,7 @@
 import struct
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pyvips
@@ -62,6 +63,15 @@ def test_truncated_webp() -> None:
     data = illustration().webpsave_buffer()
     assert inspect_image(data).flags == ()
     assert inspect_image(data[:-10]).flags == (Flag.TRUNCATED,)
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"keep": "icc", "profile": "p3"}])
+def test_size_of_a_truncated_webp(options: dict[str, Any]) -> None:
+    """A truncated WebP of any kind still has the size that its first chunk says, if that is there."""
+    data = illustration().webpsave_buffer(**options)
+    facts = inspect_image(data[: len(data) // 2])
+    assert (facts.width, facts.height, facts.flags) == (300, 200, (Flag.TRUNCATED,))
+    assert inspect_image(data[:22]).pixels == 0
 
 
 @pytest.mark.parametrize("cut", [1, 100, 1000])
