@@ -12,6 +12,7 @@ _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 #: Pictures in the same container that are not part of a release.
 _OTHER_STILL_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"jxl ", b"crx "}
+    | {b"heif", b"mif2", b"miaf", b"1pic", b"tmap", b"avci", b"avcs", b"vvic", b"vvis", b"j2ki", b"j2is"}
 )
 #: Formats of pictures that no release has, by their first bytes or their brand; named after their extension.
 _OTHER_PREFIXES: tuple[tuple[bytes, str], ...] = (

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danbooru_pipeline.images import sniff_type
+from danbooru_pipeline.images.signature import sniff_other_picture
 from danbooru_pipeline.layout import EXTENSIONS
 from danbooru_pipeline_tests.support.pictures import bmp, illustration, jpeg, png
 
@@ -44,6 +45,14 @@ def test_encoded_pictures() -> None:
 def test_unknown(data: bytes) -> None:
     """Unknown types are None, including HEIC and texts that start like a BMP."""
     assert sniff_type(data) is None
+
+
+@pytest.mark.parametrize("brand", [b"mif1", b"heif", b"miaf", b"1pic", b"avci", b"vvic", b"tmap"])
+def test_other_stills_in_the_container_of_films(brand: bytes) -> None:
+    """A still picture is no film, whatever it is coded with; only the brands of AVIF make it one of a release."""
+    data = b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0miafheic"
+    assert (sniff_type(data), sniff_other_picture(data)) == (None, "heic")
+    assert sniff_type(data.replace(b"miafheic", b"miafavif")) == "avif"
 
 
 def test_audio_without_tags() -> None:
