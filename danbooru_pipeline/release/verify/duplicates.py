@@ -18,6 +18,7 @@ from danbooru_pipeline.release.tables.duplicates.rules import DUPLICATES_SCHEMA
 from danbooru_pipeline.release.tables.duplicates.write import TABLE, count_duplicates
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches, readable_shards, schema_of, tables_in
+from danbooru_pipeline.release.verify.schemas import check_columns
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release_paths import RELEASE_JSON
 
@@ -29,7 +30,7 @@ _COLUMNS = tuple(DUPLICATES_SCHEMA.names)
 def check_duplicates(run: Verification, posts: Sequence[str], manifest: Sequence[str]) -> None:
     """Check the table against posts and manifest, which agree with each other; releases before it have none."""
     names = _names(run, manifest)
-    if names is None:
+    if names is None or not check_columns(run, names, DUPLICATES_SCHEMA):
         return
     with run.reading(Kind.PARQUET_UNREADABLE, _WHERE):
         rows = (table.cast(DUPLICATES_SCHEMA) for name in names for table in batches(run, name, columns=_COLUMNS))

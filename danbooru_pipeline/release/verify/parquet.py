@@ -39,7 +39,7 @@ def readable_shards(run: Verification, folder: str, table: str) -> Sequence[str]
         return None
     wrong = [name for name in names if name in run.altered]
     for name in wrong:
-        run.add(kind, name, "is altered, and was not read")
+        run.add(kind, name, "is altered or has other columns, and was not read")
     return None if wrong else names
 
 

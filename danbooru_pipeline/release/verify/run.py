@@ -34,6 +34,7 @@ from danbooru_pipeline.release.verify.parquet import batches, readable_shards, t
 from danbooru_pipeline.release.verify.parts import check_parts
 from danbooru_pipeline.release.verify.provenance import check_provenance
 from danbooru_pipeline.release.verify.removed import check_metadata, check_not_removed, read_removed
+from danbooru_pipeline.release.verify.schemas import check_schemas
 from danbooru_pipeline.release.verify.tables import check_image_rows, check_side_tables, check_tag_counts
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release.verify.walk import check_folder_mode, image_modes, walk_documents
@@ -185,6 +186,7 @@ def _read_manifest(run: Verification, images: ImageChecks, removed: set[int] | N
 
 def _check_rest(run: Verification, numbers: ManifestSummary | None, removed: set[int] | None) -> None:
     """Check metadata and numbers; what needs the manifest only if that is readable."""
+    run = dataclasses.replace(run, altered=run.altered | check_schemas(run))
     posts = readable_shards(run, "parquet", "posts") or ()
     manifest = whole_table(run, "manifest", "files") if numbers is not None else ()
     tags = _count_tags(run, posts) if posts else None

@@ -23,6 +23,7 @@ from danbooru_pipeline.release.tables.vectors.write import (
 )
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import announced_rows, batches, readable_shards, tables_in
+from danbooru_pipeline.release.verify.schemas import check_columns
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release_paths import POST_VECTORS, TAG_VECTORS
 
@@ -42,6 +43,9 @@ def check_vectors(run: Verification, posts: Sequence[str]) -> None:
     names = {table: readable_shards(run, "parquet", table) for table in held}
     tag_files, post_files = names[TAG_VECTORS], names[POST_VECTORS]
     if tag_files is None or post_files is None:
+        return
+    tags_right = check_columns(run, tag_files, TAG_VECTORS_SCHEMA)
+    if not check_columns(run, post_files, POST_VECTORS_SCHEMA) or not tags_right:
         return
     with run.reading(Kind.VECTORS_DIFFER, _POSTS):
         if not _check_ids(run, post_files, posts):

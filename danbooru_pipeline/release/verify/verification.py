@@ -30,7 +30,8 @@ class Verification:
         progress: called with counts of documents and buckets.
         found: collects findings.
         sums: path -> SHA-256 of the documents that SHA256SUMS lists. Empty before `checksums.check_sums` has run.
-        altered: documents whose content is not the listed one; those in binary formats must not be read.
+        altered: documents whose content is not the listed one, and tables whose columns are not those of a release;
+            those in binary formats must not be read.
     """
 
     folder: Path

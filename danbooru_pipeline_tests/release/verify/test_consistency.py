@@ -93,6 +93,42 @@ def test_rows_of_images_say_what_posts_and_manifest_say(later: Path, column: str
     assert verify_release(later, threads=1).counts.keys() == {"signature", "image_rows_differ"}
 
 
+def test_rows_of_images_are_in_order(later: Path) -> None:
+    """Rows of 512px/metadata.parquet that are all there, but the last one first, are found."""
+    edit_table(later, "512px/metadata.parquet", lambda table: table.take(list(reversed(range(table.num_rows)))))
+    resum(later)
+    assert verify_release(later, threads=1).counts.keys() == {"signature", "image_rows_differ"}
+
+
+TABLES = (
+    *("manifest/files-*", "*/2021/files-*", "parquet/posts-*", "parquet/tag_counts-*", "512px/metadata.parquet"),
+    *("changes/2022-from-2021.parquet", "parquet/duplicates-*", "parquet/post_vectors-*", "parquet/tag_vectors-*"),
+)
+
+
+@pytest.mark.parametrize("pattern", TABLES)
+@pytest.mark.parametrize("what", ["one more", "one as text", "one less"])
+def test_tables_have_the_columns_of_a_release(later: Path, pattern: str, what: str) -> None:
+    """A column that no version writes, one of another type and one that is missing are found in every table."""
+    if not list(later.glob(pattern)):
+        pytest.skip("the release is too small to have it")
+
+    def change(table: pa.Table) -> pa.Table:
+        first = table.column_names[0] if pattern != "512px/metadata.parquet" else "id"
+        if what == "one less":
+            return table.drop([table.column_names[-1]])
+        if what == "one more":
+            return table.append_column("truth", pa.array(["lie"] * table.num_rows))
+        kind = pa.int64() if pa.types.is_string(table.schema.field(first).type) else pa.string()
+        values = pa.nulls(table.num_rows, kind) if kind == pa.int64() else table[first].cast(kind)
+        return table.set_column(table.schema.get_field_index(first), first, values)
+
+    edit_table(later, pattern, change)
+    resum(later)
+    report = verify_release(later, full=True, threads=1)
+    assert {"parquet_unreadable", "manifest_unreadable"} & report.counts.keys(), report.lines()
+
+
 @pytest.mark.parametrize("column", ["id", "name", "post_count", "is_used"])
 def test_side_tables_say_what_their_lines_say(later: Path, column: str) -> None:
     """Every column of a side table is compared."""
