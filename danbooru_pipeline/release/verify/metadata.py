@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import stat
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any, Self
@@ -15,6 +16,7 @@ from danbooru_pipeline.release.checksums import ARCHIVE
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches
 from danbooru_pipeline.release.verify.verification import Verification
+from danbooru_pipeline.release.verify.walk import odd_mode
 
 _CHUNK = 2**20
 #: What an archive may have beside the content of its members: headers and padding of each, and its end.
@@ -48,7 +50,7 @@ def _keys(run: Verification, names: Iterable[str], columns: Sequence[str]) -> It
 
 
 def check_archive(run: Verification) -> None:
-    """Check that the archive can be read to its end and has exactly the files of ``metadata/``."""
+    """Check that the archive can be read to its end and has exactly the files of ``metadata/``, and nothing behind."""
     sizes = _metadata_files(run)
     limit = sum(sizes.values()) + _MORE_EACH * len(sizes) + _MORE
     left = set(sizes)
@@ -60,13 +62,21 @@ def check_archive(run: Verification) -> None:
         ):
             for member in archive:
                 _check_member(run, archive, member, left)
-            while data.read(_CHUNK):
-                pass
+            _check_rest(run, archive)
     except Exception as error:  # noqa: BLE001 - of tarfile and lzma on an archive that may hold anything
         run.add(Kind.ARCHIVE_UNREADABLE, ARCHIVE, f"cannot be read: {error or type(error).__name__}")
         return
     for name in sorted(left):
         run.add(Kind.ARCHIVE_DIFFERS, ARCHIVE, f"does not have {name}")
+
+
+def _check_rest(run: Verification, archive: tarfile.TarFile) -> None:
+    """Check that zeros alone follow the last member: some readers go on behind the end, and find what is there."""
+    assert archive.fileobj is not None
+    for part in iter(lambda: archive.fileobj.read(_CHUNK), b""):
+        if part.strip(b"\0"):
+            run.add(Kind.ARCHIVE_DIFFERS, ARCHIVE, "has something behind its end")
+            return
 
 
 class _Member(tarfile.TarInfo):
@@ -87,6 +97,8 @@ def _check_member(run: Verification, archive: tarfile.TarFile, member: tarfile.T
         run.add(Kind.ARCHIVE_DIFFERS, ARCHIVE, f"has {member.name}, which is not in metadata/")
         return
     left.discard(member.name)
+    if (wrong := odd_mode(stat.S_IFREG | member.mode)) is not None:
+        run.add(Kind.ARCHIVE_DIFFERS, ARCHIVE, f"has {member.name}: {wrong}")
     with opened(run.folder, member.name) as file:
         if not _same(content, file):
             run.add(Kind.ARCHIVE_DIFFERS, ARCHIVE, f"has another {member.name}")

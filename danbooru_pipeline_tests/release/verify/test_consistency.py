@@ -1,7 +1,10 @@
 """With every sum made again by hand, verification still tells: what is said twice in a release is said alike."""
 
+import io
 import json
+import lzma
 import subprocess
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -268,6 +271,41 @@ def test_modes_and_empty_folders_are_seen(later: Path) -> None:
         ("empty_folder", "new/folder"),
         ("empty_folder", "512px/0999"),
     }
+
+
+def packed_with(folder: Path, extra: bytes, *, mode: int = 0o644) -> None:
+    """Make the archive of the metadata anew, with something behind its end."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for path in sorted(path for path in (folder / "metadata").rglob("*") if path.is_file()):
+            info = archive.gettarinfo(path, path.relative_to(folder).as_posix())
+            info.mode = mode
+            archive.addfile(info, io.BytesIO(path.read_bytes()))
+    put(folder / "metadata.json.tar.xz", lzma.compress(made.getvalue()) + extra)
+
+
+def second_archive() -> bytes:
+    """Another archive, compressed."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("metadata/evil.json"))
+    return lzma.compress(made.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("extra", "mode", "found"),
+    [
+        pytest.param(b"", 0o644, False, id="as it should be"),
+        pytest.param(lzma.compress(bytes(10240)), 0o644, False, id="more zeros"),
+        pytest.param(second_archive(), 0o644, True, id="a second archive"),
+        pytest.param(b"", 0o6777, True, id="a mode that nobody wants"),
+    ],
+)
+def test_archive_has_nothing_behind_its_end(later: Path, extra: bytes, mode: int, found: bool) -> None:  # noqa: FBT001
+    """What readers that go on behind the end of an archive would unpack, or with which rights, is found."""
+    packed_with(later, extra, mode=mode)
+    resum(later)
+    assert ("archive_differs" in verify_release(later, threads=1).counts) == found
 
 
 KEYS = (
