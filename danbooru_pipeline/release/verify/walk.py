@@ -36,26 +36,30 @@ def walk_documents(run: Verification) -> dict[str, int]:
             run.add(Kind.EMPTY_FOLDER, above, "is an empty folder")
         for entry in entries:
             name = f"{above}/{entry.name}" if above else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                check_mode(run, name, entry)
-                if above not in _TREES or not BUCKET_FOLDER.fullmatch(entry.name):
-                    waiting.append(name)
-            elif name not in _APART:
-                _take(run, name, entry, found)
-            elif entry.is_file(follow_symlinks=False):
-                check_mode(run, name, entry)
-            else:
-                run.add(Kind.NOT_A_FILE, name, "is a link or a special file")
+            try:
+                is_folder = _take(run, name, entry, found)
+            except OSError as error:  # of a path that is too long for the system, or that is gone by now
+                run.add(Kind.NOT_A_FILE, name, f"cannot be looked at: {error.strerror}")
+                continue
+            if is_folder and (above not in _TREES or not BUCKET_FOLDER.fullmatch(entry.name)):
+                waiting.append(name)
     return dict(sorted(found.items(), key=lambda item: os.fsencode(item[0])))
 
 
-def _take(run: Verification, name: str, entry: "os.DirEntry[str]", found: dict[str, int]) -> None:
+def _take(run: Verification, name: str, entry: "os.DirEntry[str]", found: dict[str, int]) -> bool:
+    """Look at one entry, and note it if it is a document. Returns whether it is a folder."""
+    if entry.is_dir(follow_symlinks=False):
+        check_mode(run, name, entry)
+        return True
     if not entry.is_file(follow_symlinks=False):
         run.add(Kind.NOT_A_FILE, name, "is a link or a special file")
+    elif name in _APART:
+        check_mode(run, name, entry)
     elif name.endswith(PART_SUFFIX):
         run.add(Kind.PART_FILE, name, "is an unfinished file")
     else:
         found[name] = check_mode(run, name, entry).st_size
+    return False
 
 
 def image_modes(run: Verification) -> ModeRule:

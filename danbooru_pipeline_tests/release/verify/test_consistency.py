@@ -1,8 +1,10 @@
 """With every sum made again by hand, verification still tells: what is said twice in a release is said alike."""
 
+import contextlib
 import io
 import json
 import lzma
+import os
 import subprocess
 import tarfile
 from collections.abc import Callable
@@ -306,6 +308,18 @@ def test_archive_has_nothing_behind_its_end(later: Path, extra: bytes, mode: int
     packed_with(later, extra, mode=mode)
     resum(later)
     assert ("archive_differs" in verify_release(later, threads=1).counts) == found
+
+
+def test_folders_beyond_the_longest_path_are_a_finding(later: Path) -> None:
+    """Folders so deep that the system has no path for them are named, and the rest is verified."""
+    with contextlib.chdir(later / "metadata"):
+        for _ in range(45):
+            Path("d" * 100).mkdir()
+            os.chdir("d" * 100)
+    try:
+        assert verify_release(later, threads=1).counts["not_a_file"] == 1
+    finally:
+        subprocess.run(["rm", "-r", later / "metadata" / ("d" * 100)], check=True)
 
 
 KEYS = (
