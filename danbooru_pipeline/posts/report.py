@@ -165,9 +165,12 @@ def judge_freshness(report: SweepReport, year: int) -> Freshness:
     limit = cutoff(year)
     until = f"Danbooru{year} goes up to {limit:%Y-%m-%d %H:%M} UTC"
     if report.max_created_at is None:
-        return Freshness(
-            fresh=False, why=f"the {report.name} source has no posts with an id and a time; {_way_out(report.name)}"
+        none = (
+            f"all {report.beyond:,} posts of the {report.name} source were created after the cutoff; {until}"
+            if report.beyond
+            else f"the {report.name} source has no posts with an id and a time"
         )
+        return Freshness(fresh=False, why=f"{none}; {_way_out(report.name)}")
     newest = report.max_created_at.astimezone(UTC)
     seen = f"the newest post of the {report.name} source up to then is {report.max_id:,} of {newest:%Y-%m-%d %H:%M}"
     if report.beyond:

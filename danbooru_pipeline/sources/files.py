@@ -38,8 +38,13 @@ def _file_chunks(path: Path) -> Iterator[bytes]:
         raise SourceUnusable(f"{path} cannot be read ({error}); get it again") from None
 
 
-def _require_every_shard(names: Collection[str], place: str) -> None:
-    """Refuse shards whose numbers have a gap: 000, 001, 003."""
+def _require_each_shard_once(names: Collection[str], place: str) -> None:
+    """Refuse shards whose numbers have a gap (000, 001, 003), and one that is there twice, plain and packed."""
+    kept: dict[tuple[Path, str], str] = {}
+    for name in sorted(names):
+        other = kept.setdefault((Path(name).parent, Path(name).name.partition(".")[0]), name)
+        if other != name:
+            raise SourceUnusable(f"{place} has {other} and {name}; remove all but the one that you mean")
     found = [(match, name) for name in names if (match := _MEMBER.fullmatch(Path(name).name)) and match["shard"]]
     numbers = {int(match["shard"]) for match, _ in found}
     lacking = sorted(set(range(max(numbers, default=-1) + 1)) - numbers)
@@ -85,12 +90,9 @@ class DumpSource:
 
     def _open_local(self, table: str) -> BulkTable | None:
         paths = [path for more in _PACKED if (path := Path(self._place) / f"{table}.json{more}").is_file()]
-        if len(paths) > 1:
-            both = " and ".join(path.name for path in paths)
-            raise SourceUnusable(f"{self._place} has {both}; remove all but the one that you mean")
         if not paths:
             paths = sorted(Path(self._place).glob(f"{table}{'[0-9]' * 12}.json*"))
-            _require_every_shard([path.name for path in paths], self._place)
+        _require_each_shard_once([path.name for path in paths], self._place)
         if not paths:
             return None
         modified = datetime.fromtimestamp(min(path.stat().st_mtime for path in paths), UTC)
@@ -113,7 +115,7 @@ def _lines_of(
     for name, chunks in files:
         lines = 0
         for block in read_lines(unpack(chunks, name), name, cdn_url=cdn_url):
-            lines += 1
+            lines += not block.data.isspace()
             yield block
         if of_several and not lines:
             raise SourceUnusable(f"{name} is empty, though it is one of several files of its table; get it again")
@@ -145,7 +147,7 @@ class ArchiveSource:
         found = own or [name for name in names if not _OF_A_YEAR.search(name)]
         # If posts are there in both dialects, those in the dialect of 2021 say more.
         chosen = frozenset([name for name in found if Path(name).name.startswith(table)] or found)
-        _require_every_shard(chosen, str(self._path))
+        _require_each_shard_once(chosen, str(self._path))
         if not chosen:
             return None
         return BulkTable(blocks=_lines_of(self._read(chosen), of_several=len(chosen) > 1, cdn_url=self._cdn))

@@ -2,12 +2,13 @@
 
 A file may have any number of members or streams, with padding between them: what ``gzip``, ``bzip2 -c``, ``xz -T``,
 ``pixz``, ``cat a.xz b.xz`` and the archive of our own releases write. A file that ends in the middle is refused, with
-the byte at which it ends; so is one that would need more memory than the bound.
+the byte at which it ends; so is one that would need more memory than the bounds below, with what it needs.
 """
 
 import bz2
 import itertools
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,7 +22,11 @@ from danbooru_pipeline.fetch.content_encoding import ChunkFile
 CHUNK: Final = 2**20
 #: What one decoder of xz may need; ``xz -9`` needs 65 MiB.
 MAX_DECODER_BYTES: Final = 256 * 2**20
+#: The largest window of zstandard that Arrow decodes, which has no setting for it; ``zstd --ultra -22`` needs it.
+MAX_WINDOW_BYTES: Final = 128 * 2**20
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+#: A frame to skip: what ``pzstd`` writes before each frame of data, and tools for seeking behind the last.
+_SKIPPABLE: Final = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
 
 
 class _Decoder(Protocol):
@@ -81,7 +86,11 @@ _LONGEST_MAGIC: Final = 6
 
 def ends_itself(head: bytes) -> bool:
     """Whether a file that starts with these bytes is packed, so that its end shows."""
-    return head.startswith(_ZSTD_MAGIC) or any(head.startswith(each.magic) for each in _FORMATS)
+    return _is_zstd(head) or any(head.startswith(each.magic) for each in _FORMATS)
+
+
+def _is_zstd(head: bytes) -> bool:
+    return head.startswith(_ZSTD_MAGIC) or _SKIPPABLE.match(head) is not None
 
 
 def unpack(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
@@ -99,19 +108,19 @@ def unpack(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
     while len(head) < _LONGEST_MAGIC and (chunk := next(rest, None)) is not None:
         head += chunk
     whole = itertools.chain([head] if head else [], rest)
-    if head.startswith(_ZSTD_MAGIC):
-        yield from _unpack_zstd(whole, name)
+    if _is_zstd(head):
+        yield from _unpack_zstd(whole, head, name)
         return
     found = next((each for each in _FORMATS if head.startswith(each.magic)), None)
     yield from whole if found is None else _unpack_members(found, whole, name)
 
 
 def _unpack_members(form: _Format, chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    read = 0
+    read, head = 0, b""
     decoder = form.decoder()
     for chunk in chunks:
         rest = chunk
-        read += len(chunk)
+        read, head = read + len(chunk), head or chunk
         while rest or not (decoder.needs_input or decoder.eof):
             if decoder.eof:
                 rest = rest.lstrip(b"\0")  # padding: up to the next block of a tape, or to four bytes
@@ -121,6 +130,8 @@ def _unpack_members(form: _Format, chunks: Iterable[bytes], name: str) -> Iterat
             try:
                 data = decoder.decompress(rest, CHUNK)
             except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
+                if str(error).startswith(_TOO_GREEDY):
+                    raise _needs_more(name, _xz_dictionary(head), MAX_DECODER_BYTES, error) from None
                 raise SourceUnusable(
                     f"{name} is damaged near byte {read:,} of its {form.name} data ({error}); get it again"
                 ) from None
@@ -133,14 +144,45 @@ def _unpack_members(form: _Format, chunks: Iterable[bytes], name: str) -> Iterat
         )
 
 
-def _unpack_zstd(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """By Arrow, whose window is bounded to 128 MiB."""
+#: How the decoders of xz and zstandard begin to say that a file needs more memory than they may take.
+_TOO_GREEDY: Final = ("Memory usage limit", "ZSTD decompress failed: Frame requires too much memory")
+
+
+def _needs_more(name: str, needed: int, bound: int, error: Exception) -> SourceUnusable:
+    """A file that is whole, as far as anybody knows, but too large for our memory."""
+    what = f"{needed // 2**20:,} MiB" if needed > bound else f"more than {bound // 2**20:,} MiB"
+    return SourceUnusable(
+        f"{name} needs {what} to unpack, and {bound // 2**20:,} MiB is the most that is taken ({error}); unpack it "
+        "first, or pack it anew with a smaller dictionary"
+    )
+
+
+def _xz_dictionary(head: bytes) -> int:
+    """The size of the dictionary that the first block of xz data needs; 0 if unknown."""
+    start = 12  # after the header of the stream
+    header = head[start : start + 4 * (head[start] + 1) - 4] if len(head) > start else b""
+    found = header.rfind(b"\x21\x01")  # the last filter is LZMA2, with one byte of properties
+    bits = header[found + 2] if 0 <= found < len(header) - 2 else 0
+    return (2 | bits & 1) << (bits // 2 + 11)
+
+
+def _zstd_window(head: bytes) -> int:
+    """The window that the first frame of zstandard data needs; 0 if unknown."""
+    while _SKIPPABLE.match(head):
+        head = head[8 + int.from_bytes(head[4:8], "little") :]
+    is_single_segment = len(head) < 6 or head[4] & 0x20
+    return 0 if is_single_segment else (1 << 10 + (head[5] >> 3)) // 8 * (8 + (head[5] & 7))
+
+
+def _unpack_zstd(chunks: Iterable[bytes], head: bytes, name: str) -> Iterator[bytes]:
     counted = ChunkFile(chunks)
     stream = pa.CompressedInputStream(pa.PythonFile(counted, mode="r"), "zstd")
     while True:
         try:
             data = stream.read(CHUNK)
         except (OSError, pa.ArrowException) as error:
+            if str(error).startswith(_TOO_GREEDY):
+                raise _needs_more(name, _zstd_window(head), MAX_WINDOW_BYTES, error) from None
             what = "truncated" if "runcated" in str(error) else f"damaged ({error})"
             raise SourceUnusable(
                 f"{name} is {what} near byte {counted.bytes:,} of its zstandard data; get it again"

@@ -89,6 +89,12 @@ def test_stale_dump_is_refused_with_a_way_out(layout: Layout, tmp_path: Path) ->
     assert layout.posts(2021).read_bytes() == before
 
 
+def test_dump_of_later_posts_alone_is_named_as_that(layout: Layout, tmp_path: Path) -> None:
+    """Posts that were all created after the cutoff have ids and times, so the message says when they are of."""
+    with pytest.raises(SourceStale, match="all 2 posts of the dump source were created after the cutoff"):
+        bring(dump(tmp_path, line_of(1, "2022-03-01T00:00:00Z") + b"\n" + line_of(2, "2022-03-01T00:00:00Z")), layout)
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_archive_of_the_old_dialect_is_read(layout: Layout, tmp_path: Path, *, packed: bool) -> None:
     """Zeros and 1970 become null, tags become strings by category, each once; unknown columns are kept unchanged."""

@@ -26,6 +26,8 @@ from danbooru_pipeline.sources.packed import unpack
 from danbooru_pipeline_tests.support.dumps import line_of_2021, lines_of_2021, shard, tar_of, write_files
 from danbooru_pipeline_tests.support.web import Server
 
+#: A frame of zstandard to skip, as ``pzstd`` writes one before each of data.
+SKIPPED = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"
 NOW = datetime(2022, 1, 20, tzinfo=UTC)
 #: 40 posts in four shards.
 SHARDS = {shard(k): lines_of_2021(range(1 + k, 41, 4)) for k in range(4)}
@@ -68,6 +70,7 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
     "gz_members": lambda data: streams(data, gzip.compress),
     "bz2_streams": lambda data: streams(data, bz2.compress),
     "zst_frames": lambda data: streams(data, zstd),
+    "zst_pzstd": lambda data: streams(data, lambda part: SKIPPED + zstd(part)),
     "plain": bytes,
 }
 
@@ -135,6 +138,22 @@ def test_packed_data_is_bounded() -> None:
     greedy = lzma.compress(b"x", filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 2**29}])
     with pytest.raises(SourceUnusable, match="Memory usage limit"):
         list(unpack([greedy], "greedy"))
+    with pytest.raises(SourceUnusable, match=r"greedy needs 512 MiB to unpack, and 256 MiB is the most"):
+        list(unpack([greedy], "greedy"))
+
+
+@pytest.mark.parametrize(
+    ("window", "needed"), [(b"\x90", "256 MiB"), (b"\xa8", "2,048 MiB"), (b"\x89", "144 MiB"), (b"\x88", "")]
+)
+def test_a_large_window_of_zstandard_is_no_damage(window: bytes, needed: str) -> None:
+    """What ``zstd --long`` packed is unpacked up to a bound of memory, and else the error says how much it needs."""
+    frame = b"\x28\xb5\x2f\xfd\x00" + window + b"\x19\x00\x00{}\n"
+    for data in (frame, SKIPPED + frame):
+        if needed:
+            with pytest.raises(SourceUnusable, match=f"long needs {needed} to unpack, and 128 MiB is the most"):
+                list(unpack([data], "long"))
+        else:
+            assert b"".join(unpack([data], "long")) == b"{}\n"
 
 
 def test_archive_shard_missing(layout: Layout, tmp_path: Path) -> None:
@@ -151,9 +170,10 @@ def test_archive_shard_missing(layout: Layout, tmp_path: Path) -> None:
 
 
 def test_archive_shard_empty(layout: Layout, tmp_path: Path) -> None:
-    """A shard of no bytes among others is refused by its name."""
-    with pytest.raises(SourceUnusable, match=r"posts000000000001\.json is empty"):
-        bring(archive(write_files(tmp_path / "a", SHARDS | {shard(1): b""})), layout)
+    """A shard of no bytes, or of blank lines, among others is refused by its name."""
+    for nothing in (b"", b"\n\n"):
+        with pytest.raises(SourceUnusable, match=r"posts000000000001\.json is empty"):
+            bring(archive(write_files(tmp_path / "a", SHARDS | {shard(1): nothing})), layout)
 
 
 def test_table_empty_file(layout: Layout, tmp_path: Path) -> None:
@@ -180,6 +200,16 @@ def test_two_dumps_of_a_table_are_refused(layout: Layout, tmp_path: Path) -> Non
         bring(dump(folder), layout)
 
 
+def test_a_shard_that_is_there_twice_is_refused(layout: Layout, tmp_path: Path) -> None:
+    """A shard of any table that is there plain and packed would give its rows twice."""
+    tags = b'{"id":1,"name":"a"}\n'
+    twice = {"tags000000000000.json": tags, "tags000000000000.json.gz": gzip.compress(tags)}
+    folder = write_files(tmp_path / "d", twice | {"posts.json": lines_of_2021(range(1, 9))})
+    for source in (dump(folder), archive(folder)):
+        with pytest.raises(SourceUnusable, match=r"tags000000000000\.json and tags000000000000\.json\.gz; remove all"):
+            export_side_tables(source, layout, 2021, progress=lambda _line: None)
+
+
 @pytest.mark.parametrize(
     ("data", "what"),
     [
@@ -191,6 +221,15 @@ def test_two_dumps_of_a_table_are_refused(layout: Layout, tmp_path: Path) -> Non
         (b"<!DOCTYPE html><html>Sign in</html>", "web page"),
         (b"PAR1\x15\x04", "Parquet"),
         (b"version https://git-lfs.github.com/spec/v1\n", "LFS"),
+        (line_of_2021(1).decode().encode("utf-16-le"), "UTF-16"),
+        (b"id|created_at|md5\n1|2021|abc\n", "CSV"),
+        (b'{"posts":[' + line_of_2021(1).rstrip() + b"]}", "object around an array"),
+        (tar_of({"posts.json": line_of_2021(1)}), "tar file"),
+        (gzip.compress(gzip.compress(line_of_2021(1))), "packed twice"),
+        (lzma.compress(line_of_2021(1), format=lzma.FORMAT_ALONE), r"\.lzma"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(26), "7z"),
+        (b"\x04\x22\x4d\x18" + line_of_2021(1), "lz4"),
+        (bytes(5000), "zero bytes"),
     ],
 )
 def test_another_format_is_named(layout: Layout, tmp_path: Path, data: bytes, what: str) -> None:
