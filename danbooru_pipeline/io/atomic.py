@@ -151,6 +151,20 @@ def make_read_only(path: Path | str | bytes, *, folder: int | None = None) -> No
         os.chmod(path, READ_ONLY, dir_fd=folder)
 
 
+def make_own_read_only(path: Path) -> None:
+    """Make a file read-only; one whose mode is not ours to set, as another user's is linked, is replaced by a copy."""
+    try:
+        path.chmod(READ_ONLY)
+    except PermissionError:
+        part = part_path(path)
+        try:
+            copy_file(path, part, flush=True)
+            part.chmod(READ_ONLY)
+            commit_part(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
 def symlink_atomic(link: Path, target: str) -> None:
     """Point `link` at `target`; every reader sees the old target or the new one."""
     part = part_path(link)

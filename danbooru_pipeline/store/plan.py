@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from danbooru_pipeline.io.atomic import READ_ONLY
+from danbooru_pipeline.io.atomic import READ_ONLY, make_own_read_only
 from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import Fetch, Post
 from danbooru_pipeline.store.ledger import LedgerRow
@@ -194,5 +194,5 @@ def list_files(folder: Path, *, read_only: bool = False) -> dict[str, int]:
     if read_only:
         for name, facts in found.items():
             if stat.S_ISREG(facts.st_mode) and stat.S_IMODE(facts.st_mode) != READ_ONLY:
-                (folder / name).chmod(READ_ONLY)
+                make_own_read_only(folder / name)
     return {name: facts.st_size for name, facts in found.items()}

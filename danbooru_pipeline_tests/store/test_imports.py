@@ -3,9 +3,11 @@
 import gzip
 import io
 import json
+import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tarfile
@@ -33,6 +35,7 @@ from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.columns import ORIGINAL_FACTS, PX512_FACTS
 from danbooru_pipeline.store.imports import ImportReport, import_files, open_holdings
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
+from danbooru_pipeline.store.plan import list_files
 from danbooru_pipeline.store.px512 import build_px512
 from danbooru_pipeline_tests.support.buckets import BringPosts, buckets_of, build_all
 
@@ -262,6 +265,44 @@ def test_pictures_of_another_type_are_not_taken(store: NewStore, tmp_path: Path,
     said = {post["id"]: post["media_asset"]["pixel_hash"] for post in store.booru.truth(YEAR) if post["id"] == id_}
     assert pixel_hash_of(path) == said[id_]
     assert store.take(tree).outcomes == {"md5": len(store.files) - 1, "unproven": 1}
+
+
+def test_what_was_imported_is_not_opened_to_others(store: NewStore, tmp_path: Path) -> None:
+    """A release makes its files read-only for all: linked ones can no longer be written, private ones are copied."""
+    tree = store.tree(tmp_path / "tree")
+    private, shared = sorted(path for path in tree.rglob("*.*") if path.is_file())[:2]
+    private.chmod(0o640)
+    shared.chmod(0o664)
+    report = store.take(tree)
+    assert (report.taken, report.linked) == (len(store.files), len(store.files) - 1)
+    for path in (private, shared):
+        list_files(store.context.layout.original_bucket(path.parent.name), read_only=True)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (private, shared)] == [0o640, 0o444]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files of two users")
+def test_a_file_of_another_user_becomes_read_only_as_a_copy(tmp_path: Path) -> None:
+    """Where the mode of a linked file is not ours to set, a copy with its bytes and time takes its place."""
+    theirs, folder = tmp_path / "theirs.png", tmp_path / "0000"
+    theirs.write_bytes(b"picture")
+    theirs.chmod(0o664)
+    folder.mkdir()
+    (folder / "1000.png").hardlink_to(theirs)
+    folder.chmod(0o777)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.chdir(folder)  # the folders above are closed to others
+            os.seteuid(65534)
+            os._exit(0 if list_files(Path(), read_only=True) == {"1000.png": 7} else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    ours = folder / "1000.png"
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (theirs, ours)] == [0o664, 0o444]
+    assert ours.read_bytes() == b"picture"
+    assert (ours.stat().st_mtime_ns, theirs.stat().st_nlink) == (theirs.stat().st_mtime_ns, 1)
+    assert [path.name for path in folder.iterdir()] == ["1000.png"]
 
 
 def test_false_files_are_not_taken(store: NewStore, tmp_path: Path) -> None:

@@ -65,10 +65,10 @@ def judge(context: RunContext, candidate: Candidate) -> Judged:
             return Judged(candidate, Outcome.SHA256, sha256, facts, _proven_px512(context, candidate))
         if md5 == fetch.md5 and candidate.ext == fetch.ext:
             return Judged(candidate, Outcome.MD5, sha256)
-        facts = _proven_by_pixels(context, candidate, md5=md5, sha256=sha256)
+        proven = _proven_by_pixels(context, candidate, md5=md5, sha256=sha256)
     except OSError:
         return Judged(candidate, Outcome.UNREADABLE)
-    return Judged(candidate, Outcome.UNPROVEN if facts is None else Outcome.PIXEL_HASH, sha256, facts)
+    return Judged(candidate, Outcome.UNPROVEN if proven is None else Outcome.PIXEL_HASH, sha256, proven)
 
 
 def _proven_by_pixels(context: RunContext, candidate: Candidate, *, md5: str, sha256: str) -> dict[str, Any] | None:

@@ -6,6 +6,8 @@ point leaves a store that a build or another import completes.
 """
 
 import contextlib
+import os
+import stat
 import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -17,7 +19,15 @@ from typing import Any
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import DiskFull, StoreError, full_disk_named
-from danbooru_pipeline.io.atomic import commit_part, fsync_file, fsync_folder, link_or_copy, part_path
+from danbooru_pipeline.io.atomic import (
+    READ_ONLY,
+    commit_part,
+    copy_file,
+    fsync_file,
+    fsync_folder,
+    link_or_copy,
+    part_path,
+)
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, Layout
 from danbooru_pipeline.posts import Fetch
@@ -308,7 +318,7 @@ class _Import:
             fsync_file(candidate.path)
             commit_part(candidate.path, target, flush_folder=False)
             return True
-        linked = _link(candidate.path, target, sha256=judged.sha256)
+        linked = _link(candidate.path, target, sha256=judged.sha256, move=self.move)
         self.count["linked"] += bool(linked)
         return linked is not None
 
@@ -320,20 +330,34 @@ class _Import:
         if found.path is not None:
             target = self.context.layout.px512(fetch.id)
             target.parent.mkdir(parents=True, exist_ok=True)
-            if _link(found.path, target, sha256=found.sha256) is None:
+            if _link(found.path, target, sha256=found.sha256, move=False) is None:
                 return {}
             self.count["px512"] += 1
         return found.facts
 
 
-def _link(source: Path, target: Path, *, sha256: str | None) -> bool | None:
+def _link(source: Path, target: Path, *, sha256: str | None, move: bool) -> bool | None:
     """Give a file another name, or copy it. Returns whether it is a link; None if a copy has other bytes."""
     part = part_path(target)
     try:
-        linked = link_or_copy(source, part)
+        if linked := _may_be_linked(source, move=move):
+            linked = link_or_copy(source, part)
+        else:
+            copy_file(source, part, flush=True)
         if not linked and sha256_of(part) != sha256:
             return None
         commit_part(part, target, flush_folder=False)
     finally:
         part.unlink(missing_ok=True)  # renaming onto another name of the same file leaves both
     return linked
+
+
+def _may_be_linked(source: Path, *, move: bool) -> bool:
+    """Whether a release may make a file read-only for all, which it then is under its other names as well.
+
+    Most are readable for all and lose no more than the leave to be written; to copy those, terabytes, would be the
+    greater surprise. What others may not read is not opened to them, and another user's mode is not ours to set.
+    """
+    facts = source.stat()
+    mode, is_ours = stat.S_IMODE(facts.st_mode), os.geteuid() in {0, facts.st_uid}
+    return mode == READ_ONLY or (is_ours and (move or mode & READ_ONLY == READ_ONLY))
