@@ -15,6 +15,7 @@ from danbooru_pipeline.images.avif import walk_avif
 from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.bmp import decode_bmp
 from danbooru_pipeline.images.color import StatedColor, from_cicp, to_srgb
+from danbooru_pipeline.images.gif import first_frame
 from danbooru_pipeline.images.inspect import Flag, ImageFacts
 from danbooru_pipeline.images.jpeg import walk_jpeg
 from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg, wrap_pixels
@@ -68,6 +69,8 @@ def _shrunk(
 ) -> Any:
     """The picture scaled to fit, in the colours that the profile options ask for; a profile means the full range."""
     in_memory = decoded if isinstance(decoded, pyvips.Image) else None
+    if facts.file_type == "gif":
+        in_memory = _on_screen(data, in_memory)
     if in_memory is not None and facts.file_type in _SHRUNK_BY_LIBVIPS:
         return in_memory.thumbnail_image(size, height=size, size="down", **profile)
     source = _decode(data, facts, size=size, decoded=decoded) if in_memory is None else in_memory
@@ -135,6 +138,22 @@ def open_avif(data: bytes, *, fail_on: str = "none") -> Any:
     image = pyvips.Image.heifload_buffer(data, access="sequential", fail_on=fail_on)
     page = int(image.get("heif-primary")) if image.get_typeof("heif-primary") else 0
     return image if page == 0 else pyvips.Image.heifload_buffer(data, page=page, access="sequential", fail_on=fail_on)
+
+
+def _on_screen(data: bytes, in_memory: Any) -> Any:
+    """A GIF whose frame leaves some of the screen free, which is transparent and not black; `in_memory` of all others.
+
+    With a transparent colour libvips does so itself.
+    """
+    frame = first_frame(data)
+    image = pyvips.Image.gifload_buffer(data, fail_on="truncated") if in_memory is None else in_memory
+    if frame is None or 0 in frame[2:] or image.hasalpha():
+        return in_memory
+    left, top, width, height = frame
+    if left == top == 0 and width >= image.width and height >= image.height:
+        return in_memory
+    shown = (pyvips.Image.black(width, height) + 255).cast("uchar")
+    return image.bandjoin(shown.embed(left, top, image.width, image.height))
 
 
 def _lone_frame(data: bytes) -> Any:

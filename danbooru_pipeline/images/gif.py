@@ -1,7 +1,10 @@
-"""The blocks of a GIF: where the file really ends. Never raises on any bytes.
+"""The blocks of a GIF: where the file really ends, and the place of its frame. Never raises on any bytes.
 
 Decoders render a truncated GIF without an error.
 """
+
+import struct
+from collections.abc import Iterator
 
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
 _HEADER_BYTES = 13
@@ -10,26 +13,38 @@ _MAX_BLOCKS = 1_000_000
 
 def gif_end(data: bytes) -> int | None:
     """Offset after the trailer; None if the file is truncated."""
+    return next((at + 1 for kind, at in _blocks(data) if kind == _TRAILER), None)
+
+
+def first_frame(data: bytes) -> tuple[int, int, int, int] | None:
+    """Left, top, width and height of the first frame; None without one."""
+    at = next((at for kind, at in _blocks(data) if kind == _IMAGE), None)
+    return None if at is None else struct.unpack_from("<4H", data, at + 1)
+
+
+def _blocks(data: bytes) -> Iterator[tuple[int, int]]:
+    """Kind and offset of all whole blocks, up to the trailer."""
     if len(data) < _HEADER_BYTES:
-        return None
+        return
     at = _HEADER_BYTES + _table_bytes(data[10])
     for _ in range(_MAX_BLOCKS):
         if at >= len(data):
-            return None
+            return
         kind = data[at]
-        if kind == _TRAILER:
-            return at + 1
         if kind == _EXTENSION:
             start = at + 2
         elif kind == _IMAGE and at + 9 < len(data):
             start = at + 11 + _table_bytes(data[at + 9])  # descriptor, colour table, width of the first code
+        elif kind == _TRAILER:
+            yield kind, at
+            return
         else:
-            return None
+            return
         end = _end_of_sub_blocks(data, start)
         if end is None:
-            return None
+            return
+        yield kind, at
         at = end
-    return None
 
 
 def _table_bytes(flags: int) -> int:

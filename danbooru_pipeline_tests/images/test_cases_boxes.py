@@ -192,6 +192,19 @@ def test_gif_offset_transp() -> None:
     assert np.abs(pixels[256 - 35, 256 - 45] - 255).max() <= 4
 
 
+@pytest.mark.parametrize("hash_pixels", [True, False])
+def test_gif_offset(tmp_path: Path, *, hash_pixels: bool) -> None:
+    """Around a frame that starts further in, the background shows also without a transparent colour."""
+    data = bytearray((FILES / "gif_offset_transp.gif").read_bytes())
+    data[data.index(b"!\xf9\4") + 3] &= 0xFE
+    assert inspect_image(bytes(data)).alpha is False
+    (tmp_path / "1.gif").write_bytes(data)
+    run_image_job(ImageJob(source=tmp_path / "1.gif", px512=tmp_path / "1.jpg", hash_pixels=hash_pixels))
+    pixels = pixels_of((tmp_path / "1.jpg").read_bytes()).astype(int)
+    assert np.abs(pixels[256, 256] - (255, 0, 0)).max() <= 4
+    assert np.abs(pixels[256 - 35, 256 - 45] - 255).max() <= 4
+
+
 def grey_profile(gamma: float) -> bytes:
     """An ICC profile of grey with one exponent."""
     white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
