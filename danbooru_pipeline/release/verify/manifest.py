@@ -18,6 +18,12 @@ from danbooru_pipeline.release.verify.parquet import batches, readable_shards
 from danbooru_pipeline.release.verify.verification import Verification
 
 _ORIGINAL = re.compile(r"original/(\d{4})/([1-9]\d*)\.([a-z0-9]+)")
+#: Columns that say whether two others are equal.
+_MATCHES = (
+    ("source_md5_matches", "fetched_md5", "source_md5"),
+    ("pixel_hash_matches", "pixel_hash", "source_pixel_hash"),
+)
+_LAST_YEAR = 9999
 _ROW_COLUMNS = (
     *("id", "bucket", "rating", "status", "reason", "path", "size", "sha256"),
     *("px512_status", "px512_reason", "px512_path", "px512_size", "px512_sha256"),
@@ -91,6 +97,25 @@ def check_rows(run: Verification, table: pa.Table) -> None:
         row = dict(zip(_ROW_COLUMNS, values, strict=True))
         for kind, message in _row_findings(row, sfw):
             run.add(kind, str(row["id"]), message)
+    for message, wrong in _contradictions(table, run.release.year if run.release else _LAST_YEAR):
+        for id_ in table.filter(pc.fill_null(wrong, False))["id"].to_pylist():  # noqa: FBT003 - a value, not a switch
+            run.add(Kind.MANIFEST_ROW, str(id_), message)
+
+
+def _contradictions(table: pa.Table, year: int) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    """What to say of rows of which two columns contradict each other, and which rows those are."""
+    for said, ours, theirs in _MATCHES:
+        equal = pc.equal(table[ours], table[theirs])
+        # Where one of the two is not known, some versions say that they differ, and some say nothing.
+        lacking = pc.and_(pc.is_valid(equal), pc.is_null(table[said]))
+        made_up = pc.and_kleene(pc.is_null(equal), table[said])
+        wrong = pc.or_kleene(pc.or_kleene(lacking, made_up), pc.not_equal(equal, table[said]))
+        yield f"{said} does not follow from {ours} and {theirs}", wrong
+    untouched = pc.invert(table["optimized"])
+    named = pc.or_kleene(pc.is_valid(table["optimized_by"]), pc.not_equal(table["size"], table["source_size"]))
+    yield "is not optimized, but has what made it smaller, or another size", pc.and_kleene(untouched, named)
+    first = table["first_release"]
+    yield "was first held by a later release", pc.greater(first, pa.scalar(min(year, _LAST_YEAR), pa.int16()))
 
 
 def _surely_right(table: pa.Table, sfw: frozenset[str] | None) -> pa.ChunkedArray:

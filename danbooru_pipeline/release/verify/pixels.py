@@ -67,7 +67,6 @@ def _rows(run: Verification) -> Iterator[Row]:
             return
         wanted = run.bucket
         table = batch if wanted is None else batch.filter(pc.equal(batch["bucket"].cast(pa.string()), wanted))
-        _check_claims(run, table)
         held = table.filter(pc.and_(pc.is_valid(table["path"]), pc.is_valid(table["pixel_hash"])))
         columns = [held[name].cast(kind).to_pylist() for name, kind in (
             ("id", pa.int64()), ("path", pa.string()), ("pixel_hash", pa.string())
@@ -75,15 +74,6 @@ def _rows(run: Verification) -> Iterator[Row]:
         for id_, path, pixel_hash in zip(*columns, strict=True):
             if id_ > 0 and _is_path_of(id_, path):
                 yield id_, path, pixel_hash
-
-
-def _check_claims(run: Verification, table: pa.Table) -> None:
-    """Each row's `pixel_hash_matches` follows from its two hashes."""
-    equal = pc.equal(table["pixel_hash"], table["source_pixel_hash"])
-    said = table["pixel_hash_matches"]
-    wrong = pc.or_(pc.not_equal(pc.is_valid(equal), pc.is_valid(said)), pc.fill_null(pc.not_equal(equal, said), False))  # noqa: FBT003
-    for id_ in table.filter(wrong)["id"].to_pylist():
-        run.add(Kind.MANIFEST_ROW, str(id_), "pixel_hash_matches does not follow from the two hashes")
 
 
 def _order(row: Row) -> bytes:

@@ -50,6 +50,23 @@ def rewritten(folder: Path, pattern: str, column: str) -> None:
     edit_table(folder, pattern, lambda table: with_column(column, change_of(table.schema.field(column).type))(table))
 
 
+CLAIMS: dict[str, Change] = {
+    "source_md5_matches": FLAG,
+    "pixel_hash_matches": FLAG,
+    "fetched_md5": lambda sums: [sum_ and "0" * 32 for sum_ in sums],
+    "optimized": lambda flags: [flag if flag is None else not flag for flag in flags],
+    "first_release": NUMBER,
+}
+
+
+@pytest.mark.parametrize("column", CLAIMS)
+def test_columns_of_the_manifest_do_not_contradict_each_other(later: Path, column: str) -> None:
+    """What follows from other columns of a row, or from the year, is compared with them."""
+    edit_table(later, "manifest/files-*", with_column(column, CLAIMS[column]))
+    resum(later)
+    assert "manifest_row" in verify_release(later, threads=1).counts
+
+
 SOME = ("uploader_id", "score", "source", "image_width", "tag_string", "fav_count", "is_deleted", "file_url")
 
 

@@ -1,13 +1,18 @@
 """Rows of a manifest are checked all at once, and nothing is overlooked that a check of single rows finds."""
 
+from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danbooru_pipeline.release import MANIFEST_SCHEMA
-from danbooru_pipeline.release.verify.manifest import _row_findings, _surely_right
+from danbooru_pipeline.release import MANIFEST_SCHEMA, ManifestRow
+from danbooru_pipeline.release.manifest.row import manifest_table
+from danbooru_pipeline.release.verify.findings import Kind
+from danbooru_pipeline.release.verify.manifest import _row_findings, _surely_right, check_rows
+from danbooru_pipeline.release.verify.verification import Verification
 
 SFW: Final = frozenset({"g", "s"})
 SUM = "0" * 64
@@ -76,3 +81,25 @@ def test_no_wrong_row_is_taken_for_a_right_one(changes: list[dict[str, Any]]) ->
     rows = [row(1, **change) for change in changes]
     right = _surely_right(table_of(rows), SFW).to_pylist()
     assert [not list(_row_findings(one, SFW)) for one in rows] == right
+
+
+@pytest.mark.parametrize(
+    ("facts", "wrong"),
+    [
+        ({"pixel_hash": SUM, "source_pixel_hash": SUM, "pixel_hash_matches": True}, False),
+        ({"pixel_hash": SUM, "source_pixel_hash": "1", "pixel_hash_matches": True}, True),
+        ({"pixel_hash": SUM, "source_pixel_hash": SUM, "pixel_hash_matches": None}, True),
+        ({"pixel_hash": SUM, "source_pixel_hash": None, "pixel_hash_matches": True}, True),
+        ({"fetched_md5": SUM, "source_md5": None, "source_md5_matches": False}, False),
+        ({"optimized": True, "size": 10, "source_size": 20, "optimized_by": None}, False),
+        ({"optimized": False, "size": 10, "source_size": 20}, True),
+        ({"optimized": False, "size": 10, "source_size": None}, False),
+        ({"optimized": False, "size": 10, "optimized_by": "a tool"}, True),
+    ],
+)
+def test_claims_of_a_row_follow_from_its_facts(tmp_path: Path, facts: dict[str, Any], wrong: bool) -> None:  # noqa: FBT001
+    """A flag that two other columns refute is found; where one of them is not known, nothing can be said."""
+    table = manifest_table([ManifestRow(**{**row(7), "first_release": 2021, **facts})])
+    run = Verification(folder=tmp_path, release=None)
+    check_rows(run, table)
+    assert [each.kind for each in run.found.kept] == [Kind.MANIFEST_ROW] * wrong

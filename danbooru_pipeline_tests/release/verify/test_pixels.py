@@ -66,18 +66,6 @@ def test_other_pictures_are_found(tree: Path) -> None:
     assert findings(tree) == (6, wrong)
 
 
-def test_a_claim_that_does_not_follow_is_found(tree: Path) -> None:
-    """`pixel_hash_matches` is checked against the two hashes of its row."""
-    path = tree / "manifest/files-00000-of-00001.parquet"
-    table = pq.read_table(path)
-    place = table.schema.get_field_index("source_pixel_hash")
-    write(
-        tree,
-        table.set_column(place, "source_pixel_hash", pa.array(["0" * 32, *table["source_pixel_hash"][1:].to_pylist()])),
-    )
-    assert findings(tree) == (6, [(Kind.MANIFEST_ROW, "1")])
-
-
 def test_a_release_of_before_has_nothing_to_decode(tree: Path) -> None:
     """Its manifest lacks the columns, which is no fault."""
     path = tree / "manifest/files-00000-of-00001.parquet"
