@@ -36,6 +36,7 @@ from danbooru_pipeline.release.verify.provenance import check_provenance
 from danbooru_pipeline.release.verify.removed import check_metadata, check_not_removed, read_removed
 from danbooru_pipeline.release.verify.schemas import check_schemas
 from danbooru_pipeline.release.verify.tables import check_image_rows, check_side_tables, check_tag_counts
+from danbooru_pipeline.release.verify.tag_lists import check_tag_lists
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release.verify.walk import check_folder_mode, image_modes, walk_documents
 from danbooru_pipeline.release_paths import CORRECTIONS, DUPLICATES, INDEX, POST_VECTORS, RELEASE_JSON
@@ -204,6 +205,7 @@ def _check_rest(run: Verification, numbers: ManifestSummary | None, removed: set
         check_changes(run, manifest, check_carried(run, removed), removed)
     if tags is not None and run.release is not None:
         check_tag_counts(run, tags)
+    check_tag_lists(run, posts)
     _check_search_index(run, agree=agree and bool(manifest) and bool(posts))
     check_lines(run, year_of(run), posts)
     if not (agree and posts) and manifest:

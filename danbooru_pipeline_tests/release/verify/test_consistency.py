@@ -5,6 +5,7 @@ import io
 import json
 import lzma
 import os
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable
@@ -76,6 +77,19 @@ def test_posts_and_their_lines_say_the_same(later: Path, column: str) -> None:
     rewritten(later, "parquet/posts-*", column)
     resum(later)
     assert "metadata_differs" in verify_release(later, threads=1).counts
+
+
+@pytest.mark.parametrize("key", ["name", "category"])
+def test_lists_of_tags_are_those_of_the_strings(later: Path, key: str) -> None:
+    """A release without lines of 2017 still tells that its list of tags names another tag, or of another kind."""
+    shutil.rmtree(later / f"metadata/{year_of(later)}-old")
+    lie = {"name": "lie", "category": 1}[key]
+    changed: Change = lambda lists: [[{**tag, key: lie} for tag in tags] for tags in lists]  # noqa: E731
+    edit_table(later, "parquet/posts-*", with_column("tags", changed))
+    pack_again(later)
+    resum(later)
+    findings = verify_release(later, full=True, threads=1).findings
+    assert any("tags in its list" in f.message for f in findings), findings
 
 
 @pytest.mark.parametrize("key", ["score", "rating", "tags", "file_size"])
