@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -153,6 +153,35 @@ def test_mirror_stage1_fails(releases: Layout, daemon: str, tmp_path: Path) -> N
     assert "is no release" in done.stderr
     assert not (target / "RELEASE.json").exists()
     assert not (tmp_path / "danbooru2022.trace").exists()
+
+
+def away(path: Path) -> None:
+    """A file or folder is somewhere else, and a link in its place."""
+    elsewhere = next(parent for parent in path.parents if parent.name == "served").with_name("elsewhere")
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+def pipe(path: Path) -> None:
+    """A file is a pipe."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "damage"),
+    [("original/*/*", away), ("512px/0*", away), ("README.md", pipe), ("SHA256SUMS", Path.unlink)],
+)
+def test_copy_that_lacks_a_listed_file_is_no_release(
+    releases: Layout, daemon: str, tmp_path: Path, pattern: str, damage: Callable[[Path], object]
+) -> None:
+    """What rsync passes over without an error is missing by the lists: no RELEASE.json, no trace, no success."""
+    damage(min(own_tree(releases, tmp_path, 2022).glob(pattern)))
+    done = mirror(releases, f"{daemon}/danbooru2022/", tmp_path / "copy")
+    assert done.returncode == 1
+    assert "did not come, among them" in done.stderr
+    assert not (tmp_path / "copy/RELEASE.json").exists()
+    assert not (tmp_path / "copy.trace").exists()
 
 
 def inodes(paths: Iterable[Path]) -> set[int]:

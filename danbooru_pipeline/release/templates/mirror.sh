@@ -58,6 +58,22 @@ is_current() {
     ! grep -q '^[><c*]' "$mark/moves"
 }
 
+# Whether every file is there that the lists of the release name: rsync passes over what lies in the source as a link or a
+# pipe, or does not lie there at all, and says that all went well.
+is_whole() {
+    {
+        echo SHA256SUMS
+        [ ! -f "$folder/allowed_signers" ] || echo SHA256SUMS.sig
+        cut -c 67- "$folder/SHA256SUMS"
+        find "$folder/checksums" -type f -name '*.sha256' -exec cut -c 67- {} +
+    } 2> /dev/null | LC_ALL=C sort -u > "$mark/listed"
+    (unset CDPATH && cd "$folder" && find . -type f) | cut -c 3- | LC_ALL=C sort > "$mark/present"
+    LC_ALL=C comm -23 "$mark/listed" "$mark/present" > "$mark/missing"
+    [ -s "$mark/missing" ] || return 0
+    echo "$(wc -l < "$mark/missing" | tr -d ' ') files did not come, among them $(head -n 1 "$mark/missing")" >&2
+    return 1
+}
+
 copy() {
     pull "$source/RELEASE.json" "$mark/before" || return 1
     if is_current; then
@@ -71,6 +87,7 @@ copy() {
     pull --delete-delay --max-delete="$most" --exclude='/RELEASE.json' "$source/" "$folder/" || return 1
     pull "$source/RELEASE.json" "$mark/after" || return 1
     cmp -s "$mark/before" "$mark/after" || return 1
+    is_whole || return 1
     # What an earlier copy left unfinished, of files that need no update any more.
     rm -rf "$folder"/.~tmp~ "$folder"/*/.~tmp~ "$folder"/*/*/.~tmp~
     sync
