@@ -1,5 +1,7 @@
 """verify.sh of a release finds what is missing, extra or altered with a shell, coreutils and xz, and nothing else."""
 
+import hashlib
+import lzma
 import os
 import shutil
 import subprocess
@@ -25,6 +27,7 @@ PROGRAMS = (
     "rm",
     "sha256sum",
     "sort",
+    "tail",
     "tr",
     "uniq",
     "wc",
@@ -116,6 +119,37 @@ def link(path: Path) -> None:
     path.symlink_to(away)
 
 
+def starred(path: Path) -> None:
+    """A file has a star at the end of its name."""
+    path.rename(path.with_name(f"{path.name}*"))
+
+
+def edit(path: Path, change: Callable[[bytes], bytes]) -> None:
+    """A file has other bytes."""
+    put(path, change(path.read_bytes()))
+
+
+def huge(path: Path) -> None:
+    """A file is a terabyte of zeros."""
+    put(path, b"")
+    os.truncate(path, 2**40)
+
+
+def unlisted(folder: Path, change: Callable[[bytes], bytes]) -> None:
+    """A document is altered, and the line of SHA256SUMS that would tell is, too; RELEASE.json names that list."""
+    last = (folder / "SHA256SUMS").read_text().splitlines()[-1][66:]
+    flip(folder / last)
+    edit(folder / "SHA256SUMS", change)
+    named = hashlib.sha256((folder / "SHA256SUMS").read_bytes()).hexdigest()
+    edit_json(folder / "RELEASE.json", lambda release: release.update(sha256sums_sha256=named))
+
+
+def swollen_list(folder: Path) -> None:
+    """The list of all files is 20 GB of zeros."""
+    put(folder / "filelist.txt.xz", lzma.compress(bytes(2**26), preset=0) * 300)
+    resum(folder)
+
+
 DAMAGE: dict[str, tuple[Damage, str]] = {
     "document altered": (lambda f: flip(f / "README.md"), "altered: README.md"),
     "document missing": (lambda f: (f / "NOTICE.md").unlink(), "missing: NOTICE.md"),
@@ -158,17 +192,38 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
         lambda f: resum(f, lambda r: r.update(version="2021.9")),
         "the signature is not good by a key in allowed_signers",
     ),
+    "original with a star": (lambda f: starred(original(f)), "extra: original/0001/12001.jpg*"),
+    "document with a star": (lambda f: starred(f / "README.md"), "missing: README.md"),
+    "bucket with a star": (lambda f: put(f / "512px/0001*/1.exe", b"x"), "extra: 512px/0001*/1.exe"),
+    "zeros before RELEASE.json": (lambda f: edit(f / "RELEASE.json", lambda b: b"\0" + b), "altered: RELEASE.json"),
+    "zero within RELEASE.json": (
+        lambda f: edit(f / "RELEASE.json", lambda b: b.replace(b'"year": ', b'"year": \0')),
+        "altered: RELEASE.json",
+    ),
+    "more behind RELEASE.json": (
+        lambda f: edit(f / "RELEASE.json", lambda b: b + b'{"version": "2021.9"}'),
+        "altered: RELEASE.json",
+    ),
+    "sums of a terabyte": (lambda f: huge(f / "SHA256SUMS"), "too long: SHA256SUMS"),
+    "RELEASE.json of a terabyte": (lambda f: huge(f / "RELEASE.json"), "altered: RELEASE.json"),
+    "sums without the last newline": (lambda f: unlisted(f, lambda b: b[:-1]), "altered: verify.sh"),
+    "sum that is none": (
+        lambda f: unlisted(f, lambda b: b.replace(b.splitlines()[-1][:64], b"z" * 64)),
+        "damaged line in ",
+    ),
+    "list of 20 GB": (swollen_list, "not in filelist.txt.xz: 512px/"),
     "signature missing": (lambda f: (f / "SHA256SUMS.sig").unlink(), "not signed"),
 }
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-@pytest.mark.needs("dash", "ssh-keygen", "xz")
-def test_damage_is_a_line(folder: Path, name: str) -> None:
+@pytest.mark.parametrize("shell", SHELLS[:2])
+@pytest.mark.needs("ssh-keygen", "xz")
+def test_damage_is_a_line(folder: Path, name: str, shell: str) -> None:
     """Each kind of damage is named, and the script ends with 1."""
     damage, said = DAMAGE[name]
     damage(folder)
-    done = verify(folder)
+    done = verify(folder, shell=shell)
     assert done.returncode == 1, done.stdout
     assert any(line.startswith(said) for line in done.stdout.splitlines()), done.stdout
 

@@ -31,13 +31,20 @@ each() { while IFS= read -r name; do found "$1: $name"; done; }
 is_file() { [ -f "$1" ] && [ ! -L "$1" ]; }
 # No path of a list may lead out of the release.
 is_inside() { case "/$1/" in *//* | */./* | */../*) return 1 ;; esac; }
+digits='[0-9a-f]'
+for _ in 2 4 8 16 32 64; do digits=$digits$digits; done
+# shellcheck disable=SC2254
+is_sum() { case $1 in $digits) ;; *) return 1 ;; esac; }
+# Whether a file has more bytes than any honest one; of a terabyte no more is read than that takes.
+is_too_long() { [ "$(head -c "$(($2 + 1))" "$1" | wc -c)" -gt "$2" ]; }
 
 # A list of checksums: every line is one, and what it names are files, whose content is as it says.
 check_list() {
     : >"$work/list"
-    while IFS= read -r line; do
+    while IFS= read -r line || [ -n "$line" ]; do
         name=${line#*  }
-        if [ "${line%%  *}  $name" != "$line" ] || ! is_inside "$name"; then
+        sum=${line%%  *}
+        if [ "$sum  $name" != "$line" ] || ! is_sum "$sum" || ! is_inside "$name"; then
             found "damaged line in $1: $line"
         elif is_file "$name"; then
             printf '%s\n' "$line" >>"$work/list"
@@ -50,16 +57,30 @@ check_list() {
     done <"$work/said"
 }
 
-# Names of what lies in a folder, one a line, marked by type as ls does; a name with a newline becomes two, both extra.
-names_in() { ls -AF -- "$1" | tr -d '*'; }
-
-# Every file outside of the buckets, and every folder there that is empty or a link.
-walk() {
-    names_in "$1" >"$work/$2"
-    [ -s "$work/$2" ] || [ "$1" = original ] || [ "$1" = 512px ] || found "empty folder: $1"
-    while IFS= read -r name; do
+# Paths of the files and folders in a folder, one a line, folders with a slash. All else is a finding: links, pipes,
+# devices, and the halves of a name with a newline.
+paths_in() {
+    ls -A -- "$1" | while IFS= read -r name; do
         path=$name
         [ "$1" = . ] || path=$1/$name
+        case $name in '' | . | ..) found "extra: $path" && continue ;; esac
+        if [ -L "$path" ]; then
+            found "extra: $path@"
+        elif [ -f "$path" ]; then
+            printf '%s\n' "$path"
+        elif [ -d "$path" ]; then
+            printf '%s\n' "$path/"
+        else
+            found "extra: $path|"
+        fi
+    done
+}
+
+# Every file outside of the buckets; an empty folder is a finding.
+walk() {
+    paths_in "$1" >"$work/$2"
+    [ -s "$work/$2" ] || [ "$1" = original ] || [ "$1" = 512px ] || found "empty folder: $1"
+    while IFS= read -r path; do
         case $path in
             original/[0-9][0-9][0-9][0-9]/ | 512px/[0-9][0-9][0-9][0-9]/) printf '%s\n' "$path" >>"$work/buckets" ;;
             */) walk "${path%/}" "$2x" ;;
@@ -69,11 +90,13 @@ walk() {
 }
 
 # 1. SHA256SUMS and the documents.
+: >"$work/sums"
 if ! is_file SHA256SUMS; then
     found "missing: SHA256SUMS"
-    : >"$work/sums"
+elif is_too_long SHA256SUMS 67108864; then
+    found "too long: SHA256SUMS"
 else
-    head -c 67108864 SHA256SUMS >"$work/sums"
+    cat SHA256SUMS >"$work/sums"
 fi
 : >"$work/buckets"
 walk . walk | sort >"$work/present"
@@ -86,18 +109,30 @@ sort "$work/present" | uniq -d | each extra
 sort "$work/listed" | uniq -d | each "listed twice"
 check_list "$work/sums"
 
-# 2. RELEASE.json: it names this SHA256SUMS, and says what RELEASE.content.json says, which the list has.
+# 2. RELEASE.json: it names this SHA256SUMS, and says what RELEASE.content.json says, which the list has: byte for byte,
+# since a shell reads text and passes over zeros and what stands behind the last newline.
 mark='  "sha256sums_sha256": "'
 head -c 16777216 RELEASE.json >"$work/release"
+: >"$work/mark"
+before=0
+number=0
 while IFS= read -r line; do
-    case $line in "$mark"*) printf '%s\n' "$line" >>"$work/mark" ;; *) printf '%s\n' "$line" ;; esac
-done <"$work/release" >"$work/content"
-if is_file SHA256SUMS && [ "$(cat "$work/mark" 2>/dev/null)" != "$mark$(sum_of SHA256SUMS)\"," ]; then
+    case $line in "$mark"*) printf '%s\n' "$line" >>"$work/mark" && before=$number ;; esac
+    number=$((number + 1))
+done <"$work/release"
+if [ -s "$work/sums" ] && [ "$(cat "$work/mark")" != "$mark$(sum_of "$work/sums")\"," ]; then
     found "RELEASE.json does not name this SHA256SUMS"
 fi
 if is_file RELEASE.content.json; then
-    [ "$(sum_of RELEASE.content.json)" = "$(sum_of "$work/content")" ] ||
+    head -c 16777216 RELEASE.content.json >"$work/content"
+    {
+        head -n "$before" "$work/content"
+        cat "$work/mark"
+        tail -n "+$((before + 1))" "$work/content"
+    } >"$work/whole"
+    if is_too_long RELEASE.json 16777216 || [ "$(sum_of "$work/release")" != "$(sum_of "$work/whole")" ]; then
         found "altered: RELEASE.json says something else than RELEASE.content.json"
+    fi
 else
     echo "note: made before version 0.3: nothing covers what RELEASE.json says"
 fi
@@ -113,7 +148,7 @@ for tree in 512px original; do
         if [ -L "$bucket" ] || [ ! -d "$bucket" ]; then
             : >"$work/present"
         else
-            names_in "$bucket" | while IFS= read -r name; do printf '%s\n' "$bucket/$name"; done | sort >"$work/present"
+            paths_in "$bucket" | sort >"$work/present"
         fi
         only_in "$work/listed" "$work/present" | each missing
         only_in "$work/present" "$work/listed" | each extra
@@ -128,9 +163,10 @@ while IFS= read -r bucket; do
     is_file "checksums/${bucket%/}.sha256" || found "extra: ${bucket%/}"
 done <"$work/buckets"
 
-# 4. The list of all files has the same images.
+# 4. The list of all files has the same images. No more is unpacked than these need, and a byte.
 if is_file filelist.txt.xz; then
-    xz -dc filelist.txt.xz 2>/dev/null | cut -c 3- | sort >"$work/filelist"
+    most=$(($(wc -c <"$work/images") + 2 * $(wc -l <"$work/images") + 1))
+    xz -dc filelist.txt.xz 2>/dev/null | head -c "$most" | cut -c 3- | sort >"$work/filelist"
     sort "$work/images" >"$work/present"
     only_in "$work/filelist" "$work/present" | each "in filelist.txt.xz, but not in checksums/"
     only_in "$work/present" "$work/filelist" | each "not in filelist.txt.xz"
@@ -144,8 +180,8 @@ if [ ! -e SHA256SUMS.sig ]; then
 elif ! command -v ssh-keygen >/dev/null 2>&1; then
     word="signature not checked: ssh-keygen is not installed"
     [ -z "$signers" ] || found "$word"
-elif is_file SHA256SUMS.sig && [ -f "$keys" ] && is_file SHA256SUMS && ssh-keygen -q -Y verify -f "$keys" \
-    -I danbooru-release -n danbooru-release -s SHA256SUMS.sig <SHA256SUMS >/dev/null 2>&1; then
+elif is_file SHA256SUMS.sig && [ -f "$keys" ] && ssh-keygen -q -Y verify -f "$keys" \
+    -I danbooru-release -n danbooru-release -s SHA256SUMS.sig <"$work/sums" >/dev/null 2>&1; then
     word="signature good"
 else
     found "the signature is not good by a key in $keys"
