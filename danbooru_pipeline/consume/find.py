@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.consume.corrected import changes_of, require_corrected
+from danbooru_pipeline.consume.tables import FILES, shards
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.bounded_parquet import Extent, extents, read_untrusted, schema_of
 from danbooru_pipeline.io.parquet import no_rows
@@ -50,7 +51,7 @@ def find(release: Path, search: Search | str, *, implications: bool = False, cor
         require_corrected(release)
     read = reader(release, corrected=corrected)
     relations = Relations(read, with_implications=implications)
-    with _damage_named(release), _catalog(release, wanted, relations, corrected=corrected) as catalog:
+    with unreadable_named(release), _catalog(release, wanted, relations, corrected=corrected) as catalog:
         evaluation = Evaluation(catalog, read, relations, label=about.name, cutoff=_cutoff(about), notes=[], steps=[])
         return evaluation.find(wanted)
 
@@ -63,6 +64,8 @@ def has_index(release: Path) -> bool:
 @contextmanager
 def _catalog(release: Path, search: Search, relations: Relations, *, corrected: bool) -> Iterator[Catalog]:
     if not has_index(release):
+        for table in ("posts", FILES):
+            shards(release, table, corrected=corrected)
         read = reader(release, corrected=corrected)
         keys = keys_of(search, relations, read)
         yield ScannedCatalog(read, tables_of(release), keys=keys, patterns=patterns_of(search))
@@ -106,7 +109,8 @@ def _cutoff(about: Release) -> int:
 
 
 @contextmanager
-def _damage_named(release: Path) -> Iterator[None]:
+def unreadable_named(release: Path) -> Iterator[None]:
+    """Whatever a reader of tables raises in a block is one error about the release."""
     try:
         yield
     except (BadSearch, ReleaseError):

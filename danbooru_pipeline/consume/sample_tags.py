@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.consume.errors import BadQuery
+from danbooru_pipeline.consume.find import unreadable_named
 from danbooru_pipeline.io.bounded_parquet import extents, read_untrusted
 from danbooru_pipeline.release.tables.search_index import reader, shards_of
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
@@ -69,7 +70,8 @@ def sample_tags(release: Path, sampling: TagSampling, count: int) -> list[list[s
             raise BadQuery(f"there is no {kind} {unknown[0]!r}; use {', '.join(known)}")
     dice = np.random.Generator(np.random.PCG64(sampling.seed))
     choose = _by_posts if sampling.together else _by_counts
-    return list(islice(choose(release, sampling, dice, count), count))
+    with unreadable_named(release):
+        return list(islice(choose(release, sampling, dice, count), count))
 
 
 def _allowed(names: pa.Array, sampling: TagSampling) -> pa.Array:

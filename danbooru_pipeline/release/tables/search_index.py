@@ -12,7 +12,7 @@ from typing import Final
 import pyarrow as pa
 
 from danbooru_pipeline.io.bounded_parquet import read_untrusted, schema_of
-from danbooru_pipeline.io.untrusted import plain_names
+from danbooru_pipeline.io.untrusted import names_in
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.release_paths import CORRECTED
 from danbooru_pipeline.search.index import write_index
@@ -54,10 +54,13 @@ def tables_of(folder: Path) -> list[str]:
 
 
 def shards_of(folder: Path, parts: Sequence[str] = _FOLDERS) -> dict[str, list[str]]:
-    """Table -> paths of its files in some folders, in the order of its rows, relative to the release."""
+    """Table -> paths of its files in some folders, in the order of its rows, relative to the release.
+
+    One that is a link or no file is among them, so that who reads it fails, and does not take the table to be shorter.
+    """
     found: dict[str, list[str]] = {}
     for part in parts:
-        for name in plain_names(folder, part):
+        for name in names_in(folder, part):
             match = _SHARD.fullmatch(name)
             if match and (match[1] == _MANIFEST) == (part == "manifest"):
                 found.setdefault(match[1], []).append(f"{part}/{name}")
