@@ -1,139 +1,32 @@
 """Import: files that exist elsewhere are taken when they are proven, and only then."""
 
-import gzip
-import io
 import json
 import os
-import re
 import shutil
 import signal
 import stat
 import subprocess
 import sys
-import tarfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-import pyarrow.parquet as pq
 import pytest
 import pyvips
 
-from danbooru_pipeline import sources
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.images.pixel_hash import pixel_hash_of
 from danbooru_pipeline.io.sha256 import sha256_of
-from danbooru_pipeline.layout import bucket_of, original_path, px512_path
+from danbooru_pipeline.layout import bucket_of, original_path
 from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.progress import Meter
-from danbooru_pipeline.release import ManifestRow
-from danbooru_pipeline.release.manifest.row import manifest_table
 from danbooru_pipeline.settings import Settings
-from danbooru_pipeline.store.columns import ORIGINAL_FACTS, PX512_FACTS
-from danbooru_pipeline.store.imports import ImportReport, import_files, open_holdings
-from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
+from danbooru_pipeline.store.columns import PX512_FACTS
+from danbooru_pipeline.store.imports import import_files, open_holdings
+from danbooru_pipeline.store.ledger import LedgerRow
 from danbooru_pipeline.store.plan import list_files
 from danbooru_pipeline.store.px512 import build_px512
-from danbooru_pipeline_tests.support.buckets import BringPosts, buckets_of, build_all
-
-YEAR = 2021
-#: The booru refuses programs that do not say who they are.
-AGENT = {"User-Agent": "danbooru-pipeline-tests/1 (tests@example.org)"}
-
-
-@dataclass(frozen=True)
-class NewStore:
-    """An operator who has the posts and no file, and the site's own files."""
-
-    context: RunContext
-    booru: BooruProcess
-    files: dict[int, tuple[str, bytes]]
-
-    def take(self, *paths: Path, move: bool = False, dry_run: bool = False) -> ImportReport:
-        """Import."""
-        return import_files(self.context, open_holdings(paths), move=move, dry_run=dry_run)
-
-    def requests_of_a_build(self) -> int:
-        """How many different files a build asks for."""
-        self.booru.reset_requests()
-        build_all(self.context, YEAR)
-        return len(set(self.booru.requested_files()))  # a post whose MD5 is wrong is asked for twice
-
-    def ledger(self) -> dict[int, LedgerRow]:
-        """All rows."""
-        layout = self.context.layout
-        return {
-            k: v for bucket in buckets_of(self.context, YEAR) for k, v in read_ledger(layout.ledger(bucket)).items()
-        }
-
-    def tree(self, folder: Path) -> Path:
-        """The site's files as ``original/BUCKET/ID.EXT``."""
-        for id_, (ext, data) in self.files.items():
-            path = folder / original_path(id_, ext)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        return folder
-
-    def of(self, ext: str, number: int = 0) -> int:
-        """The id of a file of some type."""
-        return sorted(id_ for id_, (its, _) in self.files.items() if its == ext)[number]
-
-
-@pytest.fixture
-def store(context: RunContext, booru: BooruProcess, bring_posts: BringPosts) -> NewStore:
-    """A store without files."""
-    bring_posts(YEAR)
-    shown = [p for p in booru.truth(YEAR) if p.get("file_url") and p["created_at"] < "2021-12-31T19"]
-    wrong = set(booru.kinds(YEAR)["wrong_md5"]) | set(booru.kinds(YEAR).get("banned", ()))
-    urls = {p["id"]: (p["file_ext"], p["file_url"]) for p in shown if p["id"] not in wrong and not p.get("is_banned")}
-    with httpx.Client(headers=AGENT) as client:
-        files = {id_: (ext, client.get(url).content) for id_, (ext, url) in urls.items()}
-    return NewStore(context, booru, files)
-
-
-def write_release(old: RunContext, folder: Path) -> Path:
-    """What an import needs of a release of a store: its originals, manifest and checksums."""
-    rows = []
-    for bucket in buckets_of(old, YEAR):
-        for row in read_ledger(old.layout.ledger(bucket)).values():
-            held = row.status is Status.OK
-            path = original_path(row.id, row.held_ext or "") if held else None
-            if path:
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).hardlink_to(old.layout.store / path)
-            small = px512_path(row.id) if held and row.px512_sha256 else None
-            if small:
-                (folder / small).parent.mkdir(parents=True, exist_ok=True)
-                (folder / small).hardlink_to(old.layout.store / small)
-            names = (*(ORIGINAL_FACTS if held else ()), *(PX512_FACTS if small else ()))
-            rows.append(
-                ManifestRow(
-                    id=row.id, bucket=bucket, rating="s", status=row.status.value, path=path, source_md5=row.md5,
-                    px512_status="ok" if small else "failed", px512_path=small, first_release=2020,
-                    px512_reason=row.px512_reason and row.px512_reason.value,
-                    **{name: getattr(row, name) for name in names},
-                )
-            )  # fmt: skip
-    (folder / "manifest").mkdir()
-    file = folder / "manifest/files-00000-of-00001.parquet"
-    pq.write_table(manifest_table(sorted(rows, key=lambda row: row.id)), file)
-    (folder / "SHA256SUMS").write_text(f"{sha256_of(file)}  manifest/{file.name}\n")
-    settings = {"image_settings": old.image_settings.as_dict()}
-    (folder / "RELEASE.json").write_text(json.dumps(settings))
-    return folder
-
-
-@pytest.fixture
-def fresh(store: NewStore, settings: Settings, tmp_path: Path) -> Iterator[NewStore]:
-    """A second store without files, after the first one was built."""
-    build_all(store.context, YEAR)
-    with RunContext(settings.model_copy(update={"root": tmp_path / "fresh"})) as context:
-        sources.bring_posts(context.source, context.layout, YEAR, now=context.now(), progress=lambda _line: None)
-        sources.split_by_bucket(context.layout, YEAR)
-        yield NewStore(context, store.booru, store.files)
+from danbooru_pipeline_tests.support.buckets import buckets_of, build_all
+from danbooru_pipeline_tests.support.imported import YEAR, NewStore, as_another_user, write_release
 
 
 def test_a_release_is_restored_without_a_request(fresh: NewStore, store: NewStore, tmp_path: Path) -> None:
@@ -288,16 +181,7 @@ def test_a_file_of_another_user_becomes_read_only_as_a_copy(tmp_path: Path) -> N
     theirs.chmod(0o664)
     folder.mkdir()
     (folder / "1000.png").hardlink_to(theirs)
-    folder.chmod(0o777)
-    child = os.fork()
-    if child == 0:
-        try:
-            os.chdir(folder)  # the folders above are closed to others
-            os.seteuid(65534)
-            os._exit(0 if list_files(Path(), read_only=True) == {"1000.png": 7} else 1)
-        finally:
-            os._exit(2)
-    assert os.waitpid(child, 0)[1] == 0
+    assert as_another_user(folder, lambda: list_files(Path(), read_only=True) == {"1000.png": 7})
     ours = folder / "1000.png"
     assert [stat.S_IMODE(path.stat().st_mode) for path in (theirs, ours)] == [0o664, 0o444]
     assert ours.read_bytes() == b"picture"
@@ -322,130 +206,6 @@ def test_false_files_are_not_taken(store: NewStore, tmp_path: Path) -> None:
     report = store.take(tree)
     assert report.outcomes == {"md5": len(store.files) - 6, "unproven": 5}
     assert not any(store.context.layout.original(int(path.stem), path.suffix[1:]).exists() for path in (*pngs, *jpgs))
-    assert store.requests_of_a_build() == report.left
-
-
-def write_tar(store: NewStore, folder: Path, bucket: str, *, gz: bool = False) -> Path:
-    """A tar of one bucket, with members that must not be taken beside it."""
-    folder.mkdir(exist_ok=True)
-    path = folder / (f"{bucket}.tar" + (".gz" if gz else ""))
-    with tarfile.open(path, "w:gz" if gz else "w") as tar:
-        for name, data in (("../../1.png", b"x"), ("README", b"x"), ("0.jpg", b"x"), ("/etc/passwd", b"x")):
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-        link = tarfile.TarInfo("7.png")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        tar.addfile(link)
-        for id_, (ext, data) in store.files.items():
-            if bucket_of(id_) == bucket:
-                info = tarfile.TarInfo(f"./{id_}.{ext}")
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-    return path
-
-
-def test_tars_are_read_member_by_member(store: NewStore, tmp_path: Path) -> None:
-    """One tar a bucket, compressed or not: nothing is extracted by its name, and a broken one costs itself alone."""
-    tars = tmp_path / "tars"
-    for number, bucket in enumerate(buckets_of(store.context, YEAR)):
-        write_tar(store, tars, bucket, gz=number % 2 == 0)
-    (tars / "0999.json").write_text("{}")
-    (tars / "0998.tar").write_bytes(b"no tar")
-    report = store.take(tars)
-    assert report.taken == report.outcomes["md5"] == len(store.files)
-    assert len(report.problems) == 1
-    assert not list(store.context.layout.store.rglob(".*.part"))
-    assert not (tmp_path / "1.png").exists()
-    assert store.requests_of_a_build() == report.left
-
-
-def pack(members: Iterable[tuple[str, bytes]]) -> bytes:
-    """A tar of these members."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as tar:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return file.getvalue()
-
-
-def names_of(store: NewStore) -> list[tuple[str, bytes]]:
-    """Every file of a store as a member of a tar."""
-    return [(f"{id_}.{ext}", data) for id_, (ext, data) in sorted(store.files.items())]
-
-
-def harm(kind: str, members: list[tuple[str, bytes]]) -> bytes:
-    """A tar that cannot be read as a whole, whose last member at least is lost."""
-    whole, most = pack(members), pack(members[:-1])
-    boundary = len(most.rstrip(b"\0")) // 512 * 512 + 512
-    return {
-        "within a member": whole[: boundary + 600],
-        "within a header": whole[: boundary + 100],
-        "between members": whole[:boundary],
-        "no header": whole[:boundary] + b"\xff" * 512 + whole[boundary + 512 :],
-        "no tar after its end": most + b"\xff" * 512,
-        "compressed": gzip.compress(whole, 1)[:-20_000],
-    }[kind]
-
-
-@pytest.mark.parametrize(
-    "kind",
-    ["within a member", "within a header", "between members", "no header", "no tar after its end", "compressed"],
-)
-def test_a_tar_that_is_not_whole_is_named(store: NewStore, tmp_path: Path, kind: str) -> None:
-    """What can be read is taken; the report names the tar, why it ends there, and how many members were read."""
-    members = names_of(store)
-    path = tmp_path / "0000.tar"
-    path.write_bytes(harm(kind, members))
-    report = store.take(path, dry_run=True)
-    (problem,) = report.problems
-    assert "could not be read as a whole" in problem
-    (count,) = re.findall(r"(\d+) members were read", problem)
-    assert report.taken < len(members)
-    assert report.taken in {int(count), int(count) - 1}  # the last one may end too early
-    assert kind == "compressed" or report.taken == len(members) - 1
-
-
-def test_tars_in_one_file_are_all_read(store: NewStore, tmp_path: Path) -> None:
-    """Two tars, one after the other, are read like one; a tar of no members, and any padding, are whole."""
-    members = names_of(store)
-    path = tmp_path / "0000.tar"
-    path.write_bytes(pack([]) + pack(members[:5]) + bytes(512 * 100) + pack(members[5:]) + bytes(700))
-    report = store.take(path, dry_run=True)
-    assert (report.taken, report.problems) == (len(members), ())
-
-
-def test_each_candidate_of_a_file_is_tried_until_one_is_proven(store: NewStore, tmp_path: Path) -> None:
-    """Of two members of one name, or two spellings of one file, the one that is the post's is taken, wherever it is."""
-    name, data = names_of(store)[0]
-    jpg = store.of("jpg")
-    path = tmp_path / "tars/0000.tar"
-    path.parent.mkdir()
-    path.write_bytes(pack([(name, b"old"), (name, data), (f"a/{name}", b"other"), (f"b/{name}", data)]))
-    report = store.take(path)
-    assert (report.taken, report.outcomes) == (1, {"unproven": 1, "md5": 1})
-    assert not list(store.context.layout.store.rglob(".*.part"))
-    tree = tmp_path / "tree" / original_path(jpg, "jpg")
-    tree.parent.mkdir(parents=True)
-    tree.write_bytes(b"old")
-    tree.with_suffix(".jpeg").write_bytes(store.files[jpg][1])
-    assert store.take(tmp_path / "tree").outcomes["md5"] == 1
-
-
-@pytest.mark.parametrize("nested", [True, False])
-def test_folders_by_md5_are_looked_up(store: NewStore, tmp_path: Path, *, nested: bool) -> None:
-    """Downloaders name files by MD5, in one folder or in two levels."""
-    for post in store.booru.truth(YEAR):
-        if post["id"] in store.files:
-            ext, data = store.files[post["id"]]
-            md5 = post["md5"]
-            path = tmp_path / "md5" / (f"{md5[:2]}/{md5[2:4]}/{md5}.{ext}" if nested else f"{md5}.{ext}")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-    report = store.take(tmp_path / "md5")
-    assert report.outcomes == {"md5": len(store.files)}
     assert store.requests_of_a_build() == report.left
 
 
@@ -524,6 +284,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.progress import Meter
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.imports import import_files, open_holdings

@@ -1,7 +1,8 @@
 """Candidates: files that may be a post's, and what a place must do to offer them.
 
 A candidate proves nothing: `proof` judges it. Names are built from ids, MD5s and extensions, and looked up; nothing
-that a place names becomes a path, and symbolic links are not followed.
+that a place names becomes a path. A bucket may be a link to another disk; files that are links are passed over, which
+the report says.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.posts import Fetch
 
 _JPG: Final = ("jpg", "jpeg")
@@ -83,10 +85,62 @@ class Holding(Protocol):
 
 def is_plain_file(path: Path) -> bool:
     """Whether a path is a regular file and no link."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
+    return Skipped().is_plain_file(path)
+
+
+@dataclass(slots=True)
+class Skipped:
+    """Names of a holding that were looked for, are there, and could not be used.
+
+    Attributes:
+        count: how many.
+        first: the first of them, and why.
+    """
+
+    count: int = 0
+    first: str = ""
+
+    def note(self, path: Path, why: str | None) -> None:
+        """Note a name."""
+        self.count += 1
+        self.first = self.first or f"{path} ({why})"
+
+    def is_plain_file(self, path: Path) -> bool:
+        """Whether a path is a regular file and no link; notes one that is something else, or that cannot be told."""
+        try:
+            mode = path.lstat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            self.note(path, error.strerror)
+            return False
+        if not stat.S_ISREG(mode):
+            self.note(path, "a symbolic link" if stat.S_ISLNK(mode) else "no file")
+        return stat.S_ISREG(mode)
+
+    def is_folder(self, path: Path) -> bool:
+        """Whether a path is a folder or leads to one; notes a link that leads nowhere, or what cannot be told."""
+        try:
+            if path.is_dir():
+                return True
+            if path.is_symlink():
+                self.note(path, "a symbolic link that leads to no folder")
+        except OSError as error:
+            self.note(path, error.strerror)
         return False
+
+    def check(self, title: str) -> None:
+        """Say what was passed over.
+
+        Raises:
+            StoreError: something was.
+        """
+        if self.count:
+            raise StoreError(self.line(title))
+
+    def line(self, title: str) -> str:
+        """The same for people."""
+        return f"{title}: {self.count:,} files or folders could not be used, the first of them {self.first}"
 
 
 def spellings(ext: str) -> tuple[str, ...]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from danbooru_pipeline.layout import BUCKETS, original_path
 from danbooru_pipeline.posts import Fetch
-from danbooru_pipeline.store.imports.candidates import Candidate, Finder, is_plain_file, spellings
+from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Skipped, spellings
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +23,22 @@ class TreeHolding:
         return f"tree {self.place}"
 
     def buckets(self) -> Iterator[tuple[str, Finder]]:
-        """Every bucket that has a folder."""
-        for bucket in BUCKETS:
-            folder = self.place / bucket
-            if folder.is_dir() and not folder.is_symlink():
-                yield bucket, self._find
+        """Every bucket that has a folder, here or on another disk.
 
-    def _find(self, wanted: Iterable[Fetch], scratch: Path, /) -> Iterator[Candidate]:  # noqa: ARG002 - of the protocol
+        Raises:
+            StoreError: some of it could not be read. The rest was given.
+        """
+        skipped = Skipped()
+        for bucket in BUCKETS:
+            if skipped.is_folder(self.place / bucket):
+                yield bucket, partial(self._find, skipped)
+        skipped.check(self.title)
+
+    def _find(self, skipped: Skipped, wanted: Iterable[Fetch], _scratch: Path, /) -> Iterator[Candidate]:
         for fetch in wanted:
             for ext in spellings(fetch.ext):
                 path = self.place / original_path(fetch.id, ext).removeprefix("original/")
-                if is_plain_file(path):
+                if skipped.is_plain_file(path):
                     yield Candidate(fetch, path, fetch.ext)
 
 
@@ -49,14 +55,21 @@ class Md5Holding:
         return f"files by MD5 in {self.place}"
 
     def buckets(self) -> Iterator[tuple[str, Finder]]:
-        """All of them: the name does not tell."""
-        return ((bucket, self._find) for bucket in BUCKETS)
+        """All of them: the name does not tell.
 
-    def _find(self, wanted: Iterable[Fetch], scratch: Path, /) -> Iterator[Candidate]:  # noqa: ARG002 - of the protocol
+        Raises:
+            StoreError: some of it could not be read. The rest was given.
+        """
+        skipped = Skipped()
+        for bucket in BUCKETS:
+            yield bucket, partial(self._find, skipped)
+        skipped.check(self.title)
+
+    def _find(self, skipped: Skipped, wanted: Iterable[Fetch], _scratch: Path, /) -> Iterator[Candidate]:
         for fetch in wanted:
             md5 = fetch.md5
             folders = (f"{md5[:2]}/{md5[2:4]}/", "", f"{md5[:2]}/")
             names = (f"{folder}{md5}.{ext}" for folder in folders for ext in spellings(fetch.ext))
             for path in map(self.place.joinpath, names):
-                if is_plain_file(path):
+                if skipped.is_plain_file(path):
                     yield Candidate(fetch, path, fetch.ext)

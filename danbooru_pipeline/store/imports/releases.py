@@ -20,7 +20,7 @@ from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.release_paths import RELEASE_JSON
 from danbooru_pipeline.store.columns import ORIGINAL_FACTS, PX512_FACTS, FileFacts, columns_of, schema_of
-from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Px512Candidate, is_plain_file
+from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Px512Candidate, Skipped, is_plain_file
 
 _SHARED: Final = columns_of(FileFacts)
 _RELEASE_SCHEMA: Final = pa.schema(
@@ -58,8 +58,10 @@ class ReleaseHolding:
         """Every bucket of the manifest, which is sorted on disk.
 
         Raises:
-            StoreError: the manifest is not the one that the release's checksums name.
+            StoreError: the manifest is not the one that the release's checksums name, or some files could not be read.
+                The others were given.
         """
+        skipped = Skipped()
         with ExternalGroupBy(_RELEASE_SCHEMA, key=by_remainder(BUCKET_COUNT)) as grouped:
             try:
                 for path in self._manifest():
@@ -68,7 +70,8 @@ class ReleaseHolding:
             except (OSError, KeyError, pa.ArrowException) as error:
                 raise StoreError(f"the manifest of {self.place} cannot be read ({error}); verify it first") from error
             for number, table in grouped.groups():
-                yield BUCKETS[number], _RowFinder(self.place, table, self._px512_settings())
+                yield BUCKETS[number], _RowFinder(self.place, table, self._px512_settings(), skipped)
+        skipped.check(self.title)
 
     def _px512_settings(self) -> str | None:
         """The fingerprint of the settings of its 512px images; None where RELEASE.json does not say."""
@@ -108,6 +111,7 @@ class _RowFinder:
     folder: Path
     rows: pa.Table
     px512_settings: str | None
+    skipped: Skipped
 
     def __call__(self, wanted: Iterable[Fetch], scratch: Path, /) -> Iterator[Candidate]:  # noqa: ARG002 - of the protocol
         for fetch, row in self._with_rows(wanted):
@@ -117,7 +121,7 @@ class _RowFinder:
             if ext not in {fetch.ext, "jxl"} or row["path"] != original_path(fetch.id, ext):
                 continue
             path = self.folder / row["path"]
-            if is_plain_file(path) and not path.parent.is_symlink():
+            if self.skipped.is_plain_file(path):
                 facts = {name: row[name] for name in (*ORIGINAL_FACTS, "first_release")}
                 yield Candidate(fetch, path, ext, facts=facts, px512=self._px512(row))
 

@@ -32,7 +32,7 @@ from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, Layout
 from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.progress import Meter, human_bytes
-from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Holding, digests_of
+from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Holding, Skipped, digests_of
 from danbooru_pipeline.store.imports.proof import Judged, Outcome, judge, row_of
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
 from danbooru_pipeline.store.open_ledger import OpenLedger, open_ledger
@@ -136,6 +136,9 @@ def import_files(
                 raise
             except StoreError as error:
                 problems.append(str(error))
+            if work.unreadable.count:
+                problems.append(work.unreadable.line(holding.title))
+                work.unreadable = Skipped()
     return _report(work, wanted + work.count["repaired"], wanted_bytes, problems)
 
 
@@ -190,6 +193,7 @@ class _Import:
     count: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     taken: set[int] = field(default_factory=set)  # by a dry run, which leaves no other trace
+    unreadable: Skipped = field(default_factory=Skipped)  # of the holding that is taken from
     threads: Any = None
 
     def lacking(self) -> tuple[int, int]:
@@ -213,12 +217,14 @@ class _Import:
     def take_from(self, holding: Holding) -> None:
         """Take what a holding has, bucket by bucket."""
         steps = 0
-        for bucket, find in holding.buckets():
-            if self.context.layout.posts_bucket(self.year, bucket).exists():
-                self._take_bucket(bucket, find)
-            steps += 1
-            self.meter.count_step()
-        self.meter.total -= max(0, BUCKET_COUNT - steps)  # a tar has one bucket, a release those of its posts
+        try:
+            for bucket, find in holding.buckets():
+                if self.context.layout.posts_bucket(self.year, bucket).exists():
+                    self._take_bucket(bucket, find)
+                steps += 1
+                self.meter.count_step()
+        finally:
+            self.meter.total -= max(0, BUCKET_COUNT - steps)  # a tar has one bucket, a release those of its posts
 
     def _take_bucket(self, bucket: str, find: Finder) -> None:
         layout = self.context.layout
@@ -299,6 +305,8 @@ class _Import:
             if ledger is not None and not self._place(judged):
                 outcome = Outcome.UNPROVEN  # it changed while it was copied
         self.outcomes[outcome] += 1
+        if outcome is Outcome.UNREADABLE:
+            self.unreadable.note(candidate.path, "cannot be read")
         self.meter.count_file(size, None if outcome in _TAKEN else outcome.value)
         if outcome not in _TAKEN:
             return False

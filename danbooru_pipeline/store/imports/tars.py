@@ -39,16 +39,19 @@ class _Contents:
     Attributes:
         buckets: plain members by bucket and id.
         count: members of any kind that were read.
+        files: of those, how many are files.
         problem: why the rest was not; None if the tar is whole.
     """
 
     buckets: dict[str, Members] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     count: int = 0
+    files: int = 0
     problem: str | None = None
 
     def add(self, info: tarfile.TarInfo) -> None:
         """Note a member, if it may be a post's file."""
         self.count += 1
+        self.files += info.isreg()
         match = _NAME.fullmatch(info.name)
         if info.isreg() and match and match[2] in EXTENSIONS and 0 < info.size <= MAX_MEMBER_BYTES:
             self.buckets[bucket_of(int(match[1]))][int(match[1])].append((info, match[2]))
@@ -75,7 +78,7 @@ class TarHolding:
         try:
             tar = tarfile.open(self.place, "r:*")  # noqa: SIM115 - closed below, when errors are of its members
         except _ERRORS as error:
-            raise StoreError(f"{self.place} cannot be read as a tar ({error}); get it again") from error
+            raise StoreError(f"{self.place} cannot be read as a tar ({_first_line(error)}); get it again") from error
         with tar:
             found = _read_headers(tar)
             for bucket, members in sorted(found.buckets.items()):
@@ -85,6 +88,13 @@ class TarHolding:
                 f"{self.place} could not be read as a whole ({found.problem}); {found.count:,} members were read; "
                 "get it again"
             )
+        if found.files and not found.buckets:
+            raise StoreError(f"{self.place} has {found.files:,} files, none of them named ID.EXT")
+
+
+def _first_line(error: BaseException) -> str:
+    """What is wrong, without what each of the known compressions says of it."""
+    return str(error).partition("\n")[0].rstrip(":")
 
 
 def _read_headers(tar: tarfile.TarFile) -> _Contents:

@@ -1,0 +1,244 @@
+"""Import: what a path may hold, and that nothing in it is passed over without a word."""
+
+import gzip
+import io
+import lzma
+import os
+import re
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from danbooru_pipeline.errors import StoreError
+from danbooru_pipeline.layout import BUCKETS, bucket_of, original_path
+from danbooru_pipeline.posts import Fetch
+from danbooru_pipeline.store.imports import import_files, open_holdings
+from danbooru_pipeline.store.imports.candidates import Candidate, Finder
+from danbooru_pipeline_tests.support.buckets import buckets_of
+from danbooru_pipeline_tests.support.imported import YEAR, NewStore, as_another_user, names_of, pack, write_release
+
+
+def to_other_disk(folder: Path) -> None:
+    """Move each bucket of a tree to another folder, and leave a link to it."""
+    for bucket in sorted(folder.iterdir()):
+        there = folder.parent.parent / "disk" / bucket.name
+        there.parent.mkdir(exist_ok=True)
+        bucket.rename(there)
+        bucket.symlink_to(there)
+
+
+def test_buckets_may_be_on_other_disks(fresh: NewStore, store: NewStore, tmp_path: Path) -> None:
+    """Buckets of a tree or of a release that are links to folders elsewhere are read like others."""
+    tree = store.tree(tmp_path / "a/tree")
+    to_other_disk(tree / "original")
+    report = fresh.take(tree, dry_run=True)
+    assert (report.taken, report.problems) == (len(store.files), ())
+    release = write_release(store.context, tmp_path / "b/release")
+    to_other_disk(release / "original")
+    report = fresh.take(release)
+    assert (report.left, report.problems) == (0, ())
+
+
+def test_what_is_passed_over_is_named(store: NewStore, tmp_path: Path) -> None:
+    """A link of a file, a folder in its place and a bucket that leads nowhere are counted, and the first is named."""
+    tree = store.tree(tmp_path / "tree")
+    paths = [path for path in sorted(tree.rglob("*.*")) if path.is_file()]
+    paths[0].rename(tmp_path / "elsewhere")
+    paths[0].symlink_to(tmp_path / "elsewhere")
+    paths[1].unlink()
+    paths[1].mkdir()
+    (tree / "original/0999").symlink_to(tmp_path / "nowhere")
+    report = store.take(tree, dry_run=True)
+    (problem,) = report.problems
+    assert report.taken == len(store.files) - 2
+    assert f"3 files or folders could not be used, the first of them {paths[0]} (a symbolic link)" in problem
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root reads everything")
+def test_a_bucket_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    """Files in a folder without permission are no missing files."""
+    (tmp_path / "original/0001").mkdir(parents=True)
+    (tmp_path / "original/0001").chmod(0)
+    wanted = Fetch(1, "0" * 32, "png", file_size=None, rating=None, file_url=None)
+
+    def look() -> bool:
+        (holding,) = open_holdings([Path()])
+        with pytest.raises(StoreError, match=r"1 files or folders.*original/0001/1\.png \(Permission denied\)"):
+            [list(find([wanted], tmp_path)) for _, find in holding.buckets()]
+        return True
+
+    assert as_another_user(tmp_path, look)
+    (tmp_path / "original/0001").chmod(0o700)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A holding of files that cannot be read."""
+
+    place: Path
+    title: str = "broken disk"
+    can_move: bool = True
+
+    def buckets(self) -> Iterator[tuple[str, Finder]]:
+        """All of them."""
+        return ((bucket, self.find) for bucket in BUCKETS)
+
+    def find(self, wanted: Iterable[Fetch], _scratch: Path, /) -> Iterator[Candidate]:
+        """A folder instead of each file."""
+        return (Candidate(fetch, self.place, fetch.ext) for fetch in wanted)
+
+
+def test_files_that_cannot_be_read_are_named(store: NewStore, tmp_path: Path) -> None:
+    """Read errors are counted as an outcome, and make a line of the report."""
+    report = import_files(store.context, [Unreadable(tmp_path)])
+    count = report.outcomes["unreadable"]
+    assert count == report.wanted > 0
+    assert report.problems == (
+        f"broken disk: {count} files or folders could not be used, the first of them {tmp_path} (cannot be read)",
+    )
+
+
+@pytest.mark.parametrize("place", ["{}.tgz", "{}.txz", "a/{}.tar", "2021/mirror/{}.tar.gz"])
+def test_tars_are_found_by_all_their_names_and_in_folders(store: NewStore, tmp_path: Path, place: str) -> None:
+    """Short names of compressed tars, and tars one or two folders deeper, are read."""
+    members = names_of(store)
+    for number, some in enumerate((members[:9], members[9:])):
+        path = tmp_path / "given" / place.format(f"{number:04d}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        forms: dict[str, Callable[[bytes], bytes]] = {".tar": bytes, ".txz": lzma.compress}
+        path.write_bytes(forms.get(path.suffix, gzip.compress)(pack(some)))
+    report = store.take(tmp_path / "given", dry_run=True)
+    assert (report.taken, report.problems) == (len(members), ())
+
+
+def test_a_folder_of_releases_is_read(fresh: NewStore, store: NewStore, tmp_path: Path) -> None:
+    """All releases in it are, each once, however many links lead to one."""
+    write_release(store.context, tmp_path / "releases/danbooru2021")
+    (tmp_path / "releases/current").symlink_to("danbooru2021")
+    (tmp_path / "releases/mirrors.html").write_text("x")
+    assert len(open_holdings([tmp_path / "releases"])) == 1
+    report = fresh.take(tmp_path / "releases")
+    assert (report.left, report.problems) == (0, ())
+
+
+@pytest.mark.parametrize("name", ["", "pictures/a.png", "0000.tar.zst", "a/0001.tar.lz4", "0000.tar"])
+def test_a_path_that_holds_nothing_is_named(store: NewStore, tmp_path: Path, name: str) -> None:
+    """An empty folder, unknown names, tars that cannot be unpacked, or without ID.EXT: the report says so."""
+    path = tmp_path / "given" / name
+    (path.parent if name else path).mkdir(parents=True, exist_ok=True)
+    if name:
+        path.write_bytes(pack([("12.PNG", b"x")]))
+    (problem,) = store.take(tmp_path / "given", dry_run=True).problems
+    assert str(tmp_path / "given") in problem
+    assert re.search(r"holds nothing|cannot be read|none of them named", problem)
+
+
+def write_tar(store: NewStore, folder: Path, bucket: str, *, gz: bool = False) -> Path:
+    """A tar of one bucket, with members that must not be taken beside it."""
+    folder.mkdir(exist_ok=True)
+    path = folder / (f"{bucket}.tar" + (".gz" if gz else ""))
+    with tarfile.open(path, "w:gz" if gz else "w") as tar:
+        for name, data in (("../../1.png", b"x"), ("README", b"x"), ("0.jpg", b"x"), ("/etc/passwd", b"x")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+        link = tarfile.TarInfo("7.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+        for id_, (ext, data) in store.files.items():
+            if bucket_of(id_) == bucket:
+                info = tarfile.TarInfo(f"./{id_}.{ext}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_tars_are_read_member_by_member(store: NewStore, tmp_path: Path) -> None:
+    """One tar a bucket, compressed or not: nothing is extracted by its name, and a broken one costs itself alone."""
+    tars = tmp_path / "tars"
+    for number, bucket in enumerate(buckets_of(store.context, YEAR)):
+        write_tar(store, tars, bucket, gz=number % 2 == 0)
+    (tars / "0999.json").write_text("{}")
+    (tars / "0998.tar").write_bytes(b"no tar")
+    report = store.take(tars)
+    assert report.taken == report.outcomes["md5"] == len(store.files)
+    assert len(report.problems) == 1
+    assert not list(store.context.layout.store.rglob(".*.part"))
+    assert not (tmp_path / "1.png").exists()
+    assert store.requests_of_a_build() == report.left
+
+
+def harm(kind: str, members: list[tuple[str, bytes]]) -> bytes:
+    """A tar that cannot be read as a whole, whose last member at least is lost."""
+    whole, most = pack(members), pack(members[:-1])
+    boundary = len(most.rstrip(b"\0")) // 512 * 512 + 512
+    return {
+        "within a member": whole[: boundary + 600],
+        "within a header": whole[: boundary + 100],
+        "between members": whole[:boundary],
+        "no header": whole[:boundary] + b"\xff" * 512 + whole[boundary + 512 :],
+        "no tar after its end": most + b"\xff" * 512,
+        "compressed": gzip.compress(whole, 1)[:-20_000],
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["within a member", "within a header", "between members", "no header", "no tar after its end", "compressed"],
+)
+def test_a_tar_that_is_not_whole_is_named(store: NewStore, tmp_path: Path, kind: str) -> None:
+    """What can be read is taken; the report names the tar, why it ends there, and how many members were read."""
+    members = names_of(store)
+    path = tmp_path / "0000.tar"
+    path.write_bytes(harm(kind, members))
+    report = store.take(path, dry_run=True)
+    (problem,) = report.problems
+    assert "could not be read as a whole" in problem
+    (count,) = re.findall(r"(\d+) members were read", problem)
+    assert report.taken < len(members)
+    assert report.taken in {int(count), int(count) - 1}  # the last one may end too early
+    assert kind == "compressed" or report.taken == len(members) - 1
+
+
+def test_tars_in_one_file_are_all_read(store: NewStore, tmp_path: Path) -> None:
+    """Two tars, one after the other, are read like one; a tar of no members, and any padding, are whole."""
+    members = names_of(store)
+    path = tmp_path / "0000.tar"
+    path.write_bytes(pack([]) + pack(members[:5]) + bytes(512 * 100) + pack(members[5:]) + bytes(700))
+    report = store.take(path, dry_run=True)
+    assert (report.taken, report.problems) == (len(members), ())
+
+
+def test_each_candidate_of_a_file_is_tried_until_one_is_proven(store: NewStore, tmp_path: Path) -> None:
+    """Of two members of one name, or two spellings of one file, the one that is the post's is taken, wherever it is."""
+    name, data = names_of(store)[0]
+    jpg = store.of("jpg")
+    path = tmp_path / "tars/0000.tar"
+    path.parent.mkdir()
+    path.write_bytes(pack([(name, b"old"), (name, data), (f"a/{name}", b"other"), (f"b/{name}", data)]))
+    report = store.take(path)
+    assert (report.taken, report.outcomes) == (1, {"unproven": 1, "md5": 1})
+    assert not list(store.context.layout.store.rglob(".*.part"))
+    tree = tmp_path / "tree" / original_path(jpg, "jpg")
+    tree.parent.mkdir(parents=True)
+    tree.write_bytes(b"old")
+    tree.with_suffix(".jpeg").write_bytes(store.files[jpg][1])
+    assert store.take(tmp_path / "tree").outcomes["md5"] == 1
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_folders_by_md5_are_looked_up(store: NewStore, tmp_path: Path, *, nested: bool) -> None:
+    """Downloaders name files by MD5, in one folder or in two levels."""
+    for post in store.booru.truth(YEAR):
+        if post["id"] in store.files:
+            ext, data = store.files[post["id"]]
+            md5 = post["md5"]
+            path = tmp_path / "md5" / (f"{md5[:2]}/{md5[2:4]}/{md5}.{ext}" if nested else f"{md5}.{ext}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    report = store.take(tmp_path / "md5")
+    assert report.outcomes == {"md5": len(store.files)}
+    assert store.requests_of_a_build() == report.left
