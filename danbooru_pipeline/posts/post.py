@@ -203,8 +203,11 @@ def _is_doubtful(extra: str) -> bool:
 def _tags_of(tag_string: str | None, extra: str | None) -> str | None:
     """The tags of a row; None where one of them may be unknown.
 
-    A list of tags is in `extra` as well when it could not be typed in full, and then `tag_string` lacks some.
+    A list of tags is in `extra` as well when it could not be typed in full, and then `tag_string` lacks some. No tag of
+    the site has a comma, so where one occurs its sides may be tags, too.
     """
+    if tag_string is not None and "," in tag_string:
+        tag_string = f"{tag_string} {tag_string.replace(',', ' ')}"
     if extra is None or '"tags"' not in extra:
         return tag_string
     listed = msgspec.json.decode(extra).get("tags")

@@ -20,6 +20,7 @@ from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
 from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import POST_SCHEMA, LineTyper, Typed, posts_writer
+from danbooru_pipeline.posts.completed import completed
 from danbooru_pipeline.posts.drift import ColumnTally
 from danbooru_pipeline.posts.report import SweepReport, judge_freshness, write_posts_report
 from danbooru_pipeline.progress import Say
@@ -103,7 +104,7 @@ def load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, 
         verdict = judge_freshness(seen, year)
         if not verdict.fresh:
             raise SourceStale(verdict.why)
-        report = _write(layout, year, sorter=sorter, seen=seen)
+        report = _write(layout, year, sorter=sorter, seen=seen, says_banned=load.says_banned)
     _write_rejected(layout, year, load)
     _carry_earlier_years(source, layout, year)
     write_posts_report(layout, year, report)
@@ -131,6 +132,7 @@ class _Load:
         self.limit = limit
         self.read = 0
         self.beyond = 0
+        self.says_banned = False
         self.kept = 0
         self.max_id = 0
         self.rejected: list[bytes] = []
@@ -151,6 +153,7 @@ class _Load:
 
     def _up_to_the_cutoff(self, rows: pa.Table) -> pa.Table:
         within = rows
+        self.says_banned |= rows["is_banned"].null_count < rows.num_rows
         if pc.max(rows["created_at"]).as_py() > self.limit:
             within = rows.filter(pc.less_equal(rows["created_at"], pa.scalar(self.limit, rows["created_at"].type)))
             self.beyond += rows.num_rows - within.num_rows
@@ -191,16 +194,17 @@ def _require_all(name: str, table: str, *, read: int, announced: int | None) -> 
         )
 
 
-def _write(layout: Layout, year: int, *, sorter: ExternalGroupBy, seen: SweepReport) -> SweepReport:
+def _write(layout: Layout, year: int, *, sorter: ExternalGroupBy, seen: SweepReport, says_banned: bool) -> SweepReport:
     digest, columns = RowDigest(POST_SCHEMA), ColumnTally()
     rows = drifted = 0
     with atomic_file(layout.posts(year)) as file, posts_writer(file) as writer:
         for _, group in sorter.groups():
-            table = _newest_of_each(group)
+            came = _newest_of_each(group)
+            columns.add(came)
+            table = completed(came, says_banned=says_banned)
             for start in range(0, table.num_rows, ROWS_PER_GROUP):
                 writer.write_table(table.slice(start, ROWS_PER_GROUP))
             digest.update(table)
-            columns.add(table)
             rows += table.num_rows
             drifted += table.num_rows - table["extra"].null_count
         require_md5(seen.name, columns.columns(), rows=rows)

@@ -33,6 +33,7 @@ from danbooru_pipeline.posts import (
     posts_writer,
     write_posts,
 )
+from danbooru_pipeline.posts.completed import completed
 from danbooru_pipeline.posts.drift import Columns, ColumnTally
 from danbooru_pipeline.posts.report import SweepReport, load_posts_report, write_posts_report
 from danbooru_pipeline.progress import Say
@@ -201,11 +202,13 @@ def _merge(sweep: "_Sweep", name: str, target: Path, *, now: datetime) -> SweepR
     digest, columns = RowDigest(POST_SCHEMA), ColumnTally()
     rows = drifted = max_id = 0
     created: list[datetime] = []
+    says_banned = any(_says_banned(part) for part in sweep.parts.paths())
     with atomic_file(target) as file, posts_writer(file) as writer:
-        for table in _row_groups(sweep.parts.paths()):
+        for came in _row_groups(sweep.parts.paths()):
+            columns.add(came)
+            table = completed(came, says_banned=says_banned)
             writer.write_table(table)
             digest.update(table)
-            columns.add(table)
             rows += table.num_rows
             drifted += table.num_rows - table["extra"].null_count
             max_id = table["id"][-1].as_py()
@@ -248,6 +251,12 @@ def _row_groups(parts: list[Path]) -> Iterator[pa.Table]:
     tables = (conform(pq.ParquetFile(part).read()) for part in parts)
     # One chunk each: the pages of a Parquet file would show where the chunks of a table end.
     return (table.combine_chunks() for table in rechunk(tables, ROWS_PER_GROUP))
+
+
+def _says_banned(part: Path) -> bool:
+    """Whether any row of a part says if its post is banned."""
+    column = pq.ParquetFile(part).read(["is_banned"])["is_banned"]
+    return bool(column.null_count < len(column))
 
 
 def _write_rejected(folder: Path, target: Path) -> None:

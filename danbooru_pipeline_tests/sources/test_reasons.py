@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.layout import BUCKETS, Layout
 from danbooru_pipeline.outcomes import Reason
-from danbooru_pipeline.posts import parse_api_record, read_posts, type_batch
+from danbooru_pipeline.posts import encode_2021, parse_api_record, read_posts, type_batch
 from danbooru_pipeline.release import reconcile_bucket
 from danbooru_pipeline.sources import bring_posts, split_by_bucket
 from danbooru_pipeline.sources.files import DumpSource
@@ -86,6 +87,58 @@ def test_hidden_md5(site: Site, layout: Layout) -> None:
     hidden = {"md5": None, **dict.fromkeys(ADDRESSES)}
     source, _ = site(give_posts([shown(i) | (hidden if i % 5 == 1 else {}) for i in range(1, 21)]))
     assert planned(source, layout) == {"fetch": 16, "restricted": 4}
+
+
+@pytest.mark.parametrize("lacking", [("md5",), ("file_ext",), ("md5", "file_ext")])
+def test_columns_that_some_rows_lack(layout: Layout, tmp_path: Path, lacking: tuple[str, ...]) -> None:
+    """Rows without MD5 or extension whose address names both are neither hidden nor damaged."""
+    lines = lines_of_2021(range(1, 101)) + lines_of_2021(range(101, 151), **dict.fromkeys(lacking))
+    assert planned(dump(tmp_path, lines), layout) == {"fetch": 150}
+    rows = pq.read_table(layout.posts(2021)).to_pylist()
+    assert {row["file_url"].rpartition("/")[2] for row in rows} == {f"{row['md5']}.{row['file_ext']}" for row in rows}
+
+
+def test_no_extension_at_all(site: Site, layout: Layout) -> None:
+    """The same where no row has an extension, and from the API."""
+    source, _ = site(give_posts([shown(i, file_ext=None) for i in range(1, 21)]))
+    assert planned(source, layout) == {"fetch": 20}
+
+
+def test_md5_and_extension_are_written_as_the_site_writes_them(layout: Layout, tmp_path: Path) -> None:
+    """Upper case and a leading dot are another spelling, in what a release writes as well."""
+    digests = [md5(str(i).encode(), usedforsecurity=False).hexdigest().upper() for i in range(1, 21)]
+    lines = b"".join(line_of_2021(i, md5=each, file_ext=(".jpg", "JPG")[i % 2]) for i, each in enumerate(digests, 1))
+    assert planned(dump(tmp_path, lines), layout) == {"fetch": 20}
+    table = pq.read_table(layout.posts(2021))
+    assert table["file_ext"].unique().to_pylist() == ["jpg"]
+    assert encode_2021(table).count(b'"file_ext":"jpg"') == 20
+
+
+@pytest.mark.parametrize("silent", [{"is_banned": None}, {"is_banned": ...}])
+def test_a_row_that_does_not_say_whether_it_is_banned(
+    site: Site, layout: Layout, tmp_path: Path, silent: Record
+) -> None:
+    """Where other rows say it, a row that does not is not taken, from the API or a dump; a hidden one stays hidden."""
+    rows = [{k: v for k, v in (shown(i) | silent).items() if v is not ...} for i in range(1, 4)]
+    rows[2] |= {"md5": None, **dict.fromkeys(ADDRESSES)}
+    source, _ = site(give_posts([*rows, shown(4), shown(5)]))
+    expected = {"bad_row": 2, "restricted": 1, "fetch": 2}
+    assert planned(source, layout) == expected
+    lines = b"".join(json.dumps(row).encode() + b"\n" for row in [*rows, shown(4), shown(5)])
+    assert planned(dump(tmp_path, lines), Layout(tmp_path / "other")) == expected
+
+
+def test_a_source_that_never_says_who_is_banned(layout: Layout, tmp_path: Path) -> None:
+    """A dialect without the column goes on as ever; one whose every value is null is not understood."""
+    assert planned(dump(tmp_path, lines_of_2021(range(1, 21), is_banned=None)), layout) == {"fetch": 20}
+    nulls = b"".join(json.dumps(shown(i, is_banned=None)).encode() + b"\n" for i in range(1, 21))
+    assert planned(dump(tmp_path, nulls), Layout(tmp_path / "other")) == {"bad_row": 20}
+
+
+def test_commas_between_tags_hide_none(site: Site, layout: Layout) -> None:
+    """An excluded tag is found between commas as well."""
+    source, _ = site(give_posts([shown(1, tag_string="1girl,guro"), shown(2, tag_string="1girl,solo")]))
+    assert planned(source, layout, exclude="guro") == {"excluded_tag": 1, "fetch": 1}
 
 
 @pytest.mark.parametrize("size", [0, None, "0"])
