@@ -6,7 +6,7 @@ so that the caller can stop at its size limit.
 
 import itertools
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -112,9 +112,9 @@ def decoded_chunks(path: Path, codec: str) -> Iterator[bytes]:
         UndecodableError: the bytes are not in this encoding, or end early.
     """
     try:
-        if codec == "zlib":
+        if codec in {"zlib", "gzip"}:
             with path.open("rb") as file:
-                yield from _inflated(file)
+                yield from _inflated(file) if codec == "zlib" else _gunzipped(file)
             return
         with pa.input_stream(str(path), compression=codec) as stream:
             while data := stream.read(STEP_BYTES):
@@ -127,7 +127,21 @@ def _inflated(file: _Readable) -> Iterator[bytes]:
     """``deflate``: a zlib stream, or, as some servers send it, the bare data of one."""
     first = file.read(1) + file.read(1)  # a chunk may have one byte
     is_zlib = len(first) == 2 and first[0] & 15 == 8 and int.from_bytes(first) % 31 == 0
-    stream, left = zlib.decompressobj(zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS), first
+    yield from _one_stream(zlib.decompressobj(zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS), first, file)
+
+
+def _gunzipped(file: _Readable) -> Iterator[bytes]:
+    """Members of gzip. Zeros after one are padding, as some servers and tapes add it."""
+    left = file.read(STEP_BYTES)
+    while left:
+        left = yield from _one_stream(zlib.decompressobj(16 + zlib.MAX_WBITS), left, file)
+        left = left.lstrip(b"\0")
+        while not left and (more := file.read(STEP_BYTES)):
+            left = more.lstrip(b"\0")
+
+
+def _one_stream(stream: "zlib._Decompress", left: bytes, file: _Readable) -> Generator[bytes, None, bytes]:
+    """The data of one stream; returns the bytes that were read after it."""
     while not stream.eof:
         left = left or file.read(STEP_BYTES)
         if not left:
@@ -135,3 +149,4 @@ def _inflated(file: _Readable) -> Iterator[bytes]:
         data, left = stream.decompress(left, STEP_BYTES), stream.unconsumed_tail
         if data:
             yield data
+    return stream.unused_data

@@ -36,6 +36,7 @@ PACKERS = [
     ("gzip", gzip.compress),
     ("GZIP", lambda data: gzip.compress(data[:1000]) + gzip.compress(data[1000:])),
     ("x-gzip", gzip.compress),
+    ("gzip", lambda data: gzip.compress(data) + bytes(10)),
     ("deflate", zlib.compress),
     ("deflate", bare_deflate),
     ("br", pack("brotli")),
