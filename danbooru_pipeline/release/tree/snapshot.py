@@ -282,6 +282,7 @@ def _watched(plan: SnapshotPlan, progress: Progress) -> Iterator[Progress]:
     except Exception:
         if _taken_down_since(plan):
             remove_folder(plan.layout.staging(plan.year))
+            _require_same_takedowns(plan)  # whatever was missed first, this is why
         raise
 
 

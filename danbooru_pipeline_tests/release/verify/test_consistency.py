@@ -17,6 +17,7 @@ import pytest
 
 from danbooru_pipeline.release import Kind, verify_release
 from danbooru_pipeline.release.release_json import CONTENT
+from danbooru_pipeline.release_paths import CROISSANT
 from danbooru_pipeline_tests.support.damage import (
     digest,
     edit_json,
@@ -457,7 +458,8 @@ def test_lines_of_0_2_lack_keys_that_are_empty_now(copy: Path) -> None:
     assert b'"md5":"",' in lines_of(copy).read_bytes()
     edit_lines(copy, lambda lines: [line.replace(b'"md5":"",', b"") for line in lines])
     pack_again(copy)
-    resum(copy)
+    (copy / CROISSANT).unlink()  # which has the sum of another archive
+    resum(copy, made_by_0_2)
     assert verify_release(copy, full=True).lines()[-1].endswith("all is well")
     edit_lines(copy, lambda lines: [line.replace(b'"rating":"s",', b"") for line in lines])
     pack_again(copy)
