@@ -53,7 +53,7 @@ class OpenedRelease:
 
     - `columns`: names of the columns to read, in the order of the answer. Others are not read from disk.
     - `where`: conditions as ``[("score", ">=", 10), ("rating", "in", ["g", "s"])]``, all of which hold, a list of such
-      lists, or a `pyarrow.compute.Expression` (see `consume.where`). Row groups in which no row matches are skipped.
+      lists, or a `pyarrow.compute.Expression`. Parquet skips what cannot match (see `consume.where`).
     - `arrow`: `True` gives a `pyarrow.Table` in place of a `pandas.DataFrame` (whose dtypes `consume.frames` explains).
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Conditions on rows, as readers write them, made into an Arrow expression that is evaluated while a table is read.
+"""Conditions on rows, as readers write them, made into an Arrow expression that Parquet evaluates while it reads.
 
 There are two forms. One is a list of ``(column, operator, value)``, all of which must hold, or a list of such lists, of
 which one must hold: what pandas and pyarrow take as `filters`. The other is a `pyarrow.compute.Expression`, for

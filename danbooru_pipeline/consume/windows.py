@@ -1,11 +1,9 @@
 """The rows of a query over a release, a window of ids at a time, in memory that does not grow with the release.
 
 Ids are found first (`select`). The columns of some ten thousand of them are read at a time, of which Parquet's
-statistics pick the row groups, once ids are proven to be what these say. A sort of all rows with all columns would hold
-them all (`benchmarks/export.py memory`).
+statistics pick the row groups. A sort of all rows with all columns would hold them all (`benchmarks/export.py memory`).
 """
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +15,6 @@ import pyarrow as pa
 
 from danbooru_pipeline.consume.corrected import table_patterns
 from danbooru_pipeline.errors import ReleaseError
-from danbooru_pipeline.io.bounded_parquet import untrusted_files
-from danbooru_pipeline.io.proven_ids import proven_ids
 from danbooru_pipeline.io.sql import database, view
 
 if TYPE_CHECKING:
@@ -128,22 +124,13 @@ def open_tables(release: Path, *, threads: int = 1, corrected: bool = False) -> 
     """A database with the views ``posts`` and ``files`` of a release.
 
     Raises:
-        ReleaseError: a table is missing or damaged, or its footers say other ids than it has, which would hide rows.
+        ReleaseError: a table is missing or damaged.
     """
     with database(threads=threads) as connection:
         with damage_named(release):
             for name, pattern in table_patterns(release, corrected=corrected).items():
                 view(connection, name, release, pattern)
-                _prove_ids(release, pattern)
         yield connection
-
-
-def _prove_ids(release: Path, pattern: str) -> None:
-    for path in untrusted_files(release, pattern):
-        try:
-            deque(proven_ids(release, path.relative_to(release).as_posix()), maxlen=0)
-        except (OSError, ValueError, LookupError, pa.ArrowException) as error:
-            raise ReleaseError(f"{path} cannot be read ({error}); verify {release} first") from error
 
 
 @contextmanager

@@ -13,12 +13,12 @@ from typing import Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.atomic import atomic_file, write_atomic
-from danbooru_pipeline.io.bounded_parquet import untrusted_files
+from danbooru_pipeline.io.bounded_parquet import extents, read_untrusted, schema_of, untrusted_files
 from danbooru_pipeline.io.parquet import write_parquet
-from danbooru_pipeline.io.proven_ids import proven_ids
 from danbooru_pipeline.io.sql import database, tables, view
 from danbooru_pipeline.layout import is_path_of
 from danbooru_pipeline.posts.schema import INT64_MAX
@@ -199,7 +199,7 @@ def ranges_of_ids(old: Path, new: Path) -> Iterator[tuple[int, int]]:
         for path in (*untrusted_files(folder, _MANIFESTS), *untrusted_files(folder, _POSTS)):
             name = path.relative_to(folder).as_posix()
             try:
-                ends.update(proven_ids(folder, name))
+                ends.update(_last_ids(folder, name))
             except (OSError, ValueError, LookupError, pa.ArrowException) as error:
                 raise _not_comparable(old, new, f"{name}: {error}") from error
     step = max(_GROUPS, len(ends) // _MOST_RANGES)
@@ -209,6 +209,25 @@ def ranges_of_ids(old: Path, new: Path) -> Iterator[tuple[int, int]]:
         first = end + 1
     if first <= last:
         yield first, last
+
+
+def _last_ids(folder: Path, name: str) -> Iterator[int]:
+    """Ids on the way to the last one. A reader skips row groups by what the footer says of them, so that must be true.
+
+    Raises:
+        ValueError: it is not, or a row has no id, or one of another type.
+        Exception: as `read_untrusted`.
+    """
+    if schema_of(folder, name).field("id").type != pa.int64():
+        raise ValueError("has ids of another type")
+    for number, (said,) in enumerate(extents(folder, name, ["id"])):
+        for table in read_untrusted(folder, name, columns=["id"], groups=[number]):
+            if table["id"].null_count:
+                raise ValueError("has a row without an id")
+            first, last = (value.as_py() for value in pc.min_max(table["id"]).values())
+            if said is not None and not said[0] <= first <= last <= said[1]:
+                raise ValueError("has other ids than its footer says")
+            yield last
 
 
 def _create_views(connection: duckdb.DuckDBPyConnection, *, old: Path, new: Path, taken_down: Collection[int]) -> None:
