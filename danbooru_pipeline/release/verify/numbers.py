@@ -120,7 +120,11 @@ def _references(release: Release) -> Iterator[str]:
         yield f"created_at is {release.created_at!r}"
     if not release.tool.name or not release.tool.version:
         yield "tool has no name or version"
+    if release.counts.rejected < 0:
+        yield f"counts.rejected is {release.counts.rejected}"
     known = {(event.name, event.version) for event in release.history}
+    if len(known) < len(release.history):
+        yield "history has a release twice"
     for name, ref in (("previous", release.previous), ("replaces", release.replaces)):
         if ref is not None and not _is_reference(ref):
             yield f"{name} is no release: {ref.name} {ref.version}"

@@ -422,6 +422,8 @@ def test_key_that_a_line_says_twice_is_found(later: Path, where: str) -> None:
         (lambda r: r["replaces"].update(version="2021.0"), "replaces"),
         (lambda r: r["history"][1].update(posts=5000), "history"),
         (lambda r: r["history"][-1].update(name="danbooru2019"), "history"),
+        (lambda r: r["history"].append({**r["history"][0], "posts": 5000}), "history has a release twice"),
+        (lambda r: (r["counts"].update(rejected=-7), r["sources"][0].update(rejected=-7)), "counts.rejected is -7"),
         (lambda r: r.update(created_at="2023-01-01"), "created_at"),
         (lambda r: r.update(version="2022"), "version"),
         (lambda r: r["tool"].update(version=""), "tool"),
