@@ -11,9 +11,15 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.posts.schema import TIMESTAMP
+
 #: Of lines that are held at a time: a line may be as long as it likes.
 BLOCK_BYTES: Final = 4 * 2**20
 _NONE: Final = type(None)
+#: Names of columns of integers, beside those that end in ``_id``.
+_INTEGERS: Final = frozenset(
+    {"id", "post_count", "x", "y", "width", "height", "version", "score", "response_count", "level"}
+)
 #: Forms that Arrow and `parse_timestamp` read alike, but for the ending, which Arrow knows as Z.
 _INSTANTS: Final = r"^[12]\d{3}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{6}|\.\d{3})?( UTC|Z|[+-]\d\d:\d\d)$"
 
@@ -21,6 +27,17 @@ _INSTANTS: Final = r"^[12]\d{3}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{6}|\.\d{3})?( U
 def names_in(records: Iterable[dict[str, Any]]) -> list[str]:
     """The names of all values, in the order in which they first appear."""
     return list(dict.fromkeys(name for record in records for name in record))
+
+
+def kind_by_name(table: str, name: str, value: Any) -> pa.DataType:
+    """The type of a column of a side table if every value fits it: by its name, and by a value."""
+    if isinstance(value, bool):
+        return pa.bool_()
+    if isinstance(value, list):
+        return pa.list_(pa.int64() if name.endswith("_ids") else pa.string())
+    if name in _INTEGERS or name.endswith("_id") or (table, name) == ("tags", "category"):
+        return pa.int64()
+    return TIMESTAMP if name.endswith("_at") else pa.string()
 
 
 def typed(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:

@@ -14,11 +14,10 @@ import pyarrow as pa
 from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.io.parquet import rechunk, write_shards
 from danbooru_pipeline.posts import TIMESTAMP, parse_timestamp
-from danbooru_pipeline.release.tables.json_columns import BLOCK_BYTES, names_in, typed
+from danbooru_pipeline.release.tables.json_columns import BLOCK_BYTES, kind_by_name, names_in, typed
 from danbooru_pipeline.release_paths import metadata_folder, metadata_path, parquet_path
 
 _ROWS = 50_000
-_INTEGERS = frozenset({"id", "post_count", "x", "y", "width", "height", "version", "score", "response_count", "level"})
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -70,22 +69,12 @@ def _schema(table: str, source: Path) -> tuple[pa.Schema, int]:
         rows += len(records)
         for name in names_in(records):
             first = next(record[name] for record in records if name in record)
-            wanted = kinds.get(name) or _kind(table, name, first)
+            wanted = kinds.get(name) or kind_by_name(table, name, first)
             values = [record.get(name) for record in records]
             kinds[name] = wanted if typed(values, wanted) is not None else _wide_enough(wanted, values)
     if rows and not kinds:
         raise ReleaseRefused(f"{source} has {rows:,} lines without a field; build `side_tables` again")
     return pa.schema(list(kinds.items()), metadata={"danbooru_pipeline.schema": "1"}), rows
-
-
-def _kind(table: str, name: str, value: Any) -> pa.DataType:
-    if isinstance(value, bool):
-        return pa.bool_()
-    if isinstance(value, list):
-        return pa.list_(pa.int64() if name.endswith("_ids") else pa.string())
-    if name in _INTEGERS or name.endswith("_id") or (table, name) == ("tags", "category"):
-        return pa.int64()
-    return TIMESTAMP if name.endswith("_at") else pa.string()
 
 
 def _fits(kind: pa.DataType, value: Any) -> bool:

@@ -13,7 +13,7 @@ from danbooru_pipeline.io.untrusted import opened, plain_names
 from danbooru_pipeline.posts.record import parse_timestamp
 from danbooru_pipeline.release.checksums import PX512
 from danbooru_pipeline.release.tables.image_rows import FILES_COLUMNS, METADATA, POSTS_COLUMNS, ROWS_SCHEMA, joined_rows
-from danbooru_pipeline.release.tables.json_columns import BLOCK_BYTES, names_in, typed
+from danbooru_pipeline.release.tables.json_columns import BLOCK_BYTES, kind_by_name, names_in, typed
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.tables.tag_totals import TAG_COUNTS_SCHEMA, TagTally
 from danbooru_pipeline.release.verify.findings import Kind
@@ -152,9 +152,19 @@ def _check_side_table(run: Verification, table: str, paths: Sequence[str]) -> No
             said = f"{table} has {rows:,} rows here, but {count:,} lines in metadata/"
             run.add(Kind.TABLES_DIFFER, where, said)
             return
-        for number, columns in differing_rows(run, names, paths):
+        texts = _texts_by_type(run, table, names[:1])
+        for number, columns in differing_rows(run, names, paths, texts):
             said = f"row {number:,} has another {', '.join(columns[:5])} than its line in metadata/"
             run.add(Kind.TABLES_DIFFER, where, said)
+        for name, kind in texts.items():
+            run.add(Kind.TABLES_DIFFER, where, f"{name} is text, and should be of the type {kind}")
+
+
+def _texts_by_type(run: Verification, table: str, names: Sequence[str]) -> dict[str, pa.DataType]:
+    """Columns of text, by name, that should be of a type if all their values are."""
+    texts = [field.name for name in names for field in schema_of(run, name) if pa.types.is_string(field.type)]
+    kinds = {name: kind_by_name(table, name, None) for name in texts}
+    return {name: kind for name, kind in kinds.items() if not pa.types.is_string(kind)}
 
 
 def _count_lines(run: Verification, paths: Sequence[str]) -> int:
@@ -168,8 +178,10 @@ def _texts(run: Verification, paths: Sequence[str]) -> Iterator[bytes]:
                 yield line
 
 
-def differing_rows(run: Verification, names: Sequence[str], paths: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Rows that say something else than their lines, and in which columns."""
+def differing_rows(
+    run: Verification, names: Sequence[str], paths: Sequence[str], wanted: dict[str, pa.DataType] | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """Rows that say something else than their lines, and in which columns. Drops types that not all lines fit."""
     texts = _texts(run, paths)
     number = 0
     for table in (table for name in names for table in batches(run, name, rows=_ROWS)):
@@ -179,6 +191,9 @@ def differing_rows(run: Verification, names: Sequence[str], paths: Sequence[str]
         while left.num_rows:
             records = _some_records(texts, left.num_rows)
             part, left = left.slice(0, len(records)), left.slice(len(records))
+            for name, kind in list((wanted or {}).items()):
+                if wanted and typed([record.get(name) for record in records], kind) is None:
+                    del wanted[name]
             if not _are_same(part, records):
                 for row, wrong in _rows_apart(part, records):
                     yield number + row, wrong

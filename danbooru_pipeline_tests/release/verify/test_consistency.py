@@ -174,6 +174,18 @@ def test_side_tables_say_what_their_lines_say(later: Path, column: str) -> None:
     assert verify_release(later, threads=1).counts["tables_differ"]
 
 
+def test_numbers_of_side_tables_are_no_texts(later: Path) -> None:
+    """A column of numbers that was stored as text, with the same values, is found."""
+
+    def as_text(table: pa.Table) -> pa.Table:
+        place = table.schema.get_field_index("post_count")
+        return table.set_column(place, "post_count", table["post_count"].cast(pa.string()))
+
+    edit_table(later, "parquet/tags-*", as_text)
+    resum(later)
+    assert "tables_differ" in verify_release(later, threads=1).counts
+
+
 @pytest.mark.parametrize("column", ["posts", "posts_s", "posts_of_year", "first_id", "new", "name"])
 def test_tag_counts_are_counted_again(later: Path, column: str) -> None:
     """Every column of the tag counts is counted from the posts."""
