@@ -1,8 +1,8 @@
-"""Verification of the manifests of earlier years that a release carries, against what those years recorded."""
+"""Verification of manifests and metadata of earlier years that a release carries, against what those years recorded."""
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.io.untrusted import read_bytes
 from danbooru_pipeline.release.checksums import LONGEST_LIST, parse_sums
-from danbooru_pipeline.release.release_json import SHA256SUMS, Event
+from danbooru_pipeline.release.release_json import CONTENT, SHA256SUMS, Event
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches, readable_shards
 from danbooru_pipeline.release.verify.removed import check_not_removed
 from danbooru_pipeline.release.verify.verification import Verification
-from danbooru_pipeline.release_paths import release_name
+from danbooru_pipeline.release_paths import METADATA, REMOVED, metadata_folder, release_name
 
 #: Where later releases have the manifest of a year: until 0.2 below ``manifest/``.
 FOLDER = re.compile(r"(?:earlier|manifest)/(\d{4})")
@@ -47,7 +47,37 @@ def check_carried(run: Verification, removed: set[int] | None) -> dict[int, Carr
         if carried is not None:
             found[year] = carried
             _check_rows(run, carried, removed)
+    _check_previous(run)
+    _check_metadata(run, found.values(), removed)
     return found
+
+
+def _check_previous(run: Verification) -> None:
+    """Check that the manifest of the release before is here, with its list of checksums, as from 0.3 on."""
+    if run.release is None or run.release.previous is None or CONTENT not in run.sums:
+        return
+    folder = f"earlier/{run.release.previous.name[-4:]}"
+    for needed in (f"{folder}/files-", f"{folder}/{SHA256SUMS}"):
+        if not any(name.startswith(needed) for name in run.sums):
+            run.add(Kind.CARRIED_DIFFER, folder, f"has no {Path(needed).name}, and RELEASE.json names it as previous")
+
+
+def _check_metadata(run: Verification, newest_first: Iterable[Carried], removed: set[int] | None) -> None:
+    """Check metadata of earlier years against the sums of the last year that had it."""
+    folders = {name.rpartition("/")[0] for name in run.sums}
+    seen: set[str] = set()
+    for carried in newest_first:
+        sums = {name: sum_ for name, sum_ in (carried.sums or {}).items() if name.startswith(f"{METADATA}/")}
+        # A takedown since then has cleared lines, and has made this release of files that it had then.
+        is_as_then = not removed or (carried.sums or {}).get(REMOVED) == run.sums.get(REMOVED)
+        for name in sorted(sums.keys() - seen):
+            folder = name.rpartition("/")[0]
+            if name in run.sums:
+                if is_as_then and run.sums[name] != sums[name]:
+                    run.add(Kind.CARRIED_DIFFER, name, f"is not the file that {release_name(carried.year)} recorded")
+            elif not removed or (folder == metadata_folder(carried.year) and folder not in folders):
+                run.add(Kind.CARRIED_DIFFER, name, f"is missing, and {release_name(carried.year)} recorded it")
+        seen |= sums.keys()
 
 
 def _carried(run: Verification, folder: str, year: int, *, later: list[Carried]) -> Carried | None:
@@ -100,7 +130,7 @@ def _check_rows(run: Verification, carried: Carried, removed: set[int] | None) -
                 originals += table.num_rows - table["path"].null_count
                 size += sum(pc.sum(table[column]).as_py() or 0 for column in ("size", "px512_size"))
                 last = max(last, pc.max(table["id"]).as_py() or 0)
-        event = _event(run, carried.year)
+        event = event_of(run, carried.year)
         if event is None:
             return
         # Posts that were taken down since are gone from the manifest, and not from the history.
@@ -112,7 +142,7 @@ def _check_rows(run: Verification, carried: Carried, removed: set[int] | None) -
             run.add(Kind.CARRIED_DIFFER, carried.folder, message)
 
 
-def _event(run: Verification, year: int) -> Event | None:
+def event_of(run: Verification, year: int) -> Event | None:
     """The version of a year's release that is carried."""
     if run.release is None:
         return None

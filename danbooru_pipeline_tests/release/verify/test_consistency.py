@@ -250,6 +250,38 @@ def test_nothing_is_left_of_a_post_that_was_taken_down(later: Path, where: str) 
     assert "removed_differ" in verify_release(later, threads=1).counts
 
 
+def edited(path: Path) -> None:
+    """A file of lines is without the first."""
+    put(path, b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
+
+
+CARRIED: dict[str, Callable[[Path], object]] = {
+    "metadata edited": lambda f: edited(f / "metadata/2021/posts000000000000.json"),
+    "side table edited": lambda f: edited(f / "metadata/2021/tags000000000000.json"),
+    "metadata gone": lambda f: shutil.rmtree(f / "metadata/2021"),
+    "sums gone": lambda f: (f / "earlier/2021/SHA256SUMS").unlink(),
+    "all gone": lambda f: shutil.rmtree(f / "earlier"),
+}
+
+
+@pytest.mark.parametrize("what", CARRIED)
+def test_what_is_carried_is_all_there_as_its_year_recorded_it(later: Path, what: str) -> None:
+    """Metadata of an earlier year has the sums of that year, whose manifest and list of sums must be there."""
+    CARRIED[what](later)
+    pack_again(later)
+    resum(later)
+    assert "carried_differ" in verify_release(later, threads=1).counts
+
+
+def test_carried_metadata_may_differ_where_a_post_was_taken_down_since(later: Path) -> None:
+    """The lines of that post are gone from it, and its year may have been published before."""
+    edited(later / "metadata/2021/posts000000000000.json")
+    put(later / "removed.txt", (later / "removed.txt").read_bytes() + b"9999\n")
+    pack_again(later)
+    resum(later)
+    assert "carried_differ" not in verify_release(later, threads=1).counts
+
+
 LINES_OF_2003 = (
     b'{"id": "2003", "md5": "x"}',
     b'{"md5":"x","id":2003}',
