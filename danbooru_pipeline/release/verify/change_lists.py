@@ -4,6 +4,7 @@ A mirror deletes what ``remove.txt`` names, so no list may name a file of this r
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby
@@ -17,7 +18,7 @@ from danbooru_pipeline.io.untrusted import read_bytes
 from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA, KINDS, Change, FileRow, Row, rows_between
 from danbooru_pipeline.release.checksums import is_safe
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
-from danbooru_pipeline.release.verify.carried import Carried
+from danbooru_pipeline.release.verify.carried import Carried, event_of
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches
 from danbooru_pipeline.release.verify.verification import Verification
@@ -25,6 +26,7 @@ from danbooru_pipeline.release_paths import RELEASE_JSON, changes_path
 
 _LABEL = re.compile(r"changes/([0-9.]{1,20}-from-([0-9.]{1,20}))\.(parquet|md|files\.txt|remove\.txt)")
 _LONGEST = 2**28
+_LONGEST_REPORT = 2**20
 _LAST = 2**63 - 1
 _COLUMNS = ("id", "rating", "path", "sha256", "px512_path", "px512_sha256")
 _NO_FILES = no_rows(pa.schema([(name, pa.int64() if name == "id" else pa.string()) for name in _COLUMNS]))
@@ -52,6 +54,7 @@ def check_changes(
     labels = {match[1]: match[2] for name in run.sums if (match := _LABEL.fullmatch(name))}
     for label in sorted(_expected(run) - labels.keys()):
         run.add(Kind.CHANGES_DIFFER, changes_path(label, "parquet"), "is missing")
+    named: dict[str, set[str]] = {}
     for label, old in sorted(labels.items()):
         wrong = [name for kind in KINDS if not run.is_readable(name := changes_path(label, kind))]
         for name in wrong:
@@ -59,7 +62,8 @@ def check_changes(
         if not wrong:
             earlier = carried.get(int(old)) if re.fullmatch(r"\d{4}", old) else None
             with run.reading(Kind.CHANGES_DIFFER, changes_path(label, "parquet")):
-                _check_list(run, label, manifest, earlier, removed or set())
+                named[label] = _check_list(run, label, manifest, earlier, removed or set())
+    _check_removed(run, named)
 
 
 def _expected(run: Verification) -> set[str]:
@@ -73,9 +77,11 @@ def _expected(run: Verification) -> set[str]:
 
 def _check_list(
     run: Verification, label: str, manifest: Sequence[str], earlier: Carried | None, removed: set[int]
-) -> None:
+) -> set[str]:
+    """Check a list. Returns the paths of posts that were taken down which a mirror removes by it."""
     where = changes_path(label, "parquet")
     paths = _Paths()
+    counts: Counter[str] = Counter()
     old = None if earlier is None else _rows(run, earlier.files)
     for id_, listed, expected, now in _beside(_listed(run, where), old, _rows(run, manifest), removed):
         wrong = _untrue(listed, now) if expected is None else _unlike(listed, expected, now)
@@ -85,7 +91,37 @@ def _check_list(
             run.add(Kind.REMOVED_DIFFER, where, f"tells more than the path of post {id_}, which removed.txt names")
         for row in listed:
             paths.add(row)
-    _check_paths(run, label, paths, earlier, removed)
+            counts[row.kind] += 1
+    _check_report(run, label, counts)
+    return {path for path in _check_paths(run, label, paths, earlier, removed) if _is_of(removed, path)}
+
+
+def _check_removed(run: Verification, named: Mapping[str, set[str]]) -> None:
+    """Check that all lists remove the same files of posts that were taken down: any older copy may have them."""
+    for label, paths in named.items():
+        for path in sorted(set().union(*named.values()) - paths):
+            run.add(Kind.CHANGES_DIFFER, changes_path(label, "remove.txt"), f"does not name {path}, as other lists do")
+
+
+def _check_report(run: Verification, label: str, counts: Mapping[str, int]) -> None:
+    """Check the numbers of the report for people, where those of RELEASE.json are right."""
+    name = changes_path(label, "md")
+    lines = read_bytes(run.folder, name, limit=_LONGEST_REPORT).decode("utf-8", "replace").splitlines()
+    for kind in Change:
+        if f"| `{kind}` | {counts[kind]:,} |" not in lines:
+            run.add(Kind.CHANGES_DIFFER, name, f"does not count {counts[kind]:,} rows of {kind}")
+    if run.release is None or run.found.counts[Kind.RELEASE_NUMBERS]:
+        return
+    now, previous = run.release.counts, run.release.previous
+    numbers = {"posts": now.posts, "originals": now.originals, "512px images": now.px512}
+    numbers |= {"tags": now.tags, "tag instances": now.tag_instances, "last id": run.release.last_id}
+    is_of_previous = previous is not None and label.endswith(f"-from-{previous.name[-4:]}")
+    event = event_of(run, int(label[-4:])) if is_of_previous else None
+    before = {"posts": event.posts, "originals": event.originals, "last id": event.last_id} if event else {}
+    for what, number in numbers.items():
+        was = f"{before[what]:,}" if what in before else "[0-9,]+"
+        if not any(re.match(rf"\| {what} \| {was} \| {number:,} \|", line) for line in lines):
+            run.add(Kind.CHANGES_DIFFER, name, f"has other {what} than RELEASE.json")
 
 
 def _rows(run: Verification, names: Iterable[str]) -> Iterator[pa.Table]:
@@ -194,8 +230,8 @@ def _untrue(listed: Sequence[Row], now: FileRow | None) -> Iterator[str]:
             yield f"{row.kind} is not so"
 
 
-def _check_paths(run: Verification, label: str, paths: _Paths, earlier: Carried | None, removed: set[int]) -> None:
-    """Check the lists of files to fetch and to remove against the rows, and against what is here."""
+def _check_paths(run: Verification, label: str, paths: _Paths, earlier: Carried | None, removed: set[int]) -> set[str]:
+    """Check the lists of files to fetch and to remove against the rows, and what is here. Returns those to remove."""
     documents = {*run.sums, SHA256SUMS, SIGNATURE, RELEASE_JSON}
     before = None if earlier is None or earlier.sums is None else earlier.sums
     changed = set() if before is None else {name for name in run.sums if before.get(name) != run.sums[name]}
@@ -217,6 +253,7 @@ def _check_paths(run: Verification, label: str, paths: _Paths, earlier: Carried 
             run.add(Kind.CHANGES_DIFFER, name, f"names {path}, which is in this release")
         elif before is not None and path not in known and not _is_of(removed, path):
             run.add(Kind.CHANGES_DIFFER, name, f"names {path}, which no release had")
+    return remove
 
 
 def _is_of(removed: set[int], path: str) -> bool:

@@ -5,6 +5,7 @@ import io
 import json
 import lzma
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -220,6 +221,29 @@ def test_lists_of_files_are_complete_and_true(later: Path, label: str, kind: str
     resum(later)
     expected = label == "2022-from-2021" or what == "adds"  # of the version before, no manifest is carried
     assert ("changes_differ" in verify_release(later, threads=1).counts) or not expected
+
+
+def test_report_of_changes_has_the_numbers_of_the_rows(later: Path) -> None:
+    """What the report for people says of rows by kind and of the release is counted again."""
+    report = later / "changes/2022-from-2021.md"
+    put(report, re.sub(rb"\| [0-9,]+ (?=\|)", b"| 77,777 ", report.read_bytes()))
+    resum(later)
+    found = [f.message for f in verify_release(later, threads=1).findings if f.where == "changes/2022-from-2021.md"]
+    assert len(found) == 7 + 6, found
+
+
+@pytest.mark.parametrize("label", ["2022-from-2021", "2022.1-from-2022.0"])
+def test_every_list_of_changes_removes_what_was_taken_down(later: Path, label: str) -> None:
+    """A list that a mirror follows names the files of a removed post, as the other list does, whatever its rows say."""
+    path, text = later / f"changes/{label}.remove.txt", later / f"changes/{label}.md"
+    lines = path.read_bytes().splitlines(keepends=True)
+    put(path, b"".join(line for line in lines if b"/2003." not in line))
+    assert path.read_bytes() != b"".join(lines)
+    if label == "2022.1-from-2022.0":
+        edit_table(later, f"changes/{label}.parquet", lambda table: table.slice(0, 0))
+        put(text, re.sub(rb"(?m)(^\| `.*\| )[0-9]+ ", rb"\g<1>0 ", text.read_bytes()))
+    resum(later)
+    assert [f.where for f in verify_release(later, threads=1).findings if "as other lists do" in f.message]
 
 
 def test_carried_manifest_is_what_its_year_recorded(later: Path) -> None:
