@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from danbooru_pipeline.io.parquet import SortedRows, no_rows
 from danbooru_pipeline.io.untrusted import read_bytes
 from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA, KINDS, Change, FileRow, Row, rows_between
-from danbooru_pipeline.release.checksums import is_safe
+from danbooru_pipeline.release.checksums import LONGEST_PATHS, is_safe
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
 from danbooru_pipeline.release.verify.carried import Carried, event_of
 from danbooru_pipeline.release.verify.findings import Kind
@@ -25,7 +25,6 @@ from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release_paths import RELEASE_JSON, changes_path
 
 _LABEL = re.compile(r"changes/([0-9.]{1,20}-from-([0-9.]{1,20}))\.(parquet|md|files\.txt|remove\.txt)")
-_LONGEST = 2**28
 _LONGEST_REPORT = 2**20
 _LAST = 2**63 - 1
 _COLUMNS = ("id", "rating", "path", "sha256", "px512_path", "px512_sha256")
@@ -269,7 +268,7 @@ def _is_old(path: str) -> bool:
 
 def _lines(run: Verification, name: str) -> set[str]:
     """The paths of a list, the safe ones."""
-    lines = read_bytes(run.folder, name, limit=_LONGEST).decode("utf-8", "replace").splitlines()
+    lines = read_bytes(run.folder, name, limit=LONGEST_PATHS).decode("utf-8", "replace").splitlines()
     for line in lines:
         if not is_safe(line):
             run.add(Kind.UNSAFE_PATH, name, f"names {line}, which is not inside the release")
