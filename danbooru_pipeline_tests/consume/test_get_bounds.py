@@ -117,6 +117,7 @@ def test_folder_that_is_a_link_is_not_followed(
     done = run("get", release, tmp_path / "got")
     assert done.exit_code == (2 if name == "parquet" else 1), done.output
     assert f"{name}/" in done.output
+    assert "is a link, or below one" in done.output
     assert not (tmp_path / "got" / name).exists()
 
 

@@ -4,6 +4,7 @@ Whoever has a release may be anybody: nothing is written beyond the bytes that a
 `verify` reads one.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -311,7 +312,8 @@ class FolderOrigin:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _Refused(error.strerror) from error
+            is_link = error.errno in {errno.ELOOP, errno.ENOTDIR}
+            raise _Refused("is a link, or below one" if is_link else error.strerror) from error
 
     def part(self, path: str, *, offset: int, size: int) -> bytes | None:
         """A range of a file."""
