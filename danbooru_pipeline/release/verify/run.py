@@ -36,7 +36,7 @@ from danbooru_pipeline.release.verify.provenance import check_provenance
 from danbooru_pipeline.release.verify.removed import check_metadata, check_not_removed, read_removed
 from danbooru_pipeline.release.verify.schemas import check_schemas
 from danbooru_pipeline.release.verify.tables import check_image_rows, check_side_tables, check_tag_counts
-from danbooru_pipeline.release.verify.tag_lists import check_tag_lists
+from danbooru_pipeline.release.verify.tag_lists import TAG_LISTS, check_tag_lists
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release.verify.walk import check_folder_mode, image_modes, walk_documents
 from danbooru_pipeline.release_paths import CORRECTIONS, DUPLICATES, INDEX, POST_VECTORS, RELEASE_JSON
@@ -191,11 +191,12 @@ def _check_rest(run: Verification, numbers: ManifestSummary | None, removed: set
     posts = readable_shards(run, "parquet", "posts") or ()
     manifest = whole_table(run, "manifest", "files") if numbers is not None else ()
     tags = _count_tags(run, posts) if posts else None
+    of_lists = run.found.counts[Kind.POSTS_DIFFER]  # which are in no other table
     if numbers is not None:
         check_numbers(run, numbers, tags, removed)
     if manifest and posts:
         check_posts(run, posts, manifest)
-    agree = not run.found.counts[Kind.POSTS_DIFFER]
+    agree = run.found.counts[Kind.POSTS_DIFFER] == of_lists
     if manifest:
         check_image_rows(run, posts if agree else (), manifest)
         if agree and posts:
@@ -205,7 +206,6 @@ def _check_rest(run: Verification, numbers: ManifestSummary | None, removed: set
         check_changes(run, manifest, check_carried(run, removed), removed)
     if tags is not None and run.release is not None:
         check_tag_counts(run, tags)
-    check_tag_lists(run, posts)
     _check_search_index(run, agree=agree and bool(manifest) and bool(posts))
     check_lines(run, year_of(run), posts)
     if not (agree and posts) and manifest:
@@ -262,13 +262,16 @@ def _check_search_index(run: Verification, *, agree: bool) -> None:
 
 
 def _count_tags(run: Verification, posts: Sequence[str]) -> TagTally | None:
-    """The tags of the posts; None, and a finding, when they cannot be read."""
+    """The tags of the posts; None, and a finding, when they cannot be read. Their lists are compared on the way."""
     tally = TagTally(run.release.year if run.release else 0)
+    compares_lists = run.full and run.published  # a tree's were made a moment ago
     for name in posts:
         counted = False
         with run.reading(Kind.PARQUET_UNREADABLE, name):
-            for table in batches(run, name, columns=POSTS_COLUMNS):
+            for table in batches(run, name, columns=(*POSTS_COLUMNS, *([TAG_LISTS] if compares_lists else ()))):
                 tally.add(table)
+                if compares_lists:
+                    check_tag_lists(run, table)
             counted = True
         if not counted:
             return None

@@ -3,7 +3,6 @@
 Lines in the dialect of 2017 would say so, too, but most releases have none. A list of that time may name a tag twice.
 """
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -12,29 +11,24 @@ import pyarrow.compute as pc
 from danbooru_pipeline.posts.json_text import one_chunk
 from danbooru_pipeline.posts.schema import CATEGORIES
 from danbooru_pipeline.release.verify.findings import Kind
-from danbooru_pipeline.release.verify.parquet import batches
 from danbooru_pipeline.release.verify.verification import Verification
 
+TAG_LISTS = "tags"
 _STRINGS = {category: f"tag_string_{name}" for category, name in CATEGORIES.items()}
 #: Names, and the row of each.
 _Named: TypeAlias = tuple[pa.Array, pa.Array]
 
 
-def check_tag_lists(run: Verification, posts: Sequence[str]) -> None:
-    """Compare the lists with the strings, if all is to be read; posts of earlier versions may have none."""
-    if not (run.full and run.published):
-        return
-    for name in posts:
-        with run.reading(Kind.PARQUET_UNREADABLE, name):
-            for table in batches(run, name, columns=["id", "tags", *_STRINGS.values()]):
-                if "tags" in table.column_names:
-                    for id_ in _wrong_ids(table):
-                        run.add(Kind.POSTS_DIFFER, str(id_), "has other tags in its list than in its tag strings")
+def check_tag_lists(run: Verification, posts: pa.Table) -> None:
+    """Compare the lists of some posts with their strings; those of earlier versions may have none."""
+    if TAG_LISTS in posts.column_names:
+        for id_ in _wrong_ids(posts):
+            run.add(Kind.POSTS_DIFFER, str(id_), "has other tags in its list than in its tag strings")
 
 
 def _wrong_ids(table: pa.Table) -> list[int]:
-    listed = table.filter(pc.is_valid(table["tags"]))
-    tags = one_chunk(listed["tags"])
+    listed = table.filter(pc.is_valid(table[TAG_LISTS]))
+    tags = one_chunk(listed[TAG_LISTS])
     items, rows = tags.flatten(), pc.list_parent_indices(tags)
     categories, names = items.field("category"), items.field("name")
     wrong: set[int] = set()
