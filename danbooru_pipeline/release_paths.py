@@ -3,6 +3,11 @@
 A path is made from a year, a number and a name of ours; never from a URL, a tag or a header.
 """
 
+import re
+
+#: The name of a file of a table, as `parquet_path` and `manifest_path` make it: its table, its number, and of how many.
+SHARD = re.compile(r"([a-z][a-z0-9_]*)-(\d{5})-of-(\d{5})\.parquet")
+
 
 def metadata_path(year: int, table: str, shard: int) -> str:
     """``metadata/YEAR/TABLE000000000000.json``, relative to a release: the wildcard form of BigQuery's extracts."""

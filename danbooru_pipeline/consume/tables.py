@@ -20,6 +20,7 @@ from danbooru_pipeline.consume.where import Where, expression_of
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.bounded_parquet import schema_of, untrusted_files
 from danbooru_pipeline.io.parquet import no_rows
+from danbooru_pipeline.release_paths import SHARD
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 FILES: Final = "files"
 BATCH_ROWS: Final = 65_536
 
-_SHARD = re.compile(r"([a-z][a-z0-9_]*)-(\d{5})-of-(\d{5})\.parquet")
 #: How Arrow names a column in its messages.
 _FIELD = re.compile(r"FieldRef\.Name\((.*?)\)")
 
@@ -108,7 +108,7 @@ def _shards_by_table(release: Path, *, parquet: str = "parquet") -> dict[str, li
     for folder, is_manifest in ((release / "manifest", True), (release / parquet, False)):
         # The manifests of earlier years lie in folders below `manifest/` and are left alone.
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            match = _SHARD.fullmatch(path.name)
+            match = SHARD.fullmatch(path.name)
             if match and (match[1] == FILES) == is_manifest:
                 found.setdefault(match[1], []).append(path)
     return found
@@ -124,7 +124,7 @@ def shards(release: Path, table: str, *, corrected: bool = False) -> list[Path]:
     by_table = _shards_by_table(release, parquet=_folder_of(release, table, corrected=corrected))
     require_names([table], sorted(by_table), what="table", of=release.name)
     paths = by_table[table]
-    match = _SHARD.fullmatch(paths[0].name)
+    match = SHARD.fullmatch(paths[0].name)
     of = int(match[3]) if match else 0
     if [path.name for path in paths] != [f"{table}-{number:05d}-of-{of:05d}.parquet" for number in range(of)]:
         raise ReleaseError(

@@ -3,7 +3,6 @@
 It follows from the tables of the release alone, so the same release gets the same index; see `search.index`.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,11 +13,10 @@ import pyarrow as pa
 from danbooru_pipeline.io.bounded_parquet import read_untrusted, schema_of
 from danbooru_pipeline.io.untrusted import names_in
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
-from danbooru_pipeline.release_paths import CORRECTED
+from danbooru_pipeline.release_paths import CORRECTED, SHARD
 from danbooru_pipeline.search.index import write_index
 from danbooru_pipeline.search.postings import Read
 
-_SHARD: Final = re.compile(r"([a-z][a-z0-9_]*)-(\d{5})-of-(\d{5})\.parquet")
 #: Few, since a post has some thirty tags.
 _ROWS: Final = 20_000
 _MANIFEST: Final = "files"
@@ -61,7 +59,7 @@ def shards_of(folder: Path, parts: Sequence[str] = _FOLDERS) -> dict[str, list[s
     found: dict[str, list[str]] = {}
     for part in parts:
         for name in names_in(folder, part):
-            match = _SHARD.fullmatch(name)
+            match = SHARD.fullmatch(name)
             if match and (match[1] == _MANIFEST) == (part == "manifest"):
                 found.setdefault(match[1], []).append(f"{part}/{name}")
     return found

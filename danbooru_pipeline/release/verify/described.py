@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from danbooru_pipeline.io.typed_json import parse
-from danbooru_pipeline.io.untrusted import read_bytes
+from danbooru_pipeline.io.untrusted import read_bytes, size_of
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import announced_rows
 from danbooru_pipeline.release.verify.verification import Verification
@@ -34,7 +34,7 @@ def _wrong_in_croissant(run: Verification, said: dict[str, Any]) -> Iterator[str
         path = file["contentUrl"]
         if file["sha256"] != run.sums.get(path):
             yield f"the digest of {path} is not that of SHA256SUMS"
-        elif run.has(path) and file.get("contentSize") != f"{_size(run, path)} B":
+        elif run.has(path) and file.get("contentSize") != f"{size_of(run.folder, path)} B":
             yield f"the size of {path} is not {file.get('contentSize')}"
 
 
@@ -46,9 +46,5 @@ def _wrong_for_the_page(run: Verification, said: dict[str, Any]) -> Iterator[str
         for path, rows, size in files:
             if path not in run.sums:
                 yield f"{path} of the table {table} is not listed in SHA256SUMS"
-            elif run.is_readable(path) and (rows, size) != (announced_rows(run, path), _size(run, path)):
+            elif run.is_readable(path) and (rows, size) != (announced_rows(run, path), size_of(run.folder, path)):
                 yield f"{path} does not have {rows} rows and {size} bytes"
-
-
-def _size(run: Verification, path: str) -> int:
-    return (run.folder / path).lstat().st_size

@@ -15,6 +15,7 @@ from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import tables_in
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release_paths import (
+    CORRECTED,
     CROISSANT,
     DATACITE,
     INDEX,
@@ -25,6 +26,7 @@ from danbooru_pipeline.release_paths import (
     POST_VECTORS,
     REMOVALS,
     REMOVED,
+    SHARD,
     TAG_VECTORS,
     TEXTS,
     metadata_path,
@@ -36,12 +38,11 @@ _DOCUMENTS: Final = (
     *TEXTS,
     *(CROISSANT, DATACITE, PAGE, CONTENT, PROVENANCE, REMOVED, REMOVALS, NSFW_IDS, FILELIST, ARCHIVE, IMAGE_ROWS),
 )
-_SHARD: Final = r"-\d{5}-of-\d{5}\.parquet"
 #: Folder -> the paths that files below it may have.
 _CLOSED: Final = {
-    "parquet": re.compile(rf"parquet/[a-z][a-z0-9_]*{_SHARD}"),
-    "parquet-corrected": re.compile(rf"parquet-corrected/[a-z][a-z0-9_]*{_SHARD}"),
-    "manifest": re.compile(rf"manifest/files{_SHARD}"),
+    "parquet": re.compile(f"parquet/{SHARD.pattern}"),
+    CORRECTED: re.compile(f"{CORRECTED}/{SHARD.pattern}"),
+    "manifest": re.compile(f"manifest/(?=files-){SHARD.pattern}"),
     "index": re.compile(f"{re.escape(INDEX_BITMAPS)}|{re.escape(INDEX_NAMES)}"),
     # The name of a table ends in a letter, so that its number cannot have a digit more.
     METADATA: re.compile(rf"{METADATA}/(?P<year>\d{{4}})(?:/[a-z](?:[a-z0-9_]*[a-z])?|-old/(?P=year))\d{{12}}\.json"),
