@@ -68,8 +68,9 @@ class ImageChecks:
         self._folder = run.folder
         self._sfw = run.release.sfw_ratings if run.release else None
         self._by_bucket = ExternalGroupBy(_SCHEMA, key=by_bucket)
-        self._nsfw: set[int] = set()
-        # The expected list of all files, a part for each tree, since it is sorted by tree first.
+        # Files, since millions of lines are more than memory should hold. The expected list of all files is a part for
+        # each tree, since it is sorted by tree first.
+        self._nsfw_ids = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as self
         self._filelists = {tree.name: tempfile.TemporaryFile() for tree in TREES}  # noqa: SIM115 - live as long as self
 
     def __enter__(self) -> Self:
@@ -79,8 +80,8 @@ class ImageChecks:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._by_bucket.__exit__(kind, error, trace)
-        for part in self._filelists.values():
-            part.close()
+        for file in (self._nsfw_ids, *self._filelists.values()):
+            file.close()
 
     def add(self, table: pa.Table) -> None:
         """Take manifest rows. A path of the wrong form is a finding already, and is not used."""
@@ -94,8 +95,7 @@ class ImageChecks:
         rating = table["rating"].cast(pa.string())
         self._by_bucket.add(rows.append_column("rating", rating).cast(_SCHEMA))
         if self._sfw is not None:
-            for lines in nsfw_id_lines([table], sfw=self._sfw):
-                self._nsfw.update(map(int, lines.split()))
+            self._nsfw_ids.writelines(nsfw_id_lines([table], sfw=self._sfw))
 
     def check_all(self) -> None:
         """Check the wanted bucket, or all of them and the lists of all files."""
@@ -169,8 +169,8 @@ class ImageChecks:
             sizes = self._sizes(tree, bucket, expected if self._hashes and not self._run.known else {})
             for path in sorted(expected.keys() - sizes.keys()):
                 self._run.add(Kind.IMAGE_MISSING, path, "is in the manifest, but does not exist")
-            for path in sorted(sizes.keys() - expected.keys()):
-                self._extra(tree, bucket, path)
+            if extra := sorted(sizes.keys() - expected.keys()):
+                self._extra(tree, bucket, extra, table)
             same = [file for path, file in expected.items() if sizes.get(path) == file.size]
             for path in sorted((expected.keys() & sizes.keys()) - {file.path for file in same}):
                 self._other_size(expected[path], sizes[path])
@@ -227,15 +227,19 @@ class ImageChecks:
             return True
         return False
 
-    def _extra(self, tree: Tree, bucket: str, path: str) -> None:
-        stem = path.rpartition("/")[2].partition(".")[0]
-        post_id = int(stem) if stem.isascii() and stem.isdigit() and len(stem) < 19 else 0
-        if post_id and bucket_of(post_id) != bucket:
-            self._run.add(Kind.WRONG_BUCKET, path, f"belongs in bucket {bucket_of(post_id)}")
-        elif tree is PX512 and post_id in self._nsfw:
-            self._run.add(Kind.NOT_SFW, path, "is a 512px image of a post whose rating is not SFW")
-        else:
-            self._run.add(Kind.IMAGE_EXTRA, path, "exists, but is not in the manifest")
+    def _extra(self, tree: Tree, bucket: str, paths: Sequence[str], table: pa.Table) -> None:
+        """Name the files of a bucket that the manifest does not have, and say where they belong."""
+        lines = [] if self._sfw is None or tree is not PX512 else nsfw_id_lines([table], sfw=self._sfw)
+        nsfw = {int(id_) for some in lines for id_ in some.split()}
+        for path in paths:
+            stem = path.rpartition("/")[2].partition(".")[0]
+            post_id = int(stem) if stem.isascii() and stem.isdigit() and len(stem) < 19 else 0
+            if post_id and bucket_of(post_id) != bucket:
+                self._run.add(Kind.WRONG_BUCKET, path, f"belongs in bucket {bucket_of(post_id)}")
+            elif post_id in nsfw:
+                self._run.add(Kind.NOT_SFW, path, "is a 512px image of a post whose rating is not SFW")
+            else:
+                self._run.add(Kind.IMAGE_EXTRA, path, "exists, but is not in the manifest")
 
     def _unknown(self, tree: Tree, bucket: str, files: list[ImageFile]) -> list[ImageFile]:
         """The files that are not also, under the same name and sum and of the right size, files of a known release."""
@@ -284,15 +288,17 @@ class ImageChecks:
                 self._check_nsfw_ids()
 
     def _check_nsfw_ids(self) -> None:
-        expected = b"".join(b"%d\n" % id_ for id_ in sorted(self._nsfw))
-        listed_bytes = read_bytes(self._folder, NSFW_IDS, limit=len(expected) + _MORE)
-        if listed_bytes == expected:
-            return
-        listed = set(map(int, listed_bytes.split()))
-        if listed == self._nsfw:
+        size = self._nsfw_ids.tell()
+        with opened(self._folder, NSFW_IDS) as file:
+            if all(file.read(len(lines)) == lines for lines in _some_lines(self._nsfw_ids)) and not file.read(1):
+                return
+        listed = list(map(int, read_bytes(self._folder, NSFW_IDS, limit=size + _MORE).split()))
+        self._nsfw_ids.seek(0)
+        expected = set(map(int, self._nsfw_ids))
+        if listed != sorted(set(listed)) or expected == set(listed):
             self._run.add(Kind.NSFW_IDS_DIFFER, NSFW_IDS, "does not have one id a line, ascending")
-        for post_id in sorted(listed ^ self._nsfw):
-            said = "is listed, but its rating is SFW" if post_id in listed else "is not listed"
+        for post_id in sorted(expected.symmetric_difference(listed)):
+            said = "is not listed" if post_id in expected else "is listed, but its rating is SFW"
             self._run.add(Kind.NSFW_IDS_DIFFER, NSFW_IDS, f"{post_id} {said}")
 
     def _check_filelist(self) -> None:
@@ -304,10 +310,14 @@ class ImageChecks:
 
     def _filelist(self) -> Iterator[bytes]:
         """The expected lines, some at a time."""
-        for part in self._filelists.values():
-            part.seek(0)
-            while lines := part.readlines(_LINES_BYTES):
-                yield b"".join(lines)
+        return itertools.chain.from_iterable(map(_some_lines, self._filelists.values()))
+
+
+def _some_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file from its start, some at a time."""
+    file.seek(0)
+    while lines := file.readlines(_LINES_BYTES):
+        yield b"".join(lines)
 
 
 def _files_by_tree(table: pa.Table) -> Iterator[tuple[Tree, list[ImageFile]]]:
