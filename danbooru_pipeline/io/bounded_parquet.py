@@ -94,6 +94,50 @@ def _extent(chunk: Any) -> Extent:
     return (stats.min, stats.max) if stats is not None and stats.has_min_max else None
 
 
+def hidden_columns(root: Path, name: str) -> Iterator[tuple[int, str]]:
+    """Each number of a row group and column in it with values that the footer denies, so that readers pass over them.
+
+    Raises:
+        As `read_untrusted`.
+    """
+    with opened(root, name) as file, pq.ParquetFile(file, **_THRIFT) as parquet:
+        footer = parquet.metadata
+        _check_footer(footer, os.fstat(file.fileno()).st_size)
+    for number in range(footer.num_row_groups):
+        group, hidden = footer.row_group(number), set()
+        for table in read_untrusted(root, name, groups=[number]):
+            columns = [column for each in table.columns for column in _flat(each.combine_chunks())]
+            if len(columns) != group.num_columns:
+                raise ValueError("has a column of a kind that no release has")
+            hidden |= {place for place, column in enumerate(columns) if _hides(group.column(place).statistics, column)}
+        yield from ((number, group.column(place).path_in_schema) for place in sorted(hidden))
+
+
+def _flat(column: pa.Array) -> Iterator[pa.Array]:
+    """The columns that one is stored as, in their order."""
+    if pa.types.is_list(column.type):
+        yield from _flat(column.flatten())
+    elif pa.types.is_struct(column.type):
+        for child in column.flatten():
+            yield from _flat(child)
+    else:
+        yield column
+
+
+def _hides(stats: Any, column: pa.Array) -> bool:
+    """Whether there are values outside of what the statistics say, or where they say that all or none are null."""
+    if stats is None:
+        return False
+    if stats.has_null_count and stats.null_count == 0 and column.null_count:
+        return True
+    found = pc.min_max(column).as_py()
+    if found["min"] is None:
+        return False
+    if stats.has_null_count and stats.num_values <= 0:
+        return True
+    return bool(stats.has_min_max and (found["min"] < stats.min or found["max"] > stats.max))
+
+
 def schema_of(root: Path, name: str) -> pa.Schema:
     """The columns of a file.
 

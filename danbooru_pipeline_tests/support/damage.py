@@ -95,6 +95,20 @@ def with_column(name: str, change: Callable[[list[Any]], list[Any]]) -> Table:
     return changed
 
 
+def with_footer_of(path: Path, table: pa.Table, said: pa.Table) -> None:
+    """Write a table whose footer speaks of another one, of as many bytes."""
+    plain: dict[str, Any] = {"compression": "none", "use_dictionary": False}
+    pq.write_table(said, path, **plain)
+    footer = _footer(path.read_bytes())
+    pq.write_table(table, path, **plain)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) - len(_footer(data))] + footer)
+
+
+def _footer(data: bytes) -> bytes:
+    return data[-8 - int.from_bytes(data[-8:-4], "little") :]
+
+
 def pack_again(folder: Path) -> None:
     """Make the archive of the metadata anew."""
     with lzma.open(folder / "x", "wb", preset=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:

@@ -25,6 +25,7 @@ from danbooru_pipeline.release.verify.change_lists import check_changes
 from danbooru_pipeline.release.verify.checksums import check_sums
 from danbooru_pipeline.release.verify.described import check_descriptions
 from danbooru_pipeline.release.verify.findings import Findings, Kind, VerifyReport
+from danbooru_pipeline.release.verify.footers import check_footers
 from danbooru_pipeline.release.verify.images import ImageChecks
 from danbooru_pipeline.release.verify.lines import check_ids, check_lines
 from danbooru_pipeline.release.verify.manifest import check_rows, manifest_batches
@@ -211,6 +212,8 @@ def _check_rest(run: Verification, numbers: ManifestSummary | None, removed: set
     if not (agree and posts) and manifest:
         check_ids(run, year_of(run), manifest)
     check_side_tables(run)
+    if run.full and run.published:
+        check_footers(run)
     check_metadata(run, removed)
     check_archive(run)
 

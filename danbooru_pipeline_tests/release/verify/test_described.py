@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from danbooru_pipeline.release import verify_release
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release_paths import BROWSE_RELEASE, CROISSANT
-from danbooru_pipeline_tests.support.damage import edit_json, resum
+from danbooru_pipeline_tests.support.damage import edit_json, resum, with_column, with_footer_of
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -44,3 +45,16 @@ def test_a_false_description_is_found(copy: Path, name: str, change: Change) -> 
     resum(copy)
     report = verify_release(copy, full=True)
     assert {(finding.kind, finding.where) for finding in report.findings} == {(Kind.PAPER_DIFFERS, name)}
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_footer_that_hides_rows_is_found(copy: Path, full: bool) -> None:  # noqa: FBT001 - as verify has it
+    """An id that the footer denies, so that readers who ask for it pass over its rows, is found with `--full`."""
+    path = copy / "parquet/posts-00000-of-00001.parquet"
+    posts = pq.read_table(path)
+    path.unlink()
+    with_footer_of(path, posts, with_column("id", lambda ids: [id_ + 1 for id_ in ids])(posts))
+    resum(copy)
+    kinds = {(finding.kind, finding.where) for finding in verify_release(copy, full=full).findings}
+    found = (Kind.PARQUET_UNREADABLE, "parquet/posts-00000-of-00001.parquet")
+    assert (found in kinds) == full
