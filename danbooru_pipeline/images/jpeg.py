@@ -22,8 +22,10 @@ FRAMES = frozenset(range(0xC0, 0xD0)) - _NOT_A_FRAME
 _USUAL_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended and progressive, all of them Huffman
 _PROGRESSIVE_FRAMES = frozenset({0xC2, 0xCA})
 _ARITHMETIC_FRAMES = frozenset({0xC9, 0xCA})  # sequential and progressive
-#: EXIF, ICC, XMP, Photoshop, comments. JFIF (E0) and Adobe (EE) are left out: each encoder writes its own.
-_CARRIED = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
+#: EXIF, ICC, XMP, Photoshop, comments. Adobe (EE) is left out, and so is a JFIF header (E0) without a thumbnail: each
+#: encoder writes its own.
+_CARRIED = frozenset({*range(0xE0, 0xEE), 0xEF, 0xFE})
+_JFIF, _JFIF_BYTES = b"JFIF\0", 14
 #: A progressive picture has about ten scans, and each costs a pass over all coefficients: 2,647 empty ones of 64 MP
 #: take more than two minutes. Allowed are as many as any tool writes, and what decodes in some twenty seconds.
 _MAX_SCANS, _MAX_SCANNED_PIXELS = 500, 20_000_000_000
@@ -140,4 +142,5 @@ def _components(data: bytes, frame: Segment) -> set[int]:
 
 def carried_segments(data: bytes) -> list[tuple[int, bytes]]:
     """Marker and content of all metadata segments, sorted, so that two files can be compared."""
-    return sorted((s.marker, data[s.start : s.end]) for s in segments_of(data) if s.marker in _CARRIED)
+    carried = ((s.marker, data[s.start : s.end]) for s in segments_of(data) if s.marker in _CARRIED)
+    return sorted(each for each in carried if not (each[1].startswith(_JFIF) and len(each[1]) <= _JFIF_BYTES))

@@ -67,6 +67,23 @@ def test_jpeg_is_smaller_and_the_same(make: Callable[[], bytes]) -> None:
     assert walk_jpeg(result.data).end == len(result.data)
 
 
+def with_segment(data: bytes, content: bytes) -> bytes:
+    """A JPEG that begins with an APP0 segment."""
+    return data[:2] + b"\xff\xe0" + (len(content) + 2).to_bytes(2, "big") + content + data[2:]
+
+
+@pytest.mark.parametrize(
+    "thumbnail", [b"JFIF\0\1\2\0\0\1\0\1\2\1abcdef", b"JFXX\0\x13\2\1abcdef"], ids=["JFIF", "JFXX"]
+)
+def test_a_thumbnail_is_not_lost(thumbnail: bytes) -> None:
+    """A JPEG whose optimiser would drop the thumbnail of its header keeps its bytes; one that is copied is optimised."""
+    data = with_segment(JPEG, thumbnail)
+    assert pixels_of(data).shape == pixels_of(JPEG).shape
+    result = optimize(data)
+    assert thumbnail in result.data
+    assert result.kept in {None, Kept.NOT_IDENTICAL}
+
+
 def deep_image() -> pyvips.Image:
     """16-bit samples that are all multiples of 257, which an optimiser could reduce to 8 bits."""
     return (illustration().cast("ushort") * 257).cast("ushort").copy(interpretation="rgb16")
