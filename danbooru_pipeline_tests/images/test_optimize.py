@@ -76,7 +76,7 @@ def with_segment(data: bytes, content: bytes) -> bytes:
     "thumbnail", [b"JFIF\0\1\2\0\0\1\0\1\2\1abcdef", b"JFXX\0\x13\2\1abcdef"], ids=["JFIF", "JFXX"]
 )
 def test_a_thumbnail_is_not_lost(thumbnail: bytes) -> None:
-    """A JPEG whose optimiser would drop the thumbnail of its header keeps its bytes; one that is copied is optimised."""
+    """A thumbnail that the optimiser would drop keeps a JPEG as it is; one that it copies is no hindrance."""
     data = with_segment(JPEG, thumbnail)
     assert pixels_of(data).shape == pixels_of(JPEG).shape
     result = optimize(data)

@@ -1,5 +1,6 @@
 """Import: files that exist elsewhere are taken when they are proven, and only then."""
 
+import errno
 import json
 import os
 import shutil
@@ -230,6 +231,24 @@ def test_move_removes_what_was_taken_and_nothing_else(store: NewStore, tmp_path:
     (tree / "RELEASE.json").write_text("{}")
     with pytest.raises(StoreError, match="without --move"):
         store.take(tree, move=True)
+
+
+def test_files_that_cannot_be_removed_are_taken_and_counted(
+    store: NewStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A move from a file system that can only be read takes what it takes without `move`, and says what stays."""
+    tree, remove = store.tree(tmp_path / "tree"), Path.unlink
+
+    def read_only(path: Path, *, missing_ok: bool = False) -> None:
+        if path.is_relative_to(tree):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        remove(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    done = store.take(tree, move=True)
+    assert done.taken > 0
+    assert f"{done.taken} files were taken and could not be removed: {tree}" in done.problems[0]
+    assert "Read-only file system" in done.problems[0]
 
 
 @pytest.mark.parametrize("name", ["", "linked", "releases/danbooru2021"])

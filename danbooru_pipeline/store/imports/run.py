@@ -56,7 +56,7 @@ class ImportReport:
         linked: of those, how many share their bytes with what was imported.
         px512: 512px images that came with them.
         left, left_bytes: files that a build will fetch; sizes as far as the metadata has them.
-        problems: one line for each path that could not be read.
+        problems: one line for each path that could not be read, or whose files could not be removed.
     """
 
     year: int
@@ -139,6 +139,9 @@ def import_files(
             if work.unreadable.count:
                 problems.append(work.unreadable.line(holding.title))
                 work.unreadable = Skipped()
+            if work.unmoved.count:
+                problems.append(f"{work.unmoved.count} files were taken and could not be removed: {work.unmoved.first}")
+                work.unmoved = Skipped()
     return _report(work, wanted + work.count["repaired"], wanted_bytes, problems)
 
 
@@ -194,6 +197,7 @@ class _Import:
     outcomes: Counter[str] = field(default_factory=Counter)
     taken: set[int] = field(default_factory=set)  # by a dry run, which leaves no other trace
     unreadable: Skipped = field(default_factory=Skipped)  # of the holding that is taken from
+    unmoved: Skipped = field(default_factory=Skipped)  # likewise
     threads: Any = None
 
     def lacking(self) -> tuple[int, int]:
@@ -266,9 +270,13 @@ class _Import:
         # One folder may have two paths: by links, which `resolve` follows, or by mounts, which it does not.
         if _is_own(layout, source.parent) or source.parent.samefile(target.parent):
             return
-        with contextlib.suppress(FileNotFoundError):  # two posts may have one file
+        try:
             if source.stat().st_nlink > 1 or not source.samefile(target):
                 source.unlink()
+        except FileNotFoundError:
+            pass  # two posts may have one file
+        except OSError as error:
+            self.unmoved.note(source, error.strerror)
 
     def _is_here(self, fetch: Fetch) -> bool:
         """Whether an earlier import, or a killed build, left the right file: the next build adopts it."""
