@@ -1,6 +1,6 @@
 """Rehearses a release of many posts: ``python -m benchmarks.scale FOLDER POSTS [POSTS ...] [--favorites 4]``.
 
-A world with the site's shape is written once, streaming: tags by Zipf, ids with gaps, pools, notes, favourites. The
+A world with the site's shape is written, streaming: tags by Zipf, ids with gaps, pools, notes, favourites. The
 real code brings it from an archive to a verified release, and a year later, with a tenth more posts, to a second one.
 Files are links to some hundreds of templates of a few kilobytes, and what work on images would leave behind is written,
 not measured. Each step runs in a process of its own, so its CPU time and its memory are its own. With two sizes or more
@@ -43,6 +43,7 @@ from danbooru_pipeline.release import apply_snapshot, plan_snapshot, verify_rele
 from danbooru_pipeline.release.compare import compare_releases
 from danbooru_pipeline.release.reconstruct import reconstruct
 from danbooru_pipeline.release.tree.archive import PRESET, write_tar_xz
+from danbooru_pipeline.release_paths import metadata_folder
 from danbooru_pipeline.sources import bring_posts, split_by_bucket
 from danbooru_pipeline.sources.files import ArchiveSource
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger, write_ledger
@@ -58,22 +59,21 @@ LINKS = 9_000
 MORE = 10
 
 
-def make_world(folder: Path, posts: int, favorites: int, *, years: int) -> None:
-    """Write the lines of one year or two, each once: those of the first year are a link in the second."""
+def make_world(folder: Path, year: int, posts: int, favorites: int) -> None:
+    """Write the lines of a year. Those of the first year are in the second one, too: as links to its release."""
     tags = names_of_tags()
-    second = posts + posts // MORE
-    for year, first, last in ((YEAR, 1, posts), (YEAR + 1, posts + 1, second))[:years]:
-        lines = folder / f"world/{year}"
-        lines.mkdir(parents=True)
-        number = 0 if year == YEAR else 1
-        with (lines / f"posts{number:012d}.json").open("wb") as file:
-            for start in range(first, last + 1, CHUNK_ROWS):
-                table = in_year(posts_of(start, min(CHUNK_ROWS, last + 1 - start), last, tags), year)
-                there = pa.array([id_ % GAP != 0 for id_ in table["id"].to_pylist()])
-                file.write(encode_2021(table.filter(there)))
-        write_side_tables(Layout(folder), year, last, favorites, names=tags[0])
-        if year > YEAR:
-            os.link(folder / f"world/{YEAR}/posts000000000000.json", lines / "posts000000000000.json")
+    lines = folder / f"world/{year}"
+    lines.mkdir(parents=True)
+    known = sorted((Layout(folder).release(YEAR) / metadata_folder(YEAR)).glob("posts*.json")) if year > YEAR else []
+    for path in known:
+        os.link(path, lines / path.name)
+    first, last = (posts + 1, posts + posts // MORE) if year > YEAR else (1, posts)
+    with (lines / f"posts{len(known):012d}.json").open("wb") as file:
+        for start in range(first, last + 1, CHUNK_ROWS):
+            table = in_year(posts_of(start, min(CHUNK_ROWS, last + 1 - start), last, tags), year)
+            there = pa.array([id_ % GAP != 0 for id_ in table["id"].to_pylist()])
+            file.write(encode_2021(table.filter(there)))
+    write_side_tables(Layout(folder), year, last, favorites, names=tags[0])
 
 
 def in_year(posts: pa.Table, year: int) -> pa.Table:
@@ -249,15 +249,15 @@ def run(step: str, folder: Path, *, xz_level: int) -> dict[str, float]:
 def rehearse(
     folder: Path, posts: int, favorites: int, *, steps: list[str], xz_level: int
 ) -> dict[str, dict[str, float]]:
-    """The steps at one size; the world is removed as soon as it is brought, the releases afterwards."""
+    """The steps at one size; a year's world is there while it is brought, and the releases to the end."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    make_world(folder, posts, favorites, years=1 if steps == FIRST_YEAR else 2)
     found = {}
     for step in steps:
+        if step.startswith(bring.__name__):
+            make_world(folder, int(step.split()[1]), posts, favorites)
         found[step] = cost = run(step, folder, xz_level=xz_level)
-        if step.startswith("bring"):
-            shutil.rmtree(folder / "world" / step.split()[1])
+        shutil.rmtree(folder / "world", ignore_errors=True)
         print(
             f"{posts:,} {step}: {cost['cpu']:.1f} CPU s, {cost['wall']:.1f} s, {cost['mib']:.0f} MiB, "
             f"{cost['mb']:+.0f} MB, {cost['inodes']:+,.0f} inodes",
