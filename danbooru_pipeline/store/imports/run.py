@@ -136,12 +136,7 @@ def import_files(
                 raise
             except StoreError as error:
                 problems.append(str(error))
-            if work.unreadable.count:
-                problems.append(work.unreadable.line(holding.title))
-                work.unreadable = Skipped()
-            if work.unmoved.count:
-                problems.append(f"{work.unmoved.count} files were taken and could not be removed: {work.unmoved.first}")
-                work.unmoved = Skipped()
+            problems += work.passed_over(holding)
     return _report(work, wanted + work.count["repaired"], wanted_bytes, problems)
 
 
@@ -229,6 +224,14 @@ class _Import:
                 self.meter.count_step()
         finally:
             self.meter.total -= max(0, BUCKET_COUNT - steps)  # a tar has one bucket, a release those of its posts
+
+    def passed_over(self, holding: Holding) -> Iterator[str]:
+        """A line for what could not be read in a holding, and one for what could not be removed from it."""
+        if self.unreadable.count:
+            yield self.unreadable.line(holding.title)
+        if self.unmoved.count:
+            yield f"{self.unmoved.count} files were taken and could not be removed: {self.unmoved.first}"
+        self.unreadable, self.unmoved = Skipped(), Skipped()
 
     def _take_bucket(self, bucket: str, find: Finder) -> None:
         layout = self.context.layout
