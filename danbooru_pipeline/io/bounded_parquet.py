@@ -24,6 +24,8 @@ _ROWS_MORE = BATCH_ROWS
 #: Row groups of any size, and then one for so many rows.
 _GROUPS, _GROUP_ROWS = 1000, 1000
 _COLUMNS = 500
+#: So few that all columns of a batch take little memory.
+_FEW_ROWS = 8_192
 #: Bytes of a column in a row group, and of a batch in memory.
 _CHUNK_BYTES, _BATCH_BYTES = 2**30, 2**29
 #: Of what Arrow holds more than once while it reads: a column with a dictionary, and a batch before anything is made.
@@ -105,7 +107,7 @@ def hidden_columns(root: Path, name: str) -> Iterator[tuple[int, str]]:
         _check_footer(footer, os.fstat(file.fileno()).st_size)
     for number in range(footer.num_row_groups):
         group, hidden = footer.row_group(number), set()
-        for table in read_untrusted(root, name, groups=[number]):
+        for table in read_untrusted(root, name, groups=[number], rows=_FEW_ROWS):
             columns = [column for each in table.columns for column in _flat(each.combine_chunks())]
             if len(columns) != group.num_columns:
                 raise ValueError("has a column of a kind that no release has")
