@@ -29,6 +29,7 @@ NOBODY: Final = 0
 DHASH: Final = "px512_dhash"
 PHASH: Final = "px512_phash"
 PIXEL_HASH: Final = "pixel_hash"
+_ARTISTS: Final = "tag_string_artist"
 _BINARY: Final = pa.binary(32)
 #: From this EXIF orientation on, width and height are those of the picture turned by a quarter.
 _FIRST_SIDEWAYS: Final = 5
@@ -67,22 +68,19 @@ class Tables:
 
     def artists(self) -> Members:
         """Posts, grouped by artist: as many times as they have artists."""
-        rows, names = [], []
-        for before, table in _batches(self.posts, ["tag_string_artist"]):
-            lists = pc.split_pattern(one_chunk(table["tag_string_artist"].cast(pa.string())), " ")
+        # Read twice, since an array that grows is in memory twice: eight bytes an artist, and a post has up to dozens.
+        most = sum(_most_words(table) for _, table in _batches(self.posts, [_ARTISTS]))
+        members, end, known = np.empty(most, np.int64), 0, pa.array([], pa.string())
+        for before, table in _batches(self.posts, [_ARTISTS]):
+            lists = pc.split_pattern(one_chunk(table[_ARTISTS].cast(pa.string())), " ")
             row, name = pc.list_parent_indices(lists), pc.list_flatten(lists)
             is_named = pc.not_equal(name, "")
-            rows.append((before + row.filter(is_named).to_numpy()).astype(np.uint32))
-            names.append(name.filter(is_named).dictionary_encode())
-        codes = pa.chunked_array(names, pa.dictionary(pa.int32(), pa.string())).unify_dictionaries()
-        del names
-        members, end = np.empty(len(codes), np.int64), 0
-        for number, row in enumerate(rows):
-            end += len(row)
-            members[end - len(row) : end] = codes.chunk(number).indices.to_numpy().astype(np.int64) << MEMBER_BITS | row
-        del codes
-        _give_back()
-        return members
+            codes = name.filter(is_named).dictionary_encode()
+            known, numbers = _numbered(codes.dictionary, known)
+            end += len(codes)
+            members[end - len(codes) : end] = numbers[codes.indices.to_numpy()] << MEMBER_BITS
+            members[end - len(codes) : end] |= before + row.filter(is_named).to_numpy()
+        return members[:end]
 
     def rows_with_content(self) -> Numbers:
         """The rows of pictures with enough in them for their perceptual hashes to mean something."""
@@ -139,6 +137,22 @@ def _batches(read: Read, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table
 def _give_back() -> None:
     """Arrow keeps freed memory for its next table; the arrays of a search need it more."""
     pa.default_memory_pool().release_unused()
+
+
+def _most_words(table: pa.Table) -> int:
+    """How many words the texts of a column have at most."""
+    spaces: int = pc.sum(pc.count_substring(table.column(0).cast(pa.string()), " ")).as_py() or 0
+    return int(table.num_rows) + spaces
+
+
+def _numbered(names: pa.Array, known: pa.Array) -> tuple[pa.Array, Numbers]:
+    """Known names with those that are new behind them, and the place there of each name."""
+    places = pc.index_in(names, value_set=known)
+    is_new = pc.is_null(places)
+    numbers = pc.fill_null(places, 0).to_numpy().astype(np.int64)
+    new = names.filter(is_new)
+    numbers[np.asarray(is_new)] = len(known) + np.arange(len(new))
+    return pa.concat_arrays([known, new]), numbers
 
 
 def _numbers(read: Read, column: str) -> Numbers:
