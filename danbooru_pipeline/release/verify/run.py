@@ -12,6 +12,7 @@ from typing import Any
 
 from danbooru_pipeline.errors import NotARelease, ReleaseError
 from danbooru_pipeline.io.hash_processes import FileHasher
+from danbooru_pipeline.io.memory import give_back
 from danbooru_pipeline.io.untrusted import is_plain, plain_names
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.progress import Progress, silent
@@ -200,10 +201,12 @@ def _check_rest(run: Verification, numbers: ManifestSummary | None, removed: set
     agree = run.found.counts[Kind.POSTS_DIFFER] == of_lists
     if manifest:
         check_image_rows(run, posts if agree else (), manifest)
+        give_back()
         if agree and posts:
             _check_duplicates(run, posts, manifest)
             _check_corrections(run, posts)
             _check_vectors(run, posts)
+        give_back()
         check_changes(run, manifest, check_carried(run, removed), removed)
     if tags is not None and run.release is not None:
         check_tag_counts(run, tags)

@@ -131,9 +131,10 @@ def _near_in_groups(tables: Tables, rows: Numbers, dhash: Words) -> Pairs:
     def placed(read: Groups) -> Members:
         return _placed(read(), rows)
 
+    artists = partial(tables.artists, rows, largest=LARGEST_GROUP)
     found = [
-        pairs_within(dhash, partial(placed, read), most=MOST_DHASH, largest=LARGEST_GROUP)
-        for read in (tables.artists, tables.sources, tables.families)
+        pairs_within(dhash, read, most=MOST_DHASH, largest=LARGEST_GROUP)
+        for read in (artists, partial(placed, tables.sources), partial(placed, tables.families))
     ]
     return unique_pairs(np.concatenate(found, axis=1))
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.memory import give_back
 from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.posts.json_text import one_chunk
 from danbooru_pipeline.release.tables.duplicates.hamming import MEMBER_BITS, Members, Numbers
@@ -66,21 +67,35 @@ class Tables:
         rows = np.unique(places[ids[places] == parents])
         return _grouped(np.concatenate([children, rows]), np.concatenate([parents, ids[rows]]))
 
-    def artists(self) -> Members:
-        """Posts, grouped by artist: as many times as they have artists."""
-        # Read twice, since an array that grows is in memory twice: eight bytes an artist, and a post has up to dozens.
-        most = sum(_most_words(table) for _, table in _batches(self.posts, [_ARTISTS]))
-        members, end, known = np.empty(most, np.int64), 0, pa.array([], pa.string())
+    def artists(self, rows: Numbers, *, largest: int) -> Members:
+        """Places of posts among some rows, grouped by artist: as often as each has artists.
+
+        Artists of one of these posts, or of more than `largest`, are left out. Posts are read twice, so that nothing is
+        held for them: they may be most of all.
+        """
+        names, counts = pa.array([], pa.string()), np.zeros(0, np.int64)
+        for _, codes in self._artists_of(rows):
+            names, numbers = _numbered(codes.dictionary, names)
+            counts = np.concatenate([counts, np.zeros(len(names) - len(counts), np.int64)])
+            counts[numbers] += np.bincount(codes.indices.to_numpy(), minlength=len(numbers))
+        is_compared = (counts > 1) & (counts <= largest)
+        members, end = np.empty(counts[is_compared].sum(), np.int64), 0
+        for places, codes in self._artists_of(rows):
+            group = _numbered(codes.dictionary, names)[1][codes.indices.to_numpy()]
+            part = (group << MEMBER_BITS | places)[is_compared[group]]
+            members[end : end + len(part)] = part
+            end += len(part)
+        return members
+
+    def _artists_of(self, rows: Numbers) -> Iterator[tuple[Numbers, pa.DictionaryArray]]:
+        """Places of posts among some rows, and an artist of each; some posts at a time."""
         for before, table in _batches(self.posts, [_ARTISTS]):
-            lists = pc.split_pattern(one_chunk(table[_ARTISTS].cast(pa.string())), " ")
-            row, name = pc.list_parent_indices(lists), pc.list_flatten(lists)
+            first, last = np.searchsorted(rows, [before, before + table.num_rows])
+            texts = one_chunk(table[_ARTISTS].cast(pa.string())).take(pa.array(rows[first:last] - before))
+            lists = pc.split_pattern(texts, " ")
+            place, name = pc.list_parent_indices(lists), pc.list_flatten(lists)
             is_named = pc.not_equal(name, "")
-            codes = name.filter(is_named).dictionary_encode()
-            known, numbers = _numbered(codes.dictionary, known)
-            end += len(codes)
-            members[end - len(codes) : end] = numbers[codes.indices.to_numpy()] << MEMBER_BITS
-            members[end - len(codes) : end] |= before + row.filter(is_named).to_numpy()
-        return members[:end]
+            yield first + place.filter(is_named).to_numpy(), name.filter(is_named).dictionary_encode()
 
     def rows_with_content(self) -> Numbers:
         """The rows of pictures with enough in them for their perceptual hashes to mean something."""
@@ -131,18 +146,7 @@ def _batches(read: Read, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table
         if table.num_columns == len(columns):
             yield before, table
         before += table.num_rows
-    _give_back()
-
-
-def _give_back() -> None:
-    """Arrow keeps freed memory for its next table; the arrays of a search need it more."""
-    pa.default_memory_pool().release_unused()
-
-
-def _most_words(table: pa.Table) -> int:
-    """How many words the texts of a column have at most."""
-    spaces: int = pc.sum(pc.count_substring(table.column(0).cast(pa.string()), " ")).as_py() or 0
-    return int(table.num_rows) + spaces
+    give_back()
 
 
 def _numbered(names: pa.Array, known: pa.Array) -> tuple[pa.Array, Numbers]:
