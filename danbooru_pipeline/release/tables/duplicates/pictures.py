@@ -32,6 +32,8 @@ PHASH: Final = "px512_phash"
 PIXEL_HASH: Final = "pixel_hash"
 _ARTISTS: Final = "tag_string_artist"
 _BINARY: Final = pa.binary(32)
+#: So many groups have numbers that fit beside a row's.
+_GROUPS: Final = 2 ** (63 - MEMBER_BITS)
 #: From this EXIF orientation on, width and height are those of the picture turned by a quarter.
 _FIRST_SIDEWAYS: Final = 5
 
@@ -176,8 +178,11 @@ def _known(read: Read, column: str) -> tuple[Numbers, Numbers]:
 
 
 def _grouped(rows: Numbers, groups: Numbers) -> Members:
-    """Members of groups whose numbers may be as large as an id."""
-    members: Members = np.unique(groups, return_inverse=True)[1] << MEMBER_BITS | rows
+    """Members of groups, whose numbers are ids; only of ids that no site has yet is the place among them needed."""
+    if len(groups) and not 0 <= groups.min() <= groups.max() < _GROUPS:
+        groups = np.unique(groups, return_inverse=True)[1]
+    members: Members = groups << MEMBER_BITS
+    members |= rows
     return members
 
 

@@ -6,9 +6,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from danbooru_pipeline.release.tables.duplicates import find
 from danbooru_pipeline.release.tables.duplicates.find import find_duplicates
 from danbooru_pipeline.release.tables.duplicates.rules import DUPLICATES_SCHEMA, LARGEST_CROWD
 from danbooru_pipeline_tests.support.hashed import Hashed, all_pairs, flipped, tables_of
@@ -106,6 +108,24 @@ def test_parents_and_those_who_lack_one(tmp_path: Path) -> None:
     rows = {(row["a"], row["b"]): row for row in found(posts, tmp_path)}
     assert {pair for pair, row in rows.items() if row["same_parent"]} == {(1, 2), (1, 3), (2, 3)}
     assert {pair for pair, row in rows.items() if row["unlinked"]} == {(1, 4), (2, 4), (3, 4)}
+
+
+@pytest.mark.parametrize("work", [1, 2**31 - 1, 2**31, 2**62])
+def test_works_of_any_number_are_compared(tmp_path: Path, work: int) -> None:
+    """Two pictures from one work, too far apart for strangers, are a pair, whatever the number of the work."""
+    posts = [near(id_, dhash=15, phash=30, pixiv=pixiv) for id_, pixiv in ((1, work), (2, 5), (3, work))]
+    assert [(row["a"], row["b"]) for row in found(posts, tmp_path)] == [(1, 3)]
+
+
+@pytest.mark.parametrize(("largest", "pairs"), [(3, 3), (2, 0)])
+def test_crowds_of_one_artist_are_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int, pairs: int
+) -> None:
+    """An artist of more pictures than the limit is no reason to compare them; those without content do not count."""
+    monkeypatch.setattr(find, "LARGEST_GROUP", largest)
+    posts = [near(id_, dhash=15, phash=30, artists=("ann", f"other_{id_}")) for id_ in (1, 2, 3)]
+    blank = [Hashed(id=id_, dhash=0, phash=1, artists=("ann",)) for id_ in (4, 5)]
+    assert len(found([*posts, *blank], tmp_path)) == pairs
 
 
 def test_animation_is_identical_without_hashes(tmp_path: Path) -> None:
