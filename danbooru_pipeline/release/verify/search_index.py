@@ -4,8 +4,8 @@ With ``full`` the index is made again from the release's own tables and compared
 core for a million posts. A tree that was just made from them is not asked again.
 """
 
-from itertools import pairwise
-from typing import TYPE_CHECKING, BinaryIO, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import pyarrow as pa
 
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
     from danbooru_pipeline.search.bitmaps import Kind as Bitmaps
 
-_KEY = ("field", "value")
 _TWICE = 2
+_SOME: Final = 10_000
+_END: Final = (("", ""), None)
 _WRONG: Final = "is not what the posts and the manifest say"
 
 
@@ -60,18 +61,24 @@ def _names(run: Verification) -> pa.Table:
     return pa.concat_tables([no_rows(NAMES_SCHEMA), *rows])
 
 
+def _rows(names: pa.Table) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+    """Key and row of each name, in their order; a million of them as objects are half a gigabyte."""
+    for part in names.to_batches(max_chunksize=_SOME):
+        for row in part.to_pylist():
+            yield (row["field"], row["value"]), row
+
+
 def _check_places(run: Verification, names: pa.Table) -> bool:
     """Check that the bitmaps lie one after the other, in the order of their names, and fill the file."""
-    keys = list(zip(*(names[column].to_pylist() for column in _KEY), strict=True))
-    if any(first >= second for first, second in pairwise(keys)):
-        run.add(Kind.INDEX_DIFFERS, INDEX_NAMES, "is not sorted by field and value, or has one twice")
-        return False
-    end = 0
-    for key, offset, size in zip(keys, names["offset"].to_pylist(), names["bytes"].to_pylist(), strict=True):
-        if offset != end or size <= 0:
+    end, last = 0, ("", "")
+    for key, row in _rows(names):
+        if key <= last:
+            run.add(Kind.INDEX_DIFFERS, INDEX_NAMES, "is not sorted by field and value, or has one twice")
+            return False
+        if row["offset"] != end or row["bytes"] <= 0:
             run.add(Kind.INDEX_DIFFERS, ":".join(key), f"does not begin at byte {end} of {INDEX_BITMAPS}")
             return False
-        end += size
+        end, last = end + row["bytes"], key
     if end != size_of(run.folder, INDEX_BITMAPS):
         run.add(Kind.INDEX_DIFFERS, INDEX_BITMAPS, f"should have {end} bytes by {INDEX_NAMES}")
         return False
@@ -81,12 +88,12 @@ def _check_places(run: Verification, names: pa.Table) -> bool:
 def _check_bitmaps(run: Verification, names: pa.Table, kind: "Bitmaps") -> None:
     """Check that each bitmap can be read and has as many posts as its row says."""
     with opened(run.folder, INDEX_BITMAPS) as file:
-        for row in names.to_pylist():
-            with run.reading(Kind.INDEX_DIFFERS, f"{row['field']}:{row['value']}"):
+        for key, row in _rows(names):
+            with run.reading(Kind.INDEX_DIFFERS, ":".join(key)):
                 counted = len(read_bitmap(file, offset=row["offset"], size=row["bytes"], kind=kind))
                 if counted != row["posts"]:
                     message = f"has {counted} posts, and {INDEX_NAMES} says {row['posts']}"
-                    run.add(Kind.INDEX_DIFFERS, f"{row['field']}:{row['value']}", message)
+                    run.add(Kind.INDEX_DIFFERS, ":".join(key), message)
 
 
 def _compare(run: Verification, names: pa.Table, kind: "Bitmaps") -> None:
@@ -96,19 +103,24 @@ def _compare(run: Verification, names: pa.Table, kind: "Bitmaps") -> None:
         run.add(Kind.INDEX_DIFFERS, INDEX_NAMES, _WRONG)
         return
     categories = categories_of(read)
-    listed = {(row["field"], row["value"]): row for row in names.to_pylist()}
+    listed = _rows(names)  # in the order of `bitmaps`
+    at, row = next(listed, _END)
     with opened(run.folder, INDEX_BITMAPS) as file:
         for key, bitmap in bitmaps(read, tables_of(run.folder), kind=kind):
-            row = listed.pop(key, None)
-            category = categories.get(key[1]) if key[0] == "tag" else None
-            if row is None or (row["posts"], row["category"]) != (len(bitmap), category):
-                same = False
-            else:
-                same = _is_bitmap(file, bitmap, offset=row["offset"], size=row["bytes"])
+            while row is not None and at < key:
+                run.add(Kind.INDEX_DIFFERS, ":".join(at), _WRONG)
+                at, row = next(listed, _END)
+            same = False
+            if row is not None and at == key:
+                category = categories.get(key[1]) if key[0] == "tag" else None
+                same = (row["posts"], row["category"]) == (len(bitmap), category)
+                same = same and _is_bitmap(file, bitmap, offset=row["offset"], size=row["bytes"])
+                at, row = next(listed, _END)
             if not same:
                 run.add(Kind.INDEX_DIFFERS, ":".join(key), _WRONG)
-    for key in listed:
-        run.add(Kind.INDEX_DIFFERS, ":".join(key), _WRONG)
+    while row is not None:
+        run.add(Kind.INDEX_DIFFERS, ":".join(at), _WRONG)
+        at, row = next(listed, _END)
 
 
 def _is_bitmap(file: BinaryIO, bitmap: "BitMap", *, offset: int, size: int) -> bool:
