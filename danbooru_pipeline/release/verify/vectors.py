@@ -4,15 +4,14 @@ With ``full`` they are learned again from the release's own tables and compared 
 seconds of a core for a million posts. A tree that was just made from them is not asked again.
 """
 
+import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from danbooru_pipeline.io.parquet import differences
+from danbooru_pipeline.io.parquet import differences, rechunk
 from danbooru_pipeline.release.tables.search_index import reader
 from danbooru_pipeline.release.tables.vectors.learn import DIMENSIONS, Learner
 from danbooru_pipeline.release.tables.vectors.write import (
@@ -22,7 +21,7 @@ from danbooru_pipeline.release.tables.vectors.write import (
     tag_table,
 )
 from danbooru_pipeline.release.verify.findings import Kind
-from danbooru_pipeline.release.verify.parquet import announced_rows, batches, readable_shards, tables_in
+from danbooru_pipeline.release.verify.parquet import ROWS, announced_rows, batches, readable_shards, tables_in
 from danbooru_pipeline.release.verify.schemas import check_columns
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release_paths import POST_VECTORS, TAG_VECTORS
@@ -59,16 +58,18 @@ def check_vectors(run: Verification, posts: Sequence[str]) -> None:
 
 def _check_ids(run: Verification, files: Sequence[str], posts: Sequence[str]) -> bool:
     """Check that there is a vector for each post, in the order of the posts: readers find it by its row."""
-    ours, theirs = (_ids(run, names) for names in (files, posts))
-    if np.array_equal(ours, theirs):
+    pairs = itertools.zip_longest(*(rechunk(_ids(run, names), ROWS) for names in (files, posts)))
+    if all(ours is not None and theirs is not None and ours.equals(theirs) for ours, theirs in pairs):
         return True
     run.add(Kind.VECTORS_DIFFER, _POSTS, "does not have the posts of the release in their order")
     return False
 
 
-def _ids(run: Verification, names: Sequence[str]) -> Any:
-    parts = [table["id"].to_numpy() for name in names for table in batches(run, name, columns=["id"])]
-    return np.concatenate([np.empty(0, np.int64), *parts])
+def _ids(run: Verification, names: Sequence[str]) -> Iterator[pa.Table]:
+    """The ids of a table's rows, some at a time."""
+    for name in names:
+        for table in batches(run, name, columns=["id"]):
+            yield pa.table({"id": table["id"].cast(pa.int64())})
 
 
 def _rows(run: Verification, schema: pa.Schema, names: Sequence[str]) -> Iterator[pa.Table]:
