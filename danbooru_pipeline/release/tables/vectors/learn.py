@@ -37,6 +37,8 @@ _META: Final = "meta"
 _LEARNED_POSTS: Final = 250_000
 #: Posts whose tags are multiplied at a time; each product is as large as the core, whatever it is of.
 _PRODUCT_POSTS: Final = 50_000
+#: Tags that are worked on together.
+_SOME: Final = 16_384
 
 #: scipy ships no types.
 Sparse: TypeAlias = Any
@@ -158,30 +160,44 @@ class Learner:
         tags = np.zeros((len(self._vocabulary.posts), DIMENSIONS), np.int64)
         tags[: self._core] = core_vectors(self._met)
         if len(tags) > self._core:
-            tags[self._core :] = self._rarer(tags[: self._core])
+            self._add_rarer(tags)
         weighted = tags.astype(np.float64)
         vectors = ((ids, unit_bytes(matrix @ weighted)) for ids, matrix in self._posts())
         return Learned(self._vocabulary, tags, vectors)
 
-    def _rarer(self, core: Whole) -> Whole:
-        """Vectors of the other tags: of each the mean of its posts, less that of all posts.
+    def _add_rarer(self, tags: Whole) -> None:
+        """Put in the vectors of the other tags: of each the mean of its posts, less that of all posts.
 
         They are half as long as those of the core usually are, with which posts find their like best (measured).
         """
-        sums = np.zeros((len(self._vocabulary.posts) - self._core, DIMENSIONS))
-        vectors = core.astype(np.float64)
+        core = tags[: self._core].astype(np.float64)
+        sums = np.zeros((len(tags) - self._core, DIMENSIONS))
         counts, everything, all_posts = np.zeros(len(sums), np.int64), np.zeros(DIMENSIONS, np.int64), 0
         for ids, matrix in self._posts():
-            posts = unit_bytes(matrix[:, : self._core] @ vectors).astype(np.float64)
-            others = matrix[:, self._core :]
-            others.data[:] = 1
-            sums += others.T @ posts
-            counts += others.getnnz(axis=0)
+            posts = unit_bytes(matrix[:, : self._core] @ core).astype(np.float64)
+            part, codes = _columns_in_use(matrix[:, self._core :])
+            part.data[:] = 1
+            sums[codes] += part.T @ posts  # whole numbers, so in whatever order
+            counts[codes] += part.getnnz(axis=0)
             everything += posts.sum(axis=0).astype(np.int64)
             all_posts += len(ids)
-        means = unit_bytes(sums.astype(np.int64) * all_posts - counts[:, None] * everything)
-        length = np.median(lengths_of(core)) / 2
-        return np.rint(means * (length / LARGEST)).astype(np.int64)
+        step = np.median(lengths_of(core)) / 2 / LARGEST
+        for first in range(0, len(sums), _SOME):  # of all at once each of these arrays is 200 MB
+            some = slice(first, first + _SOME)
+            means = unit_bytes(sums[some].astype(np.int64) * all_posts - counts[some, None] * everything)
+            tags[self._core :][some] = np.rint(means * step)
+
+
+def _columns_in_use(matrix: Sparse) -> tuple[Sparse, Whole]:
+    """A matrix of the columns that have a value, and which these are: some posts have few of all tags."""
+    from scipy.sparse import csr_matrix  # noqa: PLC0415 - as above
+
+    is_used = np.zeros(matrix.shape[1], bool)
+    is_used[matrix.indices] = True
+    places = np.cumsum(is_used) - 1
+    used = np.flatnonzero(is_used)
+    columns = places[matrix.indices].astype(np.int32)
+    return csr_matrix((matrix.data, columns, matrix.indptr), shape=(matrix.shape[0], len(used))), used
 
 
 def core_vectors(met: Whole) -> Whole:
