@@ -71,7 +71,7 @@ class Learned:
     """
 
     vocabulary: Vocabulary
-    weighted: Whole
+    weighted: Floats
     posts: Iterator[tuple[Whole, Bytes]]
 
     @property
@@ -157,20 +157,20 @@ class Learner:
 
     def learn(self) -> Learned:
         """Vectors of tags, and of posts as they are asked for."""
-        tags = np.zeros((len(self._vocabulary.posts), DIMENSIONS), np.int64)
+        # Whole numbers, as floats, which they are multiplied as.
+        tags = np.zeros((len(self._vocabulary.posts), DIMENSIONS))
         tags[: self._core] = core_vectors(self._met)
         if len(tags) > self._core:
             self._add_rarer(tags)
-        weighted = tags.astype(np.float64)
-        vectors = ((ids, unit_bytes(matrix @ weighted)) for ids, matrix in self._posts())
+        vectors = ((ids, unit_bytes(matrix @ tags)) for ids, matrix in self._posts())
         return Learned(self._vocabulary, tags, vectors)
 
-    def _add_rarer(self, tags: Whole) -> None:
+    def _add_rarer(self, tags: Floats) -> None:
         """Put in the vectors of the other tags: of each the mean of its posts, less that of all posts.
 
         They are half as long as those of the core usually are, with which posts find their like best (measured).
         """
-        core = tags[: self._core].astype(np.float64)
+        core = tags[: self._core]
         sums = np.zeros((len(tags) - self._core, DIMENSIONS))
         counts, everything, all_posts = np.zeros(len(sums), np.int64), np.zeros(DIMENSIONS, np.int64), 0
         for ids, matrix in self._posts():
