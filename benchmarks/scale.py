@@ -40,6 +40,7 @@ from danbooru_pipeline.layout import BUCKETS, Layout
 from danbooru_pipeline.operate.rates import PATH, with_figures
 from danbooru_pipeline.posts import encode_2021
 from danbooru_pipeline.release import apply_snapshot, plan_snapshot, verify_release, write_manifest
+from danbooru_pipeline.release.checksums import TREES
 from danbooru_pipeline.release.compare import compare_releases
 from danbooru_pipeline.release.reconstruct import reconstruct
 from danbooru_pipeline.release.tree.archive import PRESET, write_tar_xz
@@ -55,7 +56,7 @@ NOW = datetime(2026, 1, 5, tzinfo=UTC)
 GAP = 20
 #: Posts of a template: each has up to two names in the store and in both releases, and ext4 allows 65,000.
 LINKS = 9_000
-_TREES = frozenset({"original", "512px"})
+_TREES = frozenset(tree.name for tree in TREES)
 #: The second year has one post more for so many of the first.
 MORE = 10
 
@@ -222,16 +223,22 @@ def run_here(step: str, folder: Path) -> dict[str, float]:
 def _disk(folder: Path) -> tuple[int, int]:
     """Bytes and inodes below a folder; images are names of templates and count nothing, others count once."""
     size, inodes, linked = 0, 0, set()
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in _beside_images(folder):
         for facts in (os.lstat(f"{parent}/{name}") for name in (*folders, *files)):
             if facts.st_nlink > 1 and not stat.S_ISDIR(facts.st_mode):
                 if facts.st_ino in linked:
                     continue
                 linked.add(facts.st_ino)
             size, inodes = size + facts.st_blocks * 512, inodes + 1
-        if Path(parent).name in _TREES:
-            folders.clear()  # twenty million names take longer to walk than to verify
     return size, inodes
+
+
+def _beside_images(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`, but not into buckets: twenty million names take longer to walk than to verify."""
+    for parent, folders, files in os.walk(folder):
+        yield parent, folders, files
+        if Path(parent).name in _TREES:
+            folders.clear()
 
 
 def _cpu() -> float:
@@ -273,12 +280,7 @@ def rehearse(
 
 def metadata_bytes(release: Path) -> int:
     """Bytes of all that a release has beside images."""
-    size = 0
-    for parent, folders, names in os.walk(release):
-        size += sum((Path(parent) / name).stat().st_size for name in names)
-        if Path(parent).name in _TREES:
-            folders.clear()
-    return size
+    return sum((Path(parent) / name).stat().st_size for parent, _, names in _beside_images(release) for name in names)
 
 
 def figures(found: dict[str, dict[str, float]], posts: int) -> dict[str, float]:

@@ -234,12 +234,7 @@ def _plain_field(field: pa.Field) -> pa.Field:
 
 def _coded(column: pa.Array) -> Iterator[pa.DictionaryArray]:
     """The texts with a dictionary in a column, also in lists."""
-    if pa.types.is_dictionary(column.type):
-        yield column
-    elif pa.types.is_list(column.type):
-        yield from _coded(column.flatten())
-    elif pa.types.is_struct(column.type):
-        yield from (coded for child in column.flatten() for coded in _coded(child))
+    return (leaf for leaf in _flat(column) if pa.types.is_dictionary(leaf.type))
 
 
 def _decoded_bytes(column: pa.DictionaryArray) -> int:

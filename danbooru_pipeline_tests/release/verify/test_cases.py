@@ -339,10 +339,6 @@ CASES: dict[str, tuple[Damage, set[Kind]]] = {
         summed(lambda f: put(f / "removed.txt", b"1\n2\nnot a number\n")),
         {K.REMOVED_DIFFER, K.RELEASE_NUMBERS},
     ),
-    "removed-txt-has-a-million-ids": (
-        summed(lambda f: put(f / "removed.txt", b"".join(b"%d\n" % id_ for id_ in range(10**7, 10**7 + 10**6)))),
-        {K.REMOVED_DIFFER},
-    ),
     "removed-txt-lists-a-present-post": (
         summed(lambda f: put(f / "removed.txt", f"{original(f).stem}\n".encode())),
         {K.REMOVED_DIFFER},

@@ -535,3 +535,11 @@ def test_lines_of_0_2_lack_keys_that_are_empty_now(copy: Path) -> None:
     pack_again(copy)
     resum(copy)
     assert not verify_release(copy, full=True).ok
+
+
+def test_a_list_of_a_million_removals_is_not_read(later: Path) -> None:
+    """A list of more ids than any site removes, which would fill memory, is a finding that says how long it may be."""
+    put(later / "removed.txt", b"".join(b"%d\n" % id_ for id_ in range(10**7, 10**7 + 10**6)))
+    resum(later)
+    said = [f.message for f in verify_release(later).findings if f.where == "removed.txt"]
+    assert said == ["cannot be read: has more than 8,388,608 bytes"]

@@ -83,7 +83,8 @@ class Tables:
         is_compared = (counts > 1) & (counts <= largest)
         members, end = np.empty(counts[is_compared].sum(), np.int64), 0
         for places, codes in self._artists_of(rows):
-            group = _numbered(codes.dictionary, names)[1][codes.indices.to_numpy()]
+            numbers = pc.index_in(codes.dictionary, value_set=names).to_numpy().astype(np.int64)
+            group = numbers[codes.indices.to_numpy()]
             part = (group << MEMBER_BITS | places)[is_compared[group]]
             members[end : end + len(part)] = part
             end += len(part)
