@@ -2,35 +2,29 @@
 
 The library's own pool looks at every idle connection, by a system call each, before every request, and its client
 builds objects that a download never uses. Together that cost more CPU than hashing a picture. Here a request takes the
-connection that was used last, and HTTP itself is still the library's. Threads share a stack; a connection serves one
-request at a time.
+connection that was used last. Threads share a stack; a connection serves one request at a time.
 """
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import httpcore
 import httpx
 
 from danbooru_pipeline.fetch.gil_turns import TurnsBackend
+from danbooru_pipeline.fetch.http1 import Answer, Connection, Headers, Timeouts
 
 #: What a request that is sent without the library's client has besides its own headers, as the client would send them.
 _PLAIN_HEADERS: Final = ((b"Accept", b"*/*"), (b"Connection", b"keep-alive"))
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_KEEPALIVE_SECONDS: Final = 5.0
 
-_ERRORS: Final = (
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.UnsupportedProtocol,
-    httpcore.ConnectionNotAvailable,
-)
+_ERRORS: Final = (httpcore.TimeoutException, httpcore.NetworkError)
 
-Headers = list[tuple[bytes, bytes]]
+#: Scheme, host and port.
+_Origin = tuple[str, str, int]
 
 
 class TurnsTransport(httpx.BaseTransport):
@@ -43,29 +37,23 @@ class TurnsTransport(httpx.BaseTransport):
 
     def __init__(self, *, trust_env: bool, timeout: httpx.Timeout) -> None:
         self._certificates = httpx.create_ssl_context(trust_env=trust_env)  # loaded once: it takes 23 ms
-        self._timeout = {"timeout": timeout.as_dict()}
-        self._idle: dict[bytes, list[httpcore.HTTPConnection]] = defaultdict(list)  # by host; guarded by _lock
+        self._certificates.set_alpn_protocols(["http/1.1"])
+        self._timeouts = Timeouts.of(timeout.as_dict())
+        self._backend = TurnsBackend()
+        self._idle: dict[_Origin, list[Connection]] = defaultdict(list)  # guarded by _lock
         self._lock = threading.Lock()
         self._is_closed = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request of the library's client."""
         assert isinstance(request.stream, httpx.SyncByteStream)
-        inner = httpcore.Request(
-            method=request.method,
-            url=_url_of(request.url),
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
-        )
-        return self._send(inner)
+        timeouts = Timeouts.of(request.extensions.get("timeout", {}))
+        return self._send(request.method, request.url, request.headers.raw, request.stream, timeouts)
 
     def get(self, url: httpx.URL, headers: Mapping[str, str]) -> httpx.Response:
         """Send a GET without the library's client: without cookies, authentication and redirects."""
-        host = url.raw_host if url.port is None else b"%s:%d" % (url.raw_host, url.port)
         own = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
-        sent: Headers = [(b"Host", host), *_PLAIN_HEADERS, *own]
-        return self._send(httpcore.Request("GET", _url_of(url), headers=sent, extensions=self._timeout))
+        return self._send("GET", url, [(b"Host", url.netloc), *_PLAIN_HEADERS, *own], (), self._timeouts)
 
     def close(self) -> None:
         """Close all connections; those in use, once they are given back."""
@@ -76,42 +64,54 @@ class TurnsTransport(httpx.BaseTransport):
         for connection in idle:
             connection.close()
 
-    def _send(self, request: httpcore.Request) -> httpx.Response:
-        connection = self._take(request.url.origin)
+    def _send(
+        self, method: str, url: httpx.URL, headers: Headers, body: Iterable[bytes], timeouts: Timeouts
+    ) -> httpx.Response:
+        head = _head_of(method, url, headers)
+        origin = (url.scheme, url.raw_host.decode("ascii"), url.port or _DEFAULT_PORTS[url.scheme])
         try:
-            response = connection.handle_request(request)
+            connection = self._take_idle(origin) or self._open(origin, timeouts)
         except _ERRORS as error:
+            _raise_as_httpx(error)
+        try:
+            answer = connection.send(head, body, is_head_only=method == "HEAD", timeouts=timeouts)
+        except (*_ERRORS, httpx.TransportError) as error:
             connection.close()
             _raise_as_httpx(error)
         return httpx.Response(
-            response.status,
-            headers=response.headers,
-            stream=_Body(self, connection, request.url.origin, response.stream),
-            extensions=response.extensions,
+            answer.status,
+            headers=answer.headers,
+            stream=_Body(answer, partial(self._give_back, connection, origin)),
+            extensions={"network_stream": connection.stream},
         )
 
-    def _take(self, origin: httpcore.Origin) -> httpcore.HTTPConnection:
-        """A connection that the host has not closed: the one used last, else a new one."""
+    def _take_idle(self, origin: _Origin) -> Connection | None:
+        """A connection that the host has not closed, the one used last; None without one."""
         while True:
             with self._lock:
-                idle = self._idle[_key(origin)]
+                idle = self._idle[origin]
                 connection = idle.pop() if idle else None
-            if connection is None:
-                return httpcore.HTTPConnection(
-                    origin,
-                    ssl_context=self._certificates,
-                    keepalive_expiry=_KEEPALIVE_SECONDS,
-                    network_backend=TurnsBackend(),
-                )
-            if not connection.has_expired():
+            if connection is None or not connection.has_expired():
                 return connection
             connection.close()
 
-    def give_back(self, connection: httpcore.HTTPConnection, origin: httpcore.Origin) -> None:
+    def _open(self, origin: _Origin, timeouts: Timeouts) -> Connection:
+        scheme, host, port = origin
+        stream: httpcore.NetworkStream = self._backend.connect_tcp(host, port, timeouts.connect)
+        if scheme == "https":
+            try:
+                stream = stream.start_tls(self._certificates, host, timeouts.connect)
+            except BaseException:
+                stream.close()
+                raise
+        return Connection(stream)
+
+    def _give_back(self, connection: Connection, origin: _Origin, *, is_usable: bool) -> None:
         """Take a connection whose response is closed."""
+        connection.keep()
         with self._lock:
-            if connection.is_idle() and not self._is_closed:
-                self._idle[_key(origin)].append(connection)
+            if is_usable and not self._is_closed:
+                self._idle[origin].append(connection)
                 return
         connection.close()
 
@@ -119,34 +119,37 @@ class TurnsTransport(httpx.BaseTransport):
 class _Body(httpx.SyncByteStream):
     """The body of a response; closing it gives its connection back."""
 
-    def __init__(
-        self, transport: TurnsTransport, connection: httpcore.HTTPConnection, origin: httpcore.Origin, stream: Any
-    ) -> None:
-        self._stream = stream
-        self._give_back: Callable[[], None] | None = partial(transport.give_back, connection, origin)
+    def __init__(self, answer: Answer, give_back: Callable[..., None]) -> None:
+        self._answer = answer
+        self._give_back: Callable[..., None] | None = give_back
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._stream
+            yield from self._answer.body()
         except _ERRORS as error:
             _raise_as_httpx(error)
 
     def close(self) -> None:
         if self._give_back is not None:
             give_back, self._give_back = self._give_back, None
-            self._stream.close()
-            give_back()
+            give_back(is_usable=self._answer.leaves_connection_usable)
 
 
-def _key(origin: httpcore.Origin) -> bytes:
-    return b"%s://%s:%d" % (origin.scheme, origin.host, origin.port)
+def _head_of(method: str, url: httpx.URL, headers: Headers) -> bytes:
+    """The head of a request.
 
-
-def _url_of(url: httpx.URL) -> httpcore.URL:
-    port = url.port or _DEFAULT_PORTS.get(url.scheme)
-    return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=port, target=url.raw_path)
+    Raises:
+        httpx.LocalProtocolError: a line would become two.
+    """
+    lines = [b"%s %s HTTP/1.1" % (method.encode("ascii"), url.raw_path), *(b"%s: %s" % pair for pair in headers)]
+    head = b"\r\n".join([*lines, b"", b""])
+    if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1 or b"\0" in head:
+        raise httpx.LocalProtocolError("a header of the request contains a line break or a NUL")
+    return head
 
 
 def _raise_as_httpx(error: Exception) -> NoReturn:
     """Raise an error of the lower library as the upper one names it: both use the same names."""
+    if isinstance(error, httpx.TransportError):
+        raise error
     raise getattr(httpx, type(error).__name__, httpx.TransportError)(str(error)) from error

@@ -109,11 +109,24 @@ def test_connection_that_the_host_closed_is_replaced() -> None:
 
 
 def test_body_that_is_not_read_is_not_left_on_the_connection() -> None:
-    """A response that is closed early costs its connection, and the next request gets its own answer."""
+    """A response that is closed before its body is there costs its connection; one that came with its head does not."""
+
+    def talk(connection: socket.socket, number: int, requests: list[bytes]) -> None:
+        with connection, contextlib.suppress(OSError):
+            requests.append(b"%d " % number + connection.recv(65536))
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
+            if not connection.recv(65536):
+                return
+            requests.append(b"bytes on a connection that was to be closed")
+
+    with host(talk) as (url, requests), transport() as sender:
+        for _ in range(2):
+            sender.get(httpx.URL(url), {}).close()
+    assert [request.split(b" ")[0] for request in requests] == [b"0", b"1"]
     with host(answering()) as (url, requests), transport() as sender:
         sender.get(httpx.URL(url), {}).close()
         assert body_of(sender, url) == b"abc"
-    assert [request.split(b" ")[0] for request in requests] == [b"0", b"1"]
+    assert [request.split(b" ")[0] for request in requests] == [b"0", b"0"]
 
 
 def test_no_connection_outlives_its_transport() -> None:
@@ -137,8 +150,39 @@ def test_no_connection_outlives_its_transport() -> None:
 def test_every_error_below_has_its_name_above() -> None:
     """Whatever the lower library raises, callers catch an error of the upper one."""
     for kind in vars(httpcore).values():
-        if isinstance(kind, type) and issubclass(kind, _ERRORS) and kind is not httpcore.ConnectionNotAvailable:
+        if isinstance(kind, type) and issubclass(kind, _ERRORS):
             assert issubclass(getattr(httpx, kind.__name__), httpx.TransportError)
+
+
+@pytest.mark.parametrize("headers", [{"X-A": "b\r\nX-C: d"}, {"X-A\n": "b"}, {"X-A": "b\0"}])
+def test_a_header_cannot_become_two(headers: dict[str, str]) -> None:
+    """A line break or a NUL in a header is refused before anything is sent."""
+    with host(answering()) as (url, requests), transport() as sender:
+        with pytest.raises(httpx.LocalProtocolError):
+            sender.get(httpx.URL(url), headers)
+        assert body_of(sender, url) == b"abc"
+    assert len(requests) == 1
+
+
+def test_forms_are_sent_with_their_body() -> None:
+    """The library's client sends what it likes through the same connections."""
+    with host(answering()) as (url, requests), transport() as sender, httpx.Client(transport=sender) as client:
+        assert client.put(url, data={"a": "b"}).content == b"abc"
+        assert client.get(url).content == b"abc"
+    sent = b"".join(requests)
+    assert sent.startswith(b"0 PUT / HTTP/1.1\r\n")
+    assert b"Content-Length: 3\r\n" in sent
+    assert b"\r\n\r\na=b" in sent
+
+
+def test_a_host_by_its_address_of_version_6_is_named_in_brackets() -> None:
+    """The header Host has the brackets that the address needs."""
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener, transport() as sender:
+        requests: list[bytes] = []
+        threading.Thread(target=lambda: answering(1)(listener.accept()[0], 0, requests), daemon=True).start()
+        port = listener.getsockname()[1]
+        assert body_of(sender, f"http://[::1]:{port}/") == b"abc"
+    assert f"Host: [::1]:{port}\r\n".encode() in requests[0]
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", b"nonsense\r\n\r\n"])
