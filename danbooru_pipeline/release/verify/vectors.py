@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.memory import give_back
 from danbooru_pipeline.io.parquet import differences, rechunk
 from danbooru_pipeline.release.tables.search_index import reader
-from danbooru_pipeline.release.tables.vectors.learn import DIMENSIONS, Learner
+from danbooru_pipeline.release.tables.vectors.learn import DIMENSIONS, Learned, Learner
 from danbooru_pipeline.release.tables.vectors.write import (
     POST_VECTORS_SCHEMA,
     TAG_VECTORS_SCHEMA,
@@ -89,12 +90,18 @@ def _compare(run: Verification, tags: Sequence[str], posts: Sequence[str], *, al
     """Name the tags and posts whose vector is another one."""
     with tempfile.TemporaryFile(prefix=".vectors-") as file:
         learned = Learner(reader(run.folder), file, all_posts=all_posts).learn()
-        listed = pa.concat_tables([TAG_VECTORS_SCHEMA.empty_table(), *_rows(run, TAG_VECTORS_SCHEMA, tags)])
-        expected = tag_table(learned)
-        if not listed.equals(expected):
-            ours, theirs = ({row["name"]: row for row in table.to_pylist()} for table in (listed, expected))
-            wrong = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
-            for name in wrong or [_TAGS]:
-                run.add(Kind.VECTORS_DIFFER, name, _WRONG)
+        _compare_tags(run, tags, learned)
+        give_back()
         for each in differences(_rows(run, POST_VECTORS_SCHEMA, posts), post_tables(learned)):
             run.add(Kind.VECTORS_DIFFER, f"post {each.id}", _WRONG)
+
+
+def _compare_tags(run: Verification, files: Sequence[str], learned: Learned) -> None:
+    listed = pa.concat_tables([TAG_VECTORS_SCHEMA.empty_table(), *_rows(run, TAG_VECTORS_SCHEMA, files)])
+    expected = tag_table(learned)
+    if listed.equals(expected):
+        return
+    ours, theirs = ({row["name"]: row for row in table.to_pylist()} for table in (listed, expected))
+    wrong = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+    for name in wrong or [_TAGS]:
+        run.add(Kind.VECTORS_DIFFER, name, _WRONG)

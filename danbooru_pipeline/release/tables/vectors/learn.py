@@ -66,12 +66,12 @@ class Learned:
 
     Attributes:
         vocabulary: the tags that have vectors.
-        weighted: their vectors, in its order, in the lengths with which they count for a post.
+        weighted: their vectors in its order, in the lengths with which they count for a post; whole numbers.
         posts: ids of posts and their vectors, some at a time, in the order of ids.
     """
 
     vocabulary: Vocabulary
-    weighted: Floats
+    weighted: npt.NDArray[np.int32]
     posts: Iterator[tuple[Whole, Bytes]]
 
     @property
@@ -157,20 +157,19 @@ class Learner:
 
     def learn(self) -> Learned:
         """Vectors of tags, and of posts as they are asked for."""
-        # Whole numbers, as floats, which they are multiplied as.
-        tags = np.zeros((len(self._vocabulary.posts), DIMENSIONS))
+        tags = np.zeros((len(self._vocabulary.posts), DIMENSIONS), np.int32)
         tags[: self._core] = core_vectors(self._met)
         if len(tags) > self._core:
             self._add_rarer(tags)
-        vectors = ((ids, unit_bytes(matrix @ tags)) for ids, matrix in self._posts())
+        vectors = ((ids, unit_bytes(_product(matrix, tags))) for ids, matrix in self._posts())
         return Learned(self._vocabulary, tags, vectors)
 
-    def _add_rarer(self, tags: Floats) -> None:
+    def _add_rarer(self, tags: npt.NDArray[np.int32]) -> None:
         """Put in the vectors of the other tags: of each the mean of its posts, less that of all posts.
 
         They are half as long as those of the core usually are, with which posts find their like best (measured).
         """
-        core = tags[: self._core]
+        core = tags[: self._core].astype(np.float64)
         sums = np.zeros((len(tags) - self._core, DIMENSIONS))
         counts, everything, all_posts = np.zeros(len(sums), np.int64), np.zeros(DIMENSIONS, np.int64), 0
         for ids, matrix in self._posts():
@@ -186,6 +185,13 @@ class Learner:
             some = slice(first, first + _SOME)
             means = unit_bytes(sums[some].astype(np.int64) * all_posts - counts[some, None] * everything)
             tags[self._core :][some] = np.rint(means * step)
+
+
+def _product(matrix: Sparse, tags: npt.NDArray[np.int32]) -> Floats:
+    """The sum of the tags of each post. As floats, which are multiplied faster: those of all tags would be 200 MB."""
+    used, codes = _columns_in_use(matrix)
+    product: Floats = used @ tags[codes].astype(np.float64)
+    return product
 
 
 def _columns_in_use(matrix: Sparse) -> tuple[Sparse, Whole]:

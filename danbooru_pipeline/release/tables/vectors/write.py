@@ -1,5 +1,6 @@
 """Writes ``parquet/tag_vectors-….parquet`` and ``parquet/post_vectors-….parquet`` from the tables of a release."""
 
+import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,11 +8,11 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from danbooru_pipeline.io.parquet import write_parquet, write_shards
 from danbooru_pipeline.release.tables.search_index import reader
-from danbooru_pipeline.release.tables.vectors.exact import Bytes
-from danbooru_pipeline.release.tables.vectors.learn import DIMENSIONS, Learned, Learner
+from danbooru_pipeline.release.tables.vectors.learn import Learned, Learner
 from danbooru_pipeline.release.tables.vectors.nearest import nearest
 from danbooru_pipeline.release_paths import POST_VECTORS, TAG_VECTORS, parquet_path
 
@@ -55,23 +56,25 @@ def write_vectors(folder: Path, *, posts: int) -> None:
 
 def tag_table(learned: Learned) -> pa.Table:
     """The vectors of tags and the names of their neighbours, sorted by name."""
-    words = learned.vocabulary
-    names = words.names.to_pylist()
-    vectors = learned.tags
-    near = [[names[row] for row in rows] for rows in nearest(vectors, vectors[:_AMONG], most=_NEAREST)]
-    columns = [words.names, words.categories, words.posts, near, _lists(vectors)]
+    words, vectors = learned.vocabulary, learned.tags
+    rows = nearest(vectors, vectors[:_AMONG], most=_NEAREST)
+    near = np.fromiter(itertools.chain.from_iterable(rows), np.int32)
+    lists = (_lists(words.names.take(near), len(vectors)), _lists(pa.array(vectors.ravel()), len(vectors)))
+    columns = [words.names, words.categories, words.posts, *lists]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, TAG_VECTORS_SCHEMA, strict=True)]
-    # As bytes, which sort as characters do.
-    order = sorted(range(len(names)), key=names.__getitem__)
-    return pa.Table.from_arrays(arrays, schema=TAG_VECTORS_SCHEMA).take(pa.array(order, pa.int64()))
+    # By bytes, which sort as characters do.
+    return pa.Table.from_arrays(arrays, schema=TAG_VECTORS_SCHEMA).take(pc.array_sort_indices(words.names))
 
 
 def post_tables(learned: Learned) -> Iterator[pa.Table]:
     """The vectors of posts, sorted by id, some at a time."""
     for ids, vectors in learned.posts:
-        yield pa.Table.from_arrays([pa.array(ids, pa.int64()), _lists(vectors)], schema=POST_VECTORS_SCHEMA)
+        yield pa.Table.from_arrays(
+            [pa.array(ids, pa.int64()), _lists(pa.array(vectors.ravel()), len(vectors))], schema=POST_VECTORS_SCHEMA
+        )
 
 
-def _lists(vectors: Bytes) -> pa.Array:
-    starts = np.arange(len(vectors) + 1, dtype=np.int32) * DIMENSIONS
-    return pa.ListArray.from_arrays(pa.array(starts), pa.array(vectors.ravel()))
+def _lists(values: pa.Array, rows: int) -> pa.Array:
+    """Values as so many lists of the same length."""
+    starts = np.arange(rows + 1, dtype=np.int32) * (len(values) // max(1, rows))
+    return pa.ListArray.from_arrays(pa.array(starts), values)
