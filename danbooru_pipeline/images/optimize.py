@@ -22,7 +22,7 @@ from danbooru_pipeline.images.inspect import Flag, ImageFacts
 from danbooru_pipeline.images.jpeg import carried_segments
 from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg, decode_strictly
 from danbooru_pipeline.images.pixel_hash import PixelDigest, hash_held, strips_of
-from danbooru_pipeline.images.png import carried_chunks, is_colored, without_offsets
+from danbooru_pipeline.images.png import carried_chunks, has_background, is_colored, without_offsets
 from danbooru_pipeline.images.png_filters import choose_filters
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 
@@ -145,7 +145,7 @@ def _optimize_png(data: bytes, facts: ImageFacts, *, level: int) -> Optimized:
         return Optimized(data, kept=Kept.REFUSED)
     if len(smaller) >= len(data):
         return Optimized(data, kept=Kept.LARGER)
-    # bKGD is lost when the colour type changes (2 of 59 files); a profile fits only its own colour type.
+    # A profile fits only its own colour type.
     carried = carried_chunks(data) == carried_chunks(smaller)
     fits = not facts.has_profile or is_colored(data) == is_colored(smaller)
     if not (carried and fits):
@@ -164,13 +164,17 @@ def _optimize_png(data: bytes, facts: ImageFacts, *, level: int) -> Optimized:
 def run_oxipng(data: bytes, facts: ImageFacts, *, level: int, filters: Sequence[Any] | None) -> bytes | None:
     """The optimiser's bytes; None if it refuses. ``interlace=None`` keeps the interlacing as it is.
 
-    A profile fits only colour or only grey, so with one colour that happens to be grey stays colour.
+    A profile fits only colour or only grey, so with one colour that happens to be grey stays colour. The background
+    (`bKGD`) fits only its own kind of pixels, and would be lost with it: such a file keeps its kind.
     """
+    may_change = not has_background(data)
     options: dict[str, Any] = {
         "level": level,
         "interlace": None,
-        "bit_depth_reduction": facts.color_space not in _SIXTEEN_BIT_SPACES,
-        "grayscale_reduction": not facts.has_profile,
+        "bit_depth_reduction": may_change and facts.color_space not in _SIXTEEN_BIT_SPACES,
+        "color_type_reduction": may_change,
+        "palette_reduction": may_change,
+        "grayscale_reduction": may_change and not facts.has_profile,
     }
     if filters is not None:
         options["filter"] = filters

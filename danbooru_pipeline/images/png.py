@@ -134,10 +134,13 @@ def stated_color(data: bytes) -> StatedColor | None:
     for chunk in chunks_of(data):
         if chunk.name == b"IDAT":
             break
-        if chunk.name in _COLORS and not _is_sound(data, chunk):
+        if chunk.name not in _COLORS:
+            continue
+        body = data[chunk.start : chunk.start + chunk.length]
+        if _is_sound(data, chunk) and (chunk.name != b"iCCP" or _is_profile(body)):
+            found.setdefault(chunk.name, body)
+        else:
             broken.add(chunk.name)
-        elif chunk.name in _COLORS:
-            found.setdefault(chunk.name, data[chunk.start : chunk.start + chunk.length])
     points = found.get(b"cICP", b"")
     if len(points) == 4 and points[2] == 0:
         return from_cicp(points[0], points[1], narrow=points[3] == 0)
@@ -145,6 +148,17 @@ def stated_color(data: bytes) -> StatedColor | None:
     if b"iCCP" in found or b"sRGB" in found or not 1_000 <= gamma <= 1_000_000:
         return StatedColor() if b"iCCP" in broken - set(found) else None
     return from_gamma(100_000 / gamma, _chromaticities(found.get(b"cHRM", b"")))
+
+
+def _is_profile(body: bytes) -> bool:
+    """Whether an `iCCP` chunk holds an ICC profile: its header has a mark at a fixed place."""
+    profile = _inflated(body.partition(b"\0")[2][1:])
+    return profile is not None and profile[36:40] == b"acsp"
+
+
+def has_background(data: bytes) -> bool:
+    """Whether a PNG names a colour for what is behind it, in the numbers of its own kind of pixels."""
+    return any(chunk.name == b"bKGD" for chunk in chunks_of(data))
 
 
 def _chromaticities(body: bytes) -> Chromaticities | None:

@@ -3,6 +3,7 @@
 import io
 import struct
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -298,6 +299,9 @@ def test_png_rotten_colour() -> None:
     assert near(cases.rotten_chunk(cases.stating(plain, gAMA=twice, sRGB=b"\0"), b"sRGB"), brighter)
     assert near(cases.rotten_chunk(profiled, b"iCCP"), color)
     assert near(cases.rotten_chunk(cases.stating(profiled, gAMA=twice), b"iCCP"), brighter)
+    for content in (b"x\0\0no deflate", b"x\0\0" + zlib.compress(b"no profile" * 50), b"no end", b""):
+        assert near(cases.stating(plain, iCCP=content), color)
+        assert near(cases.stating(plain, iCCP=content, gAMA=twice), brighter)
 
 
 @pytest.mark.parametrize("transfer", [16, 18], ids=["pq", "hlg"])
