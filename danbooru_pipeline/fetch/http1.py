@@ -5,6 +5,7 @@ through a parser: its bytes go from the socket to whoever reads them. The librar
 an ordinary picture, this one 0.08.
 """
 
+import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ KEEPALIVE_SECONDS: Final = 5.0
 #: Bytes without one of a body: the head, or what chunks are wrapped in. An honest head is some kilobytes.
 MAX_BYTES_ASIDE: Final = 100 * 2**10
 _READ_BYTES: Final = 64 * 2**10
+_END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
+_LENGTH: Final = re.compile(rb"\ncontent-length[ \t]*:[ \t]*([\d, \t]*)\r?(?=\n)", re.IGNORECASE)
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -97,8 +100,10 @@ class Answer:
         self._arrived: list[bytes] = []  # of the body, and not handed out yet
         self._aside = 0
         self._parser: Any = httptools.HttpResponseParser(self)
-        # What can be read in one way only: two kinds of length (chunks win), lines that end in LF, padded sizes.
+        # What can be read in one way only: two kinds of length (chunks win), lines that end in LF, padded sizes; and
+        # headers as they come, since a file is proven by its MD5.
         self._parser.set_dangerous_leniencies(
+            lenient_headers=True,
             lenient_chunked_length=True,
             lenient_data_after_close=True,
             lenient_optional_cr_before_lf=True,
@@ -111,18 +116,31 @@ class Answer:
         return self.is_whole and not self._is_spoilt
 
     def receive_head(self) -> None:
-        """Read up to the first byte of the body; interim answers (1xx) are passed over."""
+        """Read up to the body; interim answers (1xx) are passed over."""
+        data = b""
         while not self._is_in_body:
-            data = self._stream.read(_READ_BYTES, self._timeout)
-            if not data:
-                raise httpx.RemoteProtocolError("the host closed the connection without an answer")
+            if end := _END_OF_HEAD.search(data):
+                self._parse(_with_one_length(data[: end.end()]))
+                data = data[end.end() :]
+                continue
+            if len(data) > MAX_BYTES_ASIDE:
+                raise httpx.RemoteProtocolError(f"the host sent {len(data)} bytes, and no head of an answer")
+            more = self._stream.read(_READ_BYTES, self._timeout)
+            if not more:
+                raise httpx.RemoteProtocolError("the host closed the connection before its answer began")
+            data += more
+        self._begin_body(data)
+
+    def _begin_body(self, data: bytes) -> None:
+        """Find out how the body ends; these bytes came behind the head."""
+        lengths = [value for name, value in self.headers if name.lower() == b"content-length"]
+        if self.is_whole or self._is_head_only:
+            self.is_whole, self._is_spoilt = True, self._is_spoilt or bool(data)
+        elif lengths and not self._is_chunked:  # one number, or the parser would have refused it
+            self._left = int(lengths[0])
+            self._arrived += [self._declared(data)] if data else []
+        elif data:
             self._parse(data)
-        if self._is_head_only:
-            self._is_spoilt, self._arrived, self.is_whole = self._is_spoilt or bool(self._arrived), [], True
-        elif not self.is_whole and not self._is_chunked:
-            lengths = [value for name, value in self.headers if name.lower() == b"content-length"]
-            if lengths:  # one number, or the parser would have refused it
-                self._left = int(lengths[0]) - sum(map(len, self._arrived))
 
     def body(self) -> Iterator[bytes]:
         """The body as it arrives.
@@ -202,3 +220,13 @@ class Answer:
         if self._left is not None or self._is_chunked:
             raise httpx.RemoteProtocolError("the host closed the connection before the body was whole")
         self.is_whole = self._is_spoilt = True
+
+
+def _with_one_length(head: bytes) -> bytes:
+    """A head that says its length once if it says the same one twice, which the parser refuses."""
+    found: list[bytes] = _LENGTH.findall(head)
+    lengths = {length.strip() for value in found for length in value.split(b",")}
+    if len(lengths) != 1 or (len(found) == 1 and b"," not in found[0]):
+        return head
+    status, _, headers = _LENGTH.sub(b"", head).partition(b"\n")
+    return b"%s\nContent-Length: %s\r\n%s" % (status, lengths.pop(), headers)
