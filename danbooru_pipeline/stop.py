@@ -164,7 +164,7 @@ def _await(thread: threading.Thread, last_words: Callable[[Stopped], object]) ->
         if seconds > END_SECONDS:
             stopped = Stopped()
             last_words(stopped)
-            _end(stopped.exit_code)
+            end_process(stopped.exit_code)
 
 
 def _call_hooks() -> None:
@@ -198,10 +198,10 @@ def _hear(number: int, _frame: FrameType | None) -> None:
     if not _asked.number:
         _asked.at, _asked.number = now, number
     elif now - _asked.at > SECOND_SIGNAL_SECONDS:
-        _end(128 + number)
+        end_process(128 + number)
 
 
-def _end(code: int) -> None:
+def end_process(code: int) -> None:
     """End the process without waiting for anything; its children end with it (see `io.processes.die_with`)."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):

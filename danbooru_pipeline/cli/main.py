@@ -3,6 +3,7 @@
 Modules that take long to import are imported by the command that needs them.
 """
 
+import atexit
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from danbooru_pipeline.cli.exits import end_command, say_stopped
 from danbooru_pipeline.cli.output import open_streams
 from danbooru_pipeline.cli.startup import Commands, begin_sooner
 from danbooru_pipeline.errors import EXIT_CODES
-from danbooru_pipeline.stop import run_stoppable
+from danbooru_pipeline.stop import end_process, run_stoppable
 
 _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
 _DEBUG = "--debug"
@@ -37,6 +38,9 @@ class _Group(click.Group):
     ) -> Any:
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode, **extra)
+        codes: list[int] = []
+        if args is None:
+            atexit.register(_leave, codes)  # registered first, so called last
         open_streams()
         words = list(sys.argv[1:] if args is None else args)
         if args is None and words[:1] in (["select"], ["sample-tags"]):
@@ -45,7 +49,18 @@ class _Group(click.Group):
         words = [word for word in words if word != _DEBUG]
         run = partial(super().main, words, prog_name, complete_var, False, **extra)  # noqa: FBT003
         end = partial(end_command, run, words, debug=debug)
-        sys.exit(run_stoppable(end, last_words=partial(say_stopped, words=words)))
+        codes.append(run_stoppable(end, last_words=partial(say_stopped, words=words)))
+        sys.exit(codes[0])
+
+
+def _leave(codes: Sequence[int]) -> None:
+    """End the process before the interpreter is taken apart.
+
+    A thread of Arrow's that lets go of a file's bytes at that moment would abort the process, after all was done: it
+    waits for an interpreter that ends its threads (seen in one of 150 searches on a busy machine).
+    """
+    if codes:
+        end_process(codes[0])
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's own
