@@ -8,8 +8,9 @@ connection that was used last. Threads share a stack; a connection serves one re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
-from typing import Final, NoReturn
+from typing import Final
 
 import httpcore
 import httpx
@@ -69,15 +70,13 @@ class TurnsTransport(httpx.BaseTransport):
     ) -> httpx.Response:
         head = _head_of(method, url, headers)
         origin = (url.scheme, url.raw_host.decode("ascii"), url.port or _DEFAULT_PORTS[url.scheme])
-        try:
+        with _errors_of_httpx():
             connection = self._take_idle(origin) or self._open(origin, timeouts)
-        except _ERRORS as error:
-            _raise_as_httpx(error)
-        try:
-            answer = connection.send(head, body, is_head_only=method == "HEAD", timeouts=timeouts)
-        except (*_ERRORS, httpx.TransportError) as error:
-            connection.close()
-            _raise_as_httpx(error)
+            try:
+                answer = connection.send(head, body, is_head_only=method == "HEAD", timeouts=timeouts)
+            except BaseException:
+                connection.close()
+                raise
         return httpx.Response(
             answer.status,
             headers=answer.headers,
@@ -124,10 +123,8 @@ class _Body(httpx.SyncByteStream):
         self._give_back: Callable[..., None] | None = give_back
 
     def __iter__(self) -> Iterator[bytes]:
-        try:
+        with _errors_of_httpx():
             yield from self._answer.body()
-        except _ERRORS as error:
-            _raise_as_httpx(error)
 
     def close(self) -> None:
         if self._give_back is not None:
@@ -148,8 +145,10 @@ def _head_of(method: str, url: httpx.URL, headers: Headers) -> bytes:
     return head
 
 
-def _raise_as_httpx(error: Exception) -> NoReturn:
+@contextmanager
+def _errors_of_httpx() -> Iterator[None]:
     """Raise an error of the lower library as the upper one names it: both use the same names."""
-    if isinstance(error, httpx.TransportError):
-        raise error
-    raise getattr(httpx, type(error).__name__, httpx.TransportError)(str(error)) from error
+    try:
+        yield
+    except _ERRORS as error:
+        raise getattr(httpx, type(error).__name__, httpx.TransportError)(str(error)) from error

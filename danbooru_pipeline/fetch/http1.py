@@ -93,7 +93,8 @@ class Answer:
 
     def __init__(self, stream: httpcore.NetworkStream, timeout: float | None, *, is_head_only: bool) -> None:
         self._stream, self._timeout, self._is_head_only = stream, timeout, is_head_only
-        self.status, self.headers = 0, list[tuple[bytes, bytes]]()
+        self.status = 0
+        self.headers: Headers = []
         self.is_whole = False
         self._is_in_body = self._is_chunked = self._is_spoilt = False
         self._left: int | None = None  # of a body whose length was declared
@@ -138,9 +139,12 @@ class Answer:
             self.is_whole, self._is_spoilt = True, self._is_spoilt or bool(data)
         elif lengths and not self._is_chunked:  # one number, or the parser would have refused it
             self._left = int(lengths[0])
-            self._arrived += [self._declared(data)] if data else []
+            if data:
+                self._arrived.append(self._declared(data))
         elif data:
             self._parse(data)
+        if self.is_whole or self._left is not None:
+            self._drop_parser()
 
     def body(self) -> Iterator[bytes]:
         """The body as it arrives.
@@ -159,6 +163,7 @@ class Answer:
                 yield from self._take_arrived()
             else:
                 yield self._declared(data)
+        self._drop_parser()
 
     def on_message_begin(self) -> None:
         """The head of an answer begins; bytes behind the last one are no answer to us."""
@@ -202,6 +207,10 @@ class Answer:
         self._aside = 0 if len(self._arrived) > known else self._aside + len(data)
         if self._aside > MAX_BYTES_ASIDE and not self.is_whole:
             raise httpx.RemoteProtocolError(f"the host sent {self._aside} bytes without one of the body")
+
+    def _drop_parser(self) -> None:
+        """Let go of what refers to this object: a cycle would be freed only by a search for them."""
+        self._parser = None
 
     def _take_arrived(self) -> list[bytes]:
         arrived, self._arrived = self._arrived, []

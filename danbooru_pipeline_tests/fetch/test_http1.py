@@ -1,6 +1,8 @@
 """HTTP/1.1 on one connection: what an answer is however it is cut, and what is none."""
 
+import gc
 import itertools
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -195,3 +197,17 @@ def test_what_is_no_answer_is_an_error(answer: bytes) -> None:
     """No HTTP, lengths that contradict each other, heads and wrappings of chunks without end."""
     with pytest.raises(httpx.RemoteProtocolError):
         read(*cut(answer, list(range(0, len(answer), 4000))))
+
+
+@pytest.mark.parametrize("rest", [b"Content-Length: 3\r\n\r\nabc", chunked(b"abc", []), b"\r\nabc"])
+def test_an_answer_that_was_read_is_no_cycle(rest: bytes) -> None:
+    """There is one for each of millions of files: each is freed with its last reference."""
+    answer = ask(HEAD + rest)
+    assert b"".join(answer.body()) == b"abc"
+    known = weakref.ref(answer)
+    gc.disable()
+    try:
+        del answer
+        assert known() is None
+    finally:
+        gc.enable()

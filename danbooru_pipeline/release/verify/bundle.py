@@ -25,8 +25,11 @@ try:
 except ImportError:
     sys.exit("danbooru-verify: pyarrow is not installed; pip install pyarrow")
 from {_START} import main
+from danbooru_pipeline.stop import end_process
 
-sys.exit(main())
+code = main()
+sys.stdout.flush()
+end_process(code)  # threads of Arrow's may abort an interpreter that is taken apart
 """
 _TIME = (1980, 1, 1, 0, 0, 0)
 
