@@ -19,7 +19,7 @@ from danbooru_pipeline.images.gif import first_frame
 from danbooru_pipeline.images.inspect import Flag, ImageFacts
 from danbooru_pipeline.images.jpeg import walk_jpeg
 from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg, wrap_pixels
-from danbooru_pipeline.images.png import stated_color
+from danbooru_pipeline.images.png import stated_color, without_broken_alpha
 
 _THIN = 16  # a side with fewer pixels would show rounding and the edges of JPEG blocks
 _SHRUNK_BY_LIBVIPS = frozenset({"png", "gif"})
@@ -48,6 +48,8 @@ def shrink_image(data: bytes, facts: ImageFacts, *, size: int, decoded: Any = No
         ValueError: it is damaged.
         pyvips.Error: it is damaged or cannot be decoded.
     """
+    if facts.file_type == "png":
+        data = without_broken_alpha(data)
     stated = _stated_color(data, facts)
     is_hdr = stated is not None and stated.is_hdr
     is_narrow = False

@@ -14,7 +14,7 @@ from danbooru_pipeline.images.bmp import read_bmp_header
 from danbooru_pipeline.images.errors import readable_errors
 from danbooru_pipeline.images.gif import gif_end
 from danbooru_pipeline.images.jpeg import walk_jpeg
-from danbooru_pipeline.images.png import walk_png
+from danbooru_pipeline.images.png import walk_png, without_broken_alpha
 from danbooru_pipeline.images.signature import sniff_other_picture, sniff_type
 from danbooru_pipeline.images.webp import webp_end, webp_size
 
@@ -177,7 +177,8 @@ def _structure(data: bytes, file_type: str) -> _Structure:
 
 def _open(data: bytes, file_type: str) -> Any:
     """The picture, lazily; of an AVIF its primary item, which need not be its first."""
-    image = pyvips.Image.new_from_buffer(data, "", access="sequential")
+    shown = without_broken_alpha(data) if file_type == "png" else data
+    image = pyvips.Image.new_from_buffer(shown, "", access="sequential")
     page = (_header_int(image, "heif-primary") or 0) if file_type == "avif" else 0
     return pyvips.Image.new_from_buffer(data, "", access="sequential", page=page) if page else image
 

@@ -22,7 +22,13 @@ from danbooru_pipeline.images.inspect import Flag, ImageFacts
 from danbooru_pipeline.images.jpeg import carried_segments
 from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg, decode_strictly
 from danbooru_pipeline.images.pixel_hash import PixelDigest, hash_held, strips_of
-from danbooru_pipeline.images.png import carried_chunks, has_background, is_colored, without_offsets
+from danbooru_pipeline.images.png import (
+    carried_chunks,
+    has_background,
+    is_colored,
+    without_broken_alpha,
+    without_offsets,
+)
 from danbooru_pipeline.images.png_filters import choose_filters
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 
@@ -139,6 +145,8 @@ def _recode_jpeg(data: bytes, before: Pixels) -> Optimized:
 
 
 def _optimize_png(data: bytes, facts: ImageFacts, *, level: int) -> Optimized:
+    if without_broken_alpha(data) is not data:
+        return Optimized(data, kept=Kept.UNUSUAL)  # the optimiser would make the transparency valid
     filters = choose_filters(data, facts) if level in _SAMPLED else None
     smaller = run_oxipng(without_offsets(data), facts, level=level, filters=filters)
     if smaller is None:

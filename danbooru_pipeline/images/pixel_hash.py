@@ -22,6 +22,7 @@ from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.errors import readable_errors
 from danbooru_pipeline.images.inspect import Flag, ImageFacts, inspect_image
 from danbooru_pipeline.images.jpeg_decode import wrap_pixels
+from danbooru_pipeline.images.png import without_broken_alpha
 from danbooru_pipeline.images.settings import MAX_PIXELS
 from danbooru_pipeline.images.signature import iso_brands
 
@@ -158,9 +159,9 @@ class PixelDigest:
 def decode_for_both(data: bytes, facts: ImageFacts) -> Any:
     """A picture in memory for its hash and its 512px image; None where one of them needs another decode.
 
-    A JPEG is reduced while it is decoded for its 512px image.
+    A JPEG is reduced while it is decoded for its 512px image; broken transparency of a PNG counts for its hash alone.
     """
-    if facts.file_type == "jpg":
+    if facts.file_type == "jpg" or (facts.file_type == "png" and without_broken_alpha(data) is not data):
         return None
     if facts.pixels > MAX_SHARED_PIXELS or Flag.APNG in facts.flags or not is_hashed_by_pixels(data, facts):
         return None

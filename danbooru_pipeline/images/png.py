@@ -95,6 +95,18 @@ def _is_sound(data: bytes, chunk: Chunk) -> bool:
     return zlib.crc32(view[chunk.start - 4 : chunk.end - 4]) == stored
 
 
+def without_broken_alpha(data: bytes) -> bytes:
+    """The file without a `tRNS` that fails its checksum: other decoders ignore it, and libvips does not."""
+    out, at = bytearray(), 0
+    for chunk in chunks_of(data):
+        if chunk.name == b"IDAT":
+            break
+        if chunk.name == b"tRNS" and not _is_sound(data, chunk):
+            out += data[at : chunk.start - 8]
+            at = chunk.end
+    return bytes(out + data[at:]) if at else data
+
+
 def is_colored(data: bytes) -> bool:
     """Whether the header declares colour (RGB or a palette) rather than grey."""
     return bool(data[25] & 2)

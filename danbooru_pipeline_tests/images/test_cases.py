@@ -24,6 +24,7 @@ from danbooru_pipeline.images import (
 )
 from danbooru_pipeline.images.jpeg import segments_of
 from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg
+from danbooru_pipeline.images.pixel_hash import md5_of
 from danbooru_pipeline.images.png import carried_chunks, chunks_of
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline_tests.support import cases, pictures
@@ -323,6 +324,29 @@ def test_avif_pq(transfer: int) -> None:
 
 
 # --- transparency and animation
+
+
+def test_png_rotten_transparency(tmp_path: Path) -> None:
+    """Transparency that fails its checksum is ignored, as browsers do; its bytes stay as they are."""
+    drawn = np.repeat(np.array([[0, 1, 2]], np.uint8), 200, axis=0).repeat(100, axis=1)
+    picture = Image.fromarray(drawn, "P")
+    picture.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    held = io.BytesIO()
+    picture.save(held, "PNG", transparency=bytes([0, 255, 128]), compress_level=0)
+    sound = held.getvalue()
+    rotten = cases.rotten_chunk(sound, b"tRNS")
+    assert (inspect_image(sound).alpha, inspect_image(rotten).alpha, inspect_image(rotten).flags) == (True, False, ())
+    assert np.abs(shown(rotten)[256, [150, 256, 360]] - [(255, 0, 0), (0, 255, 0), (0, 0, 255)]).max() <= 3
+    for name, data in (("sound", sound), ("rotten", rotten)):
+        (tmp_path / f"{name}.png").write_bytes(data)
+    results = [
+        run_image_job(ImageJob(source=tmp_path / f"{name}.png", original=tmp_path / f"{name}-new.png"))
+        for name in ("sound", "rotten")
+    ]
+    assert [(result.optimized, result.kept) for result in results] == [(True, None), (False, "unusual")]
+    assert results[1].pixel_hash == md5_of(rotten), (
+        "libvips gives up where no error may be passed over"
+    )
 
 
 @pytest.mark.parametrize("place", [(64, 64, 0, 0), (20, 30, 10, 5)])
