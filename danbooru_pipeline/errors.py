@@ -30,6 +30,7 @@ Every message is one line and ends by saying what to do; only `SettingsError` ha
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -43,6 +44,11 @@ EXIT_CODES: Final[dict[int | str, str]] = {
     75: "the release was replaced while it was read; run it again",
     "128 + n": "stopped by signal n, like 130 for Ctrl-C and 143 for SIGTERM; run it again to go on",
 }
+
+
+def without_login(address: str) -> str:
+    """An address as a message may show it: a login inside it is a secret."""
+    return re.sub(r"//[^/?#]*@", "//***@", address)
 
 
 class DanbooruPipelineError(Exception):

@@ -47,8 +47,8 @@ class CircuitBreaker:
         self._counts: Counter[tuple[str, FailureKind]] = Counter()
         self._lock = threading.Lock()
 
-    def record(self, host: str, status: int) -> float:
-        """Record a response. Returns how long to pause the host, as a share of the retry time.
+    def record(self, host: str, status: int, *, problem: str = "") -> float:
+        """Record a response, or why there was none. Returns how long to pause the host, as a share of the retry time.
 
         Raises:
             SourceError: the limit is reached.
@@ -62,7 +62,7 @@ class CircuitBreaker:
             self._counts[host, kind] += 1
             count = self._counts[host, kind]
         if count >= LIMITS[kind]:
-            raise _error(host, kind, status=status, count=count)
+            raise _error(host, kind, status=status, count=count, problem=problem)
         return PAUSES.get(count, 0.0) if kind is FailureKind.DOWN else 0.0
 
 
@@ -73,7 +73,7 @@ def _cleared_by(status: int) -> tuple[FailureKind, ...]:
     return (FailureKind.REFUSED, FailureKind.DOWN) if status in _GONE else ()
 
 
-def _error(host: str, kind: FailureKind, *, status: int, count: int) -> SourceError:
+def _error(host: str, kind: FailureKind, *, status: int, count: int, problem: str) -> SourceError:
     if kind is FailureKind.REFUSED:
         return blocked(host, status)
     if kind is FailureKind.NOT_FOUND:
@@ -83,8 +83,8 @@ def _error(host: str, kind: FailureKind, *, status: int, count: int) -> SourceEr
         )
     if status == NO_ANSWER:
         return SourceUnreachable(
-            f"{host} failed {count} requests in a row, the last one without a response; check the network, then run "
-            "again: only what is missing is requested",
+            f"{host} failed {count} requests in a row, the last one without a response ({problem or 'no connection'}); "
+            "check the network, then run again: only what is missing is requested",
         )
     return SourceUnusable(
         f"{host} failed {count} requests in a row, the last one with HTTP {status}; run again later: only what is "

@@ -7,6 +7,7 @@ host that refuses us as a client stops the run: nothing it says about single pos
 
 import codecs
 import functools
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,14 +16,15 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final, Self
-from urllib.request import getproxies
 
 import httpx
 import msgspec
 
 from danbooru_pipeline.errors import SourceBlocked, SourceUnreachable, SourceUnusable
 from danbooru_pipeline.fetch.breaker import NO_ANSWER, CircuitBreaker, blocked
-from danbooru_pipeline.fetch.connections import TurnsTransport
+from danbooru_pipeline.fetch.connections import TurnsTransport, limit_body
+from danbooru_pipeline.fetch.content_encoding import UndecodableError, gunzipped
+from danbooru_pipeline.fetch.environment import check_proxies
 from danbooru_pipeline.fetch.rate_limiter import RateLimiter
 from danbooru_pipeline.fetch.retry import RetryPolicy
 from danbooru_pipeline.fetch.slots import DownloadSlots
@@ -77,14 +79,35 @@ def is_throttled(response: httpx.Response) -> bool:
 
 
 def is_passing(status: int) -> bool:
-    """Whether the same request may succeed later."""
-    return status in {408, 425, 429} or status >= 500
+    """Whether the same request may succeed later, on another connection."""
+    return status in {408, 421, 425, 429} or status >= 500
 
 
 def announced_bytes(response: httpx.Response) -> int:
-    """Content-Length of a body; 0 without one."""
+    """Content-Length of a body; 0 without one, or if it comes in chunks, whose lengths alone count."""
     length = response.headers.get("content-length", "")
-    return int(length) if length.isdecimal() else 0
+    return int(length) if length.isdecimal() and "transfer-encoding" not in response.headers else 0
+
+
+def problem_of(error: httpx.HTTPError) -> str:
+    """What went wrong, in a few words; of a certificate that is refused, why."""
+    refused = _refused_certificate(error)
+    if refused is not None:
+        return f"its certificate is refused: {refused.verify_message}"
+    name, text = type(error).__name__, str(error)
+    return f"{name}: {text}" if text and isinstance(error, httpx.ProxyError | httpx.RemoteProtocolError) else name
+
+
+def _refused_certificate(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """The error of TLS below one of the library's; None if it is another one."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def is_lasting(error: httpx.HTTPError) -> bool:
+    """Whether the next attempt would fail in the same way."""
+    return _refused_certificate(error) is not None
 
 
 def has_known_end(response: httpx.Response) -> bool:
@@ -115,15 +138,16 @@ class BooruClient:
         self._headers = {"User-Agent": settings.user_agent, "Accept-Encoding": "identity"}
         # A proxy from the environment is meant for the site, not for loopback hosts.
         trust_env = not settings.on_loopback
-        is_direct = not (trust_env and getproxies())
-        self._direct = TurnsTransport(trust_env=trust_env, timeout=TIMEOUT) if is_direct else None
+        if trust_env:
+            check_proxies(settings.api_url, settings.cdn_url)
+        self._transport = TurnsTransport(trust_env=trust_env, timeout=TIMEOUT)
         self._http = httpx.Client(
             headers=self._headers,
             timeout=TIMEOUT,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a session is as good as a key
             follow_redirects=False,
-            trust_env=trust_env,
-            transport=self._direct,
+            trust_env=False,  # the transport itself looks at it
+            transport=self._transport,
         )
 
     def __enter__(self) -> Self:
@@ -167,8 +191,8 @@ class BooruClient:
         began = time.monotonic()
         try:
             response = self._send(address, dict(headers or {}), auth=auth)
-        except httpx.HTTPError:
-            self._record_status(origin, NO_ANSWER)
+        except httpx.HTTPError as error:
+            self._record_status(origin, NO_ANSWER, problem=problem_of(error))
             raise
         self.limiter.note_answer(origin, time.monotonic() - began)
         try:
@@ -178,8 +202,8 @@ class BooruClient:
             response.close()
 
     def _send(self, url: httpx.URL, headers: dict[str, str], *, auth: httpx.BasicAuth | None) -> httpx.Response:
-        if auth is None and self._direct is not None:
-            return self._direct.get(url, self._headers | headers)
+        if auth is None:
+            return self._transport.get(url, self._headers | headers)
         return self._http.send(self._http.build_request("GET", url, headers=headers), stream=True, auth=auth)
 
     def get_json(self, path: str, params: Mapping[str, str | int], *, may_be_refused: bool = False) -> JsonAnswer:
@@ -228,8 +252,8 @@ class BooruClient:
         try:
             response = self._http.send(request, auth=self._auth, stream=True)
         except httpx.HTTPError as error:
-            self._record_status(self._api_origin, NO_ANSWER)
-            return JsonAnswer(status=None, problem=type(error).__name__)
+            self._record_status(self._api_origin, NO_ANSWER, problem=problem_of(error))
+            return JsonAnswer(status=None, problem=problem_of(error))
         try:
             self._record_response(self._api_origin, response, sent=sent)
             if response.is_success:
@@ -244,7 +268,7 @@ class BooruClient:
             # A sweep is tens of gigabytes of JSON, a fifth of that compressed.
             with self.stream(url, headers={"Accept-Encoding": "gzip"}, as_account=True) as response:
                 status = response.status_code
-                if status == 429 or (status >= 500 and status != 501):
+                if is_passing(status) and status != 501:
                     return JsonAnswer(
                         status=status,
                         problem=f"HTTP {status}",
@@ -259,9 +283,10 @@ class BooruClient:
                         f"{self.settings.api_url} refuses us (HTTP {status}); check DANBOORU_LOGIN, DANBOORU_API_KEY "
                         "and DANBOORU_CONTACT, and ask the site's staff before trying again",
                     )
-                return _read_json(response, deadline)
+                limit_body(response, deadline)
+                return _read_json(response)
         except httpx.HTTPError as error:
-            return JsonAnswer(status=None, problem=type(error).__name__, retry=True)
+            return JsonAnswer(status=None, problem=problem_of(error), retry=not is_lasting(error))
 
     def _record_response(self, origin: str, response: httpx.Response, *, sent: float) -> None:
         """Tell the rate limiter and the circuit breaker about a response; a challenge page stops the run at once."""
@@ -272,25 +297,27 @@ class BooruClient:
         if status in {401, 403} and "cf-mitigated" in response.headers:
             raise blocked(origin, status)
 
-    def _record_status(self, origin: str, status: int) -> None:
-        share = self._breaker.record(origin, status)
+    def _record_status(self, origin: str, status: int, *, problem: str = "") -> None:
+        share = self._breaker.record(origin, status, problem=problem)
         if share:
             self.limiter.slow_down(origin, share * self.settings.retry_seconds)
 
 
-def _read_json(response: httpx.Response, deadline: float) -> JsonAnswer:
+def _read_json(response: httpx.Response) -> JsonAnswer:
     status = response.status_code
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip"}:
-        # With these two, one read from the network cannot expand a thousandfold before the limit is checked.
         return JsonAnswer(status=status, problem=f"HTTP {status} in an encoding we did not request")
     body = bytearray()
-    for chunk in response.iter_bytes():
-        body += chunk
-        if len(body) > MAX_JSON_BYTES:
-            return JsonAnswer(status=status, problem=f"HTTP {status} with far too many bytes")
-        if time.monotonic() > deadline:
-            return JsonAnswer(status=status, problem=f"HTTP {status} too slowly", retry=True)
+    try:
+        for chunk in gunzipped(response.iter_raw()) if encoding == "gzip" else response.iter_raw():
+            body += chunk
+            if len(body) > MAX_JSON_BYTES:
+                return JsonAnswer(status=status, problem=f"HTTP {status} with far too many bytes")
+    except UndecodableError as error:
+        return JsonAnswer(status=status, problem=f"HTTP {status} with a body that is not gzip: {error}", retry=True)
+    except httpx.ReadTimeout:
+        return JsonAnswer(status=status, problem=f"HTTP {status} too slowly", retry=True)
     try:
         return JsonAnswer(status=status, value=msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -15,12 +15,18 @@ from typing import Final
 import httpcore
 import httpx
 
+from danbooru_pipeline.fetch.environment import Proxy, proxy_for, trusted_certificates
 from danbooru_pipeline.fetch.gil_turns import TurnsBackend
 from danbooru_pipeline.fetch.http1 import Answer, Connection, Headers, Timeouts
 
 #: What a request that is sent without the library's client has besides its own headers, as the client would send them.
 _PLAIN_HEADERS: Final = ((b"Accept", b"*/*"), (b"Connection", b"keep-alive"))
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+#: What may be sent again when nobody can tell whether it was received. Anything else gets a connection of its own.
+_REPEATABLE: Final = frozenset({"GET", "HEAD"})
+#: Where a response has its `Answer`.
+_ANSWER: Final = "answer"
 
 _ERRORS: Final = (httpcore.TimeoutException, httpcore.NetworkError)
 
@@ -32,12 +38,14 @@ class TurnsTransport(httpx.BaseTransport):
     """Sends requests on kept connections, whose threads give up their turn while they wait for the network.
 
     Args:
-        trust_env: whether certificates may come from the environment.
+        trust_env: whether certificates and proxies may come from the environment.
         timeout: of requests that are sent by `get`.
     """
 
     def __init__(self, *, trust_env: bool, timeout: httpx.Timeout) -> None:
-        self._certificates = httpx.create_ssl_context(trust_env=trust_env)  # loaded once: it takes 23 ms
+        self._trust_env = trust_env
+        self._proxies: dict[_Origin, Proxy | None] = {}
+        self._certificates = trusted_certificates(trust_env=trust_env)  # loaded once: it takes 23 ms
         self._certificates.set_alpn_protocols(["http/1.1"])
         self._timeouts = Timeouts.of(timeout.as_dict())
         self._backend = TurnsBackend()
@@ -68,21 +76,47 @@ class TurnsTransport(httpx.BaseTransport):
     def _send(
         self, method: str, url: httpx.URL, headers: Headers, body: Iterable[bytes], timeouts: Timeouts
     ) -> httpx.Response:
-        head = _head_of(method, url, headers)
         origin = (url.scheme, url.raw_host.decode("ascii"), url.port or _DEFAULT_PORTS[url.scheme])
+        proxy = self._proxy_of(origin)
+        login: Headers
+        target, login = url.raw_path, []
+        if proxy is not None and url.scheme == "http":
+            target, login = b"%s://%s%s" % (url.raw_scheme, url.netloc, url.raw_path), proxy.headers
+        head = _head_of(method, target, [*headers, *login])
+        send = partial(_send_on, head=head, body=body, is_head_only=method == "HEAD", timeouts=timeouts)
         with _errors_of_httpx():
-            connection = self._take_idle(origin) or self._open(origin, timeouts)
-            try:
-                answer = connection.send(head, body, is_head_only=method == "HEAD", timeouts=timeouts)
-            except BaseException:
-                connection.close()
-                raise
+            sent = self._send_kept(origin, send) if method in _REPEATABLE else None
+            if sent is None:
+                opened = self._open(origin, proxy, timeouts)
+                sent = opened, send(opened)
+        connection, answer = sent
         return httpx.Response(
             answer.status,
             headers=answer.headers,
             stream=_Body(answer, partial(self._give_back, connection, origin)),
-            extensions={"network_stream": connection.stream},
+            extensions={"network_stream": connection.stream, _ANSWER: answer},
         )
+
+    def _send_kept(self, origin: _Origin, send: Callable[[Connection], Answer]) -> tuple[Connection, Answer] | None:
+        """Send a request on an idle connection; None without one, or if its host closed it as the request went out."""
+        connection = self._take_idle(origin)
+        if connection is None:
+            return None
+        try:
+            return connection, send(connection)
+        except (httpcore.ReadError, httpcore.WriteError, httpx.RemoteProtocolError):
+            if connection.is_answered:
+                raise
+        self._close_idle(origin)
+        return None
+
+    def _proxy_of(self, origin: _Origin) -> Proxy | None:
+        """Asked once for each host: the environment of a process does not change."""
+        if not self._trust_env:
+            return None
+        if origin not in self._proxies:
+            self._proxies[origin] = proxy_for(*origin[:2])
+        return self._proxies[origin]
 
     def _take_idle(self, origin: _Origin) -> Connection | None:
         """A connection that the host has not closed, the one used last; None without one."""
@@ -94,15 +128,26 @@ class TurnsTransport(httpx.BaseTransport):
                 return connection
             connection.close()
 
-    def _open(self, origin: _Origin, timeouts: Timeouts) -> Connection:
-        scheme, host, port = origin
+    def _close_idle(self, origin: _Origin) -> None:
+        """Close what waits for a host that no longer knows one of its connections: it may know none of them."""
+        with self._lock:
+            idle = self._idle.pop(origin, [])
+        for connection in idle:
+            connection.close()
+
+    def _open(self, origin: _Origin, proxy: Proxy | None, timeouts: Timeouts) -> Connection:
+        """A new connection to a host, or to the proxy that leads to it."""
+        scheme, host, port = origin if proxy is None else (proxy.scheme, proxy.host, proxy.port)
         stream: httpcore.NetworkStream = self._backend.connect_tcp(host, port, timeouts.connect)
-        if scheme == "https":
-            try:
+        try:
+            if scheme == "https":
                 stream = stream.start_tls(self._certificates, host, timeouts.connect)
-            except BaseException:
-                stream.close()
-                raise
+            if proxy is not None and origin[0] == "https":
+                _open_tunnel(stream, origin, proxy, timeouts)
+                stream = stream.start_tls(self._certificates, origin[1], timeouts.connect)
+        except BaseException:
+            stream.close()
+            raise
         return Connection(stream)
 
     def _give_back(self, connection: Connection, origin: _Origin, *, is_usable: bool) -> None:
@@ -132,13 +177,48 @@ class _Body(httpx.SyncByteStream):
             give_back(is_usable=self._answer.leaves_connection_usable)
 
 
-def _head_of(method: str, url: httpx.URL, headers: Headers) -> bytes:
+def limit_body(response: httpx.Response, deadline: float) -> None:
+    """Give the body of a response a time by which it has to be whole, as `time.monotonic` counts.
+
+    A read beyond it raises `httpx.ReadTimeout`, however often a byte arrives.
+    """
+    answer = response.extensions.get(_ANSWER)
+    if isinstance(answer, Answer):
+        answer.deadline = deadline
+
+
+def _send_on(
+    connection: Connection, *, head: bytes, body: Iterable[bytes], is_head_only: bool, timeouts: Timeouts
+) -> Answer:
+    """Send a request; a connection on which that fails is closed."""
+    try:
+        return connection.send(head, body, is_head_only=is_head_only, timeouts=timeouts)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _open_tunnel(stream: httpcore.NetworkStream, origin: _Origin, proxy: Proxy, timeouts: Timeouts) -> None:
+    """Make a proxy pass on what is sent, unread, to a host.
+
+    Raises:
+        httpx.ProxyError: it does not.
+    """
+    _, host, port = origin
+    place = f"[{host}]:{port}".encode() if ":" in host else f"{host}:{port}".encode()
+    head = _head_of("CONNECT", place, [(b"Host", place), *proxy.headers])
+    answer = Connection(stream).send(head, (), is_head_only=True, timeouts=timeouts)
+    if not httpx.codes.is_success(answer.status):
+        raise httpx.ProxyError(f"the proxy {proxy.host}:{proxy.port} answers HTTP {answer.status}")
+
+
+def _head_of(method: str, target: bytes, headers: Headers) -> bytes:
     """The head of a request.
 
     Raises:
         httpx.LocalProtocolError: a line would become two.
     """
-    lines = [b"%s %s HTTP/1.1" % (method.encode("ascii"), url.raw_path), *(b"%s: %s" % pair for pair in headers)]
+    lines = [b"%s %s HTTP/1.1" % (method.encode("ascii"), target), *(b"%s: %s" % pair for pair in headers)]
     head = b"\r\n".join([*lines, b"", b""])
     if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1 or b"\0" in head:
         raise httpx.LocalProtocolError("a header of the request contains a line break or a NUL")

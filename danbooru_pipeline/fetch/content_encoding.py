@@ -105,6 +105,18 @@ def decoded_stream(chunks: Iterable[bytes], encoding: Callable[[], str]) -> Iter
         raise UndecodableError(str(error)) from error
 
 
+def gunzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The data of a body in gzip, at most `STEP_BYTES` at a time, as it comes.
+
+    Raises:
+        UndecodableError: the bytes are not in gzip, or end early.
+    """
+    try:
+        yield from _gunzipped(ChunkFile(chunks))
+    except zlib.error as error:
+        raise UndecodableError(str(error)) from error
+
+
 def decoded_chunks(path: Path, codec: str) -> Iterator[bytes]:
     """The decoded bytes of a file, at most `STEP_BYTES` at a time.
 

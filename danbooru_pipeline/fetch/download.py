@@ -23,9 +23,12 @@ from danbooru_pipeline.fetch.client import (
     BooruClient,
     announced_bytes,
     has_known_end,
+    is_lasting,
+    is_passing,
     is_throttled,
     retry_after_seconds,
 )
+from danbooru_pipeline.fetch.connections import limit_body
 from danbooru_pipeline.fetch.content_encoding import UndecodableError, codec_of, declared_encoding, decoded_chunks
 from danbooru_pipeline.fetch.gil_turns import cpu_turn, set_low_watermark, without_turn
 from danbooru_pipeline.fetch.partial_file import SAVE_VALIDATOR_BYTES, PartialFile
@@ -231,8 +234,8 @@ class _Download:
                 if response.status_code in {206, 416} and headers:
                     return self._receive_rest(response)
                 return _judge_status(response)
-        except httpx.HTTPError:
-            return _Attempt(reason=Reason.RETRY_EXHAUSTED, retry=True)
+        except httpx.HTTPError as error:
+            return _Attempt(reason=Reason.RETRY_EXHAUSTED, retry=not is_lasting(error))
 
     def _receive_rest(self, response: httpx.Response) -> _Attempt:
         """Receive the rest of a body; if it is not certainly the rest, start over with the next request."""
@@ -252,6 +255,7 @@ class _Download:
             with self.partial.path.open("r+b" if offset else "wb") as file:
                 while offset > body.size and (data := file.read(min(2**20, offset - body.size))):
                     body.add(data)
+                limit_body(response, deadline)
                 for chunk in response.iter_raw():
                     body.add(chunk)
                     set_low_watermark(response, announced - body.size)
@@ -267,7 +271,8 @@ class _Download:
                 with without_turn():
                     os.fsync(file.fileno())
         except httpx.HTTPError:
-            return _Attempt(reason=Reason.TRUNCATED, http_status=status, retry=True)
+            is_late = time.monotonic() > deadline
+            return _Attempt(reason=Reason.TRUNCATED, http_status=status, retry=not is_late)
         result = self._judge_decoded(body, declared_encoding(response.headers), cap=cap) or self._judge_body(
             body, has_known_end=has_known_end(response), is_spliced=offset > 0
         )
@@ -382,7 +387,7 @@ def _judge_status(response: httpx.Response) -> _Attempt:
     return _Attempt(
         reason=Reason.RETRY_EXHAUSTED,
         http_status=status,
-        retry=status == 429 or status >= 500,
+        retry=is_passing(status),
         throttled=is_throttled(response),
         retry_after=retry_after_seconds(response.headers),
     )

@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
@@ -25,6 +26,9 @@ READ_BYTES: Final = 2**18
 WATERMARK_BYTES: Final = 2**18
 #: Upper bound of a TLS record: bytes that TLS may have read from the socket and not handed out yet.
 _TLS_RECORD_BYTES: Final = 17 * 2**10
+
+#: To connect takes a tenth of that; an address that does not answer takes the whole time limit.
+_SLOW_SECONDS: Final = 1.0
 
 _turn = threading.Lock()
 _this_thread = threading.local()
@@ -73,7 +77,14 @@ def set_low_watermark(response: httpx.Response, remaining: int) -> None:
 
 
 class TurnsBackend(httpcore.SyncBackend):
-    """Opens connections whose threads give up their turn while they wait."""
+    """Opens connections whose threads give up their turn while they wait.
+
+    The addresses of a host are tried in their order. Where that took long, as with a broken way to IPv6, which swallows
+    what is sent, the one that answered is tried first from then on: a time limit at each connection would be felt.
+    """
+
+    def __init__(self) -> None:
+        self._answering: dict[tuple[str, int], str] = {}
 
     def connect_tcp(
         self,
@@ -84,8 +95,18 @@ class TurnsBackend(httpcore.SyncBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         """Connect without the turn."""
+        known, began = self._answering.pop((host, port), None), time.monotonic()
         with without_turn():
-            return _Stream(super().connect_tcp(host, port, timeout, local_address, socket_options))
+            if known is not None:
+                with contextlib.suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                    stream = _Stream(super().connect_tcp(known, port, timeout, local_address, socket_options))
+                    self._answering[host, port] = known
+                    return stream
+            stream = _Stream(super().connect_tcp(host, port, timeout, local_address, socket_options))
+        if time.monotonic() - began > _SLOW_SECONDS:
+            with contextlib.suppress(OSError):  # it may be closed again
+                self._answering[host, port] = stream.get_extra_info("server_addr")[0]
+        return stream
 
 
 class _Stream(httpcore.NetworkStream):

@@ -15,10 +15,11 @@ import httpcore
 import httptools
 import httpx
 
-#: A kept connection that was not used for so long is closed: many hosts do it about then.
-KEEPALIVE_SECONDS: Final = 5.0
+#: A kept connection that was not used for so long is closed: many hosts do it after five seconds.
+KEEPALIVE_SECONDS: Final = 4.0
 #: Bytes without one of a body: the head, or what chunks are wrapped in. An honest head is some kilobytes.
 MAX_BYTES_ASIDE: Final = 100 * 2**10
+_STATUSES: Final = range(100, 1000)
 _READ_BYTES: Final = 64 * 2**10
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _LENGTH: Final = re.compile(rb"\ncontent-length[ \t]*:[ \t]*([\d, \t]*)\r?(?=\n)", re.IGNORECASE)
@@ -28,7 +29,7 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds to wait for one step; None waits for ever."""
+    """Seconds to wait for one step; None waits for ever. Within those of a read the head of an answer must be whole."""
 
     connect: float | None = None
     read: float | None = None
@@ -45,10 +46,12 @@ class Connection:
 
     Attributes:
         stream: sends and receives bytes.
+        is_answered: whether a byte came after the last request; without one its host may not have seen it.
     """
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self.stream = stream
+        self.is_answered = False
         self._expires = 0.0
 
     def send(self, head: bytes, body: Iterable[bytes], *, is_head_only: bool, timeouts: Timeouts) -> "Answer":
@@ -64,9 +67,12 @@ class Connection:
             httpcore.NetworkError, httpcore.TimeoutException: the connection failed.
             httpx.RemoteProtocolError: what came is no answer.
         """
-        self.stream.write(head + b"".join(body), timeouts.write)
         answer = Answer(self.stream, timeouts.read, is_head_only=is_head_only)
-        answer.receive_head()
+        try:
+            self.stream.write(head + b"".join(body), timeouts.write)
+            answer.receive_head()
+        finally:
+            self.is_answered = answer.has_begun
         return answer
 
     def keep(self) -> None:
@@ -89,27 +95,35 @@ class Answer:
         status: the status code.
         headers: in the order of their arrival.
         is_whole: whether the body has been received to its end.
+        has_begun: whether a byte of it has been received.
+        deadline: when the next part, the head or the body, has to be whole, as `time.monotonic` counts; None for never.
     """
 
     def __init__(self, stream: httpcore.NetworkStream, timeout: float | None, *, is_head_only: bool) -> None:
         self._stream, self._timeout, self._is_head_only = stream, timeout, is_head_only
-        self.status = 0
+        self.status = self._heads = 0
         self.headers: Headers = []
-        self.is_whole = False
+        self.is_whole = self.has_begun = False
+        self.deadline = None if timeout is None else time.monotonic() + timeout
         self._is_in_body = self._is_chunked = self._is_spoilt = False
         self._left: int | None = None  # of a body whose length was declared
         self._arrived: list[bytes] = []  # of the body, and not handed out yet
         self._aside = 0
-        self._parser: Any = httptools.HttpResponseParser(self)
+        self._parser = self._new_parser()
+
+    def _new_parser(self) -> Any:
+        """A parser of one answer: what closes a connection after an interim one says nothing of the answer itself."""
+        parser = httptools.HttpResponseParser(self)
         # What can be read in one way only: two kinds of length (chunks win), lines that end in LF, padded sizes; and
         # headers as they come, since a file is proven by its MD5.
-        self._parser.set_dangerous_leniencies(
+        parser.set_dangerous_leniencies(
             lenient_headers=True,
             lenient_chunked_length=True,
             lenient_data_after_close=True,
             lenient_optional_cr_before_lf=True,
             lenient_spaces_after_chunk_size=True,
         )
+        return parser
 
     @property
     def leaves_connection_usable(self) -> bool:
@@ -121,16 +135,35 @@ class Answer:
         data = b""
         while not self._is_in_body:
             if end := _END_OF_HEAD.search(data):
-                self._parse(_with_one_length(data[: end.end()]))
+                self._parse_head(data[: end.end()])
                 data = data[end.end() :]
                 continue
             if len(data) > MAX_BYTES_ASIDE:
                 raise httpx.RemoteProtocolError(f"the host sent {len(data)} bytes, and no head of an answer")
-            more = self._stream.read(_READ_BYTES, self._timeout)
+            more = self._read()
             if not more:
                 raise httpx.RemoteProtocolError("the host closed the connection before its answer began")
+            self.has_begun = True
             data += more
+        self.deadline = None
         self._begin_body(data)
+
+    def _parse_head(self, head: bytes) -> None:
+        if self._heads:
+            self._parser = self._new_parser()
+        self._parse(_with_one_length(head))
+        if self._heads and self.status not in _STATUSES:
+            raise httpx.RemoteProtocolError(f"the host answered with {self.status:03}, which is no status")
+
+    def _read(self) -> bytes:
+        """What arrives next; a host that sends a byte now and then keeps no time limit of a read waiting for ever."""
+        timeout = self._timeout
+        if self.deadline is not None:
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                raise httpcore.ReadTimeout("the answer took too long as a whole")
+            timeout = left if timeout is None else min(timeout, left)
+        return self._stream.read(_READ_BYTES, timeout)
 
     def _begin_body(self, data: bytes) -> None:
         """Find out how the body ends; these bytes came behind the head."""
@@ -155,7 +188,7 @@ class Answer:
         """
         yield from self._take_arrived()
         while not self.is_whole:
-            data = self._stream.read(_READ_BYTES, self._timeout)
+            data = self._read()
             if not data:
                 self._end_of_stream()
             elif self._left is None:
@@ -183,6 +216,7 @@ class Answer:
         """The head is whole."""
         if self.is_whole:
             return
+        self._heads += 1
         self.status = self._parser.get_status_code()
         self._is_in_body = self.status >= httpx.codes.OK
         self._is_spoilt = not self._parser.should_keep_alive()  # asked now: it forgets the head with the body's end

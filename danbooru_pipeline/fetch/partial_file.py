@@ -5,7 +5,6 @@ resumes only if the server confirms that the entity is unchanged; the whole file
 """
 
 import contextlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 import httpx
 
 from danbooru_pipeline.fetch.content_encoding import declared_encoding
+from danbooru_pipeline.fetch.ranges import continues, is_validator, validators
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.layout import PART_SUFFIX
 
@@ -20,9 +20,6 @@ from danbooru_pipeline.layout import PART_SUFFIX
 MIN_RESUME_BYTES: Final = 64 * 2**10
 #: From this size on, the validator is written during the download, since a kill leaves no time for it.
 SAVE_VALIDATOR_BYTES: Final = 2**20
-#: What fits into a header again; no honest validator is longer.
-_VALIDATOR = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}[\x21-\x7e]")
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class PartialFile:
@@ -55,17 +52,16 @@ class PartialFile:
 
     def is_continued_by(self, response: httpx.Response) -> bool:
         """Whether a response is the rest of this entity: a 206 with the same validator that starts where we stopped."""
-        match = _RANGE.fullmatch(response.headers.get("content-range", "").strip())
         size = self.size
-        if response.status_code != 206 or not match or not size or declared_encoding(response.headers):
-            return False  # what we have is not encoded, whatever the validator says
-        start, end, whole = map(int, match.groups())
-        return start == size and end == whole - 1 and self._validator in _validators(response.headers)
+        if not size:
+            return False
+        part = continues(response.status_code, response.headers, offset=size, validator=self._validator)
+        return part is not None and part.end == part.whole
 
     def start_over(self, response: httpx.Response) -> None:
         """Forget the old bytes; those to come belong to the entity of this response."""
         self.remove_validator()
-        known = [] if declared_encoding(response.headers) else _validators(response.headers)
+        known = [] if declared_encoding(response.headers) else validators(response.headers)
         self._validator = known[0] if known else ""
 
     def write_validator(self) -> None:
@@ -119,17 +115,9 @@ class PartialFile:
         except FileNotFoundError:
             return ""
         self._is_validator_saved = True
-        return text if _VALIDATOR.fullmatch(text) else ""
+        return text if is_validator(text) else ""
 
 
 def part_names(name: str, md5: str) -> tuple[str, str]:
     """File names of the received bytes and of their validator."""
     return f".{name}.{md5}{PART_SUFFIX}", f".{name}.{md5}.entity{PART_SUFFIX}"
-
-
-def _validators(headers: httpx.Headers) -> list[str]:
-    """Strong validators of an entity, best first. Weak ETags are left out: equal ones may stand for different bytes."""
-    tag, date = headers.get("etag", "").strip(), headers.get("last-modified", "").strip()
-    strong = re.fullmatch(r'"[\x21\x23-\x7e]*"', tag) is not None
-    found = [tag] if strong else [date] if date and not tag else []
-    return [value for value in found if _VALIDATOR.fullmatch(value)]

@@ -8,6 +8,7 @@ if something declares its end: the server, or the format of the file itself.
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,16 +16,20 @@ from typing import Final
 
 import httpx
 
-from danbooru_pipeline.errors import SourceUnreachable, SourceUnusable
+from danbooru_pipeline.errors import SourceUnreachable, SourceUnusable, without_login
 from danbooru_pipeline.fetch.client import (
     TIMEOUT,
     announced_bytes,
     has_known_end,
+    is_lasting,
     is_passing,
     is_throttled,
+    problem_of,
     retry_after_seconds,
 )
 from danbooru_pipeline.fetch.content_encoding import UndecodableError, declared_encoding, decoded_stream, is_decoded
+from danbooru_pipeline.fetch.environment import http_client
+from danbooru_pipeline.fetch.ranges import Part, continues, validators
 from danbooru_pipeline.fetch.retry import RetryPolicy
 
 #: Interruptions of one read, however far each attempt got.
@@ -40,6 +45,7 @@ class RemoteFile:
     Attributes:
         modified: when it was last written; None when the server does not say.
         size: its bytes as they are sent, as announced before it is read; None when the server does not say.
+        encoding: in which it was announced.
     """
 
     url: str
@@ -47,6 +53,12 @@ class RemoteFile:
     policy: RetryPolicy
     modified: datetime | None
     size: int | None = None
+    encoding: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its address as messages show it."""
+        return without_login(self.url)
 
     def chunks(self, *, ends_itself: Callable[[bytes], bool]) -> Iterator[bytes]:
         """Its bytes, as they are stored, or as a server keeps them packed.
@@ -63,8 +75,8 @@ class RemoteFile:
             yield from decoded_stream(read.run(), lambda: read.encoding)
         except UndecodableError as error:
             raise SourceUnusable(
-                f"{self.url} is not in the encoding {read.encoding} that its server declares, or ends early ({error}); "
-                "download it and set DANBOORU_DUMP to its folder"
+                f"{self.name} is not in the encoding {read.encoding} that its server declares, or ends early "
+                f"({error}); download it and set DANBOORU_DUMP to its folder"
             ) from None
 
 
@@ -79,9 +91,11 @@ def open_remote_file(url: str, *, headers: Mapping[str, str], policy: RetryPolic
     if answer.status_code in {httpx.codes.NOT_FOUND, httpx.codes.GONE}:
         return None
     if answer.status_code != httpx.codes.OK:
-        raise SourceUnusable(f"{url} answers HTTP {answer.status_code}; {_way_out(answer.status_code)}")
+        status = answer.status_code
+        raise SourceUnusable(f"{without_login(url)} answers HTTP {status}; {_way_out(status)}")
     # An empty answer to HEAD says nothing: some servers have no other.
-    return RemoteFile(url, headers, policy, _modified(answer.headers), announced_bytes(answer) or None)
+    size, encoding = announced_bytes(answer) or None, declared_encoding(answer.headers)
+    return RemoteFile(url, headers, policy, _modified(answer.headers), size, encoding)
 
 
 def _way_out(status: int) -> str:
@@ -106,7 +120,7 @@ def _ask(url: str, headers: Mapping[str, str], policy: RetryPolicy) -> httpx.Res
     method, patience = "HEAD", _Patience(policy)
     while True:
         try:
-            with httpx.stream(method, url, headers=headers, follow_redirects=True, timeout=TIMEOUT) as answer:
+            with _answer(method, url, headers) as answer:
                 pass
             if answer.status_code == httpx.codes.OK or (method == "GET" and not is_passing(answer.status_code)):
                 return answer
@@ -114,8 +128,18 @@ def _ask(url: str, headers: Mapping[str, str], policy: RetryPolicy) -> httpx.Res
         except httpx.HTTPError as error:
             goes_on = patience.wait_after(error)
         if not goes_on:
-            raise SourceUnreachable(f"{url} does not answer ({patience.problem}); {patience.way_out}")
+            raise SourceUnreachable(f"{without_login(url)} does not answer ({patience.problem}); {patience.way_out}")
         method = "GET"
+
+
+@contextmanager
+def _answer(method: str, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+    """An answer, its body unread."""
+    with (
+        http_client(url, timeout=TIMEOUT, follow_redirects=True) as client,
+        client.stream(method, url, headers=headers) as answer,
+    ):
+        yield answer
 
 
 class _Patience:
@@ -139,8 +163,8 @@ class _Patience:
             self.problem, asked = f"HTTP {trouble.status_code}", retry_after_seconds(trouble.headers)
             self._failures += not is_throttled(trouble)
         else:
-            self.problem = repr(trouble)
-            self._failures += 1
+            self.problem = problem_of(trouble)
+            self._failures = policy.max_failures if is_lasting(trouble) else self._failures + 1
         if asked is not None and self._waited + asked > policy.max_seconds:
             self.problem += f", and asks to wait {asked:,.0f} seconds"
             self.way_out = f"run again after that, or set DANBOORU_RETRY_SECONDS, now {policy.max_seconds:g}, above it"
@@ -168,7 +192,8 @@ class _Read:
         self._offset = 0
         self._head = b""
         self._seen = hashlib.sha256()
-        self._version: str | None = None
+        self._version = ""
+        self._whole: int | None = None  # bytes of the version that is being read, where its server says so
         self._takes_ranges = True
         self.encoding = ""
 
@@ -179,9 +204,7 @@ class _Read:
             before = self._offset
             trouble: httpx.Response | httpx.HTTPError
             try:
-                with httpx.stream(
-                    "GET", self._file.url, headers=self._headers(), follow_redirects=True, timeout=TIMEOUT
-                ) as trouble:
+                with _answer("GET", self._file.url, self._headers()) as trouble:
                     if not self._is_passing(trouble):
                         yield from self._take(trouble)
                         return
@@ -193,48 +216,62 @@ class _Read:
                 break
         way_out = "run again, or download it first" if patience.way_out.startswith("check") else patience.way_out
         raise SourceUnreachable(
-            f"{self._file.url} was interrupted after {self._offset:,} bytes ({patience.problem}); {way_out}"
+            f"{self._file.name} was interrupted after {self._offset:,} bytes ({patience.problem}); {way_out}"
         )
 
     def _headers(self) -> dict[str, str]:
         ranged = self._takes_ranges and self._offset and self._version
-        more = {"Range": f"bytes={self._offset}-", "If-Range": self._version or ""} if ranged else {}
+        more = {"Range": f"bytes={self._offset}-", "If-Range": self._version} if ranged else {}
         return {**self._file.headers, **more}
 
-    def _resumes(self, answer: httpx.Response) -> bool:
-        start = f"bytes {self._offset}-"
-        return answer.status_code == _RANGED and answer.headers.get("content-range", "").startswith(start)
+    def _continued_by(self, answer: httpx.Response) -> Part | None:
+        """The part of this version that an answer goes on with; a server may send less than it was asked for."""
+        part = continues(
+            answer.status_code, answer.headers, offset=self._offset, validator=self._version, encoding=self.encoding
+        )
+        return part if part is not None and self._whole in {None, part.whole} else None
 
     def _is_passing(self, answer: httpx.Response) -> bool:
         """Whether another attempt may succeed: later, or from the start where the rest is refused."""
         refuses = answer.status_code in {_RANGED, httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE}
-        if "range" in answer.request.headers and refuses and not self._resumes(answer):
+        if "range" in answer.request.headers and refuses and self._continued_by(answer) is None:
             self._takes_ranges = False
             return True
         return is_passing(answer.status_code)
 
     def _take(self, answer: httpx.Response) -> Iterator[bytes]:
-        resumed = self._resumes(answer)
-        if not resumed and answer.status_code != httpx.codes.OK:
-            raise SourceUnusable(f"{self._file.url} answers HTTP {answer.status_code}; {_way_out(answer.status_code)}")
-        etag = answer.headers.get("etag", "")
-        self._version = (etag if not etag.startswith("W/") else "") or answer.headers.get("last-modified")
-        self.encoding = declared_encoding(answer.headers)
-        repeated = 0 if resumed else self._offset
+        part = self._continued_by(answer)
+        if part is None:
+            self._begin(answer)
+        else:
+            self._whole = part.whole
+        repeated = 0 if part is not None else self._offset
         again = hashlib.sha256()
         for chunk in answer.iter_raw():
             known, fresh = chunk[:repeated], chunk[repeated:]
             again.update(known)
             repeated -= len(known)
             if known and not repeated and again.digest() != self._seen.digest():
-                raise SourceUnusable(f"{self._file.url} changed while it was being read; run again")
+                raise SourceUnusable(f"{self._file.name} changed while it was being read; run again")
             if fresh:
                 self._seen.update(fresh)
                 self._offset += len(fresh)
                 yield from self._checked(fresh, answer)
         if repeated:
-            raise SourceUnusable(f"{self._file.url} got shorter while it was being read; run again")
+            raise SourceUnusable(f"{self._file.name} got shorter while it was being read; run again")
+        if part is not None and part.end < part.whole:
+            raise httpx.RemoteProtocolError(f"it sent its bytes up to {part.end:,} of {part.whole:,}")
         self._require_end(answer)
+        self._require_size()
+
+    def _begin(self, answer: httpx.Response) -> None:
+        """Take note of the version that an answer has from its start."""
+        status = answer.status_code
+        if status != httpx.codes.OK:
+            raise SourceUnusable(f"{self._file.name} answers HTTP {status}; {_way_out(status)}")
+        self._version = next(iter(validators(answer.headers)), "")
+        self._whole = announced_bytes(answer) or None
+        self.encoding = declared_encoding(answer.headers)
 
     def _checked(self, fresh: bytes, answer: httpx.Response) -> Iterator[bytes]:
         """The next bytes, unless the first ones show already that the end will prove nothing."""
@@ -252,6 +289,15 @@ class _Read:
         if size is not None and self._offset < size:
             raise httpx.RemoteProtocolError(f"it ended after {self._offset:,} of {size:,} bytes")
         raise SourceUnusable(
-            f"{self._file.url} comes without its length, so whether it is whole cannot be known; download it, and set "
+            f"{self._file.name} comes without its length, so whether it is whole cannot be known; download it, and set "
             "DANBOORU_DUMP to its folder, or serve it packed by gzip, xz or zstandard"
         )
+
+    def _require_size(self) -> None:
+        """Refuse a body of another size than was announced, unless its format shows that it is whole."""
+        size, is_plain = self._file.size, not (self.encoding or self._file.encoding)
+        if size not in {None, self._offset} and is_plain and not self._ends_itself(self._head):
+            raise SourceUnusable(
+                f"{self._file.name} was announced with {size:,} bytes, and came with {self._offset:,}; run again, or "
+                "download it and set DANBOORU_DUMP to its folder"
+            )

@@ -21,6 +21,7 @@ import pyvips
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import DanbooruPipelineError
+from danbooru_pipeline.fetch.environment import http_client
 from danbooru_pipeline.io.atomic import link_or_copy
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.follow import follow_status
@@ -152,7 +153,7 @@ def check_credentials(settings: Settings) -> Finding:
 
 def check_clock(settings: Settings) -> Finding:
     """Compare this machine's clock with the site's."""
-    with httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=not settings.on_loopback) as client:
+    with http_client(settings.api_url, timeout=TIMEOUT_SECONDS, trust_env=not settings.on_loopback) as client:
         answer = client.head(settings.api_url, headers={"User-Agent": settings.user_agent})
     theirs = answer.headers.get("date")
     if theirs is None:

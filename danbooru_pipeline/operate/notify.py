@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from danbooru_pipeline.errors import NotifyError
+from danbooru_pipeline.errors import NotifyError, SettingsError
+from danbooru_pipeline.fetch.environment import http_client
 from danbooru_pipeline.settings import Settings, is_loopback
 
 TIMEOUT_SECONDS: Final = 20.0
@@ -46,6 +47,7 @@ def deliver(settings: Settings, *, subject: str, body: str, but: Collection[str]
             ValueError,
             smtplib.SMTPException,
             httpx.HTTPError,
+            SettingsError,
         ) as error:  # ValueError: what cannot be encoded
             # Without the error's own message: a webhook's address is a secret, and httpx quotes it.
             status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else ""
@@ -67,7 +69,7 @@ def send_heartbeat(settings: Settings) -> None:
     """
     url = settings.heartbeat_url
     try:
-        with httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=not is_loopback(url)) as client:
+        with http_client(url, timeout=TIMEOUT_SECONDS, trust_env=not is_loopback(url)) as client:
             client.get(url).raise_for_status()
     except httpx.HTTPError as error:
         # Without the error's own message, which quotes the address.
@@ -111,5 +113,6 @@ def _mail_server(address: str) -> Iterator[smtplib.SMTP]:
 def _call_webhook(settings: Settings, *, subject: str, body: str) -> None:
     """Post in the format that Slack, Mattermost and Discord's Slack endpoint accept."""
     text = f"*{subject}*\n{body}"
-    with httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=not is_loopback(settings.webhook_url)) as client:
-        client.post(settings.webhook_url, json={"text": text}).raise_for_status()
+    url = settings.webhook_url
+    with http_client(url, timeout=TIMEOUT_SECONDS, trust_env=not is_loopback(url)) as client:
+        client.post(url, json={"text": text}).raise_for_status()

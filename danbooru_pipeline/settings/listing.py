@@ -1,13 +1,13 @@
 """The settings in force, for people and programs: name, value, and where it came from. Secrets show as ``***``."""
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from danbooru_pipeline.errors import without_login
 from danbooru_pipeline.settings.environment import EnvironmentSource
 from danbooru_pipeline.settings.model import Settings
 
@@ -78,11 +78,11 @@ def settings_in_force(environ: Mapping[str, str] = os.environ) -> list[SettingIn
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it. A login inside an address is a secret, too."""
+    """A value as JSON has it. What is secret in it is left out."""
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, Path | str):
-        return re.sub(r"//[^/?#]*@", "//***@", str(value))
+        return without_login(str(value))
     return value
 
 

@@ -104,7 +104,7 @@ class DumpSource:
         file = open_remote_file(url, headers=self._headers, policy=self._policy)
         if file is None:
             return None
-        blocks = read_lines(unpack(file.chunks(ends_itself=ends_itself), url), url)
+        blocks = read_lines(unpack(file.chunks(ends_itself=ends_itself), file.name), file.name)
         return BulkTable(blocks=blocks, modified=file.modified, never_empty=True)
 
 

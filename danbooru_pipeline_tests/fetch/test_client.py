@@ -1,18 +1,25 @@
 """JSON requests: good answers come through, bad ones are retried or end in a clear error."""
 
+import contextlib
 import gzip
 import re
 import socket
+import threading
+import time
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import SettingsError, SourceBlocked, SourceUnreachable, SourceUnusable
-from danbooru_pipeline.fetch import BooruClient
+from danbooru_pipeline.fetch import BooruClient, download_file
 from danbooru_pipeline.fetch.client import retry_after_seconds
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.version import version
+from danbooru_pipeline_tests.support.certificate import certified
+from danbooru_pipeline_tests.support.downloads import post_of
 from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, always, drip, make_answer
 
 Serve = Callable[[Answer], RawServer]
@@ -26,6 +33,11 @@ PAGE = make_answer(b"<!DOCTYPE html><html></html>")
     "bad",
     [
         make_answer(status=500),
+        make_answer(status=408),
+        make_answer(status=421),
+        make_answer(status=425),
+        make_answer(b"no gzip", headers={"Content-Encoding": "gzip"}),
+        make_answer(gzip.compress(b"[]" * 1000)[:-9], headers={"Content-Encoding": "gzip"}),
         make_answer(status=503, headers={"Retry-After": "0"}),
         make_answer(status=429, headers={"Retry-After": "0"}),
         PAGE,
@@ -36,7 +48,23 @@ PAGE = make_answer(b"<!DOCTYPE html><html></html>")
         make_answer(b"\xff\xfe[]"),
         make_answer(b"[" * 100_000),
     ],
-    ids=["500", "503", "429", "page", "short", "cut", "nothing", "garbage", "no_text", "nested"],
+    ids=[
+        "500",
+        "408",
+        "421",
+        "425",
+        "no_gzip",
+        "half_gzip",
+        "503",
+        "429",
+        "page",
+        "short",
+        "cut",
+        "nothing",
+        "garbage",
+        "no_text",
+        "nested",
+    ],
 )
 def test_transient_failure_is_retried(serve: Serve, connect: Connect, bad: bytes) -> None:
     """A bad answer is followed by another request, whose good answer is returned."""
@@ -131,6 +159,51 @@ def test_drip_ends_at_the_deadline(serve: Serve, connect: Connect) -> None:
     server = serve(drip(b"[" + b" " * 1000 + b"]"))
     with pytest.raises(SourceUnusable, match="too slowly"):
         connect(server.url, json_seconds=0.2, retry_seconds=0.001).get_json("/posts.json", {})
+
+
+def test_compressed_bytes_without_content_end_at_the_deadline(serve: Serve, connect: Connect) -> None:
+    """Empty blocks of gzip without end are given up at the deadline, though there is nothing to look at."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+    packed = zlib.compressobj(wbits=31)
+    block = packed.compress(b"") + packed.flush(zlib.Z_SYNC_FLUSH)
+
+    def answer(server: RawServer, connection: socket.socket, _target: str, _headers: dict[str, str]) -> None:
+        connection.sendall(head + b"%x\r\n%s\r\n" % (len(block), block))
+        while not server.closing.wait(0.02):
+            more = packed.flush(zlib.Z_SYNC_FLUSH) or b"\0\0\0\xff\xff"
+            connection.sendall(b"%x\r\n%s\r\n" % (len(more), more))
+
+    server = serve(answer)
+    began = time.monotonic()
+    with pytest.raises(SourceUnusable, match="too slowly"):
+        connect(server.url, json_seconds=0.2, retry_seconds=0.001).get_json("/posts.json", {})
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.needs("openssl")
+def test_a_certificate_that_is_refused_is_named_at_once(connect: Connect, tmp_path: Path) -> None:
+    """Why it is refused is in the message, of a file's host, too, and no second attempt is made."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        greeted: list[bool] = []
+
+        def talk() -> None:
+            context = certified(tmp_path)
+            with contextlib.suppress(OSError):
+                while True:
+                    plain = listener.accept()[0]
+                    greeted.append(True)
+                    with contextlib.suppress(OSError), plain, context.wrap_socket(plain, server_side=True):
+                        pass
+
+        threading.Thread(target=talk, daemon=True).start()
+        client = connect(f"https://127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(SourceUnreachable, match=r"certificate is refused: self.signed certificate, 1 attempts"):
+            client.get_json("/posts.json", {})
+        assert len(greeted) == 1
+        with pytest.raises(SourceUnreachable, match=r"failed 100 requests.*certificate is refused"):
+            for _ in range(100):
+                download_file(client, post_of(), tmp_path / "1.png")
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_user_agent_says_who_we_are(serve: Serve, connect: Connect) -> None:

@@ -2,14 +2,16 @@
 
 import contextlib
 import socket
+import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import httpcore
 import httpx
 import pytest
 
-from danbooru_pipeline.fetch.connections import _ERRORS, TurnsTransport
+from danbooru_pipeline.fetch.connections import _ERRORS, TurnsTransport, limit_body
 from danbooru_pipeline.fetch.gil_turns import set_low_watermark
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
@@ -223,3 +225,104 @@ def test_a_slow_body_below_the_mark_is_no_time_out() -> None:
         with pytest.raises(httpx.ReadTimeout):
             next(body)
         response.close()
+
+
+@pytest.mark.parametrize("end", ["closed", "reset"])
+def test_a_request_that_meets_the_end_of_a_kept_connection_is_sent_again(end: str) -> None:
+    """Its host may not have seen it: nothing fails, though every kept connection is one that the host forgot."""
+    kept, may_end = threading.Semaphore(0), threading.Event()
+
+    def talk(connection: socket.socket, number: int, requests: list[bytes]) -> None:
+        with connection:
+            requests.append(b"%d " % number + connection.recv(65536))
+            connection.sendall(ANSWER)
+            if number >= 3:
+                return answering()(connection, number, requests)
+            kept.release()
+            connection.recv(65536)  # the next request, which gets no answer
+            may_end.wait(5)
+            if end == "reset":
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return None
+
+    with host(talk) as (url, requests), transport() as sender:
+        opened = [sender.get(httpx.URL(url), {}) for _ in range(3)]
+        for response in opened:
+            response.read()
+            response.close()
+            assert kept.acquire(timeout=5)
+        may_end.set()
+        assert [body_of(sender, f"{url}/{n}") for n in range(4)] == [b"abc"] * 4
+    assert [request.split(b" ")[0] for request in requests] == [b"0", b"1", b"2", *[b"3"] * 4]
+
+
+def test_a_change_is_sent_once_on_a_connection_of_its_own() -> None:
+    """Nobody can tell whether a form that met the end of a connection was received, so none is risked on a kept one."""
+    with host(answering()) as (url, requests), transport() as sender, httpx.Client(transport=sender) as client:
+        client.get(url)
+        client.put(url, data={"a": "b"})
+        client.get(url)
+    assert [b" ".join(request.split(b" ")[:2]) for request in requests] == [b"0 GET", b"1 PUT", b"1 GET"]
+
+
+def test_an_answer_that_stops_half_way_is_not_asked_for_again() -> None:
+    """Once a byte of an answer came, whoever sent the request decides about another one."""
+
+    def talk(connection: socket.socket, number: int, requests: list[bytes]) -> None:
+        with connection:
+            requests.append(b"%d " % number + connection.recv(65536))
+            connection.sendall(ANSWER)
+            requests.append(b"%d " % number + connection.recv(65536))
+            connection.sendall(b"HTTP/1.1 2")
+
+    with host(talk) as (url, requests), transport() as sender:
+        body_of(sender, url)
+        with pytest.raises(httpx.RemoteProtocolError):
+            body_of(sender, url)
+    assert len(requests) == 2
+
+
+def test_a_body_is_late_however_often_a_byte_arrives() -> None:
+    """The time limit of a body ends a read that waits for more of it."""
+
+    def talk(connection: socket.socket, _number: int, _requests: list[bytes]) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;")
+            while True:
+                connection.sendall(b"a")
+                time.sleep(0.02)
+
+    with host(talk) as (url, _), transport() as sender:
+        response = sender.get(httpx.URL(url), {})
+        limit_body(response, time.monotonic() + 0.2)
+        began = time.monotonic()
+        with pytest.raises(httpx.ReadTimeout):
+            response.read()
+        assert time.monotonic() - began < 3
+        response.close()
+
+
+def test_an_address_that_swallows_everything_costs_its_time_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a broken way to IPv6: the next connection goes to the address that answered."""
+    with host(answering(1)) as (url, requests), socket.socket() as deaf, transport(1.2) as sender:
+        port = httpx.URL(url).port
+        assert port is not None
+        deaf.bind(("127.0.0.2", port))
+        deaf.listen(0)
+        fill = [socket.socket() for _ in range(4)]
+        for each in fill:
+            each.setblocking(False)  # noqa: FBT003 - the library's
+            each.connect_ex(("127.0.0.2", port))
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", port)) for n in (2, 1)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda name, *_: found if name == "pictures.example" else found[1:])
+        seconds = []
+        for _ in range(3):
+            began = time.monotonic()
+            assert body_of(sender, f"http://pictures.example:{port}/") == b"abc"
+            seconds.append(time.monotonic() - began)
+        for each in fill:
+            each.close()
+    assert seconds[0] > 1
+    assert max(seconds[1:]) < 0.6
+    assert len(requests) == 3

@@ -191,6 +191,31 @@ def test_drip_ends_at_the_deadline(serve: Serve, connect: Connect, target: Path)
     assert_nothing_left(target)
 
 
+@pytest.mark.parametrize("status", [408, 421, 425])
+def test_an_answer_that_passes_is_followed_by_another_request(
+    serve: Serve, connect: Connect, target: Path, status: int
+) -> None:
+    """What a balancer answers instead of the host says nothing of the file."""
+    got = download_file(connect(serve(always(make_answer(status=status), make_answer(PNG))).url), post_of(), target)
+    assert (got.reason, got.requests) == (None, 2)
+
+
+def test_a_length_beside_chunks_is_not_waited_for(serve: Serve, connect: Connect, target: Path) -> None:
+    """Chunks go before a declared length, so no read waits for bytes that only the length promises."""
+    body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(PNG), PNG)
+    lying = make_answer(body, length=10**6, headers={"Transfer-Encoding": "chunked"})
+
+    def answer(server: RawServer, connection: socket.socket, _target: str, _headers: dict[str, str]) -> None:
+        connection.sendall(lying[:-60])
+        server.closing.wait(0.3)
+        connection.sendall(lying[-60:])
+        server.closing.wait(20)
+
+    began = time.monotonic()
+    got = download_file(connect(serve(answer).url), post_of(), target)
+    assert (got.reason, time.monotonic() - began < 10) == (None, True)
+
+
 def test_type_is_recognised_from_a_slow_body(serve: Serve, connect: Connect, target: Path) -> None:
     """A web page is recognised even if its first bytes arrive one by one."""
 

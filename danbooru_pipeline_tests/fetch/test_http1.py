@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import time
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -211,3 +212,46 @@ def test_an_answer_that_was_read_is_no_cycle(rest: bytes) -> None:
         assert known() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    "interim", [b"HTTP/1.1 103 Early\r\nConnection: close\r\n\r\n", b"HTTP/1.0 100 Continue\r\n\r\n"]
+)
+def test_an_interim_answer_closes_nothing(interim: bytes) -> None:
+    """What an interim answer says about the connection is not about the answer that follows it."""
+    assert read(interim + HEAD + b"Content-Length: 3\r\n\r\nabc") == (200, b"abc", True)
+
+
+@pytest.mark.parametrize("status", [b"000", b"099", b"99", b"1000"])
+def test_a_status_that_is_none_is_no_answer(status: bytes) -> None:
+    """Below 100 nothing is interim, so what follows cannot be passed over for ever."""
+    with pytest.raises(httpx.RemoteProtocolError):
+        read(b"HTTP/1.1 " + status + b" Any\r\n\r\n", *itertools.repeat(b"a\n\n" * 1000, 100))
+
+
+class Drip(Pieces):
+    """A connection on which a byte arrives each millisecond, without end."""
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """The next piece, or byte."""
+        time.sleep(0.001)
+        return super().read(max_bytes, timeout) or b"a"
+
+
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 103 Early\r\n\r\n", HEAD])
+def test_a_head_has_one_time_limit(begun: bytes) -> None:
+    """A head that comes byte by byte is given up when the time of a read is over, though each read has its byte."""
+    began = time.monotonic()
+    with pytest.raises(httpcore.ReadTimeout):
+        Connection(Drip([begun])).send(b"", (), is_head_only=False, timeouts=Timeouts(read=0.2))
+    assert 0.2 <= time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("rest", [b"Content-Length: 999999\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n1;", b"\r\n"])
+def test_a_body_has_the_time_limit_that_it_is_given(rest: bytes) -> None:
+    """Also where no byte of it arrives, only what chunks are wrapped in."""
+    answer = Connection(Drip([HEAD + rest])).send(b"", (), is_head_only=False, timeouts=Timeouts(read=5))
+    answer.deadline = time.monotonic() + 0.2
+    with pytest.raises(httpcore.ReadTimeout):
+        list(answer.body())
+    assert time.monotonic() < answer.deadline + 2

@@ -344,9 +344,7 @@ def test_png_rotten_transparency(tmp_path: Path) -> None:
         for name in ("sound", "rotten")
     ]
     assert [(result.optimized, result.kept) for result in results] == [(True, None), (False, "unusual")]
-    assert results[1].pixel_hash == md5_of(rotten), (
-        "libvips gives up where no error may be passed over"
-    )
+    assert results[1].pixel_hash == md5_of(rotten), "libvips gives up where no error may be passed over"
 
 
 @pytest.mark.parametrize("place", [(64, 64, 0, 0), (20, 30, 10, 5)])

@@ -186,3 +186,62 @@ def test_a_refused_range_begins_anew(layout: Layout) -> None:
     report, asked = bring(answer, layout)
     assert report.rows == ROWS
     assert [method for method, _ in asked] == ["HEAD", "GET", "GET", "GET"]
+
+
+@pytest.mark.parametrize("most", [len(LINES) // 7, len(LINES)])
+def test_a_range_shorter_than_asked_for_is_no_end(layout: Layout, most: int) -> None:
+    """A server may send less of the rest than it was asked for, even up to the end of a line: the rest is asked for."""
+
+    def answer(it: Asked) -> None:
+        if "Range" not in it.headers:
+            return it.send(LINES if it.command == "HEAD" else HALF, length=len(LINES), ETag='"1"')
+        start = int(it.headers["Range"][6:-1])
+        end = LINES.index(b"\n", min(start + most, len(LINES) - 1)) + 1
+        return it.send(LINES[start:end], 206, ETag='"1"', Content_Range=f"bytes {start}-{end - 1}/{len(LINES)}")
+
+    report, asked = bring(answer, layout, seconds=9)
+    assert report.rows == ROWS
+    assert len(asked) >= (3 if most == len(LINES) else 5)
+
+
+@pytest.mark.parametrize("headers", [{"ETag": '"2"'}, {}, {"ETag": '"1"', "Content_Encoding": "gzip"}])
+def test_a_range_of_another_version_is_not_taken(layout: Layout, headers: dict[str, str]) -> None:
+    """A server that does not look at If-Range sends a part of what it has now: nothing is put together from two."""
+    newer = LINES.replace(b'"rating":"s"', b'"rating":"e"')
+
+    def answer(it: Asked) -> None:
+        if "Range" not in it.headers:
+            it.send(LINES if it.command == "HEAD" or it.turn > 1 else HALF, length=len(LINES), ETag='"1"')
+        else:
+            start = int(it.headers["Range"][6:-1])
+            it.send(newer[start:], 206, Content_Range=f"bytes {start}-{len(newer) - 1}/{len(newer)}", **headers)
+
+    assert bring(answer, layout)[0].rows == ROWS
+    assert b'"rating":"e"' not in layout.posts(2021).read_bytes()
+
+
+def test_a_body_of_another_length_than_announced_is_refused(layout: Layout) -> None:
+    """A cache that has half a file, and says that this is all, does not make half a dump."""
+    with pytest.raises(SourceUnusable, match=rf"announced with {len(LINES):,} bytes, and came with {len(HALF):,}; run"):
+        bring(lambda it: it.send(LINES if it.command == "HEAD" else HALF, ETag='"1"'), layout)
+    assert not layout.posts(2021).exists()
+
+
+def test_a_login_in_the_address_is_in_no_message(layout: Layout) -> None:
+    """What a message says about an address leaves out its login, whichever step fails."""
+    answers = [
+        lambda it: it.send(status=403),
+        lambda it: it.send(LINES if it.command == "HEAD" else HALF),
+        lambda it: it.send(b"<html>", status=200),
+        lambda it: it.send(LINES, length=None) if it.command == "GET" else it.send(status=500),
+        lambda it: it.send(b"no gzip", Content_Encoding="gzip"),
+        lambda it: it.send(status=429, Retry_After="900"),
+    ]
+    for answer in answers:
+        with serving(functools.partial(Asked, answer=answer, asked=[])) as address:
+            place = address.replace("//", "//bob:S3cret@")
+            source = DumpSource(place, user_agent="tests", retry_seconds=0.1)
+            with pytest.raises((SourceUnreachable, SourceUnusable)) as raised:
+                bring_posts(source, layout, 2021, now=datetime(2022, 1, 20, tzinfo=UTC), progress=lambda _line: None)
+        assert "S3cret" not in str(raised.value)
+        assert "//***@127.0.0.1" in str(raised.value)

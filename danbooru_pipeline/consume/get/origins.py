@@ -19,9 +19,10 @@ from typing import Any, BinaryIO, Final, Protocol
 import httpx
 
 from danbooru_pipeline import stop
-from danbooru_pipeline.errors import PublishError
+from danbooru_pipeline.errors import PublishError, without_login
 from danbooru_pipeline.fetch import RateLimiter, RetryPolicy
 from danbooru_pipeline.fetch.client import is_passing, is_throttled, retry_after_seconds
+from danbooru_pipeline.fetch.environment import http_client
 from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.io.untrusted import TooLong, opened, size_of
 from danbooru_pipeline.version import version
@@ -90,7 +91,9 @@ def _origin_of_fsspec(source: str) -> Origin:
     try:
         files, root = fsspec.core.url_to_fs(source, use_listings_cache=False)
     except (ImportError, ValueError) as error:
-        raise PublishError(f"{source} cannot be used ({error}); install what it needs, or correct it") from error
+        raise PublishError(
+            f"{without_login(source)} cannot be used ({error}); install what it needs, or correct it"
+        ) from error
     return FolderOrigin(source, Path(root)) if isinstance(files, LocalFileSystem) else FilesOrigin(source, files, root)
 
 
@@ -158,7 +161,8 @@ class RsyncOrigin:
         if done.returncode not in {0, *_SOME_MISSING}:
             said = done.stderr.decode(errors="replace").strip().partition("\n")[0]
             said = next((f"{path} {why}" for path, why in refused.items()), said)
-            raise PublishError(f"{self._source} cannot be read ({said}); run again, which goes on from here")
+            shown = without_login(self._source)
+            raise PublishError(f"{shown} cannot be read ({said}); run again, which goes on from here")
         return refused
 
     def part(self, path: str, *, offset: int, size: int) -> bytes | None:  # noqa: ARG002 - of the protocol
@@ -192,7 +196,8 @@ class HttpOrigin:
     def __init__(self, source: str, *, token: str | None = None, refers: bool = False) -> None:
         self._source = source
         headers = {"User-Agent": f"danbooru-pipeline/{version().number}", "Accept-Encoding": "identity"}
-        self._client = httpx.Client(
+        self._client = http_client(
+            source,
             headers=headers | ({"Authorization": f"Bearer {token}"} if token else {}),
             timeout=_SECONDS,
             limits=httpx.Limits(max_connections=THREADS),
@@ -256,7 +261,9 @@ class HttpOrigin:
                 if done.retry
                 else "check the address, and HF_TOKEN if it is private"
             )
-            raise PublishError(f"{self._source} cannot be read ({done.problem}, {attempts} times{wanted}); {then}")
+            raise PublishError(
+                f"{without_login(self._source)} cannot be read ({done.problem}, {attempts} times{wanted}); {then}"
+            )
         value: bytes | None = done.value
         return value
 
@@ -378,7 +385,7 @@ class _Named:
     """Whatever goes wrong in a block is one line about the origin."""
 
     def __init__(self, source: str) -> None:
-        self._source = source
+        self._source = without_login(source)
 
     def __enter__(self) -> None:
         return None
