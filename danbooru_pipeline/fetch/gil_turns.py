@@ -191,7 +191,29 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         with without_turn():
-            return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout))
+            encrypted = self._stream.start_tls(ssl_context, server_hostname, timeout)
+        return _Nested(encrypted) if isinstance(self._socket, ssl.SSLSocket) else _Stream(encrypted)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Nested(httpcore.NetworkStream):
+    """TLS inside TLS, behind a proxy that is itself reached by TLS: its socket cannot be asked, so each call waits."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with without_turn():
+            return self._stream.read(max_bytes, timeout)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        with without_turn():
+            self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        self._stream.close()
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

@@ -148,6 +148,20 @@ def test_encrypted_requests_go_through_a_tunnel(tmp_path: Path, monkeypatch: pyt
     assert [path for _, path, _ in asked] == ["/0", "/1"]
 
 
+@pytest.mark.needs("openssl")
+def test_a_proxy_that_is_reached_by_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tunnel carries TLS inside TLS."""
+    context = certified(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    with running(Relay, context) as (proxy, relayed), running(Host, context) as (port, asked), transport() as sender:
+        monkeypatch.setenv("HTTPS_PROXY", f"https://127.0.0.1:{proxy}")
+        monkeypatch.setenv("HTTP_PROXY", f"https://127.0.0.1:{proxy}")
+        assert [body_of(sender, f"https://127.0.0.1:{port}/{n}") for n in range(2)] == [b"abc"] * 2
+        assert body_of(sender, "http://pictures.example/") == b"abc"
+    assert [command for command, _, _ in relayed] == ["CONNECT", "GET"]
+    assert [path for _, path, _ in asked] == ["/0", "/1"]
+
+
 def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """By its address and its answer."""
     with running(Host) as (proxy, _), transport() as sender:
