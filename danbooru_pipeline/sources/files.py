@@ -1,32 +1,28 @@
 """Tables in files: the public newline-JSON dumps, and the metadata of earlier releases (2017 to 2021).
 
-A dump is ``TABLE.json``, plain or packed (as its first bytes show), in a folder or at an address. An archive is a
-``metadata`` folder or ``metadata.json.tar.xz``; its files are named ``posts000000000000.json`` since 2021 and
-``2017000000000000.json`` before. What is not whole is refused: a file that ends within a line or without a byte, a gap
-between the numbers of the shards.
+A dump is a folder or an address of tables, an archive a ``metadata`` folder, or that of a release, or
+``metadata.json.tar.xz``; `table_names` says how their files are called. Each is plain or packed, as its first bytes
+show. What is not whole is refused: a file that ends within a line or without a byte, and one of several that has no
+lines.
 """
 
-import re
-from collections.abc import Collection, Iterator
+import tarfile
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Final
 
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.fetch.remote_file import open_remote_file
 from danbooru_pipeline.fetch.retry import RetryPolicy
+from danbooru_pipeline.release_paths import METADATA, RELEASE_JSON
 from danbooru_pipeline.sources.bulk import BulkTable
 from danbooru_pipeline.sources.json_lines import JsonLines, read_lines
+from danbooru_pipeline.sources.listing import list_folder
 from danbooru_pipeline.sources.packed import CHUNK, ends_itself, unpack
+from danbooru_pipeline.sources.table_names import POSTS, Found, earlier_files_of, files_of, require_years
+from danbooru_pipeline.sources.tar_links import TarNames
 from danbooru_pipeline.sources.tar_stream import tar_members
-
-#: What a packed file may have after its name; only its first bytes decide how it is unpacked.
-_PACKED: Final = ("", ".gz", ".zst", ".xz", ".bz2")
-#: A file in a folder whose name is a year; beside it ``2021-old`` has the posts of 2021 in the older dialect.
-_OF_A_YEAR = re.compile(r"(^|/)((?:19|20)\d\d)(?:-old)?/[^/]+$")
-_FILE_NAME = re.compile(r"[a-z0-9_]{1,80}\.json")
-_MEMBER = re.compile(r"(?P<table>[a-z][a-z_]*?|\d{4})?(?P<shard>\d{12})?\.json(?:\.(?:gz|zst|xz|bz2))?")
 
 
 def _file_chunks(path: Path) -> Iterator[bytes]:
@@ -36,25 +32,6 @@ def _file_chunks(path: Path) -> Iterator[bytes]:
                 yield chunk
     except OSError as error:
         raise SourceUnusable(f"{path} cannot be read ({error}); get it again") from None
-
-
-def _require_each_shard_once(names: Collection[str], place: str) -> None:
-    """Refuse shards whose numbers have a gap (000, 001, 003), and one that is there twice, plain and packed."""
-    kept: dict[tuple[Path, str], str] = {}
-    for name in sorted(names):
-        other = kept.setdefault((Path(name).parent, Path(name).name.partition(".")[0]), name)
-        if other != name:
-            raise SourceUnusable(f"{place} has {other} and {name}; remove all but the one that you mean")
-    found = [(match, name) for name in names if (match := _MEMBER.fullmatch(Path(name).name)) and match["shard"]]
-    numbers = {int(match["shard"]) for match, _ in found}
-    lacking = sorted(set(range(max(numbers, default=-1) + 1)) - numbers)
-    if lacking:
-        match, name = found[0]
-        first = Path(name).with_name(f"{match['table'] or ''}{lacking[0]:012d}.json")
-        raise SourceUnusable(
-            f"{place} lacks {len(lacking):,} of {max(numbers) + 1:,} files of a table, first of them {first}; get it "
-            "again"
-        )
 
 
 class DumpSource:
@@ -89,10 +66,9 @@ class DumpSource:
         return iter(())
 
     def _open_local(self, table: str) -> BulkTable | None:
-        paths = [path for more in _PACKED if (path := Path(self._place) / f"{table}.json{more}").is_file()]
-        if not paths:
-            paths = sorted(Path(self._place).glob(f"{table}{'[0-9]' * 12}.json*"))
-        _require_each_shard_once([path.name for path in paths], self._place)
+        folder = Path(self._place)
+        names = files_of(list_folder(folder, deep=False), table, place=self._place)
+        paths = [folder / name for name in names]
         if not paths:
             return None
         modified = datetime.fromtimestamp(min(path.stat().st_mtime for path in paths), UTC)
@@ -127,7 +103,7 @@ class ArchiveSource:
     name = "archive"
 
     def __init__(self, path: Path, *, cdn_url: str) -> None:
-        self._path = path
+        self._path = path / METADATA if (path / RELEASE_JSON).is_file() and (path / METADATA).is_dir() else path
         self._cdn = cdn_url
 
     def probe(self) -> None:
@@ -140,52 +116,51 @@ class ArchiveSource:
             raise SourceUnusable(f"there is no {self._path}; set DANBOORU_ARCHIVE to a metadata folder or tar.xz")
 
     def open_table(self, table: str, year: int) -> BulkTable | None:
-        """All shards of a table; of posts, those of the year."""
-        names = [name for name in self._names if _belongs(name, table, year)]
-        # The files in the year's own folder; without such a folder, those that are in no year's folder.
-        own = [name for name in names if not {str(year), f"{year}-old"}.isdisjoint(Path(name).parts)]
-        found = own or [name for name in names if not _OF_A_YEAR.search(name)]
-        # If posts are there in both dialects, those in the dialect of 2021 say more.
-        chosen = frozenset([name for name in found if Path(name).name.startswith(table)] or found)
-        _require_each_shard_once(chosen, str(self._path))
-        if not chosen:
+        """All shards of a table; of posts, those of the year.
+
+        Raises:
+            SourceUnusable: something that looks like the table, or like metadata of an earlier year, is not read.
+        """
+        place = str(self._path)
+        require_years(self._found, year, place)
+        if table == POSTS:
+            earlier_files_of(self._found, year, place)  # before anything is written
+        names = files_of(self._found, table, year=year, place=place)
+        if not names:
             return None
-        return BulkTable(blocks=_lines_of(self._read(chosen), of_several=len(chosen) > 1, cdn_url=self._cdn))
+        return BulkTable(blocks=_lines_of(self._read(names), of_several=len(names) > 1, cdn_url=self._cdn))
 
     def earlier_files(self, year: int) -> Iterator[tuple[str, Iterator[bytes]]]:
-        """The metadata of the years before `year`, byte for byte: ``2017/2017000000000000.json`` and its bytes."""
-        names = frozenset(name for name in self._names if (found := _OF_A_YEAR.search(name)) and int(found[2]) < year)
-        for name, chunks in self._read(names):
-            part = Path(name)
-            if _FILE_NAME.fullmatch(part.name):
-                yield f"{part.parent.name}/{part.name}", chunks
+        """The metadata of the years before `year`, byte for byte: ``2017/2017000000000000.json`` and its bytes.
+
+        What is packed file by file comes unpacked, since a takedown must find its lines.
+        """
+        carried = earlier_files_of(self._found, year, str(self._path))
+        targets = {name: target for target, name in carried.items()}
+        return ((targets[name], unpack(chunks, name)) for name, chunks in self._read(targets))
 
     @cached_property
-    def _names(self) -> list[str]:
-        if self._path.is_dir():
-            return sorted(str(path.relative_to(self._path)) for path in self._path.rglob("*") if path.is_file())
-        return sorted(name for name, _ in self._members())
+    def _found(self) -> list[Found]:
+        return list_folder(self._path, deep=True) if self._path.is_dir() else self._tar_names.found()
 
-    def _read(self, names: frozenset[str]) -> Iterator[tuple[str, Iterator[bytes]]]:
+    @cached_property
+    def _tar_names(self) -> TarNames:
+        names = TarNames()
+        for number, (member, _) in enumerate(self._members()):
+            names.add(number, member)
+        return names
+
+    def _read(self, names: Iterable[str]) -> Iterator[tuple[str, Iterator[bytes]]]:
         """The bytes of some files, one after the other; each must be read before the next is requested."""
         if self._path.is_dir():
-            return ((name, _file_chunks(self._path / name)) for name in sorted(names))
-        return ((name, chunks) for name, chunks in self._members() if name in names)
+            yield from ((name, _file_chunks(self._path / name)) for name in sorted(names))
+            return
+        left = {name: self._tar_names.member_of(name) for name in names}
+        while left:  # names that have the same bytes are read one in a pass
+            turn = {number: name for name, number in left.items()}
+            yield from ((turn[number], chunks) for number, (_, chunks) in enumerate(self._members()) if number in turn)
+            left = {name: number for name, number in left.items() if turn[number] != name}
 
-    def _members(self) -> Iterator[tuple[str, Iterator[bytes]]]:
+    def _members(self) -> Iterator[tuple[tarfile.TarInfo, Iterator[bytes]]]:
         name = str(self._path)
         return tar_members(unpack(_file_chunks(self._path), name), name)
-
-
-def _belongs(name: str, table: str, year: int) -> bool:
-    match = _MEMBER.fullmatch(Path(name).name)
-    if match is None:
-        return False
-    stem = match["table"]
-    if table == "posts":
-        return (
-            stem == "posts"
-            or (stem == str(year) and match["shard"] is not None)
-            or (stem is None and match["shard"] is not None)
-        )
-    return stem == table

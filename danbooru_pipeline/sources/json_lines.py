@@ -1,6 +1,5 @@
 """JSON lines of a table in blocks of whole lines, and a refusal of anything else that names what it is."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -10,36 +9,10 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.posts import MD5, LineTyper, Typed, json_objects
+from danbooru_pipeline.sources.mistakes import mistake_for_lines
 
 #: Bytes of lines that are typed at a time; about 8,000 posts.
 BLOCK_BYTES: Final = 16 * 2**20
-#: How files start that are given by mistake, and what they are.
-_MISTAKES: Final = (
-    (re.compile(rb"\xef\xbb\xbf"), "starts with a byte order mark; save it as UTF-8 without one"),
-    (re.compile(rb"\xff\xfe|\xfe\xff|\{\0|\0\{"), "is UTF-16 text; save it as UTF-8"),
-    (re.compile(rb".{257}ustar", re.DOTALL), "is a tar file; unpack it, or set DANBOORU_ARCHIVE to it"),
-    (re.compile(rb"\x1f\x8b|BZh[1-9]|\xfd7zXZ\0|\x28\xb5\x2f\xfd"), "is packed twice; unpack it once"),
-    (re.compile(rb"\x5d\0\0"), "is .lzma, the format before xz; pack it by xz, or unpack it"),
-    (re.compile(rb"7z\xbc\xaf\x27\x1c"), "is a 7z archive; unpack it"),
-    (re.compile(rb"Rar!"), "is a RAR archive; unpack it"),
-    (re.compile(rb"\x04\x22\x4d\x18|\x02\x21\x4c\x18"), "is packed by lz4; pack it by zstandard, or unpack it"),
-    (re.compile(rb"\x1f\x9d"), "is packed by compress (.Z); pack it by gzip, or unpack it"),
-    (re.compile(rb"\xff\x06\0\0sNaPpY"), "is packed by snappy; pack it by zstandard, or unpack it"),
-    (re.compile(rb"Obj\x01"), "is Avro; write it as JSON lines"),
-    (re.compile(rb"\0{16}"), "starts with zero bytes, as a download that was cut off leaves them; get it again"),
-    (
-        re.compile(rb"""\s*\{\s*"(posts|data|items|results|rows|records)"\s*:\s*\["""),
-        "is one JSON object around an array; write one object a line, like `jq -c '.[][]'`",
-    ),
-    (re.compile(rb"\s*\["), "is a JSON array; write one object a line, like `jq -c '.[]'`"),
-    (re.compile(rb"\s*\{\s*[\r\n]"), "is indented JSON; write one object a line, like `jq -c .`"),
-    (re.compile(rb"\s*<"), "is a web page or XML; check the address and the login"),
-    (re.compile(rb"PAR1"), "is Parquet; write it as JSON lines"),
-    (re.compile(rb"SQLite format 3\0"), "is an SQLite database; write its table as JSON lines"),
-    (re.compile(rb"PK\x03\x04"), "is a ZIP archive; unpack it"),
-    (re.compile(rb"""\s*(version https://git-lfs)"""), "is a Git LFS pointer; fetch the file itself"),
-    (re.compile(rb"""\s*["\w][^{\r\n\0]*[,\t;|]"""), "is CSV or other text; write it as JSON lines"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +79,9 @@ def read_lines(
 def _refuse_mistakes(data: bytearray, name: str, first_line: int) -> None:
     if first_line > 1:
         return
-    for start, what in _MISTAKES:
-        if start.match(data):
-            raise SourceUnusable(f"{name} is not JSON lines: it {what}")
+    what = mistake_for_lines(data)
+    if what:
+        raise SourceUnusable(f"{name} is not JSON lines: it {what}")
 
 
 def _located(table: pa.Table, cdn_url: str) -> pa.Table:

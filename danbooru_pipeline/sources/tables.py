@@ -98,18 +98,22 @@ def _export_rows(source: BulkSource, layout: Layout, year: int, *, table: str) -
     found = source.open_table(table, year)
     if found is None:
         return TableReport("absent")
-    rows, digest = 0, hashlib.sha256()
+    rows, with_id, digest = 0, 0, hashlib.sha256()
     with atomic_file(layout.side_table(year, table)) as file:
         for block in found.blocks:
             stop.check()
             for record in block.records():
                 rows += 1
+                with_id += record.get("id") is not None
                 if not found.without or not refers_to(record, "post_id", found.without):
                     line = encode_record(record)
                     digest.update(line)
                     file.write(line)
         if found.rows is not None and rows != found.rows:
             raise SourceUnusable(f"{table} has {rows:,} rows, but the source says {found.rows:,}; read it again")
+        if rows and not with_id:
+            # As a site says that something failed: {"success":false,"error":"…"}
+            raise SourceUnusable(f"{table} is no table: none of its {rows:,} rows has an id; get it again")
     if not rows and found.never_empty:
         return TableReport("empty", problem=f"the file of {table} has no rows", modified=found.modified)
     return TableReport("ok", rows=rows, modified=found.modified, sha256=digest.hexdigest())

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.sources.mistakes import HEAD_BYTES, mistake_for_tar
 from danbooru_pipeline.sources.packed import CHUNK
 
 _BLOCK: Final = 512
@@ -25,6 +26,7 @@ class _Tail:
         self._chunks = iter(chunks)
         self._held = memoryview(b"")
         self.position = 0
+        self.head = b""
         self.last = b""
 
     def read(self, size: int) -> bytes:
@@ -35,6 +37,8 @@ class _Tail:
                 return b""
             self._held = memoryview(chunk)
         data, self._held = bytes(self._held[:size]), self._held[size:]
+        if self.position < HEAD_BYTES:
+            self.head += data[:HEAD_BYTES]
         self.position += len(data)
         self.last = (self.last + data)[-_TAIL:]
         return data
@@ -46,25 +50,34 @@ class _Tail:
             yield data
 
 
-def tar_members(chunks: Iterable[bytes], name: str) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """The name and the bytes of each file of a tar file, in its order; bytes must be read before the next is requested.
+def tar_members(chunks: Iterable[bytes], name: str) -> Iterator[tuple[tarfile.TarInfo, Iterator[bytes]]]:
+    """Each member of a tar file and its bytes, in its order; bytes must be read before the next is requested.
 
     Raises:
-        SourceUnusable: the tar file is damaged or cut off.
+        SourceUnusable: the tar file is damaged or cut off, or is none.
     """
     tail = _Tail(chunks)
-    last = "its start"
+    last = ""
     try:
         with tarfile.open(fileobj=tail, mode="r|") as archive:  # type: ignore[call-overload]
             for member in archive:
                 file = archive.extractfile(member) if member.isreg() else None
-                if file is not None:
-                    yield member.name, iter(lambda file=file: file.read(CHUNK), b"")  # type: ignore[misc]
+                yield member, iter(lambda file=file: file.read(CHUNK) if file else b"", b"")  # type: ignore[misc]
                 last = member.name
             end = archive.offset
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        raise SourceUnusable(f"{name} is damaged or truncated after {last} ({error}); get it again") from None
-    _require_end(tail, end, name=name, last=last)
+        _refuse_mistakes(tail, name, last)
+        after = last or "its start"
+        raise SourceUnusable(f"{name} is damaged or truncated after {after} ({error}); get it again") from None
+    _refuse_mistakes(tail, name, last)
+    _require_end(tail, end, name=name, last=last or "its start")
+
+
+def _refuse_mistakes(tail: _Tail, name: str, last: str) -> None:
+    """Name what a file is in which no member was found."""
+    what = "" if last else mistake_for_tar(tail.head)
+    if what:
+        raise SourceUnusable(f"{name} is no tar file: it {what}")
 
 
 def _require_end(tail: _Tail, end: int, *, name: str, last: str) -> None:
