@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.posts import MD5, LineTyper, Typed, json_objects
 from danbooru_pipeline.sources.mistakes import mistake_for_lines
+from danbooru_pipeline.sources.unstorable import REASON, unreadable
 
 #: Bytes of lines that are typed at a time; about 8,000 posts.
 BLOCK_BYTES: Final = 16 * 2**20
@@ -32,22 +33,41 @@ class JsonLines:
     cdn_url: str = ""
 
     def posts(self, typer: LineTyper) -> Typed:
-        """The lines as posts.
+        """The lines as posts; one that is JSON and cannot be stored is rejected.
 
         Raises:
             SourceUnusable: a line is not a JSON object.
         """
-        typed = typer.type(self.data, name=self.name, first_line=self.first_line)
+        try:
+            typed = typer.type(self.data, name=self.name, first_line=self.first_line)
+        except SourceUnusable:
+            rejected = {place: row for place, row in unreadable(self.data) if row is not None}
+            if not rejected:
+                raise
+            # Blank lines in their place, so that others keep their numbers.
+            lines = [b"" if place in rejected else line for place, line in enumerate(self.data.split(b"\n"))]
+            typed = typer.type(b"\n".join(lines), name=self.name, first_line=self.first_line)
+            both = (*typed.rejected, *rejected.values())
+            typed = replace(typed, rejected=both, read=typed.read + len(rejected))
         return replace(typed, table=_located(typed.table, self.cdn_url)) if self.cdn_url else typed
 
     def records(self) -> Iterator[Mapping[str, Any]]:
         """The JSON object of each line.
 
         Raises:
-            SourceUnusable: a line is not a JSON object.
+            SourceUnusable: a line is not a JSON object, or cannot be stored.
         """
         lines = self.data.split(b"\n")
-        return (record for _, record in json_objects(lines, name=self.name, first_line=self.first_line))
+        try:
+            for _, record in json_objects(lines, name=self.name, first_line=self.first_line):
+                yield record
+        except SourceUnusable:
+            place, row = next(unreadable(self.data))
+            if row is None:
+                raise
+            raise SourceUnusable(
+                f"line {self.first_line + place:,} of {self.name} cannot be stored: it has {REASON}; mend or remove it"
+            ) from None
 
 
 def read_lines(

@@ -6,6 +6,10 @@ from typing import Final
 #: Bytes that show what a file is.
 HEAD_BYTES: Final = 1024
 _TAR: Final = re.compile(rb".{257}ustar", re.DOTALL)
+#: Rows as a member of an object, and members before them that are no row's: it would have an id.
+_ARRAY: Final = rb"""\s*"(?P<key>posts?|data|items|results|rows|records)"\s*:\s*\["""
+_MEMBERS: Final = rb"""(?:\s*"(?!id")[^"\\]*"\s*:\s*(?:"[^"\\]*"|[\w.+-]+|\{[^{}]*\}|\[[^\[\]{}]*\])\s*,)+"""
+_AROUND: Final = "is one JSON object around an array; write one object a line, like `jq -c '.{key}[]'`"
 #: How files start that are given by mistake, and what they are.
 _MISTAKES: Final = (
     (re.compile(rb"\xef\xbb\xbf"), "starts with a byte order mark; save it as UTF-8 without one"),
@@ -20,10 +24,8 @@ _MISTAKES: Final = (
     (re.compile(rb"\xff\x06\0\0sNaPpY"), "is packed by snappy; pack it by zstandard, or unpack it"),
     (re.compile(rb"Obj\x01"), "is Avro; write it as JSON lines"),
     (re.compile(rb"\0{16}"), "starts with zero bytes, as a download that was cut off leaves them; get it again"),
-    (
-        re.compile(rb"""\s*\{\s*"(posts|data|items|results|rows|records)"\s*:\s*\["""),
-        "is one JSON object around an array; write one object a line, like `jq -c '.[][]'`",
-    ),
+    (re.compile(rb"\s*\{" + _ARRAY), _AROUND),
+    (re.compile(rb"\s*\{" + _MEMBERS + _ARRAY + rb"\s*[{\]]"), _AROUND),
     (re.compile(rb"\s*\["), "is a JSON array; write one object a line, like `jq -c '.[]'`"),
     (re.compile(rb"\s*\{\s*[\r\n]"), "is indented JSON; write one object a line, like `jq -c .`"),
     (re.compile(rb"\s*<"), "is a web page or XML; check the address and the login"),
@@ -38,7 +40,9 @@ _JSON: Final = re.compile(rb"\s*\{")
 
 def mistake_for_lines(head: bytes | bytearray) -> str:
     """What a file is that starts so and should be JSON lines; empty if it may be."""
-    return next((what for start, what in _MISTAKES if start.match(head)), "")
+    found = ((match, what) for start, what in _MISTAKES if (match := start.match(head)))
+    match, what = next(found, (None, ""))
+    return what.format(**{name: text.decode() for name, text in match.groupdict().items()}) if match else what
 
 
 def mistake_for_tar(head: bytes) -> str:
