@@ -15,7 +15,7 @@ from danbooru_pipeline.images.avif import walk_avif
 from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.bmp import decode_bmp
 from danbooru_pipeline.images.color import StatedColor, from_cicp, to_srgb
-from danbooru_pipeline.images.gif import first_frame
+from danbooru_pipeline.images.gif import partial_frame
 from danbooru_pipeline.images.inspect import Flag, ImageFacts
 from danbooru_pipeline.images.jpeg import walk_jpeg
 from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg, wrap_pixels
@@ -147,13 +147,11 @@ def _on_screen(data: bytes, in_memory: Any) -> Any:
 
     With a transparent colour libvips does so itself.
     """
-    frame = first_frame(data)
     image = pyvips.Image.gifload_buffer(data, fail_on="truncated") if in_memory is None else in_memory
-    if frame is None or 0 in frame[2:] or image.hasalpha():
+    frame = partial_frame(data, image.width, image.height)
+    if frame is None or image.hasalpha():
         return in_memory
     left, top, width, height = frame
-    if left == top == 0 and width >= image.width and height >= image.height:
-        return in_memory
     shown = (pyvips.Image.black(width, height) + 255).cast("uchar")
     return image.bandjoin(shown.embed(left, top, image.width, image.height))
 

@@ -22,6 +22,15 @@ def first_frame(data: bytes) -> tuple[int, int, int, int] | None:
     return None if at is None else struct.unpack_from("<4H", data, at + 1)
 
 
+def partial_frame(data: bytes, width: int, height: int) -> tuple[int, int, int, int] | None:
+    """The first frame if it leaves some of a screen of this size free; None without one, or if it covers it."""
+    frame = first_frame(data)
+    if frame is None or 0 in frame[2:]:
+        return None
+    is_whole = frame[:2] == (0, 0) and frame[2] >= width and frame[3] >= height
+    return None if is_whole else frame
+
+
 def _blocks(data: bytes) -> Iterator[tuple[int, int]]:
     """Kind and offset of all whole blocks, up to the trailer."""
     if len(data) < _HEADER_BYTES:

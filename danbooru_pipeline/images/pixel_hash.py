@@ -20,9 +20,10 @@ import pyvips
 
 from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.errors import readable_errors
+from danbooru_pipeline.images.gif import partial_frame
 from danbooru_pipeline.images.inspect import Flag, ImageFacts, inspect_image
 from danbooru_pipeline.images.jpeg_decode import wrap_pixels
-from danbooru_pipeline.images.png import without_broken_alpha
+from danbooru_pipeline.images.png import stated_color, without_broken_alpha
 from danbooru_pipeline.images.settings import MAX_PIXELS
 from danbooru_pipeline.images.signature import iso_brands
 
@@ -180,6 +181,27 @@ def is_hashed_by_pixels(data: bytes, facts: ImageFacts) -> bool:
     if facts.file_type not in HASHED_TYPES or facts.pixels == 0 or (facts.pages or 1) > 1:
         return False
     return facts.file_type != "avif" or b"avis" not in iso_brands(data)
+
+
+def is_shown_as_hashed(data: bytes, facts: ImageFacts) -> bool:
+    """Whether the pixel hash covers all that decides how a sound still picture is shown.
+
+    It leaves out the EXIF turn of all but JPGs, colour that a PNG states by numbers, that viewers ignore transparency
+    whose checksum fails, and what the frame of a GIF leaves free. AVIFs have too much of this kind, and nothing makes
+    them smaller without loss.
+    """
+    if facts.file_type == "jpg":
+        return True
+    if facts.file_type == "avif" or (facts.orientation or 1) != 1:
+        return False
+    if facts.file_type == "gif":
+        return bool(facts.alpha) or partial_frame(data, facts.width or 0, facts.height or 0) is None
+    if facts.file_type == "png":
+        stated = stated_color(data)
+        # Beside a profile, which the hash goes by, what is stated counts instead; or the profile is broken.
+        is_other = stated is not None and (facts.has_profile or not stated.is_srgb)
+        return not is_other and without_broken_alpha(data) is data
+    return True
 
 
 def strips_of(image: Any) -> Iterator[Any]:

@@ -23,7 +23,13 @@ from PIL import Image, ImageCms, ImageOps
 
 from danbooru_pipeline.images import ImageJob, inspect_image, optimize_image, run_image_job
 from danbooru_pipeline.images.jpeg_decode import decode_strictly
-from danbooru_pipeline.images.pixel_hash import hash_decoded, hash_pixels, open_upright, pixel_hash_of
+from danbooru_pipeline.images.pixel_hash import (
+    hash_decoded,
+    hash_pixels,
+    is_shown_as_hashed,
+    open_upright,
+    pixel_hash_of,
+)
 from danbooru_pipeline_tests.support.cases import profiled_png
 from danbooru_pipeline_tests.support.pictures import (
     animated,
@@ -36,6 +42,8 @@ from danbooru_pipeline_tests.support.pictures import (
     palette_png,
     png,
     rot,
+    solid,
+    with_chunk,
 )
 
 
@@ -297,3 +305,73 @@ def test_a_shared_decode_changes_nothing(name: str, tmp_path: Path, wanted: str)
         plain.px512_reason,
         plain.sha256,
     )
+
+
+def _srgb_as_numbers(data: bytes) -> bytes:
+    """How much software states sRGB: gamma and primaries, rounded."""
+    primaries = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+    return with_chunk(with_chunk(data, b"cHRM", primaries), b"gAMA", struct.pack(">I", 45455))
+
+
+def _with_bad_alpha(data: bytes) -> bytes:
+    """Transparency with a wrong checksum, which libvips believes and others do not."""
+    sound = chunk(b"tRNS", b"\0\xff")
+    return data.replace(sound, sound[:-1] + bytes([sound[-1] ^ 1]))
+
+
+def _gif(width: int, height: int) -> bytes:
+    """A GIF of a screen of 64 × 64 pixels whose frame is of this size, without a transparent colour."""
+    data = bytearray(solid((255, 0, 0)).gifsave_buffer().replace(b"\x21\xf9\x04\x05", b"\x21\xf9\x04\x04"))
+    at = data.index(b"\x2c\0\0\0\0" + struct.pack("<HH", 64, 64))
+    data[at + 5 : at + 9] = struct.pack("<HH", width, height)
+    return bytes(data)
+
+
+def _turned_webp() -> bytes:
+    image = illustration().copy()
+    image.set_type(pyvips.GValue.gint_type, "orientation", 6)
+    data: bytes = image.webpsave_buffer(lossless=True, keep="all")
+    return data
+
+
+def _turned_jpeg() -> bytes:
+    return _turned_with_profile(illustration().copy())
+
+
+def _plain_png() -> bytes:
+    return png(solid((255, 0, 0)))
+
+
+def _p3_png() -> bytes:
+    return _with_profile("p3", partial(png, keep="icc"))
+
+
+SHOWN: dict[str, tuple[Callable[[], bytes], bool]] = {
+    "plain png": (_plain_png, True),
+    "png, sRGB by name": (lambda: with_chunk(_plain_png(), b"sRGB", b"\0"), True),
+    "png, sRGB by numbers": (lambda: _srgb_as_numbers(_plain_png()), True),
+    "png, sRGB by code points": (lambda: with_chunk(_plain_png(), b"cICP", bytes((1, 13, 0, 1))), True),
+    "png, another gamma": (lambda: with_chunk(_plain_png(), b"gAMA", struct.pack(">I", 100_000)), False),
+    "png, PQ": (lambda: with_chunk(_plain_png(), b"cICP", bytes((9, 16, 0, 1))), False),
+    "png, profile": (_p3_png, True),
+    "png, profile that is overruled": (
+        lambda: with_chunk(_p3_png(), b"cICP", bytes((1, 13, 0, 1))),
+        False,
+    ),
+    "png, transparency": (lambda: palette_png(transparent=True), True),
+    "png, transparency by one decoder": (lambda: _with_bad_alpha(palette_png(transparent=True)), False),
+    "jpg, turned": (_turned_jpeg, True),
+    "webp": (lambda: illustration().webpsave_buffer(lossless=True), True),
+    "webp, turned": (_turned_webp, False),
+    "gif": (lambda: _gif(64, 64), True),
+    "gif, frame of half its screen": (lambda: _gif(64, 32), False),
+    "avif": (lambda: solid((255, 0, 0)).heifsave_buffer(compression="av1", lossless=True), False),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_is_shown_by_more_than_the_pixels_is_told(name: str) -> None:
+    """Turns, stated colour, broken transparency and free screen, which the hash leaves out, are noticed."""
+    make, expected = SHOWN[name]
+    data = make()
+    assert is_shown_as_hashed(data, inspect_image(data)) is expected

@@ -4,7 +4,8 @@ Proofs, in this order: the SHA-256 of a release's manifest, the MD5 of the metad
 publishes. A name proves nothing.
 """
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -12,7 +13,7 @@ from typing import Any, Final
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.images import ImageJob, ImageResult
 from danbooru_pipeline.images.inspect import Flag, ImageFacts, compare_extension
-from danbooru_pipeline.images.pixel_hash import HASHED_TYPES
+from danbooru_pipeline.images.pixel_hash import HASHED_TYPES, is_shown_as_hashed
 from danbooru_pipeline.io.sha256 import sha256_or_none
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Fetch
@@ -84,9 +85,20 @@ def _proven_by_pixels(context: RunContext, candidate: Candidate, *, md5: str, sh
     ):
         return None
     facts = _facts_of(fetch, result, result.facts, md5=md5)
-    # An optimiser keeps the type; what has another one was converted. The source itself may have a wrong extension.
-    is_converted = facts["optimized"] and Flag.WRONG_EXTENSION in facts["flags"]
-    return None if is_converted else facts
+    return facts if not facts["optimized"] or _is_optimized(candidate, result, tuple(facts["flags"])) else None
+
+
+def _is_optimized(candidate: Candidate, result: ImageResult, flags: Sequence[str]) -> bool:
+    """Whether a file with the post's pixels can be what a lossless optimiser made of the source, and shows them.
+
+    An optimiser makes a file smaller, keeps its type, and leaves nothing odd: no data after the end, no broken part, no
+    animation, no kind of JPEG that few decoders know. The source itself may have all of that.
+    """
+    said = candidate.fetch.file_size
+    if result.facts is None or flags or (said is not None and result.size >= said):
+        return False
+    data = candidate.path.read_bytes()
+    return hashlib.sha256(data).hexdigest() == result.sha256 and is_shown_as_hashed(data, result.facts)
 
 
 def _proven_px512(context: RunContext, candidate: Candidate) -> Px512Candidate | None:
