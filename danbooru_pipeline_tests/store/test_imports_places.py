@@ -242,3 +242,45 @@ def test_folders_by_md5_are_looked_up(store: NewStore, tmp_path: Path, *, nested
     report = store.take(tmp_path / "md5")
     assert report.outcomes == {"md5": len(store.files)}
     assert store.requests_of_a_build() == report.left
+
+
+def _to_nowhere(path: Path) -> None:
+    path.symlink_to("nowhere.tar")
+
+
+def _to_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (os.mkfifo, "a pipe"),
+        (_to_device, "a device"),
+        (Path.mkdir, "a folder"),
+        (_to_nowhere, "a symbolic link that leads nowhere"),
+    ],
+)
+def test_what_is_no_file_is_not_opened_as_a_tar(
+    store: NewStore, tmp_path: Path, make: Callable[[Path], object], kind: str
+) -> None:
+    """A pipe or device that is named like a tar is named with what it is, not waited for; tars beside it are read."""
+    members = names_of(store)
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given/0001.tar").write_bytes(pack(members))
+    make(tmp_path / "given/0000.tar")
+    report = store.take(tmp_path / "given", dry_run=True)
+    (problem,) = report.problems
+    assert f"{tmp_path}/given/0000.tar is {kind}" in problem
+    assert "give a release" in problem
+    assert report.taken == len(members)
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "manifest/files-00000-of-00001.parquet"])
+def test_a_pipe_in_a_release_is_not_waited_for(fresh: NewStore, store: NewStore, tmp_path: Path, name: str) -> None:
+    """A release whose manifest or checksums are no file is refused as incomplete, instead of waiting for a writer."""
+    release = write_release(store.context, tmp_path / "release")
+    (release / name).unlink()
+    os.mkfifo(release / name)
+    (problem,) = fresh.take(release, dry_run=True).problems
+    assert "is not complete; verify the release first" in problem

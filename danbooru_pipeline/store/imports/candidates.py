@@ -16,6 +16,14 @@ from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.posts import Fetch
 
 _JPG: Final = ("jpg", "jpeg")
+_KINDS: Final = (
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,11 @@ class Holding(Protocol):
         """Buckets it may have files of, each with how to find them. A bucket may come more than once."""
 
 
+def kind_of(mode: int) -> str:
+    """What a path is that is no regular file, by its mode."""
+    return next((kind for is_kind, kind in _KINDS if is_kind(mode)), "no file")
+
+
 def is_plain_file(path: Path) -> bool:
     """Whether a path is a regular file and no link."""
     return Skipped().is_plain_file(path)
@@ -115,7 +128,7 @@ class Skipped:
             self.note(path, error.strerror)
             return False
         if not stat.S_ISREG(mode):
-            self.note(path, "a symbolic link" if stat.S_ISLNK(mode) else "no file")
+            self.note(path, kind_of(mode))
         return stat.S_ISREG(mode)
 
     def is_folder(self, path: Path) -> bool:

@@ -1,6 +1,7 @@
 """Recognises what a path holds that was given to an import."""
 
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Final
 from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.release_paths import RELEASE_JSON
-from danbooru_pipeline.store.imports.candidates import Finder, Holding
+from danbooru_pipeline.store.imports.candidates import Finder, Holding, kind_of
 from danbooru_pipeline.store.imports.folders import Md5Holding, TreeHolding
 from danbooru_pipeline.store.imports.releases import ReleaseHolding
 from danbooru_pipeline.store.imports.tars import TarHolding
@@ -69,7 +70,7 @@ def _within(path: Path, depth: int) -> list[Holding]:
         names = sorted(entry.name for entry in top.iterdir())
     except OSError as error:
         return [_Unread(path, f"cannot be read ({error.strerror})")]
-    found: list[Holding] = [TarHolding(top / name) for name in names if _TAR.fullmatch(name)]
+    found: list[Holding] = [_tar_or_why_not(top / name) for name in names if _TAR.fullmatch(name)]
     found += (_Unread(top / name, f"cannot be read; {_FORMS}") for name in names if _OTHER_TAR.fullmatch(name))
     if not set(BUCKETS).isdisjoint(names):
         found.append(TreeHolding(top))
@@ -79,6 +80,17 @@ def _within(path: Path, depth: int) -> list[Holding]:
         return found
     folders = (top / name for name in reversed(names) if name[0] != "." and _is_other_folder(top / name))
     return [holding for folder in folders for holding in _within(folder, depth - 1)]
+
+
+def _tar_or_why_not(path: Path) -> Holding:
+    """A tar by its name, if it is a file: whoever opens a pipe waits for ever, and a device need not end."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return _Unread(path, f"is a symbolic link that leads nowhere; {_FORMS}")
+    except OSError as error:
+        return _Unread(path, f"cannot be read ({error.strerror})")
+    return TarHolding(path) if stat.S_ISREG(mode) else _Unread(path, f"is {kind_of(mode)} and no tar; {_FORMS}")
 
 
 def _is_other_folder(path: Path) -> bool:

@@ -82,9 +82,10 @@ class ReleaseHolding:
             return None
 
     def _manifest(self) -> list[Path]:
-        lines = (self.place / "SHA256SUMS").read_text("utf-8", "replace").splitlines()
+        checksums = self.place / "SHA256SUMS"
+        lines = checksums.read_text("utf-8", "replace").splitlines() if checksums.is_file() else []
         sums = {line[66:]: line[:64] for line in lines}
-        paths = sorted((self.place / "manifest").glob("files-*.parquet"))
+        paths = [path for path in sorted((self.place / "manifest").glob("files-*.parquet")) if path.is_file()]
         listed = {name for name in sums if name.startswith("manifest/files-")}
         if listed != {f"manifest/{path.name}" for path in paths} or not paths:
             raise StoreError(f"the manifest of {self.place} is not complete; verify the release first")
