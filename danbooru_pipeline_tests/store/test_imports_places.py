@@ -130,7 +130,7 @@ def test_a_path_that_holds_nothing_is_named(store: NewStore, tmp_path: Path, nam
     path = tmp_path / "given" / name
     (path.parent if name else path).mkdir(parents=True, exist_ok=True)
     if name:
-        path.write_bytes(pack([("12.PNG", b"x")]))
+        path.write_bytes(pack([("a12.png", b"x")]))
     (problem,) = store.take(tmp_path / "given", dry_run=True).problems
     assert str(tmp_path / "given") in problem
     assert re.search(r"holds nothing|cannot be read|none of them named", problem)
@@ -242,6 +242,56 @@ def test_folders_by_md5_are_looked_up(store: NewStore, tmp_path: Path, *, nested
     report = store.take(tmp_path / "md5")
     assert report.outcomes == {"md5": len(store.files)}
     assert store.requests_of_a_build() == report.left
+
+
+def md5_of(store: NewStore) -> dict[int, str]:
+    """The MD5 of each file's post."""
+    return {post["id"]: post["md5"] for post in store.booru.truth(YEAR) if post["id"] in store.files}
+
+
+WRITTEN: dict[str, Callable[[int, str, str], str]] = {
+    "tree": lambda id_, _md5, ext: f"original/{bucket_of(id_)}/{id_}.{ext.upper()}",
+    "tree, one letter": lambda id_, _md5, ext: f"original/{bucket_of(id_)}/{id_}.{ext.title()}",
+    "by MD5": lambda _id, md5, ext: f"{md5.upper()}.{ext}",
+    "by MD5, extension too": lambda _id, md5, ext: f"{md5.upper()}.{ext.upper()}",
+    "by MD5, extension alone": lambda _id, md5, ext: f"{md5[:2]}/{md5}.{ext.upper()}",
+    "by MD5, in folders": lambda _id, md5, ext: f"{md5[:2]}/{md5[2:4]}/{md5}.{ext}".upper(),
+    "by MD5, folders alone": lambda _id, md5, ext: f"{md5[:2].upper()}/{md5[2:4].title()}/{md5}.{ext}",
+    "by MD5, each second": lambda id_, md5, ext: f"{md5.upper() if id_ % 2 else md5}.{ext}",
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_names_may_be_in_any_case(store: NewStore, tmp_path: Path, name: str) -> None:
+    """Extensions, MD5s and their folders in upper case are seen; the store's own names are in lower case."""
+    md5s = md5_of(store)
+    for id_, (ext, data) in store.files.items():
+        path = tmp_path / "given" / WRITTEN[name](id_, md5s[id_], ext)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    report = store.take(tmp_path / "given")
+    assert (report.outcomes, report.problems) == ({"md5": len(store.files)}, ())
+    held = {path.name for path in store.context.layout.store.glob("original/*/*")}
+    assert held == {f"{id_}.{ext}" for id_, (ext, _) in store.files.items()}
+
+
+def test_members_of_a_tar_may_be_in_any_case(store: NewStore, tmp_path: Path) -> None:
+    """Members whose extension is in upper case are taken like the others, under the names that a release has."""
+    path = tmp_path / "0000.tar"
+    path.write_bytes(pack((name.upper() if n % 2 else name, data) for n, (name, data) in enumerate(names_of(store))))
+    report = store.take(path)
+    assert (report.outcomes, report.problems) == ({"md5": len(store.files)}, ())
+    held = {path.name for path in store.context.layout.store.glob("original/*/*")}
+    assert held == {name for name, _ in names_of(store)}
+
+
+def test_an_md5_in_two_cases_is_named(store: NewStore, tmp_path: Path) -> None:
+    """No program writes one; where it lies and what to do is said."""
+    path = tmp_path / "given" / ("aB" * 16 + ".png")
+    path.parent.mkdir()
+    path.write_bytes(b"x")
+    (problem,) = store.take(tmp_path / "given", dry_run=True).problems
+    assert f"{path} (an MD5 in upper and lower case; rename it to lower case)" in problem
 
 
 def _to_nowhere(path: Path) -> None:

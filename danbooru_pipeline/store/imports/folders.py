@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from danbooru_pipeline.layout import BUCKETS, original_path
+from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.posts import Fetch
-from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Skipped, spellings
+from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Skipped
+from danbooru_pipeline.store.imports.spelled import Extensions, Md5Names
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,15 @@ class TreeHolding:
         skipped = Skipped()
         for bucket in BUCKETS:
             if skipped.is_folder(self.place / bucket):
-                yield bucket, partial(self._find, skipped)
+                yield bucket, partial(self._find, skipped, self.place / bucket)
         skipped.check(self.title)
 
-    def _find(self, skipped: Skipped, wanted: Iterable[Fetch], _scratch: Path, /) -> Iterator[Candidate]:
+    def _find(self, skipped: Skipped, folder: Path, wanted: Iterable[Fetch], _scratch: Path, /) -> Iterator[Candidate]:
+        extensions: Extensions | None = None
         for fetch in wanted:
-            for ext in spellings(fetch.ext):
-                path = self.place / original_path(fetch.id, ext).removeprefix("original/")
+            extensions = extensions or Extensions.of_folder(folder)
+            for ext in extensions.ways_of(fetch.ext):
+                path = folder / f"{fetch.id}.{ext}"
                 if skipped.is_plain_file(path):
                     yield Candidate(fetch, path, fetch.ext)
 
@@ -61,15 +64,15 @@ class Md5Holding:
             StoreError: some of it could not be read. The rest was given.
         """
         skipped = Skipped()
+        names = Md5Names.of_folder(self.place, skipped)
         for bucket in BUCKETS:
-            yield bucket, partial(self._find, skipped)
+            yield bucket, partial(self._find, skipped, names)
         skipped.check(self.title)
 
-    def _find(self, skipped: Skipped, wanted: Iterable[Fetch], _scratch: Path, /) -> Iterator[Candidate]:
+    def _find(
+        self, skipped: Skipped, names: Md5Names, wanted: Iterable[Fetch], _scratch: Path, /
+    ) -> Iterator[Candidate]:
         for fetch in wanted:
-            md5 = fetch.md5
-            folders = (f"{md5[:2]}/{md5[2:4]}/", "", f"{md5[:2]}/")
-            names = (f"{folder}{md5}.{ext}" for folder in folders for ext in spellings(fetch.ext))
-            for path in map(self.place.joinpath, names):
+            for path in map(self.place.joinpath, names.paths_of(fetch.md5, fetch.ext)):
                 if skipped.is_plain_file(path):
                     yield Candidate(fetch, path, fetch.ext)

@@ -13,6 +13,7 @@ from danbooru_pipeline.release_paths import RELEASE_JSON
 from danbooru_pipeline.store.imports.candidates import Finder, Holding, kind_of
 from danbooru_pipeline.store.imports.folders import Md5Holding, TreeHolding
 from danbooru_pipeline.store.imports.releases import ReleaseHolding
+from danbooru_pipeline.store.imports.spelled import is_md5_name
 from danbooru_pipeline.store.imports.tars import TarHolding
 
 _TAR: Final = re.compile(r".+\.(tar(\.(gz|xz|bz2))?|tgz|txz|tbz2?)", re.IGNORECASE)
@@ -74,7 +75,7 @@ def _within(path: Path, depth: int) -> list[Holding]:
     found += (_Unread(top / name, f"cannot be read; {_FORMS}") for name in names if _OTHER_TAR.fullmatch(name))
     if not set(BUCKETS).isdisjoint(names):
         found.append(TreeHolding(top))
-    if _looks_like_md5(names):
+    if any(map(is_md5_name, names)):
         found.append(Md5Holding(top))
     if found or depth == 0:
         return found
@@ -99,7 +100,3 @@ def _is_other_folder(path: Path) -> bool:
         return path.is_dir() and not (path.is_symlink() and path.resolve().parent == path.parent.resolve())
     except OSError:
         return True  # it is said when it is read
-
-
-def _looks_like_md5(names: Iterable[str]) -> bool:
-    return any(re.fullmatch(r"[0-9a-f]{2}|[0-9a-f]{32}\.\w+", name) for name in names)

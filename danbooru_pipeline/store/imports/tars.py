@@ -21,7 +21,7 @@ from danbooru_pipeline.layout import EXTENSIONS, bucket_of
 from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.store.imports.candidates import Candidate, Finder
 
-_NAME: Final = re.compile(r"(?:.*/)?([1-9][0-9]{0,17})\.([a-z0-9]{2,4})")
+_NAME: Final = re.compile(r"(?:.*/)?([1-9][0-9]{0,17})\.([A-Za-z0-9]{2,4})")
 #: Larger members are not read; the site takes no file of this size.
 MAX_MEMBER_BYTES: Final = 2 * 2**30
 _JPG: Final = frozenset({"jpg", "jpeg"})
@@ -53,8 +53,8 @@ class _Contents:
         self.count += 1
         self.files += info.isreg()
         match = _NAME.fullmatch(info.name)
-        if info.isreg() and match and match[2] in EXTENSIONS and 0 < info.size <= MAX_MEMBER_BYTES:
-            self.buckets[bucket_of(int(match[1]))][int(match[1])].append((info, match[2]))
+        if info.isreg() and match and match[2].lower() in EXTENSIONS and 0 < info.size <= MAX_MEMBER_BYTES:
+            self.buckets[bucket_of(int(match[1]))][int(match[1])].append((info, match[2].lower()))
 
 
 @dataclass(frozen=True, slots=True)
