@@ -1,6 +1,7 @@
 """Import: what a path may hold, and that nothing in it is passed over without a word."""
 
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -11,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pyvips
 
 from danbooru_pipeline.errors import StoreError
-from danbooru_pipeline.layout import BUCKETS, bucket_of, original_path
+from danbooru_pipeline.layout import BUCKETS, Layout, bucket_of, original_path
 from danbooru_pipeline.posts import Fetch
+from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.imports import import_files, open_holdings
 from danbooru_pipeline.store.imports.candidates import Candidate, Finder
+from danbooru_pipeline.store.imports.held import Held
 from danbooru_pipeline_tests.support.buckets import buckets_of
 from danbooru_pipeline_tests.support.imported import YEAR, NewStore, as_another_user, names_of, pack, write_release
 
@@ -247,6 +251,57 @@ def test_folders_by_md5_are_looked_up(store: NewStore, tmp_path: Path, *, nested
 def md5_of(store: NewStore) -> dict[int, str]:
     """The MD5 of each file's post."""
     return {post["id"]: post["md5"] for post in store.booru.truth(YEAR) if post["id"] in store.files}
+
+
+def by_md5(store: NewStore, folder: Path) -> Path:
+    """The site's files as ``MD5.EXT``."""
+    folder.mkdir()
+    md5s = md5_of(store)
+    for id_, (ext, data) in store.files.items():
+        (folder / f"{md5s[id_]}.{ext}").write_bytes(data)
+    return folder
+
+
+def test_several_places_are_foreseen_by_a_dry_run(store: NewStore, tmp_path: Path) -> None:
+    """Of places with the same files the first counts, in both modes; what this import took was not there before."""
+    tree, same = store.tree(tmp_path / "tree"), by_md5(store, tmp_path / "md5")
+    optimised = tree / original_path(store.of("png", 1), "png")
+    optimised.write_bytes(pyvips.Image.new_from_file(str(optimised)).pngsave_buffer(compression=9))
+    (tree / original_path(store.of("jpg"), "jpg")).write_bytes(b"x")
+    foreseen, done = (store.take(tree, same, tree, dry_run=dry_run) for dry_run in (True, False))
+    assert foreseen.outcomes == {"md5": len(store.files) - 1, "pixel_hash": 1, "unproven": 1}
+    assert done.outcomes == foreseen.outcomes
+    assert (done.taken, done.left, done.bytes) == (foreseen.taken, foreseen.left, foreseen.bytes)
+    for dry_run in (True, False):
+        assert store.take(tree, same, tree, dry_run=dry_run).outcomes == {"present": len(store.files) - 1}
+
+
+def test_512px_images_are_foreseen_by_a_dry_run(fresh: NewStore, store: NewStore, tmp_path: Path) -> None:
+    """A dry run counts the 512px images that a release would bring, and brings none."""
+    release = write_release(store.context, tmp_path / "release")
+    foreseen = fresh.take(release, dry_run=True)
+    assert not list(fresh.context.layout.store.glob("512px/*/*"))
+    assert foreseen.px512 == fresh.take(release).px512 > 0
+
+
+def test_a_file_of_the_store_is_read_once(settings: Settings) -> None:
+    """Whether it is its post's is asked for each place, and found out the first time; then it need not be there."""
+    layout = Layout(settings.root)
+    right, other = (
+        Fetch(id_, hashlib.md5(b"right").hexdigest(), "png", file_size=5, rating="g", file_url=None)
+        for id_ in (1, 10**15)
+    )
+    for fetch, data in ((right, b"right"), (other, b"wrong")):
+        path = layout.original(fetch.id, fetch.ext)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    held = Held(layout)
+    assert [held.has(right), held.has(other)] == [True, False]
+    layout.original(right.id, "png").write_bytes(b"wrong")
+    layout.original(other.id, "png").write_bytes(b"right")
+    assert [held.has(right), held.has(other), held.present] == [True, False, 1]
+    held.add(other)
+    assert [held.has(other), held.present] == [True, 1]
 
 
 WRITTEN: dict[str, Callable[[int, str, str], str]] = {

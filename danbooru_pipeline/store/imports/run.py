@@ -32,7 +32,8 @@ from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, Layout
 from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.progress import Meter, human_bytes
-from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Holding, Skipped, digests_of
+from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Holding, Skipped
+from danbooru_pipeline.store.imports.held import Held
 from danbooru_pipeline.store.imports.proof import Judged, Outcome, judge, row_of
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
 from danbooru_pipeline.store.open_ledger import OpenLedger, open_ledger
@@ -167,7 +168,7 @@ def _report(work: "_Import", wanted: int, wanted_bytes: int, problems: Sequence[
     return ImportReport(
         year=work.year,
         wanted=wanted,
-        outcomes=dict(work.outcomes),
+        outcomes=dict(work.outcomes) | ({Outcome.PRESENT: work.held.present} if work.held.present else {}),
         taken=work.count["taken"],
         linked=work.count["linked"],
         px512=work.count["px512"],
@@ -190,10 +191,13 @@ class _Import:
     meter: Meter
     count: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
-    taken: set[int] = field(default_factory=set)  # by a dry run, which leaves no other trace
     unreadable: Skipped = field(default_factory=Skipped)  # of the holding that is taken from
     unmoved: Skipped = field(default_factory=Skipped)  # likewise
     threads: Any = None
+    held: Held = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.held = Held(self.context.layout)
 
     def lacking(self) -> tuple[int, int]:
         """How many files the store has no name for, and their bytes."""
@@ -244,7 +248,7 @@ class _Import:
                 ledger = stack.enter_context(open_ledger(layout, bucket))
                 known, scratch = ledger.known, layout.original_bucket(bucket)
                 scratch.mkdir(parents=True, exist_ok=True)
-            wanted = (fetch for fetch in self._wanted(bucket, known) if not self._is_here(fetch))
+            wanted = (fetch for fetch in self._wanted(bucket, known) if not self.held.has(fetch))
             with contextlib.closing(self._judged(find(wanted, scratch))) as judgements:
                 taken = self._take_first_proven(judgements, ledger)
             if ledger is not None:
@@ -281,17 +285,6 @@ class _Import:
         except OSError as error:
             self.unmoved.note(source, error.strerror)
 
-    def _is_here(self, fetch: Fetch) -> bool:
-        """Whether an earlier import, or a killed build, left the right file: the next build adopts it."""
-        if fetch.id in self.taken:
-            return True
-        try:
-            is_here = digests_of(self.context.layout.original(fetch.id, fetch.ext))[0] == fetch.md5
-        except FileNotFoundError:
-            return False
-        self.outcomes[Outcome.PRESENT] += is_here
-        return is_here
-
     def _judged(self, candidates: Iterator[Candidate]) -> Generator[Judged, None, None]:
         """Judgements of candidates, in their order, some ahead."""
         waiting: list[Future[Judged]] = []
@@ -321,10 +314,10 @@ class _Import:
         self.meter.count_file(size, None if outcome in _TAKEN else outcome.value)
         if outcome not in _TAKEN:
             return False
-        if ledger is None:
-            self.taken.add(fetch.id)
-        elif judged.facts is not None:
-            known, px512 = ledger.known.get(fetch.id), self._place_px512(judged)
+        self.held.add(fetch)
+        px512 = self._place_px512(judged)
+        if ledger is not None and judged.facts is not None:
+            known = ledger.known.get(fetch.id)
             ledger.record(row_of(self.context, judged, known, year=self.year, px512=px512))
         self.count.update(taken=1, bytes=size, declared=fetch.file_size or 0)
         return True
@@ -342,11 +335,15 @@ class _Import:
         return linked is not None
 
     def _place_px512(self, judged: Judged) -> Mapping[str, Any]:
-        """Give a 512px image its name in the store. Returns what its post's row says of it; nothing without one."""
+        """Give a 512px image its name in the store. Returns what its post's row says of it; nothing without one.
+
+        A dry run only counts it.
+        """
         found, fetch = judged.px512, judged.candidate.fetch
         if found is None or fetch.rating not in sfw_ratings(self.year):
             return {}
-        if found.path is not None:
+        self.count["px512"] += self.dry_run and found.path is not None
+        if found.path is not None and not self.dry_run:
             target = self.context.layout.px512(fetch.id)
             target.parent.mkdir(parents=True, exist_ok=True)
             if _link(found.path, target, sha256=found.sha256, move=False) is None:
