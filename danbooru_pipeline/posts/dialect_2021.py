@@ -121,7 +121,7 @@ def _text(name: str, value: str) -> str:
         return value
     try:
         return format_timestamp(parse_timestamp(value))
-    except (ValueError, OverflowError):
+    except ValueError:
         return value
 
 

@@ -70,14 +70,17 @@ def parse_timestamp(value: object) -> datetime:
     """An instant in UTC, from the API's ISO form with an offset or the mirror's ``YYYY-MM-DD HH:MM:SS.ffffff UTC``.
 
     Raises:
-        ValueError: the value is in neither form.
+        ValueError: the value is in neither form, or in UTC beyond the years 1 to 9999.
     """
     if not isinstance(value, str):
         raise ValueError("not a timestamp")
     instant = datetime.fromisoformat(value.removesuffix(" UTC") + ("+00:00" if value.endswith(" UTC") else ""))
     if instant.tzinfo is None:
         raise ValueError("a timestamp without its offset")
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a timestamp beyond the years 1 to 9999") from None
 
 
 def _converter(kind: pa.DataType) -> Callable[[object], Any]:
@@ -110,7 +113,7 @@ def _parse(values: Mapping[str, Any], record: Mapping[str, Any]) -> PostRow | Re
         elif value is not None and not (value == "" and name in NEVER_EMPTY):
             try:
                 row[name] = convert(value)
-            except (ValueError, OverflowError):
+            except ValueError:
                 extra[name] = value
     post_id = row.get("id")
     if post_id is None or post_id <= 0:

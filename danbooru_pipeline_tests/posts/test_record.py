@@ -19,10 +19,13 @@ from danbooru_pipeline.posts import (
     parse_timestamp,
     posts_table,
     read_posts,
+    to_2021_dialect,
     write_posts,
 )
 from danbooru_pipeline.posts.schema import SITE_COLUMNS
 
+#: Instants with a valid form that are none in UTC.
+FAR = ("9999-12-31T23:59:59.000-05:00", "0001-01-01T00:00:00+01:00")
 #: A record as the site gave it in March 2023 (its tags shortened): every column, in the order of the site.
 RECORD: dict[str, Any] = {
     "id": 6148686,
@@ -153,6 +156,18 @@ def test_hidden_post_has_an_id_and_no_file() -> None:
 def test_timestamps_of_both_dialects(text: str, instant: datetime) -> None:
     """The API gives Eastern time and the mirror UTC; both become the same instant."""
     assert parse_timestamp(text) == instant
+
+
+@pytest.mark.parametrize("text", FAR)
+def test_timestamp_that_utc_cannot_hold_is_none_that_can_be_read(text: str) -> None:
+    """It is refused as others are, and the record that has it is rejected, or keeps it as it came."""
+    with pytest.raises(ValueError, match="beyond the years"):
+        parse_timestamp(text)
+    assert isinstance(parse_api_record(RECORD | {"created_at": text}), RejectedRow)
+    row = parse_api_record(RECORD | {"updated_at": text})
+    assert isinstance(row, dict)
+    assert json.loads(row["extra"])["updated_at"] == text
+    assert to_2021_dialect({"updated_at": text}) == {"updated_at": text}
 
 
 def test_timestamp_without_offset_is_refused() -> None:

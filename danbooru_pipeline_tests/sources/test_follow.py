@@ -111,6 +111,19 @@ def test_event_that_cannot_be_read_costs_itself_alone(site: Site, tmp_path: Any,
     assert skipped == {"/post_events.json": 1}
 
 
+def test_event_that_utc_cannot_hold_is_skipped_and_counted(site: Site, tmp_path: Any) -> None:
+    """One with a time at the end of all years, which every search finds last, stops no visit."""
+    count = RECORDS_PER_PAGE + 5
+    events = [event(number, BEGIN + timedelta(seconds=number)) for number in range(1, count + 1)]
+    events.append({**event(7, BEGIN), "event_at": "9999-12-31T23:59:59.000-05:00"})
+    skipped: Counter[str] = Counter()
+    with client_of(site, give_events(events, []), tmp_path) as client:
+        touched = read_touched(client, BEGIN, skipped)
+    assert touched is not None
+    assert (touched.ids, touched.until) == (set(range(1, count + 1)), BEGIN + timedelta(seconds=count))
+    assert skipped == {"/post_events.json": 1}
+
+
 @pytest.mark.parametrize("page", [0, 1])
 def test_page_of_events_that_cannot_be_read_is_passed(site: Site, tmp_path: Any, page: int) -> None:
     """A full page without a readable event is followed by the next one of that moment, to the end."""
@@ -166,7 +179,11 @@ def test_replacements_are_read_back_to_a_moment(site: Site, tmp_path: Any) -> No
 def test_replacement_that_cannot_be_read_is_skipped_and_counted(site: Site, tmp_path: Any) -> None:
     """Rows without a post or a time, and what is no row at all, end no page: those around them are read."""
     rows: list[Any] = [replacement(number, BEGIN) for number in range(1, RECORDS_PER_PAGE + 5)]
-    rows[-3:-1] = [{**rows[-3], "post_id": "abc"}, {**rows[-2], "created_at": "soon"}]
+    rows[-4:-1] = [
+        {**rows[-4], "created_at": "0001-01-01T00:00:00+01:00"},
+        {**rows[-3], "post_id": "abc"},
+        {**rows[-2], "created_at": "soon"},
+    ]
     skipped: Counter[str] = Counter()
 
     def give(_path: str, params: dict[str, str]) -> Any:
@@ -177,8 +194,8 @@ def test_replacement_that_cannot_be_read_is_skipped_and_counted(site: Site, tmp_
     with client_of(site, give, tmp_path) as client:
         found = read_replacements(client, BEGIN, skipped)
     assert found is not None
-    assert len(found) == len(rows) - 3
-    assert skipped == {"/post_replacements.json": 3}
+    assert len(found) == len(rows) - 4
+    assert skipped == {"/post_replacements.json": 4}
 
 
 def at(moment: datetime) -> str:

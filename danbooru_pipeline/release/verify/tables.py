@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -268,13 +269,21 @@ def _is_same(kind: pa.DataType | None, cell: Any, value: Any) -> bool:
     if kind is None or cell is None or value is None:
         return False
     if pa.types.is_timestamp(kind):
-        return parse_timestamp(value) == parse_timestamp(cell)
+        return _instant(value) == parse_timestamp(cell)
     if pa.types.is_list(kind):
         pairs = zip(cell, value, strict=False)
         return len(cell) == len(value) and all(_is_same(kind.value_type, *pair) for pair in pairs)
     return _text(cell) == _text(value) or (
         isinstance(cell, str) and not isinstance(value, str) and parse(cell) == value
     )
+
+
+def _instant(value: Any) -> datetime | None:
+    """An instant as a line may write it; None if it is none that can be read."""
+    try:
+        return parse_timestamp(value)
+    except ValueError:
+        return None
 
 
 def _text(value: Any) -> str:

@@ -152,6 +152,14 @@ def test_types_follow_names_unless_a_value_does_not_fit() -> None:
     ]
 
 
+def test_an_instant_that_utc_cannot_hold_makes_its_column_text() -> None:
+    """It is no instant that can be read, like any other text."""
+    far = "9999-12-31T23:59:59.000-05:00"
+    table = written([{"id": "1", "created_at": far}, {"id": "2", "created_at": "2020-01-01 00:00:00 UTC"}], few=2**20)
+    assert table.schema.field("created_at").type == pa.string()
+    assert table["created_at"].to_pylist() == [far, "2020-01-01 00:00:00 UTC"]
+
+
 @pytest.mark.parametrize("few", [20, 2**20])
 def test_a_line_that_is_no_object_is_named(tmp_path: Path, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """One error with file and line, wherever it is in what is read at a time; it says what to do."""

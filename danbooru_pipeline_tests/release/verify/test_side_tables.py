@@ -44,6 +44,8 @@ def test_a_row_is_judged_alike_whatever_lies_beside_it(folder: Path, monkeypatch
     for number, column, value in (
         (1, "post_ids", ["1"]),
         (1, "created_at", "2020-01-02 03:04:05.679 UTC"),
+        (1, "created_at", "9999-12-31T23:59:59.000-05:00"),
+        (3, "created_at", "soon"),
         (2, "body", "other"),
         (3, "body", {"a": 2}),
         (4, "new", "1"),
