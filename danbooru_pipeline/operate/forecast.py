@@ -16,7 +16,7 @@ from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.preflight import check_year, nearest_folder
 from danbooru_pipeline.operate.rates import measured_rates
-from danbooru_pipeline.posts import PostRow, parse_api_record
+from danbooru_pipeline.posts import CompleteRow, complete_rows, parse_api_record
 from danbooru_pipeline.progress import human_bytes, human_seconds
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources.api import POSTS_PER_PAGE, ApiSource
@@ -206,9 +206,10 @@ def survey_source(client: BooruClient, limit: datetime) -> Survey:
     )
 
 
-def _page_below(client: BooruClient, below: int | None, limit: int) -> dict[int, PostRow]:
+def _page_below(client: BooruClient, below: int | None, limit: int) -> dict[int, CompleteRow]:
     """The posts just below an id, or the newest ones, by id."""
     answer = client.get_json("/posts.json", {"limit": limit, "page": f"b{below}" if below else "1"})
     records = answer.value if answer.status == 200 and isinstance(answer.value, list) else []
-    rows = (parse_api_record(record) for record in records if isinstance(record, Mapping))
-    return {row["id"]: row for row in rows if isinstance(row, dict)}
+    parsed = (parse_api_record(record) for record in records if isinstance(record, Mapping))
+    rows = complete_rows([row for row in parsed if isinstance(row, dict)], says_banned=False)
+    return {row["id"]: row for row in rows}

@@ -7,6 +7,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from danbooru_pipeline.posts.arrow_rows import as_json, type_batch
+    from danbooru_pipeline.posts.completed import complete_rows
     from danbooru_pipeline.posts.dialect_2017 import encode_2017, pool_lists
     from danbooru_pipeline.posts.dialect_2021 import encode_2021, encode_2021_complete, encode_record, to_2021_dialect
     from danbooru_pipeline.posts.lines import LineTyper, Typed, json_objects
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         POST_SCHEMA,
         REFRESHED_SCHEMA,
         TIMESTAMP,
+        CompleteRow,
         PostRow,
         conform,
         posts_table,
@@ -30,13 +32,14 @@ else:
         __name__,
         {
             "arrow_rows": "as_json type_batch",
+            "completed": "complete_rows",
             "dialect_2017": "encode_2017 pool_lists",
             "dialect_2021": "encode_2021 encode_2021_complete encode_record to_2021_dialect",
             "lines": "LineTyper Typed json_objects",
             "post": "MD5 Fetch Post post_of read_posts",
             "record": "RejectedRow parse_api_record parse_record parse_timestamp",
-            "schema": "DICTIONARY_COLUMNS INT64_MAX POST_SCHEMA REFRESHED_SCHEMA TIMESTAMP PostRow conform posts_table "
-            "posts_writer write_posts",
+            "schema": "DICTIONARY_COLUMNS INT64_MAX POST_SCHEMA REFRESHED_SCHEMA TIMESTAMP CompleteRow PostRow conform "
+            "posts_table posts_writer write_posts",
             "tags": "TagIds tag_lists",
         },
     )
@@ -48,6 +51,7 @@ __all__ = [
     "POST_SCHEMA",
     "REFRESHED_SCHEMA",
     "TIMESTAMP",
+    "CompleteRow",
     "Fetch",
     "LineTyper",
     "Post",
@@ -56,6 +60,7 @@ __all__ = [
     "TagIds",
     "Typed",
     "as_json",
+    "complete_rows",
     "conform",
     "encode_2017",
     "encode_2021",

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.layout import EXTENSIONS
-from danbooru_pipeline.posts.schema import PostRow
+from danbooru_pipeline.posts.schema import CompleteRow
 
 MD5 = re.compile(r"[0-9a-f]{32}")
 MAX_FILE_BYTES = 2**40
@@ -171,8 +171,8 @@ def posts_from(table: pa.Table, *, pixel_hashes: bool = False) -> list[Post]:
     ]
 
 
-def post_of(row: PostRow) -> Post:
-    """One row of a source as a post."""
+def post_of(row: CompleteRow) -> Post:
+    """One row of an answer as a post."""
     extra = row.get("extra")
     return Post(
         id=row["id"],

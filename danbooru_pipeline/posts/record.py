@@ -120,7 +120,7 @@ def _parse(values: Mapping[str, Any], record: Mapping[str, Any]) -> PostRow | Re
         return RejectedRow("no usable id", record)
     if "created_at" not in row:
         return RejectedRow("no usable created_at", record)
-    if record.get("is_banned", False) is None and "md5" in row:
+    if record.get("is_banned", False) is None and not row.keys().isdisjoint(("md5", "file_url")):
         extra["is_banned"] = None  # the site's own column has no null: nobody knows what this one means
     row["extra"] = encode(extra).decode() if extra else None
     return row

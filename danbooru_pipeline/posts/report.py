@@ -68,6 +68,11 @@ class SweepReport:
     newest_id: int | None = None
     read_to_the_end: bool = True
 
+    @property
+    def says_banned(self) -> bool:
+        """Whether rows of the source say if their posts are banned; a report without columns counts as if they did."""
+        return not self.columns.filled or "is_banned" in self.columns.filled
+
 
 @dataclass(frozen=True, slots=True)
 class PostsReport:
@@ -140,6 +145,12 @@ def read_report(layout: Layout, year: int) -> SweepReport | None:
     """What the read of a year's posts saw; None when no report says it in full."""
     report = find_posts_report(layout, year)
     return None if report is None else report.sweep
+
+
+def says_banned(layout: Layout, year: int) -> bool:
+    """Whether the source of a year's posts says if they are banned; where nobody knows, as if it did."""
+    report = read_report(layout, year)
+    return report is None or report.says_banned
 
 
 def write_posts_report(layout: Layout, year: int, report: SweepReport | PostsReport) -> None:

@@ -1,7 +1,7 @@
 """The one Arrow schema of posts, whatever dialect they come in. No network, no clock."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NewType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 from danbooru_pipeline.io.parquet import store_options
 
 PostRow = dict[str, Any]
+#: A row that went through `completed`, with every column of `POST_SCHEMA`: only such a row decides anything.
+CompleteRow = NewType("CompleteRow", dict[str, Any])
 
 TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
 

@@ -20,7 +20,7 @@ from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
 from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import POST_SCHEMA, LineTyper, Typed, posts_writer
-from danbooru_pipeline.posts.completed import completed
+from danbooru_pipeline.posts.completed import completed, says_who_is_banned
 from danbooru_pipeline.posts.drift import ColumnTally
 from danbooru_pipeline.posts.report import SweepReport, judge_freshness, write_posts_report
 from danbooru_pipeline.progress import Say
@@ -153,7 +153,7 @@ class _Load:
 
     def _up_to_the_cutoff(self, rows: pa.Table) -> pa.Table:
         within = rows
-        self.says_banned |= rows["is_banned"].null_count < rows.num_rows
+        self.says_banned |= says_who_is_banned(rows)
         if pc.max(rows["created_at"]).as_py() > self.limit:
             within = rows.filter(pc.less_equal(rows["created_at"], pa.scalar(self.limit, rows["created_at"].type)))
             self.beyond += rows.num_rows - within.num_rows

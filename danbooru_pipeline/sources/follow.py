@@ -7,14 +7,20 @@ have no ids and pages end at number 1000, so a full page is followed by a search
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.fetch import BooruClient
-from danbooru_pipeline.posts import INT64_MAX, PostRow, RejectedRow, parse_api_record, parse_timestamp
+from danbooru_pipeline.posts import (
+    CompleteRow,
+    PostRow,
+    complete_rows,
+    parse_api_record,
+    parse_timestamp,
+)
 from danbooru_pipeline.sources.api import ABOVE_ALL_IDS, RECORDS_PER_PAGE, id_of
 from danbooru_pipeline.sources.source import Source
 
@@ -38,12 +44,14 @@ class NewPosts:
         is_all: whether no settled post follows.
     """
 
-    rows: tuple[PostRow, ...]
+    rows: tuple[CompleteRow, ...]
     last_id: int
     is_all: bool
 
 
-def read_new_posts(source: Source, after: int, *, settled: datetime, now: datetime, pages: int) -> NewPosts:
+def read_new_posts(
+    source: Source, after: int, *, settled: datetime, now: datetime, pages: int, says_banned: bool
+) -> NewPosts:
     """Read posts in the order of their ids, up to the first that was created after `settled`.
 
     Args:
@@ -52,26 +60,26 @@ def read_new_posts(source: Source, after: int, *, settled: datetime, now: dateti
         settled: posts created later are left to the next visit.
         now: posts created far ahead of it count as settled.
         pages: read at most so many.
+        says_banned: whether the site is known to say of its posts if they are banned.
 
     Raises:
         SourceError: the source cannot be used.
     """
     rows: list[PostRow] = []
-    last_id = after
+    last_id, is_all = after, False
     for _ in range(pages):
         page = source.posts_after(last_id)
-        for record in page.records:
-            row = parse_api_record(record)
-            if isinstance(row, RejectedRow):
-                continue  # it cannot be placed in a release, and the sweep reports it
-            if settled < row["created_at"] < now + CLOCK_SLACK:
-                return NewPosts(tuple(rows), last_id, is_all=True)
-            rows.append(row)
-            last_id = row["id"]
-        if page.last_id is None:
-            return NewPosts(tuple(rows), last_id, is_all=True)
+        # What cannot be placed in a release is passed over, and the sweep reports it.
+        found = [row for row in map(parse_api_record, page.records) if isinstance(row, dict)]
+        young = (number for number, row in enumerate(found) if settled < row["created_at"] < now + CLOCK_SLACK)
+        end = next(young, None)
+        rows += found[:end]
+        if end is not None or page.last_id is None:
+            is_all = True
+            last_id = rows[-1]["id"] if found[:end] else last_id
+            break
         last_id = page.last_id
-    return NewPosts(tuple(rows), last_id, is_all=False)
+    return NewPosts(tuple(complete_rows(rows, says_banned=says_banned)), last_id, is_all=is_all)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +212,7 @@ def read_replacements(
         if records is None:
             return None if before == ABOVE_ALL_IDS else _ends_early(REPLACEMENTS)
         ids = [id_ for id_ in map(id_of, records) if id_ is not None and id_ < before]
-        replacements = [each for each in map(_replacement_of, records) if each is not None]
+        replacements = _replacements_of(records)
         found += [each for each in replacements if each.at >= since]
         _count(skipped, REPLACEMENTS, len(records) - len(replacements))
         if not ids or len(records) < RECORDS_PER_PAGE or any(each.at < since for each in replacements):
@@ -212,24 +220,23 @@ def read_replacements(
         before = min(ids)
 
 
-def _replacement_of(record: Mapping[str, Any]) -> Replacement | None:
-    post_id = id_of(record, "post_id")
-    try:
-        at = parse_timestamp(record["created_at"])
-    except (KeyError, TypeError, ValueError):
-        return None
-    if post_id is None:
-        return None
-    # Until 2022 the columns were named md5_was and so on.
-    values = {name: record.get(f"old_{name}", record.get(f"{name}_was")) for name in ("md5", "file_ext", "file_size")}
-    md5, ext, size = values["md5"], values["file_ext"], values["file_size"]
-    return Replacement(
-        post_id,
-        at,
-        md5 if isinstance(md5, str) else None,
-        ext if isinstance(ext, str) else None,
-        size if isinstance(size, int) and 0 < size < INT64_MAX else None,
-    )
+def _replacements_of(records: Iterable[Mapping[str, Any]]) -> list[Replacement]:
+    """Those that can be read, in their order; the old file is a row like that of any post."""
+    rows = [row for row in map(parse_api_record, map(_old_record, records)) if isinstance(row, dict)]
+    return [
+        Replacement(row["id"], row["created_at"], row["md5"], row["file_ext"], _size(row["file_size"]))
+        for row in complete_rows(rows, says_banned=False)
+    ]
+
+
+def _old_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The post of a replacement as it was before; until 2022 the columns were named md5_was and so on."""
+    old = {name: record.get(f"old_{name}", record.get(f"{name}_was")) for name in ("md5", "file_ext", "file_size")}
+    return {"id": record.get("post_id"), "created_at": record.get("created_at"), **old}
+
+
+def _size(value: int | None) -> int | None:
+    return value if value is not None and value > 0 else None
 
 
 def _list_of(client: BooruClient, path: str, query: Mapping[str, str | int]) -> list[Mapping[str, Any]] | None:

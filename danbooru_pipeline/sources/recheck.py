@@ -21,7 +21,9 @@ from danbooru_pipeline.posts import (
     INT64_MAX,
     POST_SCHEMA,
     REFRESHED_SCHEMA,
+    CompleteRow,
     PostRow,
+    complete_rows,
     conform,
     parse_api_record,
     posts_writer,
@@ -42,44 +44,46 @@ class PostUpdates:
         expunged: ids of posts that the source no longer knows.
     """
 
-    rows: Mapping[int, PostRow] = field(default_factory=dict)
+    rows: Mapping[int, CompleteRow] = field(default_factory=dict)
     expunged: frozenset[int] = frozenset()
 
 
-def recheck_posts(client: BooruClient, ids: Sequence[int], *, control_id: int | None) -> PostUpdates:
+def recheck_posts(client: BooruClient, ids: Sequence[int], *, control_id: int | None, says_banned: bool) -> PostUpdates:
     """Ask the API about posts, 199 a request.
 
     Args:
         client: of the booru.
         ids: of the posts.
         control_id: a post that is known to exist; unless an answer contains it, missing posts do not count as expunged.
+        says_banned: whether the sweep, or an earlier answer, says of posts if they are banned.
 
     Raises:
         SourceError: the API cannot be used.
     """
-    rows: dict[int, PostRow] = {}
+    rows: dict[int, CompleteRow] = {}
     expunged: set[int] = set()
     for start in range(0, len(ids), IDS_PER_REQUEST):
         asked = set(ids[start : start + IDS_PER_REQUEST])
-        found = _rows_of(client, asked | ({control_id} if control_id else set()))
+        found = _rows_of(client, asked | ({control_id} if control_id else set()), says_banned=says_banned)
         rows |= {id_: row for id_, row in found.items() if id_ in asked}
         if control_id in found and found.keys() <= asked | {control_id}:  # else the site ignored the question
             expunged |= asked - found.keys()
     return PostUpdates(rows, frozenset(expunged))
 
 
-def _rows_of(client: BooruClient, ids: set[int]) -> dict[int, PostRow]:
+def _rows_of(client: BooruClient, ids: set[int], *, says_banned: bool) -> dict[int, CompleteRow]:
     wanted = f"id:{','.join(map(str, sorted(ids)))}"
     # An account may hide deleted posts. A site that does not know the word gives nothing, and is asked without it.
-    return _search(client, f"{wanted} status:any") or _search(client, wanted)
+    found = _search(client, f"{wanted} status:any") or _search(client, wanted)
+    return {row["id"]: row for row in complete_rows(found, says_banned=says_banned)}
 
 
-def _search(client: BooruClient, tags: str) -> dict[int, PostRow]:
+def _search(client: BooruClient, tags: str) -> list[PostRow]:
     # A limit above the number of ids: a site that ignores `tags` then gives itself away by posts nobody asked for.
     answer = client.get_json("/posts.json", {"limit": IDS_PER_REQUEST + 1, "tags": tags})
     records = answer.value if answer.status == 200 and isinstance(answer.value, list) else []
     parsed = (parse_api_record(record) for record in records if isinstance(record, Mapping))
-    return {row["id"]: row for row in parsed if isinstance(row, dict)}
+    return [row for row in parsed if isinstance(row, dict)]
 
 
 def save_updates(layout: Layout, year: int, bucket: str, updates: PostUpdates) -> None:

@@ -7,10 +7,10 @@ request of one bucket also asks about posts that others are expected to ask abou
 import threading
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Any
 
 from danbooru_pipeline.errors import SourceBlocked, SourceError
 from danbooru_pipeline.fetch import BooruClient
+from danbooru_pipeline.posts import CompleteRow
 from danbooru_pipeline.sources.recheck import IDS_PER_REQUEST, PostUpdates, recheck_posts
 
 
@@ -22,24 +22,29 @@ class Rechecker:
         self._lock = threading.Lock()
         self._is_silent = False
         self._expected: dict[int, None] = {}  # in the order in which they will be asked about
-        self._answers: dict[int, dict[str, Any] | None] = {}  # not yet asked for; None: expunged
+        self._answers = dict[int, CompleteRow | None]()  # not yet asked for; None: expunged
+        self._says_banned = False  # what these answers were judged by
 
     def expect(self, ids: Iterable[int]) -> None:
         """Name posts that will be asked about, to fill requests up with them."""
         with self._lock:
             self._expected.update(dict.fromkeys(ids))
 
-    def recheck(self, ids: Sequence[int], *, control_id: int | None) -> PostUpdates:
+    def recheck(self, ids: Sequence[int], *, control_id: int | None, says_banned: bool) -> PostUpdates:
         """What the booru says of posts now; empty from one whose API does not answer.
 
         Args:
             ids: of posts whose files could not be fetched.
             control_id: a post that the booru should know (see `recheck_posts`).
+            says_banned: whether the sweep of these posts says if they are banned.
 
         Raises:
             SourceBlocked: the booru refuses us as a client.
         """
         with self._lock:
+            if says_banned != self._says_banned:  # another year, of another source
+                self._says_banned = says_banned
+                self._answers.clear()
             unknown = [id_ for id_ in ids if id_ not in self._answers]
             if unknown and not self._is_silent:
                 self._ask(unknown, control_id)
@@ -53,7 +58,7 @@ class Rechecker:
         room = -len(ids) % IDS_PER_REQUEST
         others = list(islice(self._expected, room))
         try:
-            updates = recheck_posts(self._client, [*ids, *others], control_id=control_id)
+            updates = recheck_posts(self._client, [*ids, *others], control_id=control_id, says_banned=self._says_banned)
         except SourceBlocked:
             raise
         except SourceError:

@@ -33,7 +33,7 @@ from danbooru_pipeline.posts import (
     posts_writer,
     write_posts,
 )
-from danbooru_pipeline.posts.completed import completed
+from danbooru_pipeline.posts.completed import completed, says_who_is_banned
 from danbooru_pipeline.posts.drift import Columns, ColumnTally
 from danbooru_pipeline.posts.report import SweepReport, load_posts_report, write_posts_report
 from danbooru_pipeline.progress import Say
@@ -202,7 +202,7 @@ def _merge(sweep: "_Sweep", name: str, target: Path, *, now: datetime) -> SweepR
     digest, columns = RowDigest(POST_SCHEMA), ColumnTally()
     rows = drifted = max_id = 0
     created: list[datetime] = []
-    says_banned = any(_says_banned(part) for part in sweep.parts.paths())
+    says_banned = any(map(_says_banned, sweep.parts.paths()))
     with atomic_file(target) as file, posts_writer(file) as writer:
         for came in _row_groups(sweep.parts.paths()):
             columns.add(came)
@@ -255,8 +255,7 @@ def _row_groups(parts: list[Path]) -> Iterator[pa.Table]:
 
 def _says_banned(part: Path) -> bool:
     """Whether any row of a part says if its post is banned."""
-    column = pq.ParquetFile(part).read(["is_banned"])["is_banned"]
-    return bool(column.null_count < len(column))
+    return says_who_is_banned(pq.ParquetFile(part).read(["is_banned"]))
 
 
 def _write_rejected(folder: Path, target: Path) -> None:

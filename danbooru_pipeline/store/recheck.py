@@ -15,7 +15,7 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.outcomes import REASONS, RECHECKABLE, Reason, Status
 from danbooru_pipeline.posts import Fetch
-from danbooru_pipeline.posts.report import read_report
+from danbooru_pipeline.posts.report import read_report, says_banned
 from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.sources import save_updates
 from danbooru_pipeline.store.ledger import LedgerRow
@@ -144,7 +144,9 @@ def _ask(context: RunContext, bucket: str, year: int, ids: list[int]) -> frozens
     ids = [id_ for id_ in ids if id_ not in taken_down]
     if not ids:
         return frozenset()
-    updates = context.rechecker.recheck(ids, control_id=_control_id(context.layout, bucket, year, ids))
+    updates = context.rechecker.recheck(
+        ids, control_id=_control_id(context.layout, bucket, year, ids), says_banned=says_banned(context.layout, year)
+    )
     answered = frozenset(updates.rows) | updates.expunged
     if answered:
         save_updates(context.layout, year, bucket, updates)

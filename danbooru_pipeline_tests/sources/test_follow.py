@@ -176,6 +176,21 @@ def test_replacements_are_read_back_to_a_moment(site: Site, tmp_path: Any) -> No
     assert (found[-1].md5, found[-1].ext, found[-1].size) == (f"{500:032x}", "jpg", 9)
 
 
+def test_old_file_is_known_in_every_form_that_says_it(site: Site, tmp_path: Any) -> None:
+    """MD5, extension and size of a replaced file are read as those of a post are; what is none of these is unknown."""
+    forms: list[Record] = [
+        {"old_md5": "A" * 32, "old_file_ext": ".PNG", "old_file_size": "9"},
+        {"md5_was": f"\\x{'A' * 32}", "file_ext_was": "PNG", "file_size_was": 9.0},
+        {"old_md5": 7, "old_file_ext": None, "old_file_size": "-9"},
+    ]
+    rows = [replacement(number, BEGIN, **form) for number, form in enumerate(forms, 1)]
+    with client_of(site, lambda _path, _params: rows, tmp_path) as client:
+        found = read_replacements(client, BEGIN)
+    assert found is not None
+    files = [(each.md5, each.ext, each.size) for each in found]
+    assert files == [("a" * 32, "png", 9), ("a" * 32, "png", None), (None, None, None)]
+
+
 def test_replacement_that_cannot_be_read_is_skipped_and_counted(site: Site, tmp_path: Any) -> None:
     """Rows without a post or a time, and what is no row at all, end no page: those around them are read."""
     rows: list[Any] = [replacement(number, BEGIN) for number in range(1, RECORDS_PER_PAGE + 5)]
@@ -211,9 +226,9 @@ def test_new_posts_end_where_they_have_not_settled() -> None:
         record_of(2, created_at=at(young)),
         record_of(3, created_at=at(BEGIN)),
     ]
-    new = read_new_posts(Paged(records, size=5), 0, settled=BEGIN, now=young, pages=9)
+    new = read_new_posts(Paged(records, size=5), 0, settled=BEGIN, now=young, pages=9, says_banned=False)
     assert ([row["id"] for row in new.rows], new.last_id, new.is_all) == ([1], 1, True)
-    new = read_new_posts(Paged(records, size=5), new.last_id, settled=young, now=young, pages=9)
+    new = read_new_posts(Paged(records, size=5), new.last_id, settled=young, now=young, pages=9, says_banned=False)
     assert ([row["id"] for row in new.rows], new.last_id, new.is_all) == ([2, 3], 3, True)
 
 
@@ -221,12 +236,12 @@ def test_wrong_date_does_not_stop_following() -> None:
     """A post with a creation time far in the future is an error of the site, and not waited for."""
     records = [record_of(1, created_at="2099-01-01T00:00:00.000Z"), record_of(2, created_at=at(BEGIN)), {"id": "x"}]
     records[2] = record_of(3, created_at="nonsense")
-    new = read_new_posts(Paged(records, size=2), 0, settled=BEGIN, now=BEGIN, pages=9)
+    new = read_new_posts(Paged(records, size=2), 0, settled=BEGIN, now=BEGIN, pages=9, says_banned=False)
     assert ([row["id"] for row in new.rows], new.last_id) == ([1, 2], 3)
 
 
 def test_step_ends_after_its_pages() -> None:
     """A long gap is closed in steps, each of some pages."""
     records = [record_of(number, created_at=at(BEGIN)) for number in range(1, 10)]
-    new = read_new_posts(Paged(records, size=2), 0, settled=BEGIN, now=BEGIN, pages=3)
+    new = read_new_posts(Paged(records, size=2), 0, settled=BEGIN, now=BEGIN, pages=3, says_banned=False)
     assert (len(new.rows), new.last_id, new.is_all) == (6, 6, False)

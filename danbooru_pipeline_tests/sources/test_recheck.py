@@ -16,12 +16,14 @@ CREATED = "2021-06-01T00:00:00.000-04:00"
 Answering = Callable[[dict[str, str]], Any]
 
 
-def ask(give: Answering, ids: list[int], *, control_id: int | None) -> tuple[PostUpdates, RawServer]:
+def ask(
+    give: Answering, ids: list[int], *, control_id: int | None, says_banned: bool = False
+) -> tuple[PostUpdates, RawServer]:
     """Ask a site that gives this answer."""
     with serving(json_by(lambda _path, params: give(params))) as server:
         settings = Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.1)
         with BooruClient(settings) as client:
-            return recheck_posts(client, ids, control_id=control_id), server
+            return recheck_posts(client, ids, control_id=control_id, says_banned=says_banned), server
 
 
 def by_id(*known: int) -> Answering:
@@ -105,11 +107,13 @@ def test_requests_of_several_buckets_are_full(serve: Callable[[Answer], RawServe
         rechecker = Rechecker(client)
         rechecker.expect(range(1, 301))
         for start in range(1, 301, 10):
-            news = rechecker.recheck(range(start, start + 10), control_id=999)
+            news = rechecker.recheck(range(start, start + 10), control_id=999, says_banned=False)
             assert sorted(news.rows) == list(range(start, start + 10, 2))
             assert news.expunged == set(range(start + 1, start + 10, 2))
         assert len(server.requests) == 2
-        assert rechecker.recheck([1], control_id=999).rows, "an answer is given once, and a new question is asked"
+        assert rechecker.recheck([1], control_id=999, says_banned=False).rows, (
+            "an answer is given once, and a new question is asked"
+        )
         assert len(server.requests) == 3
 
 
@@ -119,8 +123,8 @@ def test_posts_without_a_verdict_are_asked_about_by_their_own_bucket(serve: Call
     with BooruClient(Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.1)) as client:
         rechecker = Rechecker(client)
         rechecker.expect([1, 2, 3])
-        assert rechecker.recheck([2], control_id=8) == PostUpdates()
-        news = rechecker.recheck([1, 3], control_id=9)
+        assert rechecker.recheck([2], control_id=8, says_banned=False) == PostUpdates()
+        news = rechecker.recheck([1, 3], control_id=9, says_banned=False)
     assert (sorted(news.rows), news.expunged) == ([1], frozenset({3}))
 
 
@@ -130,10 +134,10 @@ def test_silent_api_is_asked_once_a_run(serve: Callable[[Answer], RawServer]) ->
     settings = Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.001)
     with BooruClient(settings) as client:
         rechecker = Rechecker(client)
-        assert rechecker.recheck([1], control_id=9) == PostUpdates()
+        assert rechecker.recheck([1], control_id=9, says_banned=False) == PostUpdates()
         asked = len(server.requests)
         assert asked
-        assert rechecker.recheck([2], control_id=9) == PostUpdates()
+        assert rechecker.recheck([2], control_id=9, says_banned=False) == PostUpdates()
         assert len(server.requests) == asked
 
 
@@ -142,4 +146,4 @@ def test_block_during_a_recheck_stops_the_run(serve: Callable[[Answer], RawServe
     server = serve(always(make_answer(b"<html>challenge</html>", status=403, headers={"cf-mitigated": "challenge"})))
     settings = Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.1)
     with BooruClient(settings) as client, pytest.raises(SourceBlocked):
-        Rechecker(client).recheck([1], control_id=9)
+        Rechecker(client).recheck([1], control_id=9, says_banned=False)

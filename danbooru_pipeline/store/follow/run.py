@@ -16,8 +16,8 @@ from danbooru_pipeline.errors import DamagedFile, StoreError, full_disk_named
 from danbooru_pipeline.io.damage import set_aside
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import bucket_of
-from danbooru_pipeline.posts import Post, PostRow, post_of
-from danbooru_pipeline.posts.report import read_report
+from danbooru_pipeline.posts import CompleteRow, Post, post_of
+from danbooru_pipeline.posts.report import read_report, says_banned
 from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.progress import Meter
 from danbooru_pipeline.sources.follow import (
@@ -116,7 +116,14 @@ class _Follow:
             )
         if state.changes_until > self.now + CLOCK_SLACK:  # of an earlier version, or of a clock that was wrong
             state = replace(state, changes_until=self.now - GRACE_PERIOD)
-        return state.after_sweep(self.swept.last_id) if self.swept else state
+        return self._after_sweep(state)
+
+    def _after_sweep(self, state: FollowState) -> FollowState:
+        """The state with what the newest sweep found out."""
+        if self.swept is None:
+            return state
+        knows = state.says_banned or says_banned(self.context.layout, self.swept.year)
+        return replace(state.after_sweep(self.swept.last_id), says_banned=knows)
 
     def _begin(self) -> FollowState:
         """Begin where the newest sweep ended; without one, at the start of the running year."""
@@ -127,7 +134,7 @@ class _Follow:
             last_id = self.swept.last_id
         else:
             since, last_id = cutoff(year), find_last_id(self.source, cutoff(year)).id or 0
-        return FollowState(site=site, start_id=last_id, last_id=last_id, changes_until=since)
+        return self._after_sweep(FollowState(site=site, start_id=last_id, last_id=last_id, changes_until=since))
 
     def _follow_changes(self) -> None:
         """Ask about known posts that something happened to, and about those whose file did not come."""
@@ -152,7 +159,9 @@ class _Follow:
 
     def _ask_again(self, ids: Sequence[int]) -> None:
         control = self.state.last_id if self.state.last_id not in ids else None
-        answer, sums = recheck_posts(self.context.client, ids, control_id=control), self.report
+        known = self.state.says_banned
+        answer, sums = recheck_posts(self.context.client, ids, control_id=control, says_banned=known), self.report
+        self._learn_from(answer.rows.values())
         self.report = replace(
             sums, changed=sums.changed + len(answer.rows), expunged=sums.expunged + len(answer.expunged)
         )
@@ -162,7 +171,15 @@ class _Follow:
     def _follow_new_posts(self) -> None:
         settled, is_all = self.now - self.delay, False
         while not is_all:
-            new = read_new_posts(self.source, self.state.last_id, settled=settled, now=self.now, pages=PAGES_PER_STEP)
+            new = read_new_posts(
+                self.source,
+                self.state.last_id,
+                settled=settled,
+                now=self.now,
+                pages=PAGES_PER_STEP,
+                says_banned=self.state.says_banned,
+            )
+            self._learn_from(new.rows)
             is_all = new.is_all
             if new.last_id > self.state.last_id:
                 self._take_new(new)
@@ -201,6 +218,11 @@ class _Follow:
         then = then.without(gone).with_left({seen.post.id for seen in posts}, done.left)
         self._keep(replace(then, files=then.files + done.files + done.kept, bytes=then.bytes + done.bytes))
 
+    def _learn_from(self, rows: Iterable[CompleteRow]) -> None:
+        """Note that the site says of posts if they are banned; a later answer may be of silent rows alone."""
+        says = self.state.says_banned or any(row["is_banned"] is not None for row in rows)
+        self.state = replace(self.state, says_banned=says)
+
     def _count(self, done: Brought) -> None:
         sums = self.report
         self.report = replace(
@@ -237,7 +259,7 @@ class _Follow:
         )
 
 
-def _seen(row: PostRow, former: Mapping[int, Sequence[Replacement]]) -> Seen:
+def _seen(row: CompleteRow, former: Mapping[int, Sequence[Replacement]]) -> Seen:
     post = post_of(row)
     return Seen(
         post,

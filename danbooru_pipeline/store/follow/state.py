@@ -32,6 +32,7 @@ class FollowState:
         left: posts whose file did not come -> how often it was asked for.
         files, bytes: that came since following began.
         ran_at: when the last run ended; None while none did.
+        says_banned: whether the site ever said of a post if it is banned; one that does not say is then not taken.
     """
 
     site: str
@@ -43,6 +44,7 @@ class FollowState:
     files: int = 0
     bytes: int = 0
     ran_at: datetime | None = None
+    says_banned: bool = False
 
     @property
     def changes_since(self) -> datetime:
