@@ -1,17 +1,20 @@
 """What the image chain needs to know about a post, read from a bucket's slice of the sweep."""
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.layout import EXTENSIONS
-from danbooru_pipeline.posts.schema import CompleteRow
+from danbooru_pipeline.posts.json_text import one_chunk
+from danbooru_pipeline.posts.schema import TAG_STRINGS, CompleteRow
 
 MD5 = re.compile(r"[0-9a-f]{32}")
 MAX_FILE_BYTES = 2**40
@@ -24,6 +27,7 @@ class Post:
     Attributes:
         md5, ext, file_size: of its file, as the metadata says; a size of 0 is unknown.
         tags: all of them, with spaces between; None where the source does not say, or not all of them.
+        more_tags: those of each category, which should be the same ones; not compared.
         is_doubtful: a value that decides whether the file may be taken could not be understood.
         is_expunged: the source had it in the sweep and no longer knows it.
         replaced: its file was replaced since the sweep.
@@ -42,6 +46,7 @@ class Post:
     replaced: bool = False
     is_doubtful: bool = False
     pixel_hash: str | None = None
+    more_tags: str = field(default="", compare=False)
 
     @property
     def visible(self) -> bool:
@@ -97,8 +102,9 @@ class Fetch:
         )
 
 
+_FACTS = ("id", "md5", "file_ext", "file_size", "rating", "file_url", "is_banned", "tag_string", "extra")
 #: The columns that a `Post` is made from, so a bucket reads no others.
-POST_COLUMNS = ["id", "md5", "file_ext", "file_size", "rating", "file_url", "is_banned", "tag_string", "extra"]
+POST_COLUMNS = [*_FACTS, *TAG_STRINGS]
 #: What decides whether a file may be taken. A value that cannot be typed is in `extra`, and its column is null.
 _DECISIVE = ("is_banned", "tag_string", "md5")
 
@@ -148,43 +154,38 @@ def read_columns(path: Path, names: list[str]) -> pa.Table:
 
 def posts_from(table: pa.Table, *, pixel_hashes: bool = False) -> list[Post]:
     """The posts of a table; a column that it lacks is as if it were null everywhere."""
-    columns = table.to_pydict()
+    columns = {name: table[name] for name in (*_FACTS, "is_expunged") if name in table.column_names}
+    # Without nulls: of a row that has nothing else, Arrow leaves the whole row out where it skips them.
+    parts = [one_chunk(table[name]).fill_null("") for name in TAG_STRINGS if name in table.column_names]
+    if parts:  # joined here, since a text more for each post costs as much as all others
+        columns["more_tags"] = pc.binary_join_element_wise(*parts, " ")
     nothing = [None] * table.num_rows
-    names = (*POST_COLUMNS, "is_expunged")
-    return [
-        Post(
-            id=id_,
-            md5=md5,
-            ext=ext,
-            file_size=size or None,
-            rating=rating,
-            file_url=url,
-            is_banned=bool(banned),
-            tags=_tags_of(tags, extra),
-            is_expunged=bool(expunged),
-            is_doubtful=not says_nothing_doubtful(extra),
-            pixel_hash=read_pixel_hash(extra) if pixel_hashes and extra is not None else None,
-        )
-        for id_, md5, ext, size, rating, url, banned, tags, extra, expunged in zip(
-            *(columns.get(name, nothing) for name in names), strict=True
-        )
-    ]
+    lists = (columns[n].to_pylist() if n in columns else nothing for n in ("is_expunged", "more_tags", *_FACTS))
+    return [_post(row, pixel_hashes=pixel_hashes) for row in zip(*lists, strict=True)]
 
 
 def post_of(row: CompleteRow) -> Post:
     """One row of an answer as a post."""
-    extra = row.get("extra")
+    more_tags = " ".join(row[name] for name in TAG_STRINGS if row[name])
+    return _post([None, more_tags, *(row[name] for name in _FACTS)], pixel_hashes=True)
+
+
+def _post(values: Sequence[Any], *, pixel_hashes: bool) -> Post:
+    """A post from whether it is expunged, its tags by category, and the values of `_FACTS`."""
+    expunged, more_tags, id_, md5, ext, size, rating, url, banned, tags, extra = values
     return Post(
-        id=row["id"],
-        md5=row.get("md5"),
-        ext=row.get("file_ext"),
-        file_size=row.get("file_size") or None,
-        rating=row.get("rating"),
-        file_url=row.get("file_url"),
-        is_banned=bool(row.get("is_banned")),
-        tags=row.get("tag_string") or "",
-        is_doubtful=extra is not None and _is_doubtful(extra),
-        pixel_hash=read_pixel_hash(extra) if extra is not None else None,
+        id=id_,
+        md5=md5,
+        ext=ext,
+        file_size=size or None,
+        rating=rating,
+        file_url=url,
+        is_banned=bool(banned),
+        tags=_tags_of(tags, extra),
+        more_tags=more_tags or "",
+        is_expunged=bool(expunged),
+        is_doubtful=not says_nothing_doubtful(extra),
+        pixel_hash=read_pixel_hash(extra) if pixel_hashes and extra is not None else None,
     )
 
 
@@ -200,22 +201,36 @@ def _is_doubtful(extra: str) -> bool:
     return any(name in msgspec.json.decode(extra, type=dict[str, msgspec.Raw]) for name in _DECISIVE)
 
 
+#: Columns whose tags may be in `extra`, since they could not be typed, or not in full.
+_OF_TAGS = ("tags", *TAG_STRINGS)
+
+
 def _tags_of(tag_string: str | None, extra: str | None) -> str | None:
     """The tags of a row; None where one of them may be unknown.
 
-    A list of tags is in `extra` as well when it could not be typed in full, and then `tag_string` lacks some. No tag of
-    the site has a comma, so where one occurs its sides may be tags, too.
+    A list of tags is in `extra` as well when it could not be typed in full, and then `tag_string` lacks some.
     """
-    if tag_string is not None and "," in tag_string:
-        tag_string = f"{tag_string} {tag_string.replace(',', ' ')}"
-    if extra is None or '"tags"' not in extra:
+    if extra is None or not ('"tags"' in extra or '"tag_string_' in extra):
         return tag_string
-    listed = msgspec.json.decode(extra).get("tags")
-    if not isinstance(listed, list):
-        return tag_string
-    names = [item.get("name") if isinstance(item, dict) else item for item in listed]
+    held = msgspec.json.decode(extra)
+    found = [tag_string] if tag_string else []
+    for value in (held[name] for name in _OF_TAGS if held.get(name) is not None):
+        names = _names_of(value)
+        if names is None:
+            return None
+        found += names
+    return " ".join(found) if tag_string is not None or isinstance(held.get("tags"), list) else None
+
+
+def _names_of(value: object) -> list[str] | None:
+    """The names in a text of tags, or in a list of names or objects; None where one cannot be read."""
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list):
+        return None
+    names = [item.get("name") if isinstance(item, dict) else item for item in value]
     known = [name for name in names if isinstance(name, str)]
-    return " ".join([tag_string or "", *known]) if len(known) == len(names) else None
+    return known if len(known) == len(names) else None
 
 
 class _Asset(msgspec.Struct):

@@ -21,6 +21,9 @@ TAG: Final = pa.struct([("id", pa.int64()), ("name", pa.string()), ("category", 
 #: Category number -> its name in `tag_string_NAME`, in the order in which the site names them.
 CATEGORIES: Final = {0: "general", 1: "artist", 3: "copyright", 4: "character", 5: "meta"}
 
+#: Where a row has its tags of one category.
+TAG_STRINGS: Final = tuple(f"tag_string_{title}" for title in CATEGORIES.values())
+
 #: Columns in the order in which the site writes them (2021 to today; the three ``is_*_locked`` until January 2022).
 #: The last five are our own:
 #:   `tags`, `pools`, `favs`: as the source gives them for 2017 to 2020; else filled from the side tables in a release

@@ -15,6 +15,7 @@ from typing import Final
 from danbooru_pipeline.io.atomic import READ_ONLY, make_own_read_only
 from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import Fetch, Post
+from danbooru_pipeline.posts.taken import why_not_fetched
 from danbooru_pipeline.store.ledger import LedgerRow
 
 #: Outcomes that the file host has decided: final for a release, and asked about again by the next one.
@@ -107,29 +108,6 @@ def _without_post(row: LedgerRow, *, release: int) -> LedgerRow:
     if row.first_release is not None and row.first_release > release:
         return row
     return dataclasses.replace(row, reason=Reason.EXPUNGED)
-
-
-def why_not_fetched(post: Post, *, exclude_tags: frozenset[str] = frozenset()) -> Reason | None:
-    """The reason why the file of a post is not requested at all; None if it may be. The status follows from the reason.
-
-    Without `exclude_tags`, only the reasons that follow from the metadata alone.
-    """
-    if post.is_expunged:
-        return Reason.EXPUNGED
-    if post.is_banned:
-        return Reason.BANNED
-    if not post.visible:
-        return Reason.RESTRICTED
-    return _why_not_taken(post, exclude_tags) if post.names_a_file else Reason.BAD_ROW
-
-
-def _why_not_taken(post: Post, exclude_tags: frozenset[str]) -> Reason | None:
-    """The operator's reason. A post whose tags are unknown may have one of those that are excluded."""
-    if not exclude_tags:
-        return None
-    if post.tags is None:
-        return Reason.TAGS_UNKNOWN
-    return None if exclude_tags.isdisjoint(post.tags.split()) else Reason.EXCLUDED_TAG
 
 
 def _settled(post: Post, reason: Reason, row: LedgerRow | None, *, release: int) -> LedgerRow:

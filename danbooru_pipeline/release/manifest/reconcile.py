@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from danbooru_pipeline.layout import bucket_of, original_path, px512_path
 from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.posts import Post
+from danbooru_pipeline.posts.taken import why_not_fetched
 from danbooru_pipeline.release.manifest.row import ManifestRow
 from danbooru_pipeline.store.columns import ABSENT, ORIGINAL_FACTS, PX512_FACTS
 from danbooru_pipeline.store.ledger import LedgerRow
-from danbooru_pipeline.store.plan import why_not_fetched
 from danbooru_pipeline.years import sfw_ratings
 
 #: Reasons that follow from the metadata alone: the row has one exactly when the post says so.

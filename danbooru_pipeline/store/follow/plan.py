@@ -11,8 +11,8 @@ from datetime import datetime
 from danbooru_pipeline.layout import replaced_path
 from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.posts import Fetch, Post
+from danbooru_pipeline.posts.taken import why_not_fetched
 from danbooru_pipeline.store.ledger import LedgerRow
-from danbooru_pipeline.store.plan import why_not_fetched
 
 
 @dataclass(frozen=True, slots=True)

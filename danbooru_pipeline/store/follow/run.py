@@ -19,6 +19,7 @@ from danbooru_pipeline.layout import bucket_of
 from danbooru_pipeline.posts import CompleteRow, Post, post_of
 from danbooru_pipeline.posts.report import read_report, says_banned
 from danbooru_pipeline.posts.takedowns import read_takedowns
+from danbooru_pipeline.posts.taken import why_not_fetched
 from danbooru_pipeline.progress import Meter
 from danbooru_pipeline.sources.follow import (
     CLOCK_SLACK,
@@ -39,7 +40,7 @@ from danbooru_pipeline.store.follow.seen import write_seen
 from danbooru_pipeline.store.follow.state import FollowState, read_state, write_state
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
 from danbooru_pipeline.store.open_ledger import open_ledger
-from danbooru_pipeline.store.plan import list_files, why_not_fetched
+from danbooru_pipeline.store.plan import list_files
 from danbooru_pipeline.years import cutoff
 
 #: Pages of 200 posts in a step: each touches up to 1000 ledgers, and a killed one is read again.
