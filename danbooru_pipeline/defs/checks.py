@@ -28,7 +28,7 @@ from danbooru_pipeline.release.manifest.quality import (
     missing_shares,
     px512_balance,
 )
-from danbooru_pipeline.sources.completeness import Gap, count_gaps, posts_gaps, table_gaps
+from danbooru_pipeline.sources.completeness import Gap, count_gaps, posts_gaps, table_gaps, untaken_gaps
 from danbooru_pipeline.sources.tables import stale_tables
 from danbooru_pipeline.years import cutoff
 
@@ -92,6 +92,15 @@ def posts_of_last_year_are_there(
 ) -> dg.AssetCheckResult:
     """Hardly any post of last year is gone, or the operator accepted that with a reason."""
     return _whole(posts_gaps(toolbox.layout, int(context.partition_key)), toolbox, run_log)
+
+
+@dg.asset_check(asset=posts, blocking=True, partitions_def=releases)
+def rows_of_posts_are_understood(
+    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+) -> dg.AssetCheckResult:
+    """Hardly any post gets no file for what its row says, or the operator accepted that with a reason."""
+    gaps = untaken_gaps(toolbox.layout, int(context.partition_key), toolbox.exclude_tags)
+    return _whole(gaps, toolbox, run_log)
 
 
 @dg.asset_check(asset=side_tables, blocking=True, partitions_def=releases)
@@ -288,6 +297,7 @@ CHECKS = [
     posts_reach_the_end_of_the_year,
     posts_are_as_many_as_the_source_counts,
     posts_of_last_year_are_there,
+    rows_of_posts_are_understood,
     side_tables_are_whole,
     columns_are_those_of_last_year,
     side_tables_reach_the_end_of_the_year,

@@ -115,7 +115,9 @@ def release_snapshot(
     with clear_failures(toolbox, run_log):
         clear_what_came_back(toolbox.layout, year)  # it takes the lock itself
         with exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
-            accepted = accepted_gaps(toolbox.layout, year, toolbox.settings.accept_incomplete)
+            accepted = accepted_gaps(
+                toolbox.layout, year, toolbox.settings.accept_incomplete, exclude_tags=toolbox.exclude_tags
+            )
             options = options_of(toolbox.settings, accepted_incomplete=accepted)
             plan = plan_snapshot(toolbox.layout, year, image_settings=toolbox.image_settings.as_dict(), options=options)
             for line in plan.lines():

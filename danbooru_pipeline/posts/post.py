@@ -106,7 +106,7 @@ _FACTS = ("id", "md5", "file_ext", "file_size", "rating", "file_url", "is_banned
 #: The columns that a `Post` is made from, so a bucket reads no others.
 POST_COLUMNS = [*_FACTS, *TAG_STRINGS]
 #: What decides whether a file may be taken. A value that cannot be typed is in `extra`, and its column is null.
-_DECISIVE = ("is_banned", "tag_string", "md5")
+DECISIVE = ("is_banned", "tag_string", "md5")
 
 
 def read_posts(path: Path, *, refreshed: Path | None = None, pixel_hashes: bool = False) -> list[Post]:
@@ -196,9 +196,9 @@ def says_nothing_doubtful(extra: str | None) -> bool:
 
 def _is_doubtful(extra: str) -> bool:
     """Whether a decisive value is among those that could not be typed. Fails closed: such a file is not taken."""
-    if not any(name in extra for name in _DECISIVE):
+    if not any(name in extra for name in DECISIVE):
         return False
-    return any(name in msgspec.json.decode(extra, type=dict[str, msgspec.Raw]) for name in _DECISIVE)
+    return any(name in msgspec.json.decode(extra, type=dict[str, msgspec.Raw]) for name in DECISIVE)
 
 
 #: Columns whose tags may be in `extra`, since they could not be typed, or not in full.

@@ -46,15 +46,15 @@ def _to_int(value: object) -> int:
 
 #: Truth as sources write it when they do not write JSON's.
 _BOOLEANS: Final = {
-    **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
-    **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
+    **dict.fromkeys(("true", "t", "yes", "y", "on", "1", "1.0"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "off", "0", "0.0"), False),
 }
 
 
 def _to_bool(value: object) -> bool:
     if isinstance(value, bool):
         return value
-    known = _BOOLEANS.get(str(value).strip().lower()) if isinstance(value, str | int) else None
+    known = _BOOLEANS.get(str(value).strip().lower()) if isinstance(value, str | int | float) else None
     if known is None:
         raise ValueError("not a boolean")
     return known

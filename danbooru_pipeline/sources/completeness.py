@@ -18,11 +18,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.errors import ReleaseRefused, SourceUnusable
+from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.report import SweepReport, read_report
 from danbooru_pipeline.posts.table_reports import LEFT_OUT, TableReport, load_table_reports, read_table_reports
 from danbooru_pipeline.posts.takedowns import read_takedowns
+from danbooru_pipeline.posts.untaken import UNTAKEN_COLUMNS, count_untaken
 from danbooru_pipeline.sources.sweep import last_sweep_before
 
 #: The site expunges a few posts of ten thousand in a year. More than a tenth is a fault however few posts there are.
@@ -37,6 +39,8 @@ MAX_SHARE_HIDDEN: Final = 0.1
 #: A side table may lose half of its rows, a small one all but these; of few posts half may lose their MD5.
 MAX_SHARE_OF_ROWS_LOST: Final = 0.5
 FEW_ROWS: Final = 10
+#: Rows that are held at a time; each may have some kilobytes of columns that are not known.
+_BATCH_ROWS: Final = 10_000
 _SHOWN: Final = 5
 POSTS: Final = "posts"
 _WAY_OUT: Final = "check the account, DANBOORU_API_URL and the source, then build `posts` again"
@@ -60,23 +64,32 @@ class Gap:
     def line(self) -> str:
         """What is missing and what to do, how to accept it included."""
         accept = f'DANBOORU_ACCEPT_INCOMPLETE="{self.name}: why"'
-        return f"{self.what}; {self.way_out}. If they are really gone, set {accept}"
+        return f"{self.what}; {self.way_out}. If that is as it should be, set {accept}"
 
 
-def find_gaps(layout: Layout, year: int) -> list[Gap]:
+def find_gaps(layout: Layout, year: int, *, exclude_tags: frozenset[str] = frozenset()) -> list[Gap]:
     """All that is missing from the posts and side tables of a year."""
-    return [*count_gaps(layout, year), *posts_gaps(layout, year), *table_gaps(layout, year)]
+    of_posts = (*count_gaps(layout, year), *posts_gaps(layout, year), *untaken_gaps(layout, year, exclude_tags))
+    return [*of_posts, *table_gaps(layout, year)]
 
 
-def accepted_gaps(layout: Layout, year: int, accepted: Mapping[str, str]) -> dict[str, str]:
+def accepted_gaps(
+    layout: Layout, year: int, accepted: Mapping[str, str], *, exclude_tags: frozenset[str] = frozenset()
+) -> dict[str, str]:
     """Name -> what is missing and why that is accepted, for RELEASE.json.
+
+    Args:
+        layout: of the root.
+        year: of the release.
+        accepted: name -> why it may be missing.
+        exclude_tags: tags whose posts get no file.
 
     Raises:
         SourceUnusable: something is missing that is not accepted.
         ReleaseRefused: the side tables did not come.
     """
     left_out = require_side_tables(layout, year)
-    gaps = find_gaps(layout, year)
+    gaps = find_gaps(layout, year, exclude_tags=exclude_tags)
     for gap in gaps:
         if gap.name not in accepted:
             raise SourceUnusable(gap.line)
@@ -215,6 +228,22 @@ def _md5_gaps(layout: Layout, before: int, year: int) -> list[Gap]:
         f"one in {year}: {_first(lost)}"
     )
     return [Gap(POSTS, what, _WAY_OUT)]
+
+
+def untaken_gaps(layout: Layout, year: int, exclude_tags: frozenset[str]) -> list[Gap]:
+    """Posts that get no file since their rows cannot be understood, if they are too many to be damaged ones."""
+    if not layout.posts(year).exists():
+        return []
+    tables = read_batches(layout.posts(year), columns=UNTAKEN_COLUMNS, rows=_BATCH_ROWS)
+    found = count_untaken(tables, exclude_tags=exclude_tags)
+    if not _are_too_many(found.posts, found.of):
+        return []
+    report = read_report(layout, year)
+    what = (
+        f"{found.posts:,} of the {found.of:,} posts of the {report.name if report else 'unknown'} source "
+        f"({found.posts / found.of:.1%}) would get no file, since their rows cannot be understood ({found.why})"
+    )
+    return [Gap(POSTS, what, "get a source that has these columns as the site writes them, then build `posts` again")]
 
 
 def _first(ids: np.ndarray) -> str:

@@ -159,6 +159,25 @@ def test_posts_that_no_page_gave_hold_up_what_follows(
     assert "counts 43 posts" in str(found.metadata["gaps"].value)
 
 
+@pytest.mark.parametrize("accepted", [False, True])
+def test_rows_that_cannot_be_understood_hold_up_what_follows(
+    context: RunContext, instance: dg.DagsterInstance, *, accepted: bool
+) -> None:
+    """No post would get a file: the check that blocks names the column and a value, unless that is accepted."""
+    records = [record_of(i, is_banned="") for i in range(1, 41)]
+    sweep_posts(Paged(records), context.layout, 2021, now=JANUARY, progress=lambda _line: None)
+    log = RunLog()
+    with RunContext(context.settings.replace(accept_incomplete={"posts": "known"} if accepted else {})) as toolbox:
+        job = build_defs(resources={"toolbox": toolbox, "run_log": log}).resolve_implicit_global_asset_job_def()
+        check = dg.AssetCheckKey(dg.AssetKey("posts"), "rows_of_posts_are_understood")
+        subset = job.get_subset(asset_selection=set(), asset_check_selection={check})
+        result = subset.execute_in_process(instance=instance, tags={"dagster/partition": "2021"}, raise_on_error=False)
+    (found,) = result.get_asset_check_evaluations()
+    assert (found.passed, found.blocking) == (accepted, True)
+    assert (log.stopped_by is None) == accepted
+    assert 'is_banned: 40, such as "" in post 1' in str(found.metadata["gaps"].value)
+
+
 def test_drift_of_columns_is_told(context: RunContext, instance: dg.DagsterInstance) -> None:
     """A column that came, one that went and one of another type are named beside how often they were."""
     for year, columns in (

@@ -16,7 +16,8 @@ SOON = "2021-06-01T00:00:00.000-04:00"
 
 def record_of(post_id: int, *, created_at: str = SOON, **more: Any) -> Record:
     """A small record."""
-    return {"id": post_id, "created_at": created_at, "score": post_id % 7, "rating": "s", "md5": "0" * 32, **more}
+    known = {"id": post_id, "created_at": created_at, "score": post_id % 7, "rating": "s"}
+    return {**known, "md5": "0" * 32, "file_ext": "png", **more}
 
 
 class Killed(Exception):  # noqa: N818 - not an error of ours
