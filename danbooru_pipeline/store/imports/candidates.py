@@ -66,7 +66,7 @@ class Finder(Protocol):
     """Finds candidates for files of one bucket."""
 
     def __call__(self, wanted: Iterable[Fetch], scratch: Path, /) -> Iterator[Candidate]:
-        """Candidates for some files, in their order; the first of a file that is proven is taken.
+        """Candidates for some files, those of one file in the order to try; the first that is proven is taken.
 
         `scratch` is a folder for what is read out of an archive.
         """

@@ -70,7 +70,7 @@ class TarHolding:
         return f"tar {self.place}"
 
     def buckets(self) -> Iterator[tuple[str, Finder]]:
-        """The buckets that its members belong to.
+        """The buckets that its members belong to, in the order of the tar: one that is sorted by them is read forwards.
 
         Raises:
             StoreError: it is no tar, or could not be read as a whole. What it has before that was given.
@@ -81,7 +81,7 @@ class TarHolding:
             raise StoreError(f"{self.place} cannot be read as a tar ({_first_line(error)}); get it again") from error
         with tar:
             found = _read_headers(tar)
-            for bucket, members in sorted(found.buckets.items()):
+            for bucket, members in found.buckets.items():  # as the first of each lies in the tar
                 yield bucket, partial(_find, tar, members, found)
         if found.problem is not None:
             raise StoreError(
@@ -136,17 +136,24 @@ def _skip_zeros(tar: tarfile.TarFile, offset: int) -> tuple[bytes, int]:
 def _find(
     tar: tarfile.TarFile, members: Members, contents: _Contents, wanted: Iterable[Fetch], scratch: Path, /
 ) -> Iterator[Candidate]:
-    """Every member of a post's name: which one is the post's is for its proof to say."""
-    for fetch in wanted:
-        for info, ext in members.get(fetch.id, ()):
-            if ext == fetch.ext or {ext, fetch.ext} <= _JPG:
-                part = part_path(scratch / f"{fetch.id}.{fetch.ext}")
-                try:
-                    _copy(tar, info, part)
-                except tarfile.TarError as error:
-                    contents.problem = contents.problem or f"{info.name}: {error}"
-                else:
-                    yield Candidate(fetch, part, fetch.ext, is_copy=True)
+    """Every member of a post's name, as they lie in the tar: which one is the post's is for its proof to say.
+
+    What is packed can only be read forwards; to go back is to unpack it from its start.
+    """
+    named = (
+        (info, fetch)
+        for fetch in wanted
+        for info, ext in members.get(fetch.id, ())
+        if ext == fetch.ext or {ext, fetch.ext} <= _JPG
+    )
+    for info, fetch in sorted(named, key=lambda each: each[0].offset):
+        part = part_path(scratch / f"{fetch.id}.{fetch.ext}")
+        try:
+            _copy(tar, info, part)
+        except tarfile.TarError as error:
+            contents.problem = contents.problem or f"{info.name}: {error}"
+        else:
+            yield Candidate(fetch, part, fetch.ext, is_copy=True)
 
 
 def _copy(tar: tarfile.TarFile, info: tarfile.TarInfo, part: Path) -> None:
