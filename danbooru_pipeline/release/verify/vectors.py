@@ -19,7 +19,7 @@ from danbooru_pipeline.release.tables.vectors.write import (
     POST_VECTORS_SCHEMA,
     TAG_VECTORS_SCHEMA,
     post_tables,
-    tag_table,
+    tag_tables,
 )
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import ROWS, announced_rows, batches, readable_shards, tables_in
@@ -97,11 +97,14 @@ def _compare(run: Verification, tags: Sequence[str], posts: Sequence[str], *, al
 
 
 def _compare_tags(run: Verification, files: Sequence[str], learned: Learned) -> None:
-    listed = pa.concat_tables([TAG_VECTORS_SCHEMA.empty_table(), *_rows(run, TAG_VECTORS_SCHEMA, files)])
-    expected = tag_table(learned)
-    if listed.equals(expected):
+    expected = (table for table in tag_tables(learned, rows=ROWS) if table.num_rows)
+    pairs = itertools.zip_longest(rechunk(_rows(run, TAG_VECTORS_SCHEMA, files), ROWS), expected)
+    if all(ours is not None and theirs is not None and ours.equals(theirs) for ours, theirs in pairs):
         return
-    ours, theirs = ({row["name"]: row for row in table.to_pylist()} for table in (listed, expected))
+    ours, theirs = (
+        {row["name"]: row for table in tables for row in table.to_pylist()}
+        for tables in (_rows(run, TAG_VECTORS_SCHEMA, files), tag_tables(learned, rows=ROWS))
+    )
     wrong = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
     for name in wrong or [_TAGS]:
         run.add(Kind.VECTORS_DIFFER, name, _WRONG)

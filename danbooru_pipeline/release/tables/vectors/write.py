@@ -41,10 +41,8 @@ def write_vectors(folder: Path, *, posts: int) -> None:
     """Write both tables of a tree whose posts and counts of tags are written."""
     with tempfile.TemporaryFile(prefix=".vectors-", dir=folder) as file:
         learned = Learner(reader(folder), file, all_posts=posts).learn()
-        table = tag_table(learned)
-        groups = (table.slice(start, _GROUP_ROWS) for start in range(0, max(1, table.num_rows), _GROUP_ROWS))
         path = folder / parquet_path(TAG_VECTORS, 0, of=1)
-        write_parquet(path, groups, schema=TAG_VECTORS_SCHEMA, dictionary=("category",))
+        write_parquet(path, tag_tables(learned, rows=_GROUP_ROWS), schema=TAG_VECTORS_SCHEMA, dictionary=("category",))
         write_shards(
             post_tables(learned),
             posts,
@@ -54,16 +52,24 @@ def write_vectors(folder: Path, *, posts: int) -> None:
         )
 
 
-def tag_table(learned: Learned) -> pa.Table:
-    """The vectors of tags and the names of their neighbours, sorted by name."""
+def tag_tables(learned: Learned, *, rows: int) -> Iterator[pa.Table]:
+    """The vectors of tags and the names of their neighbours, sorted by name, so many rows at a time.
+
+    The names of all neighbours are ten times as many as tags, and never there at once. Without a tag it is one table.
+    """
     words, vectors = learned.vocabulary, learned.tags
-    rows = nearest(vectors, vectors[:_AMONG], most=_NEAREST)
-    near = np.fromiter(itertools.chain.from_iterable(rows), np.int32)
-    lists = (_lists(words.names.take(near), len(vectors)), _lists(pa.array(vectors.ravel()), len(vectors)))
-    columns = [words.names, words.categories, words.posts, *lists]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, TAG_VECTORS_SCHEMA, strict=True)]
-    # By bytes, which sort as characters do.
-    return pa.Table.from_arrays(arrays, schema=TAG_VECTORS_SCHEMA).take(pc.array_sort_indices(words.names))
+    found = nearest(vectors, vectors[:_AMONG], most=_NEAREST)
+    near = np.fromiter(itertools.chain.from_iterable(found), np.int32)
+    near = near.reshape(len(vectors), len(near) // max(1, len(vectors)))
+    order = pc.array_sort_indices(words.names).to_numpy()  # by bytes, which sort as characters do
+    for first in range(0, max(1, len(order)), rows):
+        some = order[first : first + rows]
+        names = _lists(words.names.take(pa.array(near[some].ravel())), len(some))
+        bytes_ = _lists(pa.array(vectors[some].ravel()), len(some))
+        own = (words.names.take(pa.array(some)), words.categories.take(pa.array(some)), words.posts[some])
+        columns = zip((*own, names, bytes_), TAG_VECTORS_SCHEMA, strict=True)
+        arrays = [pa.array(column, field.type) for column, field in columns]
+        yield pa.Table.from_arrays(arrays, schema=TAG_VECTORS_SCHEMA)
 
 
 def post_tables(learned: Learned) -> Iterator[pa.Table]:
