@@ -7,9 +7,6 @@ the figures: `benchmarks/images.py`.
 
 import pylibjxl
 
-#: Name of the tool, for the ledger and the manifest.
-TOOL = "jpeg-xl"
-
 
 def archive_jpeg(data: bytes) -> bytes | None:
     """Encode a JPEG as JPEG XL; None unless that is smaller and restores exactly these bytes."""

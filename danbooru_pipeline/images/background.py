@@ -15,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from danbooru_pipeline.images.settings import Background
+from danbooru_pipeline.images.words import LEVELS
 
 #: Height × width × channels, 8 bits each.
 Pixels = npt.NDArray[np.uint8]
 _Values = npt.NDArray[np.int16]
 _Mask = npt.NDArray[np.bool_]
 
-#: Value of the channels of each background, in the order of preference.
-LEVELS: Final = {"white": 255, "black": 0, "grey": 128}
 #: A difference in luma (0 to 255) that anybody sees.
 _CLEAR: Final = 64
 #: What keeps this share of the edges that the best background keeps is as good.

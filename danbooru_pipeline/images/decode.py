@@ -16,10 +16,11 @@ from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.bmp import decode_bmp
 from danbooru_pipeline.images.color import StatedColor, from_cicp, to_srgb
 from danbooru_pipeline.images.gif import partial_frame
-from danbooru_pipeline.images.inspect import Flag, ImageFacts
+from danbooru_pipeline.images.inspect import ImageFacts
 from danbooru_pipeline.images.jpeg import walk_jpeg
 from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg, wrap_pixels
 from danbooru_pipeline.images.png import stated_color, without_broken_alpha
+from danbooru_pipeline.images.words import Flag
 
 _THIN = 16  # a side with fewer pixels would show rounding and the edges of JPEG blocks
 _SHRUNK_BY_LIBVIPS = frozenset({"png", "gif"})

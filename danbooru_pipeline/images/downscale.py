@@ -17,10 +17,11 @@ from danbooru_pipeline.images.background import Pixels, choose_background
 from danbooru_pipeline.images.decode import UndecodableError, shrink_image
 from danbooru_pipeline.images.errors import readable_errors
 from danbooru_pipeline.images.hashes import Hashes, hash_picture
-from danbooru_pipeline.images.inspect import OTHER_FORMATS, Flag, ImageFacts
+from danbooru_pipeline.images.inspect import ImageFacts
 from danbooru_pipeline.images.quality import judge_quality
 from danbooru_pipeline.images.settings import MAX_PIXELS, Background
 from danbooru_pipeline.images.signature import IMAGE_TYPES
+from danbooru_pipeline.images.words import OTHER_FORMATS, Flag
 from danbooru_pipeline.outcomes import Reason
 
 _RGBA = 4

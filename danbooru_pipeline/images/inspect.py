@@ -4,7 +4,6 @@ Works for every file of a release; a video or an archive has a type and no other
 """
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 import pyvips
@@ -17,34 +16,13 @@ from danbooru_pipeline.images.jpeg import walk_jpeg
 from danbooru_pipeline.images.png import walk_png, without_broken_alpha
 from danbooru_pipeline.images.signature import sniff_other_picture, sniff_type
 from danbooru_pipeline.images.webp import webp_end, webp_size
+from danbooru_pipeline.images.words import FIRST_ORIENTATION, FIRST_SIDEWAYS, LAST_ORIENTATION, Flag
 
 #: Types that libvips may decode; every other decoder would add attack surface.
 _VIPS_TYPES = frozenset({"jpg", "png", "gif", "webp", "avif"})
 
 
-class Flag(StrEnum):
-    """A property of a file that later steps must know."""
-
-    TRUNCATED = "truncated"
-    TRAILING_DATA = "trailing_data"
-    CORRUPT = "corrupt"
-    APNG = "apng"
-    UNUSUAL_JPEG = "unusual_jpeg"
-    TOO_MANY_SCANS = "too_many_scans"
-    HEIC = "heic"
-    JXL = "jxl"
-    TIFF = "tiff"
-    JP2 = "jp2"
-    PSD = "psd"
-    WRONG_EXTENSION = "wrong_extension"
-
-
-#: Flags that name the format of a picture that no release has.
-OTHER_FORMATS = frozenset({Flag.HEIC, Flag.JXL, Flag.TIFF, Flag.JP2, Flag.PSD})
-
-
-_ORIENTATIONS = range(1, 9)
-_FIRST_SIDEWAYS = 5  # EXIF orientations from here on swap width and height
+_ORIENTATIONS = range(FIRST_ORIENTATION, LAST_ORIENTATION + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +60,7 @@ class ImageFacts:
     def upright_size(self) -> tuple[int, int]:
         """Width and height of the picture as it is shown; 1 where its header does not say."""
         width, height = self.width or 1, self.height or 1
-        return (height, width) if (self.orientation or 1) >= _FIRST_SIDEWAYS else (width, height)
+        return (height, width) if (self.orientation or 1) >= FIRST_SIDEWAYS else (width, height)
 
 
 def inspect_image(data: bytes) -> ImageFacts:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from danbooru_pipeline.images.archive import TOOL, restore_jpeg
+from danbooru_pipeline.images.archive import restore_jpeg
 from danbooru_pipeline.images.downscale import Downscaled, downscale_image
-from danbooru_pipeline.images.inspect import Flag, ImageFacts, compare_extension, inspect_image
-from danbooru_pipeline.images.optimize import MAX_OPTIMIZED_PIXELS, Kept, Optimized, optimize_image
+from danbooru_pipeline.images.inspect import ImageFacts, compare_extension, inspect_image
+from danbooru_pipeline.images.optimize import MAX_OPTIMIZED_PIXELS, Optimized, optimize_image
 from danbooru_pipeline.images.pixel_hash import decode_for_both, hash_decoded, hash_pixels
 from danbooru_pipeline.images.settings import ImageSettings
+from danbooru_pipeline.images.words import ARCHIVER, Flag, Kept
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 from danbooru_pipeline.outcomes import Reason
@@ -124,7 +125,7 @@ def _process_archived(job: ImageJob, stored: bytes, *, note: Callable[[ImageResu
         sha256=hashlib.sha256(stored).hexdigest(),
         size=len(stored),
         stored_ext=ARCHIVE_EXTENSION,
-        optimized_by=TOOL,
+        optimized_by=ARCHIVER,
     )
     try:
         data = restore_jpeg(stored)

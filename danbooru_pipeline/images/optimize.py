@@ -7,7 +7,6 @@ saves twice what jpegoptim does, and the strict decodes before and after cost le
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any
 
 import mozjpeg_lossless_optimization as mozjpeg
@@ -15,10 +14,10 @@ import numpy as np
 import oxipng
 import pyvips
 
-from danbooru_pipeline.images.archive import TOOL, archive_jpeg
+from danbooru_pipeline.images.archive import archive_jpeg
 from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.errors import readable_errors
-from danbooru_pipeline.images.inspect import Flag, ImageFacts
+from danbooru_pipeline.images.inspect import ImageFacts
 from danbooru_pipeline.images.jpeg import carried_segments
 from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg, decode_strictly
 from danbooru_pipeline.images.pixel_hash import PixelDigest, hash_held, strips_of
@@ -30,6 +29,7 @@ from danbooru_pipeline.images.png import (
     without_offsets,
 )
 from danbooru_pipeline.images.png_filters import choose_filters
+from danbooru_pipeline.images.words import ARCHIVER, JPG_OPTIMIZER, PNG_OPTIMIZERS, Flag, Kept
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 
 #: Larger pictures are left as they are: at 0.7 s/MP they take a third of the time limit.
@@ -45,20 +45,6 @@ _SAMPLED = {2: 10, 3: 11}
 #: Colour spaces of 16 bits -> bytes of a pixel without its alpha, which takes two more.
 _SIXTEEN_BIT_SPACES = {"rgb16": 6, "grey16": 2}
 _EIGHT_BIT_SPACES = frozenset({"srgb", "b-w"})
-
-
-class Kept(StrEnum):
-    """Why the original bytes were kept."""
-
-    WRONG_TYPE = "wrong_type"
-    TRUNCATED = "truncated"
-    TRAILING_DATA = "trailing_data"
-    CORRUPT = "corrupt"
-    UNUSUAL = "unusual"
-    TOO_MANY_PIXELS = "too_many_pixels"
-    REFUSED = "refused"
-    LARGER = "larger"
-    NOT_IDENTICAL = "not_identical"
 
 
 #: Flags that rule out optimisation. APNG: the decoder shows one frame, so the others could not be proven equal.
@@ -126,7 +112,7 @@ def _optimize_jpeg(data: bytes, *, archive: bool) -> Optimized:
 
 def _archive_jpeg(data: bytes) -> Optimized | None:
     archived = archive_jpeg(data)
-    return None if archived is None else Optimized(archived, tool=TOOL, ext=ARCHIVE_EXTENSION)
+    return None if archived is None else Optimized(archived, tool=ARCHIVER, ext=ARCHIVE_EXTENSION)
 
 
 def _recode_jpeg(data: bytes, before: Pixels) -> Optimized:
@@ -141,7 +127,7 @@ def _recode_jpeg(data: bytes, before: Pixels) -> Optimized:
     same = after is not None and np.array_equal(before, after) and carried_segments(data) == carried_segments(smaller)
     if not same:
         return Optimized(data, kept=Kept.NOT_IDENTICAL)
-    return Optimized(smaller, tool="mozjpeg")
+    return Optimized(smaller, tool=JPG_OPTIMIZER)
 
 
 def _optimize_png(data: bytes, facts: ImageFacts, *, level: int) -> Optimized:
@@ -166,7 +152,7 @@ def _optimize_png(data: bytes, facts: ImageFacts, *, level: int) -> Optimized:
         same = pixel_hash is not None
     if not same:
         return Optimized(data, kept=Kept.NOT_IDENTICAL)
-    return Optimized(smaller, tool=f"oxipng -o{level}", pixel_hash=pixel_hash)
+    return Optimized(smaller, tool=PNG_OPTIMIZERS[level], pixel_hash=pixel_hash)
 
 
 def run_oxipng(data: bytes, facts: ImageFacts, *, level: int, filters: Sequence[Any] | None) -> bytes | None:

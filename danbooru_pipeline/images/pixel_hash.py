@@ -21,11 +21,12 @@ import pyvips
 from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.errors import readable_errors
 from danbooru_pipeline.images.gif import partial_frame
-from danbooru_pipeline.images.inspect import Flag, ImageFacts, inspect_image
+from danbooru_pipeline.images.inspect import ImageFacts, inspect_image
 from danbooru_pipeline.images.jpeg_decode import wrap_pixels
 from danbooru_pipeline.images.png import stated_color, without_broken_alpha
 from danbooru_pipeline.images.settings import MAX_PIXELS
 from danbooru_pipeline.images.signature import iso_brands
+from danbooru_pipeline.images.words import Flag
 
 #: Types that the site decodes; the hash of every other file is its MD5.
 HASHED_TYPES: Final = frozenset({"jpg", "png", "gif", "webp", "avif"})

@@ -3,12 +3,12 @@
 They judge the picture as rendered, without its padding. A warning never excludes an image; users decide.
 """
 
-from enum import StrEnum
 from typing import Final
 
 import numpy as np
 
 from danbooru_pipeline.images.background import Pixels
+from danbooru_pipeline.images.words import Quality
 
 #: Every second pixel of every second row is sampled, which costs a quarter and decides the same.
 _STEP: Final = 2
@@ -16,17 +16,6 @@ _SHARE: Final = 0.99
 _WHITE, _BLACK = 240, 15
 #: Colours are counted in bins of 16 × 16 × 16 values; so few bins hold nearly all pixels of an empty picture.
 _FEW_CELLS: Final = 2
-
-
-class Quality(StrEnum):
-    """Why an image may be of little use for training."""
-
-    FEW_COLORS = "few_colors"
-    NEARLY_WHITE = "nearly_white"
-    NEARLY_BLACK = "nearly_black"
-    EMPTY_ALPHA = "empty_alpha"
-    #: Not judged from the picture: its file states PQ or HLG, and it was tone-mapped.
-    HDR = "hdr"
 
 
 def judge_quality(pixels: Pixels, *, empty_alpha: bool, is_hdr: bool = False) -> tuple[str, ...]:

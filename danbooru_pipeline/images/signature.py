@@ -109,4 +109,7 @@ def _html(data: bytes) -> str | None:
     return "html" if data[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_HTML_STARTS) else None
 
 
+#: Every type that `sniff_type` knows.
+FILE_TYPES = frozenset({name for _, name in _PREFIXES} | {"webp", "avi", "avif", "mp4", "bmp", "mp3", "html"})
+
 _RECOGNISERS: tuple[Callable[[bytes], str | None], ...] = (_riff, _iso_media, _bmp, _mpeg_audio, _html)

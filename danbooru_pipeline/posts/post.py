@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.layout import EXTENSIONS
 from danbooru_pipeline.posts.json_text import one_chunk
-from danbooru_pipeline.posts.schema import TAG_STRINGS, CompleteRow
+from danbooru_pipeline.posts.schema import MD5_FORM, TAG_STRINGS, CompleteRow
 
-MD5 = re.compile(r"[0-9a-f]{32}")
+MD5 = re.compile(MD5_FORM)
 MAX_FILE_BYTES = 2**40
 
 

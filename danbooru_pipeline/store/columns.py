@@ -3,7 +3,8 @@
 **To add a fact**, say `bit_depth`, add one line to `FileFacts`, in the place where its column should stand, and compute
 it in `images`: an attribute of the same name on `ImageFacts` (`Origin.FILE`) or `ImageResult` (`Origin.RESULT`,
 `Origin.PX512`). Schemas, rows, reading, writing and the manifest follow; the test of `docs/images.md` prints the row of
-its table. What only the ledger or only the manifest holds is declared on `LedgerRow` or `ManifestRow` in the same way.
+its table. If not every value makes sense there, say which do (`Domain`): `verify` compares all rows with that. What
+only the ledger or only the manifest holds is declared on `LedgerRow` or `ManifestRow` in the same way.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,19 @@ from enum import StrEnum
 from typing import Annotated, Any, Final, get_type_hints
 
 import pyarrow as pa
+
+from danbooru_pipeline.images.signature import FILE_TYPES
+from danbooru_pipeline.images.words import (
+    COLOR_SPACES,
+    FIRST_ORIENTATION,
+    LAST_ORIENTATION,
+    LEVELS,
+    OPTIMIZERS,
+    Flag,
+    Kept,
+    Quality,
+)
+from danbooru_pipeline.posts.schema import MD5_FORM
 
 #: Version of both schemas, in the metadata of every file.
 SCHEMA_METADATA: Final = {"danbooru_pipeline.schema": "1"}
@@ -30,6 +44,27 @@ class Origin(StrEnum):
     RELEASE = "release"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """The values that any version writes into a column, or as items of its lists; null is always one.
+
+    Attributes:
+        words: all of them.
+        least, most: of numbers.
+        form: regular expression of texts.
+    """
+
+    words: frozenset[str] | None = None
+    least: int | None = None
+    most: int | None = None
+    form: str | None = None
+
+
+_COUNTED: Final = Domain(least=1)
+_BYTES: Final = Domain(least=0)
+MD5S: Final = Domain(form=MD5_FORM)
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """What a row class says of one of its fields, as ``Annotated[type, Fact(…)]``.
@@ -41,6 +76,7 @@ class Fact:
         before: the column that this one stands in front of; None: its place in `FileFacts`, or the end of a row class.
         attribute: the name of the value where it comes from, when that is another.
         nullable: whether a row may lack it.
+        domain: what may stand there; None: anything of its type.
     """
 
     type: pa.DataType
@@ -49,6 +85,7 @@ class Fact:
     before: str | None = None
     attribute: str | None = None
     nullable: bool = True
+    domain: Domain | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,37 +95,79 @@ class FileFacts:
     A row whose file is not there has the defaults in the ledger, and `ABSENT` in the manifest.
     """
 
-    size: Annotated[int | None, Fact(pa.int64(), Origin.RESULT, "bytes of the file in the store")] = None
+    size: Annotated[int | None, Fact(pa.int64(), Origin.RESULT, "bytes of the file in the store", domain=_BYTES)] = None
     sha256: Annotated[str | None, Fact(pa.string(), Origin.RESULT, "SHA-256 of the file in the store")] = None
     source_size: Annotated[
         int | None,
-        Fact(pa.int64(), Origin.DOWNLOAD, "bytes that the source sent, before optimisation", attribute="size"),
+        Fact(
+            pa.int64(),
+            Origin.DOWNLOAD,
+            "bytes that the source sent, before optimisation",
+            attribute="size",
+            domain=_BYTES,
+        ),
     ] = None
     fetched_md5: Annotated[
-        str | None, Fact(pa.string(), Origin.DOWNLOAD, "MD5 of the bytes that the source sent", attribute="md5")
+        str | None,
+        Fact(pa.string(), Origin.DOWNLOAD, "MD5 of the bytes that the source sent", attribute="md5", domain=MD5S),
     ] = None
     pixel_hash: Annotated[
-        str | None, Fact(pa.string(), Origin.RESULT, "MD5 of the decoded picture, by the site's rule; see below")
+        str | None,
+        Fact(pa.string(), Origin.RESULT, "MD5 of the decoded picture, by the site's rule; see below", domain=MD5S),
     ] = None
-    file_type: Annotated[str | None, Fact(pa.string(), Origin.FILE, "type by its first bytes")] = None
-    width: Annotated[int | None, Fact(pa.int32(), Origin.FILE, "pixels as stored, before orientation")] = None
-    height: Annotated[int | None, Fact(pa.int32(), Origin.FILE, "pixels as stored, before orientation")] = None
-    pages: Annotated[int | None, Fact(pa.int32(), Origin.FILE, "frames; 1 for a still picture")] = None
-    flags: Annotated[tuple[str, ...], Fact(STRINGS, Origin.FILE, "what is odd about the file, as listed above")] = ()
+    file_type: Annotated[
+        str | None, Fact(pa.string(), Origin.FILE, "type by its first bytes", domain=Domain(words=FILE_TYPES))
+    ] = None
+    width: Annotated[
+        int | None, Fact(pa.int32(), Origin.FILE, "pixels as stored, before orientation", domain=_COUNTED)
+    ] = None
+    height: Annotated[
+        int | None, Fact(pa.int32(), Origin.FILE, "pixels as stored, before orientation", domain=_COUNTED)
+    ] = None
+    pages: Annotated[int | None, Fact(pa.int32(), Origin.FILE, "frames; 1 for a still picture", domain=_COUNTED)] = None
+    flags: Annotated[
+        tuple[str, ...],
+        Fact(STRINGS, Origin.FILE, "what is odd about the file, as listed above", domain=Domain(words=frozenset(Flag))),
+    ] = ()
     alpha: Annotated[bool | None, Fact(pa.bool_(), Origin.FILE, "has an alpha channel or a transparent colour")] = None
-    color_space: Annotated[str | None, Fact(pa.string(), Origin.FILE, "`srgb`, `b-w`, `cmyk` …, as in libvips")] = None
+    color_space: Annotated[
+        str | None,
+        Fact(pa.string(), Origin.FILE, "`srgb`, `b-w`, `cmyk` …, as in libvips", domain=Domain(words=COLOR_SPACES)),
+    ] = None
     has_profile: Annotated[bool | None, Fact(pa.bool_(), Origin.FILE, "embeds an ICC profile")] = None
-    orientation: Annotated[int | None, Fact(pa.int8(), Origin.FILE, "EXIF orientation, 1 to 8")] = None
+    orientation: Annotated[
+        int | None,
+        Fact(
+            pa.int8(),
+            Origin.FILE,
+            "EXIF orientation, 1 to 8",
+            domain=Domain(least=FIRST_ORIENTATION, most=LAST_ORIENTATION),
+        ),
+    ] = None
     optimized: Annotated[bool | None, Fact(pa.bool_(), Origin.BUILD, "the stored bytes are not the source's")] = False
-    optimized_by: Annotated[str | None, Fact(pa.string(), Origin.RESULT, "what made the stored bytes")] = None
-    kept: Annotated[str | None, Fact(pa.string(), Origin.RESULT, "why the source's bytes were kept")] = None
-    px512_size: Annotated[int | None, Fact(pa.int64(), Origin.PX512, "bytes of the 512px image")] = None
+    optimized_by: Annotated[
+        str | None, Fact(pa.string(), Origin.RESULT, "what made the stored bytes", domain=Domain(words=OPTIMIZERS))
+    ] = None
+    kept: Annotated[
+        str | None,
+        Fact(pa.string(), Origin.RESULT, "why the source's bytes were kept", domain=Domain(words=frozenset(Kept))),
+    ] = None
+    px512_size: Annotated[int | None, Fact(pa.int64(), Origin.PX512, "bytes of the 512px image", domain=_BYTES)] = None
     px512_sha256: Annotated[str | None, Fact(pa.string(), Origin.PX512, "SHA-256 of the 512px image")] = None
     px512_background: Annotated[
         str | None,
-        Fact(pa.string(), Origin.PX512, "`white`, `black` or `grey`, behind and around it", attribute="background"),
+        Fact(
+            pa.string(),
+            Origin.PX512,
+            "`white`, `black` or `grey`, behind and around it",
+            attribute="background",
+            domain=Domain(words=frozenset(LEVELS)),
+        ),
     ] = None
-    px512_flags: Annotated[tuple[str, ...], Fact(STRINGS, Origin.PX512, "warnings to those who use it")] = ()
+    px512_flags: Annotated[
+        tuple[str, ...],
+        Fact(STRINGS, Origin.PX512, "warnings to those who use it", domain=Domain(words=frozenset(Quality))),
+    ] = ()
     px512_dhash: Annotated[
         bytes | None, Fact(pa.binary(32), Origin.PX512, "perceptual hash: which of two neighbours is lighter")
     ] = None

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.errors import NewerFile
+from danbooru_pipeline.images.signature import IMAGE_TYPES
+from danbooru_pipeline.images.words import WITHOUT_PX512, Flag
 from danbooru_pipeline.io.atomic import atomic_file
 from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.io.formats import require_known_schema
@@ -32,8 +34,10 @@ from danbooru_pipeline.store.columns import (
     with_tuples,
 )
 
+#: The flag that is about the type.
+_TYPE_FLAG: Final = Flag.WRONG_EXTENSION
 #: Flags of a file that the decoder found broken.
-DAMAGE: Final = frozenset({"truncated", "corrupt"})
+DAMAGE: Final = frozenset({Flag.TRUNCATED, Flag.CORRUPT})
 
 if TYPE_CHECKING:
     from danbooru_pipeline.images import ImageResult  # which loads libvips, and whoever reads a ledger needs none
@@ -131,12 +135,22 @@ _KNOWN_REASONS: Final = frozenset(map(str, Reason))
 def with_px512(row: LedgerRow, result: "ImageResult", *, settings: str | None) -> LedgerRow:
     """A row with the outcome of its 512px image; `settings` is the fingerprint of those tried, None when not wanted.
 
-    Where an earlier version saw damage and a 512px image could be made now, the flags are those of now: it was none.
+    Where an earlier version saw damage and a 512px image could be made now, the flags are those of now: it was none. So
+    are all facts where it saw no still picture.
     """
     made = replace(row, **values_from(result, Origin.PX512, LEDGER_COLUMNS), px512_settings=settings)
-    if result.px512_sha256 is None or result.facts is None or DAMAGE.isdisjoint(row.flags or ()):
+    if result.px512_sha256 is None or result.facts is None:
         return made
-    return replace(made, flags=result.facts.flags)
+    was, now = row.flags or (), result.facts.flags
+    if not _is_still(row):
+        made = replace(made, **values_from(result.facts, Origin.FILE, LEDGER_COLUMNS))
+        was = (*(flag for flag in was if flag != _TYPE_FLAG), *(flag for flag in now if flag == _TYPE_FLAG))
+    return replace(made, flags=was if WITHOUT_PX512.isdisjoint(was) else now)
+
+
+def _is_still(row: LedgerRow) -> bool:
+    """Whether a row's facts are those of a still picture, of which a 512px image can be made."""
+    return row.file_type in IMAGE_TYPES and (row.pages or 1) == 1 and bool(row.width and row.height)
 
 
 def read_ledger(path: Path) -> dict[int, LedgerRow]:

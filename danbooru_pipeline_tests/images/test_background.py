@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from danbooru_pipeline.images import Downscaled, downscale_image, inspect_image
-from danbooru_pipeline.images.background import LEVELS, choose_background, measure_edges, prefer_background
+from danbooru_pipeline.images.background import choose_background, measure_edges, prefer_background
+from danbooru_pipeline.images.words import LEVELS
 from danbooru_pipeline_tests.support import backgrounds, cases
 from danbooru_pipeline_tests.support.backgrounds import KINDS
 from danbooru_pipeline_tests.support.pictures import pixels_of

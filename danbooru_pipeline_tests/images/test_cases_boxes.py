@@ -13,8 +13,8 @@ from danbooru_pipeline.images import Downscaled, Flag, ImageJob, downscale_image
 from danbooru_pipeline.images.av1 import read_av1_color
 from danbooru_pipeline.images.avif import walk_avif
 from danbooru_pipeline.images.pixel_hash import decode_for_both, hash_pixels, md5_of
-from danbooru_pipeline.images.quality import Quality
 from danbooru_pipeline.images.render import RenderSettings, render_image
+from danbooru_pipeline.images.words import Quality
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline_tests.support import avif_boxes, cases
 from danbooru_pipeline_tests.support.pictures import corners, illustration, jpeg, pixels_of

@@ -95,6 +95,17 @@ def with_column(name: str, change: Callable[[list[Any]], list[Any]]) -> Table:
     return changed
 
 
+def with_row(is_meant: Callable[[dict[str, Any]], bool], **values: Any) -> Table:
+    """Change some values of the first row that is meant."""
+
+    def changed(table: pa.Table) -> pa.Table:
+        rows = table.to_pylist()
+        next(row for row in rows if is_meant(row)).update(values)
+        return pa.Table.from_pylist(rows, schema=table.schema)
+
+    return changed
+
+
 def with_footer_of(path: Path, table: pa.Table, said: pa.Table) -> None:
     """Write a table whose footer speaks of another one, of as many bytes."""
     plain: dict[str, Any] = {"compression": "none", "use_dictionary": False}

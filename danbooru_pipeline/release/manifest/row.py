@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import pyarrow as pa
 
-from danbooru_pipeline.store.columns import Fact, FileFacts, Origin, columns_of, schema_of, table_of, with_tuples
+from danbooru_pipeline.store.columns import MD5S, Fact, FileFacts, Origin, columns_of, schema_of, table_of, with_tuples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,8 @@ class ManifestRow(FileFacts):
         bool | None, Fact(pa.bool_(), Origin.RELEASE, "whether `fetched_md5` is `source_md5`", before="fetched_md5")
     ] = None
     source_pixel_hash: Annotated[
-        str | None, Fact(pa.string(), Origin.POST, "pixel hash that the site publishes", before="pixel_hash")
+        str | None,
+        Fact(pa.string(), Origin.POST, "pixel hash that the site publishes", before="pixel_hash", domain=MD5S),
     ] = None
     pixel_hash_matches: Annotated[
         bool | None,

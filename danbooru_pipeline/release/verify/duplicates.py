@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from danbooru_pipeline.io.parquet import no_rows
 from danbooru_pipeline.release.tables.duplicates.find import describe_pairs, find_duplicates
-from danbooru_pipeline.release.tables.duplicates.pictures import Tables
+from danbooru_pipeline.release.tables.duplicates.pictures import PIXEL_HASH, Tables
 from danbooru_pipeline.release.tables.duplicates.rules import DUPLICATES_SCHEMA
 from danbooru_pipeline.release.tables.duplicates.write import TABLE, count_duplicates
+from danbooru_pipeline.release.verify.domains import DOMAINS, strange_values
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches, readable_shards, schema_of, tables_in
 from danbooru_pipeline.release.verify.schemas import check_columns
@@ -32,6 +34,9 @@ def check_duplicates(run: Verification, posts: Sequence[str], manifest: Sequence
     names = _names(run, manifest)
     if names is None or not check_columns(run, names, DUPLICATES_SCHEMA):
         return
+    if not _are_hashes(run, manifest):  # each that is none is a finding of the manifest
+        run.found.unchecked.append(f"{_WHERE} was not compared: the manifest has a pixel hash that is none")
+        return
     with run.reading(Kind.PARQUET_UNREADABLE, _WHERE):
         rows = (table.cast(DUPLICATES_SCHEMA) for name in names for table in batches(run, name, columns=_COLUMNS))
         listed = pa.concat_tables([no_rows(DUPLICATES_SCHEMA), *rows])
@@ -46,6 +51,13 @@ def _names(run: Verification, manifest: Sequence[str]) -> Sequence[str] | None:
     if any("px512_dhash" in schema_of(run, name).names for name in manifest):
         run.add(Kind.DUPLICATES_DIFFER, _WHERE, "is missing, but the manifest has the hashes that it is made from")
     return None
+
+
+def _are_hashes(run: Verification, manifest: Sequence[str]) -> bool:
+    """Whether the pixel hashes of the manifest are some, of which alone a table of duplicates can be made."""
+    names = [name for name in manifest if PIXEL_HASH in schema_of(run, name).names]
+    strange = (strange_values(table[PIXEL_HASH], DOMAINS[PIXEL_HASH]) for table in _rows(run, names, [PIXEL_HASH]))
+    return not any(pc.any(rows).as_py() for rows in strange)
 
 
 def _rows(run: Verification, names: Sequence[str], columns: Sequence[str]) -> Iterator[pa.Table]:

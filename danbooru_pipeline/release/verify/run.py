@@ -25,6 +25,7 @@ from danbooru_pipeline.release.verify.carried import check_carried
 from danbooru_pipeline.release.verify.change_lists import check_changes
 from danbooru_pipeline.release.verify.checksums import check_sums
 from danbooru_pipeline.release.verify.described import check_descriptions
+from danbooru_pipeline.release.verify.domains import DomainChecks
 from danbooru_pipeline.release.verify.findings import Findings, Kind, VerifyReport
 from danbooru_pipeline.release.verify.footers import check_footers
 from danbooru_pipeline.release.verify.images import ImageChecks
@@ -176,11 +177,12 @@ def _decode(run: Verification) -> int:
 
 def _read_manifest(run: Verification, images: ImageChecks, removed: set[int] | None) -> ManifestSummary | None:
     """Check the manifest's rows and pass them on; None when not all of them can be read."""
-    tally = Tally()
+    tally, domains = Tally(), DomainChecks(run)
     for table in manifest_batches(run):
         if table is None:
             return None
         check_rows(run, table)
+        domains.add(table)
         check_not_removed(run, removed, table, "manifest/files-*.parquet")
         tally.add(table)
         images.add(table)

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.images import ImageJob, ImageResult
-from danbooru_pipeline.images.inspect import Flag, ImageFacts, compare_extension
+from danbooru_pipeline.images.inspect import ImageFacts, compare_extension
 from danbooru_pipeline.images.pixel_hash import HASHED_TYPES, is_shown_as_hashed
+from danbooru_pipeline.images.words import Flag
 from danbooru_pipeline.io.sha256 import sha256_or_none
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Fetch
