@@ -39,7 +39,7 @@ from danbooru_pipeline.release.verify.provenance import check_provenance
 from danbooru_pipeline.release.verify.removed import check_metadata, check_not_removed, read_removed
 from danbooru_pipeline.release.verify.schemas import check_schemas
 from danbooru_pipeline.release.verify.tables import check_image_rows, check_side_tables, check_tag_counts
-from danbooru_pipeline.release.verify.tag_lists import TAG_LISTS, check_tag_lists
+from danbooru_pipeline.release.verify.tag_lists import TAG_LISTS, TagIdChecks, check_tag_lists
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release.verify.walk import check_folder_mode, image_modes, walk_documents
 from danbooru_pipeline.release_paths import CORRECTIONS, DUPLICATES, INDEX, POST_VECTORS, RELEASE_JSON
@@ -273,6 +273,7 @@ def _count_tags(run: Verification, posts: Sequence[str]) -> TagTally | None:
     """The tags of the posts; None, and a finding, when they cannot be read. Their lists are compared on the way."""
     tally = TagTally(run.release.year if run.release else 0)
     compares_lists = run.full and run.published  # a tree's were made a moment ago
+    ids = TagIdChecks(run)
     for name in posts:
         counted = False
         with run.reading(Kind.PARQUET_UNREADABLE, name):
@@ -280,7 +281,9 @@ def _count_tags(run: Verification, posts: Sequence[str]) -> TagTally | None:
                 tally.add(table)
                 if compares_lists:
                     check_tag_lists(run, table)
+                    ids.add(table)
             counted = True
         if not counted:
             return None
+    ids.finish()
     return tally
