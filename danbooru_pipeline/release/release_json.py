@@ -300,6 +300,16 @@ def published(layout: Layout) -> dict[int, Path]:
     return {year: folder for year, folder in layout.there(layout.release).items() if (folder / RELEASE_JSON).is_file()}
 
 
+def newest_before(layout: Layout, year: int) -> Path | None:
+    """Folder of the newest release of an earlier year."""
+    return next(iter(years_before(layout, year)), None)
+
+
+def years_before(layout: Layout, year: int) -> list[Path]:
+    """Folders of the releases of earlier years, newest first."""
+    return [folder for other, folder in reversed(published(layout).items()) if other < year]
+
+
 def release_lines(release: Release, folder: Path) -> list[str]:
     """What a release holds, for people."""
     counts, size = release.counts, release.bytes

@@ -31,6 +31,7 @@ from danbooru_pipeline.posts import POST_SCHEMA, conform, read_posts
 from danbooru_pipeline.posts.post import read_columns
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.manifest.by_columns import BucketTables, reconcile_tables
+from danbooru_pipeline.release.manifest.first_release import manifests_before, with_first_releases
 from danbooru_pipeline.release.manifest.row import (
     MANIFEST_DICTIONARY,
     MANIFEST_SCHEMA,
@@ -82,14 +83,19 @@ def write_manifest(layout: Layout, year: int, *, px512_settings: str, progress: 
             problems += wrong
             if rows.num_rows:
                 by_range.add(rows)
-        for _, table in by_range.groups():
+        carried = manifests_before(layout, year)
+
+        def made() -> Iterator[pa.Table]:
+            return with_first_releases((table for _, table in by_range.groups()), carried, year=year)
+
+        for table in made():
             tally.add(table)
             digest.update(table)
         # A stale slice of a bucket agrees with its ledger, but not with the posts that are released.
         problems = problems or list(_against_posts(layout.posts(year), (table for _, table in by_range.groups())))
         summary = tally.summary(digest.hexdigest())
         _refuse(layout, year, problems, summary)
-        write_manifest_table(layout.manifest(year), (table for _, table in by_range.groups()), summary)
+        write_manifest_table(layout.manifest(year), made(), summary)
     return summary
 
 

@@ -116,3 +116,10 @@ def carried_manifest(folder: Path, year: int) -> list[Path]:
     """The files of the manifest of an earlier year that a release carries; until version 0.2 below ``manifest/``."""
     stem = earlier_manifest_path(year, "files")
     return release_shards(folder, stem) or release_shards(folder, f"manifest/{year}/files")
+
+
+def carried_manifests(folder: Path) -> dict[int, list[Path]]:
+    """Year -> files of each manifest of an earlier year that a release carries, oldest first."""
+    named = {path.name for top in ("earlier", "manifest") for path in folder.glob(f"{top}/[0-9]*") if path.is_dir()}
+    years = sorted(int(name) for name in named if name.isdigit())
+    return {year: shards for year in years if (shards := carried_manifest(folder, year))}

@@ -1,6 +1,7 @@
 """The plan of a release without some posts, made from its own files: it replaces the one with them as a whole."""
 
 from collections.abc import Collection, Mapping
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,13 +15,13 @@ from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.documents.options import options_from
 from danbooru_pipeline.release.mentions import ids_present
 from danbooru_pipeline.release.post_lines import is_about_posts
-from danbooru_pipeline.release.release_json import SHA256SUMS, read_release
+from danbooru_pipeline.release.release_json import SHA256SUMS, newest_before, read_release
 from danbooru_pipeline.release.tables.corrections import DECIDED_SCHEMA
 from danbooru_pipeline.release.tables.image_rows import release_shards
 from danbooru_pipeline.release.tables.side_tables import side_table_files
 from danbooru_pipeline.release.takedown.without import lines_without, write_manifest_without, write_posts_without
 from danbooru_pipeline.release.tree.content import Content, carried_metadata, manifest_to_carry
-from danbooru_pipeline.release.tree.snapshot import Action, SnapshotPlan, history_of, newest_before
+from danbooru_pipeline.release.tree.snapshot import Action, SnapshotPlan, history_of
 from danbooru_pipeline.release_paths import CORRECTIONS
 
 
@@ -40,7 +41,9 @@ def plan_again(layout: Layout, year: int, takedowns: Takedowns) -> SnapshotPlan:
     work.mkdir()
     ids = takedowns.ids
     content = _content_without(folder, year, ids, work=work, earlier=earlier)
-    summary = write_manifest_without(release_shards(folder, "manifest/files"), content.manifest, ids)
+    summary = write_manifest_without(
+        release_shards(folder, "manifest/files"), content.manifest, ids, year=year, carried=_manifests(content.metadata)
+    )
     _, digest = write_posts_without(release_shards(folder, "parquet/posts"), content.posts, ids)
     return SnapshotPlan(
         layout=layout,
@@ -87,6 +90,15 @@ def _content_without(folder: Path, year: int, ids: Collection[int], *, work: Pat
         },
         corrections=_corrections_without(folder, ids, work=work),
     )
+
+
+def _manifests(metadata: Mapping[str, Path]) -> dict[int, list[Path]]:
+    """Year -> files of the earlier manifests among what is carried."""
+    names = sorted(name for name in metadata if Path(name).suffix == ".parquet")
+    return {
+        int(year): [metadata[name] for name in of_year]
+        for year, of_year in groupby(names, key=lambda name: Path(name).parent.name)
+    }
 
 
 def _corrections_without(folder: Path, ids: Collection[int], *, work: Path) -> Path | None:

@@ -1,7 +1,8 @@
 """Tables and lines without some posts: the same bytes as if the source had never had them."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +12,7 @@ from danbooru_pipeline.io.atomic import atomic_file
 from danbooru_pipeline.io.parquet import read_batches, rechunk, write_parquet
 from danbooru_pipeline.io.row_digest import RowDigest
 from danbooru_pipeline.posts import POST_SCHEMA, conform
+from danbooru_pipeline.release.manifest.first_release import with_first_releases
 from danbooru_pipeline.release.manifest.row import MANIFEST_SCHEMA
 from danbooru_pipeline.release.manifest.summary import ManifestSummary, Tally
 from danbooru_pipeline.release.manifest.write import write_manifest_table
@@ -57,14 +59,28 @@ def write_slice_without(path: Path, ids: Collection[int]) -> None:
         path.unlink()
 
 
-def write_manifest_without(files: Iterable[Path], target: Path, ids: Collection[int]) -> ManifestSummary:
-    """Write a manifest without these ids to one file, with its summary. Returns the summary."""
+def write_manifest_without(
+    files: Iterable[Path],
+    target: Path,
+    ids: Collection[int],
+    *,
+    year: int = 0,
+    carried: Mapping[int, Sequence[Path]] = MappingProxyType({}),
+) -> ManifestSummary:
+    """Write a manifest without these ids to one file, with its summary. Returns the summary.
+
+    Args:
+        files: of the manifest.
+        target: the file.
+        ids: of posts.
+        year: of the manifest.
+        carried: earlier manifests that will be beside it, which may be newer ones than it was made with.
+    """
     files = list(files)  # read twice, since the summary of all rows comes before them
 
     def rows() -> Iterator[pa.Table]:
-        for path in files:
-            for table in without(read_batches(path), ids):
-                yield conform(table, MANIFEST_SCHEMA)
+        tables = (table for path in files for table in without(read_batches(path), ids))
+        return with_first_releases((conform(table, MANIFEST_SCHEMA) for table in tables), carried, year=year)
 
     tally, digest = Tally(), RowDigest(MANIFEST_SCHEMA)
     for table in rows():

@@ -8,7 +8,7 @@ from pathlib import Path
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release.release_json import SHA256SUMS, Inputs, read_release
-from danbooru_pipeline.release.tables.image_rows import carried_manifest, release_shards
+from danbooru_pipeline.release.tables.image_rows import carried_manifests, release_shards
 from danbooru_pipeline.release.tree.inputs import side_tables, table_digests
 from danbooru_pipeline.release_paths import METADATA, earlier_manifest_path, metadata_folder, old_metadata_folder
 
@@ -67,8 +67,7 @@ def carried_metadata(folder: Path, *, without: int) -> dict[str, Path]:
     """Path -> file of what a release has about other years than `without`: their metadata and carried manifests."""
     found = {
         earlier_manifest_path(year, path.name): path
-        for year in _carried_years(folder)
-        if (shards := carried_manifest(folder, year))
+        for year, shards in carried_manifests(folder).items()
         for path in (*shards, shards[0].parent / SHA256SUMS)
         if path.is_file()
     }
@@ -77,11 +76,6 @@ def carried_metadata(folder: Path, *, without: int) -> dict[str, Path]:
         folders[:] = [name for name in folders if Path(parent, name) not in own]
         found |= {_relative(folder, Path(parent, name)): Path(parent, name) for name in names}
     return dict(sorted(found.items()))
-
-
-def _carried_years(folder: Path) -> list[int]:
-    named = {path.name for top in ("earlier", "manifest") for path in folder.glob(f"{top}/[0-9]*") if path.is_dir()}
-    return sorted(int(name) for name in named if name.isdigit())
 
 
 def manifest_to_carry(folder: Path) -> dict[str, Path]:

@@ -38,10 +38,12 @@ from danbooru_pipeline.release.release_json import (
     ReleaseRef,
     Tool,
     instant_text,
+    newest_before,
     published,
     read_release,
     write_content,
     write_release,
+    years_before,
 )
 from danbooru_pipeline.release.signing import sign_sums
 from danbooru_pipeline.release.tables.corrections import write_corrections
@@ -196,16 +198,6 @@ def _require_cleared(layout: Layout, takedowns: Takedowns, content: Content) -> 
     if found:
         named = ", ".join(map(str, sorted(found)))
         raise ReleaseRefused(f"posts that were taken down are here again ({named}); {_RESUME}")
-
-
-def newest_before(layout: Layout, year: int) -> Path | None:
-    """Folder of the newest release of an earlier year."""
-    return next(iter(years_before(layout, year)), None)
-
-
-def years_before(layout: Layout, year: int) -> list[Path]:
-    """Folders of the releases of earlier years, newest first."""
-    return [folder for other, folder in reversed(published(layout).items()) if other < year]
 
 
 def history_of(earlier: Path | None, standing: Release | None) -> tuple[Event, ...]:

@@ -16,6 +16,7 @@ from danbooru_pipeline.release.manifest.row import MANIFEST_ADDED, MANIFEST_SCHE
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches, readable_shards
 from danbooru_pipeline.release.verify.verification import Verification
+from danbooru_pipeline.years import FIRST_YEAR_WITH_POSTS
 
 _ORIGINAL = re.compile(r"original/(\d{4})/([1-9]\d*)\.([a-z0-9]+)")
 #: Columns that say whether two others are equal.
@@ -116,6 +117,7 @@ def _contradictions(table: pa.Table, year: int) -> Iterator[tuple[str, pa.Chunke
     yield "is not optimized, but has what made it smaller, or another size", pc.and_kleene(untouched, named)
     first = table["first_release"]
     yield "was first held by a later release", pc.greater(first, pa.scalar(min(year, _LAST_YEAR), pa.int16()))
+    yield "was first held before there were posts", pc.less(first, FIRST_YEAR_WITH_POSTS)
 
 
 def _surely_right(table: pa.Table, sfw: frozenset[str] | None) -> pa.ChunkedArray:

@@ -27,6 +27,7 @@ from danbooru_pipeline.release.verify.checksums import check_sums
 from danbooru_pipeline.release.verify.described import check_descriptions
 from danbooru_pipeline.release.verify.domains import DomainChecks
 from danbooru_pipeline.release.verify.findings import Findings, Kind, VerifyReport
+from danbooru_pipeline.release.verify.first_releases import check_first_releases
 from danbooru_pipeline.release.verify.footers import check_footers
 from danbooru_pipeline.release.verify.images import ImageChecks
 from danbooru_pipeline.release.verify.lines import check_ids, check_lines
@@ -209,7 +210,9 @@ def _check_rest(run: Verification, numbers: ManifestSummary | None, removed: set
             _check_corrections(run, posts)
             _check_vectors(run, posts)
         give_back()
-        check_changes(run, manifest, check_carried(run, removed), removed)
+        carried = check_carried(run, removed)
+        check_changes(run, manifest, carried, removed)
+        check_first_releases(run, manifest, carried)
     if tags is not None and run.release is not None:
         check_tag_counts(run, tags)
     _check_search_index(run, agree=agree and bool(manifest) and bool(posts))
