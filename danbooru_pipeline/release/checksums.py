@@ -38,6 +38,8 @@ LONGEST_PATHS = 2**28
 BUCKET_FOLDER = re.compile(r"[0-9]{4}")
 
 _UNSAFE_PARTS = frozenset({"", ".", ".."})
+#: What tools take for their standard input in place of a file of that name: ``sha256sum -c`` waits for it for ever.
+_STANDARD_INPUT = "-"
 
 #: Key of an external sort that groups rows by the number of their bucket.
 by_bucket = by_remainder(BUCKET_COUNT)
@@ -110,9 +112,10 @@ def sums_lines(files: Iterable[tuple[str, str]]) -> bytes:
 
 
 def is_safe(path: str) -> bool:
-    """Whether a path that a release names stays inside it, on any system."""
+    """Whether a path that a release names stays inside it, on any system, and is a file to every tool."""
     # An absolute path has an empty part.
-    return path.isprintable() and "\\" not in path and _UNSAFE_PARTS.isdisjoint(path.split("/"))
+    parts = path.split("/")
+    return path.isprintable() and "\\" not in path and _UNSAFE_PARTS.isdisjoint(parts) and path != _STANDARD_INPUT
 
 
 def read_sums(folder: Path, name: str = SHA256SUMS) -> dict[str, str]:
@@ -131,29 +134,42 @@ def parse_sums(data: bytes) -> dict[str, str]:
     """Path -> SHA-256 of a list of checksums, which must be well-formed as a whole.
 
     Raises:
-        ValueError: a line is no checksum, repeats a path, or has one that leads out of the folder.
+        ValueError: a line is no checksum, repeats a path, or has one that leads out of the folder; or the list is not
+            as it is written.
     """
     sums, wrong = examine_sums(data)
     wrong += [path for path in sums if not is_safe(path)]
     if wrong:
         raise ValueError(f"it has a line that is no checksum of a release: {wrong[0][:100]!r}")
+    if not is_as_written(data, sums):
+        raise ValueError(f"it is {NOT_AS_WRITTEN}")
     return sums
 
 
 def examine_sums(data: bytes) -> tuple[dict[str, str], list[str]]:
     """Path -> SHA-256 of a list of checksums, and the lines that are malformed or repeat a path.
 
-    For `verify`, which names each; whoever relies on the list uses `parse_sums`.
+    For `verify`, which names each; whoever relies on the list uses `parse_sums`. A line ends where ``sha256sum`` sees
+    its end, at a line feed and nowhere else.
     """
     sums: dict[str, str] = {}
     wrong: list[str] = []
-    for line in data.decode("utf-8", errors="replace").splitlines():
+    for line in data.decode("utf-8", errors="replace").removesuffix("\n").split("\n") if data else ():
         match = re.fullmatch(r"([0-9a-f]{64})  (.+)", line)
         if match is None or match[2] in sums:
             wrong.append(line)
         else:
             sums[match[2]] = match[1]
     return sums, wrong
+
+
+#: Said of a list for which `is_as_written` is false.
+NOT_AS_WRITTEN = "not byte for byte what is written of its lines: sorted by path, each with a line feed at its end"
+
+
+def is_as_written(data: bytes, sums: Mapping[str, str]) -> bool:
+    """Whether a list of checksums is byte for byte the one that is written of what was read of it."""
+    return data == sums_lines((sums[path], path) for path in sorted(sums, key=os.fsencode))
 
 
 def filelist_lines(files: Iterable[ImageFile]) -> bytes:

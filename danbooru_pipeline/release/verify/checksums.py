@@ -6,7 +6,14 @@ from typing import NamedTuple
 
 from danbooru_pipeline.io.hash_processes import FileHasher
 from danbooru_pipeline.io.untrusted import read_bytes
-from danbooru_pipeline.release.checksums import LONGEST_LIST, TREES, examine_sums, is_safe
+from danbooru_pipeline.release.checksums import (
+    LONGEST_LIST,
+    NOT_AS_WRITTEN,
+    TREES,
+    examine_sums,
+    is_as_written,
+    is_safe,
+)
 from danbooru_pipeline.release.release_json import SHA256SUMS
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.verification import Verification
@@ -59,8 +66,10 @@ def _listed(run: Verification, data: bytes) -> dict[str, str]:
     sums, wrong = examine_sums(data)
     for line in wrong:
         run.add(Kind.SUMS_LINE, SHA256SUMS, f"has a damaged or repeated line: {line}")
+    if not wrong and not is_as_written(data, sums):
+        run.add(Kind.SUMS_LINE, SHA256SUMS, f"is {NOT_AS_WRITTEN}")
     for name in [name for name in sums if not is_safe(name)]:
-        run.add(Kind.UNSAFE_PATH, SHA256SUMS, f"names {name}, which is not inside the release")
+        run.add(Kind.UNSAFE_PATH, SHA256SUMS, f"names {name}, which is no path of a file inside the release")
         del sums[name]
     return sums
 

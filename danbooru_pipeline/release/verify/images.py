@@ -26,6 +26,7 @@ from danbooru_pipeline.release.checksums import (
     FILELIST,
     LIST_SCHEMA,
     LONGEST_LIST,
+    NOT_AS_WRITTEN,
     NSFW_IDS,
     PX512,
     TREES,
@@ -259,10 +260,13 @@ class ImageChecks:
         name = checksums_path(tree.name, bucket)
         should = sums_lines((file.sha256, file.path) for file in files)
         # A list that is listed, and was hashed, need not be read again.
-        if self._run.sums.get(name) == hashlib.sha256(should).hexdigest() and self._run.is_readable(name):
+        digest = hashlib.sha256(should).hexdigest()
+        if files and self._run.sums.get(name) == digest and self._run.is_readable(name):
             return
         data = self._list(name)
         if data == should:
+            if not files and self._run.has(name):
+                self._run.add(Kind.CHECKSUMS_DIFFER, name, "is empty, and a bucket without images has no list")
             return
         expected = {file.path: file.sha256 for file in files}
         listed, wrong = examine_sums(data)
@@ -271,6 +275,8 @@ class ImageChecks:
         for path in sorted(expected.keys() | listed.keys()):
             if expected.get(path) != listed.get(path):
                 self._run.add(Kind.CHECKSUMS_DIFFER, name, f"disagrees with the manifest about {path}")
+        if not wrong and listed == expected:
+            self._run.add(Kind.CHECKSUMS_DIFFER, name, f"is {NOT_AS_WRITTEN}")
 
     def _list(self, name: str) -> bytes:
         """A list of checksums; nothing where there is none that can be read, which other checks report."""
