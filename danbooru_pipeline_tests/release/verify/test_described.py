@@ -9,7 +9,7 @@ import pytest
 
 from danbooru_pipeline.release import verify_release
 from danbooru_pipeline.release.verify.findings import Kind
-from danbooru_pipeline.release_paths import BROWSE_RELEASE, CROISSANT
+from danbooru_pipeline.release_paths import BROWSE_RELEASE, CROISSANT, DATACITE
 from danbooru_pipeline_tests.support.damage import edit_json, resum, with_column, with_footer_of
 
 Change = Callable[[dict[str, Any]], object]
@@ -32,6 +32,12 @@ def of_page(place: int, value: object) -> Change:
         (CROISSANT, lambda said: said["distribution"][0].update(contentUrl="../outside")),
         (CROISSANT, lambda said: said.update(name="danbooru1999")),
         (CROISSANT, lambda said: said.pop("distribution")),
+        (DATACITE, lambda said: said["titles"][0].update(title="Danbooru1999: A Dataset")),
+        (DATACITE, lambda said: said.update(version="2021.9")),
+        (DATACITE, lambda said: said.update(publicationYear="1999")),
+        (DATACITE, lambda said: said["sizes"].reverse()),
+        (DATACITE, lambda said: said["descriptions"][0].update(description="Danbooru2021: 999 posts.")),
+        (DATACITE, lambda said: said.clear()),
         (BROWSE_RELEASE, of_page(0, "parquet/another-00000-of-00001.parquet")),
         (BROWSE_RELEASE, of_page(1, 1)),
         (BROWSE_RELEASE, of_page(2, 1)),
