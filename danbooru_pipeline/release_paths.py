@@ -6,7 +6,7 @@ A path is made from a year, a number and a name of ours; never from a URL, a tag
 import re
 
 #: The name of a file of a table, as `parquet_path` and `manifest_path` make it: its table, its number, and of how many.
-SHARD = re.compile(r"([a-z][a-z0-9_]*)-(\d{5})-of-(\d{5})\.parquet")
+SHARD = re.compile(r"([a-z][a-z0-9_]*)-([0-9]{5})-of-([0-9]{5})\.parquet")
 
 
 def metadata_path(year: int, table: str, shard: int) -> str:
@@ -60,6 +60,9 @@ INDEX = "index"
 INDEX_BITMAPS = f"{INDEX}/bitmaps.roar"
 INDEX_NAMES = f"{INDEX}/names.parquet"
 
+#: With ``DANBOORU_WEBDATASET=on``: one tar per bucket, and the offsets of what is in it, relative to a release.
+WEBDATASET, WEBDATASET_INDEX = "wds", "wds-index"
+
 #: Names of tables of ours in ``parquet/``: of pairs of posts, and of vectors.
 DUPLICATES = "duplicates"
 TAG_VECTORS = "tag_vectors"
@@ -97,6 +100,10 @@ REMOVALS = "removals.jsonl"
 
 #: ``metadata``, relative to a release or to the root.
 METADATA = "metadata"
+
+
+#: The name of a file of metadata that an archive brings of an earlier year, which is kept as it is; a pattern.
+CARRIED_METADATA = r"[a-z0-9_]{1,80}\.json"
 
 
 def metadata_folder(year: int) -> str:

@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.release_paths import CARRIED_METADATA
 from danbooru_pipeline.sources.tables import SIDE_TABLES
 
 POSTS: Final = "posts"
@@ -24,7 +25,7 @@ POSTS: Final = "posts"
 _PACKED: Final = r"(?:\.(?:gz|zst|xz|bz2))?"
 _READ: Final = re.compile(rf"(?P<stem>[a-z][a-z_]*|\d{{4}}|)(?P<shard>\d{{12}}|)\.json{_PACKED}")
 #: What is carried of an earlier year, tables that we do not know included.
-_CARRIED: Final = re.compile(rf"(?P<plain>[a-z0-9_]{{1,80}}\.json){_PACKED}")
+_CARRIED: Final = re.compile(rf"(?P<plain>{CARRIED_METADATA}){_PACKED}")
 #: After the name of a table: a number as exports and browsers write it (``-00000-of-00002``, `` (1)``), and any ending.
 _REST: Final = r"(?:[-_ ]?\(?\d[^.]*)?(?:\..*)?"
 #: Before it: the dot by which rsync hides a file that it has not finished.

@@ -11,7 +11,8 @@ import msgspec
 
 from danbooru_pipeline.consume.removals.gone import Gone
 from danbooru_pipeline.io.atomic import atomic_file, write_atomic
-from danbooru_pipeline.release.tables.webdataset import INDEX, index_of
+from danbooru_pipeline.release.tables.webdataset import index_of
+from danbooru_pipeline.release_paths import WEBDATASET_INDEX
 
 
 def tar_without(path: Path, gone: Gone, target: Path | None) -> int:
@@ -20,7 +21,7 @@ def tar_without(path: Path, gone: Gone, target: Path | None) -> int:
         count = sum(gone.of_name(member.name) for member in tar)
     index = index_beside(path)
     # A killed run may have left a new tar and no index.
-    lost = index is not None and not index.exists() and (path.parent.parent / INDEX).is_dir()
+    lost = index is not None and not index.exists() and (path.parent.parent / WEBDATASET_INDEX).is_dir()
     if target is None or not (count or lost):
         return count
     if index is not None:
@@ -34,7 +35,7 @@ def tar_without(path: Path, gone: Gone, target: Path | None) -> int:
 
 def index_beside(tar: Path) -> Path | None:
     """Where the index of a tar is: in ``wds-index/``, or beside it; None where it has none."""
-    apart, beside = tar.parent.parent / INDEX / f"{tar.stem}.json", tar.with_suffix(".json")
+    apart, beside = tar.parent.parent / WEBDATASET_INDEX / f"{tar.stem}.json", tar.with_suffix(".json")
     if apart.parent.is_dir():
         return apart
     return beside if beside.exists() else None

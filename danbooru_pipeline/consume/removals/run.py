@@ -33,8 +33,7 @@ from danbooru_pipeline.consume.removals.of_release import heal_release, remove_f
 from danbooru_pipeline.errors import ReleaseRefused, SettingsError
 from danbooru_pipeline.layout import STORED_EXTENSIONS
 from danbooru_pipeline.progress import Progress, silent
-from danbooru_pipeline.release.tables.webdataset import INDEX
-from danbooru_pipeline.release_paths import RELEASE_JSON
+from danbooru_pipeline.release_paths import RELEASE_JSON, WEBDATASET_INDEX
 
 Rewrite = Callable[[Path, Gone, Path | None], int]
 _BY_SUFFIX: Final[dict[str, Rewrite]] = {
@@ -146,18 +145,18 @@ def _look(path: Path, gone: Gone, changes: list[Change], unknown: Counter[str]) 
     if rewrite is not None:
         count = rewrite(path, gone, None)
         changes.extend([Change(path, count, rewrite)] if count or _lacks_index(path) else [])
-    elif path.parent.name != INDEX and path.suffix.lower()[1:] not in _HARMLESS:
+    elif path.parent.name != WEBDATASET_INDEX and path.suffix.lower()[1:] not in _HARMLESS:
         unknown[path.suffix or path.name] += 1
 
 
 def _lacks_index(path: Path) -> bool:
     """Whether a killed run left a tar that was rewritten and no index of it."""
-    folder = path.parent.parent / INDEX
+    folder = path.parent.parent / WEBDATASET_INDEX
     return path.suffix == ".tar" and folder.is_dir() and not (folder / f"{path.stem}.json").exists()
 
 
 def _rewriter_of(path: Path) -> Rewrite | None:
-    if path.parent.name == INDEX:
+    if path.parent.name == WEBDATASET_INDEX:
         return None  # goes with its tar
     if found := _BY_NAME.get(path.name) or _BY_SUFFIX.get(path.suffix.lower()):
         return found

@@ -19,8 +19,7 @@ from danbooru_pipeline.io.external_sort import ExternalGroupBy
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.release.checksums import PX512, by_bucket
 from danbooru_pipeline.release.tables.image_rows import ROWS_SCHEMA, image_rows, release_shards
-
-SHARDS, INDEX = "wds", "wds-index"
+from danbooru_pipeline.release_paths import WEBDATASET, WEBDATASET_INDEX
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +57,11 @@ def _member(release: Path, row: dict[str, Any]) -> ShardImage:
 
 def write_shard(target: Path, name: str, members: Iterable[ShardImage], *, mtime: int) -> None:
     """Write one shard and its index."""
-    path = f"{SHARDS}/{name}.tar"
+    path = f"{WEBDATASET}/{name}.tar"
     files = write_tar(target / path, members, mtime=mtime)
-    write_atomic(target / INDEX / f"{name}.json", msgspec.json.encode(index_of(target / path, files)) + b"\n")
+    write_atomic(
+        target / WEBDATASET_INDEX / f"{name}.json", msgspec.json.encode(index_of(target / path, files)) + b"\n"
+    )
 
 
 def write_tar(path: Path, members: Iterable[ShardImage], *, mtime: int) -> dict[str, dict[str, Any]]:
