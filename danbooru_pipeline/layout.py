@@ -75,6 +75,13 @@ def is_path_of(post_id: int, path: str, *, tree: str) -> bool:
 
 
 _VERSION = re.compile(r"[0-9]{4}\.[0-9]{1,6}")
+
+
+def is_version(text: str) -> bool:
+    """Whether a text has the form of a release's version, like ``2021.0``."""
+    return _VERSION.fullmatch(text) is not None
+
+
 _YEAR_IN_NAME = re.compile(r"[0-9]{4}")
 
 
@@ -93,6 +100,11 @@ class Layout:
     def root_version(self) -> Path:
         """Which version of the layout of files the root has."""
         return self.root / "version.json"
+
+    @property
+    def published_versions(self) -> Path:
+        """Record of all versions that were ever published; outside of `store` and `releases`, which backups replace."""
+        return self.root / "published.json"
 
     @property
     def errors(self) -> Path:
@@ -293,7 +305,7 @@ class Layout:
 
     def superseded(self, version: str) -> Path:
         """A replaced version that stays for a while, like ``danbooru2022.0``."""
-        if not _VERSION.fullmatch(version):
+        if not is_version(version):
             raise ValueError(f"not a version: {version!r}")
         return self.releases / f"{release_name(int(version[:4]))}{version[4:]}"
 
@@ -302,7 +314,7 @@ class Layout:
         """Folder -> year of all replaced versions that are still there."""
         entries = self.releases.glob(f"{release_name(0)[:-1]}*.*")
         years = {path: path.name.removeprefix(release_name(0)[:-1]) for path in sorted(entries)}
-        return {path: int(version[:4]) for path, version in years.items() if _VERSION.fullmatch(version)}
+        return {path: int(version[:4]) for path, version in years.items() if is_version(version)}
 
     def takedown(self, year: int) -> Path:
         """Tables of a release that is being rebuilt without some posts; hidden, and removed once that is done."""

@@ -35,6 +35,7 @@ from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.release.manifest.write import read_summary
 from danbooru_pipeline.release.mentions import removed_ids
 from danbooru_pipeline.release.release_json import published, read_release
+from danbooru_pipeline.release.tree.versions import read_published
 from danbooru_pipeline.store.follow import read_state
 from danbooru_pipeline.store.ledger import read_ledger_table
 from danbooru_pipeline.store.root import require_known_root
@@ -250,6 +251,13 @@ STATE_FILES: Final[tuple[StateFile, ...]] = (
         pattern="publications/*/danbooru[0-9][0-9][0-9][0-9]/*.jsonl",
         made_from="what the place has, which is read where one is lost or has a line that cannot be read",
         by="the next `publish`",
+    ),
+    StateFile(
+        name="record of published versions",
+        pattern="published.json",
+        made_from="nothing; a backup has it, and without it the versions that releases name count alone",
+        by="you: nothing is published until it is restored",
+        check=lambda layout, _path: read_published(layout),
     ),
     StateFile(
         name="version of the root",

@@ -225,11 +225,11 @@ class Release:
             removed=self.taken_down,
         )
 
-    @property
-    def next_version(self) -> str:
-        """The version that a release has which replaces this one: ``2021.1`` after ``2021.0``."""
-        year, _, patch = self.version.partition(".")
-        return f"{year}.{int(patch) + 1}"
+
+def version_after(version: str) -> str:
+    """The version one above: ``2021.1`` after ``2021.0``. Which one a release gets, `tree.versions` says."""
+    year, _, patch = version.partition(".")
+    return f"{year}.{int(patch) + 1}"
 
 
 def instant_text(instant: datetime) -> str:

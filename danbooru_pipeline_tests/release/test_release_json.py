@@ -17,6 +17,7 @@ from danbooru_pipeline.release.release_json import (
     TagStatistics,
     Tool,
     read_release,
+    version_after,
     write_release,
 )
 from danbooru_pipeline.release_paths import RELEASE_JSON
@@ -173,7 +174,7 @@ def test_release_json_keeps_its_bytes(tmp_path: Path) -> None:
     assert text.endswith("\n  }\n}\n")
     assert path.stat().st_mode & 0o777 == 0o444
     assert read_release(tmp_path) == RELEASE
-    assert RELEASE.next_version == "2021.2"
+    assert version_after(RELEASE.version) == "2021.2"
 
 
 def test_keys_of_other_versions_are_no_error(tmp_path: Path) -> None:

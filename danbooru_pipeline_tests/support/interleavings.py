@@ -1,8 +1,9 @@
 """Random orders of builds, takedowns, kills, scrubs, imports, backups, copies and ends of grace periods.
 
 ``interleavings.py ROOT SEED COUNT``. After every step, all that is published is searched for posts that were taken
-down; a copy elsewhere, for those that it was cleared of once. A step runs in a forked child, so it can be killed at any
-system call and costs no start-up. Prints a line of JSON for each order.
+down; a copy elsewhere, for those that it was cleared of once; and no version may name other bytes than before. A step
+runs in a forked child, so it can be killed at any system call and costs no start-up. Prints a line of JSON for each
+order.
 """
 
 import json
@@ -116,6 +117,7 @@ class Order:
     restored: set[int] = field(default_factory=set)
     cleared: frozenset[int] = frozenset()
     is_curation_stale: bool = False
+    versions: dict[str, str] = field(default_factory=dict)
 
     def run(self, steps: int) -> None:
         """Take that many steps, and finish what is unfinished."""
@@ -295,6 +297,14 @@ class Order:
 
         assert self.step("look", look, at=None) == DONE, self.steps
         self.steps.pop()
+        self.check_versions()
+
+    def check_versions(self) -> None:
+        """Whatever is published, replaced or lies elsewhere under a version has the bytes that this had before."""
+        for path in (*self.layout.releases.glob("danbooru*/RELEASE.json"), *self.there.glob("*/RELEASE.json")):
+            release = json.loads(path.read_bytes())
+            digest = self.versions.setdefault(release["version"], release["sha256sums_sha256"])
+            assert digest == release["sha256sums_sha256"], (self.steps, str(path), release["version"])
 
 
 def main(root: Path, seed: int, count: int, steps: int = 5) -> None:

@@ -21,7 +21,8 @@ from danbooru_pipeline.release.tables.image_rows import release_shards
 from danbooru_pipeline.release.tables.side_tables import side_table_files
 from danbooru_pipeline.release.takedown.without import lines_without, write_manifest_without, write_posts_without
 from danbooru_pipeline.release.tree.content import Content, carried_metadata, manifest_to_carry
-from danbooru_pipeline.release.tree.snapshot import Action, SnapshotPlan, history_of
+from danbooru_pipeline.release.tree.snapshot import Action, SnapshotPlan, with_version
+from danbooru_pipeline.release.tree.versions import history_of
 from danbooru_pipeline.release_paths import CORRECTIONS
 
 
@@ -45,11 +46,11 @@ def plan_again(layout: Layout, year: int, takedowns: Takedowns) -> SnapshotPlan:
         release_shards(folder, "manifest/files"), content.manifest, ids, year=year, carried=_manifests(content.metadata)
     )
     _, digest = write_posts_without(release_shards(folder, "parquet/posts"), content.posts, ids)
-    return SnapshotPlan(
+    plan = SnapshotPlan(
         layout=layout,
         year=year,
         action=Action.NEW_VERSION,
-        version=standing.next_version,
+        version=standing.version,
         summary=summary,
         rejected=standing.counts.rejected,
         sources=tuple(standing.sources),
@@ -63,6 +64,7 @@ def plan_again(layout: Layout, year: int, takedowns: Takedowns) -> SnapshotPlan:
         takedowns=takedowns,
         history=history_of(earlier, standing),
     )
+    return with_version(plan)
 
 
 def _content_without(folder: Path, year: int, ids: Collection[int], *, work: Path, earlier: Path | None) -> Content:

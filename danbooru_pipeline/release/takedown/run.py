@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline import stop
-from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseRefused
+from danbooru_pipeline.errors import DanbooruPipelineError, ReleaseError, ReleaseRefused
 from danbooru_pipeline.io.atomic import remove_folder
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.parquet import read_batches
@@ -26,7 +26,7 @@ from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.layout import Layout, bucket_of
 from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, read_takedowns, write_takedowns
 from danbooru_pipeline.progress import Progress, silent
-from danbooru_pipeline.release.mentions import Search
+from danbooru_pipeline.release.mentions import Search, removed_ids
 from danbooru_pipeline.release.pointer import is_pointer
 from danbooru_pipeline.release.release_json import Release, published, read_release
 from danbooru_pipeline.release.tables.image_rows import release_shards
@@ -36,6 +36,7 @@ from danbooru_pipeline.release.takedown.curation import clear_curation, curation
 from danbooru_pipeline.release.tree.grace import remove_superseded
 from danbooru_pipeline.release.tree.snapshot import apply_snapshot
 from danbooru_pipeline.release.tree.swap import heal_releases
+from danbooru_pipeline.release.tree.versions import next_version
 from danbooru_pipeline.release_paths import RELEASE_JSON, release_name
 
 _BUSY = "another takedown is running; wait for it to end, then run again"
@@ -69,7 +70,7 @@ class TakedownPlan:
         lines = [f"would take down {len(self.posts)} posts and remove {len(self.files)} files from the store"]
         for year in self.years:
             release = read_release(self.layout.release(year))
-            lines.append(f"would make {release.name} {release.next_version} in place of {release.version}")
+            lines.append(f"would make {release.name} {next_version(self.layout, year)} in place of {release.version}")
         lines += [f"would remove {folder.name}, which was replaced" for folder in self.replaced]
         lines += [f"would stop: {obstacle}" for obstacle in self.obstacles]
         if self.unknown:
@@ -228,6 +229,14 @@ def apply_takedown(
     return made
 
 
+def _is_made_without(folder: Path, ids: frozenset[int]) -> bool:
+    """Whether a hidden tree is a finished release, and verified, without these posts: its version may be taken."""
+    try:
+        return is_plain(folder, RELEASE_JSON) and ids <= removed_ids(folder)
+    except ReleaseError:
+        return False
+
+
 @dataclass(slots=True)
 class _Removal:
     """One takedown, and what it could not do: each failure costs its own part only, and none is forgotten."""
@@ -263,8 +272,9 @@ class _Removal:
             heal_releases(layout)
         for year, folder in layout.there(layout.staging).items():
             with self.attempt(), exclusive(layout.release_lock(year), busy=_BUILDING.format(name=release_name(year))):
-                remove_folder(folder)
-                self.was_packed = True
+                if not _is_made_without(folder, ids):
+                    remove_folder(folder)
+                    self.was_packed = True
         for folder in layout.there(layout.takedown).values():  # a takedown that was killed once its release was made
             with self.attempt():
                 remove_folder(folder)

@@ -55,6 +55,11 @@ from danbooru_pipeline.release.tree.inputs import require_posts_report
 from danbooru_pipeline.release.tree.segments import SegmentStore
 from danbooru_pipeline.release.tree.staging import Staging
 from danbooru_pipeline.release.tree.swap import heal, standing_release, swap_in
+from danbooru_pipeline.release.tree.versions import (
+    history_of,
+    next_version,
+    record_published,
+)
 from danbooru_pipeline.release.verify.run import verify_tree
 from danbooru_pipeline.release_paths import release_name
 from danbooru_pipeline.version import version
@@ -174,10 +179,16 @@ def plan_snapshot(
         history=history_of(earlier, standing),
     )
     if standing is None:
-        return plan
+        return with_version(plan)
     if plan.is_plan_of(standing):
         return replace(plan, action=Action.UNCHANGED, version=standing.version)
-    return replace(plan, action=Action.NEW_VERSION, version=standing.next_version)
+    return with_version(replace(plan, action=Action.NEW_VERSION))
+
+
+def with_version(plan: SnapshotPlan) -> SnapshotPlan:
+    """The plan with the version that its release gets."""
+    left = _finished(plan, of_any_version=True)
+    return replace(plan, version=next_version(plan.layout, plan.year, left=left.ref if left is not None else None))
 
 
 def _finished_takedowns(layout: Layout) -> Takedowns:
@@ -198,13 +209,6 @@ def _require_cleared(layout: Layout, takedowns: Takedowns, content: Content) -> 
     if found:
         named = ", ".join(map(str, sorted(found)))
         raise ReleaseRefused(f"posts that were taken down are here again ({named}); {_RESUME}")
-
-
-def history_of(earlier: Path | None, standing: Release | None) -> tuple[Event, ...]:
-    """All earlier releases, as the release of an earlier year and the version that is replaced know them."""
-    known = [release for release in (read_release(earlier) if earlier else None, standing) if release is not None]
-    events = {(event.name, event.version): event for release in known for event in (*release.history, release.event)}
-    return tuple(events[key] for key in sorted(events, key=lambda key: (key[0], int(key[1].rpartition(".")[2]))))
 
 
 def apply_snapshot(
@@ -244,17 +248,18 @@ def apply_snapshot(
             if release is None:
                 work = _empty_staging(plan, threads=threads or os.cpu_count() or 1, progress=watch)
                 release = _make(plan, work, created_at=created_at, signing_key=signing_key)
-            _publish(plan)
+            _publish(plan, release)
         heal(layout, year, keep=keep_replaced)
         return release
 
 
-def _publish(plan: SnapshotPlan) -> None:
+def _publish(plan: SnapshotPlan, release: Release) -> None:
     """Give the finished tree its name, unless a signal came or a post was taken down meanwhile."""
     stop.check()  # after a signal nothing is published; the tree is whole, and the next run goes on from here
     # Under this lock no id joins the list: what is taken down later finds this release by its name.
     with exclusive(plan.layout.publication_lock):
         _require_same_takedowns(plan)
+        record_published(plan.layout, release.ref)  # before anybody can see it, so its version is never used again
         swap_in(plan.layout, plan.year)
 
 
@@ -290,14 +295,16 @@ def _require_same_takedowns(plan: SnapshotPlan) -> None:
         )
 
 
-def _finished(plan: SnapshotPlan) -> Release | None:
+def _finished(plan: SnapshotPlan, *, of_any_version: bool = False) -> Release | None:
     """The planned release, if a killed process finished it in the staging tree."""
     try:
         release = read_release(plan.layout.staging(plan.year))
     except ReleaseError:
         return None
-    same = (release.version, release.previous) == (plan.version, plan.previous) and plan.is_plan_of(release)
-    return release if same and removed_ids(plan.layout.staging(plan.year)) == plan.takedowns.ids else None
+    version, replaced = release.version if of_any_version else plan.version, plan.standing and plan.standing.ref
+    same = (release.version, release.previous, release.replaces) == (version, plan.previous, replaced)
+    is_whole = same and plan.is_plan_of(release) and removed_ids(plan.layout.staging(plan.year)) == plan.takedowns.ids
+    return release if is_whole else None
 
 
 def _empty_staging(plan: SnapshotPlan, *, threads: int, progress: Progress) -> Staging:

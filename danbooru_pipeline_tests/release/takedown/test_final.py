@@ -324,7 +324,7 @@ def test_release_restored_from_a_backup_is_noticed(two_years: Yard) -> None:
     for refused in (lambda: plan_snapshot(layout, 2021, image_settings=IMAGE_SETTINGS), lambda: flip_current(layout)):
         with pytest.raises(ReleaseRefused, match="takedown --resume"):
             refused()
-    assert take_down(layout) == ["2022.1"]
+    assert take_down(layout) == ["2022.2"]
     assert traces(layout.root, [VICTIM]) == []
 
 
