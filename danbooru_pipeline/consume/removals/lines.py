@@ -1,8 +1,9 @@
-"""Tables of an export without some posts: JSON lines and objects, CSV, lists of checksums, Parquet.
+"""Tables of an export without some posts: JSON lines, CSV, lists of checksums, Parquet.
 
 Each function returns how many rows it left out, and writes only if `target` is given.
 """
 
+import codecs
 import csv
 import io
 from collections.abc import Callable, Iterator
@@ -24,10 +25,19 @@ def jsonl_without(path: Path, gone: Gone, target: Path | None) -> int:
 
 def _is_about(line: bytes, gone: Gone) -> bool:
     try:
-        row = msgspec.json.decode(line)
+        row = line_of_row(line)
     except (ValueError, RecursionError):
         return False
     return isinstance(row, dict) and gone.of_row(row)
+
+
+def line_of_row(line: bytes) -> Any:
+    """The value of a line; the first one of a file may begin with a byte order mark.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    return msgspec.json.decode(line.removeprefix(codecs.BOM_UTF8))
 
 
 def sums_without(path: Path, gone: Gone, target: Path | None) -> int:
@@ -43,23 +53,6 @@ def _lines_without(path: Path, target: Path | None, is_gone: Callable[[bytes], b
     if count and target is not None:
         with path.open("rb") as lines, atomic_file(target) as file:
             file.writelines(line for line in lines if not is_gone(line))
-    return count
-
-
-def json_without(path: Path, gone: Gone, target: Path | None) -> int:
-    """An object whose keys are names of images, with or without their extension; or one row of JSON."""
-    data = path.read_bytes()
-    try:
-        rows = msgspec.json.decode(data)
-    except (ValueError, RecursionError):
-        return jsonl_without(path, gone, target)
-    if not isinstance(rows, dict):
-        return 0
-    kept = {key: value for key, value in rows.items() if not (gone.of_name(key) or gone.of_name(f"{key}.jpg"))}
-    count = len(rows) - len(kept)
-    if count and target is not None:
-        with atomic_file(target) as file:
-            file.write(msgspec.json.format(msgspec.json.encode(kept), indent=1) + b"\n")
     return count
 
 

@@ -9,7 +9,7 @@ import tarfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -22,9 +22,9 @@ from danbooru_pipeline.consume.exports.readme import TITLE
 from danbooru_pipeline.consume.removals.archives import tar_without, zip_without
 from danbooru_pipeline.consume.removals.databases import duckdb_without, md5s_only_of, sqlite_without
 from danbooru_pipeline.consume.removals.gone import Gone
+from danbooru_pipeline.consume.removals.json_files import json_without, look_into_json
 from danbooru_pipeline.consume.removals.lines import (
     csv_without,
-    json_without,
     jsonl_without,
     parquet_without,
     sums_without,
@@ -72,7 +72,8 @@ class RemovalPlan:
         target: an export or a release.
         is_release: whether it is a release, which is made again without the posts.
         unreadable: one line for each file that could not be searched.
-        unknown: suffix -> files of a kind that is not looked into.
+        unknown: suffix -> files of a kind that is not looked into, or that name a post in a form that is not known.
+        unclear: the latter.
     """
 
     target: Path
@@ -81,6 +82,7 @@ class RemovalPlan:
     is_release: bool = False
     unreadable: tuple[str, ...] = ()
     unknown: tuple[tuple[str, int], ...] = ()
+    unclear: tuple[Path, ...] = ()
 
     def lines(self) -> list[str]:
         """The plan for people."""
@@ -93,7 +95,8 @@ class RemovalPlan:
         feed = f"by a feed of {len(self.gone.ids):,} posts"
         return [
             f"remove {files:,} files, and {rows:,} rows and members of {rewritten:,} files, {feed}",
-            *([f"not looked into, since their kind is unknown: {unknown}"] if unknown else []),
+            *([f"not looked into, since their kind or form is unknown: {unknown}"] if unknown else []),
+            *(f"names such a post in a form that is unknown; look at it yourself: {path}" for path in self.unclear),
             *(f"cannot be read: {line}" for line in self.unreadable),
         ]
 
@@ -111,21 +114,21 @@ def plan_removals(target: Path, ids: Collection[int]) -> RemovalPlan:
         return RemovalPlan(target=target, gone=Gone(frozenset(ids)), changes=(), is_release=True)
     files = list(_files(target))
     gone = Gone(frozenset(ids), _md5s(files, frozenset(ids)))
-    changes: list[Change] = []
+    found = _Found()
     unreadable: list[str] = []
-    unknown: Counter[str] = Counter()
     for path in files:
         stop.check()
         try:
-            _look(path, gone, changes, unknown)
+            _look(path, gone, found)
         except _ERRORS as error:
             unreadable.append(f"{path} ({str(error).partition(chr(10))[0]})")
     return RemovalPlan(
         target=target,
         gone=gone,
-        changes=tuple(changes),
+        changes=tuple(found.changes),
         unreadable=tuple(unreadable),
-        unknown=tuple(sorted(unknown.items())),
+        unknown=tuple(sorted(found.unknown.items())),
+        unclear=tuple(found.unclear),
     )
 
 
@@ -137,16 +140,37 @@ def _files(target: Path) -> Iterator[Path]:
     yield from (path for path in sorted(target.rglob("*")) if path.is_file() and not path.is_symlink())
 
 
-def _look(path: Path, gone: Gone, changes: list[Change], unknown: Counter[str]) -> None:
+@dataclass(slots=True)
+class _Found:
+    """What was found so far."""
+
+    changes: list[Change] = field(default_factory=list)
+    unknown: Counter[str] = field(default_factory=Counter)
+    unclear: list[Path] = field(default_factory=list)
+
+
+def _look(path: Path, gone: Gone, found: _Found) -> None:
     if gone.of_name(path.name):
-        changes.append(Change(path, 1))
+        found.changes.append(Change(path, 1))
         return
     rewrite = _rewriter_of(path)
-    if rewrite is not None:
+    if rewrite in {json_without, jsonl_without}:
+        _look_into_json(path, gone, found, rewrite)
+    elif rewrite is not None:
         count = rewrite(path, gone, None)
-        changes.extend([Change(path, count, rewrite)] if count or _lacks_index(path) else [])
+        found.changes.extend([Change(path, count, rewrite)] if count or _lacks_index(path) else [])
     elif path.parent.name != WEBDATASET_INDEX and path.suffix.lower()[1:] not in _HARMLESS:
-        unknown[path.suffix or path.name] += 1
+        found.unknown[path.suffix or path.name] += 1
+
+
+def _look_into_json(path: Path, gone: Gone, found: _Found, rewrite: Rewrite | None) -> None:
+    """A file that is one row goes as a file does; what names a post in another form is told."""
+    has = look_into_json(path, gone)
+    if has.rows:
+        found.changes.append(Change(path, has.rows, None if has.is_row else rewrite))
+    if has.left:
+        found.unknown[path.suffix] += 1
+        found.unclear.append(path)
 
 
 def _lacks_index(path: Path) -> bool:
