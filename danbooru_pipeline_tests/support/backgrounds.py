@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from danbooru_pipeline.images import Downscaled, downscale_image, inspect_image
-from danbooru_pipeline.images.background import LEVELS, Pixels, measure_edges
+from danbooru_pipeline.images.background import Pixels, measure_edges
 from danbooru_pipeline.images.decode import shrink_image
+from danbooru_pipeline.images.words import LEVELS
 
 Color = tuple[int, ...]
 _CLEAR: Final = (0, 0, 0, 0)
