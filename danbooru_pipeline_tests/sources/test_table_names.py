@@ -267,7 +267,7 @@ def test_earlier_years_that_cannot_be_carried_are_named(layout: Layout, tmp_path
 def test_links_in_a_tar_file_are_resolved(layout: Layout, tmp_path: Path, links: list[Link]) -> None:
     """A shard that is a link has the bytes of its target, as after unpacking; so have two links to one file."""
     files = [(name, SHARDS[name]) for name in list(SHARDS)[:3]]
-    tables = [
+    tables: list[tuple[str, bytes] | Link] = [
         ("pool/t", ONE_TAG),
         hard(TAGS, "pool/t"),
         hard("2020/tags.json", "pool/t"),
@@ -304,7 +304,12 @@ def test_links_that_lead_nowhere_are_refused(layout: Layout, tmp_path: Path, lin
 
 def test_of_two_members_the_last_counts(layout: Layout, tmp_path: Path) -> None:
     """A member that was appended again replaces the first, as when tar unpacks; a link keeps what it was made of."""
-    files = [*SHARDS.items(), (TAGS, ONE_TAG), hard("2021/pools.json", TAGS), (f"./{TAGS}", TWO_TAGS)]
+    files: list[tuple[str, bytes] | Link] = [
+        *SHARDS.items(),
+        (TAGS, ONE_TAG),
+        hard("2021/pools.json", TAGS),
+        (f"./{TAGS}", TWO_TAGS),
+    ]
     source = tar_with(tmp_path / "m.tar", files)
     assert rows_of(source, layout) == 40
     assert tags_of(source, layout) == TWO_TAGS

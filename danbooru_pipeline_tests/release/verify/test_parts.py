@@ -86,8 +86,8 @@ def test_a_file_that_no_such_release_has_is_found(copy: Path, name: str) -> None
 def test_the_files_of_an_option_belong_to_it_alone(yard: Yard) -> None:
     """A release that ships tars, a torrent and both dialects is well; of one that says it does not they are strays."""
     yard.manifest()
-    chosen = {"webdataset": True, "torrent": True, "dialect_2017": True}
-    yard.snapshot(DocumentOptions(**chosen))
+    chosen = ("webdataset", "torrent", "dialect_2017")
+    yard.snapshot(DocumentOptions(webdataset=True, torrent=True, dialect_2017=True))
     folder = yard.layout.release(2021)
     assert verify_release(folder, full=True).ok
     resum(folder, lambda release: release["options"].update(dict.fromkeys(chosen, False)))
