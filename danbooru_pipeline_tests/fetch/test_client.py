@@ -177,7 +177,7 @@ def test_compressed_bytes_without_content_end_at_the_deadline(serve: Serve, conn
     began = time.monotonic()
     with pytest.raises(SourceUnusable, match="too slowly"):
         connect(server.url, json_seconds=0.2, retry_seconds=0.001).get_json("/posts.json", {})
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.needs("openssl")

@@ -293,13 +293,13 @@ def test_a_body_is_late_however_often_a_byte_arrives() -> None:
                 connection.sendall(b"a")
                 time.sleep(0.02)
 
-    with host(talk) as (url, _), transport() as sender:
+    with host(talk) as (url, _), transport(30) as sender:
         response = sender.get(httpx.URL(url), {})
         limit_body(response, time.monotonic() + 0.2)
         began = time.monotonic()
         with pytest.raises(httpx.ReadTimeout):
             response.read()
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10
         response.close()
 
 
@@ -323,6 +323,5 @@ def test_an_address_that_swallows_everything_costs_its_time_once(monkeypatch: py
             seconds.append(time.monotonic() - began)
         for each in fill:
             each.close()
-    assert seconds[0] > 1
-    assert max(seconds[1:]) < 0.6
+    assert seconds[0] >= 1.2 > max(seconds[1:])
     assert len(requests) == 3

@@ -244,14 +244,14 @@ def test_a_head_has_one_time_limit(begun: bytes) -> None:
     began = time.monotonic()
     with pytest.raises(httpcore.ReadTimeout):
         Connection(Drip([begun])).send(b"", (), is_head_only=False, timeouts=Timeouts(read=0.2))
-    assert 0.2 <= time.monotonic() - began < 2
+    assert 0.2 <= time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("rest", [b"Content-Length: 999999\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n1;", b"\r\n"])
 def test_a_body_has_the_time_limit_that_it_is_given(rest: bytes) -> None:
     """Also where no byte of it arrives, only what chunks are wrapped in."""
-    answer = Connection(Drip([HEAD + rest])).send(b"", (), is_head_only=False, timeouts=Timeouts(read=5))
+    answer = Connection(Drip([HEAD + rest])).send(b"", (), is_head_only=False, timeouts=Timeouts(read=30))
     answer.deadline = time.monotonic() + 0.2
     with pytest.raises(httpcore.ReadTimeout):
         list(answer.body())
-    assert time.monotonic() < answer.deadline + 2
+    assert time.monotonic() < answer.deadline + 10
