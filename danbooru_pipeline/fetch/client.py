@@ -24,7 +24,7 @@ from danbooru_pipeline.errors import SourceBlocked, SourceUnreachable, SourceUnu
 from danbooru_pipeline.fetch.breaker import NO_ANSWER, CircuitBreaker, blocked
 from danbooru_pipeline.fetch.connections import TurnsTransport, limit_body
 from danbooru_pipeline.fetch.content_encoding import UndecodableError, gunzipped
-from danbooru_pipeline.fetch.environment import check_proxies
+from danbooru_pipeline.fetch.environment import DEFAULT_PORTS, check_proxies
 from danbooru_pipeline.fetch.rate_limiter import RateLimiter
 from danbooru_pipeline.fetch.retry import RetryPolicy
 from danbooru_pipeline.fetch.slots import DownloadSlots
@@ -333,5 +333,5 @@ _parsed = functools.lru_cache(maxsize=16)(httpx.URL)
 def _origin_of(url: str | httpx.URL) -> str:
     """Scheme, host and port of an address, the port always given."""
     parts = httpx.URL(url) if isinstance(url, str) else url
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    port = parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
     return f"{parts.scheme}://{parts.host}:{port}"

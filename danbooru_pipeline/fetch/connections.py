@@ -15,13 +15,12 @@ from typing import Final
 import httpcore
 import httpx
 
-from danbooru_pipeline.fetch.environment import Proxy, proxy_for, trusted_certificates
+from danbooru_pipeline.fetch.environment import DEFAULT_PORTS, Proxy, proxy_for, trusted_certificates
 from danbooru_pipeline.fetch.gil_turns import TurnsBackend
 from danbooru_pipeline.fetch.http1 import Answer, Connection, Headers, Timeouts
 
 #: What a request that is sent without the library's client has besides its own headers, as the client would send them.
 _PLAIN_HEADERS: Final = ((b"Accept", b"*/*"), (b"Connection", b"keep-alive"))
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 #: What may be sent again when nobody can tell whether it was received. Anything else gets a connection of its own.
 _REPEATABLE: Final = frozenset({"GET", "HEAD"})
@@ -76,7 +75,7 @@ class TurnsTransport(httpx.BaseTransport):
     def _send(
         self, method: str, url: httpx.URL, headers: Headers, body: Iterable[bytes], timeouts: Timeouts
     ) -> httpx.Response:
-        origin = (url.scheme, url.raw_host.decode("ascii"), url.port or _DEFAULT_PORTS[url.scheme])
+        origin = (url.scheme, url.raw_host.decode("ascii"), url.port or DEFAULT_PORTS[url.scheme])
         proxy = self._proxy_of(origin)
         login: Headers
         target, login = url.raw_path, []

@@ -7,7 +7,7 @@
 import base64
 import ssl
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -15,7 +15,8 @@ import httpx
 from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.fetch.http1 import Headers
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+#: Scheme -> the port of an address that names none.
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,14 @@ def proxy_for(scheme: str, host: str) -> Proxy | None:
         url = httpx.URL(named if "://" in named else f"http://{named}")
     except httpx.InvalidURL:
         url = httpx.URL()
-    if url.scheme not in _DEFAULT_PORTS or not url.host:
+    if url.scheme not in DEFAULT_PORTS or not url.host:
         raise SettingsError(
             f"the environment's proxy for {scheme}://{host} is not an HTTP proxy ({url.scheme or 'no address'}); set "
             f"{scheme.upper()}_PROXY to http://HOST:PORT, or add the host to NO_PROXY"
         )
     pair = f"{url.username}:{url.password}".encode()
     login = b"Basic " + base64.b64encode(pair) if url.userinfo else None
-    return Proxy(url.scheme, url.raw_host.decode("ascii"), url.port or _DEFAULT_PORTS[url.scheme], login)
+    return Proxy(url.scheme, url.raw_host.decode("ascii"), url.port or DEFAULT_PORTS[url.scheme], login)
 
 
 def check_proxies(*urls: str) -> None:

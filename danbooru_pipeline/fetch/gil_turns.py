@@ -95,13 +95,13 @@ class TurnsBackend(httpcore.SyncBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         """Connect without the turn."""
-        known, began = self._answering.pop((host, port), None), time.monotonic()
+        known, began = self._answering.get((host, port)), time.monotonic()
         with without_turn():
             if known is not None:
-                with contextlib.suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
-                    stream = _Stream(super().connect_tcp(known, port, timeout, local_address, socket_options))
-                    self._answering[host, port] = known
-                    return stream
+                try:
+                    return _Stream(super().connect_tcp(known, port, timeout, local_address, socket_options))
+                except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                    self._answering.pop((host, port), None)
             stream = _Stream(super().connect_tcp(host, port, timeout, local_address, socket_options))
         if time.monotonic() - began > _SLOW_SECONDS:
             with contextlib.suppress(OSError):  # it may be closed again

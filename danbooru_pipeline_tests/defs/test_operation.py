@@ -140,6 +140,22 @@ def test_lost_posts_hold_up_what_follows(context: RunContext, instance: dg.Dagst
     assert not accepted or "the site became smaller" in str(found.metadata["gaps"].value)
 
 
+def checked_posts(
+    context: RunContext, instance: dg.DagsterInstance, name: str, *, accepted: bool
+) -> dg.AssetCheckEvaluation:
+    """A check of the posts of 2021 that blocks what follows, unless its gap is accepted."""
+    log = RunLog()
+    with RunContext(context.settings.replace(accept_incomplete={"posts": "known"} if accepted else {})) as toolbox:
+        job = build_defs(resources={"toolbox": toolbox, "run_log": log}).resolve_implicit_global_asset_job_def()
+        check = dg.AssetCheckKey(dg.AssetKey("posts"), name)
+        subset = job.get_subset(asset_selection=set(), asset_check_selection={check})
+        result = subset.execute_in_process(instance=instance, tags={"dagster/partition": "2021"}, raise_on_error=False)
+    (found,) = result.get_asset_check_evaluations()
+    assert (found.passed, found.blocking) == (accepted, True)
+    assert (log.stopped_by is None) == accepted
+    return found
+
+
 @pytest.mark.parametrize("accepted", [False, True])
 def test_posts_that_no_page_gave_hold_up_what_follows(
     context: RunContext, instance: dg.DagsterInstance, *, accepted: bool
@@ -147,15 +163,7 @@ def test_posts_that_no_page_gave_hold_up_what_follows(
     """The site counts more posts than its pages gave: the check that blocks says how many, unless that is accepted."""
     source = Paged([record_of(i) for i in range(1, 41)], lost=3)
     sweep_posts(source, context.layout, 2021, now=JANUARY, progress=lambda _line: None)
-    log = RunLog()
-    with RunContext(context.settings.replace(accept_incomplete={"posts": "known"} if accepted else {})) as toolbox:
-        job = build_defs(resources={"toolbox": toolbox, "run_log": log}).resolve_implicit_global_asset_job_def()
-        check = dg.AssetCheckKey(dg.AssetKey("posts"), "posts_are_as_many_as_the_source_counts")
-        subset = job.get_subset(asset_selection=set(), asset_check_selection={check})
-        result = subset.execute_in_process(instance=instance, tags={"dagster/partition": "2021"}, raise_on_error=False)
-    (found,) = result.get_asset_check_evaluations()
-    assert (found.passed, found.blocking) == (accepted, True)
-    assert (log.stopped_by is None) == accepted
+    found = checked_posts(context, instance, "posts_are_as_many_as_the_source_counts", accepted=accepted)
     assert "counts 43 posts" in str(found.metadata["gaps"].value)
 
 
@@ -166,15 +174,7 @@ def test_rows_that_cannot_be_understood_hold_up_what_follows(
     """No post would get a file: the check that blocks names the column and a value, unless that is accepted."""
     records = [record_of(i, is_banned="") for i in range(1, 41)]
     sweep_posts(Paged(records), context.layout, 2021, now=JANUARY, progress=lambda _line: None)
-    log = RunLog()
-    with RunContext(context.settings.replace(accept_incomplete={"posts": "known"} if accepted else {})) as toolbox:
-        job = build_defs(resources={"toolbox": toolbox, "run_log": log}).resolve_implicit_global_asset_job_def()
-        check = dg.AssetCheckKey(dg.AssetKey("posts"), "rows_of_posts_are_understood")
-        subset = job.get_subset(asset_selection=set(), asset_check_selection={check})
-        result = subset.execute_in_process(instance=instance, tags={"dagster/partition": "2021"}, raise_on_error=False)
-    (found,) = result.get_asset_check_evaluations()
-    assert (found.passed, found.blocking) == (accepted, True)
-    assert (log.stopped_by is None) == accepted
+    found = checked_posts(context, instance, "rows_of_posts_are_understood", accepted=accepted)
     assert 'is_banned: 40, such as "" in post 1' in str(found.metadata["gaps"].value)
 
 

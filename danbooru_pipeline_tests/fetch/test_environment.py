@@ -30,17 +30,8 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.lower(), raising=False)
 
 
-def answer(it: Any) -> None:
-    """Answer a request with three bytes, and take note of it."""
-    it.seen.append((it.command, it.path, it.headers["Proxy-Authorization"]))
-    it.send_response(200)
-    it.send_header("Content-Length", "3")
-    it.end_headers()
-    it.wfile.write(b"abc")
-
-
-class Relay(http.server.BaseHTTPRequestHandler):
-    """A proxy: answers what is asked of it in full addresses, and passes tunnels on."""
+class Host(http.server.BaseHTTPRequestHandler):
+    """A host that answers everything with the same three bytes."""
 
     protocol_version = "HTTP/1.1"
     seen: list[tuple[str, str, str | None]]
@@ -49,8 +40,16 @@ class Relay(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_GET(self) -> None:
-        """Answer as the host would."""
-        answer(self)
+        """Answer, and take note of the request."""
+        self.seen.append((self.command, self.path, self.headers["Proxy-Authorization"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "3")
+        self.end_headers()
+        self.wfile.write(b"abc")
+
+
+class Relay(Host):
+    """A proxy: answers what is asked of it in full addresses as the host would, and passes tunnels on."""
 
     def do_CONNECT(self) -> None:
         """Pass bytes on both ways, or refuse."""
@@ -69,20 +68,6 @@ class Relay(http.server.BaseHTTPRequestHandler):
                         return None
                     pairs[one].sendall(data)
         return None
-
-
-class Host(http.server.BaseHTTPRequestHandler):
-    """A host that answers everything with the same three bytes."""
-
-    protocol_version = "HTTP/1.1"
-    seen: list[tuple[str, str, str | None]]
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-    def do_GET(self) -> None:
-        """Answer."""
-        answer(self)
 
 
 @contextlib.contextmanager
