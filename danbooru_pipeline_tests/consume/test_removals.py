@@ -121,6 +121,34 @@ def test_index_of_a_shard_is_right_after_a_removal(odd: Path, feed: Path, tmp_pa
     assert json.loads((killed / "wds-index/512px-0002.json").read_bytes()) == index
 
 
+def test_index_beside_its_shard_is_no_file_of_the_post_with_its_number(
+    odd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``0002.json`` beside ``0002.tar`` follows its tar when post 2 is gone, also when a run is killed in between."""
+    export("webdataset", odd, tmp_path / "x", Selection())
+    (tmp_path / "shards").mkdir()
+    tar, index = tmp_path / "shards/0002.tar", tmp_path / "shards/0002.json"
+    shutil.copy(tmp_path / "x/wds/512px-0002.tar", tar)
+    shutil.copy(tmp_path / "x/wds-index/512px-0002.json", index)
+    plan = plan_removals(tar.parent, {2})
+    assert [change.path for change in plan.changes] == [tar]
+
+    def killed(path: Path, target: Path) -> Path:
+        if target == tar:
+            raise KeyboardInterrupt
+        return path.rename(target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", killed)
+        apply_removals(plan, created_at=WHEN)
+    apply_removals(plan_removals(tar.parent, {2}), created_at=WHEN)
+    files = json.loads(index.read_bytes())["files"]
+    assert sorted(files) == ["1002.jpg", "1002.json"]
+    place = files["1002.jpg"]
+    assert tar.read_bytes()[place["offset"] :][: place["size"]] == (odd / "512px/0002/1002.jpg").read_bytes()
+    assert not plan_removals(tar.parent, {2}).changes
+
+
 def test_file_that_cannot_be_read_is_named_and_the_rest_is_done(
     odd: Path, feed: Path, tmp_path: Path, run: Callable[..., Result]
 ) -> None:

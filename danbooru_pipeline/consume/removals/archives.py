@@ -19,17 +19,12 @@ def tar_without(path: Path, gone: Gone, target: Path | None) -> int:
     """A tar without the members of these posts; all else keeps its bytes. Its index, which names them, goes first."""
     with tarfile.open(path, "r:") as tar:
         count = sum(gone.of_name(member.name) for member in tar)
-    index = index_beside(path)
-    # A killed run may have left a new tar and no index.
-    lost = index is not None and not index.exists() and (path.parent.parent / WEBDATASET_INDEX).is_dir()
-    if target is None or not (count or lost):
-        return count
-    if index is not None:
-        index.unlink(missing_ok=True)
-    if count:
-        _write_tar(path, gone, target)
-    if index is not None:
-        write_atomic(index, msgspec.json.encode(index_of(target, _files(target))) + b"\n")
+    if target is not None:
+        index = index_beside(path)
+        if count:
+            _write_tar(path, gone, target, index=index)
+        elif index is not None and not index.exists():  # an earlier version that was killed left none
+            _write_index(index, target)
     return count
 
 
@@ -41,15 +36,37 @@ def index_beside(tar: Path) -> Path | None:
     return beside if beside.exists() else None
 
 
-def _write_tar(path: Path, gone: Gone, target: Path) -> None:
-    with (
-        tarfile.open(path, "r:") as tar,
-        atomic_file(target) as file,
-        tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as out,
-    ):
-        for member in tar:
-            if not gone.of_name(member.name):
-                out.addfile(member, tar.extractfile(member) if member.isreg() else None)
+def is_index(path: Path) -> bool:
+    """Whether a file is the index of a tar, which is not about a post although its name may be a number."""
+    if path.parent.name == WEBDATASET_INDEX:
+        return True
+    if path.suffix != ".json" or not path.with_suffix(".tar").is_file():
+        return False
+    try:
+        msgspec.json.decode(path.read_bytes(), type=_Index)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+class _Index(msgspec.Struct):
+    files: dict[str, msgspec.Raw]
+
+
+def _write_tar(path: Path, gone: Gone, target: Path, *, index: Path | None) -> None:
+    """Put the index of the new tar in place, then the tar: a run that is killed in between does both again."""
+    with tarfile.open(path, "r:") as tar, atomic_file(target) as file:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as out:
+            for member in tar:
+                if not gone.of_name(member.name):
+                    out.addfile(member, tar.extractfile(member) if member.isreg() else None)
+        file.flush()
+        if index is not None:
+            _write_index(index, Path(file.name))
+
+
+def _write_index(index: Path, tar: Path) -> None:
+    write_atomic(index, msgspec.json.encode(index_of(tar, _files(tar))) + b"\n")
 
 
 def _files(path: Path) -> dict[str, dict[str, Any]]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from danbooru_pipeline import stop
 from danbooru_pipeline.consume.exports.readme import TITLE
-from danbooru_pipeline.consume.removals.archives import tar_without, zip_without
+from danbooru_pipeline.consume.removals.archives import index_beside, is_index, tar_without, zip_without
 from danbooru_pipeline.consume.removals.databases import duckdb_without, md5s_only_of, sqlite_without
 from danbooru_pipeline.consume.removals.gone import Gone
 from danbooru_pipeline.consume.removals.json_files import json_without, look_into_json
@@ -33,7 +33,7 @@ from danbooru_pipeline.consume.removals.of_release import heal_release, remove_f
 from danbooru_pipeline.errors import ReleaseRefused, SettingsError
 from danbooru_pipeline.layout import STORED_EXTENSIONS
 from danbooru_pipeline.progress import Progress, silent
-from danbooru_pipeline.release_paths import RELEASE_JSON, WEBDATASET_INDEX
+from danbooru_pipeline.release_paths import RELEASE_JSON
 
 Rewrite = Callable[[Path, Gone, Path | None], int]
 _BY_SUFFIX: Final[dict[str, Rewrite]] = {
@@ -150,6 +150,8 @@ class _Found:
 
 
 def _look(path: Path, gone: Gone, found: _Found) -> None:
+    if is_index(path):
+        return  # goes with its tar
     if gone.of_name(path.name):
         found.changes.append(Change(path, 1))
         return
@@ -159,7 +161,7 @@ def _look(path: Path, gone: Gone, found: _Found) -> None:
     elif rewrite is not None:
         count = rewrite(path, gone, None)
         found.changes.extend([Change(path, count, rewrite)] if count or _lacks_index(path) else [])
-    elif path.parent.name != WEBDATASET_INDEX and path.suffix.lower()[1:] not in _HARMLESS:
+    elif path.suffix.lower()[1:] not in _HARMLESS:
         found.unknown[path.suffix or path.name] += 1
 
 
@@ -174,14 +176,11 @@ def _look_into_json(path: Path, gone: Gone, found: _Found, rewrite: Rewrite | No
 
 
 def _lacks_index(path: Path) -> bool:
-    """Whether a killed run left a tar that was rewritten and no index of it."""
-    folder = path.parent.parent / WEBDATASET_INDEX
-    return path.suffix == ".tar" and folder.is_dir() and not (folder / f"{path.stem}.json").exists()
+    """Whether a killed run of an earlier version left a tar that was rewritten and no index of it."""
+    return path.suffix == ".tar" and (index := index_beside(path)) is not None and not index.exists()
 
 
 def _rewriter_of(path: Path) -> Rewrite | None:
-    if path.parent.name == WEBDATASET_INDEX:
-        return None  # goes with its tar
     if found := _BY_NAME.get(path.name) or _BY_SUFFIX.get(path.suffix.lower()):
         return found
     with path.open("rb") as file:
