@@ -7,9 +7,9 @@ claim of its mirror, read within limits.
 """
 
 import re
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from danbooru_pipeline.operate.publication import publish_page
 from danbooru_pipeline.release import Release, published, read_release
 from danbooru_pipeline.release.release_json import instant_text
 from danbooru_pipeline.release.templating import render
+from danbooru_pipeline.release.tree.versions import read_published
 
 _THREADS: Final = 4
 #: A trace has some 300 bytes.
@@ -48,6 +49,7 @@ class Holds(StrEnum):
     CURRENT = "current"
     OUTDATED = "outdated"
     REMOVED = "has posts that were taken down"
+    LOST = "a version that we published and no longer have"
     OTHER = "not a version that we published"
     NOTHING = "no trace"
 
@@ -122,8 +124,9 @@ def ask_mirrors(context: RunContext) -> list[Mirrored]:
     ]
     with ordered_map(partial(_ask, now=now), wanted, threads=_THREADS, name="mirrors") as answers:
         by_name = {release.name: release for release in releases}
+        recorded = {(ref.name, ref.version): ref.sha256sums_sha256 for ref in read_published(layout)}
         found = [
-            msgspec.structs.replace(answer, holds=_compare(answer, by_name[answer.release], now=context.now()))
+            msgspec.structs.replace(answer, holds=_compare(answer, by_name[answer.release], recorded, now=now))
             for answer in answers
         ]
     write_mirrors(layout, found, now=now)
@@ -187,15 +190,25 @@ def parse_trace(data: bytes) -> dict[str, str]:
     return said if said.keys() == _FORMS.keys() else {}
 
 
-def _compare(found: Mirrored, release: Release, *, now: datetime) -> Holds:
-    """What a trace means. A time that has not come yet is no time at which anything was copied."""
+def _compare(found: Mirrored, release: Release, recorded: Mapping[tuple[str, str], str], *, now: str) -> Holds:
+    """What a trace means. A time that has not come yet is no time at which anything was copied.
+
+    Args:
+        found: what the mirror says.
+        release: that stands here.
+        recorded: the checksums of all that we published. The release that stands may come from a backup, and know
+            nothing of the versions that came after it.
+        now: the time.
+    """
     if not found.version:
         return Holds.NOTHING
-    if found.succeeded > instant_text(now):
+    known = {**recorded, (release.name, release.version): release.sha256sums_sha256}
+    checksum = known.get((release.name, found.version))
+    if found.succeeded > now or checksum not in {found.checksum, None}:
         return Holds.OTHER
     if found.version == release.version:
-        return Holds.CURRENT if found.checksum == release.sha256sums_sha256 else Holds.OTHER
+        return Holds.CURRENT
     removed = {e.version: e.removed for e in release.history if e.name == release.name}
-    if found.version not in removed:
-        return Holds.OTHER
-    return Holds.REMOVED if removed[found.version] < release.taken_down else Holds.OUTDATED
+    if found.version in removed:
+        return Holds.REMOVED if removed[found.version] < release.taken_down else Holds.OUTDATED
+    return Holds.OTHER if checksum is None else Holds.LOST

@@ -1,5 +1,6 @@
 """What mirrors hold, and how long replaced versions stay for them: by real copies, crafted traces, and silence."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -79,6 +80,24 @@ def test_mirror_is_current_then_outdated_then_has_removed_posts(yard: Yard, tmp_
         trace.unlink()
         (gone,) = look_after_mirrors(context).mirrors
         assert (gone.holds, gone.version) == (Holds.NOTHING, "")
+
+
+def test_version_that_a_backup_does_not_know_is_still_one_that_we_published(yard: Yard, tmp_path: Path) -> None:
+    """After 2021.0 came back from a backup, a mirror of 2021.1 is told from one of a version that never was."""
+    layout = yard.layout
+    backup = tmp_path / "backup"
+    shutil.copytree(layout.release(2021), backup)
+    plan = plan_snapshot(layout, 2021, image_settings=IMAGE_SETTINGS, options=DocumentOptions(maker="x"))
+    trace = tmp_path / "danbooru2021.trace"
+    with web(tmp_path) as address, context_of(layout, mirrors=(address,)) as context:
+        make_release(context, plan)
+        newer = trace_of(layout)
+        layout.release(2021).rename(tmp_path / "lost")
+        backup.rename(layout.release(2021))
+        trace.write_text(newer)
+        assert look_after_mirrors(context).mirrors[0].holds is Holds.LOST
+        trace.write_text(trace_of(layout, release="danbooru2021 2021.1"))  # with the checksum of another version
+        assert look_after_mirrors(context).mirrors[0].holds is Holds.OTHER
 
 
 def test_silent_mirror_keeps_its_last_trace(yard: Yard, tmp_path: Path) -> None:
