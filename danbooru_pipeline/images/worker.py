@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 import pyvips
@@ -35,16 +36,22 @@ def serve(pipe: Connection, run: Run, *, memory_limit_bytes: int, parent: int) -
         pipe.send(f"{type(error).__name__}: {error}")
         return
     pipe.send(None)
-    while True:
-        try:
-            job = pipe.recv()
-        except EOFError:
-            return
+    while (job := _next_job(pipe)) is not None:
         try:
             outcome: ImageResult | OSError = run(job, pipe.send)
         except OSError as error:
             outcome = error
-        pipe.send(outcome)
+        with suppress(ConnectionError):
+            pipe.send(outcome)
+
+
+def _next_job(pipe: Connection) -> ImageJob | None:
+    """The next job; None once the pipe is closed. One whose other end was killed with answers unread is reset."""
+    try:
+        job: ImageJob = pipe.recv()
+    except (EOFError, ConnectionError):
+        return None
+    return job
 
 
 def start_worker(memory_limit_bytes: int, parent: int) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.images import ImageJob, ImagePool, ImageResult
+from danbooru_pipeline.images.worker import serve
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline_tests.support.mishaps import DATA, attempts, make_job, report_limits, run_by_name
 from danbooru_pipeline_tests.support.pictures import png, solid
@@ -177,6 +178,22 @@ def test_other_parents(tmp_path: Path, *, as_module: bool) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "None\nNone\n", "")
+
+
+def test_worker_whose_answers_nobody_read_ends_quietly(tmp_path: Path) -> None:
+    """The kernel resets the pipe of a parent that was killed: no traceback follows the line that tells of the kill."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    limits = {"memory_limit_bytes": 4 << 30, "parent": os.getpid()}
+    worker = context.Process(target=serve, args=(theirs, run_by_name), kwargs=limits, daemon=True)
+    worker.start()
+    theirs.close()
+    assert ours.recv() is None
+    ours.send(make_job(tmp_path, "good-1"))
+    assert ours.poll(30)
+    ours.close()  # with an answer that was not read
+    worker.join(30)
+    assert worker.exitcode == 0
 
 
 def test_killed_parent_leaves_no_orphans(tmp_path: Path) -> None:
