@@ -5,8 +5,8 @@ whenever it keeps nearly as much as the best, else black whenever it does, else 
 difference in luma, up to `_CLEAR`; beyond that it is plainly visible, and a stronger one is no better. Edges count at
 full size and at an eighth, where a thin outline no longer hides that a whole area has merged with the background.
 
-The outline of a page (a picture that fills its rectangle but for the corners, a margin or a soft rim) is not an edge of
-its own: nobody misses it, and black bars around a white page would be wrong.
+The outline of a page (a picture that fills its rectangle, upright or turned, but for the corners, a margin or a soft
+rim) is not an edge of its own: nobody misses it, and black bars around a white page would be wrong.
 """
 
 from typing import Final
@@ -24,12 +24,20 @@ _Mask = npt.NDArray[np.bool_]
 
 #: A difference in luma (0 to 255) that anybody sees.
 _CLEAR: Final = 64
+#: One that nobody sees, and that rounding makes.
+_FAINT: Final = 2
 #: What keeps this share of the edges that the best background keeps is as good.
 _NEARLY: Final = 0.9
 #: How much smaller the picture is where areas count instead of lines.
 _COARSE: Final = 8
 #: A picture that is visible on this share of its rectangle is a page.
 _PAGE: Final = 0.85
+#: A turned rectangle is a page if its longer side is no more than so many times the shorter one; else it is a stroke.
+_LONGEST_PAGE: Final = 4
+#: The directions of 0 to 179 degrees, as whole numbers, so that all machines decide the same.
+_UNIT: Final = 4096
+_ANGLES: Final = np.deg2rad(np.arange(180))
+_DIRECTIONS: Final = np.rint(_UNIT * np.stack([np.cos(_ANGLES), np.sin(_ANGLES)])).astype(np.int32)
 #: Opacity from which a pixel counts as visible, and as part of the inside of a page.
 _VISIBLE, _SOLID = 128, 250
 #: Luma of BT.601, as integers of which the sum is 256.
@@ -102,12 +110,17 @@ def _add_edges(edges: dict[str, int], luma: _Values, veil: _Values, *, inside: _
             if inside is not None:
                 steps *= inside[1:] & inside[:-1] if axis == 0 else inside[:, 1:] & inside[:, :-1]
             # `clip`, since the same with `minimum` takes ten times as long.
-            edges[name] += length * int(np.clip(steps, 0, _CLEAR).sum(axis=0, dtype=np.int32).sum())
+            worth = np.clip(steps, _FAINT, _CLEAR).sum(axis=0, dtype=np.int32).sum()
+            edges[name] += length * (int(worth) - _FAINT * steps.size)
 
 
 def _luma_on_black(pixels: Pixels) -> tuple[_Values, _Values]:
-    """Luma of the picture on black, and its opacity. One array per channel, since the last axis is short and slow."""
+    """Luma of the picture on black, and its opacity; solid is opaque, so that ringing beside a rim is no edge.
+
+    One array per channel, since the last axis is short and slow.
+    """
     luma, green, blue, alpha = (pixels[..., channel].astype(np.uint16) for channel in range(4))
+    np.putmask(alpha, alpha >= _SOLID, 255)
     luma *= _RED
     green *= _GREEN
     blue *= _BLUE
@@ -139,12 +152,36 @@ def _inside_of_page(opacity: _Values) -> _Mask | None:
     visible: _Mask = np.greater_equal(opacity, _VISIBLE)
     if not visible.any():
         return None
-    top, bottom = _extent(visible.any(axis=1))
-    left, right = _extent(visible.any(axis=0))
-    if np.count_nonzero(visible) < _PAGE * (bottom - top) * (right - left):
+    if not _is_page(visible):
         return None
     solid: _Mask = np.greater_equal(opacity, min(_SOLID, int(opacity.max())))
     return _between(solid) & _between(solid.T).T
+
+
+def _is_page(visible: _Mask) -> bool:
+    """Whether these pixels fill most of a rectangle, upright or turned."""
+    shown = int(np.count_nonzero(visible))
+    top, bottom = _extent(visible.any(axis=1))
+    left, right = _extent(visible.any(axis=0))
+    if shown >= _PAGE * (bottom - top) * (right - left):
+        return True
+    visible = visible[top:bottom]
+    first, after = visible.argmax(axis=1), visible.shape[1] - visible[:, ::-1].argmax(axis=1)
+    # A rectangle around all rows is no smaller than these, so most pictures need no further look.
+    if shown < _PAGE * int((after - first)[visible.any(axis=1)].sum()):
+        return False
+    return bool(shown >= _PAGE * _smallest_rectangle(first, after))
+
+
+def _smallest_rectangle(first: npt.NDArray[np.intp], after: npt.NDArray[np.intp]) -> float:
+    """The area of the smallest rectangle, of any turn, around rows of pixels; infinite if that is a stroke."""
+    rows = np.arange(len(first))
+    x, y = np.concatenate([first, first, after, after]), np.concatenate([rows, rows + 1, rows, rows + 1])
+    places = np.stack([x, y], axis=1).astype(np.int32)
+    lengths = np.ptp(places @ _DIRECTIONS, axis=0) / _UNIT
+    sides = np.sort(np.stack([lengths[:90], lengths[90:]]), axis=0)
+    areas = np.where(sides[1] <= _LONGEST_PAGE * sides[0], sides.prod(axis=0), np.inf)
+    return float(areas.min())
 
 
 def _between(solid: _Mask) -> _Mask:

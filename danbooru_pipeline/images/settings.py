@@ -16,7 +16,7 @@ MAX_PIXELS: Final = 200_000_000
 FIXED: Final[dict[str, Any]] = {
     "px512_encoding": "baseline JPEG, 4:4:4, optimised Huffman tables, no metadata",
     "px512_color": "sRGB; ICC profiles, PNG cICP, gAMA and cHRM, and AVIF nclx are applied; PQ and HLG are tone-mapped",
-    "px512_rules": 6,
+    "px512_rules": 7,
     "jpg_optimizer": "mozjpeg, lossless, all markers kept",
 }
 

@@ -71,6 +71,40 @@ def test_white_is_preferred() -> None:
     assert prefer_background({"white": 0, "black": 0, "grey": 0}) == "white"
 
 
+def turned(pixels: npt.NDArray[np.uint8], degrees: int) -> str:
+    """The background of a picture that a program turned, with transparent corners."""
+    buffer = io.BytesIO()
+    image = Image.fromarray(pixels).rotate(degrees, Image.Resampling.BICUBIC, expand=True)
+    image.save(buffer, "PNG", compress_level=1)
+    made = downscale_image(buffer.getvalue(), inspect_image(buffer.getvalue()))
+    assert isinstance(made, Downscaled)
+    return made.background
+
+
+@pytest.mark.parametrize("degrees", [0, 1, 5, 20, 45, 90, 133])
+def test_a_turned_page_is_a_page(degrees: int) -> None:
+    """The paper of a page is no outline whichever way it is turned, with a drawing, a word or a soft rim on it."""
+    word = rgba(900, 700, (255, 255, 255, 255))
+    word[440:452, 300:360:4, :3] = 0
+    assert turned(word, degrees) == "white"
+    assert turned(KINDS["35_white_page_rounded_corners"].draw(), degrees) == "white"
+    assert turned(KINDS["36_page_soft_edge"].draw(), degrees) == "white"
+    assert turned(np.ascontiguousarray(word[:, 280:520]), degrees) == "white"
+
+
+@pytest.mark.parametrize("degrees", [20, 45, 133])
+def test_other_turned_shapes_are_not_lost(degrees: int) -> None:
+    """A blank page, one with holes, a stroke and a disc keep their outline, though what is on them is not white."""
+    y, x = np.mgrid[-350:350, -350:350]
+    disc = rgba(700, 700, (255, 255, 255, 0))
+    disc[x * x + y * y < 300 * 300] = 255
+    disc[330:340, 300:400, :3] = 0
+    stroke = rgba(60, 900, (255, 255, 255, 255))
+    stroke[28:32, 20:-20, :3] = 150
+    shapes = (rgba(900, 700, (255, 255, 255, 255)), KINDS["34_page_with_holes"].draw(), stroke, disc)
+    assert [turned(shape, degrees) for shape in shapes] == ["black"] * 4
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 512), (512, 1), (7, 9), (16, 16), (17, 300)])
 def test_any_shape(shape: tuple[int, int]) -> None:
     """A picture of any shape has an answer; a single white pixel of a strip is not lost."""
