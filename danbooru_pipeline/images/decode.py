@@ -15,7 +15,7 @@ from danbooru_pipeline.images.avif import walk_avif
 from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.bmp import decode_bmp
 from danbooru_pipeline.images.color import StatedColor, from_cicp, to_srgb
-from danbooru_pipeline.images.gif import partial_frame
+from danbooru_pipeline.images.gif import is_whole_frame, partial_frame, white_frame, with_longer_data
 from danbooru_pipeline.images.inspect import ImageFacts
 from danbooru_pipeline.images.jpeg import walk_jpeg
 from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg, wrap_pixels
@@ -24,6 +24,7 @@ from danbooru_pipeline.images.words import Flag
 
 _THIN = 16  # a side with fewer pixels would show rounding and the edges of JPEG blocks
 _SHRUNK_BY_LIBVIPS = frozenset({"png", "gif"})
+_WHITE = 255
 _CMYK, _PROFILE = "cmyk", "icc-profile-data"
 
 
@@ -73,7 +74,9 @@ def _shrunk(
     """The picture scaled to fit, in the colours that the profile options ask for; a profile means the full range."""
     in_memory = decoded if isinstance(decoded, pyvips.Image) else None
     if facts.file_type == "gif":
-        in_memory = _on_screen(data, in_memory)
+        whole = _whole_gif(data)
+        in_memory = _on_screen(whole, in_memory if whole is data else None)
+        data = whole
     if in_memory is not None and facts.file_type in _SHRUNK_BY_LIBVIPS:
         return in_memory.thumbnail_image(size, height=size, size="down", **profile)
     source = _decode(data, facts, size=size, decoded=decoded) if in_memory is None else in_memory
@@ -141,6 +144,21 @@ def open_avif(data: bytes, *, fail_on: str = "none") -> Any:
     image = pyvips.Image.heifload_buffer(data, access="sequential", fail_on=fail_on)
     page = int(image.get("heif-primary")) if image.get_typeof("heif-primary") else 0
     return image if page == 0 else pyvips.Image.heifload_buffer(data, page=page, access="sequential", fail_on=fail_on)
+
+
+def _whole_gif(data: bytes) -> bytes:
+    """The file, or a copy in which libvips finds all pixels of the frame. Those without data it leaves black or clear.
+
+    Raises:
+        ValueError: some have no data.
+        pyvips.Error: the data are damaged.
+    """
+    frame = white_frame(data)
+    if frame is None or pyvips.Image.gifload_buffer(frame, access="sequential").min() == _WHITE:
+        return data
+    if not is_whole_frame(frame):
+        raise ValueError("the data of the GIF's frame stop early")
+    return with_longer_data(data)
 
 
 def _on_screen(data: bytes, in_memory: Any) -> Any:

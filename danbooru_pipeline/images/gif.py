@@ -1,14 +1,18 @@
-"""The blocks of a GIF: where the file really ends, and the place of its frame. Never raises on any bytes.
+"""The blocks of a GIF: where the file really ends, the place of its frame, and which of its pixels have data.
 
-Decoders render a truncated GIF without an error.
+Decoders render a truncated GIF without an error, and a frame whose data stop early. Nothing here raises on any bytes.
 """
 
+import io
 import struct
 from collections.abc import Iterator
+
+from PIL import Image
 
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
 _HEADER_BYTES = 13
 _MAX_BLOCKS = 1_000_000
+_INTERLACED, _WHITE_TABLE = 0x40, 0x87
 
 
 def gif_end(data: bytes) -> int | None:
@@ -29,6 +33,49 @@ def partial_frame(data: bytes, width: int, height: int) -> tuple[int, int, int, 
         return None
     is_whole = frame[:2] == (0, 0) and frame[2] >= width and frame[3] >= height
     return None if is_whole else frame
+
+
+def white_frame(data: bytes) -> bytes | None:
+    """A GIF of the first frame alone in which every colour is white and none is transparent; None without a frame.
+
+    What is not white in it has no data.
+    """
+    at = next((at for kind, at in _blocks(data) if kind == _IMAGE), None)
+    if at is None:
+        return None
+    size, flags = data[at + 5 : at + 9], data[at + 9]
+    start, end = _data_of_image(data, at)
+    screen = b"GIF89a" + size + bytes([_WHITE_TABLE, 0, 0]) + b"\xff" * _table_bytes(_WHITE_TABLE)
+    frame = bytes([_IMAGE, 0, 0, 0, 0]) + size + bytes([flags & _INTERLACED])
+    return screen + frame + data[start:end] + bytes([_TRAILER])
+
+
+def is_whole_frame(frame: bytes) -> bool:
+    """Whether there are data for all pixels of a GIF of one frame, with or without the code for their end."""
+    try:
+        with Image.open(io.BytesIO(frame), formats=("GIF",)) as image:
+            image.load()
+    except (OSError, EOFError, SyntaxError, ValueError, IndexError, struct.error):
+        return False
+    return True
+
+
+def with_longer_data(data: bytes) -> bytes:
+    """The file with one byte more in the data of its first frame.
+
+    Where these end with the last bit of a code instead of the code for the end, libvips leaves that code out.
+    """
+    at = next((at for kind, at in _blocks(data) if kind == _IMAGE), None)
+    if at is None:
+        return data
+    end = _data_of_image(data, at)[1] - 1
+    return data[:end] + b"\x01\0" + data[end:]
+
+
+def _data_of_image(data: bytes, at: int) -> tuple[int, int]:
+    """Where the coded data of a whole image block begin, with the width of the first code, and where they end."""
+    start = at + 10 + _table_bytes(data[at + 9])
+    return start, _end_of_sub_blocks(data, start + 1) or len(data)
 
 
 def _blocks(data: bytes) -> Iterator[tuple[int, int]]:
