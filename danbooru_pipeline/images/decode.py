@@ -13,7 +13,7 @@ import pyvips
 from danbooru_pipeline.images.apng import lone_frame
 from danbooru_pipeline.images.avif import walk_avif
 from danbooru_pipeline.images.background import Pixels
-from danbooru_pipeline.images.bmp import decode_bmp
+from danbooru_pipeline.images.bmp import decode_bmp, read_bmp_header
 from danbooru_pipeline.images.color import StatedColor, from_cicp, to_srgb
 from danbooru_pipeline.images.gif import is_whole_frame, partial_frame, white_frame, with_longer_data
 from danbooru_pipeline.images.inspect import ImageFacts
@@ -127,6 +127,8 @@ def _converted(image: Any, stated: StatedColor) -> Any:
 def _decode(data: bytes, facts: ImageFacts, *, size: int, decoded: Pixels | None) -> Any:
     """Decode what libvips must not shrink by itself; None if it may."""
     if facts.file_type == "bmp":
+        if read_bmp_header(data).is_beyond:
+            raise UndecodableError("no decoder here implements this BMP")
         return decode_bmp(data)
     if facts.file_type == "avif":
         return open_avif(data, fail_on="truncated")

@@ -176,8 +176,16 @@ def _end_flags(data: bytes, end: int | None) -> set[Flag]:
 def _inspect_bmp(data: bytes) -> ImageFacts:
     """Facts of the header; the picture itself is not decoded."""
     header = read_bmp_header(data)
-    flags = (Flag.TRUNCATED.value,) if header.truncated else ()
-    return ImageFacts("bmp", width=header.width, height=header.height, pages=1, color_space="srgb", flags=flags)
+    found = {Flag.TRUNCATED: header.truncated, Flag.TRAILING_DATA: header.trailing}
+    return ImageFacts(
+        "bmp",
+        width=header.width,
+        height=header.height,
+        pages=1,
+        alpha=header.alpha or None,  # without a mask nothing is said of it
+        color_space="srgb",
+        flags=tuple(flag.value for flag, holds in found.items() if holds),
+    )
 
 
 def _header_int(image: Any, field: str) -> int | None:
