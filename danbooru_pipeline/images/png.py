@@ -15,6 +15,8 @@ _MAX_CHUNKS = 200_000  # real files have a few hundred; a file of empty chunks m
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 #: The bit of a chunk's first letter that says that a decoder may ignore the chunk.
 _ANCILLARY = 0x20
+#: What the frames of an APNG are made of: to decoders of that as critical as `IDAT`, whatever their names say.
+_FRAME = frozenset({b"fcTL", b"fdAT"})
 #: Chunks that make up the picture; all others are metadata and must survive.
 _PICTURE = _CRITICAL | {b"tRNS"}
 _HEADER_BYTES = 13
@@ -44,7 +46,7 @@ class PngWalk:
         width: in pixels, as the header says; 0 without one.
         height: likewise.
         frames: frame count that an APNG declares; None for a plain PNG.
-        corrupt: whether a critical chunk fails its checksum.
+        corrupt: whether a critical chunk, or one of a frame, fails its checksum.
         end: offset after IEND; None if the file is truncated.
     """
 
@@ -76,7 +78,8 @@ def walk_png(data: bytes) -> PngWalk:
     width = height = 0
     corrupt = seen_data = False
     for chunk in chunks_of(data):
-        if not chunk.name[0] & _ANCILLARY:  # also those of no known name: perhaps the name itself is damaged
+        # Also those of no known name: perhaps the name itself is damaged.
+        if not chunk.name[0] & _ANCILLARY or (frames is not None and chunk.name in _FRAME):
             corrupt |= not _is_sound(data, chunk)
         if chunk.name == b"acTL" and chunk.length == 8 and not seen_data and _is_sound(data, chunk):  # void after IDAT
             frames = int.from_bytes(data[chunk.start : chunk.start + 4], "big")

@@ -12,9 +12,10 @@ import pyvips
 
 from danbooru_pipeline.images import Downscaled, Flag, downscale_image, inspect_image
 from danbooru_pipeline.images.jpeg import segments_of
+from danbooru_pipeline.images.png import chunks_of
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline_tests.support import pictures
-from danbooru_pipeline_tests.support.cases import sampled_jpeg
+from danbooru_pipeline_tests.support.cases import apng_lone_frame, sampled_jpeg
 from danbooru_pipeline_tests.support.pictures import illustration, jpeg, pixels_of, png, solid
 
 MEANT = (180, 100, 60)
@@ -160,6 +161,20 @@ def test_jpeg_without_a_scan(tmp_path: Path) -> None:
         assert downscale_image(broken, facts) == Reason.DAMAGED
     for whole in (sequential, separate, progressive, scans_of(progressive, 5)):
         assert inspect_image(whole).flags == ()
+
+
+@pytest.mark.parametrize("name", [b"fcTL", b"fdAT"])
+def test_a_frame_that_fails_its_checksum(name: bytes) -> None:
+    """The frame of an APNG is corrupt like a picture is; in a PNG that is no APNG such a chunk means nothing."""
+    data = apng_lone_frame(20, 20, 4, 4)
+    at = next(chunk.end for chunk in chunks_of(data) if chunk.name == name)
+    rotten = data[: at - 4] + b"rot!" + data[at:]
+    facts = inspect_image(rotten)
+    assert facts.flags == (Flag.CORRUPT, Flag.APNG)
+    assert downscale_image(rotten, facts) == Reason.DAMAGED
+    plain = rotten.replace(b"acTL", b"teXt")
+    assert inspect_image(plain).flags == ()
+    assert isinstance(downscale_image(plain, inspect_image(plain)), Downscaled)
 
 
 def test_jpeg_with_a_late_height() -> None:
