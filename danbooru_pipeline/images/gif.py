@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from PIL import Image
 
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
+_END = bytes([_TRAILER])
 _HEADER_BYTES = 13
 _MAX_BLOCKS = 1_000_000
 _INTERLACED, _WHITE_TABLE = 0x40, 0x87
@@ -47,7 +48,7 @@ def white_frame(data: bytes) -> bytes | None:
     start, end = _data_of_image(data, at)
     screen = b"GIF89a" + size + bytes([_WHITE_TABLE, 0, 0]) + b"\xff" * _table_bytes(_WHITE_TABLE)
     frame = bytes([_IMAGE, 0, 0, 0, 0]) + size + bytes([flags & _INTERLACED])
-    return screen + frame + data[start:end] + bytes([_TRAILER])
+    return screen + frame + data[start:end] + _END
 
 
 def is_whole_frame(frame: bytes) -> bool:
@@ -87,6 +88,9 @@ def _blocks(data: bytes) -> Iterator[tuple[int, int]]:
         if at >= len(data):
             return
         kind = data[at]
+        if kind == 0:  # zeros before the trailer are padding; browsers and libvips take them for the end
+            at = len(data) - len(data[at:].lstrip(b"\0"))
+            kind = data[at] if data[at : at + 1] == _END else 0
         if kind == _EXTENSION:
             start = at + 2
         elif kind == _IMAGE and at + 9 < len(data):

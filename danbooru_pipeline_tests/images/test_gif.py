@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from danbooru_pipeline.images import Downscaled, ImageJob, downscale_image, inspect_image, run_image_job
+from danbooru_pipeline.images import Downscaled, Flag, ImageJob, downscale_image, inspect_image, run_image_job
 from danbooru_pipeline.images.decode import shrink_image
 from danbooru_pipeline.outcomes import Reason
 
@@ -79,6 +79,20 @@ def test_a_job_sees_it_as_well(tmp_path: Path, *, hash_pixels: bool) -> None:
         job = ImageJob(source=source, px512=tmp_path / f"{missing}.jpg", hash_pixels=hash_pixels)
         outcomes.append(run_image_job(job).px512_reason)
     assert outcomes == [None, Reason.DAMAGED]
+
+
+def test_zeros_before_the_trailer_are_padding() -> None:
+    """They hide nothing; without the trailer, or before more blocks, the file is truncated as before."""
+    frame = coded(colors(24, 20), with_end=True)
+    whole = gif(frame, size=(24, 20))
+    for zeros in (1, 9):
+        padded = whole[:-1] + bytes(zeros) + b";"
+        assert inspect_image(padded).flags == ()
+        assert np.array_equal(shown(padded), shown(whole))
+        assert inspect_image(padded + b"PK").flags == (Flag.TRAILING_DATA,)
+        assert inspect_image(padded[:-1]).flags == (Flag.TRUNCATED,)
+        more = whole[:-1] + bytes(zeros) + gif(frame, size=(24, 20))[13 + len(TABLE) :]
+        assert inspect_image(more).flags == (Flag.TRUNCATED,)
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
