@@ -47,7 +47,7 @@ class PngWalk:
         height: likewise.
         frames: frame count that an APNG declares; None for a plain PNG.
         corrupt: whether a critical chunk, or one of a frame, fails its checksum.
-        end: offset after IEND; None if the file is truncated.
+        end: offset after IEND, or in it if it has content; None if the file is truncated.
     """
 
     width: int
@@ -86,7 +86,7 @@ def walk_png(data: bytes) -> PngWalk:
         elif chunk.name == b"IHDR" and chunk.length == _HEADER_BYTES and not width:  # Apple puts `CgBI` before it
             width, height = (int.from_bytes(data[at : at + 4], "big") for at in (chunk.start, chunk.start + 4))
         elif chunk.name == b"IEND":
-            end = chunk.end
+            end = chunk.end if chunk.length == 0 else chunk.start  # it has no content: what is there is hidden in it
         seen_data |= chunk.name == b"IDAT"
     return PngWalk(width, height, frames, corrupt, end)
 

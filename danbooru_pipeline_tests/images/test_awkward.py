@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pyvips
 
-from danbooru_pipeline.images import Downscaled, Flag, downscale_image, inspect_image
+from danbooru_pipeline.images import Downscaled, Flag, downscale_image, inspect_image, optimize_image
 from danbooru_pipeline.images.jpeg import segments_of
 from danbooru_pipeline.images.png import chunks_of
 from danbooru_pipeline.outcomes import Reason
@@ -161,6 +161,15 @@ def test_jpeg_without_a_scan(tmp_path: Path) -> None:
         assert downscale_image(broken, facts) == Reason.DAMAGED
     for whole in (sequential, separate, progressive, scans_of(progressive, 5)):
         assert inspect_image(whole).flags == ()
+
+
+def test_png_with_content_in_its_end() -> None:
+    """What is hidden in the chunk that ends a PNG is trailing data, which no optimiser may drop."""
+    data = png(illustration())[:-12] + pictures.chunk(b"IEND", b"PK hidden")
+    facts = inspect_image(data)
+    assert facts.flags == (Flag.TRAILING_DATA,)
+    assert optimize_image(data, facts).data == data
+    assert isinstance(downscale_image(data, facts), Downscaled)
 
 
 @pytest.mark.parametrize("name", [b"fcTL", b"fdAT"])
