@@ -12,11 +12,17 @@ from danbooru_pipeline.images.av1 import read_av1_color
 _MAX_BOXES = 1000  # real files have three to five at the top level
 _MAX_EXTENTS = 65_536
 _MAX_HEAD_BYTES = 1024
+_MAX_PROPERTIES = 255
 #: What may stand at the top level; anything else is not part of the picture.
 _TOP = frozenset(
     {b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"wide", b"uuid", b"moof", b"mfra", b"idat", b"styp"}
     | {b"sidx", b"pdin", b"emsg", b"prft", b"ssix", b"mini", b"grpl", b"udta"}
 )
+
+
+#: Properties that turn, mirror or crop an item.
+_TRANSFORMS = frozenset({b"irot", b"imir", b"clap"})
+_ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0", b"urn:mpeg:hevc:2015:auxid:1\0")
 
 
 class _Extent(NamedTuple):
@@ -172,21 +178,93 @@ def _properties(data: bytes, inner: dict[bytes, Box]) -> list[Box]:
 
 def _associated(data: bytes, inner: dict[bytes, Box], item: int) -> list[int]:
     """Numbers, from 1, of the properties that an item has."""
+    found = _association(data, inner, item)
+    if found is None:
+        return []
+    at, count, size = found
+    return [_int(data, at + size * n, size) & (0x7FFF if size == 2 else 0x7F) for n in range(count)]
+
+
+def _association(data: bytes, inner: dict[bytes, Box], item: int) -> tuple[int, int, int] | None:
+    """Where the list of an item's properties begins, how many there are, and how many bytes each number has."""
     iprp = inner.get(b"iprp")
     for box in [] if iprp is None else _find(data, iprp, (b"ipma",)):
         id_bytes = 2 if data[box.start : box.start + 1] == b"\0" else 4
-        wide = _int(data, box.start + 3, 1) & 1
+        size = 1 + (_int(data, box.start + 3, 1) & 1)
         at = box.start + 8
         for _ in range(min(_int(data, box.start + 4, 4), _MAX_EXTENTS)):
             found, count = _int(data, at, id_bytes), _int(data, at + id_bytes, 1)
             at += id_bytes + 1
             if found == item:
-                mask, size = (0x7FFF, 2) if wide else (0x7F, 1)
-                return [_int(data, at + size * n, size) & mask for n in range(count)]
-            at += count * (2 if wide else 1)
+                return at, count, size
+            at += count * size
             if at >= box.end:
                 break
-    return []
+    return None
+
+
+def with_turned_alpha(data: bytes) -> bytes:
+    """The file, or a copy whose alpha has the transforms of its picture.
+
+    libavif left them out until 2025 and takes them for granted, as browsers do; libheif turns the colours alone. The
+    copy has its `meta` box at the end, so that nothing that items refer to moves.
+    """
+    top, end = _top(data)
+    meta = next((box for box in top if box.name == b"meta"), None)
+    if meta is None or end is None:
+        return data
+    inner = {box.name: box for box in _boxes(data, meta.start + 4, meta.end)}
+    primary = _primary(data, inner)
+    properties = _properties(data, inner)
+    wanted = [n for n in _associated(data, inner, primary) if _name(properties, n) in _TRANSFORMS]
+    alpha = _alpha_of(data, inner, primary, properties) if wanted else None
+    found = None if alpha is None else _association(data, inner, alpha)
+    if alpha is None or found is None:
+        return data
+    at, count, size = found
+    outer = [
+        meta,
+        inner[b"iprp"],
+        *(box for box in _find(data, inner[b"iprp"], (b"ipma",)) if box.start < at <= box.end),
+    ]
+    if count + len(wanted) > _MAX_PROPERTIES or not all(_is_plain(data, box) for box in (*outer, top[-1])):
+        return data
+    if any(_name(properties, n) in _TRANSFORMS for n in _associated(data, inner, alpha)):
+        return data
+    added = b"".join((n | 1 << 8 * size - 1).to_bytes(size, "big") for n in wanted)
+    last = at + count * size
+    made = bytearray(data[meta.start - 8 : last] + added + data[last : meta.end])
+    shift = meta.start - 8
+    for box in outer:
+        made[box.start - 8 - shift : box.start - 4 - shift] = (box.end - box.start + 8 + len(added)).to_bytes(4, "big")
+    made[at - 1 - shift] = count + len(wanted)
+    return data[: meta.start - 4] + b"free" + data[meta.start : end] + bytes(made)
+
+
+def _is_plain(data: bytes, box: Box) -> bool:
+    """Whether a box states its size in 32 bits, and is whole."""
+    return _int(data, box.start - 8, 4) == box.end - box.start + 8 and box.end <= len(data)
+
+
+def _name(properties: list[Box], number: int) -> bytes:
+    """Name of a property by its number, from 1."""
+    return properties[number - 1].name if 0 < number <= len(properties) else b""
+
+
+def _alpha_of(data: bytes, inner: dict[bytes, Box], item: int, properties: list[Box]) -> int | None:
+    """Number of the item that is the alpha of an item."""
+    box = inner.get(b"iref")
+    if box is None:
+        return None
+    size = 2 if data[box.start : box.start + 1] == b"\0" else 4
+    for found in _boxes(data, box.start + 4, min(box.end, len(data))):
+        source = _int(data, found.start, size)
+        if found.name != b"auxl" or item not in _references(data, inner, b"auxl", source):
+            continue
+        own = [properties[n - 1] for n in _associated(data, inner, source) if 0 < n <= len(properties)]
+        if any(p.name == b"auxC" and data[p.start + 4 : p.end].startswith(_ALPHA) for p in own):
+            return source
+    return None
 
 
 def _is_monochrome(data: bytes, own: list[Box], properties: list[Box]) -> bool:

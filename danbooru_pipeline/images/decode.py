@@ -11,7 +11,7 @@ import numpy as np
 import pyvips
 
 from danbooru_pipeline.images.apng import lone_frame
-from danbooru_pipeline.images.avif import walk_avif
+from danbooru_pipeline.images.avif import walk_avif, with_turned_alpha
 from danbooru_pipeline.images.background import Pixels
 from danbooru_pipeline.images.bmp import decode_bmp, read_bmp_header
 from danbooru_pipeline.images.color import StatedColor, from_cicp, to_srgb
@@ -77,6 +77,10 @@ def _shrunk(
         whole = _whole_gif(data)
         in_memory = _on_screen(whole, in_memory if whole is data else None)
         data = whole
+    if facts.file_type == "avif":
+        turned = with_turned_alpha(data)
+        in_memory = in_memory if turned is data else None
+        data = turned
     if in_memory is not None and facts.file_type in _SHRUNK_BY_LIBVIPS:
         return in_memory.thumbnail_image(size, height=size, size="down", **profile)
     source = _decode(data, facts, size=size, decoded=decoded) if in_memory is None else in_memory

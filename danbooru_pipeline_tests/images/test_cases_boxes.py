@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvips
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from danbooru_pipeline.images import Downscaled, Flag, ImageJob, downscale_image, inspect_image, run_image_job
 from danbooru_pipeline.images.av1 import read_av1_color
-from danbooru_pipeline.images.avif import walk_avif
+from danbooru_pipeline.images.avif import walk_avif, with_turned_alpha
+from danbooru_pipeline.images.decode import shrink_image
 from danbooru_pipeline.images.pixel_hash import decode_for_both, hash_pixels, md5_of
 from danbooru_pipeline.images.render import RenderSettings, render_image
 from danbooru_pipeline.images.words import Quality
@@ -124,6 +127,67 @@ def test_avif_clap_irot() -> None:
     inside = np.rot90(cases.drawing()[36:116, 50:150], -1)
     assert (inspect_image(data).width, inspect_image(data).height) == (80, 100)
     assert np.abs(shown(data)[206:306, 216:296] - inside.astype(int)).mean() < 6
+
+
+def half_clear() -> np.ndarray:
+    """A drawing whose upper part and left edge alone are opaque, so that every turn of its alpha is another."""
+    alpha = np.zeros((152, 200), np.uint8)
+    alpha[:40], alpha[:, :20] = 255, 255
+    return np.dstack([cases.drawing(), alpha])
+
+
+UNTURNED = avif_boxes.with_property(cases.avif(Image.fromarray(half_clear())), b"irot", b"\1")
+TURNS = {
+    "irot 1": ([(b"irot", b"\1")], np.rot90),
+    "irot 2": ([(b"irot", b"\2")], lambda p: np.rot90(p, 2)),
+    "irot 3": ([(b"irot", b"\3")], lambda p: np.rot90(p, 3)),
+    "imir 0": ([(b"imir", b"\0")], lambda p: p[::-1]),
+    "imir 1": ([(b"imir", b"\1")], lambda p: p[:, ::-1]),
+    "clap": ([(b"clap", struct.pack(">4I4i", 100, 1, 80, 1, -20, 1, -30, 1))], lambda p: p[6:86, 30:130]),
+    "irot 1, imir 0": ([(b"imir", b"\0"), (b"irot", b"\1")], lambda p: np.rot90(p)[::-1]),
+}
+
+
+@pytest.mark.parametrize("name", TURNS)
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+def test_avif_alpha_not_turned(name: str, subsampling: str, tmp_path: Path) -> None:
+    """Alpha without transforms of its own has those of its picture, as libavif and browsers have it (libavif #2831)."""
+    data = cases.avif(Image.fromarray(half_clear()), quality=95, subsampling=subsampling)
+    for turn in TURNS[name][0]:
+        data = avif_boxes.with_property(data, *turn)
+    meant = TURNS[name][1](half_clear())
+    for found in (data, data + b"PK" * 20):
+        pixels = shrink_image(found, inspect_image(found), size=512)[0].numpy().astype(int)
+        assert pixels.shape == meant.shape
+        assert np.abs(pixels[..., 3] - meant[..., 3]).max() <= 2
+        assert np.abs(pixels - meant)[meant[..., 3] > 0].mean() < 3
+    made = []
+    for is_hashed in (True, False):
+        (tmp_path / "1.avif").write_bytes(data)
+        run_image_job(ImageJob(source=tmp_path / "1.avif", px512=tmp_path / "1.jpg", hash_pixels=is_hashed))
+        made.append((tmp_path / "1.jpg").read_bytes())
+    assert made[0] == made[1]
+
+
+def test_avif_alpha_turned() -> None:
+    """Alpha that has transforms is left as it is, and so is every file of another kind."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = cases.avif(Image.fromarray(half_clear()), exif=exif.tobytes())
+    opaque = avif_boxes.with_property(cases.avif(cases.drawing()), b"irot", b"\1")
+    upright = cases.avif(Image.fromarray(half_clear()))
+    for data in (turned, opaque, upright, turned[:200], b"", b"\0\0\0\x20ftypavif"):
+        assert with_turned_alpha(data) is data
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(st.integers(0, 420), st.integers(0, 255)), max_size=4))
+def test_avif_alpha_of_any_bytes(changes: list[tuple[int, int]]) -> None:
+    """Whatever the boxes say, the answer is a file of the same length or with one box more."""
+    data = bytearray(UNTURNED)
+    for at, byte in changes:
+        data[at] = byte
+    assert len(with_turned_alpha(bytes(data))) == len(data) or b"free" in with_turned_alpha(bytes(data))
 
 
 def test_avif_hdr_profile() -> None:
