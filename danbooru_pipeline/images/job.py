@@ -174,9 +174,11 @@ def _known_hash(job: ImageJob, data: bytes, *, facts: ImageFacts, optimized: Opt
 
 
 def _add_noticed(facts: ImageFacts, kept: str | None) -> ImageFacts:
-    """Add what only the strict decode noticed."""
+    """Add what only the optimiser and its strict decode noticed."""
     if kept == Kept.CORRUPT and Flag.CORRUPT not in facts.flags:
         return replace(facts, flags=(*facts.flags, Flag.CORRUPT.value))
+    if kept == Kept.TRAILING_DATA and Flag.TRAILING_DATA not in facts.flags:
+        return replace(facts, flags=(Flag.TRAILING_DATA.value, *facts.flags))
     known = {Flag.UNUSUAL_JPEG, Flag.TOO_MANY_SCANS} & set(facts.flags)
     if kept == Kept.UNUSUAL and facts.file_type == "jpg" and not known:
         return replace(facts, flags=(*facts.flags, Flag.UNUSUAL_JPEG.value))

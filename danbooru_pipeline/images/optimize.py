@@ -24,6 +24,7 @@ from danbooru_pipeline.images.pixel_hash import PixelDigest, hash_held, strips_o
 from danbooru_pipeline.images.png import (
     carried_chunks,
     has_background,
+    has_hidden_data,
     is_colored,
     without_broken_alpha,
     without_offsets,
@@ -139,11 +140,9 @@ def _optimize_png(data: bytes, facts: ImageFacts, *, level: int) -> Optimized:
         return Optimized(data, kept=Kept.REFUSED)
     if len(smaller) >= len(data):
         return Optimized(data, kept=Kept.LARGER)
-    # A profile fits only its own colour type.
-    carried = carried_chunks(data) == carried_chunks(smaller)
-    fits = not facts.has_profile or is_colored(data) == is_colored(smaller)
-    if not (carried and fits):
-        return Optimized(data, kept=Kept.NOT_IDENTICAL)
+    lost = _what_is_lost(data, smaller, facts)
+    if lost is not None:
+        return Optimized(data, kept=lost)
     if facts.has_profile or facts.color_space not in _EIGHT_BIT_SPACES:
         held = _held_if_same(data, smaller)
         same, pixel_hash = held is not None, None if held is None else hash_held(held)
@@ -153,6 +152,14 @@ def _optimize_png(data: bytes, facts: ImageFacts, *, level: int) -> Optimized:
     if not same:
         return Optimized(data, kept=Kept.NOT_IDENTICAL)
     return Optimized(smaller, tool=PNG_OPTIMIZERS[level], pixel_hash=pixel_hash)
+
+
+def _what_is_lost(data: bytes, smaller: bytes, facts: ImageFacts) -> Kept | None:
+    """What a PNG loses beside its pixels; None if it loses nothing. A profile fits only its own colour type."""
+    if has_hidden_data(data):
+        return Kept.TRAILING_DATA
+    fits = not facts.has_profile or is_colored(data) == is_colored(smaller)
+    return None if fits and carried_chunks(data) == carried_chunks(smaller) else Kept.NOT_IDENTICAL
 
 
 def run_oxipng(data: bytes, facts: ImageFacts, *, level: int, filters: Sequence[Any] | None) -> bytes | None:

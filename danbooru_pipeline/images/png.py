@@ -23,6 +23,7 @@ _HEADER_BYTES = 13
 _COLORS = frozenset({b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"})
 _OFFSETS = b"iDOT"
 _MAX_INFLATED_BYTES = 16 * 2**20
+_SLICE_BYTES = 2**16
 
 
 class Chunk(NamedTuple):
@@ -136,6 +137,23 @@ def without_offsets(data: bytes) -> bytes:
             out += data[at : chunk.start - 8]
             at = chunk.end
     return bytes(out + data[at:]) if at else data
+
+
+def has_hidden_data(data: bytes) -> bool:
+    """Whether anything follows the compressed pixels inside `IDAT`, which decoders ignore and optimisers drop."""
+    inflate = zlib.decompressobj()
+    try:
+        for chunk in chunks_of(data):
+            if chunk.name != b"IDAT":
+                continue
+            end = chunk.start + chunk.length
+            for at in range(chunk.start, end, _SLICE_BYTES):
+                if inflate.eof:
+                    return True
+                inflate.decompress(data[at : min(end, at + _SLICE_BYTES)])
+    except zlib.error:
+        return False  # damage: whoever decodes the pixels will say so
+    return bool(inflate.unused_data)
 
 
 def stated_color(data: bytes) -> StatedColor | None:

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import oxipng
@@ -11,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from danbooru_pipeline.images import Kept, Optimized, inspect_image, optimize_image
+from danbooru_pipeline.images import Flag, ImageJob, Kept, Optimized, inspect_image, optimize_image, run_image_job
 from danbooru_pipeline.images.jpeg import carried_segments, walk_jpeg
-from danbooru_pipeline.images.png import carried_chunks
+from danbooru_pipeline.images.png import carried_chunks, chunks_of
 from danbooru_pipeline_tests.support import pictures
 from danbooru_pipeline_tests.support.pictures import chunk, illustration, jpeg, pixels_of, png
 from danbooru_pipeline_tests.support.strategies import any_pixels
@@ -261,3 +262,23 @@ def test_any_jpeg_keeps_its_pixels(pixels: np.ndarray, quality: int, *, progress
     """For any picture, the optimised JPEG decodes to exactly the same pixels."""
     data = jpeg(pictures.from_array(pixels), Q=quality, interlace=progressive)
     assert np.array_equal(pixels_of(optimize(data).data), pixels_of(data))
+
+
+@pytest.mark.parametrize("own_chunk", [False, True])
+def test_data_hidden_behind_the_pixels_are_kept(tmp_path: Path, *, own_chunk: bool) -> None:
+    """What follows the compressed pixels in IDAT is trailing data, and the bytes are kept; empty chunks hide none."""
+    plain = png(illustration())
+    body = b"".join(plain[c.start : c.start + c.length] for c in chunks_of(plain) if c.name == b"IDAT")
+    hidden = b"PK\3\4" * 50_000  # as `tweetable-polyglot-png` does it
+    parts = (body, hidden) if own_chunk else (body + hidden,)
+    source = tmp_path / "1.png"
+    for added, expected in (
+        (parts, ((Flag.TRAILING_DATA,), Kept.TRAILING_DATA)),
+        ((body[:9], b"", body[9:], b""), ((), None)),
+    ):
+        data = plain[:33] + b"".join(pictures.chunk(b"IDAT", part) for part in added) + plain[-12:]
+        source.write_bytes(data)
+        result = run_image_job(ImageJob(source=source, original=source, px512=tmp_path / "1.jpg"))
+        assert result.facts is not None
+        assert ((result.facts.flags, result.kept), result.px512_reason) == (expected, None)
+        assert (source.read_bytes() == data) == (result.kept is not None)
