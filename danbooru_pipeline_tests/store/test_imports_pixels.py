@@ -13,6 +13,7 @@ from danbooru_pipeline_tests.support.imported import NewStore
 from danbooru_pipeline_tests.support.pictures import chunk, with_chunk
 
 PAYLOAD = b"PAYLOAD-" * 2000
+END = chunk(b"IEND", b"")
 #: An EXIF block that says that the picture lies on its side.
 TURN = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
 
@@ -52,6 +53,8 @@ REFUSED: dict[str, tuple[str, Change]] = {
     "png, an unknown chunk": ("png", lambda data: with_chunk(data, b"prVt", PAYLOAD)),
     "png, as large as the source": ("png", lambda data: padded(smaller(data), len(data))),
     "smaller png, data after its end": ("png", lambda data: smaller(data) + b"x"),
+    "smaller png, data behind its pixels": ("png", lambda data: smaller(data)[:-12] + chunk(b"IDAT", b"x") + END),
+    "smaller png, data in its end": ("png", lambda data: smaller(data)[:-12] + chunk(b"IEND", b"x")),
     "smaller png, no end": ("png", lambda data: smaller(data)[:-12]),
     "smaller png, turned": ("png", lambda data: with_chunk(smaller(data), b"eXIf", TURN)),
     "smaller png, other light": ("png", lambda data: with_chunk(smaller(data), b"gAMA", struct.pack(">I", 10_000))),

@@ -14,6 +14,7 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.images import ImageJob, ImageResult
 from danbooru_pipeline.images.inspect import ImageFacts, compare_extension
 from danbooru_pipeline.images.pixel_hash import HASHED_TYPES, is_shown_as_hashed
+from danbooru_pipeline.images.png import has_hidden_data
 from danbooru_pipeline.images.words import Flag
 from danbooru_pipeline.io.sha256 import sha256_or_none
 from danbooru_pipeline.outcomes import Reason
@@ -99,7 +100,9 @@ def _is_optimized(candidate: Candidate, result: ImageResult, flags: Sequence[str
     if result.facts is None or flags or (said is not None and result.size >= said):
         return False
     data = candidate.path.read_bytes()
-    return hashlib.sha256(data).hexdigest() == result.sha256 and is_shown_as_hashed(data, result.facts)
+    if hashlib.sha256(data).hexdigest() != result.sha256 or (result.facts.file_type == "png" and has_hidden_data(data)):
+        return False
+    return is_shown_as_hashed(data, result.facts)
 
 
 def _proven_px512(context: RunContext, candidate: Candidate) -> Px512Candidate | None:
