@@ -103,12 +103,15 @@ def side_tables(
             reports = leave_out_side_tables(toolbox.layout, year)
         else:
             reports = export_side_tables(toolbox.tables_source, toolbox.layout, year, progress=context.log.info)
-    rows = "\n".join(f"| {name} | {report.status} | {report.rows:,} |" for name, report in reports.items())
+    lines = [
+        f"| {name} | {report.status} | {report.rows:,} | {report.rejected:,} |" for name, report in reports.items()
+    ]
+    came = "\n".join(("| table | status | rows | rejected |", "|---|---|---:|---:|", *lines))
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": sum(report.rows for report in reports.values()),
             "tables": sum(report.status == "ok" for report in reports.values()),
-            "what_came": dg.MetadataValue.md(f"| table | status | rows |\n|---|---|---:|\n{rows}"),
+            "what_came": dg.MetadataValue.md(came),
             **where(toolbox.layout.side_tables_report(year)),
         },
         data_version=dg.DataVersion(_version_of(reports)),

@@ -18,7 +18,6 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final, Self
 
 import httpx
-import msgspec
 
 from danbooru_pipeline.errors import SourceBlocked, SourceUnreachable, SourceUnusable
 from danbooru_pipeline.fetch.breaker import NO_ANSWER, CircuitBreaker, blocked
@@ -29,6 +28,7 @@ from danbooru_pipeline.fetch.rate_limiter import RateLimiter
 from danbooru_pipeline.fetch.retry import RetryPolicy
 from danbooru_pipeline.fetch.slots import DownloadSlots
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.posts.unstorable import read_document
 from danbooru_pipeline.settings import Settings
 
 TIMEOUT: Final = httpx.Timeout(30.0, connect=15.0)
@@ -46,7 +46,7 @@ class JsonAnswer:
 
     Attributes:
         status: None without a response.
-        value: the decoded body; None if it is not JSON.
+        value: the decoded body; None if it is not JSON. Records that cannot be stored are `UnstorableRecord`.
         problem: why the response is unusable for any request; empty if it is usable.
         retry: whether another attempt may succeed.
         throttled: whether the server asked us to slow down.
@@ -319,8 +319,8 @@ def _read_json(response: httpx.Response) -> JsonAnswer:
     except httpx.ReadTimeout:
         return JsonAnswer(status=status, problem=f"HTTP {status} too slowly", retry=True)
     try:
-        return JsonAnswer(status=status, value=msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8)))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return JsonAnswer(status=status, value=read_document(body.removeprefix(codecs.BOM_UTF8)))
+    except ValueError:
         is_bad = 200 <= status < 300  # otherwise the status says enough
         problem = f"HTTP {status} with a body that is not JSON" if is_bad else ""
         return JsonAnswer(status=status, problem=problem, retry=is_bad)

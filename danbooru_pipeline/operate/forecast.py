@@ -189,8 +189,7 @@ def survey_source(client: BooruClient, limit: datetime) -> Survey:
     Raises:
         SourceError: the source cannot be used.
     """
-    newest = _page_below(client, None, 1)
-    if not newest:
+    if not _page_below(client, None, POSTS_PER_PAGE):  # a whole one, since the newest post may be one that is rejected
         raise SourceUnusable(f"{client.settings.api_url}/posts.json shows no posts; check DANBOORU_API_URL")
     last = find_last_id(ApiSource(client), limit).id or 0
     spread = [round(last * (number + 1) / SURVEYED_PAGES) + 1 for number in range(SURVEYED_PAGES)]

@@ -20,6 +20,14 @@ INTEGER = re.compile(r"-?[0-9]{1,19}")
 _INT8_MAX = 127
 
 
+#: Why an `UnstorableRecord` is rejected.
+UNSTORABLE: Final = "a lone surrogate or a number out of range"
+
+
+class UnstorableRecord(dict[str, Any]):
+    """A record that holds such a value, as near to it as can be stored; `unstorable` finds them."""
+
+
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
     """A record that cannot be placed in a release, and why."""
@@ -104,6 +112,8 @@ def parse_api_record(record: Mapping[str, Any]) -> PostRow | RejectedRow:
 
 
 def _parse(values: Mapping[str, Any], record: Mapping[str, Any]) -> PostRow | RejectedRow:
+    if isinstance(record, UnstorableRecord):
+        return RejectedRow(UNSTORABLE, record)
     row: PostRow = {}
     extra: dict[str, Any] = {}
     for name, value in values.items():

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -24,6 +24,7 @@ class TableReport:
         status: ``ok``, ``absent`` (the source does not offer it), ``empty`` (its file has no rows, which such a source
             does not write), ``failed``, or ``left out`` (the operator decided so).
         rows: lines of its file.
+        rejected: records of an API that hold what cannot be stored; the file is without them.
         problem: why it failed.
         modified: when the source last wrote the table; None when it does not say.
         sha256: of its file, since lines that are missing do not show; None in reports of earlier versions.
@@ -31,6 +32,7 @@ class TableReport:
 
     status: str
     rows: int = 0
+    rejected: int = 0
     problem: str | None = None
     modified: datetime | None = None
     sha256: str | None = field(default=None, compare=False)
@@ -63,7 +65,14 @@ def read_table_reports(layout: Layout, year: int) -> dict[str, TableReport]:
 
 def write_table_reports(layout: Layout, year: int, reports: Mapping[str, TableReport]) -> None:
     """Replace the reports of a year."""
-    write_atomic(layout.side_tables_report(year), msgspec.json.format(msgspec.json.encode(_File(reports))))
+    tables = {name: _shown(report) for name, report in reports.items()}
+    write_atomic(layout.side_tables_report(year), msgspec.json.format(msgspec.json.encode({"tables": tables})))
+
+
+def _shown(report: TableReport) -> dict[str, Any]:
+    """A report as it is written: without a count of rejected records where there are none, as ever."""
+    values: dict[str, Any] = msgspec.to_builtins(report)
+    return values if report.rejected else {name: value for name, value in values.items() if name != "rejected"}
 
 
 def restate_tables(layout: Layout, year: int, names: Iterable[str]) -> None:

@@ -21,6 +21,7 @@ from danbooru_pipeline.errors import ReleaseRefused, SourceUnusable
 from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.posts.record import UNSTORABLE
 from danbooru_pipeline.posts.report import SweepReport, read_report
 from danbooru_pipeline.posts.table_reports import LEFT_OUT, TableReport, load_table_reports, read_table_reports
 from danbooru_pipeline.posts.takedowns import read_takedowns
@@ -280,7 +281,7 @@ def _kinds(layout: Layout, year: int) -> dict[str, object]:
 
 
 def table_gaps(layout: Layout, year: int) -> list[Gap]:
-    """Side tables whose file is empty, or that lost nearly all rows of the newest earlier year."""
+    """Side tables that are empty, of which too much was rejected, or that lost most rows of the newest earlier year."""
     now = read_table_reports(layout, year)
     if not now or _all_left_out(now):
         return []
@@ -303,6 +304,8 @@ def _lack(name: str, before: TableReport | None, now: TableReport) -> str:
     held = before.rows if before is not None and before.status == "ok" else 0
     rows = now.rows if now.status == "ok" else 0
     last = f", and had {held:,} last year" if held else ""
+    if _are_too_many(now.rejected, rows + now.rejected):
+        return f"{now.rejected:,} of the {rows + now.rejected:,} records of {name} hold {UNSTORABLE}"
     if now.status == "empty":
         return f"the file of {name} is empty{last}"
     if held and now.status == "absent":

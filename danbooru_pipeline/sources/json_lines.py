@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.posts import MD5, LineTyper, Typed, json_objects
+from danbooru_pipeline.posts.record import UNSTORABLE
+from danbooru_pipeline.posts.unstorable import unreadable_lines
 from danbooru_pipeline.sources.mistakes import mistake_for_lines
-from danbooru_pipeline.sources.unstorable import REASON, unreadable
 
 #: Bytes of lines that are typed at a time; about 8,000 posts.
 BLOCK_BYTES: Final = 16 * 2**20
@@ -41,7 +42,7 @@ class JsonLines:
         try:
             typed = typer.type(self.data, name=self.name, first_line=self.first_line)
         except SourceUnusable:
-            rejected = {place: row for place, row in unreadable(self.data) if row is not None}
+            rejected = {place: row for place, row in unreadable_lines(self.data) if row is not None}
             if not rejected:
                 raise
             # Blank lines in their place, so that others keep their numbers.
@@ -62,11 +63,12 @@ class JsonLines:
             for _, record in json_objects(lines, name=self.name, first_line=self.first_line):
                 yield record
         except SourceUnusable:
-            place, row = next(unreadable(self.data))
+            place, row = next(unreadable_lines(self.data))
             if row is None:
                 raise
             raise SourceUnusable(
-                f"line {self.first_line + place:,} of {self.name} cannot be stored: it has {REASON}; mend or remove it"
+                f"line {self.first_line + place:,} of {self.name} cannot be stored: it has {UNSTORABLE}; mend or "
+                "remove it"
             ) from None
 
 

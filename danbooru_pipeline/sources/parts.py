@@ -34,6 +34,7 @@ class ReadState:
         source: what identifies the source that they came from.
         beyond: id after which a part ends -> posts in a row before it that were created after the cutoff.
         later: the same id -> all posts before it that were created after the cutoff.
+        rejected: the same id -> all records before it that cannot be stored.
         parts: name -> what the part must be.
         finished: whether the read came to its end.
     """
@@ -41,6 +42,7 @@ class ReadState:
     source: Mapping[str, str] = field(default_factory=dict)
     beyond: Mapping[int, int] = field(default_factory=dict)
     later: Mapping[int, int] = field(default_factory=dict)
+    rejected: Mapping[int, int] = field(default_factory=dict)
     parts: Mapping[str, "PartSum"] = field(default_factory=dict)
     finished: bool = False
 

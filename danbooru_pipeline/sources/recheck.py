@@ -7,6 +7,7 @@ the same answer contains a control post that we know exists.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,13 +23,13 @@ from danbooru_pipeline.posts import (
     POST_SCHEMA,
     REFRESHED_SCHEMA,
     CompleteRow,
-    PostRow,
     complete_rows,
     conform,
     parse_api_record,
     posts_writer,
 )
 from danbooru_pipeline.posts.report import load_posts_report, write_posts_report
+from danbooru_pipeline.sources.api import id_of
 from danbooru_pipeline.years import cutoff
 
 #: The API gives at most 200 posts; one of them is the control post.
@@ -64,26 +65,27 @@ def recheck_posts(client: BooruClient, ids: Sequence[int], *, control_id: int | 
     expunged: set[int] = set()
     for start in range(0, len(ids), IDS_PER_REQUEST):
         asked = set(ids[start : start + IDS_PER_REQUEST])
-        found = _rows_of(client, asked | ({control_id} if control_id else set()), says_banned=says_banned)
-        rows |= {id_: row for id_, row in found.items() if id_ in asked}
-        if control_id in found and found.keys() <= asked | {control_id}:  # else the site ignored the question
-            expunged |= asked - found.keys()
+        records = _records_of(client, asked | ({control_id} if control_id else set()))
+        found = [row for row in map(parse_api_record, records) if isinstance(row, dict)]
+        rows |= {row["id"]: row for row in complete_rows(found, says_banned=says_banned) if row["id"] in asked}
+        # A record that is rejected is of a post that the site has, and of any that was asked about if it names none.
+        shown = {id_of(record) for record in records}
+        if control_id in shown and shown <= asked | {control_id}:  # else the site ignored the question
+            expunged |= asked - shown
     return PostUpdates(rows, frozenset(expunged))
 
 
-def _rows_of(client: BooruClient, ids: set[int], *, says_banned: bool) -> dict[int, CompleteRow]:
+def _records_of(client: BooruClient, ids: set[int]) -> list[Mapping[str, Any]]:
     wanted = f"id:{','.join(map(str, sorted(ids)))}"
     # An account may hide deleted posts. A site that does not know the word gives nothing, and is asked without it.
-    found = _search(client, f"{wanted} status:any") or _search(client, wanted)
-    return {row["id"]: row for row in complete_rows(found, says_banned=says_banned)}
+    return _search(client, f"{wanted} status:any") or _search(client, wanted)
 
 
-def _search(client: BooruClient, tags: str) -> list[PostRow]:
+def _search(client: BooruClient, tags: str) -> list[Mapping[str, Any]]:
     # A limit above the number of ids: a site that ignores `tags` then gives itself away by posts nobody asked for.
     answer = client.get_json("/posts.json", {"limit": IDS_PER_REQUEST + 1, "tags": tags})
     records = answer.value if answer.status == 200 and isinstance(answer.value, list) else []
-    parsed = (parse_api_record(record) for record in records if isinstance(record, Mapping))
-    return [row for row in parsed if isinstance(row, dict)]
+    return [record for record in records if isinstance(record, Mapping)]
 
 
 def save_updates(layout: Layout, year: int, bucket: str, updates: PostUpdates) -> None:

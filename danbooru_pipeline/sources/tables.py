@@ -16,6 +16,7 @@ from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.io.atomic import atomic_file
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import encode_record
+from danbooru_pipeline.posts.record import UNSTORABLE, UnstorableRecord
 from danbooru_pipeline.posts.table_reports import LEFT_OUT, TableReport, write_table_reports
 from danbooru_pipeline.progress import Say
 from danbooru_pipeline.sources.bulk import BulkSource
@@ -125,10 +126,12 @@ class _Pages:
     def __init__(self, source: Source, table: str, folder: Path) -> None:
         self._source, self._table = source, table
         self._parts = Parts(folder, ".jsonl")
+        self._rejected = 0
 
     def export(self, target: Path, progress: Say) -> TableReport:
         """Write the whole table to one file."""
         cursor = self._parts.resume(self._source.identity, progress)
+        self._rejected = self._parts.state.rejected.get(cursor, 0)
         if not self._parts.state.finished and not self._read_on(cursor, progress):
             return TableReport("absent")
         rows, digest = 0, hashlib.sha256()
@@ -139,7 +142,9 @@ class _Pages:
                 digest.update(data)
                 file.write(data)
             self._parts.require_rows(self._table, rows)
-        return TableReport("ok", rows=rows, sha256=digest.hexdigest())
+        if self._rejected:
+            progress(f"{self._table}: {self._rejected:,} records were rejected, since they hold {UNSTORABLE}")
+        return TableReport("ok", rows=rows, rejected=self._rejected, sha256=digest.hexdigest())
 
     def _read_on(self, cursor: int, progress: Say) -> bool:
         """Read the records that follow an id; False when the source has no such table."""
@@ -150,14 +155,22 @@ class _Pages:
         start, lines, pages = cursor, list[bytes](), 0
         while page is not None and page.last_id is not None:
             stop.check()
-            lines += map(encode_record, page.records)
+            storable = [record for record in page.records if not isinstance(record, UnstorableRecord)]
+            self._rejected += len(page.records) - len(storable)
+            lines += map(encode_record, storable)
             cursor, pages = page.last_id, pages + 1
             if pages == PAGES_PER_PART:
-                self._parts.add(start, cursor, data=b"".join(lines), rows=len(lines))
+                self._add(start, cursor, lines)
                 progress(f"{self._table}: up to id {cursor:,}{share_of(cursor, newest)}")
                 start, lines, pages = cursor, [], 0
             page = self._source.table_after(self._table, cursor)
         if cursor > start:
-            self._parts.add(start, cursor, data=b"".join(lines), rows=len(lines))
+            self._add(start, cursor, lines)
         self._parts.keep(replace(self._parts.state, finished=True))
         return True
+
+    def _add(self, start: int, end: int, lines: list[bytes]) -> None:
+        state = self._parts.state
+        if self._rejected:
+            self._parts.keep(replace(state, rejected={**state.rejected, end: self._rejected}))
+        self._parts.add(start, end, data=b"".join(lines), rows=len(lines))

@@ -112,12 +112,12 @@ def drip(body: bytes, *, pause: float = 0.05) -> Answer:
 
 
 def json_by(give: Callable[[str, dict[str, str]], Any]) -> Answer:
-    """Answer by path and parameters with JSON; with a 404 where there is None."""
+    """Answer by path and parameters with JSON, which bytes are already; with a 404 where there is None."""
 
     def answer(_server: RawServer, connection: socket.socket, target: str, _headers: dict[str, str]) -> None:
         parts = urlsplit(target)
         value = give(parts.path, dict(parse_qsl(parts.query)))
-        body = json.dumps(value).encode()
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
         connection.sendall(make_answer(b"{}", status=404) if value is None else make_answer(body))
 
     return answer
