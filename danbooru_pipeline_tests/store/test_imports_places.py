@@ -312,6 +312,10 @@ WRITTEN: dict[str, Callable[[int, str, str], str]] = {
     "by MD5, extension alone": lambda _id, md5, ext: f"{md5[:2]}/{md5}.{ext.upper()}",
     "by MD5, in folders": lambda _id, md5, ext: f"{md5[:2]}/{md5[2:4]}/{md5}.{ext}".upper(),
     "by MD5, folders alone": lambda _id, md5, ext: f"{md5[:2].upper()}/{md5[2:4].title()}/{md5}.{ext}",
+    "by MD5, in both cases": lambda _id, md5, ext: f"{md5[:16].upper()}{md5[16:]}.{ext}",
+    "by MD5, as a title": lambda _id, md5, ext: f"{md5.title()}.{ext.title()}",
+    "by MD5, in both cases and folders": lambda _id, md5, ext: f"{md5[:2]}/{md5[2:4]}/{md5.title()}.{ext.upper()}",
+    "by MD5, in both cases, one folder": lambda _id, md5, ext: f"{md5[:2].title()}/{md5.swapcase().title()}.{ext}",
     "by MD5, each second": lambda id_, md5, ext: f"{md5.upper() if id_ % 2 else md5}.{ext}",
 }
 
@@ -340,8 +344,25 @@ def test_members_of_a_tar_may_be_in_any_case(store: NewStore, tmp_path: Path) ->
     assert held == {name for name, _ in names_of(store)}
 
 
-def test_an_md5_in_two_cases_is_named(store: NewStore, tmp_path: Path) -> None:
-    """No program writes one; where it lies and what to do is said."""
+def test_a_name_in_two_cases_proves_nothing(store: NewStore, tmp_path: Path) -> None:
+    """Of several files of one MD5 in different cases the one that has these bytes is taken, whichever comes first."""
+    md5s, given = md5_of(store), tmp_path / "given"
+    given.mkdir()
+    id_, other = store.of("png"), store.of("png", 1)
+    md5 = md5s[id_]
+    letter = max(place for place, digit in enumerate(md5) if digit.isalpha())
+    for name in (f"{md5.title()}.Png", f"{md5.upper()}.png", f"{md5s[other].title()}.png"):
+        (given / name).write_bytes(b"another file")
+    (given / f"{md5[:letter].upper()}{md5[letter:]}.PNG").write_bytes(store.files[id_][1])
+    report = store.take(given)
+    assert (report.taken, report.outcomes["md5"], report.problems) == (1, 1, ())
+    assert [path.name for path in store.context.layout.store.glob("original/*/*")] == [f"{id_}.png"]
+    assert store.context.layout.original(id_, "png").read_bytes() == store.files[id_][1]
+
+
+def test_too_many_md5s_in_two_cases_are_named(store: NewStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No program writes many; memory stays bounded, and where they lie and what to do is said."""
+    monkeypatch.setattr("danbooru_pipeline.store.imports.spelled.MAX_MIXED", 0)
     path = tmp_path / "given" / ("aB" * 16 + ".png")
     path.parent.mkdir()
     path.write_bytes(b"x")

@@ -1,7 +1,7 @@
 """How a place writes its names: extensions and MD5s may be in any case, since their files are proven by what they hold.
 
 Names are still built and looked up. A listing says only which ways of writing occur, so a folder of millions of files
-costs no memory.
+costs no memory. Only MD5s that mix both cases have too many ways: those few are remembered where they lie.
 """
 
 import os
@@ -20,6 +20,8 @@ _FOLDER: Final = re.compile(r"[0-9a-fA-F]{2}")
 _MD5_NAME: Final = re.compile(r"([0-9a-fA-F]{32})\.(\w+)")
 #: Folders of MD5s are at most this many deep: ``ab/cd/MD5.EXT``.
 _DEPTH: Final = 2
+#: Names whose MD5 is in both cases that are remembered, some 60 MB of them; further ones are named in the report.
+MAX_MIXED: Final = 200_000
 
 
 def is_md5_name(name: str) -> bool:
@@ -55,30 +57,43 @@ class Extensions:
 
 @dataclass(slots=True)
 class Md5Names:
-    """The ways in which MD5s, their folders and extensions are written, other than in lower case."""
+    """The ways in which MD5s, their folders and extensions are written, other than in lower case.
+
+    Attributes:
+        extensions: those of the files.
+        folders: names of folders by their first digits.
+        has_upper: whether any MD5 is in upper case.
+        mixed: MD5 in lower case -> paths of files that have it in both cases.
+    """
 
     extensions: Extensions = field(default_factory=Extensions)
     folders: set[str] = field(default_factory=set)
     has_upper: bool = False
+    mixed: dict[bytes, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of_folder(cls, folder: Path, skipped: Skipped) -> Self:
-        """Those of the files in a folder and its folders; notes an MD5 that is in neither case."""
+        """Those of the files in a folder and its folders; notes MD5s in both cases beyond `MAX_MIXED`."""
         found = cls()
-        found._list(folder, skipped, _DEPTH)
+        found._list(folder, "", skipped, _DEPTH)
         return found
 
-    def _list(self, folder: Path, skipped: Skipped, depth: int) -> None:
-        for name in _names_in(folder):
+    def _list(self, top: Path, below: str, skipped: Skipped, depth: int) -> None:
+        for name in _names_in(top / below):
             if depth and _FOLDER.fullmatch(name):
                 self.folders.add(name)
-                self._list(folder / name, skipped, depth - 1)
+                self._list(top, f"{below}{name}/", skipped, depth - 1)
             elif match := _MD5_NAME.fullmatch(name):
                 md5, ext = match.groups()
                 self.extensions.add(ext)
                 self.has_upper |= md5.isupper()
-                if md5 not in {md5.lower(), md5.upper()}:
-                    skipped.note(folder / name, "an MD5 in upper and lower case; rename it to lower case")
+                if md5 in {md5.lower(), md5.upper()}:
+                    continue
+                if len(self.mixed) < MAX_MIXED:
+                    key = bytes.fromhex(md5)
+                    self.mixed[key] = (*self.mixed.get(key, ()), f"{below}{name}")
+                else:
+                    skipped.note(top / below / name, "an MD5 in upper and lower case; rename it to lower case")
 
     def paths_of(self, md5: str, ext: str) -> Iterator[str]:
         """Where a file may be, the usual places first."""
@@ -88,6 +103,9 @@ class Md5Names:
         for folder, stem in product(folders, dict.fromkeys(stems)):
             for way in self.extensions.ways_of(ext):
                 yield f"{folder}{stem}.{way}"
+        for path in self.mixed.get(bytes.fromhex(md5), ()):
+            if path.rpartition(".")[2].lower() in spellings(ext):
+                yield path
 
     def _folders_of(self, digits: str) -> list[str]:
         cases = map("".join, product(*((digit, digit.upper()) for digit in digits)))
