@@ -3,14 +3,21 @@
 import bz2
 import gzip
 import lzma
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
+from danbooru_pipeline.errors import StoreError
+from danbooru_pipeline.layout import bucket_of
 from danbooru_pipeline.posts import Fetch
-from danbooru_pipeline.store.imports import open_holdings
+from danbooru_pipeline.progress import Meter
+from danbooru_pipeline.store.imports import Holding, import_files, open_holdings
+from danbooru_pipeline.store.imports.tars import TarHolding
 from danbooru_pipeline_tests.support.imported import NewStore, names_of, pack
 
 PACKED: dict[str, Callable[[bytes], bytes]] = {
@@ -50,3 +57,110 @@ def test_outcomes_do_not_depend_on_the_order_of_members(store: NewStore, tmp_pat
     path = tmp_path / f"last.{suffix}"
     path.write_bytes(PACKED[suffix](pack([*members, false])))
     assert store.take(path).taken == len(members)
+
+
+class Unpacked:
+    """Counts how often xz data is unpacked from its start."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count, real = 0, lzma.LZMADecompressor
+
+        def counted(*args: Any, **more: Any) -> lzma.LZMADecompressor:
+            self.count += 1
+            return real(*args, **more)
+
+        monkeypatch.setattr(lzma, "LZMADecompressor", counted)
+
+
+def mixed_tar(folder: Path, *, buckets: int = 50, each: int = 4, cut: int = 0) -> tuple[Path, dict[int, bytes]]:
+    """A tar in the order of ids, which takes all buckets in turn, and what its members hold."""
+    files = {
+        n * 1000 + bucket: f"{n} {bucket} ".encode() * 500 for n in range(1, each + 1) for bucket in range(buckets)
+    }
+    data = pack((f"{id_}.png", file) for id_, file in files.items())
+    path = folder / "all.tar.xz"
+    path.write_bytes(lzma.compress(data, preset=0)[: -cut or None])
+    return path, files
+
+
+def read_all(holding: Holding, ids: Iterable[int], scratch: Path) -> dict[int, bytes]:
+    """What a holding offers of some posts, bucket by bucket as an import asks for them."""
+    found = {}
+    for bucket, find in holding.buckets():
+        wanted = [Fetch(i, "0" * 32, "png", file_size=None, rating=None, file_url=None) for i in ids]
+        for candidate in find(iter([fetch for fetch in wanted if bucket_of(fetch.id) == bucket]), scratch):
+            found[candidate.fetch.id] = candidate.path.read_bytes()
+            candidate.path.unlink()
+    return found
+
+
+def test_a_packed_tar_that_mixes_buckets_is_unpacked_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for its headers and once for all members, however many buckets there are; nothing is left beside it."""
+    path, files = mixed_tar(tmp_path)
+    unpacked = Unpacked(monkeypatch)
+    (tmp_path / "scratch").mkdir()
+    assert read_all(TarHolding(path), files, tmp_path / "scratch") == files
+    assert unpacked.count == 2
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_room_for_what_is_unpacked_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where ten of fifty buckets fit, five passes follow the headers; where none fits, each has its own as before."""
+    path, files = mixed_tar(tmp_path)
+    a_bucket = max(sum(len(data) for id_, data in files.items() if id_ % 1000 == bucket) for bucket in range(50))
+    for room, passes in ((10 * a_bucket, range(5, 7)), (0, range(50, 51))):
+        monkeypatch.setattr("danbooru_pipeline.store.imports.spill.SPILL_BYTES", room)
+        with monkeypatch.context() as patch:
+            unpacked = Unpacked(patch)
+            assert read_all(TarHolding(path), files, tmp_path) == files
+            assert unpacked.count - 1 in passes
+
+
+def test_buckets_that_the_store_has_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repeated import reads the headers alone, and one that lacks the last buckets unpacks only those."""
+    path, files = mixed_tar(tmp_path)
+    unpacked = Unpacked(monkeypatch)
+    assert read_all(TarHolding(path), [], tmp_path) == {}
+    assert unpacked.count == 1
+    lacking = {id_: data for id_, data in files.items() if id_ % 1000 >= 48}
+    assert read_all(TarHolding(path), lacking, tmp_path) == lacking
+    assert unpacked.count == 3
+
+
+def test_a_mixed_tar_that_is_cut_off_gives_what_it_has(tmp_path: Path) -> None:
+    """The members before the damage come, and the tar is named."""
+    path, files = mixed_tar(tmp_path, cut=200)
+    found: dict[int, bytes] = {}
+    with pytest.raises(StoreError, match=r"all\.tar\.xz could not be read as a whole"):
+        for bucket, find in TarHolding(path).buckets():
+            wanted = [Fetch(i, "0" * 32, "png", file_size=None, rating=None, file_url=None) for i in files]
+            of_bucket = iter([fetch for fetch in wanted if bucket_of(fetch.id) == bucket])
+            found |= {c.fetch.id: c.path.read_bytes() for c in find(of_bucket, tmp_path)}
+    assert len(files) > len(found) > len(files) // 2
+    assert found == {id_: files[id_] for id_ in found}
+
+
+def test_a_killed_import_of_a_mixed_tar_goes_on(store: NewStore, tmp_path: Path) -> None:
+    """After a kill in the middle the same command takes the rest, and no unfinished file is left."""
+    members = names_of(store)
+    path = tmp_path / "all.tar.xz"
+    path.write_bytes(lzma.compress(pack(members), preset=0))
+
+    class Killer(Meter):
+        def count_file(self, size: int, reason: str | None) -> None:
+            super().count_file(size, reason)
+            if self.files == len(members) // 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if child == 0:
+        import_files(store.context, open_holdings([path]), meter=Killer())
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    folder = store.context.layout.store / "original"
+    before = [each.name for each in folder.glob("*/*") if each.suffix != ".part"]
+    assert 0 < len(before) < len(members)
+    report = store.take(path)
+    assert report.problems == ()
+    assert report.taken + report.outcomes["present"] == len(members)
+    assert {each.name for each in folder.glob("*/*")} == {name for name, _ in members}

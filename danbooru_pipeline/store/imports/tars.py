@@ -1,13 +1,13 @@
 """Tars of originals: members ``ID.EXT``, read with limits and never extracted by name.
 
 One header pass notes what is where, and whether the tar is whole; then the wanted members of a bucket are read one by
-one into a file of our own. An index beside a tar is not needed, and not believed.
+one into a file of our own; of a packed tar that mixes buckets, many buckets are unpacked at once (`spill`). An index
+beside a tar is not needed, and not believed.
 """
 
-import lzma
+import contextlib
 import re
 import tarfile
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,16 +20,12 @@ from danbooru_pipeline.io.atomic import part_path
 from danbooru_pipeline.layout import EXTENSIONS, bucket_of
 from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.store.imports.candidates import Candidate, Finder
+from danbooru_pipeline.store.imports.spill import TAR_ERRORS, MemberReader, Members
 
 _NAME: Final = re.compile(r"(?:.*/)?([1-9][0-9]{0,17})\.([A-Za-z0-9]{2,4})")
 #: Larger members are not read; the site takes no file of this size.
 MAX_MEMBER_BYTES: Final = 2 * 2**30
 _JPG: Final = frozenset({"jpg", "jpeg"})
-_BLOCK: Final = 2**20
-
-_ERRORS: Final = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, OverflowError, OSError)
-
-Members = dict[int, list[tuple[tarfile.TarInfo, str]]]
 
 
 @dataclass(slots=True)
@@ -77,12 +73,13 @@ class TarHolding:
         """
         try:
             tar = tarfile.open(self.place, "r:*")  # noqa: SIM115 - closed below, when errors are of its members
-        except _ERRORS as error:
+        except TAR_ERRORS as error:
             raise StoreError(f"{self.place} cannot be read as a tar ({_first_line(error)}); get it again") from error
         with tar:
             found = _read_headers(tar)
-            for bucket, members in found.buckets.items():  # as the first of each lies in the tar
-                yield bucket, partial(_find, tar, members, found)
+            with contextlib.closing(MemberReader(tar, found.buckets)) as reader:
+                for bucket in found.buckets:  # as the first member of each lies in the tar
+                    yield bucket, partial(_find, reader, bucket, found)
         if found.problem is not None:
             raise StoreError(
                 f"{self.place} could not be read as a whole ({found.problem}); {found.count:,} members were read; "
@@ -119,7 +116,7 @@ def _read_headers(tar: tarfile.TarFile) -> _Contents:
                 found.problem = f"what is at byte {at:,}, after its end, is no tar"
                 return found
             found.add(first)
-    except _ERRORS as error:
+    except TAR_ERRORS as error:
         found.problem = str(error) or type(error).__name__
         return found
 
@@ -134,29 +131,32 @@ def _skip_zeros(tar: tarfile.TarFile, offset: int) -> tuple[bytes, int]:
 
 
 def _find(
-    tar: tarfile.TarFile, members: Members, contents: _Contents, wanted: Iterable[Fetch], scratch: Path, /
+    reader: MemberReader, bucket: str, contents: _Contents, wanted: Iterable[Fetch], scratch: Path, /
 ) -> Iterator[Candidate]:
     """Every member of a post's name, as they lie in the tar: which one is the post's is for its proof to say.
 
     What is packed can only be read forwards; to go back is to unpack it from its start.
     """
-    named = (
+    members = contents.buckets[bucket]
+    named = [
         (info, fetch)
         for fetch in wanted
         for info, ext in members.get(fetch.id, ())
         if ext == fetch.ext or {ext, fetch.ext} <= _JPG
-    )
+    ]
+    if named:
+        reader.prepare(bucket, scratch)
     for info, fetch in sorted(named, key=lambda each: each[0].offset):
         part = part_path(scratch / f"{fetch.id}.{fetch.ext}")
         try:
-            _copy(tar, info, part)
+            _copy(reader.blocks(info), part)
         except tarfile.TarError as error:
             contents.problem = contents.problem or f"{info.name}: {error}"
         else:
             yield Candidate(fetch, part, fetch.ext, is_copy=True)
 
 
-def _copy(tar: tarfile.TarFile, info: tarfile.TarInfo, part: Path) -> None:
+def _copy(blocks: Iterable[bytes], part: Path) -> None:
     """Copy a member into a new file.
 
     Raises:
@@ -164,21 +164,8 @@ def _copy(tar: tarfile.TarFile, info: tarfile.TarInfo, part: Path) -> None:
     """
     try:
         with part.open("xb") as file:
-            for block in _blocks(tar, info):
+            for block in blocks:
                 file.write(block)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-
-
-def _blocks(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Iterator[bytes]:
-    left = info.size
-    try:
-        member = tar.extractfile(info)
-        while member is not None and (block := member.read(_BLOCK)):
-            left -= len(block)
-            yield block
-    except _ERRORS as error:  # of reading: those of writing are the caller's
-        raise tarfile.ReadError(str(error)) from error
-    if left:
-        raise tarfile.ReadError("the tar ends within it")
