@@ -266,6 +266,10 @@ class Layout:
         """Records of the source that cannot be placed in a release, one JSON object a line."""
         return self.metadata(year) / "rejected.jsonl"
 
+    def untaken(self, year: int) -> Path:
+        """How many posts get no file since their rows cannot be understood."""
+        return self.metadata(year) / "untaken.json"
+
     def side_table(self, year: int, table: str) -> Path:
         """One side table of a release, JSON lines in the dialect of 2021."""
         return self.metadata(year) / "tables" / f"{table}.json"

@@ -18,15 +18,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.errors import ReleaseRefused, SourceUnusable
-from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.record import UNSTORABLE
 from danbooru_pipeline.posts.report import SweepReport, read_report
 from danbooru_pipeline.posts.table_reports import LEFT_OUT, TableReport, load_table_reports, read_table_reports
 from danbooru_pipeline.posts.takedowns import read_takedowns
-from danbooru_pipeline.posts.untaken import UNTAKEN_COLUMNS, count_untaken
 from danbooru_pipeline.sources.sweep import last_sweep_before
+from danbooru_pipeline.sources.untaken_count import count_posts_untaken, kept_count
 
 #: The site expunges a few posts of ten thousand in a year. More than a tenth is a fault however few posts there are.
 MAX_SHARE_LOST: Final = 0.01
@@ -40,8 +39,6 @@ MAX_SHARE_HIDDEN: Final = 0.1
 #: A side table may lose half of its rows, a small one all but these; of few posts half may lose their MD5.
 MAX_SHARE_OF_ROWS_LOST: Final = 0.5
 FEW_ROWS: Final = 10
-#: Rows that are held at a time; each may have some kilobytes of columns that are not known.
-_BATCH_ROWS: Final = 10_000
 _SHOWN: Final = 5
 POSTS: Final = "posts"
 _WAY_OUT: Final = "check the account, DANBOORU_API_URL and the source, then build `posts` again"
@@ -235,8 +232,9 @@ def untaken_gaps(layout: Layout, year: int, exclude_tags: frozenset[str]) -> lis
     """Posts that get no file since their rows cannot be understood, if they are too many to be damaged ones."""
     if not layout.posts(year).exists():
         return []
-    tables = read_batches(layout.posts(year), columns=UNTAKEN_COLUMNS, rows=_BATCH_ROWS)
-    found = count_untaken(tables, exclude_tags=exclude_tags)
+    found = kept_count(layout, year, exclude_tags)
+    if found is None or _are_too_many(found.posts, found.of):  # a count that is kept has no examples to show
+        found = count_posts_untaken(layout, year, exclude_tags)
     if not _are_too_many(found.posts, found.of):
         return []
     report = read_report(layout, year)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from datetime import UTC, datetime
 from hashlib import md5
 from typing import Any
@@ -14,8 +15,9 @@ from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import encode_2021
 from danbooru_pipeline.posts.table_reports import TableReport, write_table_reports
-from danbooru_pipeline.sources import bring_posts
-from danbooru_pipeline.sources.completeness import accepted_gaps, find_gaps
+from danbooru_pipeline.posts.untaken import Untaken, count_untaken
+from danbooru_pipeline.sources import bring_posts, untaken_count
+from danbooru_pipeline.sources.completeness import accepted_gaps, find_gaps, untaken_gaps
 from danbooru_pipeline.sources.files import DumpSource
 from danbooru_pipeline_tests.support.dumps import line_of_2021, lines_of_2021, write_files
 from danbooru_pipeline_tests.support.sites import Site, give_posts, record_of
@@ -133,6 +135,62 @@ def test_worst_column_comes_first(layout: Layout) -> None:
     lines = lines_of_2021(range(1, 11), is_banned="?") + lines_of_2021(range(11, 41), file_ext="exe")
     dump(layout, lines)
     assert '(file_ext: 30, such as "exe" in post 11, is_banned: 10, such as "?" in post 1)' in gap(layout)
+
+
+class Counted:
+    """Counts how often the rows of all posts are looked at."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = 0
+
+        def counted(*args: Any, **more: Any) -> Untaken:
+            self.times += 1
+            return count_untaken(*args, **more)
+
+        monkeypatch.setattr(untaken_count, "count_untaken", counted)
+
+
+def test_posts_are_counted_once_a_build(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the check counted, the release takes over; damage of what is kept costs another count, and no more."""
+    dump(layout, lines_of_2021(range(1, 3), file_ext="exe") + lines_of_2021(range(3, 41)))
+    write_table_reports(layout, 2021, {"tags": TableReport("absent")})
+    counted = Counted(monkeypatch)
+    assert untaken_gaps(layout, 2021, GURO) == []
+    assert (accepted_gaps(layout, 2021, {}, exclude_tags=GURO), counted.times) == ({}, 1)
+    kept = json.loads(layout.untaken(2021).read_bytes())
+    assert (kept["of"], kept["counts"]) == (40, {"file_ext": 2})
+    layout.untaken(2021).write_bytes(b"{")
+    assert (untaken_gaps(layout, 2021, GURO), counted.times) == ([], 2)
+
+
+def test_a_count_is_of_the_posts_as_they_are(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other posts, another file of them, other excluded tags and another version of the code are counted anew."""
+    counted = Counted(monkeypatch)
+    dump(layout, lines_of_2021(range(1, 41), tag_string=None))
+    assert (untaken_gaps(layout, 2021, frozenset()), counted.times) == ([], 1)
+    assert len(untaken_gaps(layout, 2021, GURO)) == 1
+    assert (untaken_gaps(layout, 2021, frozenset()), counted.times) == ([], 3)
+    copy = layout.posts(2021).with_name("copy")
+    copy.write_bytes(layout.posts(2021).read_bytes())
+    copy.replace(layout.posts(2021))
+    assert (untaken_gaps(layout, 2021, frozenset()), counted.times) == ([], 4)
+    dump(layout, lines_of_2021(range(1, 41), file_ext="exe"))
+    assert len(untaken_gaps(layout, 2021, frozenset())) == 1
+    kept = layout.untaken(2021).read_bytes()
+    dump(layout, lines_of_2021(range(1, 41)))
+    layout.untaken(2021).write_bytes(kept)
+    assert (untaken_gaps(layout, 2021, frozenset()), counted.times) == ([], 6)
+    layout.untaken(2021).write_text(re.sub('"code": ".*?"', '"code": "0"', layout.untaken(2021).read_text()))
+    assert (untaken_gaps(layout, 2021, frozenset()), counted.times) == ([], 7)
+
+
+def test_a_gap_says_the_same_each_time(layout: Layout) -> None:
+    """What is kept has numbers and no value of a post, so a gap, which shows some, is counted again."""
+    dump(layout, lines_of_2021(range(1, 41), file_ext="secret"))
+    first = gap(layout)
+    assert 'file_ext: 40, such as "secret" in post 1' in first
+    assert gap(layout) == first
+    assert b"secret" not in layout.untaken(2021).read_bytes()
 
 
 def test_gap_is_accepted_with_a_reason_alone(layout: Layout) -> None:
