@@ -131,7 +131,7 @@ def _unpack_members(form: _Format, chunks: Iterable[bytes], name: str) -> Iterat
                 data = decoder.decompress(rest, CHUNK)
             except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
                 if str(error).startswith(_TOO_GREEDY):
-                    raise _needs_more(name, _xz_dictionary(head), MAX_DECODER_BYTES, error) from None
+                    raise _needs_more(name, _xz_dictionary(head), MAX_DECODER_BYTES, error, _REPACK_XZ) from None
                 raise SourceUnusable(
                     f"{name} is damaged near byte {read:,} of its {form.name} data ({error}); get it again"
                 ) from None
@@ -148,12 +148,17 @@ def _unpack_members(form: _Format, chunks: Iterable[bytes], name: str) -> Iterat
 _TOO_GREEDY: Final = ("Memory usage limit", "ZSTD decompress failed: Frame requires too much memory")
 
 
-def _needs_more(name: str, needed: int, bound: int, error: Exception) -> SourceUnusable:
+#: What packs a file so that it can be unpacked within the bounds, as far as possible as small.
+_REPACK_XZ: Final = "xz -dc | xz -9"
+_REPACK_ZSTD: Final = "zstd -dc --memory=2048MB | zstd -19 --long=27"
+
+
+def _needs_more(name: str, needed: int, bound: int, error: Exception, repack: str) -> SourceUnusable:
     """A file that is whole, as far as anybody knows, but too large for our memory."""
-    what = f"{needed // 2**20:,} MiB" if needed > bound else f"more than {bound // 2**20:,} MiB"
+    what = f"{-(-needed // 2**20):,} MiB" if needed > bound else f"more than {bound // 2**20:,} MiB"
     return SourceUnusable(
         f"{name} needs {what} to unpack, and {bound // 2**20:,} MiB is the most that is taken ({error}); unpack it "
-        "first, or pack it anew with a smaller dictionary"
+        f"first, or pack it anew (`{repack}`)"
     )
 
 
@@ -170,8 +175,11 @@ def _zstd_window(head: bytes) -> int:
     """The window that the first frame of zstandard data needs; 0 if unknown."""
     while _SKIPPABLE.match(head):
         head = head[8 + int.from_bytes(head[4:8], "little") :]
-    is_single_segment = len(head) < 6 or head[4] & 0x20
-    return 0 if is_single_segment else (1 << 10 + (head[5] >> 3)) // 8 * (8 + (head[5] & 7))
+    if len(head) < 6:
+        return 0
+    if head[4] & 0x20:  # a single segment is as large as its content
+        return int.from_bytes(head[5 : 5 + (1 << (head[4] >> 6))], "little")
+    return (1 << 10 + (head[5] >> 3)) // 8 * (8 + (head[5] & 7))
 
 
 def _unpack_zstd(chunks: Iterable[bytes], head: bytes, name: str) -> Iterator[bytes]:
@@ -182,7 +190,7 @@ def _unpack_zstd(chunks: Iterable[bytes], head: bytes, name: str) -> Iterator[by
             data = stream.read(CHUNK)
         except (OSError, pa.ArrowException) as error:
             if str(error).startswith(_TOO_GREEDY):
-                raise _needs_more(name, _zstd_window(head), MAX_WINDOW_BYTES, error) from None
+                raise _needs_more(name, _zstd_window(head), MAX_WINDOW_BYTES, error, _REPACK_ZSTD) from None
             what = "truncated" if "runcated" in str(error) else f"damaged ({error})"
             raise SourceUnusable(
                 f"{name} is {what} near byte {counted.bytes:,} of its zstandard data; get it again"

@@ -5,6 +5,9 @@ import functools
 import gzip
 import http.server
 import lzma
+import random
+import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -154,6 +157,46 @@ def test_a_large_window_of_zstandard_is_no_damage(window: bytes, needed: str) ->
                 list(unpack([data], "long"))
         else:
             assert b"".join(unpack([data], "long")) == b"{}\n"
+
+
+SIZED = b"\x28\xb5\x2f\xfd"
+
+
+@pytest.mark.parametrize(
+    ("header", "needed"),
+    [
+        (b"\xa0" + (300_000_001).to_bytes(4, "little"), "287 MiB"),
+        (b"\xe0" + (2**31).to_bytes(8, "little"), "2,048 MiB"),
+        (b"\x00\xa8", "2,048 MiB"),
+    ],
+)
+def test_one_line_says_how_to_pack_a_file_anew(header: bytes, needed: str) -> None:
+    """The file, what it needs, what is taken, and the command; a frame that knows its size needs that much."""
+    data = SIZED + header + b"\x19\x00\x00{}\n" + bytes(20)
+    with pytest.raises(SourceUnusable) as caught:
+        list(unpack([data], "posts.json.zst"))
+    assert str(caught.value) == (
+        f"posts.json.zst needs {needed} to unpack, and 128 MiB is the most that is taken (ZSTD decompress failed: "
+        "Frame requires too much memory for decoding); unpack it first, or pack it anew "
+        "(`zstd -dc --memory=2048MB | zstd -19 --long=27`)"
+    )
+
+
+@pytest.mark.skipif(not (shutil.which("xz") and shutil.which("zstd")), reason="xz and zstd are not installed")
+def test_commands_of_that_line_make_files_that_are_read() -> None:
+    """What they write is unpacked within the bounds."""
+    plain = random.Random(1).randbytes(3_000_000)
+    greedy = lzma.compress(plain, filters=[{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 2**29}])
+    with pytest.raises(SourceUnusable, match=r"anew \(`xz -dc \| xz -9`\)$"):
+        list(unpack([greedy], "greedy"))
+    again = subprocess.run("xz -dc | xz -9", shell=True, input=greedy, capture_output=True, check=True).stdout
+    assert b"".join(unpack([again], "again")) == plain
+    window = subprocess.run(["zstd", "-q", "-1", "--long=31"], input=plain, capture_output=True, check=True).stdout
+    with pytest.raises(SourceUnusable, match="needs 2,048 MiB"):
+        list(unpack([window], "window"))
+    repack = "zstd -qdc --memory=2048MB | zstd -q -19 --long=27"
+    again = subprocess.run(repack, shell=True, input=window, capture_output=True, check=True).stdout
+    assert b"".join(unpack([again], "again")) == plain
 
 
 def test_archive_shard_missing(layout: Layout, tmp_path: Path) -> None:

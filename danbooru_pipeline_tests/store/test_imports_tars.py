@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -138,6 +139,25 @@ def test_a_mixed_tar_that_is_cut_off_gives_what_it_has(tmp_path: Path) -> None:
             found |= {c.fetch.id: c.path.read_bytes() for c in find(of_bucket, tmp_path)}
     assert len(files) > len(found) > len(files) // 2
     assert found == {id_: files[id_] for id_ in found}
+
+
+def test_a_tar_that_needs_more_memory_than_there_is_is_named(tmp_path: Path) -> None:
+    """One line says which tar it is and how to pack it anew."""
+    path = tmp_path / "greedy.tar.xz"
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 3 * 2**29}]
+    path.write_bytes(lzma.compress(pack([("1.png", b"x")]), filters=filters))
+    child = os.fork()
+    if child == 0:
+        size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size + 2**29, size + 2**29))
+        try:
+            list(TarHolding(path).buckets())
+        except StoreError as error:
+            said = f"{path} needs more memory to unpack than there is; pack it anew (`xz -dc | xz -9`)"
+            os._exit(0 if str(error) == said else 1)
+        os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    assert [bucket for bucket, _ in TarHolding(path).buckets()] == ["0001"]
 
 
 def test_a_killed_import_of_a_mixed_tar_goes_on(store: NewStore, tmp_path: Path) -> None:

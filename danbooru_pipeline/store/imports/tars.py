@@ -75,6 +75,10 @@ class TarHolding:
             tar = tarfile.open(self.place, "r:*")  # noqa: SIM115 - closed below, when errors are of its members
         except TAR_ERRORS as error:
             raise StoreError(f"{self.place} cannot be read as a tar ({_first_line(error)}); get it again") from error
+        except MemoryError:
+            raise StoreError(
+                f"{self.place} needs more memory to unpack than there is; pack it anew (`xz -dc | xz -9`)"
+            ) from None
         with tar:
             found = _read_headers(tar)
             with contextlib.closing(MemberReader(tar, found.buckets)) as reader:
