@@ -2,6 +2,7 @@
 
 import io
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +138,7 @@ def half_clear() -> np.ndarray:
 
 
 UNTURNED = avif_boxes.with_property(cases.avif(Image.fromarray(half_clear())), b"irot", b"\1")
-TURNS = {
+TURNS: dict[str, tuple[list[tuple[bytes, bytes]], Callable[[np.ndarray], np.ndarray]]] = {
     "irot 1": ([(b"irot", b"\1")], np.rot90),
     "irot 2": ([(b"irot", b"\2")], lambda p: np.rot90(p, 2)),
     "irot 3": ([(b"irot", b"\3")], lambda p: np.rot90(p, 3)),
