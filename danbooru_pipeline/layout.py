@@ -242,6 +242,14 @@ class Layout:
         """All posts of a release, sorted by id."""
         return self.metadata(year) / "posts.parquet"
 
+    def earlier_posts(self, year: int) -> Path:
+        """Which posts the year had before they were read again; see `sources.earlier`."""
+        return self.metadata(year) / "posts-before.parquet"
+
+    def earlier_tables(self, year: int) -> Path:
+        """How many rows the side tables of the year had before they were read again."""
+        return self.metadata(year) / "tables-before.json"
+
     def posts_report(self, year: int) -> Path:
         """What the sweep of posts found: counts, rejected rows, last id, digest."""
         return self.metadata(year) / "posts.json"
@@ -294,6 +302,10 @@ class Layout:
     def release(self, year: int) -> Path:
         """A published release."""
         return self.releases / release_name(year)
+
+    def released_posts(self, year: int) -> list[Path]:
+        """The posts of a published release, in the order of their ids; none where there is no release."""
+        return sorted(self.release(year).glob("parquet/posts-*.parquet"))
 
     def release_json(self, year: int) -> Path:
         """``RELEASE.json`` of a published release."""

@@ -90,7 +90,7 @@ def posts_are_as_many_as_the_source_counts(
 def posts_of_last_year_are_there(
     context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.AssetCheckResult:
-    """Hardly any post of last year is gone, or the operator accepted that with a reason."""
+    """Hardly any post of last year, or of an earlier read of this one, is gone, or that was accepted with a reason."""
     return _whole(posts_gaps(toolbox.layout, int(context.partition_key)), toolbox, run_log)
 
 
@@ -107,7 +107,7 @@ def rows_of_posts_are_understood(
 def side_tables_are_whole(
     context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.AssetCheckResult:
-    """No side table is empty or lost most rows of last year, or the operator accepted that with a reason."""
+    """No side table is empty or lost most rows that it had, last year or in an earlier read, or that was accepted."""
     return _whole(table_gaps(toolbox.layout, int(context.partition_key)), toolbox, run_log)
 
 

@@ -69,8 +69,8 @@ def repair_posts_report(layout: Layout, path: Path, why: str) -> None:
 def repair_posts(layout: Layout, path: Path, why: str) -> None:
     """Take the posts of a year from its release."""
     _aside(path, why)
-    folder = published(layout).get(year_of(layout, path))
-    shards = sorted(folder.glob("parquet/posts-*.parquet")) if folder else []
+    year = year_of(layout, path)
+    shards = layout.released_posts(year) if year in published(layout) else []
     if shards:
         write_posts_without(shards, path, ())
 

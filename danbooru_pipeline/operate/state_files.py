@@ -4,20 +4,15 @@ Declared here once; docs/runbook.md has the table, and ``doctor --repair`` walks
 first (see `io.damage`); what cannot stops the work with its name.
 """
 
-import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-import pyarrow.parquet as pq
-
 from danbooru_pipeline.errors import DamagedFile, NewerFile, StoreError
-from danbooru_pipeline.io.damage import DAMAGED, damage_named
-from danbooru_pipeline.io.formats import require_known_format, require_known_schema
-from danbooru_pipeline.io.sha256 import sha256_of
+from danbooru_pipeline.io.damage import DAMAGED
+from danbooru_pipeline.io.formats import require_known_format
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.operate.databases import is_damaged
 from danbooru_pipeline.operate.repairs import (
     Repair,
     leave_to_build,
@@ -29,8 +24,15 @@ from danbooru_pipeline.operate.repairs import (
     repair_version,
     year_of,
 )
-from danbooru_pipeline.posts.report import load_posts_report
-from danbooru_pipeline.posts.table_reports import load_table_reports, read_table_reports
+from danbooru_pipeline.operate.state_checks import (
+    Check,
+    check_database,
+    check_earlier_tables,
+    check_parquet,
+    check_posts_report,
+    check_table,
+    check_tables,
+)
 from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.release.manifest.write import read_summary
 from danbooru_pipeline.release.mentions import removed_ids
@@ -41,8 +43,6 @@ from danbooru_pipeline.store.ledger import read_ledger_table
 from danbooru_pipeline.store.root import require_known_root
 
 T = TypeVar("T")
-#: ``check(layout, path)`` raises `StoreError` or `ReleaseError` when the file is damaged.
-Check = Callable[[Layout, Path], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,41 +64,6 @@ class StateFile:
     by: str
     check: Check | None = None
     repair: Repair | None = None
-
-
-def _check_parquet(columns: tuple[str, ...]) -> Check:
-    def check(_layout: Layout, path: Path) -> None:
-        with damage_named(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-            require_known_schema(path, file.schema_arrow)
-            absent = [name for name in columns if name not in file.schema_arrow.names]
-            if absent:
-                raise DamagedFile(path, f"it has no column {absent[0]}")
-            for number in range(file.num_row_groups):
-                file.read_row_group(number, use_threads=False)
-
-    return check
-
-
-def _check_posts_report(layout: Layout, path: Path) -> None:
-    with damage_named(path):
-        load_posts_report(layout, year_of(layout, path))
-
-
-def _check_tables(layout: Layout, path: Path) -> None:
-    with damage_named(path):
-        load_table_reports(layout, year_of(layout, path))
-
-
-def _check_table(layout: Layout, path: Path) -> None:
-    with contextlib.suppress(NewerFile), damage_named(path):  # of tables.json, which is told by itself
-        report = read_table_reports(layout, year_of(layout, path)).get(path.stem)
-        if report is not None and report.sha256 not in {None, sha256_of(path)}:
-            raise DamagedFile(path, "its bytes are not those that came")
-
-
-def _check_database(_layout: Layout, path: Path) -> None:
-    if is_damaged(path):
-        raise DamagedFile(path, "SQLite cannot read it")
 
 
 _BUILD: Final = "the next `build YEAR`"
@@ -130,7 +95,7 @@ STATE_FILES: Final[tuple[StateFile, ...]] = (
         pattern="metadata/[0-9][0-9][0-9][0-9]/posts_by_bucket/[0-9][0-9][0-9][0-9].parquet",
         made_from="`posts.parquet` of the year",
         by=_REPAIR,
-        check=_check_parquet(("id", "md5", "file_ext", "tag_string", "is_banned")),
+        check=check_parquet(("id", "md5", "file_ext", "tag_string", "is_banned")),
         repair=repair_slices,
     ),
     StateFile(
@@ -138,7 +103,7 @@ STATE_FILES: Final[tuple[StateFile, ...]] = (
         pattern="metadata/[0-9][0-9][0-9][0-9]/refreshed/[0-9][0-9][0-9][0-9].parquet",
         made_from="the source, which is asked again",
         by=_REPAIR,
-        check=_check_parquet(("id", "is_expunged")),
+        check=check_parquet(("id", "is_expunged")),
         repair=leave_to_build,
     ),
     StateFile(
@@ -146,15 +111,23 @@ STATE_FILES: Final[tuple[StateFile, ...]] = (
         pattern="metadata/[0-9][0-9][0-9][0-9]/posts.parquet",
         made_from="the source; for a year that is released, `parquet/posts-*` of its release",
         by=_REPAIR,
-        check=_check_parquet(("id", "md5", "created_at")),
+        check=check_parquet(("id", "md5", "created_at")),
         repair=repair_posts,
+    ),
+    StateFile(
+        name="posts of an earlier read",
+        pattern="metadata/[0-9][0-9][0-9][0-9]/posts-before.parquet",
+        made_from="the release of the year, or `posts.parquet`; a read that loses posts is held against it",
+        by=_BUILD,
+        check=check_parquet(("id", "has_md5", "rating", "is_deleted")),
+        repair=leave_to_build,
     ),
     StateFile(
         name="report of the posts",
         pattern="metadata/[0-9][0-9][0-9][0-9]/posts.json",
         made_from="the source; for a year that is released, `RELEASE.json`",
         by=_REPAIR,
-        check=_check_posts_report,
+        check=check_posts_report,
         repair=repair_posts_report,
     ),
     StateFile(
@@ -162,7 +135,15 @@ STATE_FILES: Final[tuple[StateFile, ...]] = (
         pattern="metadata/[0-9][0-9][0-9][0-9]/tables.json",
         made_from="the source",
         by=f"{_BUILD}; no release is made without it",
-        check=_check_tables,
+        check=check_tables,
+        repair=leave_to_build,
+    ),
+    StateFile(
+        name="side tables of an earlier read",
+        pattern="metadata/[0-9][0-9][0-9][0-9]/tables-before.json",
+        made_from="`tables.json`; a read that loses tables is held against it",
+        by=_BUILD,
+        check=check_earlier_tables,
         repair=leave_to_build,
     ),
     StateFile(
@@ -170,7 +151,7 @@ STATE_FILES: Final[tuple[StateFile, ...]] = (
         pattern="metadata/[0-9][0-9][0-9][0-9]/tables/*.json",
         made_from="the source; its SHA-256 is in `tables.json`",
         by=f"{_BUILD}; no release is made without it",
-        check=_check_table,
+        check=check_table,
         repair=leave_to_build,
     ),
     StateFile(
@@ -206,7 +187,7 @@ STATE_FILES: Final[tuple[StateFile, ...]] = (
         pattern="store/follow/seen/[0-9]*.parquet",
         made_from="nothing; it only counts what following missed, and one that cannot be read is passed over",
         by="nobody needs to",
-        check=_check_parquet(("id", "md5", "seen_at")),
+        check=check_parquet(("id", "md5", "seen_at")),
         repair=leave_to_build,
     ),
     StateFile(
@@ -272,7 +253,7 @@ STATE_FILES: Final[tuple[StateFile, ...]] = (
         pattern="dagster/**/*.db",
         made_from="nothing; it is history, and losing it costs no work",
         by="`doctor --repair` moves it away, and a build begins a new one",
-        check=_check_database,
+        check=check_database,
         repair=leave_to_build,
     ),
 )

@@ -1,8 +1,12 @@
-"""``metadata/YEAR/tables.json``: which side tables a year has. The file is read and written here and nowhere else."""
+"""``metadata/YEAR/tables.json``: which side tables a year has, and beside it those that it had before.
+
+The files are read and written here and nowhere else.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -50,8 +54,22 @@ def load_table_reports(layout: Layout, year: int) -> dict[str, TableReport]:
         FileNotFoundError: nothing was exported.
         OSError, ValueError: the file cannot be read.
     """
-    data = layout.side_tables_report(year).read_bytes()
-    require_known_json(layout.side_tables_report(year), msgspec.json.decode(data))
+    return _load(layout.side_tables_report(year))
+
+
+def load_earlier_reports(layout: Layout, year: int) -> dict[str, TableReport]:
+    """Table -> how its export went before the last one; see `sources.earlier`.
+
+    Raises:
+        FileNotFoundError: nothing was exported before.
+        OSError, ValueError: the file cannot be read.
+    """
+    return _load(layout.earlier_tables(year))
+
+
+def _load(path: Path) -> dict[str, TableReport]:
+    data = path.read_bytes()
+    require_known_json(path, msgspec.json.decode(data))
     return dict(msgspec.json.decode(data, type=_File).tables)
 
 
@@ -65,8 +83,17 @@ def read_table_reports(layout: Layout, year: int) -> dict[str, TableReport]:
 
 def write_table_reports(layout: Layout, year: int, reports: Mapping[str, TableReport]) -> None:
     """Replace the reports of a year."""
+    _write(layout.side_tables_report(year), reports)
+
+
+def write_earlier_reports(layout: Layout, year: int, reports: Mapping[str, TableReport]) -> None:
+    """Replace the reports of the exports before."""
+    _write(layout.earlier_tables(year), reports)
+
+
+def _write(path: Path, reports: Mapping[str, TableReport]) -> None:
     tables = {name: _shown(report) for name, report in reports.items()}
-    write_atomic(layout.side_tables_report(year), msgspec.json.format(msgspec.json.encode({"tables": tables})))
+    write_atomic(path, msgspec.json.format(msgspec.json.encode({"tables": tables})))
 
 
 def _shown(report: TableReport) -> dict[str, Any]:

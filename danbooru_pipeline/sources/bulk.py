@@ -24,6 +24,7 @@ from danbooru_pipeline.posts.completed import completed, says_who_is_banned
 from danbooru_pipeline.posts.drift import ColumnTally
 from danbooru_pipeline.posts.report import SweepReport, judge_freshness, write_posts_report
 from danbooru_pipeline.progress import Say
+from danbooru_pipeline.sources.earlier import keep_posts
 from danbooru_pipeline.sources.sweep import ROWS_PER_GROUP, require_md5
 from danbooru_pipeline.years import cutoff
 
@@ -104,10 +105,12 @@ def load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, 
         verdict = judge_freshness(seen, year)
         if not verdict.fresh:
             raise SourceStale(verdict.why)
+        keep_posts(layout, year)
         report = _write(layout, year, sorter=sorter, seen=seen, says_banned=load.says_banned)
     _write_rejected(layout, year, load)
     _carry_earlier_years(source, layout, year)
     write_posts_report(layout, year, report)
+    keep_posts(layout, year)
     return report
 
 

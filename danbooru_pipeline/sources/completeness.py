@@ -1,21 +1,19 @@
 """Whether posts and side tables are whole: what is missing, and what to do about it.
 
-They are held against last year, and posts against the source's own count and the rows that could not be placed. A
-source that loses posts or tables looks like one whose posts were expunged; only last year tells them apart. What is
-missing for a good reason is accepted by a setting, with the reason, which becomes a part of RELEASE.json.
+They are held against last year and against what the same year had before, and posts against the source's own count and
+the rows that could not be placed. A source that loses posts or tables looks like one whose posts were expunged; only
+what was there before tells them apart. What is missing for a good reason is accepted by a setting, with the reason,
+which becomes a part of RELEASE.json.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from danbooru_pipeline.errors import ReleaseRefused, SourceUnusable
 from danbooru_pipeline.io.sha256 import sha256_of
@@ -24,21 +22,24 @@ from danbooru_pipeline.posts.record import UNSTORABLE
 from danbooru_pipeline.posts.report import SweepReport, read_report
 from danbooru_pipeline.posts.table_reports import LEFT_OUT, TableReport, load_table_reports, read_table_reports
 from danbooru_pipeline.posts.takedowns import read_takedowns
+from danbooru_pipeline.sources.earlier import (
+    FEW,
+    MAX_SHARE_HIDDEN,
+    Facts,
+    are_too_many,
+    earlier_facts,
+    earlier_tables,
+    find_loss,
+    lacks,
+    posts_facts,
+    rows_of,
+    settled_facts,
+)
 from danbooru_pipeline.sources.sweep import last_sweep_before
 from danbooru_pipeline.sources.untaken_count import count_posts_untaken, kept_count
 
-#: The site expunges a few posts of ten thousand in a year. More than a tenth is a fault however few posts there are.
-MAX_SHARE_LOST: Final = 0.01
-MAX_SHARE_LOST_OF_FEW: Final = 0.1
-#: So few that a share of them says nothing.
-FEW: Final = 100
 #: Posts may be restored between a page and the count, days later. Of fewer than 10,000 posts none may lack.
 MAX_SHARE_UNREAD: Final = 0.0001
-#: A source hides some posts in a hundred, and a few more from one year to the next.
-MAX_SHARE_HIDDEN: Final = 0.1
-#: A side table may lose half of its rows, a small one all but these; of few posts half may lose their MD5.
-MAX_SHARE_OF_ROWS_LOST: Final = 0.5
-FEW_ROWS: Final = 10
 _SHOWN: Final = 5
 POSTS: Final = "posts"
 _WAY_OUT: Final = "check the account, DANBOORU_API_URL and the source, then build `posts` again"
@@ -144,7 +145,7 @@ def _rejected_gaps(report: SweepReport, path: Path) -> list[Gap]:
             why[row.reason] += 1
     of = report.rows + report.rejected + report.beyond
     others = report.rejected - hidden  # a line that came twice is kept once
-    if not _are_too_many(others, of) and not (hidden > FEW and hidden > MAX_SHARE_HIDDEN * of):
+    if not are_too_many(others, of) and not (hidden > FEW and hidden > MAX_SHARE_HIDDEN * of):
         return []
     reasons = ", ".join(f"{reason}: {count:,}" for reason, count in why.most_common(_SHOWN))
     what = (
@@ -152,11 +153,6 @@ def _rejected_gaps(report: SweepReport, path: Path) -> list[Gap]:
         f"placed in a release ({reasons}; {path} has them)"
     )
     return [Gap(POSTS, what, "get a source whose rows have an id and a time with its offset, then build `posts` again")]
-
-
-def _are_too_many(lost: int, of: int) -> bool:
-    """Whether so many of some posts are a fault of the source."""
-    return lost > (MAX_SHARE_LOST if lost > FEW else MAX_SHARE_LOST_OF_FEW) * max(1, of)
 
 
 def require_side_tables(layout: Layout, year: int) -> dict[str, str]:
@@ -199,33 +195,37 @@ def _without(what: str, year: int) -> str:
 
 
 def posts_gaps(layout: Layout, year: int) -> list[Gap]:
-    """Posts of the newest earlier year that are not there any more, if they are too many to have been expunged."""
-    before = last_sweep_before(layout, year)
-    if before is None or not layout.posts(before.year).exists() or not layout.posts(year).exists():
+    """Posts of the newest earlier year, or of this one before, that are gone, if too many to have been expunged."""
+    if not layout.posts(year).exists():
         return []
-    old, new = (_ids(layout, each) for each in (before.year, year))
-    there = np.append(new, sorted(read_takedowns(layout).ids)).astype(np.int64)
-    lost = np.setdiff1d(old, there)
-    if _are_too_many(len(lost), len(old)):
+    now, gone = posts_facts(layout, year), read_takedowns(layout).ids
+    gaps: list[Gap] = []
+    last = last_sweep_before(layout, year)
+    if last is not None and layout.posts(last.year).exists():
+        before = settled_facts(layout, last.year)
+        gaps += _lost(before, now, gone, of=f"of {last.year}", among=f"among the posts of {year}", in_=f"in {year}")
+    earlier = earlier_facts(layout, year)
+    if earlier is not None:
+        gaps += _lost(earlier, now, gone, of=f"that {year} had before", among="there any more", in_="now")
+    return gaps
+
+
+def _lost(before: Facts, now: Facts, gone: Collection[int], *, of: str, among: str, in_: str) -> list[Gap]:
+    loss = find_loss(before, now, gone=gone)
+    if len(loss.posts):
         what = (
-            f"{len(lost):,} of the {len(old):,} posts of {before.year} ({len(lost) / len(old):.1%}) are not among the "
-            f"posts of {year}: {_first(lost)}{_cause(layout, before.year, year)}"
+            f"{len(loss.posts):,} of the {len(before.ids):,} posts {of} ({len(loss.posts) / len(before.ids):.1%}) are "
+            f"not {among}: {_first(loss.posts)}{_cause(before, now)}"
         )
         return [Gap(POSTS, what, _WAY_OUT)]
-    return _md5_gaps(layout, before.year, year)
-
-
-def _md5_gaps(layout: Layout, before: int, year: int) -> list[Gap]:
-    """Posts that came with an MD5 in the newest earlier year and without one now, if they are too many."""
-    old = _ids_with_md5(layout, before)
-    lost = np.setdiff1d(np.intersect1d(old, _ids(layout, year)), _ids_with_md5(layout, year))
-    if len(lost) <= (MAX_SHARE_HIDDEN if len(lost) > FEW else MAX_SHARE_OF_ROWS_LOST) * len(old):
-        return []
-    what = (
-        f"{len(lost):,} of the {len(old):,} posts of {before} with an MD5 ({len(lost) / len(old):.1%}) come without "
-        f"one in {year}: {_first(lost)}"
-    )
-    return [Gap(POSTS, what, _WAY_OUT)]
+    if len(loss.md5s):
+        count = len(before.with_md5)
+        what = (
+            f"{len(loss.md5s):,} of the {count:,} posts {of} with an MD5 ({len(loss.md5s) / count:.1%}) come without "
+            f"one {in_}: {_first(loss.md5s)}"
+        )
+        return [Gap(POSTS, what, _WAY_OUT)]
+    return []
 
 
 def untaken_gaps(layout: Layout, year: int, exclude_tags: frozenset[str]) -> list[Gap]:
@@ -233,9 +233,9 @@ def untaken_gaps(layout: Layout, year: int, exclude_tags: frozenset[str]) -> lis
     if not layout.posts(year).exists():
         return []
     found = kept_count(layout, year, exclude_tags)
-    if found is None or _are_too_many(found.posts, found.of):  # a count that is kept has no examples to show
+    if found is None or are_too_many(found.posts, found.of):  # a count that is kept has no examples to show
         found = count_posts_untaken(layout, year, exclude_tags)
-    if not _are_too_many(found.posts, found.of):
+    if not are_too_many(found.posts, found.of):
         return []
     report = read_report(layout, year)
     what = (
@@ -249,44 +249,25 @@ def _first(ids: np.ndarray) -> str:
     return f"ids {', '.join(map(str, ids[:_SHOWN].tolist()))}{' …' if len(ids) > _SHOWN else ''}"
 
 
-def _ids(layout: Layout, year: int) -> np.ndarray:
-    return np.asarray(pq.read_table(layout.posts(year), columns=["id"])["id"].to_numpy())
-
-
-def _ids_with_md5(layout: Layout, year: int) -> np.ndarray:
-    # A batch at a time: the MD5s of all posts are half a gigabyte.
-    with pq.ParquetFile(layout.posts(year)) as file:
-        batches = file.iter_batches(columns=["id", "md5"])
-        return np.concatenate([np.empty(0, np.int64), *(b["id"].filter(b["md5"].is_valid()) for b in batches)])
-
-
-def _cause(layout: Layout, before: int, year: int) -> str:
+def _cause(before: Facts, now: Facts) -> str:
     """What the posts that are left have in common, where the lost ones explain it."""
-    old, new = (_kinds(layout, each) for each in (before, year))
-    if new["ratings"] == {"g"} and old["ratings"] != {"g"}:
+    if now.ratings == {"g"} and before.ratings != {"g"}:
         return "; all that are there are rated g, as an account in safe mode sees them"
-    if old["deleted"] and not new["deleted"]:
+    if before.any_deleted and not now.any_deleted:
         return "; none that is there is deleted, as an account sees them that hides deleted posts"
     return ""
 
 
-def _kinds(layout: Layout, year: int) -> dict[str, object]:
-    table = pq.read_table(layout.posts(year), columns=["rating", "is_deleted"])
-    return {
-        "ratings": set(pc.unique(table["rating"]).to_pylist()),
-        "deleted": pc.any(table["is_deleted"].cast(pa.bool_())).as_py() or False,
-    }
-
-
 def table_gaps(layout: Layout, year: int) -> list[Gap]:
-    """Side tables that are empty, of which too much was rejected, or that lost most rows of the newest earlier year."""
+    """Side tables that are empty, had too much rejected, or lost most rows of an earlier year or read."""
     now = read_table_reports(layout, year)
     if not now or _all_left_out(now):
         return []
-    before = _tables_before(layout, year)
+    last, earlier = _tables_before(layout, year), earlier_tables(layout, year)
     gaps = []
-    for name in {**now, **before}:
-        what = _lack(name, before.get(name), now.get(name, TableReport("absent")))
+    for name in {**now, **last, **earlier}:
+        report = now.get(name, TableReport("absent"))
+        what = _lack(name, last.get(name), report, "last year") or _lack(name, earlier.get(name), report, "before")
         if what:
             way_out = "set DANBOORU_TABLES_SOURCE to a source that has it, then build `side_tables` again"
             gaps.append(Gap(name, what, way_out))
@@ -298,18 +279,15 @@ def _tables_before(layout: Layout, year: int) -> dict[str, TableReport]:
     return read_table_reports(layout, before.year) if before else {}
 
 
-def _lack(name: str, before: TableReport | None, now: TableReport) -> str:
-    held = before.rows if before is not None and before.status == "ok" else 0
-    rows = now.rows if now.status == "ok" else 0
-    last = f", and had {held:,} last year" if held else ""
-    if _are_too_many(now.rejected, rows + now.rejected):
+def _lack(name: str, before: TableReport | None, now: TableReport, when: str) -> str:
+    held, rows = rows_of(before), rows_of(now)
+    had = f", and had {held:,} {when}" if held else ""
+    if are_too_many(now.rejected, rows + now.rejected):
         return f"{now.rejected:,} of the {rows + now.rejected:,} records of {name} hold {UNSTORABLE}"
     if now.status == "empty":
-        return f"the file of {name} is empty{last}"
-    if held and now.status == "absent":
-        return f"the source has no table {name}{last}"
-    if held and not rows:
-        return f"{name} has no rows{last}"
-    if held - rows > FEW_ROWS and rows < held * (1 - MAX_SHARE_OF_ROWS_LOST):
-        return f"{name} has {rows:,} rows{last}"
-    return ""
+        return f"the file of {name} is empty{had}"
+    if not lacks(before, now):
+        return ""
+    if now.status == "absent":
+        return f"the source has no table {name}{had}"
+    return f"{name} has {rows:,} rows{had}" if rows else f"{name} has no rows{had}"

@@ -37,6 +37,7 @@ from danbooru_pipeline.posts.completed import completed, says_who_is_banned
 from danbooru_pipeline.posts.drift import Columns, ColumnTally
 from danbooru_pipeline.posts.report import SweepReport, load_posts_report, write_posts_report
 from danbooru_pipeline.progress import Say
+from danbooru_pipeline.sources.earlier import keep_posts
 from danbooru_pipeline.sources.parts import Parts, discard_parts, share_of
 from danbooru_pipeline.sources.recheck import discard_updates
 from danbooru_pipeline.sources.source import Page, Source
@@ -68,9 +69,11 @@ def sweep_posts(source: Source, layout: Layout, year: int, *, now: datetime, pro
     sweep.run(source, progress)
     _require_no_step_back(layout, year, sweep.cursor)
     discard_updates(layout, year)
+    keep_posts(layout, year)
     report = _merge(sweep, source.name, layout.posts(year), now=now)
     _write_rejected(folder, layout.rejected(year))
     write_posts_report(layout, year, report)
+    keep_posts(layout, year)
     discard_parts(folder)
     return report
 

@@ -20,6 +20,7 @@ from danbooru_pipeline.posts.record import UNSTORABLE, UnstorableRecord
 from danbooru_pipeline.posts.table_reports import LEFT_OUT, TableReport, write_table_reports
 from danbooru_pipeline.progress import Say
 from danbooru_pipeline.sources.bulk import BulkSource
+from danbooru_pipeline.sources.earlier import keep_tables
 from danbooru_pipeline.sources.excluding import refers_to
 from danbooru_pipeline.sources.parts import Parts, discard_parts, drop_if_old, share_of
 from danbooru_pipeline.sources.source import Source
@@ -63,6 +64,7 @@ def export_side_tables(
         SourceError: the source cannot be used, or a table could not be read to its end.
     """
     reports: dict[str, TableReport] = {}
+    keep_tables(layout, year)
     folder = layout.sweep(year, "tables")
     drop_if_old(folder)
     for table in SIDE_TABLES:
@@ -78,6 +80,7 @@ def export_side_tables(
             layout.side_table(year, table).unlink(missing_ok=True)
         progress(f"{table}: {reports[table].status}, {reports[table].rows:,} rows")
     write_table_reports(layout, year, reports)
+    keep_tables(layout, year)
     failed = {table: report.problem for table, report in reports.items() if report.status == "failed"}
     if failed:
         name, problem = next(iter(failed.items()))
@@ -88,6 +91,7 @@ def export_side_tables(
 
 def leave_out_side_tables(layout: Layout, year: int) -> dict[str, TableReport]:
     """Decide that a release has no side tables; nothing is asked for, and the next export overrules it."""
+    keep_tables(layout, year)
     reports = {table: TableReport(LEFT_OUT, problem="left out by build --without-tables") for table in SIDE_TABLES}
     write_table_reports(layout, year, reports)
     for table in SIDE_TABLES:

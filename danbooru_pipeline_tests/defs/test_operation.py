@@ -168,6 +168,18 @@ def test_posts_that_no_page_gave_hold_up_what_follows(
 
 
 @pytest.mark.parametrize("accepted", [False, True])
+def test_posts_that_a_second_read_lost_hold_up_what_follows(
+    context: RunContext, instance: dg.DagsterInstance, *, accepted: bool
+) -> None:
+    """The same year is read again and lacks posts that it had: the check that blocks says so, unless it is accepted."""
+    for most in (40, 10):
+        source = Paged([record_of(i) for i in range(1, most + 1)])
+        sweep_posts(source, context.layout, 2021, now=JANUARY, progress=lambda _line: None)
+    found = checked_posts(context, instance, "posts_of_last_year_are_there", accepted=accepted)
+    assert "30 of the 40 posts that 2021 had before" in str(found.metadata["gaps"].value)
+
+
+@pytest.mark.parametrize("accepted", [False, True])
 def test_rows_that_cannot_be_understood_hold_up_what_follows(
     context: RunContext, instance: dg.DagsterInstance, *, accepted: bool
 ) -> None:

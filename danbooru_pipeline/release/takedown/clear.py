@@ -71,11 +71,12 @@ def clear_metadata(layout: Layout, year: int, ids: Collection[int], *, keep_swee
         for folder in (layout.metadata(year), layout.posts_by_bucket(year), layout.side_table(year, "").parent):
             remove_parts(folder)
         found = False if keep_sweeps else _drop_sweeps(layout, year)
-        for bucket in {bucket_of(id_) for id_ in ids}:
-            for slice_ in (layout.posts_bucket(year, bucket), layout.refreshed(year, bucket)):
-                if slice_.exists() and ids_present([slice_], ids):
-                    write_slice_without(slice_, ids)
-                    found = True
+        buckets = {bucket_of(id_) for id_ in ids}
+        slices = [path(year, bucket) for bucket in buckets for path in (layout.posts_bucket, layout.refreshed)]
+        for slice_ in (layout.earlier_posts(year), *slices):
+            if slice_.exists() and ids_present([slice_], ids):
+                write_slice_without(slice_, ids)
+                found = True
         manifest, posts = layout.manifest(year), layout.posts(year)
         if manifest.exists() and ids_present([manifest], ids):
             write_manifest_without([manifest], manifest, ids)
