@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.io.formats import require_known_json
@@ -46,6 +47,8 @@ class SweepReport:
         requests: pages asked for in this run.
         drifted: how many rows have columns that the schema does not know.
         columns: which columns had values.
+        first_beyond: the lowest id of a post that was created after the cutoff, where a post up to the cutoff has a
+            higher one; else not written, as by earlier versions.
     """
 
     name: str
@@ -67,6 +70,7 @@ class SweepReport:
     read_up_to: int | None = None
     newest_id: int | None = None
     read_to_the_end: bool = True
+    first_beyond: int | UnsetType = UNSET
 
     @property
     def says_banned(self) -> bool:
@@ -104,6 +108,12 @@ class PostsReport:
         """The highest id up to the cutoff; None when the file does not say."""
         value = self.source.get("max_id")
         return value if isinstance(value, int) else None
+
+    @property
+    def all_up_to(self) -> int:
+        """All posts up to this id that were read were created up to the cutoff: the next year begins behind it."""
+        first = self.source.get("first_beyond")
+        return min(self.max_id or 0, first - 1) if isinstance(first, int) else self.max_id or 0
 
     @property
     def sweep(self) -> SweepReport | None:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import UNSET
 
 from danbooru_pipeline.errors import SourceStale, SourceUnusable
 from danbooru_pipeline.io.atomic import atomic_file, remove_folder, write_atomic
@@ -25,6 +26,7 @@ from danbooru_pipeline.posts.drift import ColumnTally
 from danbooru_pipeline.posts.report import SweepReport, judge_freshness, write_posts_report
 from danbooru_pipeline.progress import Say
 from danbooru_pipeline.sources.earlier import keep_posts
+from danbooru_pipeline.sources.follow import CLOCK_SLACK
 from danbooru_pipeline.sources.sweep import ROWS_PER_GROUP, require_md5
 from danbooru_pipeline.years import cutoff
 
@@ -97,7 +99,7 @@ def load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, 
     with ExternalGroupBy(
         POST_SCHEMA, key=by_id_range(IDS_PER_GROUP), folder=_ensure_metadata_dir(layout, year), run_rows=ROWS_PER_RUN
     ) as sorter:
-        load = _Load(cutoff(year))
+        load = _Load(cutoff(year), now)
         for batch in load.batches(table, progress):
             sorter.add(batch)
         _require_all(source.name, "posts", read=load.read, announced=table.rows)
@@ -131,8 +133,9 @@ def _ensure_metadata_dir(layout: Layout, year: int) -> Path:
 class _Load:
     """What a read of posts has seen so far."""
 
-    def __init__(self, limit: datetime) -> None:
-        self.limit = limit
+    def __init__(self, limit: datetime, now: datetime) -> None:
+        self.limit, self.latest = limit, now + CLOCK_SLACK
+        self.first_beyond: int | None = None
         self.read = 0
         self.beyond = 0
         self.says_banned = False
@@ -160,12 +163,21 @@ class _Load:
         if pc.max(rows["created_at"]).as_py() > self.limit:
             within = rows.filter(pc.less_equal(rows["created_at"], pa.scalar(self.limit, rows["created_at"].type)))
             self.beyond += rows.num_rows - within.num_rows
+            self._note_first_beyond(rows)
         if within.num_rows:
             self.kept += within.num_rows
             self.max_id = max(self.max_id, pc.max(within["id"]).as_py())
             self.created += pc.min_max(within["created_at"]).as_py().values()
             self.created = [min(self.created), max(self.created)]
         return within
+
+    def _note_first_beyond(self, rows: pa.Table) -> None:
+        """Note the lowest id after the cutoff; a time ahead of the clock is an error of the source."""
+        at = rows["created_at"]
+        limit, latest = (pa.scalar(each, at.type) for each in (self.limit, self.latest))
+        first = pc.min(rows["id"].filter(pc.and_(pc.greater(at, limit), pc.less(at, latest)))).as_py()
+        if first is not None:
+            self.first_beyond = min(self.first_beyond or first, first)
 
     def report(self, name: str, table: BulkTable, *, now: datetime) -> SweepReport:
         """What was seen, before the rows are sorted and repetitions are dropped."""
@@ -178,6 +190,7 @@ class _Load:
             min_created_at=min(self.created, default=None),
             max_created_at=max(self.created, default=None),
             beyond=self.beyond,
+            first_beyond=self.first_beyond if self.first_beyond and self.first_beyond < self.max_id else UNSET,
             announced=table.rows,
             read=self.read,
             modified=table.modified,

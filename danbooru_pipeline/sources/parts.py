@@ -36,6 +36,7 @@ class ReadState:
         later: the same id -> all posts before it that were created after the cutoff.
         rejected: the same id -> all records before it that cannot be stored.
         parts: name -> what the part must be.
+        first_beyond: the lowest id of a post that was created after the cutoff, as far as was read.
         finished: whether the read came to its end.
     """
 
@@ -43,6 +44,7 @@ class ReadState:
     beyond: Mapping[int, int] = field(default_factory=dict)
     later: Mapping[int, int] = field(default_factory=dict)
     rejected: Mapping[int, int] = field(default_factory=dict)
+    first_beyond: int | None = None
     parts: Mapping[str, "PartSum"] = field(default_factory=dict)
     finished: bool = False
 

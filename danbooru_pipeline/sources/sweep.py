@@ -16,6 +16,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from msgspec import UNSET
 
 from danbooru_pipeline import stop
 from danbooru_pipeline.errors import SourceUnusable
@@ -38,6 +39,7 @@ from danbooru_pipeline.posts.drift import Columns, ColumnTally
 from danbooru_pipeline.posts.report import SweepReport, load_posts_report, write_posts_report
 from danbooru_pipeline.progress import Say
 from danbooru_pipeline.sources.earlier import keep_posts
+from danbooru_pipeline.sources.follow import CLOCK_SLACK
 from danbooru_pipeline.sources.parts import Parts, discard_parts, share_of
 from danbooru_pipeline.sources.recheck import discard_updates
 from danbooru_pipeline.sources.source import Page, Source
@@ -65,7 +67,7 @@ def sweep_posts(source: Source, layout: Layout, year: int, *, now: datetime, pro
     folder = layout.sweep(year, "posts")
     parts = Parts(folder, ".parquet")
     cursor = _resume(parts, source, progress)
-    sweep = _Sweep(parts, cutoff(year), cursor=cursor)
+    sweep = _Sweep(parts, cutoff(year), cursor=cursor, now=now)
     sweep.run(source, progress)
     _require_no_step_back(layout, year, sweep.cursor)
     discard_updates(layout, year)
@@ -90,17 +92,24 @@ def _require_no_step_back(layout: Layout, year: int, last_id: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class EarlierSweep:
-    """The sweep of an earlier year, and the last id that it found."""
+    """The sweep of an earlier year.
+
+    Attributes:
+        last_id: the last one that it found.
+        all_up_to: the last id before the first post of the next year, where ids and times do not run together.
+    """
 
     year: int
     last_id: int
+    all_up_to: int
 
 
 def last_sweep_before(layout: Layout, year: int) -> EarlierSweep | None:
     """The sweep of the newest earlier year that has one."""
     for earlier in range(year - 1, FIRST_POSSIBLE_YEAR, -1):
         if layout.posts_report(earlier).exists():
-            return EarlierSweep(earlier, load_posts_report(layout, earlier).max_id or 0)
+            report = load_posts_report(layout, earlier)
+            return EarlierSweep(earlier, report.max_id or 0, report.all_up_to)
     return None
 
 
@@ -116,12 +125,14 @@ def _resume(parts: Parts, source: Source, progress: Say) -> int:
 class _Sweep:
     """A running sweep: what was read since the last part was written."""
 
-    def __init__(self, parts: Parts, limit: datetime, *, cursor: int) -> None:
+    def __init__(self, parts: Parts, limit: datetime, *, cursor: int, now: datetime) -> None:
         self.parts = parts
-        self.limit = limit
+        self.limit, self.latest = limit, now + CLOCK_SLACK
         self.start = self.cursor = cursor
         self.kept, self.later_kept = dict(parts.state.beyond), dict(parts.state.later)
         self.beyond, self.later = self.kept.get(cursor, 0), self.later_kept.get(cursor, 0)
+        first = parts.state.first_beyond
+        self.first_beyond = first if first is not None and first <= cursor else None
         self.counted: int | None = None
         self.pages = self.requests = 0
         self.newest: int | None = None
@@ -183,6 +194,8 @@ class _Sweep:
             else:
                 self.beyond += 1
                 self.later += 1
+                if row["created_at"] < self.latest:  # else its time is an error of the site
+                    self.first_beyond = min(self.first_beyond or row["id"], row["id"])
         self.cursor = page.last_id or self.cursor
         return placed
 
@@ -193,7 +206,9 @@ class _Sweep:
             write_atomic(path.with_suffix(".rejected.jsonl"), b"".join(line + b"\n" for line in self.rejected))
         self.kept = {self.start: self.kept.get(self.start, 0), self.cursor: self.beyond}
         self.later_kept = {self.start: self.later_kept.get(self.start, 0), self.cursor: self.later}
-        self.parts.keep(replace(self.parts.state, beyond=self.kept, later=self.later_kept))
+        self.parts.keep(
+            replace(self.parts.state, beyond=self.kept, later=self.later_kept, first_beyond=self.first_beyond)
+        )
         buffer = BytesIO()
         write_posts(posts_table(self.rows.values()), buffer)
         self.parts.add(self.start, self.cursor, data=buffer.getvalue(), rows=len(self.rows))
@@ -228,6 +243,7 @@ def _merge(sweep: "_Sweep", name: str, target: Path, *, now: datetime) -> SweepR
         min_created_at=min(created, default=None),
         max_created_at=max(created, default=None),
         beyond=sweep.beyond,
+        first_beyond=sweep.first_beyond if sweep.first_beyond and sweep.first_beyond < max_id else UNSET,
         announced=sweep.counted,
         read=rows + rejected + sweep.later,
         read_up_to=sweep.cursor,

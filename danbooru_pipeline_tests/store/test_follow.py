@@ -12,12 +12,14 @@ from danbooru_pipeline.errors import SourceError, StoreError
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import bucket_of
 from danbooru_pipeline.outcomes import Status
+from danbooru_pipeline.posts.report import read_report, write_posts_report
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.follow import compare_with_sweep, read_state
 from danbooru_pipeline.store.follow.seen import read_seen
 from danbooru_pipeline.store.follow.state import MAX_TRIES, write_state
 from danbooru_pipeline.store.ledger import read_ledger
 from danbooru_pipeline.store.planning import plan_stored_bucket
+from danbooru_pipeline.years import cutoff
 from danbooru_pipeline_tests.support.followed import (
     AUTUMN,
     JANUARY,
@@ -356,6 +358,44 @@ def test_sweep_overtakes_following(begun: Follower, booru: BooruProcess) -> None
     years = {int(post["created_at"][:4]) for post in booru.truth(2022) if post["id"] <= report.last_id}
     assert report.posts < 10
     assert max(years) == 2023
+
+
+def test_post_with_an_id_too_high_for_its_time_hides_none_below_it(begun: Follower, booru: BooruProcess) -> None:
+    """A sweep whose last post was imported above posts of the next year: all of these are followed, and none missed."""
+    new = [post for post in booru.truth(2022) if cutoff(2021) < datetime.fromisoformat(post["created_at"]) < SPRING]
+    report = read_report(begun.layout, 2021)
+    assert report is not None
+    odd = dataclasses.replace(report, max_id=new[-1]["id"], first_beyond=new[0]["id"])
+    write_posts_report(begun.layout, 2021, odd)
+    begun.follow(SUMMER)
+    assert len(new) > 3
+    assert all(begun.row_of(post) is not None for post in new if post.get("md5"))
+    begun.bring(2022)
+    missed = compare_with_sweep(begun.layout, 2022)
+    assert missed is not None
+    later = [p for p in booru.truth(2022) if SUMMER.isoformat() <= p["created_at"] < "2022-12-31T19"]
+    assert abs(missed.posts - len(later)) <= 1  # the last post before New Year may be on either side
+
+
+def test_posts_that_an_earlier_version_skipped_count_as_missed(begun: Follower, booru: BooruProcess) -> None:
+    """Following that began too high is told of by the figure: posts of the year are new whatever their ids."""
+    begun.follow(SPRING)
+    state = read_state(begun.layout)
+    assert state is not None
+    first = new_post(booru)
+    write_state(begun.layout, dataclasses.replace(state, start_id=first["id"], last_id=first["id"]))
+    for part in begun.layout.follow_parts:
+        part.unlink()
+    begun.follow(SUMMER)
+    begun.bring(2022)
+    missed = compare_with_sweep(begun.layout, 2022)
+    assert missed is not None
+    known = set(read_seen(begun.layout)["id"].to_pylist())
+    expected = {
+        p["id"] for p in booru.truth(2022) if cutoff(2021) < datetime.fromisoformat(p["created_at"]) <= cutoff(2022)
+    }
+    assert first["id"] in expected - known
+    assert missed.posts == len(expected - known)
 
 
 def test_layout_of_kept_files_is_closed(follower: Follower) -> None:

@@ -78,6 +78,14 @@ def test_only_what_is_new_and_may_be_taken(seen: list[Seen], known: list[LedgerR
         assert not (held and row is not None and (row.md5, row.ext) == (fetch.md5, fetch.ext))
 
 
+@given(st.lists(posts(), unique_by=lambda seen: seen.post.id), st.integers(0, 9))
+def test_posts_of_the_sweep_are_left_to_its_build(seen: list[Seen], swept_up_to: int) -> None:
+    """Above the start, a post of the sweep's time that the sweep has is not taken as one of the next year."""
+    plan = plan_follow(seen, {}, kept=(), start_id=START, swept=SWEPT, swept_up_to=swept_up_to, exclude_tags=EXCLUDED)
+    by_id = {each.post.id: each for each in seen}
+    assert all(fetch.id > swept_up_to or by_id[fetch.id].created_at.year > SWEPT for fetch in plan.files)
+
+
 @given(st.dictionaries(st.integers(1, 9), st.integers(1, MAX_TRIES)), st.sets(st.integers(1, 9)), st.data())
 def test_each_try_is_counted(before: dict[int, int], tried: set[int], data: st.DataObject) -> None:
     """A file that came is forgotten, one that did not is counted, and others stay as they were."""

@@ -9,11 +9,22 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.io.parquet import no_rows
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.sources.sweep import last_sweep_before
 from danbooru_pipeline.store.follow.seen import read_seen
 from danbooru_pipeline.store.follow.state import find_state
 from danbooru_pipeline.years import cutoff
 
 _COLUMNS = ["id", "md5", "file_ext", "is_deleted", "is_banned"]
+_SWEPT = pa.schema(
+    [
+        ("id", pa.int64()),
+        ("md5", pa.string()),
+        ("file_ext", pa.string()),
+        ("is_deleted", pa.bool_()),
+        ("is_banned", pa.bool_()),
+        ("is_new", pa.bool_()),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +65,13 @@ def compare_with_sweep(layout: Layout, year: int) -> Missed | None:
     state, seen = find_state(layout), read_seen(layout)
     if state is None or not seen.num_rows or not layout.posts(year).exists():
         return None
-    swept = pa.concat_tables([_empty(), *_swept(layout, year, start_id=state.start_id, known=seen["id"])])
+    swept = pa.concat_tables([no_rows(_SWEPT), *_swept(layout, year, start_id=state.start_id, known=seen["id"])])
     late = pc.and_kleene(pc.is_valid(seen["created_at"]), pc.greater(seen["created_at"], cutoff(year)))
     ours = seen.filter(pc.invert(late))
     both = swept.join(ours.select(_COLUMNS), "id", right_suffix="_seen", join_type="inner")
     in_sweep = pc.is_in(ours["id"], swept["id"].combine_chunks())
     known = pc.or_(in_sweep, ours["is_expunged"])
-    new = swept.filter(pc.greater(swept["id"], state.start_id))
+    new = swept.filter(swept["is_new"])
     return Missed(
         followed=both.num_rows,
         posts=int(pc.sum(pc.invert(pc.is_in(new["id"], ours["id"].combine_chunks()))).as_py() or 0),
@@ -71,19 +82,19 @@ def compare_with_sweep(layout: Layout, year: int) -> Missed | None:
     )
 
 
-def _empty() -> pa.Table:
-    types = (pa.int64(), pa.string(), pa.string(), pa.bool_(), pa.bool_())
-    return no_rows(pa.schema(list(zip(_COLUMNS, types, strict=True))))
-
-
 def _swept(layout: Layout, year: int, *, start_id: int, known: pa.ChunkedArray) -> Iterator[pa.Table]:
     """The rows of the sweep that following should have seen, or has."""
-    ids = known.combine_chunks()
+    ids, before = known.combine_chunks(), last_sweep_before(layout, year)
     with pq.ParquetFile(layout.posts(year)) as posts:
         for number in range(posts.num_row_groups):
-            table = posts.read_row_group(number, columns=_COLUMNS)
-            is_ours = pc.or_(pc.greater(table["id"], start_id), pc.is_in(table["id"], ids))
-            yield table.filter(is_ours).cast(_empty().schema)
+            table = posts.read_row_group(number, columns=[*_COLUMNS, "created_at"])
+            if before is None:
+                is_new = pc.greater(table["id"], start_id)
+            else:  # by time too: an id that is high for its time says nothing of those below it
+                is_later = pc.greater(table["created_at"], pa.scalar(cutoff(before.year), table["created_at"].type))
+                is_new = pc.or_(is_later, pc.greater(table["id"], max(start_id, before.last_id)))
+            table = table.drop_columns("created_at").append_column("is_new", is_new)
+            yield table.filter(pc.or_(is_new, pc.is_in(table["id"], ids))).select(_SWEPT.names).cast(_SWEPT)
 
 
 def _differ(table: pa.Table, *names: str) -> pa.ChunkedArray:

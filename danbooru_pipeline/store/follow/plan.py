@@ -13,6 +13,7 @@ from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.posts import Fetch, Post
 from danbooru_pipeline.posts.taken import why_not_fetched
 from danbooru_pipeline.store.ledger import LedgerRow
+from danbooru_pipeline.years import cutoff
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ def plan_follow(
     kept: Collection[str],
     start_id: int,
     swept: int,
+    swept_up_to: int = 0,
     exclude_tags: frozenset[str],
 ) -> FollowPlan:
     """Which files to fetch.
@@ -64,13 +66,15 @@ def plan_follow(
         kept: names of the files that are kept under their MD5 already.
         start_id: posts up to this one that have no row are in no release of ours, and are left alone.
         swept: the newest year whose posts were swept; what is new belongs to a later one.
+        swept_up_to: the last id of that sweep; posts of its time up to this one that have no row are left to its build.
         exclude_tags: tags whose posts get no file.
     """
     first: dict[int, list[Fetch]] = {}
     further: dict[str, Fetch] = {}
     for seen in posts:
         post, row = seen.post, ledger.get(seen.post.id)
-        is_known = row is not None or post.id > start_id
+        is_swept = post.id <= swept_up_to and seen.created_at <= cutoff(swept)
+        is_known = row is not None or (post.id > start_id and not is_swept)
         if not is_known or why_not_fetched(post, exclude_tags=exclude_tags) is not None:
             continue
         for each in (post, *seen.former):

@@ -124,15 +124,15 @@ class _Follow:
         if self.swept is None:
             return state
         knows = state.says_banned or says_banned(self.context.layout, self.swept.year)
-        return replace(state.after_sweep(self.swept.last_id), says_banned=knows)
+        return replace(state.after_sweep(self.swept.all_up_to), says_banned=knows)
 
     def _begin(self) -> FollowState:
-        """Begin where the newest sweep ended; without one, at the start of the running year."""
+        """Begin where the posts of the newest sweep's year end; without one, at the start of the running year."""
         site, year = self.context.settings.api_url, self.now.year - 1
         if self.swept is not None:
             report = read_report(self.context.layout, self.swept.year)
             since = cutoff(self.swept.year) if report is None or report.name != "api" else report.taken_at
-            last_id = self.swept.last_id
+            last_id = self.swept.all_up_to
         else:
             since, last_id = cutoff(year), find_last_id(self.source, cutoff(year)).id or 0
         return self._after_sweep(FollowState(site=site, start_id=last_id, last_id=last_id, changes_until=since))
@@ -256,6 +256,7 @@ class _Follow:
             kept=list_files(self.context.layout.replaced_bucket(bucket)),
             start_id=self.state.start_id,
             swept=self.swept.year if self.swept else 0,
+            swept_up_to=self.swept.last_id if self.swept else 0,
             exclude_tags=self.context.exclude_tags,
         )
 
