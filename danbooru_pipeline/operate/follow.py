@@ -3,22 +3,24 @@
 Says how far it is, for `status` and `doctor`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.errors import NewerFile, ReleaseError
 from danbooru_pipeline.io.leases import leased
 from danbooru_pipeline.layout import BUCKETS, Layout
 from danbooru_pipeline.operate.preflight import check_root
-from danbooru_pipeline.posts.report import read_report
+from danbooru_pipeline.posts.report import PostsReport
 from danbooru_pipeline.progress import Meter
-from danbooru_pipeline.release import published
+from danbooru_pipeline.release import published, read_release
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.follow import FollowReport, FollowState, find_state, follow_site
-from danbooru_pipeline.store.follow.seen import discard_decided
+from danbooru_pipeline.store.follow.seen import created_times, discard_decided
 from danbooru_pipeline.store.plan import list_files
 from danbooru_pipeline.years import cutoff
 
@@ -46,28 +48,68 @@ def follow(context: RunContext, *, dry_run: bool = False, meter: Meter | None = 
     return follow_site(context, dry_run=dry_run, meter=meter)
 
 
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What the newest published release has decided.
+
+    Attributes:
+        created: posts up to this moment are in it, or will be in no release.
+        seen: its metadata shows what happened up to this moment.
+        all_up_to: all posts up to this id are of its time.
+    """
+
+    created: datetime
+    seen: datetime
+    all_up_to: int
+
+
 def forget_decided(layout: Layout) -> int:
     """Remove kept files that the newest published release did not want, or holds. Returns how many.
 
-    Its sweep saw everything that was kept before, so it has decided. What was kept since is for the next one.
+    It has decided about files that were kept before its metadata was taken, of posts that it can contain. What was kept
+    since, and what is of a later post, is for the next one.
     """
-    years = [year for year in published(layout) if read_report(layout, year) is not None]
-    report = read_report(layout, years[-1]) if years else None
-    if report is None:
+    decision = _newest_decision(layout)
+    if decision is None:
         return 0
+    buckets = [bucket for bucket in BUCKETS if layout.replaced_bucket(bucket).is_dir()]
+    names = {bucket: list_files(layout.replaced_bucket(bucket)) for bucket in buckets}
+    created = created_times(layout, {_post_of(name) for each in names.values() for name in each})
     removed = 0
-    for bucket in BUCKETS:
-        folder = layout.replaced_bucket(bucket)
-        if not folder.is_dir():
-            continue
+    for bucket in buckets:
         with leased(layout.bucket_lock(bucket)):
-            for name in list_files(folder):
-                path = folder / name
-                if path.stat().st_mtime <= report.taken_at.timestamp():
-                    path.unlink()
-                    removed += 1
-    discard_decided(layout, created=cutoff(years[-1]), seen=report.taken_at)
+            removed += sum(_forget(layout.replaced_bucket(bucket) / name, decision, created) for name in names[bucket])
+    discard_decided(layout, created=decision.created, seen=decision.seen)
     return removed
+
+
+def _newest_decision(layout: Layout) -> _Decision | None:
+    """By the release's own account, since its year may have been swept again; None while nobody knows."""
+    year, folder = next(reversed(published(layout).items()), (0, None))
+    try:
+        sources = read_release(folder).sources if folder is not None else []
+    except (ReleaseError, NewerFile):  # whoever reads releases names it; until then everything stays
+        return None
+    report = PostsReport({"source": sources[0]}) if sources else None
+    sweep = report.sweep if report is not None else None
+    if report is None or sweep is None or sweep.shows_until is None:
+        return None
+    return _Decision(cutoff(year), sweep.shows_until, report.all_up_to)
+
+
+def _forget(path: Path, decision: _Decision, created: Mapping[int, datetime]) -> bool:
+    """Remove a kept file if it is decided, and say so. The caller holds the lock of its bucket."""
+    id_ = _post_of(path.name)
+    at = created.get(id_)
+    can_contain = at <= decision.created if at is not None else id_ <= decision.all_up_to
+    if not can_contain or not path.exists() or path.stat().st_mtime > decision.seen.timestamp():
+        return False
+    path.unlink()
+    return True
+
+
+def _post_of(name: str) -> int:
+    return int(name.partition(".")[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,6 +73,11 @@ class SweepReport:
     first_beyond: int | UnsetType = UNSET
 
     @property
+    def shows_until(self) -> datetime | None:
+        """Rows show what happened up to this moment; a copy was written after its newest post, and read later."""
+        return self.taken_at if self.name == "api" else self.max_created_at
+
+    @property
     def says_banned(self) -> bool:
         """Whether rows of the source say if their posts are banned; a report without columns counts as if they did."""
         return not self.columns.filled or "is_banned" in self.columns.filled

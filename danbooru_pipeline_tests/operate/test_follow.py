@@ -1,9 +1,12 @@
 """Following as the operator sees it: its status, what the scrub and a release do with what it brought."""
 
+import dataclasses
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from danbooru_pipeline.demo.process import BooruProcess
@@ -13,7 +16,8 @@ from danbooru_pipeline.operate.doctor import Finding, Health, examine
 from danbooru_pipeline.operate.follow import FollowStatus, follow_status, forget_decided
 from danbooru_pipeline.operate.forecast import forecast_year
 from danbooru_pipeline.operate.scrub import scrub_bucket
-from danbooru_pipeline.release_paths import RELEASE_JSON
+from danbooru_pipeline.posts.report import load_posts_report, read_report, write_posts_report
+from danbooru_pipeline.release.release_json import Bytes, Counts, Inputs, Release, Tool
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.follow import read_state
 from danbooru_pipeline.store.follow.seen import read_seen
@@ -28,6 +32,7 @@ from danbooru_pipeline_tests.support.followed import (
     new_post,
     old_jpg,
 )
+from danbooru_pipeline_tests.support.sites import Record
 
 
 @pytest.fixture
@@ -72,11 +77,87 @@ def test_status_says_how_far_it_is(begun: Follower) -> None:
     )
 
 
-def publish(follower: Follower, year: int) -> None:
-    """Let the release of a year seem published."""
+def publish(follower: Follower, year: int, **of_posts: Any) -> None:
+    """Let a release of the posts of a year seem published; its RELEASE.json describes them, with some changes."""
     path = follower.layout.release_json(year)
-    path.parent.mkdir(parents=True)
-    path.parent.joinpath(RELEASE_JSON).write_text("{}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    release = Release(
+        name=path.parent.name,
+        year=year,
+        version=f"{year}.0",
+        cutoff="",
+        last_id=0,
+        sfw_ratings=[],
+        counts=Counts(posts=0, originals=0, px512=0, tags=0, tag_instances=0, pending=0, rejected=0),
+        bytes=Bytes(originals=0, px512=0, saved=0),
+        reasons={},
+        sources=[load_posts_report(follower.layout, year).source | of_posts],
+        inputs=Inputs(manifest="", posts="", side_tables={}),
+        sha256sums_sha256="",
+        created_at="",
+        tool=Tool(name="tests", version="0"),
+    )
+    path.write_bytes(msgspec.json.encode(release))
+
+
+def keep_a_file(follower: Follower, post: Record, at: datetime) -> Path:
+    """Let a post that following knows be replaced, and its new file be kept."""
+    before = set(kept(follower))
+    follower.go_to(at)
+    follower.booru.change(post["id"], "replaced")
+    follower.follow()
+    (path,) = set(kept(follower)) - before
+    return path
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_release_decides_about_no_later_post(begun: Follower, booru: BooruProcess, *, again: bool) -> None:
+    """A file of the running year stays when the year before is published, and when that is built again in summer."""
+    post = new_post(booru)
+    begun.follow(SUMMER)
+    path = keep_a_file(begun, post, AUTUMN)
+    publish(begun, 2021, taken_at=(AUTUMN + timedelta(days=9)).isoformat() if again else JANUARY[2021].isoformat())
+    assert forget_decided(begun.layout) == 0
+    assert begun.follow(AUTUMN + timedelta(days=10)).kept == 0
+    assert path.exists()
+    for part in begun.layout.follow_parts:
+        part.unlink()  # then the id says of which year a post is
+    assert forget_decided(begun.layout) == 0
+    begun.bring(2022)
+    publish(begun, 2022)
+    assert forget_decided(begun.layout) == 1
+    assert not path.exists()
+
+
+def test_copy_decides_about_nothing_after_its_newest_post(begun: Follower, booru: BooruProcess) -> None:
+    """A dump that was read in January may have been written before a file was replaced, so that file stays."""
+    post = old_jpg(booru)
+    begun.build(post, 2021)
+    keep_a_file(begun, post, SPRING)
+    newest = keep_a_file(begun, post, AUTUMN)
+    begun.bring(2022)
+    for name, written in (("dump", SUMMER), ("archive", SUMMER), ("bigquery", SPRING - timedelta(days=1))):
+        publish(begun, 2022, name=name, max_created_at=written.isoformat())
+        assert forget_decided(begun.layout) == int(name == "dump")
+    assert newest.exists()
+
+
+def test_release_decides_by_its_own_sweep(begun: Follower, booru: BooruProcess) -> None:
+    """A second sweep that no release was made of decides about nothing, nor does a release that cannot be read."""
+    post = old_jpg(booru)
+    begun.build(post, 2021)
+    publish(begun, 2021)
+    path = keep_a_file(begun, post, SPRING)
+    report = read_report(begun.layout, 2021)
+    assert report is not None
+    write_posts_report(begun.layout, 2021, dataclasses.replace(report, taken_at=AUTUMN))
+    assert forget_decided(begun.layout) == 0
+    publish(begun, 2021)
+    begun.layout.release_json(2021).write_text("{")
+    assert forget_decided(begun.layout) == 0
+    publish(begun, 2021)
+    assert forget_decided(begun.layout) == 1
+    assert not path.exists()
 
 
 def test_published_release_has_decided(begun: Follower, booru: BooruProcess) -> None:

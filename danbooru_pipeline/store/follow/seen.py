@@ -73,6 +73,16 @@ def read_seen(layout: Layout) -> pa.Table:
     return ordered.filter(is_last)
 
 
+def created_times(layout: Layout, ids: Collection[int]) -> dict[int, datetime]:
+    """When posts were created, those of them that following saw; the latest where the site said several times."""
+    wanted, found = pa.array(sorted(ids), pa.int64()), dict[int, datetime]()
+    for table in _tables(layout.follow_parts) if ids else ():
+        rows = table.filter(pc.and_(pc.is_in(table["id"], wanted), table["created_at"].is_valid()))
+        for id_, at in zip(rows["id"].to_pylist(), rows["created_at"].to_pylist(), strict=True):
+            found[id_] = max(at, found.get(id_, at))
+    return found
+
+
 def _tables(parts: Iterable[Path]) -> Iterator[pa.Table]:
     for part in parts:
         with contextlib.suppress(DamagedFile), damage_named(part):  # it only makes a figure; see `compare`
