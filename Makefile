@@ -88,7 +88,7 @@ ui: $(READY)  ## Open the Dagster UI on http://127.0.0.1:3000, over the same run
 verify-pyz: $(READY)  ## Write dist/danbooru-verify.pyz: `verify` in one file that needs Python and pyarrow alone.
 	$(BIN)/python -m danbooru_pipeline.release.verify.bundle dist/danbooru-verify.pyz
 
-docs: $(READY)  ## Write the tables of settings, commands and reasons into README.md and docs/commands.md.
+docs: $(READY)  ## Write the tables of settings, commands, reasons and state files into README.md, docs/commands.md and docs/runbook.md.
 	$(BIN)/python -m danbooru_pipeline.cli.reference
 
 lock: $(READY)  ## Resolve the dependencies anew into requirements.lock.

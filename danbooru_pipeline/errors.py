@@ -42,7 +42,7 @@ EXIT_CODES: Final[dict[int | str, str]] = {
     2: "wrong usage or settings, or a source, store or release that cannot be used",
     70: "a fault of this program; the message names the file that has its traceback",
     75: "the release was replaced while it was read; run it again",
-    "128 + n": "stopped by signal n, like 130 for Ctrl-C and 143 for SIGTERM; run it again to go on",
+    "128 + n": "stopped by signal n, like 130 for Ctrl-C and 143 for SIGTERM; run it again to resume",
 }
 
 
@@ -237,7 +237,7 @@ def os_error_line(error: BaseException | None) -> str | None:
         return None
     name = error.filename if error.filename2 is None else error.filename2
     path = os.fsdecode(name) if isinstance(name, bytes | str) else str(name)
-    remedy = _REMEDIES.get(error.errno, "see to it")
+    remedy = _REMEDIES.get(error.errno, "check the disk and the permissions of its folder")
     return f"{path}: {error.strerror or type(error).__name__}; {remedy}, then run again"
 
 

@@ -75,7 +75,7 @@ REASONS: dict[Reason, tuple[Status, str]] = {
     ),
     Reason.EXPUNGED: (
         Status.REMOVED,
-        "The year's sweep has this post, and the source no longer does; what was gone before is in no manifest.",
+        "The year's sweep has this post, and the source no longer does; posts gone before it are not in the manifest.",
     ),
     Reason.BAD_ROW: (
         Status.QUARANTINED,
@@ -117,7 +117,7 @@ REASONS: dict[Reason, tuple[Status, str]] = {
     ),
     Reason.TOO_MANY_PIXELS: (
         Status.FAILED,
-        "Width times height exceeds the pixel limit, or a side that of the decoder; the file was not decoded.",
+        "Width times height exceeds the pixel limit, or a side beyond the decoder's limit; the file was not decoded.",
     ),
     Reason.TOO_MANY_SCANS: (
         Status.FAILED,

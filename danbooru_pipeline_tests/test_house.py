@@ -26,8 +26,7 @@ PURE = [
 ]
 
 
-#: The rooms from the top floor down. A room imports only from floors below its own. `curate` does not exist yet: its
-#: floor is reserved.
+#: The rooms from the top floor down. A room imports only from floors below its own.
 FLOORS: tuple[tuple[str, ...], ...] = (
     # The public face hands out names of rooms below when they are asked for; no room imports it.
     ("__main__", "__init__"),

@@ -1,4 +1,7 @@
-"""Commands for people who have a release: choose posts by their tags. Exports are in `exporting`."""
+"""Commands for people who have a release, or want one: get, select, browse, sample tags, apply removals.
+
+Exports are in `exporting`.
+"""
 
 import os
 import sys
@@ -148,7 +151,11 @@ def select(release_dir: Path, *, ids: bool, explain: bool, out: Path | None, **w
 @click.command()
 @click.argument("release_dir", type=click.Path(path_type=Path))
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8512, show_default=True, help="To listen on; 0 takes a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8512,
+    show_default=True,
+    help="Port to listen on; 0 picks a free one.",
 )
 def browse(release_dir: Path, *, port: int) -> None:
     """Search a release and look at it in a web browser of this machine, until Ctrl-C.
@@ -250,8 +257,8 @@ def apply_removals(target: Path, feed: Path, signers: Path | None, *, dry_run: b
 @click.argument("source")
 @click.argument("target", type=click.Path(path_type=Path))
 @selection_options
-@click.option("--metadata-only", is_flag=True, help="Bring no image: only tables, index and lists.")
-@click.option("--update", is_flag=True, help="Make a copy of another version one of this, by the lists of changes.")
+@click.option("--metadata-only", is_flag=True, help="Fetch tables, index and lists only; no images.")
+@click.option("--update", is_flag=True, help="Update a copy of another version to this one, by the lists of changes.")
 @click.option(
     "--signers",
     type=FILE,
@@ -263,7 +270,7 @@ def get(source: str, target: Path, signers: Path | None, *, metadata_only: bool,
 
     SOURCE is the address of one release: rsync://, http(s)://, s3:// and others of fsspec, hf://datasets/OWNER/NAME, a
     folder. Tables and index come first, then the images, by ranges where they are in tars; each is verified as
-    it comes. A killed one goes on.
+    it comes. An interrupted run resumes where it stopped.
     """
     from danbooru_pipeline.consume import Selection
     from danbooru_pipeline.consume.get import get_release, open_origin

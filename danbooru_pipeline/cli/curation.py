@@ -1,4 +1,4 @@
-"""The group ``danbooru-pipeline curate``: candidates, review, gold samples."""
+"""The group ``danbooru-pipeline curate``: candidates, predictions, review, gold samples, estimates, giving back."""
 
 import os
 import sys
@@ -129,7 +129,13 @@ def predict(year: int, out: Path, threads: int, **wanted: Any) -> None:
 @names_option("--tags", help="Only these tags.")
 @click.option("--only", type=click.Choice(["missing", "wrong"]), help="Only tags that are missing, or only wrong ones.")
 @click.option("--rules", is_flag=True, help="In the terminal, without pictures: only what rules say.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="Port to listen on; 0 picks a free one.",
+)
 def review(year: int, who: str | None, only: str | None, port: int, *, rules: bool, **wanted: Any) -> None:
     """Answer candidates of YEAR on a page at 127.0.0.1, by keyboard; every page is saved before the next one shows."""
     from danbooru_pipeline.curate.folder import CurationFolder
@@ -189,7 +195,13 @@ def corrections(*, as_json: bool) -> None:
 @click.argument("tag")
 @click.option("--count", type=click.IntRange(min=8), default=300, show_default=True, help="Posts to be judged.")
 @WHO
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="Port to listen on; 0 picks a free one.",
+)
 def gold(year: int, tag: str, count: int, who: str | None, port: int) -> None:
     """Judge a random sample of posts with and without TAG, for honest estimates of its precision and recall."""
     from danbooru_pipeline.curate.folder import CurationFolder

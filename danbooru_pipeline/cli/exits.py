@@ -66,7 +66,7 @@ def _run(run: Callable[[], object]) -> int:
 def say_stopped(stopped: stop.Stopped, words: Sequence[str]) -> None:
     """One line that says how to go on after a signal."""
     again = shlex.join(["danbooru-pipeline", *words])
-    complain(f"stopped by {stopped.name}: what is finished is kept and nothing was published; to go on: {again}")
+    complain(f"stopped by {stopped.name}: what is finished is kept and nothing was published; to resume: {again}")
 
 
 def _tell(error: Exception, *, as_json: bool, debug: bool) -> int:

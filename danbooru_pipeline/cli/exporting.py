@@ -22,8 +22,8 @@ FORMS: Final[dict[str, str]] = {
     "sqlite": "SQLite with every column, the site's tag ids, side tables, text search; metadata.yml for datasette.",
     "duckdb": "A DuckDB database of posts, files, tags and side tables.",
     "captions": "ID.jpg beside ID.txt with its tags, for trainers of image generators.",
-    "images": "Images in another size and format, as an ImageFolder with captions. A killed export goes on.",
-    "faces": "Boxes that an ONNX detector of yours finds, as Parquet, and crops. A killed export goes on.",
+    "images": "Images in another size and format, as an ImageFolder with captions. A killed export resumes.",
+    "faces": "Boxes that an ONNX detector of yours finds, as Parquet, and crops. A killed export resumes.",
     "webdataset": "WebDataset: one tar per bucket with ID.jpg and ID.json, and an index that hfutils reads.",
     "classification": "A folder of images per tag, as image classifiers read them.",
     "tagger": "selected_tags.csv and a table per split, for training taggers.",
@@ -45,7 +45,7 @@ _CAPTION: Final[tuple[Option, ...]] = (
     click.option("--underscores", is_flag=True, help="Keep underscores; kaomoji like >_< always keep theirs."),
     click.option("--escape", is_flag=True, help="Put a backslash before parentheses."),
     click.option("--drop", type=float, default=0.0, show_default=True, help="Share of general tags to leave out."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Seed of that chance."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed for --drop."),
     click.option("--separator", default=", ", show_default=True, help="Between the tags of a caption."),
 )
 _FOLDER: Final[tuple[Option, ...]] = (
@@ -53,7 +53,7 @@ _FOLDER: Final[tuple[Option, ...]] = (
     click.option(
         "--repeats", type=int, default=1, show_default=True, help="How often trainers show an image an epoch."
     ),
-    click.option("--folder-name", default="danbooru", show_default=True, help="The NAME."),
+    click.option("--folder-name", default="danbooru", show_default=True, help="NAME in the folder REPEATS_NAME."),
     click.option("--kohya-json", is_flag=True, help="Also write meta_cap.json, the metadata of kohya's trainers."),
 )
 _TABLES: Final[tuple[Option, ...]] = (
@@ -65,7 +65,9 @@ _OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
     "sqlite": _TABLES,
     "duckdb": _TABLES,
     "deepdanbooru": (
-        click.option("--tag-limit", type=int, default=10_000, show_default=True, help="Most tags of a category."),
+        click.option(
+            "--tag-limit", type=int, default=10_000, show_default=True, help="Maximum number of tags per category."
+        ),
         click.option("--min-posts", type=int, default=500, show_default=True, help="Fewest posts of a tag."),
         click.option(
             "--rating-tags/--no-rating-tags", default=True, show_default=True, help="End tags.txt with rating:general …"
@@ -114,7 +116,11 @@ _OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         ),
         click.option("--min-box-score", type=float, default=0.3, show_default=True, help="Lowest score of a box."),
         click.option(
-            "--most-overlap", type=float, default=0.5, show_default=True, help="Of two boxes, as a share of both."
+            "--most-overlap",
+            type=float,
+            default=0.5,
+            show_default=True,
+            help="Drop the weaker of two boxes that overlap by more than this (intersection over union).",
         ),
         click.option(
             "--input-size", type=int, default=640, show_default=True, help="Side of the input, if the model takes any."
@@ -163,7 +169,7 @@ _OF_SHARED: Final = ("release_dir", "target", "limit", "copy", "dry_run")
 def export() -> None:
     """Export posts of a release to a new TARGET, in a form that another tool reads.
 
-    A target that exists is refused, and appears once it is complete.
+    TARGET must not exist; it appears once the export is complete.
     """
 
 

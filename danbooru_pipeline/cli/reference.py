@@ -87,8 +87,8 @@ def command_sections() -> list[str]:
 def _group_sections(name: str, group: click.Group) -> list[str]:
     rows = [_option_rows(command) for command in group.commands.values()]
     shared = [row for row in rows[0] if all(row in others for others in rows[1:])]
-    about = f"{_help(group)} Each of its commands has these options:"
-    lines = _section(f"{name} COMMAND", about, shared, otherwise="They share no options.")
+    about = _help(group) + (" Each of its commands has these options:" if shared else "")
+    lines = _section(f"{name} COMMAND", about, shared, otherwise="Its commands share no options.")
     for (own_name, command), own in zip(group.commands.items(), rows, strict=True):
         usage = _usage(command, f"{name} {own_name}")
         mine = [row for row in own if row not in shared]

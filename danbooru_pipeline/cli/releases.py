@@ -1,4 +1,4 @@
-"""Commands for releases that exist: verify one, take an earlier one out of a later one, take posts down."""
+"""Commands for releases that exist: verify, reconstruct, compare, take posts down, publish, ask mirrors."""
 
 import sys
 from datetime import UTC, datetime

@@ -1,6 +1,6 @@
-"""For people who have a release: read it in Python, select posts by their tags, and export them for other tools.
+"""For people who have a release, or want one: get it, read it in Python, search, select, browse, export, remove posts.
 
-Needs nothing but the release's folder: no settings, no store, no network. A release is only read; what is written goes
+Needs no settings and no store, and only ``get/`` uses the network. A release is only read; what is written goes
 to a new place, and images go there as hard links where that is possible.
 """
 

@@ -7,6 +7,8 @@
     ├── BadQuery             `columns`, `where` or another argument does not fit      a ValueError
     ├── UnknownName          there is no such table or column                         a KeyError
     └── NoImage              the release has no such file of this post                a KeyError
+
+What is wrong with the text of a search is in `danbooru_pipeline.search.errors`.
 """
 
 from danbooru_pipeline.errors import ReleaseError

@@ -1,6 +1,6 @@
 """How a job of the operator is made: one op with a form, the errors of `clear_failures`, and a report in its run.
 
-What the jobs do is in `operations`, `backfills`, `imports`, `follow` and `scrub`.
+What the jobs do is in `operations`, `backfills`, `imports`, `follow`, `mirrors` and `scrub`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,8 @@
 """What an operator does besides building, as jobs: their options are a form in the UI, their report is in the run.
 
-Nothing here decides anything: each job calls what the command of the same name calls. One that changes something only
-shows what it would do until `dry_run` is switched off. No assets here, so *Materialize all* starts none of this.
+Nothing here decides anything: each job calls what the command of the same name calls. One that has a `dry_run` shows
+what it would do until that is switched off; the others act at once. No assets here, so *Materialize all* starts
+none of this.
 """
 
 import dagster as dg

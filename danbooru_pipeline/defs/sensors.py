@@ -128,7 +128,7 @@ def tell_of_failures(
     if not (context.cursor or "").isdecimal():
         newest = _failures(context.instance, limit=1, ascending=False)
         first = str(newest[0].storage_id if newest else 0)
-        return dg.SensorResult(skip_reason="runs that fail from now on are told of", cursor=first)
+        return dg.SensorResult(skip_reason="failures are reported from now on", cursor=first)
     said: list[str] = []
     cursor = str(context.cursor)
     for failure in _failures(context.instance, after=int(cursor), limit=_FAILURES_AT_ONCE):
@@ -178,7 +178,11 @@ def _tell_of_failure(context: dg.SensorEvaluationContext, settings: Settings, fa
         sent = deliver(settings, subject=subject, body=body)
     except NotifyError as error:
         return _half_told(error)
-    return f"told of run {run.run_id} by {', '.join(sent)}" if sent else f"run {run.run_id} failed, but {NOBODY}"
+    return (
+        f"sent the failure of run {run.run_id} by {', '.join(sent)}"
+        if sent
+        else f"run {run.run_id} failed, but {NOBODY}"
+    )
 
 
 def _reasons(instance: dg.DagsterInstance, run_id: str) -> list[str]:

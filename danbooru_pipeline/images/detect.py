@@ -126,7 +126,7 @@ def open_session(model: Path | None, *, threads: int, purpose: str) -> Any:
     """An ONNX file, opened by onnxruntime.
 
     Raises:
-        SettingsError: there is no file, it is no model, or onnxruntime is not installed.
+        SettingsError: there is no file, it is not a model, or onnxruntime is not installed.
     """
     if model is None:
         raise SettingsError(f"{purpose}; give --model FILE.onnx")

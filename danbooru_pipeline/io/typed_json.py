@@ -1,6 +1,6 @@
 """JSON from others as values of a dataclass, strictly typed, with the standard library alone.
 
-For what `verify` reads: it runs where nothing but pyarrow is installed (see `release/verify/zipapp`). Keys that the
+For what `verify` reads: it runs where nothing but pyarrow is installed (see `release/verify/bundle`). Keys that the
 class does not know are skipped, since a later version may have written them; a value of another type is an error.
 """
 
@@ -28,7 +28,7 @@ def parse(data: bytes | str) -> Any:
     """A JSON document as Python has it.
 
     Raises:
-        ValueError: it is no JSON, nested too deeply, or says a key twice: other readers would take the other value.
+        ValueError: it is not JSON, nested too deeply, or says a key twice: other readers would take the other value.
     """
     try:
         # As text: from bytes, other encodings and a byte order mark would be taken, too.

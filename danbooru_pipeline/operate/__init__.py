@@ -1,1 +1,1 @@
-"""What an operator runs beside builds: doctor, preflight, forecast, status, readiness, scrub, removal, messages."""
+"""What an operator runs beside builds: doctor, forecast, status, readiness, scrub, removal, mirrors, messages."""

@@ -144,7 +144,7 @@ class FollowStatus:
         )
 
     def is_late(self, now: datetime) -> bool:
-        """Whether it did not run for days."""
+        """Whether the last run ended more than two days ago (`LATE`)."""
         return self.ran_at is None or now - self.ran_at > LATE
 
     def as_dict(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Tags of another source may be text in another form: a list of JSON, an array or a vector of Postgres, words between
 commas or bars. Tags themselves may hold all of these characters but spaces. So an excluded tag is found wherever it
-stands between two of them, in capitals or not. Only the decision reads tags in this way; metadata stay as they are.
+stands between two of them, in capitals or not. Only the decision reads tags in this way; metadata stays as it is.
 """
 
 import re

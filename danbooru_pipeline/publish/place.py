@@ -75,4 +75,6 @@ def ask(address: str, work: Callable[[], T], *, passed_on: tuple[type[Exception]
         if isinstance(error, (PublishError, *passed_on)):
             raise
         said = str(error).partition("\n")[0] or type(error).__name__
-        raise PublishError(f"{address} cannot be used ({said}); see to it, then publish again") from error
+        raise PublishError(
+            f"{address} cannot be used ({said}); check the address and its credentials, then publish again"
+        ) from error

@@ -1,6 +1,6 @@
 """Values of metatags that are numbers: ``5``, ``>5``, ``<=5``, ``1..5``, ``1...5``, ``5..``, ``1,2,3``, with units.
 
-Numbers are written as the site takes them; what is no number raises `ValueError` with what is expected.
+Numbers are written as the site takes them; what is not a number raises `ValueError` with what is expected.
 """
 
 import re

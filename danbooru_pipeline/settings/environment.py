@@ -42,7 +42,7 @@ class EnvironmentSource(PydanticBaseSettingsSource):
         return None
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - of the base
-        """The text of a field without blanks around it, None when it is unset; its key; and that it is no JSON."""
+        """The text of a field without blanks around it, None when it is unset; its key; and that it is not JSON."""
         variable = self.variables.get(field_name)
         return (None if variable is None else self._environ[variable].strip()), field_name, False
 

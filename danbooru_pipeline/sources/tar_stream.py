@@ -77,7 +77,7 @@ def _refuse_mistakes(tail: _Tail, name: str, last: str) -> None:
     """Name what a file is in which no member was found."""
     what = "" if last else mistake_for_tar(tail.head)
     if what:
-        raise SourceUnusable(f"{name} is no tar file: it {what}")
+        raise SourceUnusable(f"{name} is not a tar file: it {what}")
 
 
 def _require_end(tail: _Tail, end: int, *, name: str, last: str) -> None:

@@ -102,7 +102,7 @@ def check_stopped(root: Path, code: int, line: str, seconds: float, *, number: s
     assert code in {128 + number, -number}, line  # before it hears signals, the kernel ends it
     if code > 0:
         assert f"stopped by {number.name}" in line
-        assert f"to go on: danbooru-pipeline build 2021 --buckets {WITH_POSTS}" in line
+        assert f"to resume: danbooru-pipeline build 2021 --buckets {WITH_POSTS}" in line
     assert seconds < 20, "ten seconds, on a machine that is busy"
     assert not (root / "releases/danbooru2021").exists()
     assert not (root / "releases/current").is_symlink()
@@ -183,7 +183,7 @@ def check_signalled(folder: Path, *, moments: int) -> None:
         assert each["code"] in ({128 + number, 0} if each["part"] > LATE else {128 + number}), each
         if each["code"]:
             assert each["said"].startswith(f"danbooru-pipeline: stopped by {number.name}"), each
-            assert f"to go on: danbooru-pipeline {each['command']}" in each["said"], each
+            assert f"to resume: danbooru-pipeline {each['command']}" in each["said"], each
         assert each["seconds"] < 10, each
         assert each["again"] == 0, each
         assert each["same"], each

@@ -126,7 +126,7 @@ def test_numbers_of_other_things_are_no_post(tmp_path: Path, shape: str) -> None
 
 @pytest.mark.parametrize("text", ['{"id": 105,"file_name":"105.jpg"}', '\ufeff{\n "post_id": "105"\n}\n'])
 def test_file_that_is_one_row_goes(tmp_path: Path, text: str) -> None:
-    """Nothing of it would be left but an empty file, which is no JSON."""
+    """Nothing of it would be left but an empty file, which is not JSON."""
     (tmp_path / "x.json").write_text(text)
     apply_removals(planned(tmp_path), created_at=WHEN)
     assert list(tmp_path.iterdir()) == []

@@ -258,7 +258,7 @@ def test_import_runs_from_the_ui(
     assert instance.get_latest_materialization_event(dg.AssetKey("imported_files")) is not None
     failed = run_job(context, instance, "import_store", paths=[str(tmp_path / "nothing")])
     assert not failed.success
-    assert "is no folder and no tar" in failure_of(failed).description
+    assert "is neither a folder nor a tar" in failure_of(failed).description
 
 
 def test_unreachable_source_fails_in_one_line(settings: Settings, instance: dg.DagsterInstance) -> None:

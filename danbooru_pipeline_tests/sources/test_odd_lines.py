@@ -61,7 +61,7 @@ def test_pairs_of_surrogates_are_kept(layout: Layout, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("last", [b'{"id":"41","crea', b'{"id":"41","score":NaN}\n', b'{"id":"41","a":"\xed\xa0\x80"}'])
 def test_a_damaged_line_beside_such_a_row_is_damage(layout: Layout, tmp_path: Path, last: bytes) -> None:
-    """What is no JSON is refused by its own number, also where another line cannot be stored."""
+    """What is not JSON is refused by its own number, also where another line cannot be stored."""
     odd = line_of_2021(1, source="HERE").replace(b'"HERE"', b'"\\ud800"')
     with pytest.raises(SourceUnusable, match="damaged or truncated: line 41 is not a JSON object; get the file again"):
         bring_2021(dump(tmp_path, posts=odd + b"".join(ROWS[1:]) + last), layout)

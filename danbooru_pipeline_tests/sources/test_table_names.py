@@ -331,10 +331,10 @@ def test_of_two_members_the_last_counts(layout: Layout, tmp_path: Path) -> None:
     ],
 )
 def test_an_archive_of_another_format_is_named(layout: Layout, tmp_path: Path, data: bytes, what: str) -> None:
-    """A file that is no tar file is refused in one line that says what it is, not as a damaged tar file."""
+    """A file that is not a tar file is refused in one line that says what it is, not as a damaged tar file."""
     path = tmp_path / "metadata.json.tar.xz"
     path.write_bytes(data)
-    assert f"metadata.json.tar.xz is no tar file: {what}" in refusal_of(archive(path), layout)
+    assert f"metadata.json.tar.xz is not a tar file: {what}" in refusal_of(archive(path), layout)
 
 
 def test_a_damaged_tar_file_stays_one(layout: Layout, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_large_numbers_that_can_be_stored_are_kept(site: Site, layout: Layout) -
     ],
 )
 def test_body_that_is_no_json_is_still_named(site: Site, layout: Layout, body: bytes) -> None:
-    """What breaks the grammar is no JSON, also beside a value that cannot be stored."""
+    """What breaks the grammar is not JSON, also beside a value that cannot be stored."""
     source, server = site(lambda _path, _params: body)
     with pytest.raises(SourceUnusable, match="answers HTTP 200 with a body that is not JSON"):
         sweep(source, layout)

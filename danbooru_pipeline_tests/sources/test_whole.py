@@ -276,7 +276,7 @@ def test_a_shard_that_is_there_twice_is_refused(layout: Layout, tmp_path: Path) 
     ],
 )
 def test_another_format_is_named(layout: Layout, tmp_path: Path, data: bytes, what: str) -> None:
-    """A file that is no JSON lines is refused in one line that says what it is."""
+    """A file that is not JSON lines is refused in one line that says what it is."""
     with pytest.raises(SourceUnusable, match=f"posts.json is not JSON lines.*{what}") as caught:
         bring(dump(write_files(tmp_path / "d", {"posts.json": data})), layout)
     assert "\n" not in str(caught.value)

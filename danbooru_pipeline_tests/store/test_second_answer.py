@@ -55,7 +55,7 @@ def shown(booru: BooruProcess, year: int = 2021) -> list[Record]:
 
 @OTHERWISE
 def test_gone_file_stays_gone(booru: BooruProcess, settings: Settings, alter: Alter) -> None:
-    """A 404 whose post is there as before is a file that is missing, and the metadata stay as they were swept."""
+    """A 404 whose post is there as before is a file that is missing, and the metadata stays as it was swept."""
     lost = [post for post in shown(booru) if post["created_at"] < "2021-12-31T19"][:4]
     for post in lost:
         booru.set_fault(post["md5"], "gone")

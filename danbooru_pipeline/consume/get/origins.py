@@ -98,7 +98,7 @@ def _origin_of_fsspec(source: str) -> Origin:
 
 
 class _Refused(ValueError):  # noqa: N818 - it is no fault of ours
-    """What is there is no file."""
+    """What is there is not a file."""
 
 
 def _each(fetch: Callable[[str, Path, int], None], files: Mapping[str, int], folder: Path) -> dict[str, str]:
@@ -162,7 +162,7 @@ class RsyncOrigin:
             said = done.stderr.decode(errors="replace").strip().partition("\n")[0]
             said = next((f"{path} {why}" for path, why in refused.items()), said)
             shown = without_login(self._source)
-            raise PublishError(f"{shown} cannot be read ({said}); run again, which goes on from here")
+            raise PublishError(f"{shown} cannot be read ({said}); run again: it resumes here")
         return refused
 
     def part(self, path: str, *, offset: int, size: int) -> bytes | None:  # noqa: ARG002 - of the protocol
@@ -257,9 +257,7 @@ class HttpOrigin:
         if done.problem:
             wanted = f", and asks for {done.retry_after:,.0f} seconds" if done.retry_after else ""
             then = (
-                "run again later, which goes on from here"
-                if done.retry
-                else "check the address, and HF_TOKEN if it is private"
+                "run again later: it resumes here" if done.retry else "check the address, and HF_TOKEN if it is private"
             )
             raise PublishError(
                 f"{without_login(self._source)} cannot be read ({done.problem}, {attempts} times{wanted}); {then}"
@@ -393,4 +391,4 @@ class _Named:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, _OURS):
             said = str(error).partition("\n")[0] or type(error).__name__
-            raise PublishError(f"{self._source} cannot be read ({said}); run again, which goes on from here") from error
+            raise PublishError(f"{self._source} cannot be read ({said}); run again: it resumes here") from error

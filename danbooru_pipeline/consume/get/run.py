@@ -88,7 +88,7 @@ def get_release(
         progress: called with counts of files.
 
     Raises:
-        PublishError: the origin cannot be read, or what it has is no release.
+        PublishError: the origin cannot be read, or what it has is not a release.
         ReleaseError: the folder has another version, and is not to be updated; or the signature is not good.
     """
     work = target.with_name(f".{target.name}{PART_SUFFIX}")

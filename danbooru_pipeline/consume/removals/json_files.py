@@ -52,7 +52,7 @@ def look_into_json(path: Path, gone: Gone) -> JsonFound:
     """What a file of JSON, or of JSON lines, has of some posts.
 
     Raises:
-        ValueError: it may name one of them, and is no JSON.
+        ValueError: it may name one of them, and is not JSON.
     """
     encoding = encoding_of(path)
     if encoding.startswith("utf-8") and not _may_name(path, gone):

@@ -104,7 +104,7 @@ class Pieces:
         """Read as much again as there is, so a long value is not parsed from its beginning too often."""
         left = len(self._text) - self._at
         if left > LONGEST:
-            raise ValueError(f"has a value of more than {LONGEST:,} characters, or is no JSON")
+            raise ValueError(f"has a value of more than {LONGEST:,} characters, or is not JSON")
         more = "" if self._ended else self._file.read(max(_CHUNK, left))
         self._ended = not more
         if more:
@@ -132,7 +132,7 @@ def walk(pieces: Pieces, visitor: Visitor, write: Write, *, maps: frozenset[str]
         maps: names in the outer object whose objects are shown entry by entry, as its lists are.
 
     Raises:
-        ValueError: it is no JSON, or not one document.
+        ValueError: it is not JSON, or not one document.
     """
     _Walk(pieces, visitor, write, maps).document()
 

@@ -35,7 +35,7 @@ def line_of_row(line: bytes) -> Any:
     """The value of a line; the first one of a file may begin with a byte order mark.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: it is not JSON.
     """
     return msgspec.json.decode(line.removeprefix(codecs.BOM_UTF8))
 

@@ -116,6 +116,6 @@ for try in 1 2 3 4 5; do
     echo "the release was replaced during the copy, or files could not be read; beginning again ($try)" >&2
     [ "$try" -eq 5 ] || sleep "${MIRROR_PAUSE:-10}"
 done
-echo "gave up after five attempts, and $folder is no release; run it again later" >&2
+echo "gave up after five attempts, and $folder is not a release; run it again later" >&2
 [ "$status" -ne 0 ] || status=1
 exit "$status"

@@ -77,7 +77,7 @@ def names_removed(folder: Path, gone: frozenset[int]) -> set[int]:
 
 
 def remove_superseded(folder: Path) -> None:
-    """Remove a replaced version. Without RELEASE.json, which goes first, a half of it is no release."""
+    """Remove a replaced version. Without RELEASE.json, which goes first, a half of it is not a release."""
     (folder / RELEASE_JSON).unlink(missing_ok=True)
     remove_folder(folder)
 

@@ -255,7 +255,7 @@ def apply_snapshot(
 
 def _publish(plan: SnapshotPlan, release: Release) -> None:
     """Give the finished tree its name, unless a signal came or a post was taken down meanwhile."""
-    stop.check()  # after a signal nothing is published; the tree is whole, and the next run goes on from here
+    stop.check()  # after a signal nothing is published; the tree is whole, and the next run resumes here
     # Under this lock no id joins the list: what is taken down later finds this release by its name.
     with exclusive(plan.layout.publication_lock):
         _require_same_takedowns(plan)

@@ -123,7 +123,7 @@ def _is_said(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _is_no_picture(table: pa.Table) -> pa.ChunkedArray:
-    """Which rows have a 512px image of a file that has none: it is no picture, has several frames, or is broken."""
+    """Which rows have a 512px image of a file that has none: it is not a picture, has several frames, or is broken."""
     known = pc.is_in(table["file_type"], pa.array(sorted(IMAGE_TYPES)))
     against = [
         pc.invert(known),

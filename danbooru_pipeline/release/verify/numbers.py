@@ -127,7 +127,7 @@ def _references(release: Release) -> Iterator[str]:
         yield "history has a release twice"
     for name, ref in (("previous", release.previous), ("replaces", release.replaces)):
         if ref is not None and not _is_reference(ref):
-            yield f"{name} is no release: {ref.name} {ref.version}"
+            yield f"{name} is not a release: {ref.name} {ref.version}"
         elif ref is not None and (ref.name, ref.version) not in known:
             yield f"{name} is {ref.name} {ref.version}, which is not in its history"
     yield from _odd_years(release)

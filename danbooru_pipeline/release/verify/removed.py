@@ -68,7 +68,7 @@ def check_metadata(run: Verification, removed: set[int] | None) -> None:
     """Check that any year's metadata is JSON lines, and none of, or about, a post that was taken down."""
     for name in (name for name in run.sums if name.startswith(f"{METADATA}/")):
         if not name.endswith(LINES):
-            run.add(Kind.METADATA_UNREADABLE, name, "is no file of JSON lines")
+            run.add(Kind.METADATA_UNREADABLE, name, "is not a file of JSON lines")
         elif removed and run.has(name):
             with run.reading(Kind.METADATA_UNREADABLE, name):
                 _check_lines(run, name, frozenset(removed))

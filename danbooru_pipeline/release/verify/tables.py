@@ -242,7 +242,7 @@ def _rows_apart(table: pa.Table, records: Sequence[dict[str, Any]]) -> Iterator[
 def _object(text: bytes) -> dict[str, Any]:
     record = parse(text)
     if not isinstance(record, dict):
-        raise ValueError(f"a line is no JSON object: {text[:80]!r}")
+        raise ValueError(f"a line is not a JSON object: {text[:80]!r}")
     return record
 
 

@@ -58,7 +58,7 @@ def _recognise(path: Path) -> list[Holding]:
     if path.is_file() and _TAR.fullmatch(path.name):
         return [TarHolding(path)]
     if not path.is_dir():
-        raise StoreError(f"{path} is no folder and no tar; {_FORMS}")
+        raise StoreError(f"{path} is neither a folder nor a tar; {_FORMS}")
     return _within(path, _DEPTH) or [_Unread(path, f"holds nothing that can be imported; {_FORMS}")]
 
 

@@ -69,7 +69,7 @@ class TarHolding:
         """The buckets that its members belong to, in the order of the tar: one that is sorted by them is read forwards.
 
         Raises:
-            StoreError: it is no tar, or could not be read as a whole. What it has before that was given.
+            StoreError: it is not a tar, or could not be read as a whole. What it has before that was given.
         """
         try:
             tar = tarfile.open(self.place, "r:*")  # noqa: SIM115 - closed below, when errors are of its members
@@ -117,7 +117,7 @@ def _read_headers(tar: tarfile.TarFile) -> _Contents:
             tar.offset = at
             first = tar.next()
             if first is None:
-                found.problem = f"what is at byte {at:,}, after its end, is no tar"
+                found.problem = f"what is at byte {at:,}, after its end, is not a tar"
                 return found
             found.add(first)
     except TAR_ERRORS as error:
