@@ -103,6 +103,8 @@ def _converter(kind: pa.DataType) -> Callable[[object], Any]:
 
 #: An empty text in these is how a release of ours writes that there is none (`dialect_2021`).
 NEVER_EMPTY: Final = frozenset({"md5", "file_ext", "rating"})
+#: A row with one of these shows a file, which may be taken only if it is known not to be banned.
+SHOWS_A_FILE: Final = ("md5", "file_url")
 _CONVERTERS: Final = {name: _converter(POST_SCHEMA.field(name).type) for name in SITE_COLUMNS}
 
 
@@ -130,7 +132,7 @@ def _parse(values: Mapping[str, Any], record: Mapping[str, Any]) -> PostRow | Re
         return RejectedRow("no usable id", record)
     if "created_at" not in row:
         return RejectedRow("no usable created_at", record)
-    if record.get("is_banned", False) is None and not row.keys().isdisjoint(("md5", "file_url")):
+    if record.get("is_banned", False) is None and not row.keys().isdisjoint(SHOWS_A_FILE):
         extra["is_banned"] = None  # the site's own column has no null: nobody knows what this one means
     row["extra"] = encode(extra).decode() if extra else None
     return row
@@ -143,6 +145,7 @@ NONE_IN_2017: Final = {
     **dict.fromkeys(("md5", "file_ext", "rating"), ""),
 }
 EPOCH: Final = "1970-01-01 00:00:00 UTC"
+_EPOCH_IN_ISO: Final = "1970-01-01T00:00:00+00:00"
 
 
 def parse_record(record: Mapping[str, Any]) -> PostRow | RejectedRow:
@@ -155,9 +158,7 @@ def _parse_2017(record: Mapping[str, Any]) -> PostRow | RejectedRow:
 
     A list that does not fit its column stays in `extra` as well: pools have their categories among the ids.
     """
-    plain: dict[str, Any] = {
-        name: None if value in (EPOCH, NONE_IN_2017.get(name, EPOCH)) else value for name, value in record.items()
-    }
+    plain: dict[str, Any] = {name: None if _is_none_in_2017(name, value) else value for name, value in record.items()}
     lists: PostRow = {"tags": _tags(plain["tags"])}
     if len(lists["tags"]) == len(plain["tags"]):
         del plain["tags"]
@@ -168,6 +169,13 @@ def _parse_2017(record: Mapping[str, Any]) -> PostRow | RejectedRow:
                 del plain[name]
     row = _parse(plain, record)
     return row if isinstance(row, RejectedRow) else row | lists | _strings_of(lists["tags"])
+
+
+def _is_none_in_2017(name: str, value: object) -> bool:
+    """Whether a value stands for a null, as text or as a table types it."""
+    if value in (EPOCH, _EPOCH_IN_ISO):
+        return True
+    return name in NONE_IN_2017 and isinstance(value, str | int) and str(value) == NONE_IN_2017[name]
 
 
 def _tags(items: Sequence[Any]) -> list[dict[str, Any]]:

@@ -1,0 +1,128 @@
+"""Rows that arrive as Arrow become the same rows whatever types their columns have."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import hypothesis.strategies as st
+import pyarrow as pa
+import pytest
+from hypothesis import given
+
+from danbooru_pipeline.posts import Typed, as_json, parse_record, type_batch
+from danbooru_pipeline.posts.record import RejectedRow
+from danbooru_pipeline.posts.schema import SITE_COLUMNS
+
+MADE = datetime(2018, 3, 1, tzinfo=UTC)
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+INSTANTS = st.integers(0, 10**9).map(lambda seconds: datetime(2005, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds))
+UTC_TIME = pa.timestamp("us", "UTC")
+TEXTS = st.sampled_from(["", "a" * 32, "0", "1girl solo", "s", "true"])
+WHOLE = st.sampled_from([0, 1, -1, 2**63 - 1, -(2**63)]) | st.integers(-100, 100)
+TAGS = pa.list_(pa.struct([("id", pa.int64()), ("name", pa.string()), ("category", pa.int64())]))
+TAG = st.fixed_dictionaries(
+    {
+        "id": st.integers(1, 9),
+        "name": st.sampled_from(["guro", "solo", "1girl"]) | st.none(),
+        "category": st.sampled_from([0, 1, 3, 4, 5, 900]),
+    }
+)
+#: Types that a column may have, with what it may hold.
+KINDS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
+    (pa.int64(), WHOLE),
+    (pa.int32(), st.integers(-5, 5)),
+    (pa.uint64(), st.sampled_from([0, 7, 2**64 - 1])),
+    (pa.float64(), st.sampled_from([0.0, 1.5, -3.0])),
+    (pa.string(), TEXTS),
+    (pa.large_string(), TEXTS),
+    (pa.bool_(), st.booleans()),
+    (UTC_TIME, INSTANTS | st.just(NEVER)),
+    (pa.timestamp("us", "Asia/Tokyo"), INSTANTS),
+    (pa.timestamp("us"), INSTANTS.map(lambda instant: instant.replace(tzinfo=None))),
+    (pa.list_(pa.string()), st.lists(TEXTS, max_size=2)),
+    (TAGS, st.lists(TAG, max_size=3)),
+    (pa.struct([("a", pa.int64())]), st.fixed_dictionaries({"a": st.integers(0, 3)})),
+]
+COLUMNS = (
+    *("score", "parent_id", "md5", "file_ext", "rating", "is_banned", "updated_at", "tag_string", "file_url"),
+    *("tags", "pools", "favs", "new", "extra"),
+)
+IDS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [(pa.int64(), st.integers(-1, 99)), (pa.string(), TEXTS)]
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> pa.RecordBatch:
+    """A batch of a few posts, with columns of any types."""
+    count = draw(st.integers(0, 4))
+    kinds = {"id": draw(st.sampled_from(IDS)), "created_at": (UTC_TIME, INSTANTS)}
+    kinds |= {name: draw(st.sampled_from(KINDS)) for name in draw(st.sets(st.sampled_from(COLUMNS)))}
+    arrays = [
+        pa.array(draw(st.lists(values | st.none(), min_size=count, max_size=count)), kind)
+        for kind, values in kinds.values()
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=list(kinds))
+
+
+def as_typed(typed: Typed) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows, in a fixed order, with `extra` as the object that it is; and why others were rejected."""
+    rows = [row | {"extra": json.loads(row["extra"] or "{}")} for row in typed.table.to_pylist()]
+    return sorted(rows, key=repr), sorted(row.reason for row in typed.rejected)
+
+
+def one_by_one(batch: pa.RecordBatch) -> Typed:
+    """The rows of a batch as records, a value at a time; a null of an unknown column is none."""
+    records = [
+        {name: value for name, value in record.items() if value is not None or name in SITE_COLUMNS}
+        for record in map(as_json, batch.to_pylist())
+    ]
+    rows = [parse_record(record) for record in records]
+    kept = [row for row in rows if not isinstance(row, RejectedRow)]
+    table = pa.Table.from_pylist(kept, schema=type_batch(batch).table.schema)
+    return Typed(table, tuple(row for row in rows if isinstance(row, RejectedRow)), len(rows))
+
+
+@given(batches())
+def test_a_batch_has_the_rows_that_its_records_have(batch: pa.RecordBatch) -> None:
+    """Rows typed at once are those that come one value at a time, for any mix of column types."""
+    typed = type_batch(batch)
+    assert as_typed(typed) == as_typed(one_by_one(batch))
+    assert typed.read == batch.num_rows == typed.table.num_rows + len(typed.rejected)
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.string()])
+def test_lists_of_tags_are_the_dialect_until_2020(kind: pa.DataType) -> None:
+    """A list of tags gives tag strings, pools and favs, and 0 and 1970 are none, whatever type the ids have."""
+    columns = {
+        "id": pa.array([1, 2, 3], pa.int64()).cast(kind),
+        "created_at": pa.array([MADE] * 3, UTC_TIME),
+        "updated_at": pa.array([NEVER, MADE, MADE], UTC_TIME),
+        "parent_id": pa.array([0, 7, 0], pa.int64()),
+        "tag_string": pa.array([None, None, "solo"]),
+        "tags": pa.array([[{"id": 1, "name": "guro", "category": 0}], [], None], TAGS),
+        "pools": pa.array([["1"], [], None], pa.list_(pa.string())),
+        "favs": pa.array([["5"], [], None], pa.list_(pa.string())),
+    }
+    table = type_batch(pa.RecordBatch.from_pydict(columns)).table.sort_by("id")
+    told = ("tag_string", "tag_count", "tags", "pools", "favs", "parent_id", "updated_at", "extra")
+    assert table.select(told).to_pylist() == [
+        dict(zip(told, row, strict=True))
+        for row in (
+            ("guro", 1, [{"id": 1, "name": "guro", "category": 0}], [1], [5], None, None, None),
+            ("", 0, [], [], [], 7, MADE, None),
+            ("solo", None, None, None, None, 0, MADE, None),
+        )
+    ]
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.string()])
+def test_a_null_for_banned_is_kept_where_a_file_is_shown(kind: pa.DataType) -> None:
+    """Whether a shown file is banned is unknown where the column is null, whatever type the ids have."""
+    columns = {
+        "id": pa.array([1, 2, 3], pa.int64()).cast(kind),
+        "created_at": pa.array([MADE] * 3, UTC_TIME),
+        "md5": pa.array(["a" * 32, "b" * 32, ""]),
+        "is_banned": pa.array([None, False, None], pa.bool_()),
+    }
+    table = type_batch(pa.RecordBatch.from_pydict(columns)).table.sort_by("id")
+    assert table["extra"].to_pylist() == ['{"is_banned":null}', None, None]
+    assert table["md5"].to_pylist() == ["a" * 32, "b" * 32, None]
