@@ -8,18 +8,26 @@ DANBOORU_BIGQUERY_GRPC (host:port).
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import grpc
 import pyarrow as pa
-from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound
+from google.api_core.exceptions import (
+    BadRequest,
+    FailedPrecondition,
+    Forbidden,
+    GoogleAPIError,
+    NotFound,
+    OutOfRange,
+    Unauthorized,
+)
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
-from danbooru_pipeline.errors import SourceBlocked, SourceUnreachable, SourceUnusable
+from danbooru_pipeline.errors import SourceBlocked, SourceError, SourceUnreachable, SourceUnusable
 from danbooru_pipeline.posts import LineTyper, Typed, as_json, type_batch
 from danbooru_pipeline.sources.bulk import BulkTable
 
@@ -27,6 +35,9 @@ from danbooru_pipeline.sources.bulk import BulkTable
 SETTLING = timedelta(seconds=60)
 #: How far back a table can be read: seven days, less one for the reading.
 TIME_TRAVEL = timedelta(days=6)
+#: What reading takes: a session in the project that is billed, and the rows of the table.
+_RIGHTS: Final = ("bigquery.readsessions.create", "bigquery.tables.get", "bigquery.tables.getData")
+_LOGIN: Final = "run gcloud auth application-default login"
 ANY_SIZE = [("grpc.max_receive_message_length", -1)]
 T = TypeVar("T")
 
@@ -109,14 +120,11 @@ class BigQuerySource:
     def _call(self, request: Callable[[bigquery.Client], T]) -> T:
         try:
             return request(self._rest())
-        except GoogleAuthError as error:
-            raise _without_credentials(error) from None
-        except Forbidden as error:
-            raise SourceBlocked(f"BigQuery refuses us ({error.message}); check the project and its rights") from None
-        except NotFound as error:
-            raise SourceUnusable(f"{error.message}; check DANBOORU_BIGQUERY_TABLES") from None
-        except (GoogleAPIError, OSError) as error:
-            raise SourceUnreachable(f"BigQuery does not answer ({error}); check the network, then run again") from None
+        except (GoogleAPIError, GoogleAuthError, OSError) as error:
+            unreachable = SourceUnreachable(
+                f"BigQuery does not answer ({_in_a_line(error)}); check the network, then run again"
+            )
+            raise _refusal(error) or unreachable from None
 
     def _rest(self) -> bigquery.Client:
         if not self._emulator:
@@ -150,14 +158,29 @@ class BigQuerySource:
                 for answer in client.read_rows(stream.name):  # type: ignore[no-untyped-call]
                     data = pa.py_buffer(answer.arrow_record_batch.serialized_record_batch)
                     yield ArrowRows(pa.ipc.read_record_batch(data, schema))
-        except GoogleAPIError as error:
-            raise SourceUnreachable(f"BigQuery stopped sending {table} ({error}); run again") from None
-        except GoogleAuthError as error:
-            raise _without_credentials(error) from None
+        except (GoogleAPIError, GoogleAuthError) as error:
+            broken = SourceUnreachable(f"BigQuery stopped sending {table} ({_in_a_line(error)}); run again")
+            raise _refusal(error) or broken from None
 
 
-def _without_credentials(error: GoogleAuthError) -> SourceBlocked:
-    return SourceBlocked(f"BigQuery needs credentials ({error}); run gcloud auth application-default login")
+def _refusal(error: Exception) -> SourceError | None:
+    """What an error says that a later run would meet as well; None for one that may pass."""
+    said = _in_a_line(getattr(error, "message", error))
+    if isinstance(error, GoogleAuthError):
+        return SourceBlocked(f"BigQuery needs credentials ({said}); {_LOGIN}")
+    if isinstance(error, Unauthorized):
+        return SourceBlocked(f"BigQuery does not accept our credentials ({said}); {_LOGIN}")
+    if isinstance(error, Forbidden):
+        return SourceBlocked(f"BigQuery refuses us ({said}); check the project and its rights ({', '.join(_RIGHTS)})")
+    if isinstance(error, NotFound):
+        return SourceUnusable(f"{said}; check DANBOORU_BIGQUERY_TABLES")
+    if isinstance(error, BadRequest) and not isinstance(error, FailedPrecondition | OutOfRange):
+        return SourceUnusable(f"BigQuery does not understand what we ask ({said}); check DANBOORU_BIGQUERY_TABLES")
+    return None
+
+
+def _in_a_line(said: object) -> str:
+    return " ".join(str(said).split())
 
 
 def _found(client: bigquery.Client, name: str) -> bigquery.Table | None:

@@ -13,7 +13,7 @@ import pytest
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.bigquery.server import Failure, Mirror, Served, serve_bigquery
 from danbooru_pipeline.demo.process import start_booru
-from danbooru_pipeline.errors import SourceStale, SourceUnreachable, SourceUnusable
+from danbooru_pipeline.errors import SourceBlocked, SourceStale, SourceUnreachable, SourceUnusable
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import SweepReport, bring_posts, export_side_tables
@@ -175,11 +175,53 @@ def test_table_of_another_time_or_place_is_named(mirror: Mirror, served: Served,
     with pytest.raises(SourceUnusable, match="has no posts"):
         bring(source(served), layout)
     load(mirror, "posts", posts(50))
-    mirror.fail_next(Failure("rows", "PERMISSION_DENIED", message="no rights"))
-    with pytest.raises(SourceUnreachable, match=r"stopped sending posts.*no rights"):
+    mirror.fail_next(Failure("rows", "DATA_LOSS", message="a broken disk"))
+    with pytest.raises(SourceUnreachable, match=r"stopped sending posts.*a broken disk"):
         bring(source(served), layout)
     reports = export_side_tables(source(served), layout, 2021, progress=lambda _line: None)
     assert {report.status for report in reports.values()} == {"absent"}
+
+
+@pytest.mark.parametrize("method", ["session", "rows"])
+@pytest.mark.parametrize(
+    ("code", "kind", "advice"),
+    [
+        ("UNAUTHENTICATED", SourceBlocked, r"credentials \(.*on purpose\); run gcloud auth application-default login"),
+        ("PERMISSION_DENIED", SourceBlocked, r"refuses us \(.*on purpose\); check .*bigquery\.readsessions\.create"),
+        ("NOT_FOUND", SourceUnusable, r"on purpose; check DANBOORU_BIGQUERY_TABLES"),
+        ("INVALID_ARGUMENT", SourceUnusable, r"\(.*on purpose\); check DANBOORU_BIGQUERY_TABLES"),
+        ("FAILED_PRECONDITION", SourceUnreachable, r"stopped sending posts \(.*on purpose\); run again"),
+        ("RESOURCE_EXHAUSTED", SourceUnreachable, r"stopped sending posts \(.*on purpose\); run again"),
+    ],
+)
+def test_a_refused_read_names_what_is_refused(
+    mirror: Mirror, served: Served, layout: Layout, method: str, code: str, kind: type[Exception], advice: str
+) -> None:
+    """What a later run would meet as well is no broken read: the line names the login, the right or the setting."""
+    load(mirror, "posts", posts(3_000))
+    mirror.fail_next(Failure(method, code, after_rows=1_000 if method == "rows" else 0))
+    with pytest.raises(kind, match=advice) as raised:
+        bring(source(served), layout)
+    assert type(raised.value) is kind
+    assert not layout.posts(2021).exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "advice"),
+    [
+        ("UNAUTHENTICATED", SourceBlocked, "run gcloud auth application-default login"),
+        ("PERMISSION_DENIED", SourceBlocked, r"bigquery\.tables\.get"),
+        ("INVALID_ARGUMENT", SourceUnusable, "check DANBOORU_BIGQUERY_TABLES"),
+    ],
+)
+def test_a_refused_look_at_the_tables_says_the_same(
+    mirror: Mirror, served: Served, code: str, kind: type[Exception], advice: str
+) -> None:
+    """The service that tells what tables there are is refused in the words of the one that reads them."""
+    load(mirror, "posts", posts(5))
+    mirror.fail_next(Failure("tables", code))
+    with pytest.raises(kind, match=advice):
+        source(served).probe()
 
 
 def test_settings_choose_it(monkeypatch: pytest.MonkeyPatch, served: Served, mirror: Mirror, layout: Layout) -> None:

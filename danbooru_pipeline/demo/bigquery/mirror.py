@@ -37,7 +37,7 @@ class Failure:
 
     Attributes:
         method: ``tables``, ``session`` or ``rows``.
-        code: name of the gRPC status; over REST it is a 503.
+        code: name of the gRPC status; over REST it is the HTTP status of that kind.
         after_rows: how many rows are sent before it.
         message: the service's message.
     """

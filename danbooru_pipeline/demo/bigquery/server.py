@@ -31,7 +31,9 @@ from danbooru_pipeline.demo.bigquery.mirror import Failure, Mirror, MirrorError,
 
 _SERVICE = "google.cloud.bigquery.storage.v1.BigQueryRead"
 _TABLE = re.compile(r"projects/([^/]+)/datasets/([^/]+)/tables/([^/]+)")
-_REASONS = {400: "invalid", 404: "notFound", 503: "backendError"}
+_REASONS = {400: "invalid", 401: "authError", 403: "accessDenied", 404: "notFound", 503: "backendError"}
+#: What the status of a failure is over REST; of any other it is 503.
+_STATUS = {"INVALID_ARGUMENT": 400, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "NOT_FOUND": 404}
 _TABLES = re.compile(r"/bigquery/v2/projects/([^/?]+)/datasets/([^/?]+)/tables(?:/([^/?]+))?(?:\?(.*))?")
 
 
@@ -161,7 +163,7 @@ class _RestHandler(BaseHTTPRequestHandler):
 
     def _answer(self, failure: Failure | None) -> dict[str, Any]:
         if failure is not None:
-            raise MirrorError(failure.code, 503, failure.message)
+            raise MirrorError(failure.code, _STATUS.get(failure.code, 503), failure.message)
         match = _TABLES.fullmatch(self.path)
         if match is None:
             raise MirrorError("NOT_FOUND", 404, f"nothing is served at {self.path}")
