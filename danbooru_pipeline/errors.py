@@ -198,20 +198,36 @@ class ReleaseReplaced(ReleaseError):  # noqa: N818
     exit_code = 75
 
 
-_DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+#: EFBIG is a limit of the process (``ulimit -f``) or of the file system on the size of one file.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: What SQLite, in which Dagster keeps its runs, says about a full disk.
 _SQLITE_ON_A_FULL_DISK = ("database or disk is full", "disk I/O error")
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that it was raised from, is about a disk without space or inodes."""
+    """Whether an error, or one that it was raised from, is about a disk without space or inodes for a file."""
+    return _of_full_disk(error) is not None
+
+
+def _of_full_disk(error: BaseException | None) -> BaseException | None:
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:
-            return True
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            return error
         if "sqlite3" in type(error).__module__ and any(text in str(error) for text in _SQLITE_ON_A_FULL_DISK):
-            return True
+            return error
         error = error.__cause__ or error.__context__
-    return False
+    return None
+
+
+def disk_full(error: BaseException, folder: Path) -> DiskFull:
+    """What such an error says about the disk of a folder."""
+    found = _of_full_disk(error)
+    if isinstance(found, OSError) and found.errno == errno.EFBIG:
+        return DiskFull(
+            f"{folder} takes no file of this size ({found.strerror}); raise the limit (ulimit -f), or choose a file "
+            "system without one, then run again"
+        )
+    return DiskFull(f"the disk of {folder} is full; free some space, then run again")
 
 
 #: What an operator does about an error of the file system.
@@ -227,15 +243,28 @@ _REMEDIES: Final = {
     errno.ENFILE: "allow more open files on this machine",
     errno.EIO: "check the disk",
     errno.ELOOP: "remove the symbolic link that leads to itself",
+    errno.ESTALE: "mount its file system again",
+    errno.ENOMEM: "free some memory",
     errno.ENOENT: "restore it, or see docs/runbook.md for what makes it again",
 }
 
 
-def os_error_line(error: BaseException | None) -> str | None:
-    """One line for an error of the file system that names its file: the file, what is wrong, what to do."""
-    if not isinstance(error, OSError) or error.filename is None or error.errno is None:
+#: What a file that is open already may meet: the machine's fault, though the error does not name the file.
+_OF_THE_MACHINE: Final = frozenset({errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ENOMEM})
+
+
+def os_error_line(error: BaseException | None, root: Path) -> str | None:
+    """One line for an error of the file system: the file, what is wrong, what to do.
+
+    Where the error names no file, the work was most likely on one of `root`.
+    """
+    if not isinstance(error, OSError) or error.errno is None:
         return None
     name = error.filename if error.filename2 is None else error.filename2
+    if name is None:
+        if error.errno not in _OF_THE_MACHINE:
+            return None
+        name = f"a file, most likely below {root}"
     path = os.fsdecode(name) if isinstance(name, bytes | str) else str(name)
     remedy = _REMEDIES.get(error.errno, "check the disk and the permissions of its folder")
     return f"{path}: {error.strerror or type(error).__name__}; {remedy}, then run again"
@@ -248,5 +277,5 @@ def full_disk_named(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if is_disk_full(error):
-            raise DiskFull(f"the disk of {folder} is full; free some space, then run again") from error
+            raise disk_full(error, folder) from error
         raise

@@ -28,10 +28,26 @@ def say(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print for programs."""
+    """Print for programs: in UTF-8, as JSON is, whatever standard output has.
+
+    A path may have bytes that are none, which Python holds as halves of surrogate pairs; they are told as in text.
+    """
     import msgspec
 
-    click.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
+    try:
+        data = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        data = msgspec.json.encode(_printable(msgspec.to_builtins(value)))
+    click.echo(msgspec.json.format(data))
+
+
+def _printable(value: Any) -> Any:
+    """A value of JSON whose texts are all UTF-8."""
+    if isinstance(value, dict):
+        return {_printable(name): _printable(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(_printable, value))
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def warn_of_unknown_settings() -> None:

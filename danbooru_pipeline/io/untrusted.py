@@ -85,7 +85,7 @@ def opened(root: Path, name: str) -> Iterator[BinaryIO]:
         os.close(folder)
     with os.fdopen(descriptor, "rb") as file:
         if os.fstat(descriptor).st_size > _SMALL_BYTES and has_hole(file):
-            raise OSError(errno.EFBIG, "pretends to be larger than it is", name)
+            raise OSError(errno.EINVAL, "pretends to be larger than it is", name)
         yield file
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from danbooru_pipeline.errors import (
     DanbooruPipelineError,
-    DiskFull,
     InternalError,
     ReleaseReplaced,
     StoreError,
+    disk_full,
     is_disk_full,
     os_error_line,
 )
@@ -29,11 +29,11 @@ def as_ours(error: Exception, root: Path) -> DanbooruPipelineError:
     if isinstance(error, DanbooruPipelineError):
         return error
     if is_disk_full(error):
-        return DiskFull(f"the disk of {root} is full; free some space, then run again")
+        return disk_full(error, root)
     replaced = _replaced_release(error, Layout(root))
     if replaced is not None:
         return ReleaseReplaced(f"{replaced} was replaced while it was read; run again")
-    line = os_error_line(error)
+    line = os_error_line(error, root)
     return StoreError(line) if line else internal_error(error, root)
 
 

@@ -17,6 +17,8 @@ from pydantic import BeforeValidator
 POSTS_SOURCES: Final = ("api", "bigquery", "dump", "archive")
 BACKGROUNDS: Final = ("contrast", "white", "black")
 ARCHIVES: Final = ("off", "jxl")
+#: A hundred years.
+_MOST_DAYS: Final = 36_500
 
 
 def is_loopback(url: str) -> bool:
@@ -34,8 +36,14 @@ def _from_text(parse: Callable[[str], Any]) -> BeforeValidator:
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
-def _number(kind: type[int] | type[float], *, above: float, wanted: str = "") -> BeforeValidator:
-    """Finite numbers above a bound; `wanted` says it in other words than "a number above …"."""
+def _number(
+    kind: type[int] | type[float], *, above: float, most: int, least: float = -math.inf, wanted: str = ""
+) -> BeforeValidator:
+    """Finite numbers above a bound; `wanted` says it in other words than "a number above …".
+
+    `least` and `most` bound what can be computed with: times that a clock knows, waits that a system call takes, and
+    numbers of threads that a machine has room for.
+    """
     wanted = wanted or f"a number above {above:g}"
 
     def parse(text: str) -> float:
@@ -45,9 +53,17 @@ def _number(kind: type[int] | type[float], *, above: float, wanted: str = "") ->
             raise ValueError(wanted if kind is float else _whole(text, wanted)) from None
         if not value > above or value == math.inf:
             raise ValueError(wanted)
-        return value
+        return _bounded(value, least=least, most=most)
 
     return _from_text(parse)
+
+
+def _bounded(value: float, *, least: float, most: int) -> float:
+    if value > most:
+        raise ValueError(f"{most} at most")
+    if value < least:
+        raise ValueError(f"{least} at least")
+    return value
 
 
 def _whole(text: str, wanted: str) -> str:
@@ -89,7 +105,7 @@ def _hours(text: str) -> float:
         raise ValueError(wanted) from None
     if not 0 <= value < math.inf:
         raise ValueError(wanted)
-    return value
+    return _bounded(value, least=0, most=24 * _MOST_DAYS)
 
 
 def _switch(text: str) -> bool:
@@ -196,17 +212,21 @@ SiteUrl = Annotated[str, _from_text(_site_url)]
 PublicUrl = Annotated[str, _from_text(_public_url)]
 WebUrl = Annotated[str, _from_text(_web_url)]
 SmtpUrl = Annotated[str, _from_text(_smtp_url)]
-Count = Annotated[int, _number(int, above=0)]
-Bytes = Annotated[int, _number(int, above=-1, wanted="a number of bytes, 0 or more")]
+Count = Annotated[int, _number(int, above=0, most=10_000)]
+Pixels = Annotated[int, _number(int, above=0, most=10**12)]
+Bytes = Annotated[int, _number(int, above=-1, most=2**63 - 1, wanted="a number of bytes, 0 or more")]
 StoreAddress = Annotated[str, _from_text(_store_address)]
 HubOwner = Annotated[str, _from_text(_hub_owner)]
 Mirrors = Annotated[tuple[str, ...], _from_text(_mirrors)]
-Whole = Annotated[int, _number(int, above=-1, wanted="a whole number, 0 or more")]
-Positive = Annotated[float, _number(float, above=0)]
+Whole = Annotated[int, _number(int, above=-1, most=10**9, wanted="a whole number, 0 or more")]
+WholeDays = Annotated[int, _number(int, above=-1, most=_MOST_DAYS, wanted="a whole number, 0 or more")]
+#: From one request in a month.
+Rate = Annotated[float, _number(float, above=0, least=4e-7, most=10**6)]
+Seconds = Annotated[float, _number(float, above=0, most=10**9)]
 #: Not "0 or more": values between -1 and 0 have always been accepted.
-Days = Annotated[float, _number(float, above=-1)]
+Days = Annotated[float, _number(float, above=-1, most=_MOST_DAYS)]
 Hours = Annotated[float, _from_text(_hours)]
-Year = Annotated[int, _integer(2005, 9999, wanted="a year from 2005, when the site began")]
+Year = Annotated[int, _number(int, above=2004, most=9000, wanted="a year from 2005, when the site began")]
 PngLevel = Annotated[int, _integer(0, 6, wanted="a level from 0 to 6")]
 JpegQuality = Annotated[int, _integer(1, 100, wanted="a JPEG quality from 1 to 100")]
 PostsSource = Annotated[str, _one_of(POSTS_SOURCES)]

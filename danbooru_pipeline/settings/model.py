@@ -58,7 +58,7 @@ class Settings(BaseSettings):
         "`host:port` of an emulator's Storage Read API, used with `BIGQUERY_EMULATOR_HOST`; empty for the real one",
         default="",
     )
-    requests_per_second: kinds.Positive | None = setting(
+    requests_per_second: kinds.Rate | None = setting(
         "upper limit on requests per second, to all hosts together",
         default_text="`8`, or `500` on loopback",
         unit="requests/s",
@@ -115,7 +115,7 @@ class Settings(BaseSettings):
         "by spaces or commas; each day they are asked what they hold, for `releases/mirrors.html`",
         default=(),
     )
-    grace_days: kinds.Whole = setting(
+    grace_days: kinds.WholeDays = setting(
         "how long a replaced version of a release stays beside its successor, as `danbooru2022.0`, for mirrors that "
         "read it; 0 removes it at once. One that has an image which its successor lacks never stays",
         default=7,
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
         default_text="256 MiB",
         unit="bytes",
     )
-    retry_seconds: kinds.Positive = setting(
+    retry_seconds: kinds.Seconds = setting(
         "longest total wait between the attempts of one request", default=120.0, unit="seconds"
     )
     png_level: kinds.PngLevel = setting(
@@ -146,7 +146,7 @@ class Settings(BaseSettings):
         "the picture remains visible)",
         default="contrast",
     )
-    max_pixels: kinds.Count = setting("pictures with more pixels are not decoded", default=200_000_000, unit="pixels")
+    max_pixels: kinds.Pixels = setting("pictures with more pixels are not decoded", default=200_000_000, unit="pixels")
     automation: kinds.Switch = setting(
         "`on` enables sensors and schedules by default; with `off`, enable them in the UI", default=False
     )
@@ -167,12 +167,12 @@ class Settings(BaseSettings):
         default=12.0,
         unit="hours",
     )
-    follow_requests_per_second: kinds.Positive | None = setting(
+    follow_requests_per_second: kinds.Rate | None = setting(
         "upper limit on requests per second while following",
         default_text="`2`, or as `DANBOORU_REQUESTS_PER_SECOND` on loopback or where that is less",
         unit="requests/s",
     )
-    poll_seconds: kinds.Positive = setting(
+    poll_seconds: kinds.Seconds = setting(
         "how often the yearly sensor asks the source; a release starts after three identical answers in a row",
         default=21_600.0,
         unit="seconds",

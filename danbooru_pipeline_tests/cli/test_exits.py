@@ -1,6 +1,7 @@
 """How commands end: a true exit code, one line with its cause, JSON where it was asked for, and no traceback."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -61,6 +62,22 @@ def test_full_or_closed_output_is_not_a_full_root(tmp_path: Path) -> None:
         (line,) = result.stderr.splitlines()
         assert "standard output cannot be written" in line
         assert why in line
+
+
+@pytest.mark.parametrize("words", [["verify"], ["status"], ["settings"], ["doctor"]])
+@pytest.mark.parametrize("locale", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
+def test_json_is_utf8_whatever_a_path_and_the_output_are(
+    tmp_path: Path, words: list[str], locale: dict[str, str]
+) -> None:
+    """A path with bytes that are no UTF-8 is told as in text, and one that is UTF-8 stays, in any locale."""
+    odd = os.fsencode(tmp_path) + b"/caf\xc3\xa9\xff"
+    Path(os.fsdecode(odd)).mkdir()
+    place = {"DANBOORU_ROOT": os.fsdecode(odd), "DANBOORU_CONTACT": "a@example.org"}
+    program = [sys.executable, "-m", "danbooru_pipeline", *words, *([os.fsdecode(odd)] if words == ["verify"] else [])]
+    result = subprocess.run([*program, "--json"], env=environment() | place | locale, capture_output=True, check=False)
+    assert result.returncode != 70, result.stderr
+    said = json.dumps(json.loads(result.stdout.decode()), ensure_ascii=False)
+    assert r"caf\udcc3\udca9\udcff" in said.replace(r"\\", "\\") if "LC_ALL" in locale else "café" in said
 
 
 def _as_yaml(data: bytes) -> Callable[[Path], None]:

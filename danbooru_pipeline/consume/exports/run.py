@@ -16,7 +16,7 @@ import duckdb
 from danbooru_pipeline.consume.exports.frame import LEFT_OUT, Form, Job
 from danbooru_pipeline.consume.exports.readme import TITLE, readme, selection_text
 from danbooru_pipeline.consume.select import Selection, choose
-from danbooru_pipeline.errors import DiskFull, ReleaseError, SettingsError, is_disk_full
+from danbooru_pipeline.errors import ReleaseError, SettingsError, disk_full, is_disk_full
 from danbooru_pipeline.io.atomic import commit_part, remove_part
 from danbooru_pipeline.layout import PART_SUFFIX
 from danbooru_pipeline.progress import Meter, Say, Watch, human_bytes
@@ -230,7 +230,7 @@ def _target_errors(release: Path, target: Path) -> Iterator[None]:
         yield
     except (OSError, sqlite3.Error, duckdb.Error) as error:
         if is_disk_full(error):
-            raise DiskFull(f"the disk of {target} is full; free some space, then run again") from error
+            raise disk_full(error, target) from error
         said = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         about = getattr(error, "filename", None)
         if isinstance(about, str | bytes) and Path(os.fsdecode(about)).is_relative_to(release):
