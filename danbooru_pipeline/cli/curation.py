@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -279,14 +280,16 @@ def submit(year: int, per_day: int, *, dry_run: bool, write: bool) -> None:
     from danbooru_pipeline.io.locks import exclusive
     from danbooru_pipeline.release.takedown.curation import clear_if_removed
 
-    settings = read_settings(offline=dry_run or not write)
+    only_says = dry_run or not write
+    settings = read_settings(offline=only_says)
     layout = Layout(settings.root)
     folder = CurationFolder.of(layout)
-    with exclusive(folder.submission_lock, busy="another process submits; wait for it to end, then run again"):
+    busy = "another process submits; wait for it to end, then run again"
+    with nullcontext() if only_says else exclusive(folder.submission_lock, busy=busy):
         pages, sent = DecisionLog(folder.decisions).read(), sending.read_sent(folder.submitted)
         now = datetime.now(UTC)
         plan = sending.plan_submission(layout.release(year), pages, sent, per_day=per_day, now=now)
-        if dry_run or not write:
+        if only_says:
             click.echo("\n".join(plan.lines()))
             return
         with RunContext(settings) as context:

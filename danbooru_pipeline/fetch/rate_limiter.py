@@ -39,7 +39,8 @@ class RateLimiter:
 
     Args:
         rate: budget in requests per second, all hosts and all processes together.
-        record: file that the processes share; without one, or before its folder exists, the limit is this object's own.
+        record: file that the processes share; without one, before its folder exists, or where that cannot be
+            written, the limit is this object's own.
     """
 
     def __init__(self, rate: float, *, record: Path | None = None) -> None:
@@ -155,8 +156,14 @@ class RateLimiter:
             self._close_record()
         if self._descriptor is None and self._record is not None:
             # Nothing is created in a root before it has passed its checks.
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 self._descriptor = os.open(self._record, os.O_RDWR | os.O_CREAT, 0o644)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                if os.access(self._record.parent, os.W_OK, effective_ids=True):
+                    raise
+                # Who may only look at a root, as a dry run does, downloads nothing and sends a few requests.
         return self._descriptor
 
     def _close_record(self) -> None:

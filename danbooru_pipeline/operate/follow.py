@@ -42,8 +42,8 @@ def follow(context: RunContext, *, dry_run: bool = False, meter: Meter | None = 
     Raises:
         DanbooruPipelineError: settings, root or site do not allow it.
     """
-    check_root(context.settings.root, min_free_bytes=context.settings.min_free_bytes)
-    if not dry_run:
+    if not dry_run:  # which asks nothing of the root but to be read
+        check_root(context.settings.root, min_free_bytes=context.settings.min_free_bytes)
         forget_decided(context.layout)
     return follow_site(context, dry_run=dry_run, meter=meter)
 

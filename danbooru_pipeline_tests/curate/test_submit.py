@@ -1,5 +1,6 @@
 """Submission: what is planned, what the embedded booru takes, and that nothing goes out twice or after a refusal."""
 
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from danbooru_pipeline.cli.main import main
 from danbooru_pipeline.curate.log import Answer, Page
 from danbooru_pipeline.curate.submit import Edit, Plan, Sent, plan_submission, read_sent, submit
 from danbooru_pipeline.demo.process import BooruProcess
@@ -15,6 +18,7 @@ from danbooru_pipeline.demo.site.api import API_KEY, LOGIN
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.io.append_log import append_line
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 
 NOW = datetime(2022, 2, 1, tzinfo=UTC)
@@ -59,6 +63,17 @@ def test_plan_knows_what_was_sent(release: Path) -> None:
     assert (full.edits, full.waiting) == ((), 1)
     later = plan_submission(release, pages, sent, per_day=2, now=NOW + timedelta(days=2))
     assert len(later.edits) == 1
+
+
+def test_what_only_says_changes_nothing(release: Path, tmp_path: Path) -> None:
+    """A plan that is shown leaves no file and no folder, with --dry-run and without --write."""
+    layout = Layout(tmp_path)
+    shutil.copytree(release, layout.release(2021))
+    before = sorted(tmp_path.rglob("*"))
+    for words in ([], ["--dry-run"]):
+        told = CliRunner().invoke(main, ["curate", "submit", "2021", *words], env={"DANBOORU_ROOT": str(tmp_path)})
+        assert (told.exit_code, told.stdout) == (0, "0 edits\n")
+        assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from danbooru_pipeline.fetch import RateLimiter
 from danbooru_pipeline.fetch.rate_limiter import RECORD_BYTES
 from danbooru_pipeline.fetch.slots import DownloadSlots
+from danbooru_pipeline_tests.support.imported import as_another_user
 
 #: A process that waits for its slots and prints when they came.
 TAKER = """
@@ -191,6 +192,26 @@ def test_no_record_is_made_before_its_folder(tmp_path: Path) -> None:
     """Asking a source creates nothing in a root that does not exist yet."""
     RateLimiter(100, record=tmp_path / "store" / "pace").wait("a")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_root_that_is_only_looked_at_needs_no_record(tmp_path: Path) -> None:
+    """Who may not write the folder of the record keeps a limit of its own; an unwritable record alone is an error."""
+    store = tmp_path / "store"
+    store.mkdir(mode=0o755)
+    RateLimiter(100, record=store / "pace").wait("a")
+
+    def keeps_its_own() -> bool:
+        limiter = RateLimiter(20, record=Path("store/pace"))
+        return limiter.wait("a") + 0.9 * 4 / 20 < [limiter.wait("a") for _ in range(4)][-1]
+
+    def is_refused() -> bool:
+        with pytest.raises(PermissionError):
+            RateLimiter(20, record=Path("store/pace")).wait("a")
+        return True
+
+    assert as_another_user(tmp_path, keeps_its_own)
+    store.chmod(0o777)
+    assert as_another_user(tmp_path, is_refused)
 
 
 def test_slots_bound_downloads_over_threads(tmp_path: Path) -> None:

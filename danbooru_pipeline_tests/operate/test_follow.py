@@ -1,6 +1,7 @@
 """Following as the operator sees it: its status, what the scrub and a release do with what it brought."""
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,10 +11,11 @@ import msgspec
 import pytest
 
 from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import bucket_of
 from danbooru_pipeline.operate.doctor import Finding, Health, examine
-from danbooru_pipeline.operate.follow import FollowStatus, follow_status, forget_decided
+from danbooru_pipeline.operate.follow import FollowStatus, follow, follow_status, forget_decided, open_follower
 from danbooru_pipeline.operate.forecast import forecast_year
 from danbooru_pipeline.operate.scrub import scrub_bucket
 from danbooru_pipeline.posts.report import load_posts_report, read_report, write_posts_report
@@ -32,6 +34,7 @@ from danbooru_pipeline_tests.support.followed import (
     new_post,
     old_jpg,
 )
+from danbooru_pipeline_tests.support.imported import as_another_user
 from danbooru_pipeline_tests.support.sites import Record
 
 
@@ -58,6 +61,27 @@ def test_doctor_notices_that_following_stopped(begun: Follower) -> None:
     begun.clock[:] = [datetime.now(UTC)]
     begun.follow()
     assert finding(begun.settings).health is Health.OK
+
+
+def test_a_dry_run_needs_no_room_and_no_right_to_write(begun: Follower, tmp_path: Path) -> None:
+    """What changes nothing is done on a root that is full, and as a user who may only read it; a run is refused."""
+    begun.go_to(SPRING)
+    foreseen = begun.follow(dry_run=True)
+    assert foreseen.files
+    full = begun.settings.replace(min_free_bytes=2**62)
+    with open_follower(full, now=lambda: SPRING) as context:
+        assert follow(context, dry_run=True) == foreseen
+        with pytest.raises(StoreError, match="DANBOORU_MIN_FREE_BYTES"):
+            follow(context)
+    place = Path(os.path.relpath(begun.settings.root, tmp_path))
+
+    def is_foreseen_and_refused() -> bool:
+        with open_follower(begun.settings.replace(root=place), now=lambda: SPRING) as context:
+            with pytest.raises(StoreError, match="cannot be written"):
+                follow(context)
+            return follow(context, dry_run=True) == foreseen
+
+    assert as_another_user(tmp_path, is_foreseen_and_refused)
 
 
 def test_status_says_how_far_it_is(begun: Follower) -> None:
