@@ -14,7 +14,7 @@ import danbooru_pipeline
 from danbooru_pipeline.cli.main import main
 from danbooru_pipeline.cli.reference import SECTIONS, section_of, write_reference
 from danbooru_pipeline.defs.build import build_defs
-from danbooru_pipeline.operate.forecast import cost_of
+from danbooru_pipeline.operate.forecast import MEAN_FILE_BYTES, cost_of
 from danbooru_pipeline.outcomes import REASONS
 from danbooru_pipeline.progress import human_bytes
 from danbooru_pipeline.settings import PREFIX, Settings
@@ -71,7 +71,7 @@ def scale_rows() -> list[str]:
     for pace, workers in ((8, 2), (8, 8), (8, 16), (4, 8)):
         settings = Settings(contact="-", requests_per_second=pace, workers=workers)
         cost = cost_of(
-            settings, 2025, exact=False, posts=10_000_000, files=9_900_000, unsized=0, size=9_900_000 * 850_000
+            settings, 2025, exact=False, posts=10_000_000, files=9_900_000, unsized=0, size=9_900_000 * MEAN_FILE_BYTES
         )
         rows.append(
             f"| {pace} requests/s, {workers} cores | {cost.requests:,} | {cost.seconds / 86_400:.1f} "

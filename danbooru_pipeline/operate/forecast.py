@@ -16,7 +16,8 @@ from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.preflight import check_year, nearest_folder
 from danbooru_pipeline.operate.rates import measured_rates
-from danbooru_pipeline.posts import CompleteRow, complete_rows, parse_api_record
+from danbooru_pipeline.posts import CompleteRow, complete_rows, parse_api_record, post_of
+from danbooru_pipeline.posts.taken import why_not_fetched
 from danbooru_pipeline.progress import human_bytes, human_seconds
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources.api import POSTS_PER_PAGE, ApiSource
@@ -28,6 +29,8 @@ from danbooru_pipeline.years import cutoff
 
 #: Pages of posts that a survey samples, spread over all ids.
 SURVEYED_PAGES: Final = 5
+#: Mean size of an original of the site, for a source that says of no file how large it is (docs/scale.md).
+MEAN_FILE_BYTES: Final = 850_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +42,8 @@ class Forecast:
         posts: of the release.
         expunged: posts of earlier releases that the source no longer has; they are not counted among `posts`.
         files: to fetch.
-        unsized: of these, how many have no size in the metadata; each counts as the mean of the others.
+        unsized: of these, how many have no size in the metadata; each counts as the mean of the others, or, without
+            any, as `MEAN_FILE_BYTES`.
         requests: for pages and for files.
         bytes: to fetch.
         disk_bytes: that store and release will grow by.
@@ -94,7 +98,8 @@ class Forecast:
         if not self.fits:
             lines[-1] += ": NOT ENOUGH; set DANBOORU_ROOT to a larger disk"
         if self.unsized:
-            lines.append(f"{self.unsized:,} files have no size in the metadata and were counted with the mean")
+            mean = f"{human_bytes(MEAN_FILE_BYTES)} each" if self.unsized == self.files else "the mean"
+            lines.append(f"{self.unsized:,} files have no size in the metadata and were counted with {mean}")
         if not self.exact:
             lines.append("an estimate from a survey of the source; exact once the posts are swept")
         return lines
@@ -115,7 +120,7 @@ def _from_sweep(context: RunContext, year: int) -> Forecast:
     plan = plan_year(context.layout, year, exclude_tags=context.exclude_tags)
     files = sum(each.fetch - each.kept for each in plan.buckets)
     unsized = sum(each.unsized for each in plan.buckets)
-    mean = plan.fetch_bytes / (files - unsized) if files > unsized else 0
+    mean = plan.fetch_bytes / (files - unsized) if files > unsized else MEAN_FILE_BYTES
     return cost_of(
         context.settings,
         year,
@@ -134,12 +139,18 @@ def _from_survey(context: RunContext, year: int) -> Forecast:
             f"the posts of {year} are not swept, and only the API can be surveyed before; run danbooru-pipeline build "
             f"{year}, or set DANBOORU_POSTS_SOURCE=api",
         )
-    survey = survey_source(context.client, cutoff(year))
+    survey = survey_source(context.client, cutoff(year), exclude_tags=context.exclude_tags)
     known = _last_known_id(context.layout, year)
     posts = round(survey.density * survey.last_id)
     files = round(survey.density * survey.with_file * max(0, survey.last_id - known))
     return cost_of(
-        context.settings, year, exact=False, posts=posts, files=files, unsized=0, size=round(files * survey.mean_bytes)
+        context.settings,
+        year,
+        exact=False,
+        posts=posts,
+        files=files,
+        unsized=files - round(files * survey.sized),
+        size=round(files * (survey.mean_bytes or MEAN_FILE_BYTES)),
     )
 
 
@@ -175,16 +186,25 @@ def _last_known_id(layout: Layout, year: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """A sample of a source: its last id of a year, posts per id, files per post, and their mean size."""
+    """A sample of a source: its last id of a year, posts per id, files per post, and what is known of their sizes.
+
+    Attributes:
+        with_file: share of posts whose file would be fetched.
+        sized: share of these files whose size is known.
+        mean_bytes: of these sizes; 0 if no size is known.
+    """
 
     last_id: int
     density: float
     with_file: float
+    sized: float
     mean_bytes: float
 
 
-def survey_source(client: BooruClient, limit: datetime) -> Survey:
+def survey_source(client: BooruClient, limit: datetime, *, exclude_tags: frozenset[str] = frozenset()) -> Survey:
     """Find the last id up to a moment by bisection, and sample some pages below it.
+
+    A file counts if a build would fetch it, whatever its row says of its size.
 
     Raises:
         SourceError: the source cannot be used.
@@ -196,11 +216,13 @@ def survey_source(client: BooruClient, limit: datetime) -> Survey:
     pages = [page for below in spread if (page := _page_below(client, below, POSTS_PER_PAGE))]
     ids = sum(max(page) - min(page) + 1 for page in pages)
     rows = {id_: row for page in pages for id_, row in page.items()}
-    sizes = [row["file_size"] for row in rows.values() if row.get("md5") and row.get("file_size")]
+    shown = [post for row in rows.values() if why_not_fetched(post := post_of(row), exclude_tags=exclude_tags) is None]
+    sizes = [post.file_size for post in shown if post.file_size is not None]
     return Survey(
         last_id=last,
         density=min(1.0, sum(map(len, pages)) / ids) if ids else 0.0,
-        with_file=len(sizes) / len(rows) if rows else 0.0,
+        with_file=len(shown) / len(rows) if rows else 0.0,
+        sized=len(sizes) / len(shown) if shown else 0.0,
         mean_bytes=sum(sizes) / len(sizes) if sizes else 0.0,
     )
 

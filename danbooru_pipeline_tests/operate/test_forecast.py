@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import pyarrow.parquet as pq
@@ -11,10 +12,14 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.layout import BUCKETS
-from danbooru_pipeline.operate.forecast import forecast_year, survey_source
+from danbooru_pipeline.operate.forecast import MEAN_FILE_BYTES, forecast_year, survey_source
 from danbooru_pipeline.operate.rates import PATH, measured_rates, with_figures
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.sources import bring_posts, split_by_bucket
 from danbooru_pipeline.store.originals import build_originals
 from danbooru_pipeline.years import cutoff
+from danbooru_pipeline_tests.support.raw_server import json_by, serving
+from danbooru_pipeline_tests.support.sites import give_posts, record_of
 
 BringPosts = Callable[[int], None]
 
@@ -66,6 +71,41 @@ def test_survey_of_a_source_is_near(context: RunContext, booru: BooruProcess) ->
     assert asked.get("files", 0) == 0
     assert asked["posts"] < 40
     assert not context.layout.root.exists()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "total", "unsized", "said"),
+    [
+        ([1_000, 3_000], 2_000 * 10, 0, None),
+        ([1_000, 0, 3_000, None, 2_000], 2_000 * 10, 4, "were counted with the mean"),
+        ([0], MEAN_FILE_BYTES * 10, 10, "were counted with 830.1 KiB each"),
+        ([None], MEAN_FILE_BYTES * 10, 10, "were counted with 830.1 KiB each"),
+    ],
+)
+def test_files_without_a_size_are_files(
+    tmp_path: Path, sizes: list[int | None], total: int, unsized: int, said: str | None
+) -> None:
+    """Before the sweep and after it, a plan counts files whose size is unknown; banned and excluded ones are none."""
+    records = [
+        record_of(i, md5=f"{i:032x}", tag_string="solo", is_banned=False, file_size=sizes[i % len(sizes)])
+        for i in range(1, 11)
+    ]
+    records += [records[0] | {"id": 11, "md5": "b" * 32, "is_banned": True}]
+    records += [records[0] | {"id": 12, "md5": "c" * 32, "tag_string": "guro"}]
+    records += [record_of(13, created_at="2022-01-05T00:00:00Z")]
+    with serving(json_by(give_posts(records))) as server:
+        settings = Settings(root=tmp_path, api_url=server.url, cdn_url=server.url, exclude_tags=("guro",))
+        with RunContext(settings, now=lambda: datetime(2022, 1, 20, tzinfo=UTC)) as context:
+            before = forecast_year(context, 2021)
+            bring_posts(context.source, context.layout, 2021, now=context.now(), progress=lambda _line: None)
+            split_by_bucket(context.layout, 2021)
+            after = forecast_year(context, 2021)
+    for forecast, exact in ((before, False), (after, True)):
+        assert (forecast.exact, forecast.posts, forecast.files) == (exact, 12, 10)
+        assert (forecast.bytes, forecast.unsized) == (total, unsized)
+        assert [line for line in forecast.lines() if "no size" in line] == (
+            [f"{unsized} files have no size in the metadata and {said}"] if said else []
+        )
 
 
 @pytest.mark.parametrize("year", [2021, 2022])
