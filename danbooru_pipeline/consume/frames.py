@@ -28,8 +28,9 @@ _DTYPES = {
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """A table as a frame with the same columns in the same order, and rows numbered from 0."""
-    # A file's own notes on pandas (an index, say) must not decide what the frame looks like.
-    return table.to_pandas(types_mapper=_dtype_of, ignore_metadata=True)
+    # A file's own notes on pandas (an index, say) must not decide what the frame looks like, and pyarrow parses them
+    # even where it is told to ignore them.
+    return table.replace_schema_metadata(None).to_pandas(types_mapper=_dtype_of)
 
 
 def _dtype_of(kind: pa.DataType) -> object:

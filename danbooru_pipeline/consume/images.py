@@ -5,6 +5,7 @@ The path is made from id and extension by `layout`; what the manifest calls a pa
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -102,24 +103,38 @@ def image_of(release: Path, row: Mapping[str, Any], kind: ImageKind) -> ReleaseI
 
     Raises:
         NoImage: it tells why there is no such file.
-        ReleaseError: it gives an extension that no original has.
+        ReleaseError: it gives an extension that no original has, or lacks a fact.
     """
-    name = row[path_column(kind)]
+    fact, prefix = partial(_fact, release, row), _PREFIX[kind]
+    id_, name = fact("id", int), fact(path_column(kind), str, may_lack=True)
     if name is None:
         raise _no_image(release, row, kind)
     try:
-        path = px512_path(row["id"]) if kind == "512px" else original_path(row["id"], name.rpartition(".")[2])
+        path = px512_path(id_) if kind == "512px" else original_path(id_, name.rpartition(".")[2])
     except ValueError as error:
         raise ReleaseError(f"the manifest of {release} has {name!r} ({error}); verify the release") from error
-    size, sha256 = row[f"{_PREFIX[kind]}size"], row[f"{_PREFIX[kind]}sha256"]
-    return ReleaseImage(id=row["id"], kind=kind, path=release / path, size=size, sha256=sha256, facts=row)
+    size, sha256 = fact(f"{prefix}size", int), fact(f"{prefix}sha256", str)
+    return ReleaseImage(id=id_, kind=kind, path=release / path, size=size, sha256=sha256, facts=row)
+
+
+def _fact(release: Path, row: Mapping[str, Any], column: str, of: type, *, may_lack: bool = False) -> Any:
+    """A value of a row of the manifest, of the type that it has in every release.
+
+    Raises:
+        ReleaseError: it has another.
+    """
+    value = row.get(column)
+    if column in row and (type(value) is of or (value is None and may_lack)):
+        return value
+    raise ReleaseError(f"the manifest of {release} has no {column} of a post; verify the release")
 
 
 def _no_image(release: Path, row: Mapping[str, Any], kind: ImageKind) -> NoImage:
-    status, reason = row[f"{_PREFIX[kind]}status"], row[f"{_PREFIX[kind]}reason"]
+    fact = partial(_fact, release, row, of=str, may_lack=True)
+    status, reason = fact(f"{_PREFIX[kind]}status"), fact(f"{_PREFIX[kind]}reason")
     why = f"{status}: {reason}{_sentence(reason)}"
     if reason == Reason.NO_ORIGINAL:
-        why += f"; its original is {row['status']}: {row['reason']}{_sentence(row['reason'])}"
+        why += f"; its original is {fact('status')}: {fact('reason')}{_sentence(fact('reason'))}"
     return NoImage(
         f"{release.name} has no {kind} image of post {row['id']}, {why}",
         post_id=row["id"],

@@ -24,6 +24,7 @@ from danbooru_pipeline.consume.tables import (
     BATCH_ROWS,
     FILES,
     Query,
+    python_rows,
     read_batches,
     read_table,
     shards,
@@ -221,7 +222,7 @@ class OpenedRelease:
         wanted = operator.index(post_id)  # ids out of a frame are NumPy's
         path_column(kind)
         where = [("id", "==", wanted)] if 0 < wanted <= self.info.last_id else None
-        rows = [] if where is None else read_table(self.path, FILES, Query(where=where)).to_pylist()
+        rows = [] if where is None else python_rows(self.path, FILES, read_table(self.path, FILES, Query(where=where)))
         if not rows:
             raise NoImage(
                 f"{self.name} has no post {wanted}; its last is {self.info.last_id}", post_id=wanted, kind=kind
@@ -237,7 +238,7 @@ class OpenedRelease:
         held = pc.field(path_column(kind)).is_valid()
         both = held if conditions is None else held & conditions
         batches = self.batches(FILES, where=both, rows=_IMAGE_ROWS)
-        return (image_of(self.path, row, kind) for batch in batches for row in batch.to_pylist())
+        return (image_of(self.path, row, kind) for batch in batches for row in python_rows(self.path, FILES, batch))
 
     @overload
     def compare(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -179,12 +180,17 @@ class ChosenPosts:
                 yield self.checked(row)
 
     def checked(self, row: dict[str, Any]) -> Chosen:
-        """A row with those columns, its path checked.
+        """A row with those columns, its types and its path checked.
 
         Raises:
-            ReleaseError: the manifest names a path outside the release.
+            ReleaseError: the manifest names a path outside the release, or a value has another type than in a release.
         """
-        post = Chosen(**row)
+        try:
+            post = msgspec.convert(row, Chosen)
+        except msgspec.ValidationError as error:
+            raise ReleaseError(
+                f"the tables of {self.rows.release} have a post that cannot be one ({error}); verify it first"
+            ) from error
         _checked_path(self.rows.release, post.id, post.path, tree=self.tree)
         return post
 

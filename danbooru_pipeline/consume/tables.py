@@ -102,6 +102,17 @@ def read_batches(release: Path, table: str, query: Query, *, rows: int = BATCH_R
     return batches()
 
 
+def python_rows(release: Path, table: str, rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
+    """Rows of a table as Python has them.
+
+    Raises:
+        ReleaseError: a value is none that Python has, like a moment after the year 9999, or text that is no UTF-8.
+    """
+    with _damage_named(release, table):
+        found: list[dict[str, Any]] = rows.to_pylist()
+    return found
+
+
 def _shards_by_table(release: Path, *, parquet: str = "parquet") -> dict[str, list[Path]]:
     """Table -> its shards that are here."""
     found: dict[str, list[Path]] = {}
@@ -149,7 +160,8 @@ def _dataset(release: Path, table: str, *, corrected: bool, pre_buffer: bool = T
 
     files = [str(path) for path in _files(release, table, corrected=corrected)]
     with _damage_named(release, table):
-        return ds.dataset(files, format=ds.ParquetFileFormat(pre_buffer=pre_buffer))
+        data = ds.dataset(files, format=ds.ParquetFileFormat(pre_buffer=pre_buffer))
+        return data.replace_schema(table_schema(release, table, corrected=corrected))
 
 
 def _scanner(data: "ds.Dataset", query: Query, *, label: str, **limits: Any) -> "ds.Scanner":
@@ -181,7 +193,7 @@ def _listed(columns: Sequence[str]) -> list[str]:
 def _damage_named(release: Path, table: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise ReleaseError(f"{table} of {release} cannot be read ({_first_line(error)}); verify the release") from error
 
 

@@ -2,6 +2,9 @@
 
 A footer of a few bytes can announce 10¹² rows, or a list of so many values, and a dictionary of one long text can stand
 for gigabytes. Arrow believes all of it, so none is handed to it. The limits are far above what a release has.
+
+Nor are a file's notes for other programs handed on: pandas parses its own, and may raise anything. Columns are of the
+kinds that releases have, since others hold values that Python has not, like a day after the year 9999.
 """
 
 import os
@@ -35,6 +38,14 @@ _ENCODINGS = frozenset({"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_D
 #: Bytes of a value in memory, of a text those of its place in a dictionary; and of how it is nested.
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12, "BYTE_ARRAY": 4}
 _NESTING = 4
+#: How the names of our own notes in a schema begin.
+_OURS = b"danbooru_pipeline."
+_KINDS = (
+    *(pa.types.is_null, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating),
+    *(pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_fixed_size_binary),
+)
+#: A time of another zone is looked up in a list that this machine may lack, by a name that the file gives.
+_ZONES = frozenset({None, "UTC"})
 _THRIFT = {"thrift_string_size_limit": 2**26, "thrift_container_size_limit": 2**20}
 
 
@@ -55,13 +66,14 @@ def read_untrusted(
     wanted = None if columns is None else list(columns)
     with opened(root, name) as file, pq.ParquetFile(file, **_THRIFT) as first:
         _check_footer(first.metadata, os.fstat(file.fileno()).st_size)
+        _check_kinds(first.schema_arrow)
         few = _with_dictionaries(first)
         # The same open file with the footer that was checked, whatever has its name by now.
         parquet = pq.ParquetFile(file, metadata=first.metadata, read_dictionary=few, **_THRIFT) if few else first
         for number in range(parquet.num_row_groups) if groups is None else groups:
             _check_batch(first.metadata, number, wanted, rows)
             for batch in parquet.iter_batches(rows, row_groups=[number], columns=wanted, use_threads=False):
-                yield _plain(pa.Table.from_batches([batch]))
+                yield _plain(pa.Table.from_batches([batch]).replace_schema_metadata(_notes(batch.schema)))
 
 
 def announced_rows(root: Path, name: str) -> int:
@@ -141,14 +153,39 @@ def _hides(stats: Any, column: pa.Array) -> bool:
 
 
 def schema_of(root: Path, name: str) -> pa.Schema:
-    """The columns of a file.
+    """The columns of a file, and of its notes ours alone.
 
     Raises:
         As `read_untrusted`.
     """
     with opened(root, name) as file, pq.ParquetFile(file, **_THRIFT) as parquet:
         _check_footer(parquet.metadata, os.fstat(file.fileno()).st_size)
-        return parquet.schema_arrow
+        schema = parquet.schema_arrow
+    _check_kinds(schema)
+    return schema.with_metadata(_notes(schema))
+
+
+def _notes(schema: pa.Schema) -> dict[bytes, bytes] | None:
+    return {key: value for key, value in (schema.metadata or {}).items() if key.startswith(_OURS)} or None
+
+
+def _check_kinds(schema: pa.Schema) -> None:
+    for column in schema:
+        if not _is_kept(column.type):
+            raise ValueError(f"has a column of {column.type}, and no release has one")
+        if column.name == "id" and column.type != pa.int64():
+            raise ValueError("has ids of another type")
+
+
+def _is_kept(kind: pa.DataType) -> bool:
+    """Whether releases have columns of a type."""
+    if pa.types.is_dictionary(kind) or pa.types.is_list(kind):
+        return _is_kept(kind.value_type)
+    if pa.types.is_struct(kind):
+        return all(_is_kept(field.type) for field in kind)
+    if pa.types.is_timestamp(kind):
+        return kind.tz in _ZONES
+    return any(is_kind(kind) for is_kind in _KINDS)
 
 
 def _check_footer(footer: Any, size: int) -> None:

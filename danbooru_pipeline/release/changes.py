@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.atomic import atomic_file, write_atomic
-from danbooru_pipeline.io.bounded_parquet import extents, read_untrusted, schema_of, untrusted_files
+from danbooru_pipeline.io.bounded_parquet import extents, read_untrusted, untrusted_files
 from danbooru_pipeline.io.parquet import write_parquet
 from danbooru_pipeline.io.sql import database, tables, view
 from danbooru_pipeline.layout import is_path_of
@@ -178,7 +178,12 @@ def changed_rows(
         ReleaseError: a table of one of them is not whole, or damaged; before the first row, if its ids are.
     """
     with database(threads=threads, spill=spill) as connection:
-        _create_views(connection, old=old, new=new, taken_down=taken_down)
+        try:
+            _create_views(connection, old=old, new=new, taken_down=taken_down)
+        except ReleaseError as error:
+            if error.__cause__ is None:  # a table that is missing, and not damaged
+                raise
+            raise _not_comparable(old, new, str(error).rpartition("; ")[0]) from error
         try:
             query = _query(connection)
             for first, last in ranges_of_ids(old, new):
@@ -218,8 +223,6 @@ def _last_ids(folder: Path, name: str) -> Iterator[int]:
         ValueError: it is not, or a row has no id, or one of another type.
         Exception: as `read_untrusted`.
     """
-    if schema_of(folder, name).field("id").type != pa.int64():
-        raise ValueError("has ids of another type")
     for number, (said,) in enumerate(extents(folder, name, ["id"])):
         for table in read_untrusted(folder, name, columns=["id"], groups=[number]):
             if table["id"].null_count:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from danbooru_pipeline.io.bounded_parquet import hidden_columns, read_untrusted
+from danbooru_pipeline.io.bounded_parquet import hidden_columns, read_untrusted, schema_of
 from danbooru_pipeline_tests.support.damage import with_footer_of
 
 #: One long text.
@@ -117,3 +117,40 @@ def test_a_footer_with_another_count_of_nulls_is_seen(tmp_path: Path, nulls: int
     with pq.ParquetFile(path) as file:
         assert file.metadata.row_group(0).column(0).statistics.null_count == nulls
     assert list(hidden_columns(tmp_path, path.name)) == [(0, "column")]
+
+
+FOREIGN = {
+    "a day": pa.array([2**31 - 1], pa.int32()).cast(pa.date32()),
+    "an hour": pa.array([0], pa.time64("us")),
+    "a duration": pa.array([0], pa.duration("s")),
+    "a zone": pa.array([0], pa.timestamp("us", "../../etc/localtime")),
+    "a zone in a list": pa.array([[{"at": 0}]], pa.list_(pa.struct([("at", pa.timestamp("us", "Mars/Olympus"))]))),
+    "a map": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())),
+    "a decimal": pa.array([0], pa.decimal128(38, 0)),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_columns_of_kinds_that_no_release_has_are_refused(tmp_path: Path, kind: str) -> None:
+    """Neither columns nor rows are given of a file whose values Python may not have, or looks up by a given name."""
+    pq.write_table(pa.table({"id": [1], "column": FOREIGN[kind]}), tmp_path / "foreign.parquet")
+    for read in (schema_of, lambda *where: list(read_untrusted(*where))):
+        with pytest.raises(ValueError, match=r"has a column of .*, and no release has one"):
+            read(tmp_path, "foreign.parquet")
+
+
+@pytest.mark.parametrize("ids", [["1"], [1.0], [None]])
+def test_ids_of_another_type_are_refused(tmp_path: Path, ids: list[object]) -> None:
+    """An id is an integer of 64 bits in every table; others would not be found, or not compare."""
+    pq.write_table(pa.table({"id": ids}), tmp_path / "ids.parquet")
+    with pytest.raises(ValueError, match="ids of another type"):
+        schema_of(tmp_path, "ids.parquet")
+
+
+def test_notes_of_others_are_left_out(tmp_path: Path) -> None:
+    """Of what a file notes in its schema only our own is given, with the columns and with the rows."""
+    ours = {b"danbooru_pipeline.schema": b"2"}
+    notes = ours | {b"pandas": b"[" * 100_000, b"huggingface": b"\xff", b"\xff": b""}
+    pq.write_table(pa.table({"id": [1]}).replace_schema_metadata(notes), tmp_path / "notes.parquet")
+    assert schema_of(tmp_path, "notes.parquet").metadata == ours
+    assert [table.schema.metadata for table in read_untrusted(tmp_path, "notes.parquet")] == [ours]

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
@@ -146,3 +147,18 @@ def test_ids_beyond_64_bits_are_one_line(evil: Path, two: Path) -> None:
     put(evil / "removed.txt", f"{2**70}\n".encode())
     assert call("changes", two / "danbooru2021", evil).exit_code == 0
     assert call("verify", evil).exit_code == 1
+
+
+@pytest.mark.parametrize("column", ["tag_string_artist", "rating", "file_ext"])
+@pytest.mark.parametrize("form", ["webdataset", "captions", "deepdanbooru", "originals"])
+def test_posts_of_other_types_are_refused(evil: Path, tmp_path: Path, column: str, form: str) -> None:
+    """A text of a post that is a number is one line that says to verify, and no export appears."""
+
+    def as_numbers(table: pa.Table) -> pa.Table:
+        return table.set_column(table.schema.get_field_index(column), column, pa.array([7] * len(table), pa.int64()))
+
+    edit_table(evil, "parquet/posts-*", as_numbers)
+    answer = call("export", form, evil, tmp_path / "made", "--tree", "original")
+    assert (answer.exit_code, "verify" in answer.output) == (2, True), answer.output
+    assert len(answer.output.strip().splitlines()) == 1
+    assert not (tmp_path / "made").exists()
