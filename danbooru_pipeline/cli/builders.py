@@ -179,7 +179,10 @@ def metrics(into: Path | None) -> None:
 
     from danbooru_pipeline.io.atomic import write_atomic
     from danbooru_pipeline.operate.metrics import gather_metrics, metric_lines
+    from danbooru_pipeline.release.outside import require_outside
 
+    if into is not None:
+        require_outside(into)
     settings = read_settings(offline=True)
     samples = gather_metrics(
         Layout(settings.root),

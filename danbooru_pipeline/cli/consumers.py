@@ -130,7 +130,10 @@ def select(release_dir: Path, *, ids: bool, explain: bool, out: Path | None, **w
     from danbooru_pipeline.consume import Selection
     from danbooru_pipeline.consume.select import find_selected, list_paths
     from danbooru_pipeline.io.atomic import atomic_file
+    from danbooru_pipeline.release.outside import require_outside
 
+    if out is not None:
+        require_outside(out)
     with held_release(release_dir) as held:
         selection = Selection(**wanted)
         found = find_selected(held, selection, threads=os.cpu_count() or 1)

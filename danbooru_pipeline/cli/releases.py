@@ -115,8 +115,6 @@ def changes(old: Path, new: Path, into: Path | None, *, as_json: bool) -> None:
 
     from danbooru_pipeline.release.compare import compare_releases
 
-    if into is not None:
-        into.mkdir(parents=True, exist_ok=True)
     with held_release(old) as older, held_release(new) as newer:
         found = compare_releases(older, newer, into=into, threads=os.cpu_count() or 1)
     if as_json:

@@ -12,6 +12,7 @@ from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.images.tagger import Tagger
 from danbooru_pipeline.io.parquet import rechunk, write_parquet
 from danbooru_pipeline.progress import Progress, silent
+from danbooru_pipeline.release.outside import require_outside
 
 SCHEMA: Final = pa.schema([("id", pa.int64()), ("tag", pa.string()), ("p", pa.float32())])
 #: Lower probabilities are left out.
@@ -21,7 +22,12 @@ LEAST: Final = 0.05
 def write_predictions(
     release: OpenedRelease, tagger: Tagger, target: Path, *, progress: Progress = silent
 ) -> tuple[int, int]:
-    """Look at every 512px image. Returns how many were looked at, and how many could not be read."""
+    """Look at every 512px image. Returns how many were looked at, and how many could not be read.
+
+    Raises:
+        SettingsError: the target lies in a release.
+    """
+    require_outside(target)
     looked = unread = 0
 
     def tables() -> Iterator[pa.Table]:

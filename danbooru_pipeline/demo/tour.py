@@ -16,6 +16,7 @@ from danbooru_pipeline.layout import BUCKET_COUNT, Layout
 from danbooru_pipeline.operate.preflight import check_root
 from danbooru_pipeline.progress import Say, human_seconds
 from danbooru_pipeline.release import verify_release
+from danbooru_pipeline.release.outside import require_outside
 from danbooru_pipeline.settings import Settings
 
 YEARS: Final = (2021, 2022)
@@ -46,6 +47,7 @@ def run_tour(root: Path, *, posts: int, say: Say) -> int:
 
 def _clear(root: Path) -> None:
     """Remove an earlier demo, and nothing else."""
+    require_outside(root)
     check_root(root, min_free_bytes=Settings().min_free_bytes)
     if root.is_dir() and any(root.iterdir()):
         if not (root / MARK).exists():

@@ -12,6 +12,7 @@ from danbooru_pipeline.io.untrusted import is_plain, read_bytes
 from danbooru_pipeline.release.change_rows import Change
 from danbooru_pipeline.release.changes import ChangedPaths, changed_rows, write_paths, write_rows
 from danbooru_pipeline.release.checksums import LONGEST_LIST, read_sums
+from danbooru_pipeline.release.outside import require_outside
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE, Release, read_release
 from danbooru_pipeline.release.templating import render
 from danbooru_pipeline.release_paths import RELEASE_JSON
@@ -63,10 +64,11 @@ def compare_releases(old: Path, new: Path, *, into: Path | None = None, threads:
     Args:
         old: folder of a release.
         new: folder of another one.
-        into: existing folder that gets ``LABEL.parquet``, ``.md``, ``.files.txt`` and ``.remove.txt``.
+        into: folder, made if it is missing, that gets ``LABEL.parquet``, ``.md``, ``.files.txt`` and ``.remove.txt``.
         threads: for joining.
 
     Raises:
+        SettingsError: `into` lies in a release.
         NotARelease: one of the folders is not a release.
         ReleaseError: one of them is not whole, or damaged.
     """
@@ -79,6 +81,8 @@ def compare_releases(old: Path, new: Path, *, into: Path | None = None, threads:
     if into is None:
         collections.deque(rows, maxlen=0)
     else:
+        require_outside(into)
+        into.mkdir(parents=True, exist_ok=True)
         write_rows(into / f"{label}.parquet", rows)
     was, now = _documents(old), _documents(new)
     fetch = images.fetch | {name for name, sum_ in now.items() if sum_ is None or was.get(name) != sum_}

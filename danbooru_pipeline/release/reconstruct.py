@@ -29,6 +29,7 @@ from danbooru_pipeline.layout import EXTENSIONS, is_path_of, original_path, px51
 from danbooru_pipeline.posts.schema import INT64_MAX
 from danbooru_pipeline.release.checksums import TREES, by_bucket
 from danbooru_pipeline.release.documents.history import original
+from danbooru_pipeline.release.outside import require_outside
 from danbooru_pipeline.release.release_json import Release, read_release
 from danbooru_pipeline.release.tables.image_rows import carried_manifest, release_shards
 from danbooru_pipeline.release_paths import metadata_folder, old_metadata_folder, release_name
@@ -359,11 +360,12 @@ def write_reconstruction(found: Reconstruction, target: Path) -> int:
     """Link the unchanged files and the year's metadata into a new folder. Returns the number of files.
 
     Raises:
-        SettingsError: the folder exists.
+        SettingsError: the folder exists, or lies in a release.
         ReleaseError: one of the files is not in the later release's folder. Nothing is linked then.
     """
     if target.exists():
         raise SettingsError(f"{target} exists; give a folder that does not")
+    require_outside(target)
     for path in itertools.chain(found.metadata, found.files):
         if not is_plain(found.folder, path):
             raise ReleaseError(f"{found.folder / path} is missing, or a link or no file; verify {found.folder} first")

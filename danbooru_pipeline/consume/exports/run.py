@@ -20,6 +20,7 @@ from danbooru_pipeline.errors import ReleaseError, SettingsError, disk_full, is_
 from danbooru_pipeline.io.atomic import commit_part, remove_part
 from danbooru_pipeline.layout import PART_SUFFIX
 from danbooru_pipeline.progress import Meter, Say, Watch, human_bytes
+from danbooru_pipeline.release.outside import require_outside
 from danbooru_pipeline.release.release_json import Release, read_release
 
 #: In an unfinished export: what was asked for, so that only the same request continues it.
@@ -120,8 +121,7 @@ def _check_target(release: Path, target: Path, *, form: Form) -> None:
     with _target_errors(release, target):
         if os.path.lexists(target):
             raise SettingsError(f"{target} already exists; give a new path")
-        if target.resolve().is_relative_to(release.resolve()):
-            raise SettingsError(f"{target} is inside the release, which is only read; give a path outside of it")
+        require_outside(target)
         ancestor = next(folder for folder in target.absolute().parents if folder.exists())
         if not ancestor.is_dir():
             raise SettingsError(f"{target} cannot be written: {ancestor} is not a folder; give another path")
