@@ -62,6 +62,7 @@ def test_part_that_a_search_names_is_brought(
 
 def test_what_lies_beside_the_buckets_is_left_alone(released: Yard, tmp_path: Path, run: Callable[..., Result]) -> None:
     """A copy may have `512px/metadata.parquet`, which is no folder of images."""
+    assert run("get", str(released.layout.release(2021)), tmp_path / "got", "--metadata-only").exit_code == 0
     beside = tmp_path / "got/512px/metadata.parquet"
     beside.parent.mkdir(parents=True)
     beside.write_bytes(b"rows")

@@ -2,12 +2,13 @@
 
 A file gets its name when its digest is right, so a killed run goes on with what is missing. RELEASE.json comes after
 the tables that it counts. Paths are checked before they are used, and nothing is longer than it may be: who publishes a
-release may be anybody.
+release may be anybody. What lies in the folder and is no part of a release stays.
 """
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -15,24 +16,30 @@ from typing import Final
 
 from danbooru_pipeline import stop
 from danbooru_pipeline.consume.get.origins import Origin
+from danbooru_pipeline.consume.get.target import Target
 from danbooru_pipeline.consume.get.tars import bring_from_tars, has_tars
 from danbooru_pipeline.consume.select import Chosen, Selection, choose
-from danbooru_pipeline.errors import PublishError, ReleaseError
+from danbooru_pipeline.errors import PublishError, ReleaseError, ReleaseReplaced
 from danbooru_pipeline.io.atomic import commit_part, fsync_folder, remove_folder
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.io.untrusted import is_plain
-from danbooru_pipeline.layout import BUCKETS, PART_SUFFIX
+from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.checksums import LONGEST_LIST, LONGEST_PATHS, TREES, is_image, parse_sums
 from danbooru_pipeline.release.release_json import LONGEST, SHA256SUMS, SIGNATURE, Release, read_release
 from danbooru_pipeline.release.signing import LONGEST_SIGNATURE, Signature, check_signature
-from danbooru_pipeline.release_paths import RELEASE_JSON
+from danbooru_pipeline.release_paths import RELEASE_JSON, SHARD
 
 #: What is brought whatever is searched for: all that searches and exports read, and what must go with images.
 _TABLES: Final = re.compile(
     r"(parquet|parquet-corrected|corrections|manifest|index)/[\w.-]+|(README|NOTICE)\.md|allowed_signers|CITATION\.cff"
 )
 _LISTS: Final = re.compile(r"removed\.txt|removals\.jsonl|RELEASE\.content\.json|provenance\.intoto\.jsonl")
+_CHANGES: Final = re.compile(r"changes/[\w.-]+\.(remove|files)\.txt")
+#: How often the head of a release is fetched until its parts belong together: it may be replaced between two of them.
+_TRIES: Final = 3
+#: In the hidden folder: what a place has now.
+_NOW: Final = ".now"
 _BATCH: Final = 500
 #: The most bytes of a table or of an index, of which no list says how long they are: far more than a table of a million
 #: posts has, or the index of ten million.
@@ -81,7 +88,7 @@ def get_release(
 
     Args:
         origin: that has it.
-        target: a new folder, or one of an earlier run.
+        target: a new or empty folder, a release, or what an earlier run left.
         selection: of images; None brings tables and index alone.
         update: whether a copy of another version becomes one of this.
         signers: keys that must have signed it, as ``ssh-keygen -Y`` reads them.
@@ -89,19 +96,23 @@ def get_release(
 
     Raises:
         PublishError: the origin cannot be read, or what it has is not a release.
+        SettingsError: the folder has files of somebody else, or lies in a release.
         ReleaseError: the folder has another version, and is not to be updated; or the signature is not good.
+        ReleaseReplaced: another version took the place of the one there meanwhile.
     """
-    work = target.with_name(f".{target.name}{PART_SUFFIX}")
-    run = _Get(origin, target, work, GetReport(target.name), progress)
+    place = Target(target)
+    place.check()
+    run = _Get(origin, place, GetReport(target.name), progress)
     about = run.begin(signers)
     old = _standing(target, about, update=update)
-    run.tables(about)
-    if old is not None:
-        run.leave(old, about)
-    commit_part(work / RELEASE_JSON, target / RELEASE_JSON)
-    if selection is not None:
-        run.images(selection)
-    remove_folder(work)
+    with run.of_one_version(about):
+        run.tables(about)
+        if old is not None:
+            run.leave(old, about)
+        commit_part(place.work / RELEASE_JSON, target / RELEASE_JSON)
+        if selection is not None:
+            run.images(selection)
+    remove_folder(place.work)
     return run.report
 
 
@@ -122,24 +133,31 @@ def _standing(target: Path, about: Release, *, update: bool) -> Release | None:
 @dataclass(slots=True)
 class _Get:
     origin: Origin
-    target: Path
-    work: Path
+    place: Target
     report: GetReport
     progress: Progress
     sums: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def target(self) -> Path:
+        return self.place.folder
+
+    @property
+    def work(self) -> Path:
+        return self.place.work
+
     def begin(self, signers: Path | None) -> Release:
         """Fetch RELEASE.json and SHA256SUMS, which must belong together."""
         self.work.mkdir(parents=True, exist_ok=True)
-        for name in (RELEASE_JSON, SHA256SUMS, SIGNATURE):  # never resumed: they may be of another version
-            (self.work / name).unlink(missing_ok=True)
-        limits = {RELEASE_JSON: LONGEST, SHA256SUMS: LONGEST_LIST, SIGNATURE: LONGEST_SIGNATURE}
-        for path, why in self.origin.fetch(limits, self.work).items():
-            raise PublishError(f"{path} there cannot be taken ({why}); get the release from another place")
-        about = read_release(self.work)
-        data = (self.work / SHA256SUMS).read_bytes() if is_plain(self.work, SHA256SUMS) else b""
-        if hashlib.sha256(data).hexdigest() != about.sha256sums_sha256:
-            raise PublishError("RELEASE.json and SHA256SUMS do not belong together; is it being replaced? run again")
+        for _ in range(_TRIES):
+            about, data = self._head()
+            if hashlib.sha256(data).hexdigest() == about.sha256sums_sha256:
+                break
+        else:
+            raise ReleaseReplaced(
+                "RELEASE.json and SHA256SUMS there do not belong together, as while a release is replaced; run again "
+                "later, or get it from another place"
+            )
         if signers is not None and check_signature(self.work, signers) is not Signature.GOOD:
             raise ReleaseError(f"the release is not signed by a key of {signers}; get it from its publisher")
         try:
@@ -149,9 +167,52 @@ class _Get:
         self.report.release = f"{about.name} {about.version}"
         return about
 
+    def _head(self) -> tuple[Release, bytes]:
+        """RELEASE.json and SHA256SUMS as they are there now, in the hidden folder with the signature."""
+        self.place.keep_list()
+        for name in (RELEASE_JSON, SHA256SUMS, SIGNATURE):  # never resumed: they may be of another version
+            (self.work / name).unlink(missing_ok=True)
+        limits = {RELEASE_JSON: LONGEST, SHA256SUMS: LONGEST_LIST, SIGNATURE: LONGEST_SIGNATURE}
+        for path, why in self.origin.fetch(limits, self.work).items():
+            raise PublishError(f"{path} there cannot be taken ({why}); get the release from another place")
+        about = read_release(self.work)
+        return about, (self.work / SHA256SUMS).read_bytes() if is_plain(self.work, SHA256SUMS) else b""
+
+    @contextlib.contextmanager
+    def of_one_version(self, about: Release) -> Iterator[None]:
+        """Tell what goes wrong in a block, or is missing after it, from a release that was replaced meanwhile.
+
+        Raises:
+            ReleaseReplaced: it was.
+        """
+        try:
+            yield
+        except (PublishError, ReleaseError) as error:
+            if self._has_another(about):
+                raise self._replaced(about) from error
+            raise
+        if self.report.missing and self._has_another(about):
+            raise self._replaced(about)
+
+    def _has_another(self, about: Release) -> bool:
+        """Whether the place has another version by now, or none while one comes."""
+        now = self.work / _NOW
+        now.mkdir(parents=True, exist_ok=True)
+        try:
+            self.origin.fetch({RELEASE_JSON: LONGEST}, now)
+            return not is_plain(now, RELEASE_JSON) or read_release(now).ref != about.ref
+        except (PublishError, ReleaseError):
+            return False  # what is there cannot be told, so the error stays what it was
+        finally:
+            remove_folder(now)
+
+    def _replaced(self, about: Release) -> ReleaseReplaced:
+        option = ", with --update" if is_plain(self.target, RELEASE_JSON) else ""
+        return ReleaseReplaced(f"{about.name} {about.version} was replaced while it was read; run again{option}")
+
     def tables(self, about: Release) -> None:
         """Fetch tables, index and lists; without all of them nothing can be chosen."""
-        self.target.mkdir(parents=True, exist_ok=True)
+        self.place.begin()
         wanted = {
             path: sha256 for path, sha256 in self.sums.items() if _TABLES.fullmatch(path) or _LISTS.fullmatch(path)
         }
@@ -160,13 +221,33 @@ class _Get:
             if why := self.report.refused.get(missing):
                 raise PublishError(f"{missing} there cannot be taken ({why}); get the release from another place")
             raise PublishError(f"{about.name} there lacks {missing}, or has it damaged; run again later")
-        for path in sorted(self.target.glob("*/*.parquet")):
-            name = path.relative_to(self.target).as_posix()
-            if _TABLES.fullmatch(name) and name not in wanted:  # of another version, with more shards
-                path.unlink()
+        self._remove(sorted(self._stale(wanted)))
+        if not is_plain(self.target, SHA256SUMS) or sha256_of(self.target / SHA256SUMS) != about.sha256sums_sha256:
+            self.place.remove(SIGNATURE)  # before the list that it is not of
         for name in (SHA256SUMS, SIGNATURE):
             if (self.work / name).exists():
                 commit_part(self.work / name, self.target / name)
+
+    def _stale(self, wanted: Mapping[str, str]) -> set[str]:
+        """Documents of other versions that this one lacks, or has otherwise and does not bring.
+
+        What such a document is called must not make a file of somebody else go: of what no run brings, only that goes
+        which has the other version's bytes.
+        """
+        stale = set()
+        for sums in self.place.lists():
+            for path, sha256 in sums.items():
+                if path in wanted or is_image(path) or self.sums.get(path) == sha256:
+                    continue
+                if _is_brought(path) or (is_plain(self.target, path) and sha256_of(self.target / path) == sha256):
+                    stale.add(path)
+        return stale | self._other_shards(wanted)
+
+    def _other_shards(self, wanted: Mapping[str, str]) -> set[str]:
+        """Parts of the release's tables as another version divides them, which no reader could tell from its own."""
+        tables = {table for path in wanted if (table := _table_of(path))}
+        names = (path.relative_to(self.target).as_posix() for path in self.target.glob("*/*.parquet"))
+        return {name for name in names if name not in wanted and _table_of(name) in tables}
 
     def leave(self, old: Release, about: Release) -> None:
         """Remove images that the newer release lacks or has otherwise, by its list of changes; without one, all."""
@@ -182,10 +263,7 @@ class _Get:
         self._remove(sorted(path.relative_to(self.target).as_posix() for path in images))
 
     def _remove(self, paths: Iterable[str]) -> None:
-        for path in paths:
-            if is_plain(self.target, path):
-                (self.target / path).unlink()
-                self.report.removed += 1
+        self.report.removed += sum(map(self.place.remove, paths))
 
     def images(self, selection: Selection) -> None:
         """Fetch the images that a selection chooses."""
@@ -253,6 +331,18 @@ class _Get:
         if not right and discard:
             (self.work / path).unlink()
         return right
+
+
+def _is_brought(path: str) -> bool:
+    """Whether a document of this name is one that runs bring."""
+    return any(pattern.fullmatch(path) for pattern in (_TABLES, _LISTS, _CHANGES))
+
+
+def _table_of(path: str) -> tuple[str, str] | None:
+    """Folder and name of the table that a file is a part of."""
+    folder, _, name = path.rpartition("/")
+    shard = SHARD.fullmatch(name)
+    return (folder, shard[1]) if shard and _TABLES.fullmatch(path) else None
 
 
 def _longest(document: str) -> int:
