@@ -252,8 +252,9 @@ def apply_removals(target: Path, feed: Path, signers: Path | None, *, dry_run: b
     if dry_run:
         return
     terminal = TerminalLine()
-    remove(plan, created_at=datetime.now(UTC), progress=terminal.step)
+    done = remove(plan, created_at=datetime.now(UTC), progress=terminal.step)
     terminal.clear()
+    click.echo(done)
 
 
 @click.command()

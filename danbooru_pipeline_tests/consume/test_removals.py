@@ -27,6 +27,7 @@ from danbooru_pipeline.release import apply_takedown, plan_takedown, read_releas
 from danbooru_pipeline.release.removal_feed import feed_lines, parse_feed
 from danbooru_pipeline_tests.support.tiny_detector import tiny_detector
 from danbooru_pipeline_tests.support.traces import traces
+from danbooru_pipeline_tests.support.trees import contents
 from danbooru_pipeline_tests.support.yard import NOW, Yard, next_year
 
 GONE = 1002
@@ -191,15 +192,41 @@ def test_feed_of_a_release_is_the_one_that_it_lists(copy: Path) -> None:
 def test_copy_of_a_release_is_made_again_without_the_post(
     copy: Path, tmp_path: Path, run: Callable[..., Result]
 ) -> None:
-    """It verifies in full, names the post nowhere, and lists it as gone; a second run changes nothing."""
+    """It verifies in full, names the post nowhere, and lists it as gone; a second run changes nothing, and says so."""
     (tmp_path / "removed.txt").write_text("4001\n")
-    for _ in range(2):
-        assert run("apply-removals", copy, "--feed", tmp_path / "removed.txt").exit_code == 0
+    made = "again without the 1 of these posts that it named: danbooru2021 2021.1, without a signature"
+    for said in (f"made {copy} {made}", f"{copy} names none of these posts; nothing was changed"):
+        done = run("apply-removals", copy, "--feed", tmp_path / "removed.txt")
+        assert (done.exit_code, done.output.splitlines()[-1]) == (0, said)
         assert traces(copy, {4001}) == []
         assert verify_release(copy, full=True).ok
     assert read_release(copy).version == "2021.1"
     assert parse_feed((copy / "removals.jsonl").read_bytes()) == {4001: "2021.1"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["removed.txt", "somewhere else"]
+
+
+def test_what_was_removed_from_an_export_is_said(tmp_path: Path, run: Callable[..., Result]) -> None:
+    """After the plan comes what was done, and a second run says that it removed nothing."""
+    export, feed = tmp_path / "export", tmp_path / "removed.txt"
+    export.mkdir()
+    (export / "4001.txt").write_text("1girl")
+    (export / "rows.jsonl").write_text('{"id": 4001}\n{"id": 8001}\n')
+    feed.write_text("4001\n")
+    counts = "1 files, and 1 rows and members of 1 files"
+    done = run("apply-removals", export, "--feed", feed)
+    assert done.output.splitlines() == [f"remove {counts}, by a feed of 1 posts", f"removed {counts}"]
+    again = run("apply-removals", export, "--feed", feed)
+    assert again.output.splitlines()[-1] == "removed 0 files, and 0 rows and members of 0 files"
+
+
+def test_part_of_a_release_is_refused(copy: Path, tmp_path: Path, run: Callable[..., Result]) -> None:
+    """A folder inside a release is not searched as an export would be, and nothing in it changes."""
+    (tmp_path / "removed.txt").write_text("4001\n")
+    before = contents(copy)
+    for part in (copy / "parquet", copy / "512px/0001"):
+        done = run("apply-removals", part, "--feed", tmp_path / "removed.txt")
+        assert (done.exit_code, done.output.count("give the whole release")) == (2, 1)
+    assert contents(copy) == before
 
 
 def test_copy_that_lacks_files_is_named(copy: Path) -> None:

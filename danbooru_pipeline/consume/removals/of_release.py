@@ -28,16 +28,17 @@ _BEFORE: Final = "before"
 
 def remove_from_release(
     folder: Path, ids: Collection[int], *, created_at: datetime, progress: Progress = silent
-) -> bool:
-    """Make a copy of a release again without these posts. Returns whether it named any.
+) -> set[int]:
+    """Make a copy of a release again without these posts. Returns those that it named; if none, it is as it was.
 
     Raises:
         ReleaseRefused: it cannot be made again, as a copy that lacks files cannot; it is as it was.
     """
     work = _work(folder)
-    if not Search(frozenset(ids)).of_release(folder):
+    named = Search(frozenset(ids)).of_release(folder)
+    if not named:
         remove_folder(work)
-        return False
+        return named
     layout, year = Layout(work), read_release(folder).year
     try:
         _link_tree(folder, layout, year)
@@ -55,7 +56,7 @@ def remove_from_release(
             "version from its publisher"
         ) from error
     _swap(folder, published(layout)[year], work)
-    return True
+    return named
 
 
 def heal_release(folder: Path) -> None:

@@ -33,6 +33,8 @@ from danbooru_pipeline.consume.removals.of_release import heal_release, remove_f
 from danbooru_pipeline.errors import ReleaseRefused, SettingsError
 from danbooru_pipeline.layout import STORED_EXTENSIONS
 from danbooru_pipeline.progress import Progress, silent
+from danbooru_pipeline.release.outside import release_around
+from danbooru_pipeline.release.release_json import read_release
 from danbooru_pipeline.release_paths import RELEASE_JSON
 
 Rewrite = Callable[[Path, Gone, Path | None], int]
@@ -84,17 +86,19 @@ class RemovalPlan:
     unknown: tuple[tuple[str, int], ...] = ()
     unclear: tuple[Path, ...] = ()
 
-    def lines(self) -> list[str]:
-        """The plan for people."""
+    def counts(self) -> str:
+        """What of an export goes."""
         files = sum(each.rewrite is None for each in self.changes)
         rows = sum(each.count for each in self.changes if each.rewrite is not None)
+        return f"{files:,} files, and {rows:,} rows and members of {len(self.changes) - files:,} files"
+
+    def lines(self) -> list[str]:
+        """The plan for people."""
         if self.is_release:
             return [f"make {self.target} again without {len(self.gone.ids):,} posts, if it names any of them"]
         unknown = ", ".join(f"{count:,} of {suffix}" for suffix, count in self.unknown)
-        rewritten = len(self.changes) - files
-        feed = f"by a feed of {len(self.gone.ids):,} posts"
         return [
-            f"remove {files:,} files, and {rows:,} rows and members of {rewritten:,} files, {feed}",
+            f"remove {self.counts()}, by a feed of {len(self.gone.ids):,} posts",
             *([f"not looked into, since their kind or form is unknown: {unknown}"] if unknown else []),
             *(f"names such a post in a form that is unknown; look at it yourself: {path}" for path in self.unclear),
             *(f"cannot be read: {line}" for line in self.unreadable),
@@ -105,11 +109,13 @@ def plan_removals(target: Path, ids: Collection[int]) -> RemovalPlan:
     """Find out what of an export names these posts. Changes nothing, but finishes a swap that was killed.
 
     Raises:
-        SettingsError: there is nothing at the target.
+        SettingsError: there is nothing at the target, or it is a part of a release.
     """
     heal_release(target)
     if not target.exists():
         raise SettingsError(f"{target} does not exist; give the folder or file of an export, or a release")
+    if (release := release_around(target)) is not None:
+        raise SettingsError(f"{target} is a part of the release {release}; give the whole release")
     if (target / RELEASE_JSON).is_file():
         return RemovalPlan(target=target, gone=Gone(frozenset(ids)), changes=(), is_release=True)
     files = list(_files(target))
@@ -202,8 +208,10 @@ def _md5s(files: Collection[Path], ids: frozenset[int]) -> frozenset[str]:
     return found
 
 
-def apply_removals(plan: RemovalPlan, *, created_at: datetime, progress: Progress = silent) -> None:
+def apply_removals(plan: RemovalPlan, *, created_at: datetime, progress: Progress = silent) -> str:
     """Do what a plan says. Files go first and the tables that name them last, so a killed run finds all that is left.
+
+    Returns what was done, as a line for people.
 
     Args:
         plan: from `plan_removals`.
@@ -214,8 +222,8 @@ def apply_removals(plan: RemovalPlan, *, created_at: datetime, progress: Progres
         ReleaseRefused: something could not be read or rewritten, so it may name a post still; all else is done.
     """
     if plan.is_release:
-        remove_from_release(plan.target, plan.gone.ids, created_at=created_at, progress=progress)
-        return
+        named = remove_from_release(plan.target, plan.gone.ids, created_at=created_at, progress=progress)
+        return _made_again(plan.target, named)
     left = list(plan.unreadable)
     changes = sorted(plan.changes, key=lambda each: each.rewrite is not None)
     for number, change in enumerate(changes, start=1):
@@ -232,6 +240,17 @@ def apply_removals(plan: RemovalPlan, *, created_at: datetime, progress: Progres
             "Remove them or put them right, then run again",
             rows=left,
         )
+    return f"removed {plan.counts()}"
+
+
+def _made_again(target: Path, named: Collection[int]) -> str:
+    if not named:
+        return f"{target} names none of these posts; nothing was changed"
+    about = read_release(target)
+    return (
+        f"made {target} again without the {len(named):,} of these posts that it named: {about.name} {about.version}, "
+        "without a signature"
+    )
 
 
 def _apply(change: Change, gone: Gone) -> None:
