@@ -1,7 +1,8 @@
 """Serves a release to the web browsers of this machine: loopback only, read only, with ranges, nothing outside of it.
 
 No link below the release is followed (see `io.untrusted`). A request that names another host is refused, so that no
-page of the web can read a release through its visitor's browser.
+page of the web can read a release through its visitor's browser. The page is the release's own, which somebody may have
+made to do harm: it may load and ask for what is in the release, and nothing else.
 """
 
 import contextlib
@@ -29,6 +30,11 @@ _TYPES: Final = {
 }  # fmt: skip
 #: Pages that are ours. HTML of a post would run as a page of this server, so it is not shown as one.
 _PAGES: Final = ("index.html", f"{BROWSE}/index.html")
+#: What `browse/index.html` says of itself and `index.html` needs, for a page that does not say it.
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; media-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _CHUNK_BYTES: Final = 2**18
 _WAIT_SECONDS: Final = 0.2
@@ -140,6 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-cache")
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+        self.send_header("Content-Security-Policy", _POLICY)
         self.end_headers()
 
     def _refuse(self, status: HTTPStatus, *, whole: int | None = None) -> None:

@@ -125,3 +125,16 @@ def test_command_serves_until_it_is_stopped(release: Path) -> None:
         assert httpx.get(url, trust_env=False).status_code == 200
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0
+
+
+@pytest.mark.parametrize("path", ["browse/", "index.html", "README.md", "nothing", ""])
+def test_page_of_a_crafted_release_reaches_nothing_else(client: httpx.Client, path: str) -> None:
+    """Whatever a page says of itself, its scripts are the release's files, and it asks no other address."""
+    policy = dict(part.strip().split(" ", 1) for part in client.get(path).headers["Content-Security-Policy"].split(";"))
+    assert {name: policy[name] for name in ("default-src", "script-src", "connect-src", "frame-ancestors")} == {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "connect-src": "'self'",
+        "frame-ancestors": "'none'",
+    }
+    assert not re.search(r"https?:|\*", " ".join(policy.values()))
