@@ -71,6 +71,30 @@ def test_a_file_that_is_no_predictions_is_refused(tmp_path: Path) -> None:
         Predictions(path=path, label="x").check()
 
 
+@pytest.mark.parametrize(
+    ("column", "values"), [("id", ["1"]), ("id", [[1]]), ("tag", [1]), ("p", ["0.5"]), ("p", [[0.5]])]
+)
+def test_predictions_of_other_types_are_refused(tmp_path: Path, column: str, values: list[object]) -> None:
+    """Numbers as text, and the like, are one line that says what to give."""
+    pq.write_table(pa.table({"id": [1], "tag": ["a"], "p": [0.5], column: values}), tmp_path / "x.parquet")
+    with pytest.raises(ReleaseError, match=f"has {column} as .*; give numbers"):
+        Predictions(path=tmp_path / "x.parquet", label="x").check()
+
+
+def test_predictions_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    """A tag that is no UTF-8 is one line; a row without a tag, or with no probability, is left out."""
+    path = tmp_path / "x.parquet"
+    said = {"id": [1, 2, 3], "tag": pa.array(["a", None, "c"]).dictionary_encode(), "p": [0.5, 0.5, float("nan")]}
+    pq.write_table(pa.table(said), path)
+    predictions = Predictions(path=path, label="x")
+    predictions.check()
+    assert list(predictions.of(0, 9)) == [(1, "a", 0.5)]
+    wrong = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"]).buffers())
+    pq.write_table(pa.table({"id": [1], "tag": wrong, "p": [0.5]}), path)
+    with pytest.raises(ReleaseError, match="cannot be read"):
+        list(predictions.of(0, 9))
+
+
 def test_fusion_needs_answers_and_takes_their_mistakes_off() -> None:
     """Too few answers make none; with enough the fused probability follows them, whatever a signal claimed."""
     few = [({"tags": 0.9}, True)] * 10
