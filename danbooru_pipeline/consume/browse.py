@@ -18,15 +18,15 @@ from urllib.parse import unquote, urlsplit
 
 from danbooru_pipeline import stop
 from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.images.signature import MEDIA_TYPES
 from danbooru_pipeline.io.loopback import HOST, LoopbackServer
 from danbooru_pipeline.io.untrusted import is_plain, opened
 from danbooru_pipeline.release_paths import BROWSE, BROWSE_RELEASE
 
 _TYPES: Final = {
-    "avif": "image/avif", "bmp": "image/bmp", "css": "text/css; charset=utf-8", "gif": "image/gif",
-    "jpeg": "image/jpeg", "jpg": "image/jpeg", "js": "text/javascript; charset=utf-8",
-    "json": "application/json", "md": "text/plain; charset=utf-8", "mp3": "audio/mpeg", "mp4": "video/mp4",
-    "png": "image/png", "txt": "text/plain; charset=utf-8", "webm": "video/webm", "webp": "image/webp",
+    "css": "text/css; charset=utf-8", "jpeg": MEDIA_TYPES["jpg"], "js": "text/javascript; charset=utf-8",
+    "json": "application/json", "md": "text/plain; charset=utf-8", "txt": "text/plain; charset=utf-8",
+    **{name: MEDIA_TYPES[name] for name in ("avif", "bmp", "gif", "jpg", "mp3", "mp4", "png", "webm", "webp")},
 }  # fmt: skip
 #: Pages that are ours. HTML of a post would run as a page of this server, so it is not shown as one.
 _PAGES: Final = ("index.html", f"{BROWSE}/index.html")

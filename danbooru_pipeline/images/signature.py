@@ -3,7 +3,8 @@
 A type is one of the extensions of a release, in one spelling (never ``jpeg``), or None.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Final
 
 #: Types that are pictures; nothing else gets a 512px image.
 IMAGE_TYPES = frozenset({"jpg", "png", "gif", "webp", "avif", "bmp"})
@@ -111,5 +112,27 @@ def _html(data: bytes) -> str | None:
 
 #: Every type that `sniff_type` knows.
 FILE_TYPES = frozenset({name for _, name in _PREFIXES} | {"webp", "avi", "avif", "mp4", "bmp", "mp3", "html"})
+
+#: Type -> its name in HTTP and in descriptions of data sets, by IANA where it has one there.
+MEDIA_TYPES: Final[Mapping[str, str]] = {
+    "avi": "video/vnd.avi",
+    "avif": "image/avif",
+    "bmp": "image/bmp",
+    "gif": "image/gif",
+    "html": "text/html",
+    "jpg": "image/jpeg",
+    "jxl": "image/jxl",
+    "mp3": "audio/mpeg",
+    "mp4": "video/mp4",
+    "mpg": "video/mpeg",
+    "pdf": "application/pdf",
+    "png": "image/png",
+    "rar": "application/vnd.rar",
+    "swf": "application/vnd.adobe.flash.movie",
+    "webm": "video/webm",
+    "webp": "image/webp",
+    "wmv": "video/x-ms-wmv",
+    "zip": "application/zip",
+}
 
 _RECOGNISERS: tuple[Callable[[bytes], str | None], ...] = (_riff, _iso_media, _bmp, _mpeg_audio, _html)

@@ -3,15 +3,20 @@
 It has no DOI of its own: the archive that takes the release gives one.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from danbooru_pipeline.images.signature import MEDIA_TYPES
 from danbooru_pipeline.release.release_json import Release, ReleaseRef
+
+if TYPE_CHECKING:
+    from danbooru_pipeline.release.documents.statistics import Statistics
 
 _SCHEMA: Final = "http://datacite.org/schema/kernel-4"
 _ORIGINAL: Final = "https://gwern.net/danbooru2021"
+_UNKNOWN: Final = "application/octet-stream"
 _SUBJECTS: Final = ("illustration", "anime", "tags", "image classification", "machine learning")
 
 
@@ -35,7 +40,7 @@ def datacite(release: Release, values: Mapping[str, Any]) -> bytes:
             {"date": f"2005-05-24/{release.cutoff[:10]}", "dateType": "Coverage"},
         ],
         "sizes": [f"{release.bytes.originals + release.bytes.px512} B", f"{release.counts.posts} posts"],
-        "formats": ["image/jpeg", "image/png", "application/vnd.apache.parquet", "application/x-ndjson"],
+        "formats": list(_formats(release, values)),
         # No licence covers the works; the notice says what applies.
         "rightsList": [{"rights": "The works belong to their artists; see NOTICE.md"}],
         "descriptions": [{"description": description_of(release, values), "descriptionType": "Abstract"}],
@@ -43,6 +48,18 @@ def datacite(release: Release, values: Mapping[str, Any]) -> bytes:
         **({"url": values["address"]} if values["address"] else {}),
     }
     return msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n"
+
+
+def _formats(release: Release, values: Mapping[str, Any]) -> Iterator[str]:
+    """Media types of what the release has: its images and other originals, then its tables and archives."""
+    numbers: Statistics = values["stats"]
+    found = {MEDIA_TYPES.get(bar.name, _UNKNOWN) for bar in numbers.types}
+    if release.counts.px512:
+        found.add(MEDIA_TYPES["jpg"])
+    yield from sorted(found)
+    yield from ("application/vnd.apache.parquet", "application/x-ndjson", "application/x-xz")
+    if values["shards"]:
+        yield "application/x-tar"
 
 
 def description_of(release: Release, values: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import duckdb
 
 from danbooru_pipeline.images import IMAGE_TYPES
 from danbooru_pipeline.io.sql import database, view
+from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 from danbooru_pipeline.release.tables.tag_totals import TABLE
 
 TOP_TAGS = 20
@@ -35,11 +36,16 @@ class TagBar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """Counts of posts; `sizes` counts originals."""
+    """Counts of posts; `types` and `sizes` count originals, by what they are on disk.
+
+    Attributes:
+        optimized: types of which some originals were made smaller, as that type.
+    """
 
     years: list[Bar] = field(default_factory=list)
     ratings: list[Bar] = field(default_factory=list)
     types: list[Bar] = field(default_factory=list)
+    optimized: frozenset[str] = frozenset()
     tags_per_post: list[Bar] = field(default_factory=list)
     sizes: list[Bar] = field(default_factory=list)
     deleted: int = 0
@@ -51,7 +57,12 @@ class Statistics:
     @property
     def images(self) -> int:
         """Originals that are images; the others are videos, archives and the like."""
-        return sum(bar.count for bar in self.types if bar.name in IMAGE_TYPES)
+        return sum(bar.count for bar in self.types if bar.name in IMAGE_TYPES) + self.archived
+
+    @property
+    def archived(self) -> int:
+        """JPG originals that are kept as JPEG XL."""
+        return sum(bar.count for bar in self.types if bar.name == ARCHIVE_EXTENSION)
 
     @property
     def others(self) -> int:
@@ -68,6 +79,10 @@ class Statistics:
 #: Upper bounds of the size classes, in bytes.
 _SIZES = ((2**16, "< 64 KiB"), (2**18, "64–256 KiB"), (2**20, "256 KiB–1 MiB"), (2**22, "1–4 MiB"), (2**24, "4–16 MiB"))
 _LARGEST = "≥ 16 MiB"
+#: The type of an original as it is stored; `file_type` says what the source sent.
+_STORED = (
+    f"CASE WHEN path LIKE '%.{ARCHIVE_EXTENSION}' THEN '{ARCHIVE_EXTENSION}' ELSE coalesce(file_type, 'other') END"
+)
 
 
 def gather_statistics(folder: Path, *, sfw: Sequence[str], threads: int, samples: int = 24) -> Statistics:
@@ -92,9 +107,9 @@ def gather_statistics(folder: Path, *, sfw: Sequence[str], threads: int, samples
             ratings=_bars(connection, "SELECT coalesce(rating, '?'), count(*) FROM posts GROUP BY 1 ORDER BY 1"),
             types=_bars(
                 connection,
-                "SELECT coalesce(file_type, 'other'), count(*) FROM files WHERE path IS NOT NULL "
-                "GROUP BY 1 ORDER BY 2 DESC, 1",
+                f"SELECT {_STORED}, count(*) FROM files WHERE path IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
             ),
+            optimized=_optimized(connection),
             tags_per_post=_tags_per_post(connection),
             sizes=_sizes(connection),
             deleted=_number(connection, "SELECT count(*) FROM posts WHERE is_deleted"),
@@ -121,6 +136,11 @@ def _bars(connection: duckdb.DuckDBPyConnection, query: str) -> list[Bar]:
 def _tags(connection: duckdb.DuckDBPyConnection, clauses: str) -> list[TagBar]:
     query = f"SELECT tag, category, n, fresh FROM tags {clauses} LIMIT {TOP_TAGS}"
     return [TagBar(*row) for row in connection.execute(query).fetchall()]
+
+
+def _optimized(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    query = f"SELECT {_STORED}, count(*) FROM files WHERE path IS NOT NULL AND optimized GROUP BY 1"
+    return frozenset(bar.name for bar in _bars(connection, query)) - {ARCHIVE_EXTENSION}
 
 
 def _tags_per_post(connection: duckdb.DuckDBPyConnection) -> list[Bar]:
