@@ -117,7 +117,7 @@ def _responsible(release: Release, values: Mapping[str, Any]) -> dict[str, Any]:
             f"{f' ({lacking})' if lacking else ''}. A tag that is absent may simply be missing."
         ),
         "rai:dataPreprocessingProtocol": [
-            "Originals in JPEG and PNG are optimised losslessly.",
+            *values["preprocessing"],
             "512px images are shrunk with their aspect kept, and centred on a background.",
         ],
         "rai:dataAnnotationProtocol": ["Users of the booru add and correct tags; uploaders choose the rating."],

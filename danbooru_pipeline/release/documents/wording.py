@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 from danbooru_pipeline.outcomes import REASONS, Reason, Status
 from danbooru_pipeline.release.documents.history import original
-from danbooru_pipeline.release.documents.statistics import Bar
+from danbooru_pipeline.release.documents.statistics import Bar, Statistics
 from danbooru_pipeline.release.release_json import Event, Release
 from danbooru_pipeline.years import FIRST_YEAR_WITH_GENERAL
 
@@ -42,6 +43,22 @@ def missing(release: Release, what: str) -> list[Bar]:
     counts = release.reasons.get(what, {}).items()
     found = [Bar(name, count) for name, count in counts if REASONS[Reason(name)][0] is not Status.OK]
     return sorted(found, key=lambda bar: (-bar.count, bar.name))
+
+
+def preprocessing(numbers: Statistics) -> Iterator[str]:
+    """What was done to the originals that are there, in sentences."""
+    formats = " and ".join(name for kind, name in (("jpg", "JPEG"), ("png", "PNG")) if kind in numbers.optimized)
+    if formats:
+        yield (
+            f"{formats} originals were optimised losslessly: the pixels are the same, the bytes and their MD5 are not."
+        )
+    if numbers.archived:
+        yield (
+            f"JPEG originals were turned into JPEG XL (`.{ARCHIVE_EXTENSION}`) where it can hold them, losslessly; "
+            "`danbooru-pipeline export originals` gives the files of the source back, with the same MD5."
+        )
+    if not formats and not numbers.archived:
+        yield "Originals have the bytes of the source."
 
 
 def kept_despite(release: Release) -> int:
