@@ -64,12 +64,10 @@ _CONTEXT = {
     "transform": "cr:transform",
 }
 
-#: Table -> where its files are, and what a row is.
-_TABLES = {
-    "posts": ("parquet/posts-*.parquet", "One row per post: its tags, rating, score, source and times."),
-    "files": ("manifest/files-*.parquet", "One row per post: its file, its 512px image, or the reasons why not."),
-}
-_OURS = {
+#: Table -> what a row is; all others are of the site.
+_ROWS = {
+    "posts": "One row per post: its tags, rating, score, source and times.",
+    "files": "One row per post: its file, its 512px image, or the reasons why not.",
     TAG_COUNTS: "One row per tag and category: how many posts of the release have it, by rating.",
     DUPLICATES: "One row per pair of posts that show the same picture, or nearly: how they differ, and by how much.",
     TAG_VECTORS: "One row per tag of 20 posts or more: a vector learned from which tags go together, and the nearest.",
@@ -79,9 +77,7 @@ _OURS = {
 
 def croissant(folder: Path, release: Release, values: Mapping[str, Any]) -> bytes:
     """Describe a release whose tables are written."""
-    sets = dict(_TABLES)
-    for table in values["side_tables"]:
-        sets[table] = (f"parquet/{table}-*.parquet", _OURS.get(table, f"The side table {table} of the site."))
+    tables: Mapping[str, str] = values["tables"]
     about = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -97,8 +93,8 @@ def croissant(folder: Path, release: Release, values: Mapping[str, Any]) -> byte
         "datePublished": values["day"],
         "isLiveDataset": False,
         **_responsible(release, values),
-        "distribution": [_archive(folder), *(_file_set(name, pattern) for name, (pattern, _) in sets.items())],
-        "recordSet": [_record_set(folder, name, *about) for name, about in sets.items()],
+        "distribution": [_archive(folder), *(_file_set(name, pattern) for name, pattern in tables.items())],
+        "recordSet": [_record_set(folder, name, pattern) for name, pattern in tables.items()],
     }
     return msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n"
 
@@ -153,13 +149,13 @@ def _file_set(name: str, pattern: str) -> dict[str, Any]:
     }
 
 
-def _record_set(folder: Path, name: str, pattern: str, description: str) -> dict[str, Any]:
+def _record_set(folder: Path, name: str, pattern: str) -> dict[str, Any]:
     schema = pq.read_schema(next(iter(sorted(folder.glob(pattern)))))
     return {
         "@type": "cr:RecordSet",
         "@id": name,
         "name": name,
-        "description": description,
+        "description": _ROWS.get(name, f"The side table {name} of the site."),
         **({"key": {"@id": f"{name}/id"}} if "id" in schema.names else {}),
         # Croissant has no simple type for bytes, nor for a list of objects, whose names and categories other columns
         # repeat.

@@ -14,6 +14,8 @@ from danbooru_pipeline.release.tables.tag_totals import TABLE
 TOP_TAGS = 20
 #: A tag counts as growing if at least this many posts of the release's year have it.
 GROWING_POSTS = 5
+#: Under which posts without a rating are counted.
+UNKNOWN_RATING = "?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,32 +81,30 @@ class Statistics:
 #: Upper bounds of the size classes, in bytes.
 _SIZES = ((2**16, "< 64 KiB"), (2**18, "64–256 KiB"), (2**20, "256 KiB–1 MiB"), (2**22, "1–4 MiB"), (2**24, "4–16 MiB"))
 _LARGEST = "≥ 16 MiB"
+_RATING = f"coalesce(rating, '{UNKNOWN_RATING}')"
 #: The type of an original as it is stored; `file_type` says what the source sent.
 _STORED = (
     f"CASE WHEN path LIKE '%.{ARCHIVE_EXTENSION}' THEN '{ARCHIVE_EXTENSION}' ELSE coalesce(file_type, 'other') END"
 )
 
 
-def gather_statistics(folder: Path, *, sfw: Sequence[str], threads: int, samples: int = 24) -> Statistics:
+def gather_statistics(
+    folder: Path, *, sfw: Sequence[str], threads: int, spill: Path | None, samples: int = 24
+) -> Statistics:
     """Count a release whose tables are written.
 
     Args:
         folder: of the tree.
         sfw: ratings of 512px images that may be shown.
         threads: for counting.
+        spill: where what does not fit in memory may be written; the system's temporary folder if None.
         samples: how many 512px images to choose, by a hash of their id.
     """
-    with database(threads=threads, spill=folder) as connection:
-        view(connection, "posts", folder, "parquet/posts-*.parquet")
-        view(connection, "files", folder, "manifest/files-*.parquet")
-        connection.execute("CREATE VIEW p AS SELECT *, coalesce(year(created_at), 0) AS created FROM posts")
-        view(connection, "counts", folder, f"parquet/{TABLE}-*.parquet")
-        connection.execute(
-            "CREATE VIEW tags AS SELECT name AS tag, category, posts AS n, posts_of_year AS fresh FROM counts"
-        )
+    with database(threads=threads, spill=spill) as connection:
+        _create_views(connection, folder)
         return Statistics(
             years=_bars(connection, "SELECT created, count(*) FROM p GROUP BY 1 ORDER BY 1"),
-            ratings=_bars(connection, "SELECT coalesce(rating, '?'), count(*) FROM posts GROUP BY 1 ORDER BY 1"),
+            ratings=_bars(connection, f"SELECT {_RATING}, count(*) FROM posts GROUP BY 1 ORDER BY 1"),
             types=_bars(
                 connection,
                 f"SELECT {_STORED}, count(*) FROM files WHERE path IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
@@ -122,6 +122,16 @@ def gather_statistics(folder: Path, *, sfw: Sequence[str], threads: int, samples
             ),
             samples=_samples(connection, samples, sfw=sfw),
         )
+
+
+def _create_views(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    view(connection, "posts", folder, "parquet/posts-*.parquet")
+    view(connection, "files", folder, "manifest/files-*.parquet")
+    connection.execute("CREATE VIEW p AS SELECT *, coalesce(year(created_at), 0) AS created FROM posts")
+    view(connection, "counts", folder, f"parquet/{TABLE}-*.parquet")
+    connection.execute(
+        "CREATE VIEW tags AS SELECT name AS tag, category, posts AS n, posts_of_year AS fresh FROM counts"
+    )
 
 
 def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:

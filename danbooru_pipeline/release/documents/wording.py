@@ -7,11 +7,11 @@ from typing import Final
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 from danbooru_pipeline.outcomes import REASONS, Reason, Status
 from danbooru_pipeline.release.documents.history import original
-from danbooru_pipeline.release.documents.statistics import Bar, Statistics
+from danbooru_pipeline.release.documents.statistics import UNKNOWN_RATING, Bar, Statistics
 from danbooru_pipeline.release.release_json import Event, Release
 from danbooru_pipeline.years import FIRST_YEAR_WITH_GENERAL
 
-_RATINGS: Final = {"g": "general", "s": "sensitive", "q": "questionable", "e": "explicit", "?": "unknown"}
+_RATINGS: Final = {"g": "general", "s": "sensitive", "q": "questionable", "e": "explicit", UNKNOWN_RATING: "unknown"}
 _SIZES: Final = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 _SOURCES: Final = {
     "api": "the JSON API of the booru",
@@ -24,6 +24,12 @@ _SOURCES: Final = {
 def rating_names(year: int) -> Mapping[str, str]:
     """Rating -> its name at the end of a year, in their order; until 2021 `s` meant safe."""
     return _RATINGS if year >= FIRST_YEAR_WITH_GENERAL else {**_RATINGS, "s": "safe"}
+
+
+def rating_to_select(release: Release, numbers: Statistics) -> str:
+    """The rating that examples select: the safest that posts of the release have."""
+    there = {bar.name for bar in numbers.ratings} - {UNKNOWN_RATING}
+    return next((name for name in (*release.sfw_ratings, *_RATINGS) if name in there), release.sfw_ratings[0])
 
 
 def size_category(posts: int) -> str:

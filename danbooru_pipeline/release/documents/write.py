@@ -4,56 +4,38 @@ They are rendered from the numbers of RELEASE.json, from counts over the release
 options, so the same release always gets the same documents, whoever makes them and whenever.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from danbooru_pipeline.io.atomic import write_atomic
-from danbooru_pipeline.io.parquet import row_count
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.changes import Changes, write_changes
 from danbooru_pipeline.release.checksums import ARCHIVE, hash_documents
 from danbooru_pipeline.release.documents.browser import LARGEST_ID, write_browser
 from danbooru_pipeline.release.documents.croissant import croissant
 from danbooru_pipeline.release.documents.datacite import datacite
-from danbooru_pipeline.release.documents.history import ORIGINAL_CITATION, ORIGINALS
+from danbooru_pipeline.release.documents.history import ORIGINAL_CITATION
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.documents.page import render_page
 from danbooru_pipeline.release.documents.removals import known_removals
-from danbooru_pipeline.release.documents.statistics import Statistics, gather_statistics
 from danbooru_pipeline.release.documents.torrent import write_torrent
-from danbooru_pipeline.release.documents.wording import (
-    citation_key,
-    kept_despite,
-    missing,
-    preprocessing,
-    previous_event,
-    rating_names,
-    size_category,
-    sources_read,
-)
+from danbooru_pipeline.release.documents.values import address_of, document_values
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.removal_feed import feed_lines
 from danbooru_pipeline.release.signing import ALLOWED_SIGNERS, allowed_signers
 from danbooru_pipeline.release.tables.image_rows import write_image_rows
 from danbooru_pipeline.release.tables.search_index import write_search_index
 from danbooru_pipeline.release.tables.side_tables import side_table_files, write_side_tables
-from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.tables.webdataset import write_webdataset
 from danbooru_pipeline.release.templating import render
 from danbooru_pipeline.release_paths import (
     CROISSANT,
     DATACITE,
-    DUPLICATES,
     PAGE,
-    POST_VECTORS,
     REMOVALS,
     REMOVED,
-    TAG_VECTORS,
     TEXTS,
-    parquet_path,
 )
 from danbooru_pipeline.years import cutoff
 
@@ -79,7 +61,7 @@ class DocumentJob:
 def write_documents(job: DocumentJob) -> None:
     """Write everything that is neither an image, nor metadata, nor a checksum."""
     folder, release = job.folder, job.release
-    side = write_side_tables(folder, side_table_files(folder, release.year))
+    write_side_tables(folder, side_table_files(folder, release.year))
     write_atomic(folder / REMOVED, job.takedowns.tombstones)
     known = known_removals([*reversed(job.earlier), *([] if job.standing is None else [job.standing])])
     write_atomic(folder / REMOVALS, feed_lines(job.takedowns.ids, known, version=release.version))
@@ -87,65 +69,20 @@ def write_documents(job: DocumentJob) -> None:
     write_search_index(folder)
     if release.last_id <= LARGEST_ID:
         write_browser(folder, release)
-    shards = 0
     if job.options.webdataset:
-        shards = write_webdataset(folder, folder, mtime=int(cutoff(release.year).timestamp()))
+        write_webdataset(folder, folder, mtime=int(cutoff(release.year).timestamp()))
     if job.options.torrent:
-        write_torrent(folder / ARCHIVE, url=_address(job))
+        write_torrent(folder / ARCHIVE, url=address_of(release, job.options))
     if job.options.signer:
         write_atomic(folder / ALLOWED_SIGNERS, allowed_signers(job.options.signer))
-    numbers = gather_statistics(folder, sfw=release.sfw_ratings, threads=job.threads)
-    values = _values(job, numbers, side=side, shards=shards)
-    values["citation"] = render("citation.bib", **values, original="").decode().strip()
+    labels = list(_labels(job))
+    values = document_values(folder, release, job.options, labels=labels, threads=job.threads, spill=folder)
     write_atomic(folder / CROISSANT, croissant(folder, release, values))
     write_atomic(folder / DATACITE, datacite(release, values))
     write_atomic(folder / PAGE, render_page(folder, values))
     for name in TEXTS:
         write_atomic(folder / name, render(name, **values, original=ORIGINAL_CITATION))
     _write_changes(job)
-
-
-def _values(job: DocumentJob, numbers: Statistics, *, side: Mapping[str, int], shards: int) -> dict[str, Any]:
-    """The variables of the templates."""
-    release, options = job.release, job.options
-    return {
-        "release": release,
-        "title": f"Danbooru{release.year}",
-        "maker": options.maker,
-        "contact": options.contact,
-        "url": options.url,
-        "address": _address(job),
-        "signer": options.signer,
-        "torrent": options.torrent,
-        "stats": numbers,
-        # Readers of these lists cannot load a table without rows.
-        "side_tables": [
-            *(name for name, rows in side.items() if rows),
-            *([TAG_COUNTS] if release.counts.tags else []),
-            *([DUPLICATES] if release.duplicates.pairs else []),
-            *([TAG_VECTORS] if row_count(job.folder / parquet_path(TAG_VECTORS, 0, of=1)) else []),
-            *([POST_VECTORS] if release.counts.posts else []),
-        ],
-        "shards": shards,
-        "day": release.created_at[:10],
-        "month": datetime.fromisoformat(release.created_at).strftime("%B"),
-        "events": [*release.history, release.event],
-        "originals": ORIGINALS,
-        "missing": missing,
-        "kept_despite": kept_despite(release),
-        "preprocessing": list(preprocessing(numbers)),
-        "sources": list(sources_read(release)),
-        "ratings": rating_names(release.year),
-        "size_category": size_category(release.counts.posts),
-        "previous": previous_event(release),
-        "citation_key": citation_key(release.year),
-        "labels": _labels(job),
-    }
-
-
-def _address(job: DocumentJob) -> str:
-    """Where the release is served; empty if the operator did not say."""
-    return f"{job.options.url}/{job.release.name}/" if job.options.url else ""
 
 
 def _labels(job: DocumentJob) -> dict[str, Path]:
