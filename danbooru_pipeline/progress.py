@@ -30,6 +30,16 @@ def human_bytes(size: float) -> str:
     return f"{size:.1f} TiB"
 
 
+def noun(count: int, one: str, many: str = "") -> str:
+    """The word for so many things: `one` of it, or `many`, which is `one` with an s if not said otherwise."""
+    return one if count == 1 else many or f"{one}s"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number with its noun, and what else depends on it: ``1 post was``, ``1,234 posts were``."""
+    return f"{count:,} {noun(count, one, many)}"
+
+
 def human_seconds(seconds: float) -> str:
     """A duration for people."""
     if seconds < 90:

@@ -5,7 +5,7 @@ from typing import Any
 
 import jinja2
 
-from danbooru_pipeline.progress import human_bytes
+from danbooru_pipeline.progress import counted, human_bytes, noun
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -49,6 +49,8 @@ _environment = jinja2.Environment(
 )
 _environment.filters |= {
     "n": _number,
+    "noun": noun,
+    "counted": counted,
     "signed": _signed,
     "short": _round,
     "size": human_bytes,

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.io.sha256 import sha256_of
+from danbooru_pipeline.progress import counted
 from danbooru_pipeline.release.checksums import ARCHIVE
 from danbooru_pipeline.release.documents.datacite import description_of
 from danbooru_pipeline.release.documents.wording import missing
@@ -109,7 +110,7 @@ def _responsible(release: Release, values: Mapping[str, Any]) -> dict[str, Any]:
             "Web Scraping" if any(s.get("name") == "api" for s in release.sources) else "Secondary Data Analysis"
         ],
         "rai:dataCollectionMissingData": (
-            f"{release.counts.posts - release.counts.originals:,} posts have no original"
+            f"{counted(release.counts.posts - release.counts.originals, 'post has', 'posts have')} no original"
             f"{f' ({lacking})' if lacking else ''}. A tag that is absent may simply be missing."
         ),
         "rai:dataPreprocessingProtocol": [

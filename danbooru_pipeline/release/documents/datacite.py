@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from danbooru_pipeline.images.signature import MEDIA_TYPES
+from danbooru_pipeline.progress import counted, noun
 from danbooru_pipeline.release.release_json import Release, ReleaseRef
 
 if TYPE_CHECKING:
@@ -39,7 +40,10 @@ def datacite(release: Release, values: Mapping[str, Any]) -> bytes:
             {"date": values["day"], "dateType": "Issued"},
             {"date": f"2005-05-24/{release.cutoff[:10]}", "dateType": "Coverage"},
         ],
-        "sizes": [f"{release.bytes.originals + release.bytes.px512} B", f"{release.counts.posts} posts"],
+        "sizes": [
+            f"{release.bytes.originals + release.bytes.px512} B",
+            f"{release.counts.posts} {noun(release.counts.posts, 'post')}",
+        ],
         "formats": list(_formats(release, values)),
         # No licence covers the works; the notice says what applies.
         "rightsList": [{"rights": "The works belong to their artists; see NOTICE.md"}],
@@ -65,8 +69,9 @@ def _formats(release: Release, values: Mapping[str, Any]) -> Iterator[str]:
 def description_of(release: Release, values: Mapping[str, Any]) -> str:
     """What a release is, in one sentence."""
     return (
-        f"{values['title']}: {release.counts.posts:,} posts of a booru with their tags, "
-        f"{release.counts.originals:,} originals and {release.counts.px512:,} images of 512px."
+        f"{values['title']}: {counted(release.counts.posts, 'post')} of a booru with "
+        f"{noun(release.counts.posts, 'its', 'their')} tags, {counted(release.counts.originals, 'original')} and "
+        f"{counted(release.counts.px512, 'image of 512px', 'images of 512px')}."
     )
 
 

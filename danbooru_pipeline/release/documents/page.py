@@ -14,6 +14,7 @@ import msgspec
 import pyvips
 from markupsafe import Markup
 
+from danbooru_pipeline.progress import counted
 from danbooru_pipeline.release.checksums import ARCHIVE
 from danbooru_pipeline.release.documents.bar_charts import horizontal_bars, vertical_bars
 from danbooru_pipeline.release.documents.datacite import description_of, identifier_of
@@ -108,7 +109,7 @@ def _growing_bars(tags: Sequence[TagBar]) -> str:
         "Fastest-growing tags",
         bars,
         values=[f"{100 * tag.fresh / tag.count:.0f} %" for tag in tags],
-        tips=[f"{tag.fresh:,} of {tag.count:,} posts" for tag in tags],
+        tips=[f"{tag.fresh:,} of {counted(tag.count, 'post')}" for tag in tags],
     )
 
 

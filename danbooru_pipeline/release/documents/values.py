@@ -11,6 +11,7 @@ from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.documents.statistics import Statistics, gather_statistics
 from danbooru_pipeline.release.documents.wording import (
     citation_key,
+    continued,
     kept_despite,
     missing,
     preprocessing,
@@ -83,6 +84,7 @@ def _of_release(release: Release, numbers: Statistics) -> dict[str, Any]:
         "rating_to_select": rating_to_select(release, numbers),
         "size_category": size_category(release.counts.posts),
         "previous": previous_event(release),
+        "continued": continued(release.year),
         "citation_key": citation_key(release.year),
     }
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 from danbooru_pipeline.outcomes import REASONS, Reason, Status
-from danbooru_pipeline.release.documents.history import original
+from danbooru_pipeline.release.documents.history import ORIGINALS, original
 from danbooru_pipeline.release.documents.statistics import UNKNOWN_RATING, Bar, Statistics
 from danbooru_pipeline.release.release_json import Event, Release
 from danbooru_pipeline.years import FIRST_YEAR_WITH_GENERAL
@@ -99,6 +99,12 @@ def previous_event(release: Release) -> Event | None:
         return None
     named = (release.previous.name, release.previous.version)
     return next((event for event in release.history if (event.name, event.version) == named), None)
+
+
+def continued(year: int) -> str:
+    """The releases of the original project that a year comes after; empty where there is none."""
+    names = [each.name for each in ORIGINALS if each.year < year]
+    return " to ".join(dict.fromkeys((names[0], names[-1]))) if names else ""
 
 
 def citation_key(year: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from danbooru_pipeline.io.typed_json import parse
 from danbooru_pipeline.io.untrusted import read_bytes, size_of
+from danbooru_pipeline.progress import noun
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import announced_rows
 from danbooru_pipeline.release.verify.verification import Verification
@@ -53,7 +54,10 @@ def _wrong_in_datacite(run: Verification, said: dict[str, Any]) -> Iterator[str]
         yield f"describes version {said['version']}, and not {release.version}"
     if said["publicationYear"] != release.created_at[:4]:
         yield f"was made in {release.created_at[:4]}, and not in {said['publicationYear']}"
-    sizes = [f"{release.bytes.originals + release.bytes.px512} B", f"{release.counts.posts} posts"]
+    sizes = [
+        f"{release.bytes.originals + release.bytes.px512} B",
+        f"{release.counts.posts} {noun(release.counts.posts, 'post')}",
+    ]
     if said["sizes"] != sizes:
         yield f"the sizes are {said['sizes']}, and should be {sizes}"
     numbers = _COUNT.findall(said["descriptions"][0]["description"])

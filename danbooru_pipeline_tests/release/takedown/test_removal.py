@@ -54,7 +54,7 @@ def test_post_is_gone_from_everything_but_the_tombstones(two_years: Yard) -> Non
         assert lines(folder / "removed.txt") == ["1002"]
         assert "original/0002/1002.jpg" in lines(folder / f"changes/{year}.1-from-{year}.0.remove.txt")
         assert f"danbooru{year} {year}.1" in (folder / "feed.atom").read_text()
-        assert "1 posts taken down so far" in (folder / "feed.atom").read_text()
+        assert "1 post taken down so far" in (folder / "feed.atom").read_text()
         texts = [path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".xz"]
         assert not any(sha256.encode() in text for text in texts)
         assert 1002 not in open_release(folder).search_ids("")
