@@ -136,18 +136,18 @@ def takedown(ids: tuple[int, ...], *, dry_run: bool, resume: bool) -> None:
     """Remove posts from every published release, from the store, and from all releases made later."""
     from danbooru_pipeline.context import RunContext
     from danbooru_pipeline.operate.publication import publish_again
-    from danbooru_pipeline.operate.removal import take_down, takedown_lines
+    from danbooru_pipeline.operate.removal import planned_lines, take_down, takedown_lines
     from danbooru_pipeline.release import plan_takedown
 
     if bool(ids) == resume:
         raise click.UsageError("give the ids of posts, or --resume")
     settings = read_settings(offline=True)
     plan = plan_takedown(Layout(settings.root), ids)
-    if dry_run:
-        for line in plan.lines():
-            click.echo(f"[DRY RUN] {line}")
-        return
     with RunContext(settings, now=lambda: datetime.now(UTC)) as context:
+        if dry_run:
+            for line in planned_lines(context, plan):
+                click.echo(f"[DRY RUN] {line}")
+            return
         made = take_down(context, plan)
     for line in takedown_lines(made):
         click.echo(line)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.errors import DanbooruPipelineError
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.takedowns import removed_posts
 from danbooru_pipeline.release import (
@@ -16,6 +17,7 @@ from danbooru_pipeline.release import (
 from danbooru_pipeline.release.manifest.blocklist import blocked_ids, read_blocklist
 from danbooru_pipeline.release.takedown.clear import clear_metadata, clear_store
 from danbooru_pipeline.release.takedown.curation import clear_curation
+from danbooru_pipeline.release.takedown.run import require_key
 
 
 def clear_what_came_back(layout: Layout, year: int) -> None:
@@ -54,6 +56,15 @@ def manifest_without_blocked(context: RunContext, year: int) -> ManifestSummary:
 def take_down(context: RunContext, plan: TakedownPlan) -> list[Release]:
     """Carry out a plan. Returns the releases that were made again."""
     return apply_takedown(plan, created_at=context.now(), signing_key=context.settings.signing_key)
+
+
+def planned_lines(context: RunContext, plan: TakedownPlan) -> list[str]:
+    """What a takedown would do, and whether the key of this run can make the releases again, for people."""
+    try:
+        require_key(plan.layout, plan.years, context.settings.signing_key)
+    except DanbooruPipelineError as error:
+        return [*plan.lines(), f"would stop: {error}"]
+    return plan.lines()
 
 
 def takedown_lines(releases: Iterable[Release]) -> list[str]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from danbooru_pipeline.release.release_json import Release, ReleaseRef, published, read_release
     from danbooru_pipeline.release.takedown.run import TakedownPlan, apply_takedown, plan_takedown
     from danbooru_pipeline.release.tree.jsonl import write_posts_jsonl
-    from danbooru_pipeline.release.tree.snapshot import Action, SnapshotPlan, apply_snapshot, plan_snapshot
+    from danbooru_pipeline.release.tree.plan import Action, SnapshotPlan
+    from danbooru_pipeline.release.tree.snapshot import apply_snapshot, plan_snapshot
     from danbooru_pipeline.release.verify.findings import Finding, Kind, VerifyReport
     from danbooru_pipeline.release.verify.run import verify_release
 else:
@@ -37,7 +38,8 @@ else:
             "release_json": "Release ReleaseRef published read_release",
             "takedown.run": "TakedownPlan apply_takedown plan_takedown",
             "tree.jsonl": "write_posts_jsonl",
-            "tree.snapshot": "Action SnapshotPlan apply_snapshot plan_snapshot",
+            "tree.plan": "Action SnapshotPlan",
+            "tree.snapshot": "apply_snapshot plan_snapshot",
             "verify.findings": "Finding Kind VerifyReport",
             "verify.run": "verify_release",
         },

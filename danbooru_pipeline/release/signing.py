@@ -77,6 +77,22 @@ def sign_sums(folder: Path, key: Path) -> None:
     (folder / SIGNATURE).chmod(0o444)
 
 
+def has_signature(folder: Path) -> bool:
+    """Whether a folder has a signature, or names a key that should have signed."""
+    return is_plain(folder, SIGNATURE) or is_plain(folder, ALLOWED_SIGNERS)
+
+
+def is_signed_by(folder: Path, signer: str) -> bool:
+    """Whether a tree names this key and is signed by it; for an empty one, whether it has neither key nor signature."""
+    if not signer:
+        return not has_signature(folder)
+    try:
+        named = read_bytes(folder, ALLOWED_SIGNERS, limit=LONGEST_SIGNATURE)
+    except (OSError, ValueError):
+        return False
+    return named == allowed_signers(signer) and check_signature(folder) is Signature.GOOD
+
+
 def check_signature(folder: Path, signers: Path | None = None) -> Signature:
     """Check SHA256SUMS.sig against the keys in `signers`; by default against those that the release itself names."""
     if not is_plain(folder, SIGNATURE):

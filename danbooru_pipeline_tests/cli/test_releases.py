@@ -14,6 +14,7 @@ from danbooru_pipeline.release import apply_snapshot, plan_snapshot, read_releas
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.signing import public_key
 from danbooru_pipeline.release.tree.content import carried_metadata
+from danbooru_pipeline_tests.support.keys import make_key
 from danbooru_pipeline_tests.support.trees import images
 from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, small_yard, tree_state
 
@@ -121,6 +122,24 @@ def test_takedown_is_shown_first_and_then_done(two_years: Layout) -> None:
         assert verify_release(folder, full=True).ok
         assert not list(folder.glob(f"*/{bucket_of(post_id)}/{post_id}.*"))
     assert not list(two_years.store.glob(f"*/{bucket_of(post_id)}/{post_id}.*"))
+
+
+@pytest.mark.needs("ssh-keygen")
+def test_takedown_goes_by_the_key_of_its_environment(two_years: Layout, tmp_path: Path) -> None:
+    """Signing may begin with a takedown; without the key the next one says in its plan and in its end what it needs."""
+    key = make_key(tmp_path / "key")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DANBOORU_SIGNING_KEY", str(key))
+        assert call("takedown", 3004, root=two_years.root).exit_code == 0
+    for year in (2021, 2022):
+        report = verify_release(two_years.release(year), full=True)
+        assert (report.ok, report.signature) == (True, "good")
+    need = "danbooru2021 2021.1 is signed, and the version after it would not be; set DANBOORU_SIGNING_KEY to"
+    shown = call("takedown", 5002, "--dry-run", root=two_years.root)
+    assert f"[DRY RUN] would stop: {need}" in shown.output
+    refused = call("takedown", 5002, root=two_years.root)
+    assert (refused.exit_code, refused.output.count("\n")) == (1, 1)
+    assert f"danbooru-pipeline: {need}" in refused.output
 
 
 def test_takedown_of_nothing_is_refused(two_years: Layout) -> None:

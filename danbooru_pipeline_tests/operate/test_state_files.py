@@ -24,7 +24,7 @@ from danbooru_pipeline.operate.state_files import (
 )
 from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, write_takedowns
 from danbooru_pipeline.release import plan_snapshot, write_manifest
-from danbooru_pipeline.release.tree.snapshot import Action
+from danbooru_pipeline.release.tree.plan import Action
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources.completeness import require_side_tables
 from danbooru_pipeline.store.follow.seen import write_seen

@@ -26,7 +26,7 @@ class DocumentOptions:
         corrected: whether posts are also written with what people decided about their tags.
         dialect_2017: whether posts are also written as in Danbooru2017 to 2020, to ``metadata/YEAR-old/``.
         accepted_incomplete: ``posts`` or a side table -> what is missing from it, and why the publisher accepted that.
-        signer: public half of the signing key, as ``ssh-ed25519 AAAA…``; empty if releases are not signed.
+        signer: public half of the key that signs, as ``ssh-ed25519 AAAA…``; empty if none does. See `plan.signed_by`.
     """
 
     maker: str = "Anonymous"

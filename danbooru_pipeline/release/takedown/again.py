@@ -21,7 +21,7 @@ from danbooru_pipeline.release.tables.image_rows import release_shards
 from danbooru_pipeline.release.tables.side_tables import side_table_files
 from danbooru_pipeline.release.takedown.without import lines_without, write_manifest_without, write_posts_without
 from danbooru_pipeline.release.tree.content import Content, carried_metadata, manifest_to_carry
-from danbooru_pipeline.release.tree.snapshot import Action, SnapshotPlan, with_version
+from danbooru_pipeline.release.tree.plan import Action, SnapshotPlan, with_version
 from danbooru_pipeline.release.tree.versions import history_of
 from danbooru_pipeline.release_paths import CORRECTIONS
 

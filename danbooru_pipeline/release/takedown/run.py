@@ -7,8 +7,8 @@ one as a whole; a replaced version that names one is removed. What cannot be tre
 unfinished: it is done only when a search of all that lies under the store and the releases finds nothing.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -29,11 +29,13 @@ from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.mentions import Search, removed_ids
 from danbooru_pipeline.release.pointer import is_pointer
 from danbooru_pipeline.release.release_json import Release, published, read_release
+from danbooru_pipeline.release.signing import is_signed_by, public_key
 from danbooru_pipeline.release.tables.image_rows import release_shards
 from danbooru_pipeline.release.takedown.again import plan_again
 from danbooru_pipeline.release.takedown.clear import clear_following, clear_metadata, clear_store, store_files
 from danbooru_pipeline.release.takedown.curation import clear_curation, curation_files_about
 from danbooru_pipeline.release.tree.grace import remove_superseded
+from danbooru_pipeline.release.tree.plan import SnapshotPlan, require_signed_again
 from danbooru_pipeline.release.tree.snapshot import apply_snapshot
 from danbooru_pipeline.release.tree.swap import heal_releases
 from danbooru_pipeline.release.tree.versions import next_version
@@ -50,7 +52,9 @@ class TakedownPlan:
 
     Attributes:
         posts: id -> what is known about it; all ids that were asked for.
-        years: of the releases that are made again.
+        years: of the releases that name a post and are made again.
+        badly_signed: years of releases that name none, but are not signed by the key that they name, or signed by one
+            that they do not name; who has a key makes them again, too.
         replaced: versions in their grace period that are removed.
         files: in the store that are removed.
         obstacles: one line for each folder that names a post and cannot be made again.
@@ -60,6 +64,7 @@ class TakedownPlan:
     layout: Layout
     posts: dict[int, TakenDown]
     years: tuple[int, ...]
+    badly_signed: tuple[int, ...] = ()
     replaced: tuple[Path, ...] = ()
     files: tuple[Path, ...]
     obstacles: tuple[str, ...] = ()
@@ -71,6 +76,10 @@ class TakedownPlan:
         for year in self.years:
             release = read_release(self.layout.release(year))
             lines.append(f"would make {release.name} {next_version(self.layout, year)} in place of {release.version}")
+        lines += [
+            f"would make {release_name(year)} again, where DANBOORU_SIGNING_KEY is set, since its signature is bad"
+            for year in self.badly_signed
+        ]
         lines += [f"would remove {folder.name}, which was replaced" for folder in self.replaced]
         lines += [f"would stop: {obstacle}" for obstacle in self.obstacles]
         if self.unknown:
@@ -93,11 +102,28 @@ def plan_takedown(layout: Layout, ids: Iterable[int]) -> TakedownPlan:
         layout=layout,
         posts=posts,
         years=tuple(found.years),
+        badly_signed=tuple(year for year in badly_signed(layout) if year not in found.years),
         replaced=tuple(found.replaced),
         files=tuple(sorted(store_files(layout, posts.keys()))) if posts else (),
         obstacles=tuple(found.lines()),
         unknown=tuple(id_ for id_ in wanted if id_ not in named),
     )
+
+
+def badly_signed(layout: Layout) -> list[int]:
+    """Years of the releases that are not signed as they say; one that cannot be read is left to the survey."""
+    found = {year: (folder, _readable(folder)) for year, folder in published(layout).items()}
+    return [
+        year
+        for year, (folder, release) in found.items()
+        if release is not None and not is_signed_by(folder, str(release.options.get("signer") or ""))
+    ]
+
+
+def _readable(folder: Path) -> Release | None:
+    with suppress(DanbooruPipelineError):
+        return read_release(folder)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,32 +227,45 @@ def apply_takedown(
     Args:
         plan: from `plan_takedown`.
         created_at: the time that each RELEASE.json records.
-        signing_key: private key for SHA256SUMS.sig; without it releases are not signed.
+        signing_key: private key for SHA256SUMS.sig, which the releases then name. With it, those that are badly signed
+            are made again, too; without it, none that is signed can be.
         threads: that link, hash and compress; default one per core.
         progress: see `apply_snapshot`.
 
     Raises:
         StoreError: another takedown runs, or its list is damaged.
         ReleaseRefused: something names a post and cannot be treated; all else is done.
+        DanbooruPipelineError: as `require_key`; nothing is done.
     """
     layout = plan.layout
     make = partial(apply_snapshot, created_at=created_at, signing_key=signing_key, threads=threads, progress=progress)
     with exclusive(layout.takedowns_lock, busy=_BUSY):
+        require_key(layout, plan.years, signing_key)
         known = read_takedowns(layout)
         takedowns = Takedowns(posts={**known.posts, **plan.posts}, unfinished=True)
         write_takedowns(layout, takedowns)
         work = _Removal(layout, takedowns)
         work.clear_unpublished()
-        made: list[Release] = []
-        for year in work.end_grace().years:
-            with work.attempt():
-                made.append(make(plan_again(layout, year, takedowns)))
-            with work.attempt():
-                remove_folder(layout.takedown(year))
+        made = work.make_again(make, signing_key)
         work.clear_segments(made_again=bool(made))
         work.require_done()
         write_takedowns(layout, replace(takedowns, unfinished=False))
     return made
+
+
+def require_key(layout: Layout, years: Iterable[int], signing_key: Path | None) -> None:
+    """Refuse to make releases again that are signed, unless there is a key that can sign.
+
+    Raises:
+        SettingsError: the key cannot sign.
+        ReleaseRefused: there is none.
+    """
+    if signing_key is not None:
+        public_key(signing_key)
+    for year in years:
+        release = _readable(layout.release(year))
+        if release is not None:  # one that is not readable is not made again, and is named as such
+            require_signed_again(layout.release(year), release, signs=signing_key is not None)
 
 
 def _is_made_without(folder: Path, ids: frozenset[int]) -> bool:
@@ -286,6 +325,18 @@ class _Removal:
             with self.attempt(), exclusive(self.layout.release_lock(self.layout.superseded_releases[folder])):
                 remove_superseded(folder)
         return found
+
+    def make_again(self, make: Callable[[SnapshotPlan], Release], signing_key: Path | None) -> list[Release]:
+        """Make the releases again that name a post, and with a key those that are badly signed; oldest first."""
+        layout, made = self.layout, list[Release]()
+        years = self.end_grace().years.keys() | (set(badly_signed(layout)) if signing_key else set())
+        for year in sorted(years):
+            with self.attempt():
+                require_key(layout, [year], signing_key)
+                made.append(make(plan_again(layout, year, self.takedowns)))
+            with self.attempt():
+                remove_folder(layout.takedown(year))
+        return made
 
     def clear_segments(self, *, made_again: bool) -> None:
         """Drop compressed metadata that an unpublished archive may have left; a new archive has done so itself."""

@@ -7,16 +7,15 @@ finished, and running it again completes the work. A release of the same year is
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from danbooru_pipeline import stop
-from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
+from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.io.atomic import remove_folder
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout
@@ -25,17 +24,13 @@ from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.checksums import hash_documents, write_sha256sums
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.documents.write import DocumentJob, write_documents
-from danbooru_pipeline.release.manifest.summary import ManifestSummary
 from danbooru_pipeline.release.manifest.write import read_summary
 from danbooru_pipeline.release.mentions import Search, removed_ids
 from danbooru_pipeline.release.provenance import PROVENANCE, write_provenance
 from danbooru_pipeline.release.release_json import (
     Bytes,
     Counts,
-    Event,
-    Inputs,
     Release,
-    ReleaseRef,
     Tool,
     instant_text,
     newest_before,
@@ -45,104 +40,33 @@ from danbooru_pipeline.release.release_json import (
     write_release,
     years_before,
 )
-from danbooru_pipeline.release.signing import sign_sums
+from danbooru_pipeline.release.signing import is_signed_by, sign_sums
 from danbooru_pipeline.release.tables.corrections import write_corrections
 from danbooru_pipeline.release.tables.duplicates.write import write_duplicates
 from danbooru_pipeline.release.tables.tag_counts import write_tag_counts
 from danbooru_pipeline.release.tables.vectors.write import write_vectors
 from danbooru_pipeline.release.tree.content import Content, store_content
 from danbooru_pipeline.release.tree.inputs import require_posts_report
+from danbooru_pipeline.release.tree.plan import (
+    Action,
+    SnapshotPlan,
+    finished,
+    require_signed_again,
+    signed_by,
+    with_version,
+)
 from danbooru_pipeline.release.tree.segments import SegmentStore
 from danbooru_pipeline.release.tree.staging import Staging
 from danbooru_pipeline.release.tree.swap import heal, standing_release, swap_in
-from danbooru_pipeline.release.tree.versions import (
-    history_of,
-    next_version,
-    record_published,
-)
+from danbooru_pipeline.release.tree.versions import history_of, record_published
+from danbooru_pipeline.release.verify.findings import Kind, VerifyReport
 from danbooru_pipeline.release.verify.run import verify_tree
 from danbooru_pipeline.release_paths import release_name
 from danbooru_pipeline.version import version
 from danbooru_pipeline.years import cutoff, sfw_ratings
 
 _RESUME = "run danbooru-pipeline takedown --resume, then build again"
-
-
-class Action(StrEnum):
-    """What a snapshot would do."""
-
-    NEW = "new"
-    UNCHANGED = "unchanged"
-    NEW_VERSION = "new version"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotPlan:
-    """What a snapshot would do, and from what.
-
-    Attributes:
-        version: of the release when it is done.
-        summary: of its manifest.
-        rejected: records of the source that are not posts of the release.
-        sources: reports of the reads of its posts, as RELEASE.json carries them.
-        standing: the published release of this year, which it would replace.
-        previous: the newest release of an earlier year.
-        earlier: folder of that release.
-        content: the files that become the release.
-        options: what the operator chose about the documents.
-        takedowns: posts that are no longer in any release.
-        history: all earlier releases, oldest first.
-    """
-
-    layout: Layout
-    year: int
-    action: Action
-    version: str
-    summary: ManifestSummary
-    rejected: int
-    sources: tuple[dict[str, Any], ...]
-    inputs: Inputs
-    image_settings: dict[str, Any]
-    standing: Release | None
-    previous: ReleaseRef | None
-    earlier: Path | None
-    content: Content
-    options: DocumentOptions
-    takedowns: Takedowns
-    history: tuple[Event, ...]
-
-    @property
-    def files(self) -> int:
-        """How many images it has in both trees."""
-        return self.summary.originals + self.summary.px512
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of these images."""
-        return self.summary.originals_bytes + self.summary.px512_bytes
-
-    @property
-    def standing_folder(self) -> Path | None:
-        """Folder of the release that it would replace."""
-        return self.layout.release(self.year) if self.standing else None
-
-    def is_plan_of(self, release: Release) -> bool:
-        """Whether a release was made from the same inputs, with the same settings and options."""
-        wanted = (self.inputs, self.image_settings, self.options.as_dict())
-        return (release.inputs, release.image_settings, release.options) == wanted
-
-    def lines(self) -> list[str]:
-        """The plan for people."""
-        name = release_name(self.year)
-        if self.action is Action.UNCHANGED:
-            return [f"{name} {self.version} is published and nothing changed"]
-        gib = self.bytes / 2**30
-        lines = [f"{self.action}: {name} {self.version}", f"would link {self.files} files ({gib:.1f} GiB)"]
-        if self.earlier is not None:
-            lines.append(f"would carry the metadata of earlier years along from {self.earlier.name}")
-        if self.standing is not None:
-            lines.append(f"would replace {name} {self.standing.version}")
-        return lines
+_KEY = "look at DANBOORU_SIGNING_KEY, then run again"
 
 
 def plan_snapshot(
@@ -152,7 +76,8 @@ def plan_snapshot(
 
     Raises:
         ReleaseError: the year has no manifest or no posts.
-        ReleaseRefused: a takedown is not finished, or something names a post that was taken down.
+        ReleaseRefused: a takedown is not finished, something names a post that was taken down, or a release that is
+            signed would be replaced by one that is not.
     """
     takedowns = _finished_takedowns(layout)
     summary, report = read_summary(layout, year), require_posts_report(layout, year)
@@ -178,17 +103,17 @@ def plan_snapshot(
         takedowns=takedowns,
         history=history_of(earlier, standing),
     )
-    if standing is None:
-        return with_version(plan)
-    if plan.is_plan_of(standing):
+    return with_version(plan) if standing is None else _compared(plan, standing)
+
+
+def _compared(plan: SnapshotPlan, standing: Release) -> SnapshotPlan:
+    """The plan, now that there is a release of its year."""
+    folder, signer = plan.layout.release(plan.year), plan.options.signer
+    require_signed_again(folder, standing, signs=bool(signer))
+    # Between the two renames of a swap nothing is there whose signature could be looked at.
+    if plan.is_plan_of(standing) and (not folder.exists() or is_signed_by(folder, signer)):
         return replace(plan, action=Action.UNCHANGED, version=standing.version)
     return with_version(replace(plan, action=Action.NEW_VERSION))
-
-
-def with_version(plan: SnapshotPlan) -> SnapshotPlan:
-    """The plan with the version that its release gets."""
-    left = _finished(plan, of_any_version=True)
-    return replace(plan, version=next_version(plan.layout, plan.year, left=left.ref if left is not None else None))
 
 
 def _finished_takedowns(layout: Layout) -> Takedowns:
@@ -227,11 +152,11 @@ def apply_snapshot(
         created_at: the time that RELEASE.json records.
         threads: that link, hash and compress; default one per core.
         progress: called with counts of rows, buckets and segments.
-        signing_key: private key for SHA256SUMS.sig; without it the release is not signed.
+        signing_key: private key for SHA256SUMS.sig, which the release then names; without it the release is not signed.
         keep_replaced: whether the version that it replaces may stay until `grace.end_grace` removes it.
 
     Raises:
-        ReleaseRefused: the result does not verify, or the releases changed since the plan.
+        ReleaseRefused: the result does not verify, it lacks its key, or the releases changed since the plan.
         StoreError: another process is making this release.
     """
     layout, year = plan.layout, plan.year
@@ -241,10 +166,10 @@ def apply_snapshot(
         standing = standing_release(layout, year)
         if (standing and standing.ref) != (plan.standing and plan.standing.ref):
             raise ReleaseRefused(f"{release_name(year)} changed since it was planned; plan it again")
-        if plan.action is Action.UNCHANGED and standing is not None:
+        if (plan := signed_by(plan, signing_key)).action is Action.UNCHANGED and standing is not None:
             return standing
         with _watched(plan, progress) as watch:
-            release = _finished(plan)
+            release = finished(plan)
             if release is None:
                 work = _empty_staging(plan, threads=threads or os.cpu_count() or 1, progress=watch)
                 release = _make(plan, work, created_at=created_at, signing_key=signing_key)
@@ -259,6 +184,8 @@ def _publish(plan: SnapshotPlan, release: Release) -> None:
     # Under this lock no id joins the list: what is taken down later finds this release by its name.
     with exclusive(plan.layout.publication_lock):
         _require_same_takedowns(plan)
+        if not is_signed_by(plan.layout.staging(plan.year), plan.options.signer):
+            raise ReleaseRefused(f"{release.name} is not signed by the key that it names; {_KEY}")
         record_published(plan.layout, release.ref)  # before anybody can see it, so its version is never used again
         swap_in(plan.layout, plan.year)
 
@@ -293,18 +220,6 @@ def _require_same_takedowns(plan: SnapshotPlan) -> None:
             f"posts were taken down while {release_name(plan.year)} was made, so it is not published; "
             "end that takedown (danbooru-pipeline takedown --resume), then build again"
         )
-
-
-def _finished(plan: SnapshotPlan, *, of_any_version: bool = False) -> Release | None:
-    """The planned release, if a killed process finished it in the staging tree."""
-    try:
-        release = read_release(plan.layout.staging(plan.year))
-    except ReleaseError:
-        return None
-    version, replaced = release.version if of_any_version else plan.version, plan.standing and plan.standing.ref
-    same = (release.version, release.previous, release.replaces) == (version, plan.previous, replaced)
-    is_whole = same and plan.is_plan_of(release) and removed_ids(plan.layout.staging(plan.year)) == plan.takedowns.ids
-    return release if is_whole else None
 
 
 def _empty_staging(plan: SnapshotPlan, *, threads: int, progress: Progress) -> Staging:
@@ -358,10 +273,16 @@ def _require_verified(plan: SnapshotPlan, work: Staging, release: Release) -> No
     report = verify_tree(work.folder, release, full=True, known=known, threads=work.threads, progress=work.progress)
     if not report.ok:
         found = report.lines()
-        raise ReleaseRefused(
-            f"{release.name} does not verify ({found[0]}); build the manifest again, it names what to repair",
-            rows=found,
-        )
+        raise ReleaseRefused(f"{release.name} does not verify ({found[0]}); {_remedy(plan, report)}", rows=found)
+
+
+def _remedy(plan: SnapshotPlan, report: VerifyReport) -> str:
+    """What to do about a tree that does not verify: it is signed, or made from the store, or from a release."""
+    if Kind.SIGNATURE.value in report.counts:
+        return _KEY
+    if plan.content.images == plan.standing_folder:
+        return f"verify {plan.standing_folder}, and put right what that names"
+    return "build the manifest again, it names what to repair"
 
 
 def _release(plan: SnapshotPlan, *, tags: int, instances: int, created_at: datetime) -> Release:

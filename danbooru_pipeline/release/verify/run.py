@@ -18,7 +18,7 @@ from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.manifest.summary import ManifestSummary, Tally
 from danbooru_pipeline.release.release_json import SIGNATURE, Release, read_release
-from danbooru_pipeline.release.signing import Signature, check_signature
+from danbooru_pipeline.release.signing import Signature, check_signature, is_signed_by
 from danbooru_pipeline.release.tables.tag_totals import POSTS_COLUMNS, TagTally
 from danbooru_pipeline.release.verify.beside import Beside
 from danbooru_pipeline.release.verify.carried import check_carried
@@ -131,6 +131,8 @@ def verify_tree(
         threads=threads or os.cpu_count() or 1,
         progress=progress,
     )
+    if not is_signed_by(folder, str(release.options.get("signer") or "")):
+        run.found.add(Kind.SIGNATURE, SIGNATURE, "the tree is not signed by the key that it names")
     return _verify(run)
 
 
