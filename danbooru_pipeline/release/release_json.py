@@ -27,8 +27,9 @@ SIGNATURE = "SHA256SUMS.sig"
 #: RELEASE.json without the line `_MARK`; a document like others. Releases of before 0.3 lack it.
 CONTENT = "RELEASE.content.json"
 
-#: The line of RELEASE.json that says which SHA256SUMS it belongs to.
+#: The line of RELEASE.json that says which SHA256SUMS it belongs to; the line after it in every version.
 _MARK = re.compile(rb'^  "sha256sums_sha256": "[^"\n]*",\n', re.MULTILINE)
+_AFTER_MARK = re.compile(rb'^  "created_at": ', re.MULTILINE)
 #: The most bytes that are read of a RELEASE.json; it has some ten thousand.
 LONGEST = 16 * 2**20
 
@@ -259,6 +260,15 @@ def _text(release: Release) -> bytes:
 def content_of(text: bytes) -> bytes:
     """RELEASE.json without the line that names its SHA256SUMS. A second line of that form stays: it has none."""
     return _MARK.sub(b"", text, count=1)
+
+
+def text_of(content: bytes, sha256sums_sha256: str) -> bytes | None:
+    """The one RELEASE.json that goes with a content and a SHA256SUMS; None for a content that no version writes."""
+    place = _AFTER_MARK.search(content)
+    if place is None:
+        return None
+    mark = f'  "sha256sums_sha256": "{sha256sums_sha256}",\n'.encode()
+    return content[: place.start()] + mark + content[place.start() :]
 
 
 def read_text(folder: Path) -> bytes:

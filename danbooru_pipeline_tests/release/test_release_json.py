@@ -16,7 +16,9 @@ from danbooru_pipeline.release.release_json import (
     ReleaseRef,
     TagStatistics,
     Tool,
+    content_of,
     read_release,
+    text_of,
     version_after,
     write_release,
 )
@@ -193,3 +195,11 @@ def test_folder_without_or_with_a_damaged_release_json_says_so(tmp_path: Path) -
         (tmp_path / RELEASE_JSON).write_bytes(data)
         with pytest.raises(ReleaseError, match="cannot be read"):
             read_release(tmp_path)
+
+
+def test_text_follows_from_its_content_and_its_sums(tmp_path: Path) -> None:
+    """With the line that names SHA256SUMS in its place, the content is RELEASE.json again; of others there is none."""
+    write_release(tmp_path, RELEASE)
+    text = (tmp_path / RELEASE_JSON).read_bytes()
+    assert text_of(content_of(text), RELEASE.sha256sums_sha256) == text
+    assert text_of(b'{\n  "name": "danbooru2021"\n}\n', "") is None

@@ -6,13 +6,24 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from danbooru_pipeline.release import DocumentOptions, apply_snapshot, plan_snapshot
 from danbooru_pipeline.release.signing import public_key
-from danbooru_pipeline_tests.support.damage import edit_json, flip, linked_copy, original, put, resum, small
+from danbooru_pipeline_tests.support.damage import (
+    MARK_PLACES,
+    edit_json,
+    flip,
+    linked_copy,
+    move_mark,
+    original,
+    put,
+    resum,
+    small,
+)
 from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, small_yard
 
 #: What the script may use: coreutils, xz, and ssh-keygen where it is installed.
@@ -187,6 +198,10 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
         lambda f: edit_json(f / "RELEASE.json", lambda r: r.update(version="2021.9")),
         "altered: RELEASE.json says something else",
     ),
+    **{
+        f"RELEASE.json names its sums {name}": (partial(move_mark, above=above), "altered: RELEASE.json")
+        for name, above in MARK_PLACES.items()
+    },
     "RELEASE.json of other sums": (
         lambda f: edit_json(f / "RELEASE.json", lambda r: r.update(sha256sums_sha256="0" * 64)),
         "RELEASE.json does not name this SHA256SUMS",

@@ -66,6 +66,19 @@ def resum(folder: Path, change: Callable[[dict[str, Any]], object] = lambda _: N
     edit_json(folder / RELEASE_JSON, lambda release: release.update(sha256sums_sha256=hashlib.sha256(sums).hexdigest()))
 
 
+#: Where the line of RELEASE.json that names SHA256SUMS does not stand: name -> the line above it then.
+MARK_PLACES = {"in another object": b'  "counts": {\n', "on top": b"{\n", "one line later": b'  "created_at": '}
+
+
+def move_mark(folder: Path, above: bytes) -> None:
+    """Move the line of RELEASE.json that names SHA256SUMS below the first one that begins like this."""
+    lines = (folder / RELEASE_JSON).read_bytes().splitlines(keepends=True)
+    mark = next(line for line in lines if line.startswith(b'  "sha256sums_sha256": '))
+    lines.remove(mark)
+    lines.insert(next(number for number, line in enumerate(lines) if line.startswith(above)) + 1, mark)
+    put(folder / RELEASE_JSON, b"".join(lines))
+
+
 def made_by_0_2(release: dict[str, Any]) -> None:
     """Let the release be one of before 0.3, which had fewer parts; for `resum`."""
     release["tool"]["version"] = "0.2.0"

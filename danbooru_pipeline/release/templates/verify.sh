@@ -110,27 +110,32 @@ sort "$work/listed" | uniq -d | each "listed twice"
 check_list "$work/sums"
 
 # 2. RELEASE.json: it names this SHA256SUMS, and says what RELEASE.content.json says, which the list has: byte for byte,
-# since a shell reads text and passes over zeros and what stands behind the last newline.
+# since a shell reads text and passes over zeros and what stands behind the last newline. The line that names SHA256SUMS
+# stands before when the release was made, in every version, and nowhere else: in another object it would be another key.
 mark='  "sha256sums_sha256": "'
 head -c 16777216 RELEASE.json >"$work/release"
 : >"$work/mark"
-before=0
-number=0
 while IFS= read -r line; do
-    case $line in "$mark"*) printf '%s\n' "$line" >>"$work/mark" && before=$number ;; esac
-    number=$((number + 1))
+    case $line in "$mark"*) printf '%s\n' "$line" >>"$work/mark" ;; esac
 done <"$work/release"
 if [ -s "$work/sums" ] && [ "$(cat "$work/mark")" != "$mark$(sum_of "$work/sums")\"," ]; then
     found "RELEASE.json does not name this SHA256SUMS"
 fi
 if is_file RELEASE.content.json; then
     head -c 16777216 RELEASE.content.json >"$work/content"
+    before=
+    number=0
+    while IFS= read -r line && [ -z "$before" ]; do
+        case $line in '  "created_at": '*) before=$number ;; esac
+        number=$((number + 1))
+    done <"$work/content"
     {
-        head -n "$before" "$work/content"
+        head -n "${before:-0}" "$work/content"
         cat "$work/mark"
-        tail -n "+$((before + 1))" "$work/content"
+        tail -n "+$((${before:-0} + 1))" "$work/content"
     } >"$work/whole"
-    if is_too_long RELEASE.json 16777216 || [ "$(sum_of "$work/release")" != "$(sum_of "$work/whole")" ]; then
+    if [ -z "$before" ] || is_too_long RELEASE.json 16777216 ||
+        [ "$(sum_of "$work/release")" != "$(sum_of "$work/whole")" ]; then
         found "altered: RELEASE.json says something else than RELEASE.content.json"
     fi
 else

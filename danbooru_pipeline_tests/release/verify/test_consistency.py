@@ -20,12 +20,14 @@ from danbooru_pipeline.release import Kind, verify_release
 from danbooru_pipeline.release.release_json import CONTENT
 from danbooru_pipeline.release_paths import CROISSANT
 from danbooru_pipeline_tests.support.damage import (
+    MARK_PLACES,
     digest,
     edit_json,
     edit_lines,
     edit_table,
     lines_of,
     made_by_0_2,
+    move_mark,
     pack_again,
     put,
     resum,
@@ -462,6 +464,13 @@ def test_release_json_is_its_content_byte_for_byte(later: Path, old: bytes, new:
     text = (later / "RELEASE.json").read_bytes()
     put(later / "RELEASE.json", text.replace(old, new, 1))
     assert text.count(old)
+    assert "RELEASE.json" in {f.where for f in verify_release(later, threads=1).findings}
+
+
+@pytest.mark.parametrize("name", MARK_PLACES)
+def test_line_that_names_the_sums_has_one_place(later: Path, name: str) -> None:
+    """Where it stands on top, later, or as a key of another object, RELEASE.json is not what any version writes."""
+    move_mark(later, MARK_PLACES[name])
     assert "RELEASE.json" in {f.where for f in verify_release(later, threads=1).findings}
 
 
