@@ -149,21 +149,26 @@ def follow(*, dry_run: bool, as_json: bool) -> None:
 @click.argument("year", type=int, required=False)
 @JSON
 def status(year: int | None, *, as_json: bool) -> None:
-    """Show how far each release is: files by status and reason, buckets with work left over, what is published."""
+    """Show how far each release is: files by status and reason, buckets with work left over, what is published.
+
+    Exits with 1 while a takedown is not finished.
+    """
     from danbooru_pipeline.operate.follow import follow_status
     from danbooru_pipeline.operate.status import known_years, status_lines, year_status
+    from danbooru_pipeline.posts.takedowns import held_by_takedown
 
     settings = read_settings(offline=True)
     layout = Layout(settings.root)
     excluded = settings.excluded
     years = [year] if year is not None else known_years(layout)
     found = [year_status(layout, each, exclude_tags=excluded) for each in years]
-    followed = follow_status(layout)
+    followed, held = follow_status(layout), held_by_takedown(layout)
     if as_json:
-        print_json({"root": str(settings.root), "years": found, "follow": followed})
+        print_json({"root": str(settings.root), "years": found, "follow": followed, "held": held})
     else:
         for line in (*status_lines(layout, found), *([followed.line()] if followed else [])):
             click.echo(line)
+    sys.exit(1 if held else 0)
 
 
 @click.command()
@@ -202,7 +207,7 @@ def metrics(into: Path | None) -> None:
 @click.option("--repair", is_flag=True, help="Set damaged files of the root aside, and make them again.")
 @JSON
 def doctor(*, repair: bool, as_json: bool) -> None:
-    """Examine disk, inodes, hard links, libvips, credentials, clock, source, DAGSTER_HOME, following and the root.
+    """Examine disk, inodes, hard links, libvips, credentials, clock, source, DAGSTER_HOME, following, takedowns, files.
 
     Exits with 1 if any of them would prevent a build. With --repair only the files are looked at.
     """

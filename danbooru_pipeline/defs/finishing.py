@@ -52,6 +52,8 @@ def _read(cursor: str | None, year: int) -> Tried:
 def why_to_wait(found: Unfinished, *, most: int) -> str | None:
     """Why a release cannot be finished without the operator; None when it can."""
     left = found.left
+    if left.held:
+        return left.held
     if not found.buckets:
         return "every bucket is finished; follow_newest_release goes on"
     if not left.can_finish:

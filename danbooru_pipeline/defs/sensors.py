@@ -22,6 +22,7 @@ from danbooru_pipeline.errors import NotifyError
 from danbooru_pipeline.operate.notify import deliver, send_heartbeat
 from danbooru_pipeline.operate.readiness import decide, look_at, read_memory, write_memory
 from danbooru_pipeline.operate.waiting import what_is_left
+from danbooru_pipeline.posts.takedowns import held_by_takedown
 from danbooru_pipeline.release import published, read_release
 from danbooru_pipeline.release.pointer import followed
 from danbooru_pipeline.release.release_json import release_lines
@@ -76,6 +77,7 @@ def yearly_release(
         first_year=toolbox.settings.first_year,
         settling_days=toolbox.settings.settling_days,
         look=lambda year: look_at(toolbox.source, year),
+        held=held_by_takedown(toolbox.layout),
     )
     cursor = write_memory(decision.memory)
     if not decision.begin or decision.year is None:

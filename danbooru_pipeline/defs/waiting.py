@@ -21,6 +21,7 @@ from danbooru_pipeline.defs.scrub import scrubbed_store
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.operate.readiness import Memory, decide, look_at
 from danbooru_pipeline.operate.waiting import lateness, what_is_left
+from danbooru_pipeline.posts.takedowns import held_by_takedown
 from danbooru_pipeline.release import published
 
 _MADE: Final = dg.DagsterEventType.ASSET_MATERIALIZATION
@@ -104,6 +105,7 @@ def everything_that_waits(instance: dg.DagsterInstance, context: RunContext) -> 
     """The newest year that is over, and what its release and the store wait for: what an operator should hear of."""
     now = context.now()
     lines = _scrub_lines(instance, now) if context.settings.automation else []
+    held = [line for line in [held_by_takedown(context.layout)] if line]
     looked = decide(
         Memory(),
         now=now,
@@ -113,12 +115,12 @@ def everything_that_waits(instance: dg.DagsterInstance, context: RunContext) -> 
     )
     year = looked.year
     if year is None or year in published(context.layout):
-        return year, lines
+        return year, [*held, *lines]
     if context.layout.posts_by_bucket(year).is_dir():
         lines = [*what_it_waits_for(instance, context, year), *lines]
     elif "cannot start" in looked.why:
         lines = [looked.why, *lines]
-    return year, [*lateness(context.layout, year, now=now), *lines]
+    return year, list(dict.fromkeys([*held, *lateness(context.layout, year, now=now), *lines]))
 
 
 def _scrub_lines(instance: dg.DagsterInstance, now: datetime) -> list[str]:

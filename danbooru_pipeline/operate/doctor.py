@@ -29,6 +29,7 @@ from danbooru_pipeline.operate.notify import channels
 from danbooru_pipeline.operate.preflight import nearest_folder
 from danbooru_pipeline.operate.readiness import look_at
 from danbooru_pipeline.operate.state_files import find_damage, repair
+from danbooru_pipeline.posts.takedowns import held_by_takedown
 from danbooru_pipeline.progress import human_bytes
 from danbooru_pipeline.settings import PREFIX, Settings
 from danbooru_pipeline.years import cutoff, finished_years
@@ -205,6 +206,12 @@ def check_follow(settings: Settings) -> Finding:
     return Finding("follow", Health.OK, status.line())
 
 
+def check_takedowns(settings: Settings) -> Finding:
+    """Check that no takedown was left unfinished."""
+    held = held_by_takedown(Layout(settings.root))
+    return Finding("takedowns", Health.ERROR, held) if held else Finding("takedowns", Health.OK, "none is unfinished")
+
+
 def check_files(settings: Settings) -> Finding:
     """Check that the files of the root can be read; see `state_files`."""
     found = list(find_damage(Layout(settings.root)))
@@ -240,5 +247,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_source,
     check_dagster_home,
     check_follow,
+    check_takedowns,
     check_files,
 )

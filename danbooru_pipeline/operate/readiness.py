@@ -80,7 +80,13 @@ def write_memory(memory: Memory) -> str:
 
 
 def decide(
-    memory: Memory, *, now: datetime, first_year: int, settling_days: float, look: Callable[[int], Look]
+    memory: Memory,
+    *,
+    now: datetime,
+    first_year: int,
+    settling_days: float,
+    look: Callable[[int], Look],
+    held: str | None = None,
 ) -> Decision:
     """Decide about the newest year that is over.
 
@@ -90,6 +96,7 @@ def decide(
         first_year: the first year that has a release.
         settling_days: how long to wait after the end of the year.
         look: asks the source about a year; called only when nothing else prevents a start.
+        held: what holds up every build, for people; None if nothing does.
     """
     years = finished_years(first_year, now=now)
     if not years:
@@ -98,6 +105,8 @@ def decide(
     name = release_name(year)
     if memory.requested is not None and memory.requested >= year:
         return _wait(year, f"{name} was started already; the next one can start when {year + 1} is over", memory)
+    if held is not None:
+        return _wait(year, f"{name} cannot start: {held}", memory)
     settled = datetime(year + 1, 1, 1, tzinfo=UTC) + timedelta(days=settling_days)
     if now < settled:
         why = (

@@ -11,6 +11,7 @@ from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.io.parquet import row_count
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.report import find_posts_report
+from danbooru_pipeline.posts.takedowns import held_by_takedown
 from danbooru_pipeline.release import Release, published, read_release, read_summary
 from danbooru_pipeline.release.pointer import followed
 from danbooru_pipeline.store.planning import plan_year
@@ -105,13 +106,15 @@ def _living(layout: Layout, year: int, exclude_tags: frozenset[str]) -> _Count:
 
 
 def status_lines(layout: Layout, years: Sequence[YearStatus]) -> list[str]:
-    """The state of releases for people."""
+    """The state of releases for people. What holds them all up comes first, and nobody is told to build then."""
+    held = held_by_takedown(layout)
+    lines = [held] if held else []
     if not years:
-        return [f"nothing is built in {layout.root} yet; run danbooru-pipeline build YEAR"]
-    lines = []
+        return [*lines, f"nothing is built in {layout.root} yet{'' if held else '; run danbooru-pipeline build YEAR'}"]
     for status in years:
+        to_do = "" if held else f"; run danbooru-pipeline build {status.year}"
         if status.posts is None:
-            lines.append(f"{status.year}: no posts yet; run danbooru-pipeline build {status.year}")
+            lines.append(f"{status.year}: no posts yet{to_do}")
             continue
         counts = ", ".join(f"{name} {count:,}" for name, count in status.originals.items())
         # A sweep that was killed just before its end has left the posts without their report.
@@ -120,9 +123,7 @@ def status_lines(layout: Layout, years: Sequence[YearStatus]) -> list[str]:
         if status.reasons:
             lines.append("  " + ", ".join(f"{name} {count:,}" for name, count in status.reasons.items()))
         if status.buckets_with_work:
-            lines.append(
-                f"  {status.buckets_with_work:,} buckets have work left; run danbooru-pipeline build {status.year}"
-            )
+            lines.append(f"  {status.buckets_with_work:,} buckets have work left{to_do}")
         current = ", current" if status.is_current else ""
         lines.append(
             f"  released as {status.version} in {status.path}{current}" if status.version else "  not released"

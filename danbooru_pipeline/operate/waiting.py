@@ -8,6 +8,7 @@ from typing import Final
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.follow import follow_status
 from danbooru_pipeline.outcomes import Status
+from danbooru_pipeline.posts.takedowns import held_by_takedown
 from danbooru_pipeline.release_paths import release_name
 from danbooru_pipeline.store.ledger import read_ledger
 from danbooru_pipeline.store.planning import BucketCounts, plan_year
@@ -26,6 +27,7 @@ class Left:
         untouched: those of them that no build has tried: no release can be made before.
         pending: id -> reason of posts whose file could not be had for a transient reason; a release may be made with
             them.
+        held: what holds up every build, for people; None if nothing does.
     """
 
     year: int
@@ -33,18 +35,22 @@ class Left:
     with_work: tuple[str, ...] = ()
     untouched: tuple[str, ...] = ()
     pending: dict[int, str]
+    held: str | None = None
 
     @property
     def can_finish(self) -> bool:
         """Whether a release can be made now."""
-        return self.has_posts and not self.untouched
+        return self.has_posts and not self.untouched and self.held is None
 
     def lines(self) -> list[str]:
         """For people; empty when nothing is left."""
         name = release_name(self.year)
+        lines = [self.held] if self.held else []
         if not self.has_posts:
-            return [f"{name} has no posts yet; launch the job begin_release, or wait for the sensor yearly_release"]
-        lines = []
+            return [
+                *lines,
+                f"{name} has no posts yet; launch the job begin_release, or wait for the sensor yearly_release",
+            ]
         if self.untouched:
             lines.append(
                 f"{len(self.untouched):,} buckets have posts that no run has worked on, from {self.untouched[0]} on; "
@@ -68,8 +74,9 @@ class Left:
 
 def what_is_left(layout: Layout, year: int, *, exclude_tags: frozenset[str]) -> Left:
     """Plan a year as a build would, and name what is pending. Changes nothing."""
+    held = held_by_takedown(layout)
     if not layout.posts_by_bucket(year).is_dir():
-        return Left(year=year, has_posts=False, pending={})
+        return Left(year=year, has_posts=False, pending={}, held=held)
     buckets = plan_year(layout, year, exclude_tags=exclude_tags).buckets
     pending = {id_: reason for each in buckets if each.pending for id_, reason in _pending(layout, each).items()}
     return Left(
@@ -78,6 +85,7 @@ def what_is_left(layout: Layout, year: int, *, exclude_tags: frozenset[str]) -> 
         with_work=tuple(each.bucket for each in buckets if each.has_work),
         untouched=tuple(each.bucket for each in buckets if each.is_untouched),
         pending=pending,
+        held=held,
     )
 
 

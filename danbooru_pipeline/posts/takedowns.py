@@ -83,6 +83,20 @@ def removed_posts(layout: Layout) -> frozenset[int]:
     return read_takedowns(layout).ids
 
 
+def held_by_takedown(layout: Layout) -> str | None:
+    """What holds up every build and publication, for people; None unless a takedown is not finished.
+
+    Raises:
+        StoreError: as `read_takedowns`.
+    """
+    if not read_takedowns(layout).unfinished:
+        return None
+    return (
+        "a takedown is not finished, so releases may still have its posts, and nothing is built or published; run "
+        "danbooru-pipeline takedown --resume"
+    )
+
+
 def mark_of(path: Path) -> tuple[int, int, int] | None:
     """What changes with every atomic write of a file; None when it is not there."""
     try:

@@ -18,10 +18,17 @@ from dagster._core.remote_origin import (
 )
 
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.defs.sensors import heartbeat, tell_of_failures, tell_of_releases, tell_of_waiting
+from danbooru_pipeline.defs.sensors import (
+    heartbeat,
+    tell_of_failures,
+    tell_of_releases,
+    tell_of_waiting,
+    yearly_release,
+)
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import NotifyError
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.posts.takedowns import Takedowns, write_takedowns
 from danbooru_pipeline.release import flip_current
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline_tests.support.messages import HookHandler, MailHandler, listen
@@ -207,6 +214,23 @@ def test_waiting_release_is_told_of(
         assert "told of" in look()
     assert len(hook.mails) == 3
     assert "late: it was due by 2022-03-01" in hook.mails[2]
+
+
+def test_unfinished_takedown_is_told_of(
+    root: Layout, settings: Settings, hook: Any, instance: dg.DagsterInstance
+) -> None:
+    """Whatever is published: the operator hears of it, once, and no release begins meanwhile."""
+    write_takedowns(root, Takedowns(posts={}, unfinished=True))
+    told = settings.replace(webhook_url=f"http://127.0.0.1:{hook.server_address[1]}/", root=root.root)
+    with RunContext(told, now=lambda: datetime(2022, 1, 25, tzinfo=UTC)) as context:
+        assert "told of 1 things" in looks(context, instance)()
+        sensor = dg.build_sensor_context(instance=instance, resources={"toolbox": context})
+        waits: Any = yearly_release(sensor)
+        assert "a takedown is not finished" in str(waits.skip_reason)
+        write_takedowns(root, Takedowns(posts={}))
+        assert "nothing waits" in looks(context, instance)()
+    assert len(hook.mails) == 1
+    assert hook.mails[0].count("takedown --resume") == 1
 
 
 def test_wrong_webhook_makes_no_second_announcement(

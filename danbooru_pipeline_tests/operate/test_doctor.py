@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.doctor import CHECKS, Finding, Health, examine
+from danbooru_pipeline.posts.takedowns import Takedowns, write_takedowns
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline_tests.support.raw_server import always, make_answer, serving
 
@@ -40,6 +42,14 @@ def test_credentials_are_never_shown(settings: Settings) -> None:
 def only(settings: Settings, name: str) -> Finding:
     """One finding of all."""
     return next(finding for finding in examine(settings) if finding.name == name)
+
+
+def test_unfinished_takedown_is_found(settings: Settings) -> None:
+    """It prevents every build, so it is an error that says how to go on."""
+    assert only(settings, "takedowns").health is Health.OK
+    write_takedowns(Layout(settings.root), Takedowns(posts={}, unfinished=True))
+    found = only(settings, "takedowns")
+    assert (found.health, "takedown --resume" in found.text) == (Health.ERROR, True)
 
 
 def test_misspelt_setting_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

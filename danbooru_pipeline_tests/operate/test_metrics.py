@@ -11,6 +11,7 @@ import pytest
 import danbooru_pipeline
 from danbooru_pipeline.fetch.rate_limiter import RateLimiter
 from danbooru_pipeline.operate.metrics import METRICS, PREFIX, gather_metrics, metric_lines
+from danbooru_pipeline.posts.takedowns import Takedowns, write_takedowns
 from danbooru_pipeline_tests.support.yard import Yard
 
 ALERTS = Path(danbooru_pipeline.__file__).parent.parent / "deploy" / "alerts.example.yml"
@@ -43,6 +44,13 @@ def test_metrics_count_what_an_operator_alarms_on(yard: Yard) -> None:
     assert any(line.startswith(f'{PREFIX}host_throttled_timestamp_seconds{{host="cdn.example"}} 1') for line in after)
     samples = [line.rpartition(" ")[0] for line in after if not line.startswith("#")]
     assert len(set(samples)) == len(samples)
+
+
+def test_unfinished_takedown_is_counted(yard: Yard) -> None:
+    """The number is there before, too, so that an alert need not guess what its absence means."""
+    assert f"{PREFIX}takedown_unfinished 0" in metrics_of(yard)
+    write_takedowns(yard.layout, Takedowns(posts={}, unfinished=True))
+    assert f"{PREFIX}takedown_unfinished 1" in metrics_of(yard)
 
 
 def test_alerts_use_what_is_there() -> None:

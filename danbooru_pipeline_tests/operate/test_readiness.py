@@ -78,6 +78,18 @@ def test_source_that_is_down_is_no_crash() -> None:
     assert decision.memory.looks == 0
 
 
+def test_what_holds_up_every_build_holds_up_this_one() -> None:
+    """The source is not asked, what was seen is remembered, and the release begins once the hindrance is gone."""
+    memory = Memory(year=2021, final_id=5_020_995, looks=LOOKS - 1)
+
+    def look(_year: int) -> Look:
+        raise AssertionError
+
+    decision = decide(memory, now=SETTLED, first_year=2021, settling_days=21, look=look, held="mend this")
+    assert (decision.begin, decision.why) == (False, "danbooru2021 cannot start: mend this")
+    assert ask(decision.memory).begin
+
+
 def test_garbage_is_an_empty_memory() -> None:
     """A cursor that somebody edited badly does not stop the sensor."""
     assert read_memory("{nonsense") == read_memory(None) == Memory()

@@ -1,10 +1,15 @@
 """How far releases are, in lines for people."""
 
+import json
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from danbooru_pipeline.cli.main import main
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.status import known_years, status_lines, year_status
+from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, held_by_takedown, write_takedowns
 from danbooru_pipeline.release import flip_current
 from danbooru_pipeline_tests.support.buckets import BringPosts
 from danbooru_pipeline_tests.support.yard import Yard, next_year
@@ -53,3 +58,30 @@ def test_released_years_name_their_version(yard: Yard) -> None:
     assert sum(closed.originals.values()) == closed.posts == 17
     assert not closed.is_current
     assert year_status(yard.layout, 2022).is_current
+
+
+def test_unfinished_takedown_comes_first(yard: Yard) -> None:
+    """It holds up every build, so nobody is told to build; the command exits with 1, and says it in JSON, too."""
+    yard.release()
+    yard.layout.metadata(2022).mkdir(parents=True)
+    write_takedowns(yard.layout, Takedowns(posts={777: TakenDown()}, unfinished=True))
+    said = lines(yard.layout)
+    assert said[0] == held_by_takedown(yard.layout)
+    assert said[0].endswith("run danbooru-pipeline takedown --resume")
+    assert not any("danbooru-pipeline build" in line for line in said)
+    assert "2022: no posts yet" in said
+    env = {"DANBOORU_ROOT": str(yard.layout.root)}
+    shown = CliRunner().invoke(main, ["status"], env=env)
+    assert (shown.exit_code, shown.output.splitlines()[0]) == (1, said[0])
+    told = CliRunner().invoke(main, ["status", "--json", "2021"], env=env)
+    assert (told.exit_code, json.loads(told.output)["held"]) == (1, said[0])
+    write_takedowns(yard.layout, Takedowns(posts={777: TakenDown()}))
+    assert held_by_takedown(yard.layout) is None
+    assert CliRunner().invoke(main, ["status"], env=env).exit_code == 0
+
+
+def test_unfinished_takedown_of_an_empty_root_is_told(tmp_path: Path) -> None:
+    """Also where nothing is built yet."""
+    layout = Layout(tmp_path)
+    write_takedowns(layout, Takedowns(posts={}, unfinished=True))
+    assert lines(layout) == [held_by_takedown(layout), f"nothing is built in {tmp_path} yet"]
