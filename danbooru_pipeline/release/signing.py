@@ -96,7 +96,7 @@ def is_signed_by(folder: Path, signer: str) -> bool:
 def check_signature(folder: Path, signers: Path | None = None) -> Signature:
     """Check SHA256SUMS.sig against the keys in `signers`; by default against those that the release itself names."""
     if not is_plain(folder, SIGNATURE):
-        return Signature.BAD if signers or is_plain(folder, ALLOWED_SIGNERS) else Signature.NONE
+        return Signature.BAD if is_plain(folder, ALLOWED_SIGNERS) else Signature.NONE
     try:
         data = read_bytes(folder, SHA256SUMS, limit=_LONGEST)
         with TemporaryDirectory(prefix="danbooru-signature-") as work:

@@ -125,6 +125,19 @@ def test_takedown_is_shown_first_and_then_done(two_years: Layout) -> None:
 
 
 @pytest.mark.needs("ssh-keygen")
+def test_release_that_is_not_signed_is_said_to_be_that(two_years: Layout, tmp_path: Path) -> None:
+    """With keys that must have signed it, an unsigned release is none of theirs, and not one with a bad signature."""
+    signers = tmp_path / "signers"
+    signers.write_text(f"danbooru-release {public_key(make_key(tmp_path / 'key'))}\n")
+    answer = call("verify", two_years.release(2021), "--signers", signers)
+    assert answer.exit_code == 1
+    assert answer.output.splitlines()[0].endswith("SHA256SUMS.sig: the release is not signed")
+    report = verify_release(two_years.release(2021), signers=signers)
+    assert (report.signature, report.counts) == ("none", {"signature": 1})
+    assert verify_release(two_years.release(2021)).ok
+
+
+@pytest.mark.needs("ssh-keygen")
 def test_takedown_goes_by_the_key_of_its_environment(two_years: Layout, tmp_path: Path) -> None:
     """Signing may begin with a takedown; without the key the next one says in its plan and in its end what it needs."""
     key = make_key(tmp_path / "key")

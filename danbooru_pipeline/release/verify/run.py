@@ -88,7 +88,8 @@ def _check_signature(folder: Path, signers: Path | None, found: Findings) -> Sig
     """The signature; a finding when it is bad, or not by one of the given signers."""
     signature = check_signature(folder, signers)
     if signature is Signature.BAD or (signers is not None and signature is not Signature.GOOD):
-        found.add(Kind.SIGNATURE, SIGNATURE, f"the signature is {signature}, and not good by a key that may sign")
+        said = f"the signature is {signature}, and not good by a key that may sign"
+        found.add(Kind.SIGNATURE, SIGNATURE, said if is_plain(folder, SIGNATURE) else "the release is not signed")
     return signature
 
 
