@@ -64,7 +64,7 @@ def _plain(source: pa.Table) -> pa.ChunkedArray:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return any(is_kind(kind) for is_kind in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
 
 
 def _column(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:

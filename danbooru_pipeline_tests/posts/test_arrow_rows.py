@@ -104,14 +104,12 @@ def test_lists_of_tags_are_the_dialect_until_2020(kind: pa.DataType) -> None:
     }
     table = type_batch(pa.RecordBatch.from_pydict(columns)).table.sort_by("id")
     told = ("tag_string", "tag_count", "tags", "pools", "favs", "parent_id", "updated_at", "extra")
-    assert table.select(told).to_pylist() == [
-        dict(zip(told, row, strict=True))
-        for row in (
-            ("guro", 1, [{"id": 1, "name": "guro", "category": 0}], [1], [5], None, None, None),
-            ("", 0, [], [], [], 7, MADE, None),
-            ("solo", None, None, None, None, 0, MADE, None),
-        )
+    rows: list[tuple[Any, ...]] = [
+        ("guro", 1, [{"id": 1, "name": "guro", "category": 0}], [1], [5], None, None, None),
+        ("", 0, [], [], [], 7, MADE, None),
+        ("solo", None, None, None, None, 0, MADE, None),
     ]
+    assert table.select(told).to_pylist() == [dict(zip(told, row, strict=True)) for row in rows]
 
 
 @pytest.mark.parametrize("kind", [pa.int64(), pa.string()])
