@@ -161,19 +161,6 @@ def spellings(ext: str) -> tuple[str, ...]:
     return (ext, *(other for other in _JPG if ext in _JPG and other != ext))
 
 
-#: Device, inode, size and time of change: another file has another one, and so has one that was written to.
-Stamp = tuple[int, int, int, int]
-
-
-def stamp_of(path: Path) -> Stamp | None:
-    """The stamp of a regular file; None for anything else."""
-    try:
-        facts = path.lstat()
-    except OSError:
-        return None
-    return (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns) if stat.S_ISREG(facts.st_mode) else None
-
-
 def digests_of(path: Path) -> tuple[str, str]:
     """MD5 and SHA-256 of a file from one read.
 

@@ -20,7 +20,7 @@ from danbooru_pipeline.io.sha256 import sha256_or_none
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.store.columns import Origin, values_from, with_tuples
-from danbooru_pipeline.store.imports.candidates import Candidate, Px512Candidate, Stamp, digests_of, stamp_of
+from danbooru_pipeline.store.imports.candidates import Candidate, Px512Candidate, digests_of
 from danbooru_pipeline.store.ledger import LEDGER_COLUMNS, LedgerRow
 
 #: The site hashes pictures of 16 bits after it has cut them to 8, so equality says nothing of the lower ones.
@@ -49,7 +49,6 @@ class Judged:
             its MD5, and optimises it.
         px512: its 512px image, or why there is none, if the manifest's SHA-256 proves that and the release was made
             with our settings.
-        stamp, px512_stamp: of their files before they were read.
     """
 
     candidate: Candidate
@@ -57,24 +56,10 @@ class Judged:
     sha256: str | None = None
     facts: Mapping[str, Any] | None = None
     px512: Px512Candidate | None = None
-    stamp: Stamp | None = None
-    px512_stamp: Stamp | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes of the file as it was judged; 0 if it could not be read."""
-        return 0 if self.stamp is None else self.stamp[2]
 
 
 def judge(context: RunContext, candidate: Candidate) -> Judged:
     """Judge a candidate. Safe for threads; changes nothing."""
-    small = None if candidate.px512 is None else candidate.px512.path
-    stamps = stamp_of(candidate.path), None if small is None else stamp_of(small)
-    judged = _judge(context, candidate)
-    return replace(judged, stamp=stamps[0], px512_stamp=stamps[1])
-
-
-def _judge(context: RunContext, candidate: Candidate) -> Judged:
     fetch, said = candidate.fetch, candidate.facts
     try:
         md5, sha256 = digests_of(candidate.path)

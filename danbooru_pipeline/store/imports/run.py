@@ -6,6 +6,8 @@ point leaves a store that a build or another import completes.
 """
 
 import contextlib
+import os
+import stat
 import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -15,17 +17,23 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pyroaring import BitMap64
-
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import DiskFull, StoreError, full_disk_named
-from danbooru_pipeline.io.atomic import commit_part, fsync_file, fsync_folder
+from danbooru_pipeline.io.atomic import (
+    READ_ONLY,
+    commit_part,
+    copy_file,
+    fsync_file,
+    fsync_folder,
+    link_or_copy,
+    part_path,
+)
+from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, Layout
 from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.progress import Meter, human_bytes
-from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Holding, Skipped, Stamp, stamp_of
+from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Holding, Skipped
 from danbooru_pipeline.store.imports.held import Held
-from danbooru_pipeline.store.imports.placing import place_file
 from danbooru_pipeline.store.imports.proof import Judged, Outcome, judge, row_of
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
 from danbooru_pipeline.store.open_ledger import OpenLedger, open_ledger
@@ -172,19 +180,6 @@ def _report(work: "_Import", wanted: int, wanted_bytes: int, problems: Sequence[
     )
 
 
-class _Asked(Iterator[Fetch]):
-    """Files as they are asked for; remembers which."""
-
-    def __init__(self, fetches: Iterator[Fetch]) -> None:
-        self._fetches = fetches
-        self.ids = BitMap64()
-
-    def __next__(self) -> Fetch:
-        fetch = next(self._fetches)
-        self.ids.add(fetch.id)
-        return fetch
-
-
 @dataclass(slots=True)
 class _Import:
     """One import: what it counts, and how it takes a bucket's files."""
@@ -253,7 +248,7 @@ class _Import:
                 ledger = stack.enter_context(open_ledger(layout, bucket))
                 known, scratch = ledger.known, layout.original_bucket(bucket)
                 scratch.mkdir(parents=True, exist_ok=True)
-            wanted = _Asked(fetch for fetch in self._wanted(bucket, known) if not self.held.has(fetch))
+            wanted = (fetch for fetch in self._wanted(bucket, known) if not self.held.has(fetch))
             with contextlib.closing(self._judged(find(wanted, scratch))) as judgements:
                 taken = self._take_first_proven(judgements, ledger)
             if ledger is not None:
@@ -261,46 +256,29 @@ class _Import:
                     if folder.is_dir():
                         fsync_folder(folder)
                 ledger.write()
-                for judged in taken if self.move else ():
-                    self._remove(judged.candidate, judged.stamp)
-                if self.move:
-                    others = (fetch for fetch in self._wanted(bucket, {}) if fetch.id not in wanted.ids)
-                    self._finish_move(find(others, scratch))
+                for candidate in taken if self.move else ():
+                    self._remove(candidate)
 
-    def _finish_move(self, candidates: Iterator[Candidate]) -> None:
-        """Remove names of files that the store has by an earlier import, killed before it removed them.
-
-        Only a hard link of the store's own file is known to be one without reading both.
-        """
-        for candidate in candidates:
-            stamp = stamp_of(candidate.path)
-            if stamp is not None and stamp == stamp_of(self._target(candidate)):
-                self._remove(candidate, stamp)
-
-    def _target(self, candidate: Candidate) -> Path:
-        return self.context.layout.original(candidate.fetch.id, candidate.ext)
-
-    def _take_first_proven(self, judgements: Iterator[Judged], ledger: OpenLedger | None) -> list[Judged]:
+    def _take_first_proven(self, judgements: Iterator[Judged], ledger: OpenLedger | None) -> list[Candidate]:
         """Take one candidate for each file, the first that is proven. Returns those that were taken."""
-        taken: dict[int, Judged] = {}
+        taken: dict[int, Candidate] = {}
         for judged in judgements:
             candidate = judged.candidate
             if candidate.fetch.id not in taken and self._take(judged, ledger):
-                taken[candidate.fetch.id] = judged
+                taken[candidate.fetch.id] = candidate
             if candidate.is_copy:
                 candidate.path.unlink(missing_ok=True)
         return list(taken.values())
 
-    def _remove(self, candidate: Candidate, stamp: Stamp | None) -> None:
+    def _remove(self, candidate: Candidate) -> None:
         """Remove a file that was taken from where it was, if the store's own name of it certainly stays."""
-        layout, source, target = self.context.layout, candidate.path, self._target(candidate)
+        layout, source = self.context.layout, candidate.path
+        target = layout.original(candidate.fetch.id, candidate.ext)
         # One folder may have two paths: by links, which `resolve` follows, or by mounts, which it does not.
         if _is_own(layout, source.parent) or source.parent.samefile(target.parent):
             return
         try:
-            if stamp_of(source) not in {stamp, None}:
-                self.unmoved.note(source, "it has changed since")
-            elif source.stat().st_nlink > 1 or not source.samefile(target):
+            if source.stat().st_nlink > 1 or not source.samefile(target):
                 source.unlink()
         except FileNotFoundError:
             pass  # two posts may have one file
@@ -325,12 +303,11 @@ class _Import:
         candidate, fetch = judged.candidate, judged.candidate.fetch
         outcome, size = judged.outcome, 0
         if outcome in _TAKEN:
-            size = judged.size
+            size = candidate.path.stat().st_size
             # What had its name already, with other bytes, or with no row after a kill, was not counted as lacking.
-            repaired = self.context.layout.original(fetch.id, fetch.ext).exists()
+            self.count["repaired"] += self.context.layout.original(fetch.id, fetch.ext).exists()
             if ledger is not None and not self._place(judged):
-                outcome = Outcome.UNPROVEN  # it changed since it was read
-            self.count["repaired"] += repaired and outcome in _TAKEN
+                outcome = Outcome.UNPROVEN  # it changed while it was copied
         self.outcomes[outcome] += 1
         if outcome is Outcome.UNREADABLE:
             self.unreadable.note(candidate.path, "cannot be read")
@@ -346,14 +323,14 @@ class _Import:
         return True
 
     def _place(self, judged: Judged) -> bool:
-        """Give a file its name in the store. Returns False if it is not what was proven any more."""
+        """Give a file its name in the store. Returns False if a copy does not have the proven bytes."""
         candidate = judged.candidate
-        target = self._target(candidate)
+        target = self.context.layout.original(candidate.fetch.id, candidate.ext)
         if candidate.is_copy:
             fsync_file(candidate.path)
             commit_part(candidate.path, target, flush_folder=False)
             return True
-        linked = place_file(candidate.path, target, sha256=judged.sha256, stamp=judged.stamp, move=self.move)
+        linked = _link(candidate.path, target, sha256=judged.sha256, move=self.move)
         self.count["linked"] += bool(linked)
         return linked is not None
 
@@ -369,8 +346,34 @@ class _Import:
         if found.path is not None and not self.dry_run:
             target = self.context.layout.px512(fetch.id)
             target.parent.mkdir(parents=True, exist_ok=True)
-            stamp = judged.px512_stamp
-            if place_file(found.path, target, sha256=found.sha256, stamp=stamp, move=False) is None:
+            if _link(found.path, target, sha256=found.sha256, move=False) is None:
                 return {}
             self.count["px512"] += 1
         return found.facts
+
+
+def _link(source: Path, target: Path, *, sha256: str | None, move: bool) -> bool | None:
+    """Give a file another name, or copy it. Returns whether it is a link; None if a copy has other bytes."""
+    part = part_path(target)
+    try:
+        if linked := _may_be_linked(source, move=move):
+            linked = link_or_copy(source, part)
+        else:
+            copy_file(source, part, flush=True)
+        if not linked and sha256_of(part) != sha256:
+            return None
+        commit_part(part, target, flush_folder=False)
+    finally:
+        part.unlink(missing_ok=True)  # renaming onto another name of the same file leaves both
+    return linked
+
+
+def _may_be_linked(source: Path, *, move: bool) -> bool:
+    """Whether a release may make a file read-only for all, which it then is under its other names as well.
+
+    Most are readable for all and lose no more than the leave to be written; to copy those, terabytes, would be the
+    greater surprise. What others may not read is not opened to them, and another user's mode is not ours to set.
+    """
+    facts = source.stat()
+    mode, is_ours = stat.S_IMODE(facts.st_mode), os.geteuid() in {0, facts.st_uid}
+    return mode == READ_ONLY or (is_ours and (move or mode & READ_ONLY == READ_ONLY))
