@@ -94,7 +94,11 @@ def plan(year: int, *, as_json: bool) -> None:
 @click.command(name="import")
 @click.argument("paths", type=click.Path(path_type=Path, exists=True), nargs=-1, required=True, metavar="PATH...")
 @click.option("--year", type=int, help="Whose posts say what is wanted; by default the newest that are here.")
-@click.option("--move", is_flag=True, help="Remove what was taken from where it was, once the ledger is written.")
+@click.option(
+    "--move",
+    is_flag=True,
+    help="Remove what was taken, or was there already, from where it was, once the ledger is written.",
+)
 @click.option("--dry-run", is_flag=True, help="Judge every candidate, print what would be taken, and change nothing.")
 @JSON
 def import_(paths: tuple[Path, ...], year: int | None, *, move: bool, dry_run: bool, as_json: bool) -> None:

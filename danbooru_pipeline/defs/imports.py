@@ -60,6 +60,8 @@ def take_files(desk: Desk, config: ImportConfig) -> Report:
         "bytes": report.bytes,
         "linked": report.linked,
         "px512": report.px512,
+        "cleared": report.cleared,
+        "kept": report.kept,
         "left": report.left,
         "left_bytes": report.left_bytes,
         **{f"outcome_{name}": count for name, count in sorted(report.outcomes.items())},

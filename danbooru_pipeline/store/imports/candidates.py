@@ -6,11 +6,12 @@ the report says.
 """
 
 import hashlib
+import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.posts import Fetch
@@ -27,6 +28,34 @@ _KINDS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells a file from another one in its place, and from itself after it was written to."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+    @classmethod
+    def of(cls, facts: os.stat_result) -> Self:
+        """The identity of a file."""
+        return cls(facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A file that was read.
+
+    Attributes:
+        identity: what it was before.
+    """
+
+    md5: str
+    sha256: str
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
 class Px512Candidate:
     """The 512px image that a release has of a file, or why it has none.
 
@@ -34,11 +63,13 @@ class Px512Candidate:
         path: where it is; None without one.
         sha256: what the manifest says of it; None without one.
         facts: values of the ledger row that describes it.
+        seen: what it was when it was proven; None before.
     """
 
     path: Path | None
     sha256: str | None
     facts: Mapping[str, Any]
+    seen: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +192,16 @@ def spellings(ext: str) -> tuple[str, ...]:
     return (ext, *(other for other in _JPG if ext in _JPG and other != ext))
 
 
-def digests_of(path: Path) -> tuple[str, str]:
-    """MD5 and SHA-256 of a file from one read.
+def examine(path: Path) -> Examined:
+    """MD5 and SHA-256 of a file from one read, and which file that was.
 
     Raises:
         OSError: it cannot be read.
     """
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     with path.open("rb", buffering=0) as file:
+        identity = Identity.of(os.fstat(file.fileno()))
         while block := file.read(2**20):
             md5.update(block)
             sha256.update(block)
-    return md5.hexdigest(), sha256.hexdigest()
+    return Examined(md5.hexdigest(), sha256.hexdigest(), identity)

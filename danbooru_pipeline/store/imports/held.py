@@ -9,7 +9,7 @@ from pyroaring import BitMap64
 
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import Fetch
-from danbooru_pipeline.store.imports.candidates import digests_of
+from danbooru_pipeline.store.imports.candidates import examine
 
 
 @dataclass(slots=True)
@@ -30,12 +30,16 @@ class Held:
         if fetch.id in self._right or fetch.id in self._other:
             return fetch.id in self._right
         try:
-            is_right = digests_of(self.layout.original(fetch.id, fetch.ext))[0] == fetch.md5
+            is_right = examine(self.layout.original(fetch.id, fetch.ext)).md5 == fetch.md5
         except FileNotFoundError:
             return False
         self.present += is_right
         (self._right if is_right else self._other).add(fetch.id)
         return is_right
+
+    def is_known(self, fetch: Fetch) -> bool:
+        """Whether it is known already that the store has the right file."""
+        return fetch.id in self._right
 
     def add(self, fetch: Fetch) -> None:
         """Note a file that this import took, or would take."""

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 from danbooru_pipeline.context import RunContext
@@ -16,11 +17,10 @@ from danbooru_pipeline.images.inspect import ImageFacts, compare_extension
 from danbooru_pipeline.images.pixel_hash import HASHED_TYPES, is_shown_as_hashed
 from danbooru_pipeline.images.png import has_hidden_data
 from danbooru_pipeline.images.words import Flag
-from danbooru_pipeline.io.sha256 import sha256_or_none
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.store.columns import Origin, values_from, with_tuples
-from danbooru_pipeline.store.imports.candidates import Candidate, Px512Candidate, digests_of
+from danbooru_pipeline.store.imports.candidates import Candidate, Identity, Px512Candidate, examine
 from danbooru_pipeline.store.ledger import LEDGER_COLUMNS, LedgerRow
 
 #: The site hashes pictures of 16 bits after it has cut them to 8, so equality says nothing of the lower ones.
@@ -49,6 +49,7 @@ class Judged:
             its MD5, and optimises it.
         px512: its 512px image, or why there is none, if the manifest's SHA-256 proves that and the release was made
             with our settings.
+        seen: what the file was when it was read.
     """
 
     candidate: Candidate
@@ -56,22 +57,24 @@ class Judged:
     sha256: str | None = None
     facts: Mapping[str, Any] | None = None
     px512: Px512Candidate | None = None
+    seen: Identity | None = None
 
 
 def judge(context: RunContext, candidate: Candidate) -> Judged:
     """Judge a candidate. Safe for threads; changes nothing."""
     fetch, said = candidate.fetch, candidate.facts
     try:
-        md5, sha256 = digests_of(candidate.path)
-        if said is not None and sha256 == said["sha256"]:
+        read = examine(candidate.path)
+        judged = partial(Judged, candidate, sha256=read.sha256, seen=read.identity)
+        if said is not None and read.sha256 == said["sha256"]:
             facts = with_tuples({**said, "reason": _reason(fetch, said["fetched_md5"])})
-            return Judged(candidate, Outcome.SHA256, sha256, facts, _proven_px512(context, candidate))
-        if md5 == fetch.md5 and candidate.ext == fetch.ext:
-            return Judged(candidate, Outcome.MD5, sha256)
-        proven = _proven_by_pixels(context, candidate, md5=md5, sha256=sha256)
+            return judged(Outcome.SHA256, facts=facts, px512=_proven_px512(context, candidate))
+        if read.md5 == fetch.md5 and candidate.ext == fetch.ext:
+            return judged(Outcome.MD5)
+        proven = _proven_by_pixels(context, candidate, md5=read.md5, sha256=read.sha256)
     except OSError:
         return Judged(candidate, Outcome.UNREADABLE)
-    return Judged(candidate, Outcome.UNPROVEN if proven is None else Outcome.PIXEL_HASH, sha256, proven)
+    return judged(Outcome.UNPROVEN if proven is None else Outcome.PIXEL_HASH, facts=proven)
 
 
 def _proven_by_pixels(context: RunContext, candidate: Candidate, *, md5: str, sha256: str) -> dict[str, Any] | None:
@@ -109,8 +112,13 @@ def _proven_px512(context: RunContext, candidate: Candidate) -> Px512Candidate |
     found = candidate.px512
     if found is None or found.facts["px512_settings"] != context.image_settings.fingerprint():
         return None
-    is_proven = found.path is None or (found.sha256 is not None and sha256_or_none(found.path) == found.sha256)
-    return found if is_proven else None
+    if found.path is None:
+        return found
+    try:
+        read = examine(found.path)
+    except OSError:
+        return None
+    return replace(found, seen=read.identity) if read.sha256 == found.sha256 else None
 
 
 def _facts_of(fetch: Fetch, result: ImageResult, facts: ImageFacts, *, md5: str) -> dict[str, Any]:

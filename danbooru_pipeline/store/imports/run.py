@@ -6,44 +6,37 @@ point leaves a store that a build or another import completes.
 """
 
 import contextlib
-import os
-import stat
 import tempfile
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import DiskFull, StoreError, full_disk_named
-from danbooru_pipeline.io.atomic import (
-    READ_ONLY,
-    commit_part,
-    copy_file,
-    fsync_file,
-    fsync_folder,
-    link_or_copy,
-    part_path,
-)
-from danbooru_pipeline.io.sha256 import sha256_of
-from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, Layout
+from danbooru_pipeline.io.atomic import commit_part, fsync_file, fsync_folder
+from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS
 from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.progress import Meter, human_bytes
 from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Holding, Skipped
 from danbooru_pipeline.store.imports.held import Held
+from danbooru_pipeline.store.imports.moving import files_held, is_own, is_removable, judge_leftover, remove_source
+from danbooru_pipeline.store.imports.placing import place_proven
 from danbooru_pipeline.store.imports.proof import Judged, Outcome, judge, row_of
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
 from danbooru_pipeline.store.open_ledger import OpenLedger, open_ledger
-from danbooru_pipeline.store.plan import list_files
+from danbooru_pipeline.store.plan import BucketPlan, list_files
 from danbooru_pipeline.store.planning import plan_stored_bucket
 from danbooru_pipeline.years import sfw_ratings
 
 _TAKEN = frozenset({Outcome.SHA256, Outcome.MD5, Outcome.PIXEL_HASH})
 #: Candidates that are read ahead for each worker.
 _WAITING = 4
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +49,8 @@ class ImportReport:
         taken, bytes: files that the store has now, or would have.
         linked: of those, how many share their bytes with what was imported.
         px512: 512px images that came with them.
+        cleared: of a move, files that the store had already, and that were removed from where they were, or would be.
+        kept: of a move, files of posts that the store has; they stay, since it does not certainly have their bytes.
         left, left_bytes: files that a build will fetch; sizes as far as the metadata has them.
         problems: one line for each path that could not be read, or whose files could not be removed.
     """
@@ -67,6 +62,8 @@ class ImportReport:
     linked: int
     px512: int
     bytes: int
+    cleared: int
+    kept: int
     left: int
     left_bytes: int
     problems: tuple[str, ...]
@@ -82,8 +79,16 @@ class ImportReport:
             f"{would} {self.taken:,} files, {human_bytes(self.bytes)}"
             + ("" if self.dry_run else f"; {self.linked:,} of them as links, which take no space")
             + (f"; {self.px512:,} 512px images with them" if self.px512 else ""),
+            *self._moved_lines(),
             f"left to fetch: {self.left:,} files, {human_bytes(self.left_bytes)}",
         ]
+
+    def _moved_lines(self) -> Iterator[str]:
+        if self.cleared:
+            removed = "would remove" if self.dry_run else "removed"
+            yield f"{removed} {self.cleared:,} files that the store had already"
+        if self.kept:
+            yield f"{self.kept:,} files stay where they are: the store has files of their posts, but not these bytes"
 
 
 def newest_year(context: RunContext) -> int:
@@ -152,16 +157,10 @@ def _check(context: RunContext, holdings: Sequence[Holding], *, year: int | None
     fixed = [holding.title for holding in holdings if not holding.can_move] if move else []
     if fixed:
         raise StoreError(f"{fixed[0]} cannot be moved; import it without --move")
-    own = [holding.title for holding in holdings if _is_own(context.layout, holding.place)] if move else []
+    own = [holding.title for holding in holdings if is_own(context.layout, holding.place)] if move else []
     if own:
         raise StoreError(f"{own[0]} is part of this root, which keeps its files; import it without --move")
     return chosen
-
-
-def _is_own(layout: Layout, folder: Path) -> bool:
-    """Whether a folder belongs to the root's store or releases, whose files nothing may move away."""
-    real = folder.resolve()
-    return any(real.is_relative_to(own.resolve()) for own in (layout.store, layout.releases))
 
 
 def _report(work: "_Import", wanted: int, wanted_bytes: int, problems: Sequence[str]) -> ImportReport:
@@ -173,6 +172,8 @@ def _report(work: "_Import", wanted: int, wanted_bytes: int, problems: Sequence[
         linked=work.count["linked"],
         px512=work.count["px512"],
         bytes=work.count["bytes"],
+        cleared=work.count["cleared"],
+        kept=work.count["kept"],
         left=wanted - work.count["taken"],
         left_bytes=max(0, wanted_bytes - work.count["declared"]),
         problems=tuple(problems),
@@ -209,13 +210,13 @@ class _Import:
         if not layout.posts_bucket(self.year, bucket).exists():
             return []
         names = list_files(layout.original_bucket(bucket))
-        wanted = self._wanted(bucket, read_ledger(layout.ledger(bucket)))
+        wanted = self._plan(bucket, read_ledger(layout.ledger(bucket))).fetch
         return [fetch for fetch in wanted if f"{fetch.id}.{fetch.ext}" not in names]
 
-    def _wanted(self, bucket: str, known: Mapping[int, LedgerRow]) -> tuple[Fetch, ...]:
-        """Files that a build would fetch: of posts that show one, whatever is known about the others."""
+    def _plan(self, bucket: str, known: Mapping[int, LedgerRow]) -> BucketPlan:
+        """What a build would fetch: files of posts that show one, whatever is known about the others."""
         excluded = self.context.exclude_tags
-        return plan_stored_bucket(self.context.layout, bucket, self.year, ledger=known, exclude_tags=excluded).fetch
+        return plan_stored_bucket(self.context.layout, bucket, self.year, ledger=known, exclude_tags=excluded)
 
     def take_from(self, holding: Holding) -> None:
         """Take what a holding has, bucket by bucket."""
@@ -248,50 +249,64 @@ class _Import:
                 ledger = stack.enter_context(open_ledger(layout, bucket))
                 known, scratch = ledger.known, layout.original_bucket(bucket)
                 scratch.mkdir(parents=True, exist_ok=True)
-            wanted = (fetch for fetch in self._wanted(bucket, known) if not self.held.has(fetch))
-            with contextlib.closing(self._judged(find(wanted, scratch))) as judgements:
+            plan = self._plan(bucket, known)
+            wanted = (fetch for fetch in plan.fetch if not self.held.has(fetch))
+            judgements = self._ahead(partial(judge, self.context), find(wanted, scratch))
+            with contextlib.closing(judgements):
                 taken = self._take_first_proven(judgements, ledger)
             if ledger is not None:
                 for folder in (scratch, layout.px512_bucket(bucket)):
                     if folder.is_dir():
                         fsync_folder(folder)
                 ledger.write()
-                for candidate in taken if self.move else ():
-                    self._remove(candidate)
+            if self.move:
+                for judged in taken if ledger is not None else ():
+                    self._remove(judged)
+                rows = known if ledger is None else ledger.rows
+                self._clear(find, plan, rows, {judged.candidate.path for judged in taken})
 
-    def _take_first_proven(self, judgements: Iterator[Judged], ledger: OpenLedger | None) -> list[Candidate]:
+    def _take_first_proven(self, judgements: Iterator[Judged], ledger: OpenLedger | None) -> list[Judged]:
         """Take one candidate for each file, the first that is proven. Returns those that were taken."""
-        taken: dict[int, Candidate] = {}
+        taken: dict[int, Judged] = {}
         for judged in judgements:
             candidate = judged.candidate
             if candidate.fetch.id not in taken and self._take(judged, ledger):
-                taken[candidate.fetch.id] = candidate
+                taken[candidate.fetch.id] = judged
             if candidate.is_copy:
                 candidate.path.unlink(missing_ok=True)
         return list(taken.values())
 
-    def _remove(self, candidate: Candidate) -> None:
-        """Remove a file that was taken from where it was, if the store's own name of it certainly stays."""
-        layout, source = self.context.layout, candidate.path
+    def _remove(self, judged: Judged) -> None:
+        """Remove a file that was taken from where it was."""
+        layout, candidate = self.context.layout, judged.candidate
         target = layout.original(candidate.fetch.id, candidate.ext)
-        # One folder may have two paths: by links, which `resolve` follows, or by mounts, which it does not.
-        if _is_own(layout, source.parent) or source.parent.samefile(target.parent):
-            return
-        try:
-            if source.stat().st_nlink > 1 or not source.samefile(target):
-                source.unlink()
-        except FileNotFoundError:
-            pass  # two posts may have one file
-        except OSError as error:
-            self.unmoved.note(source, error.strerror)
+        if is_removable(layout, candidate.path, target):
+            remove_source(candidate.path, target, judged.seen, self.unmoved)
 
-    def _judged(self, candidates: Iterator[Candidate]) -> Generator[Judged, None, None]:
+    def _clear(self, find: Finder, plan: BucketPlan, rows: Mapping[int, LedgerRow], taken: Collection[Path]) -> None:
+        """Remove what the store has of a bucket, as after a move that was killed or had no room."""
+        layout = self.context.layout
+        judge_one = partial(judge_leftover, layout, self.held, rows)
+        # Nothing is read out of an archive, since none can be moved.
+        candidates = (each for each in find(files_held(plan, self.held), layout.store) if each.path not in taken)
+        with contextlib.closing(self._ahead(judge_one, candidates)) as judgements:
+            for left in judgements:
+                if not is_removable(layout, left.candidate.path, left.target):
+                    continue
+                if left.seen is None:
+                    self.count["kept"] += 1
+                else:
+                    self.count["cleared"] += self.dry_run or remove_source(
+                        left.candidate.path, left.target, left.seen, self.unmoved
+                    )
+
+    def _ahead(self, judge_one: Callable[[Candidate], T], candidates: Iterator[Candidate]) -> Generator[T, None, None]:
         """Judgements of candidates, in their order, some ahead."""
-        waiting: list[Future[Judged]] = []
+        waiting: list[Future[T]] = []
         most = _WAITING * self.context.settings.workers
         while True:
             waiting += (
-                self.threads.submit(judge, self.context, candidate)
+                self.threads.submit(judge_one, candidate)
                 for candidate in islice(candidates, max(0, most - len(waiting)))
             )
             if not waiting:
@@ -303,11 +318,11 @@ class _Import:
         candidate, fetch = judged.candidate, judged.candidate.fetch
         outcome, size = judged.outcome, 0
         if outcome in _TAKEN:
-            size = candidate.path.stat().st_size
+            size = judged.seen.size if judged.seen is not None else 0
             # What had its name already, with other bytes, or with no row after a kill, was not counted as lacking.
             self.count["repaired"] += self.context.layout.original(fetch.id, fetch.ext).exists()
             if ledger is not None and not self._place(judged):
-                outcome = Outcome.UNPROVEN  # it changed while it was copied
+                outcome = Outcome.UNPROVEN  # it changed meanwhile
         self.outcomes[outcome] += 1
         if outcome is Outcome.UNREADABLE:
             self.unreadable.note(candidate.path, "cannot be read")
@@ -323,14 +338,14 @@ class _Import:
         return True
 
     def _place(self, judged: Judged) -> bool:
-        """Give a file its name in the store. Returns False if a copy does not have the proven bytes."""
+        """Give a file its name in the store. Returns False if it is not what was proven any more."""
         candidate = judged.candidate
         target = self.context.layout.original(candidate.fetch.id, candidate.ext)
         if candidate.is_copy:
             fsync_file(candidate.path)
             commit_part(candidate.path, target, flush_folder=False)
             return True
-        linked = _link(candidate.path, target, sha256=judged.sha256, move=self.move)
+        linked = place_proven(candidate.path, target, sha256=judged.sha256, seen=judged.seen, move=self.move)
         self.count["linked"] += bool(linked)
         return linked is not None
 
@@ -346,34 +361,7 @@ class _Import:
         if found.path is not None and not self.dry_run:
             target = self.context.layout.px512(fetch.id)
             target.parent.mkdir(parents=True, exist_ok=True)
-            if _link(found.path, target, sha256=found.sha256, move=False) is None:
+            if place_proven(found.path, target, sha256=found.sha256, seen=found.seen, move=False) is None:
                 return {}
             self.count["px512"] += 1
         return found.facts
-
-
-def _link(source: Path, target: Path, *, sha256: str | None, move: bool) -> bool | None:
-    """Give a file another name, or copy it. Returns whether it is a link; None if a copy has other bytes."""
-    part = part_path(target)
-    try:
-        if linked := _may_be_linked(source, move=move):
-            linked = link_or_copy(source, part)
-        else:
-            copy_file(source, part, flush=True)
-        if not linked and sha256_of(part) != sha256:
-            return None
-        commit_part(part, target, flush_folder=False)
-    finally:
-        part.unlink(missing_ok=True)  # renaming onto another name of the same file leaves both
-    return linked
-
-
-def _may_be_linked(source: Path, *, move: bool) -> bool:
-    """Whether a release may make a file read-only for all, which it then is under its other names as well.
-
-    Most are readable for all and lose no more than the leave to be written; to copy those, terabytes, would be the
-    greater surprise. What others may not read is not opened to them, and another user's mode is not ours to set.
-    """
-    facts = source.stat()
-    mode, is_ours = stat.S_IMODE(facts.st_mode), os.geteuid() in {0, facts.st_uid}
-    return mode == READ_ONLY or (is_ours and (move or mode & READ_ONLY == READ_ONLY))
