@@ -26,7 +26,8 @@ from danbooru_pipeline.io.bounded_parquet import untrusted_files
 from danbooru_pipeline.io.sql import database
 from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.layout import EXTENSIONS, is_path_of, px512_path
-from danbooru_pipeline.posts.schema import INT64_MAX
+from danbooru_pipeline.posts.schema import INT64_MAX, POST_SCHEMA
+from danbooru_pipeline.release.manifest.row import MANIFEST_SCHEMA
 from danbooru_pipeline.release.release_json import read_release
 from danbooru_pipeline.release.tables.search_index import reader
 from danbooru_pipeline.search import BadSearch, Search, parse
@@ -112,6 +113,7 @@ class Chosen:
     tag_string_meta: str
 
 
+_SCHEMAS: Final = {"posts": POST_SCHEMA, FILES: MANIFEST_SCHEMA}
 #: Lines of a list that are made at a time, so that the first one comes at once.
 _LISTED: Final = 10_000
 _COLUMNS = """
@@ -253,7 +255,7 @@ def find_selected(release: Path, selection: Selection, *, threads: int = 1) -> F
     # Opened even where the index alone has the answer: what is no table must not pass for a release.
     for pattern in table_patterns(release, corrected=selection.corrected).values():
         untrusted_files(release, pattern)
-    columns = {table: table_schema(release, table).names for table in ("posts", FILES)}
+    columns = {table: _checked_schema(release, table, corrected=selection.corrected).names for table in _SCHEMAS}
     if (selection.flags or selection.no_flags) and "px512_flags" not in columns[FILES]:
         raise ReleaseError(f"the manifest of {release} has no px512_flags; select without flags, or a newer release")
     groups = groups_of(release, selection.unique_kinds or KINDS) if selection.unique else None
@@ -267,6 +269,27 @@ def find_selected(release: Path, selection: Selection, *, threads: int = 1) -> F
         return found
     left = found.ids[np.isin(found.ids, ids_of(bitmap))]
     return replace(found, bitmap=bitmap, ids=left)
+
+
+def _checked_schema(release: Path, table: str, *, corrected: bool) -> pa.Schema:
+    """The columns of a table, those that are known of the kind that they are of.
+
+    Raises:
+        ReleaseError: one is of another, so what reads its values would fail in any way.
+    """
+    held, known = table_schema(release, table, corrected=corrected), _SCHEMAS[table]
+    for column in held:
+        if column.name in known.names and _kind(column.type) != _kind(known.field(column.name).type):
+            raise ReleaseError(f"{table} of {release} has {column.name} as {column.type}; verify it first")
+    return held
+
+
+def _kind(of: pa.DataType) -> str:
+    """Integers of any width are of one kind, and so are texts: versions differ in that."""
+    kind = of.value_type if pa.types.is_dictionary(of) else of
+    checks = (pa.types.is_integer, pa.types.is_floating, pa.types.is_timestamp, pa.types.is_list, pa.types.is_struct)
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return "text" if texts else next((check.__name__ for check in checks if check(kind)), str(kind))
 
 
 def _worse(release: Path, bitmap: BitMap, groups: pa.Table, *, threads: int) -> BitMap:

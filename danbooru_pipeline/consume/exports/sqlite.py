@@ -17,6 +17,7 @@ from danbooru_pipeline.consume.exports.side_rows import open_side_tables, side_r
 from danbooru_pipeline.consume.exports.used_tags import count_used_tags, open_side_table, post_tag_pairs
 from danbooru_pipeline.consume.exports.wanted import WithoutFiles, with_or_without_files
 from danbooru_pipeline.consume.windows import ChosenRows
+from danbooru_pipeline.errors import ReleaseError
 
 #: Facts about the export itself, for who has nothing but the database.
 _ABOUT: Final = "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID"
@@ -79,6 +80,8 @@ def _write_posts(job: Job, database: sqlite3.Connection) -> None:
         f'f."{source}" AS "{name}"' for name, source in shown
     ]
     for name, source in shown:
+        if source not in files.names:
+            raise ReleaseError(f"the manifest of {job.release} has no {source}; verify it first")
         schema = schema.append(pa.field(name, files.field(source).type))
     database.execute(sql.create_table("posts", schema))
     database.execute(sql.create_table("files", files, references={"id": "posts"}))
