@@ -30,10 +30,11 @@ from danbooru_pipeline.posts import (
 )
 from danbooru_pipeline.posts.report import load_posts_report, write_posts_report
 from danbooru_pipeline.sources.api import id_of
+from danbooru_pipeline.sources.controls import Controls
 from danbooru_pipeline.years import cutoff
 
-#: The API gives at most 200 posts; one of them is the control post.
-IDS_PER_REQUEST = 199
+#: The API gives at most 200 posts, the control posts among them.
+POSTS_PER_REQUEST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +50,19 @@ class PostUpdates:
     expunged: frozenset[int] = frozenset()
 
 
-def recheck_posts(client: BooruClient, ids: Sequence[int], *, control_id: int | None, says_banned: bool) -> PostUpdates:
-    """Ask the API about posts, 199 a request.
+def ids_per_request(controls: Controls) -> int:
+    """How many posts one question can be about."""
+    return POSTS_PER_REQUEST - len(controls.ids)
+
+
+def recheck_posts(client: BooruClient, ids: Sequence[int], *, controls: Controls, says_banned: bool) -> PostUpdates:
+    """Ask the API about posts, some 190 a request.
 
     Args:
         client: of the booru.
         ids: of the posts.
-        control_id: a post that is known to exist; unless an answer contains it, missing posts do not count as expunged.
+        controls: posts that are known to exist; unless an answer proves by them that this account would be shown
+            them, missing posts do not count as expunged.
         says_banned: whether the sweep, or an earlier answer, says of posts if they are banned.
 
     Raises:
@@ -63,14 +70,16 @@ def recheck_posts(client: BooruClient, ids: Sequence[int], *, control_id: int | 
     """
     rows: dict[int, CompleteRow] = {}
     expunged: set[int] = set()
-    for start in range(0, len(ids), IDS_PER_REQUEST):
-        asked = set(ids[start : start + IDS_PER_REQUEST])
-        records = _records_of(client, asked | ({control_id} if control_id else set()))
-        found = [row for row in map(parse_api_record, records) if isinstance(row, dict)]
-        rows |= {row["id"]: row for row in complete_rows(found, says_banned=says_banned) if row["id"] in asked}
+    step = ids_per_request(controls)
+    for start in range(0, len(ids), step):
+        asked = set(ids[start : start + step])
+        records = _records_of(client, asked | controls.ids)
+        parsed = [row for row in map(parse_api_record, records) if isinstance(row, dict)]
+        found = {row["id"]: row for row in complete_rows(parsed, says_banned=says_banned)}
+        rows |= {id_: row for id_, row in found.items() if id_ in asked}
         # A record that is rejected is of a post that the site has, and of any that was asked about if it names none.
         shown = {id_of(record) for record in records}
-        if control_id in shown and shown <= asked | {control_id}:  # else the site ignored the question
+        if controls.prove(found, shown=shown, asked=asked):
             expunged |= asked - shown
     return PostUpdates(rows, frozenset(expunged))
 
@@ -82,8 +91,8 @@ def _records_of(client: BooruClient, ids: set[int]) -> list[Mapping[str, Any]]:
 
 
 def _search(client: BooruClient, tags: str) -> list[Mapping[str, Any]]:
-    # A limit above the number of ids: a site that ignores `tags` then gives itself away by posts nobody asked for.
-    answer = client.get_json("/posts.json", {"limit": IDS_PER_REQUEST + 1, "tags": tags})
+    # A limit of at least the number of ids: a site that ignores `tags` gives itself away by posts nobody asked for.
+    answer = client.get_json("/posts.json", {"limit": POSTS_PER_REQUEST, "tags": tags})
     records = answer.value if answer.status == 200 and isinstance(answer.value, list) else []
     return [record for record in records if isinstance(record, Mapping)]
 

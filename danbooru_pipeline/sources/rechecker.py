@@ -11,7 +11,8 @@ from itertools import islice
 from danbooru_pipeline.errors import SourceBlocked, SourceError
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.posts import CompleteRow
-from danbooru_pipeline.sources.recheck import IDS_PER_REQUEST, PostUpdates, recheck_posts
+from danbooru_pipeline.sources.controls import Controls
+from danbooru_pipeline.sources.recheck import PostUpdates, ids_per_request, recheck_posts
 
 
 class Rechecker:
@@ -30,12 +31,12 @@ class Rechecker:
         with self._lock:
             self._expected.update(dict.fromkeys(ids))
 
-    def recheck(self, ids: Sequence[int], *, control_id: int | None, says_banned: bool) -> PostUpdates:
+    def recheck(self, ids: Sequence[int], *, controls: Controls, says_banned: bool) -> PostUpdates:
         """What the booru says of posts now; empty from one whose API does not answer.
 
         Args:
             ids: of posts whose files could not be fetched.
-            control_id: a post that the booru should know (see `recheck_posts`).
+            controls: posts that the booru should know (see `recheck_posts`).
             says_banned: whether the sweep of these posts says if they are banned.
 
         Raises:
@@ -47,18 +48,18 @@ class Rechecker:
                 self._answers.clear()
             unknown = [id_ for id_ in ids if id_ not in self._answers]
             if unknown and not self._is_silent:
-                self._ask(unknown, control_id)
+                self._ask(unknown, controls)
             known = {id_: self._answers.pop(id_) for id_ in ids if id_ in self._answers}
         rows = {id_: row for id_, row in known.items() if row is not None}
         return PostUpdates(rows, frozenset(known.keys() - rows.keys()))
 
-    def _ask(self, ids: list[int], control_id: int | None) -> None:
+    def _ask(self, ids: list[int], controls: Controls) -> None:
         for id_ in ids:
             self._expected.pop(id_, None)
-        room = -len(ids) % IDS_PER_REQUEST
+        room = -len(ids) % ids_per_request(controls)
         others = list(islice(self._expected, room))
         try:
-            updates = recheck_posts(self._client, [*ids, *others], control_id=control_id, says_banned=self._says_banned)
+            updates = recheck_posts(self._client, [*ids, *others], controls=controls, says_banned=self._says_banned)
         except SourceBlocked:
             raise
         except SourceError:

@@ -18,10 +18,11 @@ from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.posts.report import read_report, says_banned
 from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.sources import save_updates
+from danbooru_pipeline.sources.controls import controls_of
 from danbooru_pipeline.store.ledger import LedgerRow
 from danbooru_pipeline.store.open_ledger import OpenLedger
 from danbooru_pipeline.store.plan import FILE_REASONS, BucketPlan
-from danbooru_pipeline.store.planning import plan_stored_bucket, read_bucket_posts
+from danbooru_pipeline.store.planning import plan_stored_bucket
 
 #: Outcomes of an attempt that may have a cause upstream.
 RECHECK_REASONS: Final = FILE_REASONS | {reason for reason, (status, _) in REASONS.items() if status is Status.PENDING}
@@ -145,7 +146,9 @@ def _ask(context: RunContext, bucket: str, year: int, ids: list[int]) -> frozens
     if not ids:
         return frozenset()
     updates = context.rechecker.recheck(
-        ids, control_id=_control_id(context.layout, bucket, year, ids), says_banned=says_banned(context.layout, year)
+        ids,
+        controls=controls_of(context.layout, year, bucket, asked=ids),
+        says_banned=says_banned(context.layout, year),
     )
     answered = frozenset(updates.rows) | updates.expunged
     if answered:
@@ -165,11 +168,3 @@ def _hidden_in_a_copy(layout: Layout, ledger: OpenLedger, year: int) -> Iterable
         and ledger.rows[row.id].reason in METADATA_REASONS
         and not row.was_checked(release=year)
     ]
-
-
-def _control_id(layout: Layout, bucket: str, year: int, doubtful: Collection[int]) -> int | None:
-    """A post that the source should know: another visible one of the bucket, else the last of the year."""
-    doubtful = set(doubtful)
-    others = (post.id for post in read_bucket_posts(layout, bucket, year) if post.id not in doubtful and post.visible)
-    report = read_report(layout, year)
-    return next(others, None) or (report.max_id if report else None)

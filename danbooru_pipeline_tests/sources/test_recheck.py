@@ -9,6 +9,7 @@ from danbooru_pipeline.errors import SourceBlocked
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import PostUpdates, recheck_posts
+from danbooru_pipeline.sources.controls import ANY, DELETED, Controls, choose_controls
 from danbooru_pipeline.sources.rechecker import Rechecker
 from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, always, json_by, make_answer, serving
 
@@ -16,14 +17,24 @@ CREATED = "2021-06-01T00:00:00.000-04:00"
 Answering = Callable[[dict[str, str]], Any]
 
 
+def beside(control_id: int | None) -> Controls:
+    """One control post, of a site that says nothing of ratings and deletions."""
+    return Controls(frozenset({ANY}), frozenset({control_id})) if control_id is not None else Controls()
+
+
 def ask(
-    give: Answering, ids: list[int], *, control_id: int | None, says_banned: bool = False
+    give: Answering,
+    ids: list[int],
+    *,
+    control_id: int | None = None,
+    controls: Controls | None = None,
+    says_banned: bool = False,
 ) -> tuple[PostUpdates, RawServer]:
     """Ask a site that gives this answer."""
     with serving(json_by(lambda _path, params: give(params))) as server:
         settings = Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.1)
         with BooruClient(settings) as client:
-            return recheck_posts(client, ids, control_id=control_id, says_banned=says_banned), server
+            return recheck_posts(client, ids, controls=controls or beside(control_id), says_banned=says_banned), server
 
 
 def by_id(*known: int) -> Answering:
@@ -63,6 +74,43 @@ def test_site_that_ignores_the_question_is_not_believed(control_id: int) -> None
     news, _ = ask(newest, [1, 45], control_id=control_id)
     assert sorted(news.rows) == [45]
     assert news.expunged == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("hidden", "ids", "expunged"),
+    [
+        ({}, [3, 7], {7}),
+        ({"rating": "q"}, [3, 7], set()),
+        ({"is_deleted": True}, [3, 7], set()),
+        ({"id": 20}, [3, 7], set()),
+        ({"id": 20}, [3, 7, 22], {7}),
+        ({"id": 10}, [3, 7], {7}),
+    ],
+)
+def test_an_account_that_is_shown_less_expunges_nothing(
+    hidden: dict[str, Any], ids: list[int], expunged: set[int]
+) -> None:
+    """Every kind of post that the sweep had must be in the answer, whichever posts it is that show it."""
+    site = {10: "g", 20: "q", 22: "q", 30: "g", 3: "g"}
+
+    def give(params: dict[str, str]) -> Any:
+        rows = [row | {"rating": site[row["id"]], "is_deleted": row["id"] == 30} for row in by_id(*site)(params)]
+        return [row for row in rows if not any(row[name] == value for name, value in hidden.items())]
+
+    controls = Controls(frozenset({ANY, "g", "q", DELETED}), frozenset({10, 20, 30}))
+    news, _ = ask(give, ids, controls=controls)
+    assert news.expunged == expunged
+
+
+def test_controls_are_of_every_kind_and_not_asked_about() -> None:
+    """Some posts of each kind, from the first place that has it; without ratings, of any kind; and none of nothing."""
+    bucket = {ANY: (1, 2, 3), "g": (1, 2, 3), DELETED: (2,)}
+    year = {ANY: (4, 5), "q": (4, 5), DELETED: (5, 6, 7)}
+    controls = choose_controls(bucket, year, asked=[2, 4])
+    assert controls == Controls(frozenset({ANY, "g", "q", DELETED}), frozenset({1, 3, 5, 6}))
+    assert choose_controls({ANY: (8, 9)}, asked=[8]) == Controls(frozenset({ANY}), frozenset({9}))
+    assert choose_controls({}, asked=[1]) == Controls()
+    assert not Controls().prove({}, shown=set(), asked=[1])
 
 
 @pytest.mark.parametrize("answer", [[], {"success": False}, ["x"], [{"name": "x"}]])
@@ -107,11 +155,11 @@ def test_requests_of_several_buckets_are_full(serve: Callable[[Answer], RawServe
         rechecker = Rechecker(client)
         rechecker.expect(range(1, 301))
         for start in range(1, 301, 10):
-            news = rechecker.recheck(range(start, start + 10), control_id=999, says_banned=False)
+            news = rechecker.recheck(range(start, start + 10), controls=beside(999), says_banned=False)
             assert sorted(news.rows) == list(range(start, start + 10, 2))
             assert news.expunged == set(range(start + 1, start + 10, 2))
         assert len(server.requests) == 2
-        assert rechecker.recheck([1], control_id=999, says_banned=False).rows, (
+        assert rechecker.recheck([1], controls=beside(999), says_banned=False).rows, (
             "an answer is given once, and a new question is asked"
         )
         assert len(server.requests) == 3
@@ -123,8 +171,8 @@ def test_posts_without_a_verdict_are_asked_about_by_their_own_bucket(serve: Call
     with BooruClient(Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.1)) as client:
         rechecker = Rechecker(client)
         rechecker.expect([1, 2, 3])
-        assert rechecker.recheck([2], control_id=8, says_banned=False) == PostUpdates()
-        news = rechecker.recheck([1, 3], control_id=9, says_banned=False)
+        assert rechecker.recheck([2], controls=beside(8), says_banned=False) == PostUpdates()
+        news = rechecker.recheck([1, 3], controls=beside(9), says_banned=False)
     assert (sorted(news.rows), news.expunged) == ([1], frozenset({3}))
 
 
@@ -134,10 +182,10 @@ def test_silent_api_is_asked_once_a_run(serve: Callable[[Answer], RawServer]) ->
     settings = Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.001)
     with BooruClient(settings) as client:
         rechecker = Rechecker(client)
-        assert rechecker.recheck([1], control_id=9, says_banned=False) == PostUpdates()
+        assert rechecker.recheck([1], controls=beside(9), says_banned=False) == PostUpdates()
         asked = len(server.requests)
         assert asked
-        assert rechecker.recheck([2], control_id=9, says_banned=False) == PostUpdates()
+        assert rechecker.recheck([2], controls=beside(9), says_banned=False) == PostUpdates()
         assert len(server.requests) == asked
 
 
@@ -146,4 +194,4 @@ def test_block_during_a_recheck_stops_the_run(serve: Callable[[Answer], RawServe
     server = serve(always(make_answer(b"<html>challenge</html>", status=403, headers={"cf-mitigated": "challenge"})))
     settings = Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.1)
     with BooruClient(settings) as client, pytest.raises(SourceBlocked):
-        Rechecker(client).recheck([1], control_id=9, says_banned=False)
+        Rechecker(client).recheck([1], controls=beside(9), says_banned=False)

@@ -20,6 +20,7 @@ from danbooru_pipeline.store.follow.state import MAX_TRIES, write_state
 from danbooru_pipeline.store.ledger import read_ledger
 from danbooru_pipeline.store.planning import plan_stored_bucket
 from danbooru_pipeline.years import cutoff
+from danbooru_pipeline_tests.support.altered import altered
 from danbooru_pipeline_tests.support.followed import (
     AUTUMN,
     JANUARY,
@@ -227,6 +228,31 @@ def test_what_moderators_did_is_seen(begun: Follower, booru: BooruProcess, kind:
     missed = compare_with_sweep(begun.layout, 2022)
     assert missed is not None
     assert (missed.hidden, missed.deleted, missed.expunged) == (0, 0, int(kind == "expunged"))
+
+
+@pytest.mark.parametrize("has_sweep", [True, False])
+def test_account_that_is_shown_less_sees_nothing_expunged(
+    booru: BooruProcess, settings: Settings, *, has_sweep: bool
+) -> None:
+    """A post that something happened to, and that this account is not shown any more, is not noted as expunged."""
+    hidden: set[str] = set()
+    with (
+        altered(booru, lambda record: None if record["rating"] in hidden else record) as url,
+        following(booru, settings.replace(api_url=url)) as follower,
+    ):
+        if has_sweep:
+            follower.bring(2021)
+        follower.follow(SUMMER)
+        post = new_post(booru)
+        follower.go_to(AUTUMN)
+        booru.change(post["id"], "deleted")
+        hidden.add(post["rating"])
+        assert follower.follow().expunged == 0
+        hidden.clear()
+        assert (follower.follow().expunged, follower.follow().changed) == (0, 1)
+        state = read_state(follower.layout)
+        assert state is not None
+        assert post["rating"] in state.kinds
 
 
 def test_what_following_missed_is_counted(begun: Follower, booru: BooruProcess) -> None:

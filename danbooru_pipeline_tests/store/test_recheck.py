@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pyarrow.parquet as pq
 import pytest
 
+from danbooru_pipeline import sources
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.layout import bucket_of
@@ -13,11 +14,13 @@ from danbooru_pipeline.outcomes import RECHECKABLE, Reason, Status, parse_rechec
 from danbooru_pipeline.posts import posts_table, write_posts
 from danbooru_pipeline.posts.report import read_report, write_posts_report
 from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, write_takedowns
+from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import apply_updates, split_by_bucket
 from danbooru_pipeline.store.columns import table_of
 from danbooru_pipeline.store.ledger import LEDGER_SCHEMA, LedgerRow, read_ledger
 from danbooru_pipeline.store.originals import build_originals
 from danbooru_pipeline.store.planning import plan_stored_bucket
+from danbooru_pipeline_tests.support.altered import altered
 from danbooru_pipeline_tests.support.buckets import BringPosts, SitePost, ledger_of
 
 NO_TAGS: frozenset[str] = frozenset()
@@ -58,6 +61,25 @@ def lose(context: RunContext, booru: BooruProcess, bring_posts: BringPosts, *, i
 def requests_for(booru: BooruProcess, post: SitePost) -> int:
     """How often the file of a post was asked for."""
     return sum(post.md5 in name for name in booru.requested_files())
+
+
+@pytest.mark.parametrize("rating", ["s", "q"])
+def test_account_that_is_shown_less_expunges_nothing(booru: BooruProcess, settings: Settings, rating: str) -> None:
+    """A file was a 404; asked about by an account that is not shown that rating, the post is not called expunged."""
+    hidden: set[str] = set()
+    with (
+        altered(booru, lambda record: None if record["rating"] in hidden else record) as url,
+        RunContext(settings.replace(api_url=url)) as context,
+    ):
+        sources.bring_posts(context.source, context.layout, 2021, now=context.now(), progress=lambda _line: None)
+        split_by_bucket(context.layout, 2021)
+        found = next(p for p in booru.truth(2021) if p.get("md5") and p["rating"] == rating and not p["is_banned"])
+        booru.set_fault(found["md5"], "gone")
+        for hide_it in (False, True):
+            hidden |= {rating} if hide_it else set()
+            build_originals(context, bucket_of(found["id"]), 2021, recheck=frozenset({Reason.GONE}))
+            assert ledger_of(context, found["id"]).reason is Reason.GONE
+        assert apply_updates(context.layout, 2021) == 0
 
 
 def test_gone_is_for_ever_no_more(context: RunContext, booru: BooruProcess, bring_posts: BringPosts) -> None:

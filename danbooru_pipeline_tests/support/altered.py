@@ -13,8 +13,8 @@ from danbooru_pipeline_tests.support.imported import AGENT
 from danbooru_pipeline_tests.support.raw_server import RawServer, make_answer, serving
 from danbooru_pipeline_tests.support.sites import Record
 
-#: A record of the site as another site would write it.
-Alter = Callable[[Record], Record]
+#: A record of the site as another site would write it; none where it does not show it.
+Alter = Callable[[Record], Record | None]
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def altered(booru: BooruProcess, alter: Alter) -> Iterator[str]:
             got = client.get(booru.api_url + target)
             body = got.content
             if urlsplit(target).path == "/posts.json" and got.status_code == 200:
-                body = msgspec.json.encode([alter(record) for record in got.json()])
+                body = msgspec.json.encode([new for record in got.json() if (new := alter(record)) is not None])
             connection.sendall(make_answer(body, status=got.status_code))
 
         with serving(answer) as server:

@@ -21,6 +21,7 @@ from danbooru_pipeline.posts.report import read_report, says_banned
 from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.posts.taken import why_not_fetched
 from danbooru_pipeline.progress import Meter
+from danbooru_pipeline.sources.controls import choose_controls, known_kinds, note_kinds
 from danbooru_pipeline.sources.follow import (
     CLOCK_SLACK,
     NewPosts,
@@ -159,9 +160,10 @@ class _Follow:
         self._keep(replace(self.state, changes_until=until))
 
     def _ask_again(self, ids: Sequence[int]) -> None:
-        control = self.state.last_id if self.state.last_id not in ids else None
-        known = self.state.says_banned
-        answer, sums = recheck_posts(self.context.client, ids, control_id=control, says_banned=known), self.report
+        swept = known_kinds(self.context.layout.posts(self.swept.year)) if self.swept else {}
+        controls = choose_controls(self.state.kinds, swept, asked=ids)
+        known, sums = self.state.says_banned, self.report
+        answer = recheck_posts(self.context.client, ids, controls=controls, says_banned=known)
         self._learn_from(answer.rows.values())
         self.report = replace(
             sums, changed=sums.changed + len(answer.rows), expunged=sums.expunged + len(answer.expunged)
@@ -191,7 +193,9 @@ class _Follow:
         self.report = replace(self.report, posts=self.report.posts + len(new.rows))
         self._step(
             [_seen(row, self.former) for row in new.rows],
-            then=replace(self.state, last_id=new.last_id, posts_until=until),
+            then=replace(
+                self.state, last_id=new.last_id, posts_until=until, kinds=note_kinds(self.state.kinds, new.rows)
+            ),
         )
 
     def _step(self, posts: Sequence[Seen], *, expunged: Iterable[int] = (), then: FollowState) -> None:

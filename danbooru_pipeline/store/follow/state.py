@@ -33,6 +33,7 @@ class FollowState:
         files, bytes: that came since following began.
         ran_at: when the last run ended; None while none did.
         says_banned: whether the site ever said of a post if it is banned; one that does not say is then not taken.
+        kinds: posts of each kind that following saw last (see `sources.controls`).
     """
 
     site: str
@@ -45,6 +46,7 @@ class FollowState:
     bytes: int = 0
     ran_at: datetime | None = None
     says_banned: bool = False
+    kinds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def changes_since(self) -> datetime:
