@@ -1,6 +1,7 @@
 """Following the running year: files come ahead of their release, and nothing else changes."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -468,6 +469,53 @@ def test_state_ahead_of_the_clock_goes_back_as_far_as_the_site_keeps_files(
     assert state is not None
     write_state(begun.layout, dataclasses.replace(state, changes_until=SPRING + timedelta(days=9999)))
     assert begun.follow(SPRING + timedelta(days=20)).kept == 1
+
+
+@pytest.mark.parametrize("answer", [(404, b"{}"), (410, b"{}"), (422, b"{}"), (200, b"[]")])
+@pytest.mark.parametrize("down", ["/post_events.json", "/post_replacements.json"])
+def test_feed_that_is_down_for_a_night_is_read_from_where_it_was(
+    booru: BooruProcess, settings: Settings, down: str, answer: tuple[int, bytes]
+) -> None:
+    """While one feed tells nothing, the other one goes on, and what the first one had to tell is told later."""
+    instead: dict[str, tuple[int, bytes]] = {}
+    with (
+        altered(booru, lambda record: record, instead=instead) as url,
+        following(booru, settings.replace(api_url=url)) as follower,
+    ):
+        follower.bring(2021)
+        old = old_jpg(booru)
+        follower.build(old, 2021)
+        follower.follow(SPRING)
+        deleted = next(p for p in booru.truth(2021) if p.get("md5") and not p["is_deleted"] and p["id"] != old["id"])
+        is_events = down == "/post_events.json"
+        for day, (id_, kind) in enumerate(
+            ((deleted["id"], "deleted"), (old["id"], "replaced"))[:: 1 if is_events else -1]
+        ):
+            follower.go_to(SPRING + timedelta(days=1 + 2 * day))
+            booru.change(id_, kind)
+        instead[down] = answer
+        follower.follow(SPRING + timedelta(days=4))
+        instead.clear()
+        follower.follow(SPRING + timedelta(days=10))
+        seen = {row["id"]: row["is_deleted"] for row in read_seen(follower.layout).to_pylist()}
+        assert seen.get(deleted["id"])
+        assert seen.get(old["id"]) is not None
+        new = current(booru, old)
+        assert follower.layout.replaced(old["id"], new["md5"], new["file_ext"]).exists()
+
+
+def test_state_of_an_earlier_version_goes_on(begun: Follower, booru: BooruProcess) -> None:
+    """A state with one time for both feeds is read, and what happened since is seen."""
+    post = old_jpg(booru)
+    begun.build(post, 2021)
+    begun.follow(SPRING)
+    state = json.loads(begun.layout.follow_state.read_bytes())
+    for name in ("events_until", "replacements_until", "kinds"):
+        del state[name]
+    begun.layout.follow_state.write_text(json.dumps(state))
+    begun.go_to(SPRING + timedelta(days=1))
+    booru.change(post["id"], "replaced")
+    assert begun.follow(SPRING + timedelta(days=2)).kept == 1
 
 
 def test_killed_step_is_repeated_without_a_second_request(follower: Follower, booru: BooruProcess) -> None:

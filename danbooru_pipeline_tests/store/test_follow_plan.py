@@ -10,12 +10,14 @@ from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import Fetch, Post
 from danbooru_pipeline.posts.taken import why_not_fetched
 from danbooru_pipeline.store.follow.plan import Seen, plan_follow
-from danbooru_pipeline.store.follow.state import MAX_TRIES, FollowState
+from danbooru_pipeline.store.follow.state import MAX_TRIES, OVERLAP, FollowState
 from danbooru_pipeline.store.ledger import LedgerRow
 
 MD5S = [f"{number:032x}" for number in range(3)]
 START, SWEPT = 5, 2021
 EXCLUDED = frozenset({"guro"})
+BEGAN = datetime(2022, 1, 12, tzinfo=UTC)
+TIMES = st.datetimes(datetime(2022, 1, 1), datetime(2022, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis
 
 
 def name_of(fetch: Fetch) -> str:
@@ -84,6 +86,20 @@ def test_posts_of_the_sweep_are_left_to_its_build(seen: list[Seen], swept_up_to:
     plan = plan_follow(seen, {}, kept=(), start_id=START, swept=SWEPT, swept_up_to=swept_up_to, exclude_tags=EXCLUDED)
     by_id = {each.post.id: each for each in seen}
     assert all(fetch.id > swept_up_to or by_id[fetch.id].created_at.year > SWEPT for fetch in plan.files)
+
+
+@given(st.lists(TIMES), st.lists(TIMES), st.one_of(st.none(), TIMES), st.one_of(st.none(), TIMES))
+def test_each_feed_has_its_own_place(
+    events: list[datetime], old: list[datetime], before: datetime | None, replaced: datetime | None
+) -> None:
+    """No feed moves on by what the other one told, or goes back; the common time is that of the one that is behind."""
+    state = FollowState(
+        site="", start_id=0, last_id=9, changes_until=BEGAN, events_until=before, replacements_until=replaced
+    )
+    after = state.with_changes(events, old)
+    assert after.events_since + OVERLAP == max([*events, before or BEGAN])
+    assert after.replacements_since + OVERLAP == max([*old, replaced or BEGAN])
+    assert after.changes_until == min(after.events_since, after.replacements_since) + OVERLAP
 
 
 @given(st.dictionaries(st.integers(1, 9), st.integers(1, MAX_TRIES)), st.sets(st.integers(1, 9)), st.data())

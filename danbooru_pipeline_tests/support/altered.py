@@ -1,8 +1,9 @@
 """The embedded booru behind a site that writes its records otherwise."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,12 +18,25 @@ from danbooru_pipeline_tests.support.sites import Record
 Alter = Callable[[Record], Record | None]
 
 
+#: Path -> the answer that a site gives in place of the booru's: a status and a body.
+Instead = Mapping[str, tuple[int, bytes]]
+
+
 @contextmanager
-def altered(booru: BooruProcess, alter: Alter) -> Iterator[str]:
-    """The address of a site that gives the booru's posts with other records, and everything else as it is."""
+def altered(booru: BooruProcess, alter: Alter, *, instead: Instead = MappingProxyType({})) -> Iterator[str]:
+    """The address of a site that gives the booru's posts with other records, and everything else as it is.
+
+    Args:
+        booru: has the posts.
+        alter: makes the records.
+        instead: other answers; looked at with each request.
+    """
     with httpx.Client(headers=AGENT) as client:
 
         def answer(_server: RawServer, connection: socket.socket, target: str, _headers: dict[str, str]) -> None:
+            if (other := instead.get(urlsplit(target).path)) is not None:
+                connection.sendall(make_answer(other[1], status=other[0]))
+                return
             got = client.get(booru.api_url + target)
             body = got.content
             if urlsplit(target).path == "/posts.json" and got.status_code == 200:

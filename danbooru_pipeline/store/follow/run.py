@@ -116,9 +116,7 @@ class _Follow:
                 f"the store follows {state.site}, and DANBOORU_API_URL is {site}; set it back, or remove "
                 f"{self.context.layout.follow} to follow another site"
             )
-        if state.changes_until > self.now + CLOCK_SLACK:  # of an earlier version, or of a clock that was wrong
-            state = replace(state, changes_until=self.now - GRACE_PERIOD)
-        return self._after_sweep(state)
+        return self._after_sweep(state.not_after(self.now + CLOCK_SLACK, self.now - GRACE_PERIOD))
 
     def _after_sweep(self, state: FollowState) -> FollowState:
         """The state with what the newest sweep found out."""
@@ -140,11 +138,11 @@ class _Follow:
 
     def _follow_changes(self) -> None:
         """Ask about known posts that something happened to, and about those whose file did not come."""
-        client, since = self.context.client, self.state.changes_since
+        client = self.context.client
         # A post may have been replaced before it settled: then its first file is asked for when it is new to us.
         skipped: Counter[str] = Counter()
-        touched = read_touched(client, since, skipped)
-        replaced = read_replacements(client, since - self.delay, skipped)
+        touched = read_touched(client, self.state.events_since, skipped)
+        replaced = read_replacements(client, self.state.replacements_since - self.delay, skipped)
         answers = ((_NO_EVENTS, touched), (_NO_REPLACEMENTS, replaced))
         notes = [text for text, answer in answers if answer is None]
         notes += [f"{count:,} records of {path} could not be read, and were skipped" for path, count in skipped.items()]
@@ -154,10 +152,12 @@ class _Follow:
         known = sorted(id_ for id_ in ids | self.state.asked_again if id_ <= self.state.last_id)
         for start in range(0, len(known), IDS_PER_STEP):
             self._ask_again(known[start : start + IDS_PER_STEP])
-        times = [each.at for each in replaced or ()] + ([touched.until] if touched and touched.until else [])
         # A time ahead of the clock is an error of the site; going on from there would see nothing until it comes.
-        until = max([self.state.changes_until, *(at for at in times if at <= self.now)])
-        self._keep(replace(self.state, changes_until=until))
+        events, old = (
+            [at for at in times if at is not None and at <= self.now]
+            for times in ([touched.until if touched else None], [each.at for each in replaced or ()])
+        )
+        self._keep(self.state.with_changes(events, old))
 
     def _ask_again(self, ids: Sequence[int]) -> None:
         swept = known_kinds(self.context.layout.posts(self.swept.year)) if self.swept else {}

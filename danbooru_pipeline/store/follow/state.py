@@ -28,7 +28,8 @@ class FollowState:
         start_id: following began after this post.
         last_id: posts up to this one were seen.
         posts_until: when the newest of them was created; None before there was one.
-        changes_until: replacements and events up to this moment were seen.
+        changes_until: replacements and events up to this moment were seen; all that earlier versions wrote.
+        events_until, replacements_until: how far each was seen beyond that, since one may not be told for a while.
         left: posts whose file did not come -> how often it was asked for.
         files, bytes: that came since following began.
         ran_at: when the last run ended; None while none did.
@@ -40,6 +41,8 @@ class FollowState:
     start_id: int
     last_id: int
     changes_until: datetime
+    events_until: datetime | None = None
+    replacements_until: datetime | None = None
     posts_until: datetime | None = None
     left: Mapping[int, int] = field(default_factory=dict)
     files: int = 0
@@ -49,9 +52,40 @@ class FollowState:
     kinds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
-    def changes_since(self) -> datetime:
-        """From when on the next visit reads replacements and events."""
-        return self.changes_until - OVERLAP
+    def events_since(self) -> datetime:
+        """From when on the next visit reads events."""
+        return (self.events_until or self.changes_until) - OVERLAP
+
+    @property
+    def replacements_since(self) -> datetime:
+        """From when on the next visit reads replacements."""
+        return (self.replacements_until or self.changes_until) - OVERLAP
+
+    def with_changes(self, events: Iterable[datetime], replacements: Iterable[datetime]) -> "FollowState":
+        """The same after changes of some times were seen; a feed without any stays where it was."""
+        events_until = max(events, default=self.changes_until)
+        replacements_until = max(replacements, default=self.changes_until)
+        events_until = max(events_until, self.events_until or self.changes_until)
+        replacements_until = max(replacements_until, self.replacements_until or self.changes_until)
+        return replace(
+            self,
+            changes_until=min(events_until, replacements_until),
+            events_until=events_until,
+            replacements_until=replacements_until,
+        )
+
+    def not_after(self, latest: datetime, instead: datetime) -> "FollowState":
+        """The same with times that are after one brought back: of an earlier version, or of a clock that was wrong."""
+
+        def brought_back(at: datetime | None) -> datetime | None:
+            return instead if at is not None and at > latest else at
+
+        return replace(
+            self,
+            changes_until=instead if self.changes_until > latest else self.changes_until,
+            events_until=brought_back(self.events_until),
+            replacements_until=brought_back(self.replacements_until),
+        )
 
     @property
     def given_up(self) -> int:
