@@ -57,7 +57,7 @@ class Controls:
             asked: the ids, without those of the control posts.
         """
         there = {kind for row in found.values() for kind in kinds_of(row)}
-        return not self.ids.isdisjoint(found) and self.kinds <= there and shown <= {*asked, *self.ids}
+        return not self.ids.isdisjoint(shown) and self.kinds <= there and shown <= {*asked, *self.ids}
 
 
 def kinds_of(row: CompleteRow) -> frozenset[str]:

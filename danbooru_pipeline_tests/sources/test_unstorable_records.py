@@ -19,6 +19,7 @@ from danbooru_pipeline.posts.unstorable import read_document
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import SweepReport, export_side_tables, recheck_posts, sweep_posts
 from danbooru_pipeline.sources.completeness import table_gaps
+from danbooru_pipeline.sources.controls import ANY, Controls
 from danbooru_pipeline.sources.follow import read_new_posts, read_replacements, read_touched
 from danbooru_pipeline_tests.support.raw_server import RawServer, json_by, serving
 from danbooru_pipeline_tests.support.sites import Give, Record, Site, give_posts, record_of
@@ -179,12 +180,15 @@ def client_of(server: RawServer, root: Path) -> BooruClient:
     return BooruClient(Settings(root=root, api_url=server.url, cdn_url=server.url, retry_seconds=0.5))
 
 
+CONTROL = Controls(frozenset({ANY}), frozenset({9}))
+
+
 @pytest.mark.parametrize(("odd", "expunged"), [({2}, {4}), ({9}, {4}), ({2, 9}, {4})])
 def test_recheck_does_not_take_the_post_for_expunged(tmp_path: Path, odd: set[int], expunged: set[int]) -> None:
     """A post whose record cannot be stored is there: nothing is known of it, and what is missing beside it is gone."""
     shown = [record_of(i, source="HERE" if i in odd else "x") for i in (1, 2, 3, 9)]
     with serving(json_by(with_value(lambda _p, _q: shown, b'"\\ud800"'))) as server, client_of(server, tmp_path) as one:
-        news = recheck_posts(one, [1, 2, 3, 4], control_id=9, says_banned=False)
+        news = recheck_posts(one, [1, 2, 3, 4], controls=CONTROL, says_banned=False)
     assert sorted(news.rows) == sorted({1, 2, 3} - odd)
     assert news.expunged == expunged
 
@@ -193,7 +197,7 @@ def test_recheck_concludes_nothing_from_a_record_that_names_no_post(tmp_path: Pa
     """Any of the posts that are missing may be the one whose record has no id."""
     shown = [record_of(1), {"id": "HERE"}, record_of(9)]
     with serving(json_by(with_value(lambda _p, _q: shown, b"1e999"))) as server, client_of(server, tmp_path) as client:
-        news = recheck_posts(client, [1, 2, 3], control_id=9, says_banned=False)
+        news = recheck_posts(client, [1, 2, 3], controls=CONTROL, says_banned=False)
     assert (sorted(news.rows), news.expunged) == ([1], frozenset())
 
 
