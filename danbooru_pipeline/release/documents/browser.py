@@ -29,9 +29,17 @@ _TABLES: Final = (
 
 def write_browser(folder: Path, release: Release) -> None:
     """Write the page into a tree whose tables and index are written."""
+    for name, data in browser_files(folder, release):
+        write_atomic(folder / name, data)
+
+
+def browser_files(folder: Path, release: Release) -> Iterator[tuple[str, bytes]]:
+    """Path and bytes of each file of the page; none for a release whose ids a browser cannot count."""
+    if release.last_id > LARGEST_ID:
+        return
     for name in page_names():
-        write_atomic(folder / BROWSE / name, (PAGE_FILES / name).read_bytes())
-    write_atomic(folder / BROWSE_RELEASE, msgspec.json.format(msgspec.json.encode(_about(folder, release)), indent=1))
+        yield f"{BROWSE}/{name}", (PAGE_FILES / name).read_bytes()
+    yield BROWSE_RELEASE, msgspec.json.format(msgspec.json.encode(_about(folder, release)), indent=1)
 
 
 def page_names() -> list[str]:

@@ -12,7 +12,6 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.progress import counted
 from danbooru_pipeline.release.checksums import ARCHIVE
 from danbooru_pipeline.release.documents.datacite import description_of
@@ -76,8 +75,8 @@ _ROWS = {
 }
 
 
-def croissant(folder: Path, release: Release, values: Mapping[str, Any]) -> bytes:
-    """Describe a release whose tables are written."""
+def croissant(folder: Path, release: Release, values: Mapping[str, Any], *, archive: str) -> bytes:
+    """Describe a release whose tables are written; `archive` is the SHA-256 of its metadata's archive."""
     tables: Mapping[str, str] = values["tables"]
     about = {
         "@context": _CONTEXT,
@@ -94,7 +93,7 @@ def croissant(folder: Path, release: Release, values: Mapping[str, Any]) -> byte
         "datePublished": values["day"],
         "isLiveDataset": False,
         **_responsible(release, values),
-        "distribution": [_archive(folder), *(_file_set(name, pattern) for name, pattern in tables.items())],
+        "distribution": [_archive(folder, archive), *(_file_set(name, pattern) for name, pattern in tables.items())],
         "recordSet": [_record_set(folder, name, pattern) for name, pattern in tables.items()],
     }
     return msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n"
@@ -126,7 +125,7 @@ def _responsible(release: Release, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _archive(folder: Path) -> dict[str, Any]:
+def _archive(folder: Path, sha256: str) -> dict[str, Any]:
     return {
         "@type": "cr:FileObject",
         "@id": ARCHIVE,
@@ -135,7 +134,7 @@ def _archive(folder: Path) -> dict[str, Any]:
         "contentUrl": ARCHIVE,
         "encodingFormat": "application/x-xz",
         "contentSize": f"{(folder / ARCHIVE).stat().st_size} B",
-        "sha256": sha256_of(folder / ARCHIVE),
+        "sha256": sha256,
     }
 
 

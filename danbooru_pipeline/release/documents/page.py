@@ -4,14 +4,11 @@ Style, charts and sample images are inside the file; there is no script; text fr
 Samples have one of the release's SFW ratings.
 """
 
-import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import pyvips
 from markupsafe import Markup
 
 from danbooru_pipeline.progress import counted
@@ -22,8 +19,6 @@ from danbooru_pipeline.release.documents.statistics import Bar, Statistics, TagB
 from danbooru_pipeline.release.documents.wording import missing, rating_names
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.templating import render
-
-_THUMBNAIL = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +38,12 @@ class Sample:
     data: str
 
 
-def render_page(folder: Path, values: Mapping[str, Any]) -> bytes:
-    """Render the page of a tree whose tables and images are in place."""
+def render_page(values: Mapping[str, Any], samples: Sequence[Sample]) -> bytes:
+    """Render the page of a release, with these samples."""
     numbers: Statistics = values["stats"]
     plots = list(_plots(numbers, values["release"]))
     values = {**values, "json_ld": _json_ld(values["release"], values)}
-    return render("index.html", plots=plots, samples=list(_samples(folder, numbers.samples)), **values)
+    return render("index.html", plots=plots, samples=samples, **values)
 
 
 def _json_ld(release: Release, values: Mapping[str, Any]) -> Markup:
@@ -119,14 +114,3 @@ def _bars(tags: Iterable[TagBar]) -> Iterator[Bar]:
 
 def _reasons(release: Release, what: str) -> list[Bar]:
     return [Bar(bar.name.replace("_", " "), bar.count) for bar in missing(release, what)]
-
-
-def _samples(folder: Path, chosen: Iterable[tuple[int, str]]) -> Iterator[Sample]:
-    """Thumbnails. An image that cannot be read is omitted; verification reports it."""
-    for id_, path in chosen:
-        try:
-            image = pyvips.Image.thumbnail(str(folder / path), _THUMBNAIL)
-            data = image.jpegsave_buffer(Q=70, keep="none")
-        except pyvips.Error:
-            continue
-        yield Sample(id_, path, "data:image/jpeg;base64," + base64.b64encode(data).decode())

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.changes import Changes, write_changes
 from danbooru_pipeline.release.checksums import ARCHIVE, hash_documents
-from danbooru_pipeline.release.documents.browser import LARGEST_ID, write_browser
-from danbooru_pipeline.release.documents.croissant import croissant
-from danbooru_pipeline.release.documents.datacite import datacite
-from danbooru_pipeline.release.documents.history import ORIGINAL_CITATION
+from danbooru_pipeline.release.documents.browser import write_browser
 from danbooru_pipeline.release.documents.options import DocumentOptions
-from danbooru_pipeline.release.documents.page import render_page
 from danbooru_pipeline.release.documents.removals import known_removals
+from danbooru_pipeline.release.documents.render import rendered
+from danbooru_pipeline.release.documents.thumbnails import make_samples
 from danbooru_pipeline.release.documents.torrent import write_torrent
 from danbooru_pipeline.release.documents.values import address_of, document_values
 from danbooru_pipeline.release.release_json import Release
@@ -28,14 +27,9 @@ from danbooru_pipeline.release.tables.image_rows import write_image_rows
 from danbooru_pipeline.release.tables.search_index import write_search_index
 from danbooru_pipeline.release.tables.side_tables import side_table_files, write_side_tables
 from danbooru_pipeline.release.tables.webdataset import write_webdataset
-from danbooru_pipeline.release.templating import render
 from danbooru_pipeline.release_paths import (
-    CROISSANT,
-    DATACITE,
-    PAGE,
     REMOVALS,
     REMOVED,
-    TEXTS,
 )
 from danbooru_pipeline.years import cutoff
 
@@ -67,8 +61,7 @@ def write_documents(job: DocumentJob) -> None:
     write_atomic(folder / REMOVALS, feed_lines(job.takedowns.ids, known, version=release.version))
     write_image_rows(folder)
     write_search_index(folder)
-    if release.last_id <= LARGEST_ID:
-        write_browser(folder, release)
+    write_browser(folder, release)
     if job.options.webdataset:
         write_webdataset(folder, folder, mtime=int(cutoff(release.year).timestamp()))
     if job.options.torrent:
@@ -77,11 +70,10 @@ def write_documents(job: DocumentJob) -> None:
         write_atomic(folder / ALLOWED_SIGNERS, allowed_signers(job.options.signer))
     labels = list(_labels(job))
     values = document_values(folder, release, job.options, labels=labels, threads=job.threads, spill=folder)
-    write_atomic(folder / CROISSANT, croissant(folder, release, values))
-    write_atomic(folder / DATACITE, datacite(release, values))
-    write_atomic(folder / PAGE, render_page(folder, values))
-    for name in TEXTS:
-        write_atomic(folder / name, render(name, **values, original=ORIGINAL_CITATION))
+    samples = list(make_samples(folder, values["stats"].samples))
+    archive = sha256_of(folder / ARCHIVE)
+    for name, data in rendered(folder, release, values, archive=archive, samples=samples):
+        write_atomic(folder / name, data)
     _write_changes(job)
 
 

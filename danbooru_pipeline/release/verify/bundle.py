@@ -1,8 +1,9 @@
 """Puts `verify` into one file that needs Python and pyarrow alone: ``python danbooru-verify.pyz RELEASE_DIR --full``.
 
 It holds the modules that verification imports, found by reading their imports, and empty packages around them. What
-needs libvips (`pixels`) stays out; what needs numpy, scipy or pyroaring (`duplicates`, `vectors`, `search_index`) is
-left unchecked where those are missing, and the report says so. The same code gives the same bytes.
+needs libvips (`pixels`) or the templates (`rendered`) stays out; what needs numpy, scipy or pyroaring (`duplicates`,
+`vectors`, `search_index`) is left unchecked where those are missing. The report says so. The same code gives the same
+bytes.
 """
 
 import ast
@@ -17,7 +18,7 @@ from danbooru_pipeline.io.atomic import write_atomic
 _PACKAGE = Path(__file__).parents[2]
 _START = "danbooru_pipeline.release.verify.standalone"
 #: Modules that are imported when they are asked for, and are not asked for here.
-_LEFT_OUT = frozenset({"danbooru_pipeline.release.verify.pixels"})
+_LEFT_OUT = frozenset(f"danbooru_pipeline.release.verify.{name}" for name in ("pixels", "rendered"))
 _MAIN = f"""import sys
 
 try:

@@ -159,6 +159,8 @@ def _verify(run: Verification) -> VerifyReport:
         run.found.take(more)
     if run.full and run.bucket is None and not run.found.counts:
         check_descriptions(run)  # of files that are wrong themselves, nothing more need be said
+        if run.published:  # a tree's were made a moment ago
+            _check_rendered(run)
     return VerifyReport(
         folder=run.folder,
         version=run.release.version if run.release else None,
@@ -273,6 +275,18 @@ def _check_search_index(run: Verification, *, agree: bool) -> None:
             run.found.unchecked.append(f"{INDEX}/ was not compared: {error.name} is not installed")
         return
     check_search_index(run, agree=agree)
+
+
+def _check_rendered(run: Verification) -> None:
+    """Compare documents with what this code writes, or say that this environment cannot."""
+    try:
+        from danbooru_pipeline.release.verify.rendered import check_rendered  # noqa: PLC0415 - needs jinja2 and DuckDB
+    except ImportError:
+        run.found.unchecked.append(
+            "the words of documents, scripts and pages were not compared: that needs the whole danbooru-pipeline"
+        )
+        return
+    check_rendered(run)
 
 
 def _count_tags(run: Verification, posts: Sequence[str]) -> TagTally | None:
