@@ -9,6 +9,7 @@ import click
 from danbooru_pipeline.cli.reading import held_release
 from danbooru_pipeline.cli.shared import FILE, JSON, YEAR, complain, print_json, read_settings
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.progress import counted
 
 
 @click.command()
@@ -96,7 +97,7 @@ def reconstruct(year: int, release_dir: Path, into: Path | None, *, as_list: boo
     if into is not None:
         with held_release(release_dir):
             count = write_reconstruction(found, into)
-        click.echo(f"linked {count:,} files and {len(found.metadata):,} of metadata into {into}", err=as_list)
+        click.echo(f"linked {counted(count, 'file')} and {len(found.metadata):,} of metadata into {into}", err=as_list)
 
 
 @click.command()
@@ -136,7 +137,7 @@ def takedown(ids: tuple[int, ...], *, dry_run: bool, resume: bool) -> None:
     """Remove posts from every published release, from the store, and from all releases made later."""
     from danbooru_pipeline.context import RunContext
     from danbooru_pipeline.operate.publication import publish_again
-    from danbooru_pipeline.operate.removal import planned_lines, take_down, takedown_lines
+    from danbooru_pipeline.operate.removal import nothing_to_resume, planned_lines, take_down, takedown_lines
     from danbooru_pipeline.release import plan_takedown
 
     if bool(ids) == resume:
@@ -144,14 +145,13 @@ def takedown(ids: tuple[int, ...], *, dry_run: bool, resume: bool) -> None:
     settings = read_settings(offline=True)
     plan = plan_takedown(Layout(settings.root), ids)
     with RunContext(settings, now=lambda: datetime.now(UTC)) as context:
+        idle = nothing_to_resume(context, plan) if resume else None
         if dry_run:
-            for line in planned_lines(context, plan):
+            for line in [idle] if idle else planned_lines(context, plan):
                 click.echo(f"[DRY RUN] {line}")
             return
-        made = take_down(context, plan)
-    for line in takedown_lines(made):
-        click.echo(line)
-    click.echo(f"Took down {len(plan.posts):,} posts. Mirrors must sync again; the ids are in removals.jsonl.")
+        for line in [idle] if idle else takedown_lines(plan, take_down(context, plan)):
+            click.echo(line)
     if failed := publish_again(settings):
         for line in failed:
             complain(f"a published copy still has them: {line}")

@@ -13,7 +13,7 @@ from danbooru_pipeline.defs.jobs import Desk, Report, operator_job
 from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.operate.doctor import Health, examine, repair_root
 from danbooru_pipeline.operate.publication import publish_again
-from danbooru_pipeline.operate.removal import planned_lines, take_down, takedown_lines
+from danbooru_pipeline.operate.removal import nothing_to_resume, planned_lines, take_down, takedown_lines
 from danbooru_pipeline.release import plan_takedown, verify_release
 
 YEAR = Field(description="of the release, like 2023")
@@ -91,12 +91,12 @@ def take_posts_down(desk: Desk, config: TakedownConfig) -> Report:
     if bool(config.ids) == config.resume or any(id_ < 1 for id_ in config.ids):
         raise SettingsError("give the ids of posts, or resume; correct the run's config and launch it again")
     plan = plan_takedown(desk.toolbox.layout, config.ids)
+    idle = nothing_to_resume(desk.toolbox, plan) if config.resume else None
     if config.dry_run:
-        return Report(planned_lines(desk.toolbox, plan))
-    lines = takedown_lines(take_down(desk.toolbox, plan))
+        return Report([idle] if idle else planned_lines(desk.toolbox, plan))
+    lines = [idle] if idle else takedown_lines(plan, take_down(desk.toolbox, plan))
     failed = publish_again(desk.toolbox.settings)
-    done = f"took down {len(plan.posts):,} posts; mirrors must sync again, the ids are in removals.jsonl"
-    return Report([*lines, done], failed="; ".join(f"a published copy still has them: {line}" for line in failed))
+    return Report(lines, failed="; ".join(f"a published copy still has them: {line}" for line in failed))
 
 
 @operator_job(

@@ -6,6 +6,7 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import DanbooruPipelineError
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.takedowns import removed_posts
+from danbooru_pipeline.progress import counted
 from danbooru_pipeline.release import (
     ManifestSummary,
     Release,
@@ -58,6 +59,13 @@ def take_down(context: RunContext, plan: TakedownPlan) -> list[Release]:
     return apply_takedown(plan, created_at=context.now(), signing_key=context.settings.signing_key)
 
 
+def nothing_to_resume(context: RunContext, plan: TakedownPlan) -> str | None:
+    """What to say where a takedown is to be resumed and none was interrupted; None where something is left to do."""
+    if not plan.is_idle(signs=context.settings.signing_key is not None):
+        return None
+    return "no takedown is unfinished, and nothing has a post that was taken down; nothing was changed"
+
+
 def planned_lines(context: RunContext, plan: TakedownPlan) -> list[str]:
     """What a takedown would do, and whether the key of this run can make the releases again, for people."""
     try:
@@ -67,10 +75,14 @@ def planned_lines(context: RunContext, plan: TakedownPlan) -> list[str]:
     return plan.lines()
 
 
-def takedown_lines(releases: Iterable[Release]) -> list[str]:
+def takedown_lines(plan: TakedownPlan, releases: Iterable[Release]) -> list[str]:
     """What was done, for people."""
+    done = f"Took down {counted(len(plan.posts), 'post')}." if plan.posts else "Releases were signed again."
     return [
-        f"{release.name} {release.version} replaced {release.replaces and release.replaces.version}: "
-        f"{release.counts.posts:,} posts"
-        for release in releases
+        *(
+            f"{release.name} {release.version} replaced {release.replaces and release.replaces.version}: "
+            f"{counted(release.counts.posts, 'post')}"
+            for release in releases
+        ),
+        f"{done} Mirrors must sync again; the ids are in removals.jsonl.",
     ]

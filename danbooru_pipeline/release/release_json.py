@@ -19,7 +19,7 @@ from danbooru_pipeline.io.formats import require_known_json
 from danbooru_pipeline.io.typed_json import decode, parse
 from danbooru_pipeline.io.untrusted import is_plain, read_bytes
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.progress import human_bytes
+from danbooru_pipeline.progress import counted, human_bytes
 from danbooru_pipeline.release_paths import RELEASE_JSON
 
 SHA256SUMS = "SHA256SUMS"
@@ -211,6 +211,11 @@ class Release:
         return ReleaseRef(name=self.name, version=self.version, sha256sums_sha256=self.sha256sums_sha256)
 
     @property
+    def signer(self) -> str:
+        """The key that signs it, as its options name it; empty if none does."""
+        return str(self.options.get("signer") or "")
+
+    @property
     def event(self) -> Event:
         """How the history of later releases has this one."""
         return Event(
@@ -329,10 +334,10 @@ def release_lines(release: Release, folder: Path) -> list[str]:
         if by_reason
     ]
     headline = (
-        f"{release.name} {release.version}: {counts.posts:,} posts up to id {release.last_id:,}, "
+        f"{release.name} {release.version}: {counted(counts.posts, 'post')} up to id {release.last_id:,}, "
         f"{counts.originals:,} originals ({human_bytes(size.originals)}, {human_bytes(size.saved)} saved), "
         f"{counts.px512:,} 512px images ({human_bytes(size.px512)}), "
-        f"{counts.tags:,} tags in {counts.tag_instances:,} instances"
+        f"{counted(counts.tags, 'tag')} in {counts.tag_instances:,} instances"
     )
     return [
         headline,

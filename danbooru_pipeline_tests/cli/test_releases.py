@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 from danbooru_pipeline.cli.main import main
 from danbooru_pipeline.layout import Layout, bucket_of
 from danbooru_pipeline.outcomes import Reason
+from danbooru_pipeline.posts.takedowns import read_takedowns, write_takedowns
 from danbooru_pipeline.release import apply_snapshot, plan_snapshot, read_release, verify_release
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.signing import public_key
@@ -122,6 +124,34 @@ def test_takedown_is_shown_first_and_then_done(two_years: Layout) -> None:
         assert verify_release(folder, full=True).ok
         assert not list(folder.glob(f"*/{bucket_of(post_id)}/{post_id}.*"))
     assert not list(two_years.store.glob(f"*/{bucket_of(post_id)}/{post_id}.*"))
+
+
+def files_of(layout: Layout) -> dict[str, tuple[int, bytes]]:
+    """Every file of a root that is no lock."""
+    return {name: state for name, state in tree_state(layout.root).items() if not name.endswith(".lock")}
+
+
+def test_nothing_to_resume_is_one_line_and_writes_nothing(two_years: Layout) -> None:
+    """Neither before a takedown nor after one that was finished; what came back from a backup is taken down again."""
+    said = "no takedown is unfinished, and nothing has a post that was taken down; nothing was changed\n"
+    fetched = {path: path.read_bytes() for path in (two_years.posts(2022), two_years.ledger(bucket_of(3004)))}
+    for ids in ((), (3004,)):
+        if ids:
+            done = call("takedown", *ids, root=two_years.root)
+            assert (done.exit_code, done.output.splitlines()[-1][:17]) == (0, "Took down 1 post.")
+        before = files_of(two_years)
+        assert two_years.takedowns.exists() == bool(ids)
+        for more in ((), ("--dry-run",)):
+            idle = call("takedown", "--resume", *more, root=two_years.root)
+            assert (idle.exit_code, idle.output) == (0, "[DRY RUN] " * bool(more) + said)
+        assert files_of(two_years) == before
+    for path, data in fetched.items():
+        path.write_bytes(data)
+        assert call("takedown", "--resume", root=two_years.root).output.startswith("Took down 1 post.")
+        assert path.read_bytes() != data
+    write_takedowns(two_years, replace(read_takedowns(two_years), unfinished=True))
+    assert call("takedown", "--resume", root=two_years.root).output.startswith("Took down 1 post.")
+    assert call("takedown", "--resume", root=two_years.root).output == said
 
 
 @pytest.mark.needs("ssh-keygen")

@@ -43,7 +43,7 @@ def test_stuck_file_is_named_and_overruled(
     booru.set_fault(post["md5"], "error")
     assert build_buckets(context, instance) == [False, True]
     lines = what_it_waits_for(instance, context, 2021)
-    assert f"1 posts are pending (retry_exhausted 1): {post['id']};" in lines[0]
+    assert f"1 post is pending (retry_exhausted 1): {post['id']};" in lines[0]
     assert "finish_release" in lines[0]
     assert any("missing or failed" in line and "build_what_is_left" in line for line in lines)
     shown = run_job(context, instance, "finish_release", year=2021)
@@ -106,7 +106,9 @@ def test_recheck_launches_what_it_counts(
     booru.set_fault(post["md5"], "gone")
     bucket = bucket_of(post["id"])
     assert run_buckets(context, instance, "original_images", 2021, bucket, bucket).success
-    assert "1 posts of 2021 in 1 buckets" in report_of(run_job(context, instance, "recheck_missing", year=2021))
+    assert "1 post of 2021 in 1 bucket without a file" in report_of(
+        run_job(context, instance, "recheck_missing", year=2021)
+    )
     done = run_job(context, instance, "recheck_missing", year=2021, dry_run=False)
     assert done.success
     assert launched(instance).tags[RECHECK_TAG] == "gone,refused"
@@ -127,9 +129,9 @@ def test_verify_doctor_and_takedown_report(
     assert "| error |" not in report_of(run_job(context, instance, "doctor"))
     path = next(folder.glob("original/*/*.jpg"))
     id_ = int(path.stem)
-    assert "would take down 1 posts" in report_of(run_job(context, instance, "takedown", ids=[id_]))
+    assert "would take down 1 post and" in report_of(run_job(context, instance, "takedown", ids=[id_]))
     assert path.exists()
-    assert "took down 1 posts" in report_of(run_job(context, instance, "takedown", ids=[id_], dry_run=False))
+    assert "Took down 1 post." in report_of(run_job(context, instance, "takedown", ids=[id_], dry_run=False))
     assert not path.exists()
     assert verify_release(folder, full=True).ok
     next(folder.glob("original/*/*.jpg")).unlink()
@@ -137,6 +139,7 @@ def test_verify_doctor_and_takedown_report(
     assert not broken.success
     assert "missing" in report_of(broken)
     assert not run_job(context, instance, "takedown").success
+    assert "no takedown is unfinished" in report_of(run_job(context, instance, "takedown", resume=True, dry_run=False))
 
 
 def test_forgetting_runs_keeps_the_state_of_partitions(

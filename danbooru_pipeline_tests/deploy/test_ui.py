@@ -200,9 +200,9 @@ def take_down(operator: Operator, layout: Layout, post_id: int) -> None:
     """Read what a takedown would do, then let it."""
     page = operator.page
     operator.launch("takedown", "take_posts_down", f"ids: [{post_id}]")
-    expect(page.get_by_text("would take down 1 posts")).to_be_visible()
+    expect(page.get_by_text("would take down 1 post and")).to_be_visible()
     assert list(layout.release(2021).glob(f"original/*/{post_id}.*"))
     operator.launch("takedown", "take_posts_down", f"ids: [{post_id}], dry_run: false")
-    expect(page.get_by_text("took down 1 posts")).to_be_visible()
+    expect(page.get_by_text("Took down 1 post.")).to_be_visible()
     assert not list(layout.release(2021).glob(f"original/*/{post_id}.*"))
     assert read_release(layout.release(2021)).version == "2021.1"

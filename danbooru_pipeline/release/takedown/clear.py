@@ -6,7 +6,7 @@ Rows go before files, so a crash in between leaves a file without a row, never a
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from danbooru_pipeline.errors import DamagedFile
+from danbooru_pipeline.errors import DamagedFile, DanbooruPipelineError
 from danbooru_pipeline.io.atomic import commit_part, part_path, remove_folder, remove_part, remove_parts
 from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.io.leases import leased
@@ -14,7 +14,7 @@ from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import Layout, bucket_of
 from danbooru_pipeline.posts.report import find_posts_report, write_posts_report
 from danbooru_pipeline.posts.table_reports import restate_tables
-from danbooru_pipeline.release.mentions import files_of_buckets, ids_present, posts_of_name
+from danbooru_pipeline.release.mentions import Search, files_of_buckets, ids_present, posts_of_name
 from danbooru_pipeline.release.post_lines import is_about_posts
 from danbooru_pipeline.release.takedown.without import (
     lines_without,
@@ -32,6 +32,20 @@ def store_files(layout: Layout, ids: Collection[int]) -> Iterator[Path]:
     for path in files_of_buckets(layout.store, {bucket_of(id_) for id_ in ids}):
         if not posts_of_name(path.name).isdisjoint(ids):
             yield path
+
+
+def is_named_before_release(layout: Layout, ids: frozenset[int]) -> bool:
+    """Whether ledgers, metadata or what following saw name one of some posts; what cannot be read counts as such."""
+    buckets = sorted({bucket_of(id_) for id_ in ids})
+    files = [*map(layout.ledger, buckets), *layout.follow_parts]
+    for year in layout.metadata_years:
+        files += _slices(layout, year, buckets)
+        files += [layout.manifest(year), layout.posts(year), *_carried(layout, year), *_side_tables(layout, year)]
+    try:
+        rows = [row.id for bucket in buckets for row in Journal(layout.ledger_journal(bucket)).read()]
+        return not ids.isdisjoint(rows) or bool(Search(ids).of_files(files))
+    except (DanbooruPipelineError, OSError, ValueError):
+        return True
 
 
 def clear_store(layout: Layout, ids: Collection[int]) -> None:
@@ -71,9 +85,7 @@ def clear_metadata(layout: Layout, year: int, ids: Collection[int], *, keep_swee
         for folder in (layout.metadata(year), layout.posts_by_bucket(year), layout.side_table(year, "").parent):
             remove_parts(folder)
         found = False if keep_sweeps else _drop_sweeps(layout, year)
-        buckets = {bucket_of(id_) for id_ in ids}
-        slices = [path(year, bucket) for bucket in buckets for path in (layout.posts_bucket, layout.refreshed)]
-        for slice_ in (layout.earlier_posts(year), *slices):
+        for slice_ in _slices(layout, year, {bucket_of(id_) for id_ in ids}):
             if slice_.exists() and ids_present([slice_], ids):
                 write_slice_without(slice_, ids)
                 found = True
@@ -81,9 +93,9 @@ def clear_metadata(layout: Layout, year: int, ids: Collection[int], *, keep_swee
         if manifest.exists() and ids_present([manifest], ids):
             write_manifest_without([manifest], manifest, ids)
             found = True
-        for path in sorted(layout.carried(year).rglob("*.json")):
+        for path in _carried(layout, year):
             found |= lines_without(path, path, ids, about_posts=is_about_posts(path.name))
-        tables = sorted(layout.side_table(year, "").parent.glob("*.json"))
+        tables = _side_tables(layout, year)
         rewritten = [path.stem for path in tables if lines_without(path, path, ids, about_posts=False)]
         restate_tables(layout, year, rewritten)
         found |= bool(rewritten)
@@ -98,6 +110,19 @@ def clear_metadata(layout: Layout, year: int, ids: Collection[int], *, keep_swee
             commit_part(part, posts)  # last, since a rerun looks at this file
             found = True
     return found
+
+
+def _slices(layout: Layout, year: int, buckets: Collection[str]) -> list[Path]:
+    slices = [path(year, bucket) for bucket in buckets for path in (layout.posts_bucket, layout.refreshed)]
+    return [layout.earlier_posts(year), *slices]
+
+
+def _carried(layout: Layout, year: int) -> list[Path]:
+    return sorted(layout.carried(year).rglob("*.json"))
+
+
+def _side_tables(layout: Layout, year: int) -> list[Path]:
+    return sorted(layout.side_table(year, "").parent.glob("*.json"))
 
 
 def _drop_sweeps(layout: Layout, year: int) -> bool:

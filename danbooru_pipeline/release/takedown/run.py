@@ -25,14 +25,20 @@ from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.layout import Layout, bucket_of
 from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, read_takedowns, write_takedowns
-from danbooru_pipeline.progress import Progress, silent
+from danbooru_pipeline.progress import Progress, counted, silent
 from danbooru_pipeline.release.mentions import Search, removed_ids
 from danbooru_pipeline.release.pointer import is_pointer
 from danbooru_pipeline.release.release_json import Release, published, read_release
 from danbooru_pipeline.release.signing import is_signed_by, public_key
 from danbooru_pipeline.release.tables.image_rows import release_shards
 from danbooru_pipeline.release.takedown.again import plan_again
-from danbooru_pipeline.release.takedown.clear import clear_following, clear_metadata, clear_store, store_files
+from danbooru_pipeline.release.takedown.clear import (
+    clear_following,
+    clear_metadata,
+    clear_store,
+    is_named_before_release,
+    store_files,
+)
 from danbooru_pipeline.release.takedown.curation import clear_curation, curation_files_about
 from danbooru_pipeline.release.tree.grace import remove_superseded
 from danbooru_pipeline.release.tree.plan import SnapshotPlan, require_signed_again
@@ -59,6 +65,7 @@ class TakedownPlan:
         files: in the store that are removed.
         obstacles: one line for each folder that names a post and cannot be made again.
         unknown: ids that nothing under the releases names.
+        unfinished: whether an earlier takedown was not finished.
     """
 
     layout: Layout
@@ -69,10 +76,19 @@ class TakedownPlan:
     files: tuple[Path, ...]
     obstacles: tuple[str, ...] = ()
     unknown: tuple[int, ...] = ()
+    unfinished: bool = False
+
+    def is_idle(self, *, signs: bool) -> bool:
+        """Whether nothing is left to do of earlier takedowns, with a key or without one. Searches the store."""
+        ids, bad = frozenset(self.posts), self.badly_signed if signs else ()
+        if self.unfinished or any((self.years, self.replaced, self.files, self.obstacles, bad)):
+            return False
+        return not (is_named_before_release(self.layout, ids) or curation_files_about(self.layout, ids))
 
     def lines(self) -> list[str]:
         """The plan for people."""
-        lines = [f"would take down {len(self.posts)} posts and remove {len(self.files)} files from the store"]
+        posts, files = counted(len(self.posts), "post"), counted(len(self.files), "file")
+        lines = [f"would take down {posts} and remove {files} from the store"]
         for year in self.years:
             release = read_release(self.layout.release(year))
             lines.append(f"would make {release.name} {next_version(self.layout, year)} in place of {release.version}")
@@ -107,6 +123,7 @@ def plan_takedown(layout: Layout, ids: Iterable[int]) -> TakedownPlan:
         files=tuple(sorted(store_files(layout, posts.keys()))) if posts else (),
         obstacles=tuple(found.lines()),
         unknown=tuple(id_ for id_ in wanted if id_ not in named),
+        unfinished=known.unfinished,
     )
 
 
@@ -116,7 +133,7 @@ def badly_signed(layout: Layout) -> list[int]:
     return [
         year
         for year, (folder, release) in found.items()
-        if release is not None and not is_signed_by(folder, str(release.options.get("signer") or ""))
+        if release is not None and not is_signed_by(folder, release.signer)
     ]
 
 

@@ -110,7 +110,7 @@ def _named(release: Release) -> Iterator[str]:
     yield from (*DOCUMENTS, INDEX_BITMAPS, INDEX_NAMES, BROWSE_RELEASE)
     yield from (f"{BROWSE}/{name}" for name in _PAGE_FILES)
     yield from (metadata_path(release.year, table, 0) for table in release.inputs.side_tables)
-    if release.options.get("signer"):
+    if release.signer:
         yield ALLOWED_SIGNERS
     if release.options.get("torrent"):
         yield f"{ARCHIVE}.torrent"

@@ -132,7 +132,7 @@ def verify_tree(
         threads=threads or os.cpu_count() or 1,
         progress=progress,
     )
-    if not is_signed_by(folder, str(release.options.get("signer") or "")):
+    if not is_signed_by(folder, release.signer):
         run.found.add(Kind.SIGNATURE, SIGNATURE, "the tree is not signed by the key that it names")
     return _verify(run)
 

@@ -34,7 +34,7 @@ def test_planned_takedown_changes_nothing(two_years: Yard) -> None:
     """A dry run says which releases would be made again and touches no file."""
     before = tree_state(two_years.layout.root)
     said = plan_takedown(two_years.layout, [1002, 77]).lines()
-    assert said[0] == "would take down 2 posts and remove 1 files from the store"
+    assert said[0] == "would take down 2 posts and remove 1 file from the store"
     assert "would make danbooru2021 2021.1 in place of 2021.0" in said
     assert "would make danbooru2022 2022.1 in place of 2022.0" in said
     assert said[-1] == "in no release, and kept out of later ones: 77"
