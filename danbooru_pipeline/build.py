@@ -10,7 +10,7 @@ from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.preflight import check_build
 from danbooru_pipeline.outcomes import REASONS, Reason, Status, status_of
-from danbooru_pipeline.progress import Say, human_bytes, human_seconds
+from danbooru_pipeline.progress import Say, counted, human_bytes, human_seconds
 from danbooru_pipeline.release import read_release
 from danbooru_pipeline.release.release_json import release_lines
 from danbooru_pipeline.store.follow import compare_with_sweep
@@ -75,8 +75,9 @@ def _result_lines(layout: Layout, year: int, result: "BuildResult") -> Iterator[
     if images is not None:
         sums = images.numbers
         yield (
-            f"files {year}: {int(sums.get('requests', 0)):,} requests, {int(sums.get('fetched', 0)):,} fetched "
-            f"({human_bytes(sums.get('bytes_fetched', 0))}), {int(sums.get('changed', 0)):,} of them changed"
+            f"files {year}: {counted(int(sums.get('requests', 0)), 'request')}, "
+            f"{int(sums.get('fetched', 0)):,} fetched ("
+            f"{human_bytes(sums.get('bytes_fetched', 0))}), {int(sums.get('changed', 0)):,} of them changed"
         )
         yield from _pending_table(sums)
     # What ended the build is its last line, with its remedy; here is what else is left.
@@ -86,13 +87,14 @@ def _result_lines(layout: Layout, year: int, result: "BuildResult") -> Iterator[
     if len(failed) > SHOWN:
         yield f"left: {len(failed) - SHOWN:,} more; they are in the UI"
     if result.pending_elsewhere:
-        yield f"left: {result.pending_elsewhere:,} posts are pending in buckets that were not worked on"
+        pending = counted(result.pending_elsewhere, "post is", "posts are")
+        yield f"left: {pending} pending in buckets that were not worked on"
     folder = layout.release(year)
     if "release" in result.stages and layout.release_json(year).exists():
         yield from release_lines(read_release(folder), folder)
     yield (
         f"took {human_seconds(result.seconds)}; Dagster itself cost {result.dagster_cpu_seconds:.0f} CPU seconds "
-        f"for {len(result.reports)} runs and {result.partitions:,} partitions"
+        f"for {counted(len(result.reports), 'run')} and {counted(result.partitions, 'partition')}"
     )
 
 
@@ -100,4 +102,5 @@ def _pending_table(sums: Mapping[str, int]) -> list[str]:
     """Pending posts by reason, for people; empty without any."""
     counts = {reason: sums[f"reason:{reason}"] for reason in Reason if status_of(reason) is Status.PENDING}
     rows = [f"  {count:>7,}  {reason:<16} {REASONS[reason][1]}" for reason, count in counts.items() if count]
-    return [f"{sum(counts.values()):,} posts are pending; the next build fetches them again:", *rows] if rows else []
+    headline = f"{counted(sum(counts.values()), 'post is', 'posts are')} pending; the next build fetches them again:"
+    return [headline, *rows] if rows else []

@@ -15,6 +15,7 @@ import click
 
 from danbooru_pipeline.cli.reading import held_release
 from danbooru_pipeline.cli.shared import FILE, complain, say
+from danbooru_pipeline.progress import counted
 
 #: That are printed at a time.
 _LINES: Final = 1_000
@@ -146,7 +147,7 @@ def select(release_dir: Path, *, ids: bool, explain: bool, out: Path | None, **w
         else:
             with atomic_file(out) as file:
                 count = sum(file.write(line.encode()) > 0 for line in lines)
-            click.echo(f"{count:,} posts in {out}", err=True)
+            click.echo(f"{counted(count, 'post')} in {out}", err=True)
     if found.notes and not len(found.ids):
         sys.exit(1)
 
@@ -216,7 +217,7 @@ def _tell(found: Any, *, explain: bool) -> None:
     for step in found.steps if explain else ():
         say(f"{step.milliseconds:9.1f} ms {step.posts:12,} posts  {'  ' * (step.depth - 1)}{step.text}")
     if explain:
-        say(f"{len(found.ids):,} of {found.total:,} posts")
+        say(f"{len(found.ids):,} of {counted(found.total, 'post')}")
 
 
 @click.command("apply-removals")

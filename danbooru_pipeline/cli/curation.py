@@ -13,6 +13,7 @@ from danbooru_pipeline.cli.consumers import names_option
 from danbooru_pipeline.cli.reading import held_release
 from danbooru_pipeline.cli.shared import FILE, JSON, YEAR, complain, print_json, read_settings, say
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.progress import counted
 
 RATINGS = "g,s"
 
@@ -89,7 +90,7 @@ def candidates(year: int, predictions: tuple[Path, ...], ai_tags: Path | None, *
     if as_json:
         print_json({"missing": counts["+"], "wrong": counts["-"], "calibrated_by": answers})
         return
-    click.echo(f"{counts['+']:,} tags that may be missing, {counts['-']:,} that may be wrong")
+    click.echo(f"{counted(counts['+'], 'tag')} that may be missing, {counts['-']:,} that may be wrong")
     click.echo(f"calibrated by {answers:,} answers" if fusion else "not calibrated: too few answers yet")
 
 
@@ -295,7 +296,7 @@ def submit(year: int, per_day: int, *, dry_run: bool, write: bool) -> None:
         with RunContext(settings) as context:
             done = sending.submit(plan, context.client, folder.submitted, say=say)
         clear_if_removed(layout)
-    click.echo(f"{done.edits:,} edits were taken")
+    click.echo(f"{counted(done.edits, 'edit was', 'edits were')} taken")
     if done.refusal:
         complain(done.refusal)
         sys.exit(1)

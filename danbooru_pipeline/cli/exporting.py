@@ -14,6 +14,7 @@ import click
 from danbooru_pipeline.cli.consumers import names_option, selection_options
 from danbooru_pipeline.cli.reading import held_release
 from danbooru_pipeline.cli.shared import complain, say
+from danbooru_pipeline.progress import counted
 
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -224,12 +225,13 @@ def _apply(plan: Any) -> None:
         line.clear()
     else:
         report = apply_export(plan, report=say)
-    say(f"{report.posts:,} posts in {plan.target}")
+    say(f"{counted(report.posts, 'post')} in {plan.target}")
     if report.left_out:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(report.left_out.items()))
-        say(f"{report.left_out.total():,} posts were left out ({reasons}); left_out.csv names them")
+        left = counted(report.left_out.total(), "post was", "posts were")
+        say(f"{left} left out ({reasons}); left_out.csv names them")
     if report.left_out["missing_file"]:
-        complain(f"this copy of the release lacks {report.left_out['missing_file']:,} files; fetch them")
+        complain(f"this copy of the release lacks {counted(report.left_out['missing_file'], 'file')}; fetch them")
         sys.exit(1)
 
 

@@ -16,6 +16,7 @@ from danbooru_pipeline.errors import ReleaseRefused, SettingsError
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.operate.waiting import what_is_left
 from danbooru_pipeline.outcomes import parse_recheck
+from danbooru_pipeline.progress import counted
 from danbooru_pipeline.store.planning import plan_year, require_posts, with_neighbours
 
 
@@ -62,7 +63,8 @@ def launch_rechecks(desk: Desk, config: RecheckConfig) -> Report:
     plan = plan_year(layout, year, exclude_tags=desk.toolbox.exclude_tags, recheck=reasons)
     buckets = {each.bucket for each in plan.buckets if each.recheck}
     count = sum(each.recheck for each in plan.buckets)
-    lines = [f"{count:,} posts of {year} in {len(buckets):,} buckets have no file for these reasons: {config.reasons}"]
+    posts, where = counted(count, "post"), counted(len(buckets), "bucket")
+    lines = [f"{posts} of {year} in {where} without a file for these reasons: {config.reasons}"]
     keys = [f"{bucket}|{year}" for bucket in with_neighbours(BUCKETS, buckets)]
     return _launch(
         desk, IMAGES, keys, lines=lines, dry_run=config.dry_run, tags={RECHECK_TAG: ",".join(sorted(reasons))}
@@ -79,7 +81,7 @@ def launch_release(desk: Desk, config: LeftConfig) -> Report:
     left = what_is_left(desk.toolbox.layout, config.year, exclude_tags=desk.toolbox.exclude_tags)
     if not left.can_finish:
         raise ReleaseRefused("; ".join(left.lines()), rows=left.lines())
-    lines = [f"the release of {config.year} with {len(left.pending):,} posts pending", *left.lines()]
+    lines = [f"the release of {config.year} with {counted(len(left.pending), 'post')} pending", *left.lines()]
     return _launch(desk, RELEASE, [str(config.year)], lines=lines, dry_run=config.dry_run)
 
 

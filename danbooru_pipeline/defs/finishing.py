@@ -16,6 +16,7 @@ from danbooru_pipeline.defs.automation import DAY, SENSOR_STATUS, plan_seconds
 from danbooru_pipeline.defs.launching import IMAGES, RELEASE, Unfinished, find_unfinished, request_backfill
 from danbooru_pipeline.defs.locations import count_active_runs, is_backfilling
 from danbooru_pipeline.defs.waiting import failed_checks
+from danbooru_pipeline.progress import counted
 from danbooru_pipeline.release import published
 
 
@@ -57,11 +58,12 @@ def why_to_wait(found: Unfinished, *, most: int) -> str | None:
     if not found.buckets:
         return "every bucket is finished; follow_newest_release goes on"
     if not left.can_finish:
-        return f"{len(left.untouched):,} buckets have posts that no run has worked on"
+        return f"{counted(len(left.untouched), 'bucket has', 'buckets have')} posts that no run has worked on"
     if found.outdated:
-        return f"{len(found.outdated):,} buckets were made of older posts"
+        return f"{counted(len(found.outdated), 'bucket was', 'buckets were')} made of older posts"
     if len(left.pending) > most:
-        return f"{len(left.pending):,} posts are pending, more than DANBOORU_PUBLISH_PENDING, which is {most:,}"
+        pending = counted(len(left.pending), "post is", "posts are")
+        return f"{pending} pending, more than DANBOORU_PUBLISH_PENDING, which is {most:,}"
     return None
 
 

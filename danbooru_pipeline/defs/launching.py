@@ -21,6 +21,7 @@ from danbooru_pipeline.defs.release import publication, release_manifest, releas
 from danbooru_pipeline.defs.waiting import outdated_buckets, unfinished_buckets
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.operate.waiting import Left, what_is_left
+from danbooru_pipeline.progress import counted
 from danbooru_pipeline.store.planning import require_posts, with_neighbours
 
 IMAGES: Final = (original_images, images_512px)
@@ -54,11 +55,11 @@ class Unfinished:
 
     def lines(self) -> list[str]:
         """For people."""
-        counted = (
+        how = (
             f"{len(self.unmade):,} missing or failed, {len(self.outdated):,} made of older posts, "
             f"{len(self.left.with_work):,} with work left"
         )
-        return [f"{len(self.buckets):,} buckets of {self.left.year}: {counted}", *self.left.lines()]
+        return [f"{counted(len(self.buckets), 'bucket')} of {self.left.year}: {how}", *self.left.lines()]
 
 
 def find_unfinished(instance: dg.DagsterInstance, context: RunContext, year: int) -> Unfinished:

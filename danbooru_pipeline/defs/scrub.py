@@ -19,6 +19,7 @@ from danbooru_pipeline.defs.runs import SHOWN
 from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.operate.scrub import ScrubReport, buckets_of_week, scrub_bucket
+from danbooru_pipeline.progress import counted
 from danbooru_pipeline.store.buckets import for_each_bucket
 
 scrubbed_store = dg.AssetSpec(
@@ -69,8 +70,8 @@ def scrub_buckets_of_the_week(desk: Desk, config: ScrubConfig) -> Report:
         asset_key=scrubbed_store.key, check_name="nothing_is_left_damaged", passed=not left, metadata=counts
     )
     desk.run.log_event(outcome)
-    counted = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    return Report([f"scrubbed {buckets[0]} to {buckets[-1]}: {files:,} files, {counted}", *left])
+    found = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    return Report([f"scrubbed {buckets[0]} to {buckets[-1]}: {counted(files, 'file')}, {found}", *left])
 
 
 def _scrub(context: RunContext, buckets: Sequence[str]) -> tuple[list[ScrubReport], list[str]]:

@@ -23,6 +23,7 @@ from danbooru_pipeline.operate.notify import deliver, send_heartbeat
 from danbooru_pipeline.operate.readiness import decide, look_at, read_memory, write_memory
 from danbooru_pipeline.operate.waiting import what_is_left
 from danbooru_pipeline.posts.takedowns import held_by_takedown
+from danbooru_pipeline.progress import counted
 from danbooru_pipeline.release import published, read_release
 from danbooru_pipeline.release.pointer import followed
 from danbooru_pipeline.release.release_json import release_lines
@@ -262,7 +263,7 @@ def tell_of_waiting(
     if now - sent_at < DAY:
         return dg.SkipReason("a message went out less than a day ago")
     if active := count_active_runs(context):
-        return dg.SkipReason(f"{active:,} runs are at work; what is left is told afterwards")
+        return dg.SkipReason(f"{counted(active, 'run is', 'runs are')} at work; what is left is told afterwards")
     year, lines = everything_that_waits(context.instance, toolbox)
     if not lines:
         return dg.SensorResult(skip_reason="nothing waits for the operator", cursor=None)
@@ -270,7 +271,7 @@ def tell_of_waiting(
         return dg.SkipReason(f"was told already: {'; '.join(lines)}")
     subject = f"danbooru-pipeline: {release_name(year) if year else 'the store'} waits"
     body = "\n".join([*bullets(lines), toolbox.settings.ui_url])
-    said = f"told of {len(lines)} things"
+    said = f"told of {counted(len(lines), 'thing')}"
     try:
         if not deliver(toolbox.settings, subject=subject, body=body):
             return dg.SkipReason(f"{NOBODY}; it would say: {'; '.join(lines)}")

@@ -22,6 +22,7 @@ from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.operate.readiness import Memory, decide, look_at
 from danbooru_pipeline.operate.waiting import lateness, what_is_left
 from danbooru_pipeline.posts.takedowns import held_by_takedown
+from danbooru_pipeline.progress import counted
 from danbooru_pipeline.release import published
 
 _MADE: Final = dg.DagsterEventType.ASSET_MATERIALIZATION
@@ -88,13 +89,14 @@ def what_it_waits_for(instance: dg.DagsterInstance, context: RunContext, year: i
         return lines
     unfinished = unfinished_buckets(instance, year)
     if unfinished:
+        buckets = counted(len(unfinished), "bucket is", "buckets are")
         lines.append(
-            f"{len(unfinished):,} buckets are missing or failed in Dagster, from {min(unfinished)} on; launch the job "
-            "build_what_is_left"
+            f"{buckets} missing or failed in Dagster, from {min(unfinished)} on; launch the job build_what_is_left"
         )
     outdated = outdated_buckets(instance, year)
     if outdated:
-        lines.append(f"{len(outdated):,} buckets were made of older posts; launch the job build_what_is_left")
+        buckets = counted(len(outdated), "bucket was", "buckets were")
+        lines.append(f"{buckets} made of older posts; launch the job build_what_is_left")
     lines += failed_checks(instance, year)
     if year not in published(context.layout) and not lines:
         lines.append("its manifest, snapshot and publication are not made; launch the job finish_release")

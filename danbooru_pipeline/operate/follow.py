@@ -16,7 +16,7 @@ from danbooru_pipeline.io.leases import leased
 from danbooru_pipeline.layout import BUCKETS, Layout
 from danbooru_pipeline.operate.preflight import check_root
 from danbooru_pipeline.posts.report import PostsReport
-from danbooru_pipeline.progress import Meter
+from danbooru_pipeline.progress import Meter, counted
 from danbooru_pipeline.release import published, read_release
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.follow import FollowReport, FollowState, find_state, follow_site
@@ -156,7 +156,8 @@ class FollowStatus:
         until = f" of {self.posts_until:%Y-%m-%d %H:%M} UTC" if self.posts_until else ""
         ran = f"last run {self.ran_at:%Y-%m-%d %H:%M} UTC" if self.ran_at else "no run has ended yet"
         left = f", {self.left:,} did not come" if self.left else ""
-        return f"followed up to post {self.last_id:,}{until}: {self.files:,} files for the next release{left}; {ran}"
+        files = counted(self.files, "file")
+        return f"followed up to post {self.last_id:,}{until}: {files} for the next release{left}; {ran}"
 
 
 def follow_status(layout: Layout) -> FollowStatus | None:

@@ -18,7 +18,7 @@ from danbooru_pipeline.operate.preflight import check_year, nearest_folder
 from danbooru_pipeline.operate.rates import measured_rates
 from danbooru_pipeline.posts import CompleteRow, complete_rows, parse_api_record, post_of
 from danbooru_pipeline.posts.taken import why_not_fetched
-from danbooru_pipeline.progress import human_bytes, human_seconds
+from danbooru_pipeline.progress import counted, human_bytes, human_seconds, noun
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources.api import POSTS_PER_PAGE, ApiSource
 from danbooru_pipeline.sources.last_id import find_last_id
@@ -88,8 +88,11 @@ class Forecast:
         about = "" if self.exact else "about "
         gone = f"; {self.expunged:,} of earlier releases were expunged" if self.expunged else ""
         lines = [
-            f"Danbooru{self.year}: {about}{self.posts:,} posts{gone}",
-            f"would download {about}{self.files:,} files ({human_bytes(self.bytes)}) in {self.requests:,} requests",
+            f"Danbooru{self.year}: {about}{counted(self.posts, 'post')}{gone}",
+            (
+                f"would download {about}{counted(self.files, 'file')} ({human_bytes(self.bytes)}) "
+                f"in {counted(self.requests, 'request')}"
+            ),
             f"at {self.requests_per_second:g} requests/s this takes {human_seconds(self.seconds)}",
             f"image work takes {human_seconds(self.cpu_seconds / self.workers)} with {self.workers} workers",
             f"making and verifying the release takes {human_seconds(self.release_seconds)} on one core",
@@ -99,7 +102,9 @@ class Forecast:
             lines[-1] += ": NOT ENOUGH; set DANBOORU_ROOT to a larger disk"
         if self.unsized:
             mean = f"{human_bytes(MEAN_FILE_BYTES)} each" if self.unsized == self.files else "the mean"
-            lines.append(f"{self.unsized:,} files have no size in the metadata and were counted with {mean}")
+            unsized = counted(self.unsized, "file has", "files have")
+            were = noun(self.unsized, "was", "were")
+            lines.append(f"{unsized} no size in the metadata and {were} counted with {mean}")
         if not self.exact:
             lines.append("an estimate from a survey of the source; exact once the posts are swept")
         return lines

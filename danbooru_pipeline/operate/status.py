@@ -12,6 +12,7 @@ from danbooru_pipeline.io.parquet import row_count
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.report import find_posts_report
 from danbooru_pipeline.posts.takedowns import held_by_takedown
+from danbooru_pipeline.progress import counted
 from danbooru_pipeline.release import Release, published, read_release, read_summary
 from danbooru_pipeline.release.pointer import followed
 from danbooru_pipeline.store.planning import plan_year
@@ -119,11 +120,11 @@ def status_lines(layout: Layout, years: Sequence[YearStatus]) -> list[str]:
         counts = ", ".join(f"{name} {count:,}" for name, count in status.originals.items())
         # A sweep that was killed just before its end has left the posts without their report.
         up_to = "" if status.last_id is None else f" up to id {status.last_id:,}"
-        lines.append(f"{status.year}: {status.posts:,} posts{up_to}: {counts or 'none'}")
+        lines.append(f"{status.year}: {counted(status.posts, 'post')}{up_to}: {counts or 'none'}")
         if status.reasons:
             lines.append("  " + ", ".join(f"{name} {count:,}" for name, count in status.reasons.items()))
         if status.buckets_with_work:
-            lines.append(f"  {status.buckets_with_work:,} buckets have work left{to_do}")
+            lines.append(f"  {counted(status.buckets_with_work, 'bucket has', 'buckets have')} work left{to_do}")
         current = ", current" if status.is_current else ""
         lines.append(
             f"  released as {status.version} in {status.path}{current}" if status.version else "  not released"

@@ -9,6 +9,7 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.follow import follow_status
 from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.posts.takedowns import held_by_takedown
+from danbooru_pipeline.progress import counted
 from danbooru_pipeline.release_paths import release_name
 from danbooru_pipeline.store.ledger import read_ledger
 from danbooru_pipeline.store.planning import BucketCounts, plan_year
@@ -53,8 +54,8 @@ class Left:
             ]
         if self.untouched:
             lines.append(
-                f"{len(self.untouched):,} buckets have posts that no run has worked on, from {self.untouched[0]} on; "
-                "launch the job build_what_is_left"
+                f"{counted(len(self.untouched), 'bucket has', 'buckets have')} posts that no run has worked on, from "
+                f"{self.untouched[0]} on; launch the job build_what_is_left"
             )
         if self.pending:
             lines.append(
@@ -69,7 +70,7 @@ class Left:
         reasons = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
         more = f" and {len(self.pending) - SHOWN:,} more" if len(self.pending) > SHOWN else ""
         ids = ", ".join(map(str, sorted(self.pending)[:SHOWN]))
-        return f"{len(self.pending):,} posts are pending ({reasons}): {ids}{more}"
+        return f"{counted(len(self.pending), 'post is', 'posts are')} pending ({reasons}): {ids}{more}"
 
 
 def what_is_left(layout: Layout, year: int, *, exclude_tags: frozenset[str]) -> Left:

@@ -9,6 +9,7 @@ from typing import Any
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.io.untrusted import is_plain, read_bytes
+from danbooru_pipeline.progress import counted
 from danbooru_pipeline.release.change_rows import Change
 from danbooru_pipeline.release.changes import ChangedPaths, changed_rows, write_paths, write_rows
 from danbooru_pipeline.release.checksums import LONGEST_LIST, read_sums
@@ -43,7 +44,7 @@ class Comparison:
         kinds = ", ".join(f"{self.counts.get(kind, 0):,} {kind}" for kind in Change)
         return [
             f"{self.old.name} {self.old.version} to {self.new.name} {self.new.version}: {kinds}",
-            f"to fetch: {len(self.fetch):,} files; to remove: {len(self.remove):,}",
+            f"to fetch: {counted(len(self.fetch), 'file')}; to remove: {len(self.remove):,}",
         ]
 
     def as_dict(self) -> dict[str, Any]:

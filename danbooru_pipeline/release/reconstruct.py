@@ -27,6 +27,7 @@ from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
 from danbooru_pipeline.io.untrusted import is_plain, open_folder, opened
 from danbooru_pipeline.layout import EXTENSIONS, is_path_of, original_path, px512_path
 from danbooru_pipeline.posts.schema import INT64_MAX
+from danbooru_pipeline.progress import counted
 from danbooru_pipeline.release.checksums import TREES, by_bucket
 from danbooru_pipeline.release.documents.history import original
 from danbooru_pipeline.release.outside import require_outside
@@ -75,8 +76,9 @@ class Reconstruction:
         """The result for people; the files themselves are a list of their own."""
         how = "by its manifest" if self.exact else "by its metadata and last id, since its manifest is not here"
         headline = (
-            f"{release_name(self.year)} in {self.folder.name}, {how}: {self.posts:,} posts up to id {self.last_id:,}, "
-            f"{len(self.files):,} files as they were, {len(self.replaced):,} replaced since, {len(self.gone):,} gone"
+            f"{release_name(self.year)} in {self.folder.name}, {how}: {counted(self.posts, 'post')} up to id "
+            f"{self.last_id:,}, {counted(len(self.files), 'file')} as they were, "
+            f"{len(self.replaced):,} replaced since, {len(self.gone):,} gone"
         )
         yield headline
         yield from (f"replaced since: {path}" for path in self.replaced)

@@ -171,7 +171,7 @@ def test_pending_posts_are_told_by_the_exit_code(tmp_path: Path, booru: BooruPro
     assert left.returncode == 1
     assert "retry_exhausted" in left.stdout
     assert call("verify", str(tmp_path / "releases/danbooru2021"), "--full", env=environment()).returncode == 0
-    assert "1 posts are pending" in left.stdout
+    assert "1 post is pending" in left.stdout
     booru.clear_faults()
     booru.reset_requests()
     done = call("build", "2021", "--retry", env=env)

@@ -212,9 +212,9 @@ def test_what_was_removed_from_an_export_is_said(tmp_path: Path, run: Callable[.
     (export / "4001.txt").write_text("1girl")
     (export / "rows.jsonl").write_text('{"id": 4001}\n{"id": 8001}\n')
     feed.write_text("4001\n")
-    counts = "1 files, and 1 rows and members of 1 files"
+    counts = "1 file, and 1 row or member of 1 file"
     done = run("apply-removals", export, "--feed", feed)
-    assert done.output.splitlines() == [f"remove {counts}, by a feed of 1 posts", f"removed {counts}"]
+    assert done.output.splitlines() == [f"remove {counts}, by a feed of 1 post", f"removed {counts}"]
     again = run("apply-removals", export, "--feed", feed)
     assert again.output.splitlines()[-1] == "removed 0 files, and 0 rows and members of 0 files"
 

@@ -70,7 +70,7 @@ def test_stuck_file_is_tried_again_and_then_done_without(
         assert "at work" in ticks.tick()
         assert ticks.launched() == [(IMAGES, 1000)]  # the one that failed, and those without posts, which are missing
         run_buckets(context, instance, "original_images", 2021, bucket_of(post), bucket_of(post))
-        assert f"1 posts are pending (retry_exhausted 1): {post};" in ticks.tick()
+        assert f"1 post is pending (retry_exhausted 1): {post};" in ticks.tick()
         assert ticks.launched()[0] == (RELEASE, 1)
         assert "was launched with these posts pending" in ticks.tick()
         assert run_year(context, instance, RELEASE, 2021).success

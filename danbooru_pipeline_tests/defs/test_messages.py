@@ -203,7 +203,7 @@ def test_waiting_release_is_told_of(
         for asset in ("original_images", "images_512px"):
             run_buckets(context, instance, asset, 2021, "0000", "0049")
         assert "told of" in look()
-        assert f"1 posts are pending (retry_exhausted 1): {post['id']};" in hook.mails[0]
+        assert f"1 post is pending (retry_exhausted 1): {post['id']};" in hook.mails[0]
         assert "finish_release" in hook.mails[0]
         assert "less than a day" in look()
         clock[0] += timedelta(days=2)
@@ -223,7 +223,7 @@ def test_unfinished_takedown_is_told_of(
     write_takedowns(root, Takedowns(posts={}, unfinished=True))
     told = settings.replace(webhook_url=f"http://127.0.0.1:{hook.server_address[1]}/", root=root.root)
     with RunContext(told, now=lambda: datetime(2022, 1, 25, tzinfo=UTC)) as context:
-        assert "told of 1 things" in looks(context, instance)()
+        assert "told of 1 thing" in looks(context, instance)()
         sensor = dg.build_sensor_context(instance=instance, resources={"toolbox": context})
         waits: Any = yearly_release(sensor)
         assert "a takedown is not finished" in str(waits.skip_reason)

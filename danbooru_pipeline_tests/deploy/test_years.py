@@ -186,6 +186,6 @@ def test_a_january_of_bad_days_makes_one_release(
     logging.getLogger(__name__).info("%s", "\n\n".join(hook.mails))
     assert sum("is published" in message for message in hook.mails) == 1
     published = next(message for message in hook.mails if "is published" in message)
-    assert f"1 posts are pending (retry_exhausted 1): {stuck['id']}" in published
+    assert f"1 post is pending (retry_exhausted 1): {stuck['id']}" in published
     assert is_current(layout, 2021)
     assert verify_release(layout.release(2021), full=True).ok

@@ -95,7 +95,7 @@ def test_a_move_keeps_a_file_that_came_in_its_place(store: NewStore, tmp_path: P
                 _replace(source)
 
     report = import_files(store.context, open_holdings([tree]), meter=Replacing(), move=True)
-    assert report.problems == (f"1 files were taken and could not be removed: {source} (it is another file now)",)
+    assert report.problems == (f"1 file was taken and could not be removed: {source} (it is another file now)",)
     assert source.read_bytes() == b"another file"
     assert target.read_bytes() == store.files[id_][1]
 

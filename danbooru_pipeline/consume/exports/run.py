@@ -19,7 +19,7 @@ from danbooru_pipeline.consume.select import Selection, choose
 from danbooru_pipeline.errors import ReleaseError, SettingsError, disk_full, is_disk_full
 from danbooru_pipeline.io.atomic import commit_part, remove_part
 from danbooru_pipeline.layout import PART_SUFFIX
-from danbooru_pipeline.progress import Meter, Say, Watch, human_bytes
+from danbooru_pipeline.progress import Meter, Say, Watch, counted, human_bytes
 from danbooru_pipeline.release.outside import require_outside
 from danbooru_pipeline.release.release_json import Release, read_release
 
@@ -55,7 +55,7 @@ class ExportPlan:
         """The plan for people."""
         release, size = f"{self.about.name} {self.about.version}", human_bytes(self.bytes)
         return [
-            f"would write {self.posts:,} posts of {release} to {self.target}, about {size}",
+            f"would write {counted(self.posts, 'post')} of {release} to {self.target}, about {size}",
             f"  {self.form_name}: {selection_text(self.selection, limit=self.limit)}",
         ]
 

@@ -24,7 +24,7 @@ from danbooru_pipeline.io.atomic import commit_part, fsync_folder, remove_folder
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.layout import BUCKETS
-from danbooru_pipeline.progress import Progress, silent
+from danbooru_pipeline.progress import Progress, counted, silent
 from danbooru_pipeline.release.checksums import LONGEST_LIST, LONGEST_PATHS, TREES, is_image, parse_sums
 from danbooru_pipeline.release.release_json import LONGEST, SHA256SUMS, SIGNATURE, Release, read_release
 from danbooru_pipeline.release.signing import LONGEST_SIGNATURE, Signature, check_signature
@@ -66,7 +66,10 @@ class GetReport:
     def lines(self) -> list[str]:
         """For people."""
         lines = [
-            f"{self.release}: {self.fetched:,} files fetched, {self.kept:,} here already, {self.removed:,} removed"
+            (
+                f"{self.release}: {counted(self.fetched, 'file')} fetched, {self.kept:,} here already, "
+                f"{self.removed:,} removed"
+            )
         ]
         return [*lines, *map(self._of_missing, self.missing[:20])]
 

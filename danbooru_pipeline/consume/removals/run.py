@@ -32,7 +32,7 @@ from danbooru_pipeline.consume.removals.lines import (
 from danbooru_pipeline.consume.removals.of_release import heal_release, remove_from_release
 from danbooru_pipeline.errors import ReleaseRefused, SettingsError
 from danbooru_pipeline.layout import STORED_EXTENSIONS
-from danbooru_pipeline.progress import Progress, silent
+from danbooru_pipeline.progress import Progress, counted, silent
 from danbooru_pipeline.release.outside import release_around
 from danbooru_pipeline.release.release_json import read_release
 from danbooru_pipeline.release_paths import RELEASE_JSON
@@ -90,15 +90,16 @@ class RemovalPlan:
         """What of an export goes."""
         files = sum(each.rewrite is None for each in self.changes)
         rows = sum(each.count for each in self.changes if each.rewrite is not None)
-        return f"{files:,} files, and {rows:,} rows and members of {len(self.changes) - files:,} files"
+        of = counted(len(self.changes) - files, "file")
+        return f"{counted(files, 'file')}, and {counted(rows, 'row or member', 'rows and members')} of {of}"
 
     def lines(self) -> list[str]:
         """The plan for people."""
         if self.is_release:
-            return [f"make {self.target} again without {len(self.gone.ids):,} posts, if it names any of them"]
+            return [f"make {self.target} again without {counted(len(self.gone.ids), 'post')}, if it names any of them"]
         unknown = ", ".join(f"{count:,} of {suffix}" for suffix, count in self.unknown)
         return [
-            f"remove {self.counts()}, by a feed of {len(self.gone.ids):,} posts",
+            f"remove {self.counts()}, by a feed of {counted(len(self.gone.ids), 'post')}",
             *([f"not looked into, since their kind or form is unknown: {unknown}"] if unknown else []),
             *(f"names such a post in a form that is unknown; look at it yourself: {path}" for path in self.unclear),
             *(f"cannot be read: {line}" for line in self.unreadable),

@@ -9,6 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from danbooru_pipeline.progress import counted
+
 #: How many findings of one kind are kept; all are counted. A tree without images would otherwise fill the memory.
 KEPT_PER_KIND = 1000
 
@@ -166,7 +168,7 @@ class VerifyReport:
                 "the signature is good for all files but RELEASE.json, which it does not cover, as before version 0.3"
             )
         lines += self.unchecked
-        checked = f"{self.posts} posts, {self.files} images, {self.hashed} of them by content"
+        checked = f"{counted(self.posts, 'post')}, {counted(self.files, 'image')}, {self.hashed:,} of them by content"
         if self.decoded:
             checked += f", {self.decoded} by their pixels"
         found = ", ".join(f"{count} {kind}" for kind, count in self.counts.items()) or "all is well"

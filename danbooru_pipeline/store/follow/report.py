@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from danbooru_pipeline.progress import human_bytes
+from danbooru_pipeline.progress import counted, human_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +42,14 @@ class FollowReport:
         until = f" of {self.posts_until:%Y-%m-%d %H:%M} UTC" if self.posts_until else ""
         would = "would fetch" if self.dry_run else "fetched"
         asked = f"{self.changed:,} asked about again, {self.expunged:,} expunged"
-        of = f"{self.files:,} files of new posts and {self.kept:,} of replaced ones, {human_bytes(self.bytes)}"
+        of = f"{counted(self.files, 'file')} of new posts and {self.kept:,} of replaced ones, {human_bytes(self.bytes)}"
         lines = [
             f"followed up to post {self.last_id:,}{until}: {self.posts:,} new posts, {asked}",
             f"{would} {of}",
             *self.notes,
         ]
         if self.left:
-            lines.append(f"{self.left:,} files did not come; the next run asks again")
+            lines.append(f"{counted(self.left, 'file')} did not come; the next run asks again")
         if self.given_up:
-            lines.append(f"{self.given_up:,} files never came, and are left to the build")
+            lines.append(f"{counted(self.given_up, 'file')} never came, and are left to the build")
         return lines

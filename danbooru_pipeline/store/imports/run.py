@@ -21,7 +21,7 @@ from danbooru_pipeline.errors import DiskFull, StoreError, full_disk_named
 from danbooru_pipeline.io.atomic import commit_part, fsync_file, fsync_folder
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS
 from danbooru_pipeline.posts import Fetch
-from danbooru_pipeline.progress import Meter, human_bytes
+from danbooru_pipeline.progress import Meter, counted, human_bytes
 from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Holding, Skipped
 from danbooru_pipeline.store.imports.held import Held
 from danbooru_pipeline.store.imports.moving import files_held, is_own, is_removable, judge_leftover, remove_source
@@ -75,20 +75,20 @@ class ImportReport:
         would = "would take" if self.dry_run else "took"
         return [
             *self.problems,
-            f"{self.year}: the store lacked {self.wanted:,} files; candidates: {counts}",
-            f"{would} {self.taken:,} files, {human_bytes(self.bytes)}"
+            f"{self.year}: the store lacked {counted(self.wanted, 'file')}; candidates: {counts}",
+            f"{would} {counted(self.taken, 'file')}, {human_bytes(self.bytes)}"
             + ("" if self.dry_run else f"; {self.linked:,} of them as links, which take no space")
             + (f"; {self.px512:,} 512px images with them" if self.px512 else ""),
             *self._moved_lines(),
-            f"left to fetch: {self.left:,} files, {human_bytes(self.left_bytes)}",
+            f"left to fetch: {counted(self.left, 'file')}, {human_bytes(self.left_bytes)}",
         ]
 
     def _moved_lines(self) -> Iterator[str]:
         if self.cleared:
             removed = "would remove" if self.dry_run else "removed"
-            yield f"{removed} {self.cleared:,} files that the store had already"
+            yield f"{removed} {counted(self.cleared, 'file')} that the store had already"
         if self.kept:
-            yield f"{self.kept:,} files stay where they are: the store has files of their posts, but not these bytes"
+            yield f"left in place: {counted(self.kept, 'file')} of posts that the store has with other bytes"
 
 
 def newest_year(context: RunContext) -> int:
@@ -235,7 +235,8 @@ class _Import:
         if self.unreadable.count:
             yield self.unreadable.line(holding.title)
         if self.unmoved.count:
-            yield f"{self.unmoved.count} files were taken and could not be removed: {self.unmoved.first}"
+            files = counted(self.unmoved.count, "file was", "files were")
+            yield f"{files} taken and could not be removed: {self.unmoved.first}"
         self.unreadable, self.unmoved = Skipped(), Skipped()
 
     def _take_bucket(self, bucket: str, find: Finder) -> None:
