@@ -103,7 +103,7 @@ def test_a_move_removes_what_the_store_has(store: NewStore, tmp_path: Path, *, b
     done = store.take(tree, move=True)
     assert files_in(tree) == [false]
     assert (done.taken, done.cleared, done.kept) == (0, len(store.files) - 1, 1)
-    assert "1 files stay where they are: the store has files of their posts, but not these bytes" in done.lines()
+    assert "left in place: 1 file whose bytes the store is not proven to have" in done.lines()
     assert {path: sha256_of(path) for path in files_in(layout.store / "original")} == held
 
 

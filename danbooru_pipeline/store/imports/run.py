@@ -88,7 +88,7 @@ class ImportReport:
             removed = "would remove" if self.dry_run else "removed"
             yield f"{removed} {counted(self.cleared, 'file')} that the store had already"
         if self.kept:
-            yield f"left in place: {counted(self.kept, 'file')} of posts that the store has with other bytes"
+            yield f"left in place: {counted(self.kept, 'file')} whose bytes the store is not proven to have"
 
 
 def newest_year(context: RunContext) -> int:
