@@ -3,7 +3,6 @@
 Forms and options are named here so that help imports nothing; a test compares them with those of `consume.exports`.
 """
 
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -215,9 +214,6 @@ def _apply(plan: Any) -> None:
     from danbooru_pipeline.consume.exports import apply_export
     from danbooru_pipeline.operate.terminal import TerminalLine
 
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        # A polite kill ends the block, so that what cannot be continued is removed.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     line = TerminalLine()
     if line.is_live:
         line.begin(f"export {plan.form_name}", plan.posts)

@@ -5,7 +5,6 @@ A feed that lies in a release must be the one that its SHA256SUMS lists, so the 
 
 import hashlib
 from pathlib import Path
-from typing import Final
 
 from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.io.untrusted import is_plain, read_bytes
@@ -14,8 +13,6 @@ from danbooru_pipeline.release.checksums import read_sums
 from danbooru_pipeline.release.release_json import SHA256SUMS
 from danbooru_pipeline.release.removal_feed import LONGEST, parse_feed
 from danbooru_pipeline.release.signing import Signature, check_signature
-
-_LONGEST_SUMS: Final = 64 * 2**20
 
 
 def read_feed(path: Path, *, signers: Path | None = None) -> frozenset[int]:
