@@ -40,11 +40,6 @@ class YearStatus:
     path: str | None
     is_current: bool
 
-    @property
-    def complete(self) -> bool:
-        """Whether it is released and nothing is left to do."""
-        return self.version is not None and not self.buckets_with_work
-
 
 def known_years(layout: Layout) -> list[int]:
     """Years with metadata or a release."""

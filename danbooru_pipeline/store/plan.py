@@ -40,11 +40,6 @@ class BucketPlan:
     changed: int
     recheck: tuple[int, ...] = ()
 
-    @property
-    def changes_ledger(self) -> bool:
-        """Whether a build would write anything."""
-        return bool(self.fetch or self.settle or self.recheck)
-
 
 def plan_bucket(
     posts: Collection[Post],

@@ -12,7 +12,7 @@ import danbooru_pipeline
 from danbooru_pipeline.images import ImageFacts, ImageResult
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.release import MANIFEST_SCHEMA, ManifestRow, reconcile_bucket
-from danbooru_pipeline.release.manifest.row import MANIFEST_COLUMNS, manifest_table, row_from
+from danbooru_pipeline.release.manifest.row import MANIFEST_COLUMNS, manifest_table
 from danbooru_pipeline.store.columns import (
     ABSENT,
     Column,
@@ -23,6 +23,7 @@ from danbooru_pipeline.store.columns import (
     schema_of,
     table_of,
     values_from,
+    with_tuples,
 )
 from danbooru_pipeline.store.journal import Journal
 from danbooru_pipeline.store.ledger import LEDGER_COLUMNS, LEDGER_SCHEMA, LedgerRow, read_ledger, write_ledger
@@ -165,7 +166,7 @@ def test_every_shared_fact_reaches_the_manifest() -> None:
 def test_manifest_rows_come_back_from_their_table() -> None:
     """A row that is read from a manifest is the one that was written."""
     rows = manifest_rows()
-    assert [row_from(record) for record in manifest_table(rows).to_pylist()] == rows
+    assert [ManifestRow(**with_tuples(record)) for record in manifest_table(rows).to_pylist()] == rows
 
 
 def test_ledger_of_an_earlier_version_is_read(tmp_path: Path) -> None:

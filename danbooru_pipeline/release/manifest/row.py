@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import pyarrow as pa
 
-from danbooru_pipeline.store.columns import MD5S, Fact, FileFacts, Origin, columns_of, schema_of, table_of, with_tuples
+from danbooru_pipeline.store.columns import MD5S, Fact, FileFacts, Origin, columns_of, schema_of, table_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +67,3 @@ MANIFEST_DICTIONARY: Final = ("bucket", "rating", "status", "reason", "file_type
 def manifest_table(rows: Iterable[ManifestRow]) -> pa.Table:
     """Rows as an Arrow table of `MANIFEST_SCHEMA`."""
     return table_of(list(rows), MANIFEST_SCHEMA)
-
-
-def row_from(record: dict[str, Any]) -> ManifestRow:
-    """A row from the values that a manifest has in its columns."""
-    return ManifestRow(**with_tuples(record))
