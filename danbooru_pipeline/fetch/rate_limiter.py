@@ -19,7 +19,7 @@ import msgspec
 
 from danbooru_pipeline import stop
 from danbooru_pipeline.fetch.gil_turns import without_turn
-from danbooru_pipeline.fetch.rate import HostRate, RateState, grow
+from danbooru_pipeline.fetch.rate import HostRate, RateState
 from danbooru_pipeline.io.locks import locked
 
 #: The record is written in one call of this size, so that a kill leaves either the old one or the new one.
@@ -110,13 +110,6 @@ class RateLimiter:
         if seconds > max(SLOW_SECONDS, SLOW_FACTOR * usual):
             with self._shared_state() as state:
                 state.note_slow_answer(host, time.time(), budget=self.rate, seconds=seconds)
-
-    def rate_of(self, host: str) -> float:
-        """The present limit for `host`, in requests per second."""
-        with self._shared_state() as state:
-            known = state.host(host, self.rate)
-            grow(known, time.time(), budget=self.rate)
-            return min(self.rate, known.rate)
 
     def close(self) -> None:
         """Wake every waiting thread with an error, and allow no more requests."""

@@ -16,10 +16,12 @@ from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.errors import SettingsError, SourceBlocked, SourceUnreachable, SourceUnusable
 from danbooru_pipeline.fetch import BooruClient, download_file
 from danbooru_pipeline.fetch.client import retry_after_seconds
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.version import version
 from danbooru_pipeline_tests.support.certificate import certified
 from danbooru_pipeline_tests.support.downloads import post_of
+from danbooru_pipeline_tests.support.paces import rate_of
 from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, always, drip, make_answer
 
 Serve = Callable[[Answer], RawServer]
@@ -231,10 +233,12 @@ def test_public_host_without_contact_is_never_asked() -> None:
         BooruClient(Settings())
 
 
-def test_throttled_host_is_asked_less_often(serve: Serve, connect: Connect) -> None:
+def test_throttled_host_is_asked_less_often(serve: Serve, connect: Connect, tmp_path: Path) -> None:
     """A 429 lowers the rate of its host."""
+    pace = Layout(tmp_path / "root").pace
+    pace.parent.mkdir(parents=True)
     server = serve(always(make_answer(status=429, headers={"Retry-After": "0"}), FINE))
     client = connect(server.url)
-    before = client.limiter.rate_of(server.url)
+    before = rate_of(server.url, record=pace, budget=client.limiter.rate)
     client.get_json("/posts.json", {})
-    assert client.limiter.rate_of(server.url) < before
+    assert rate_of(server.url, record=pace, budget=client.limiter.rate) < before

@@ -13,6 +13,7 @@ from danbooru_pipeline.fetch import RateLimiter
 from danbooru_pipeline.fetch.rate_limiter import RECORD_BYTES
 from danbooru_pipeline.fetch.slots import DownloadSlots
 from danbooru_pipeline_tests.support.imported import as_another_user
+from danbooru_pipeline_tests.support.paces import rate_of
 
 #: A process that waits for its slots and prints when they came.
 TAKER = """
@@ -87,32 +88,32 @@ def test_requests_after_a_pause_do_not_go_out_all_at_once() -> None:
     assert moments[-1] - moments[0] > 3 * (1 / 40)
 
 
-def test_refusal_cuts_the_rate_and_it_recovers() -> None:
+def test_refusal_cuts_the_rate_and_it_recovers(tmp_path: Path) -> None:
     """A throttled request cuts its host's rate by a third; the rate recovers, and other hosts keep theirs."""
-    limiter = RateLimiter(100)
+    limiter = RateLimiter(100, record=tmp_path / "pace")
     limiter.slow_down("a", 0)
-    assert limiter.rate_of("a") == pytest.approx(67, rel=0.05)
+    assert rate_of("a", record=tmp_path / "pace", budget=100) == pytest.approx(67, rel=0.05)
     time.sleep(0.3)
-    assert 67 < limiter.rate_of("a") <= 85
-    assert limiter.rate_of("b") == 100
+    assert 67 < rate_of("a", record=tmp_path / "pace", budget=100) <= 85
+    assert rate_of("b", record=tmp_path / "pace", budget=100) == 100
 
 
-def test_rate_is_cut_from_what_really_went_out() -> None:
+def test_rate_is_cut_from_what_really_went_out(tmp_path: Path) -> None:
     """With a budget far above the real rate, the cut starts from the rate that was achieved."""
-    limiter = RateLimiter(1000)
+    limiter = RateLimiter(1000, record=tmp_path / "pace")
     for _ in range(20):
         limiter.wait("a")
     limiter.slow_down("a", 0)
-    assert limiter.rate_of("a") <= 20
+    assert rate_of("a", record=tmp_path / "pace", budget=1000) <= 20
 
 
-def test_burst_of_refusals_counts_once() -> None:
+def test_burst_of_refusals_counts_once(tmp_path: Path) -> None:
     """Requests that were in flight together are throttled together, and lower the rate once."""
-    limiter = RateLimiter(100)
+    limiter = RateLimiter(100, record=tmp_path / "pace")
     sent = time.time()
     for _ in range(10):
         limiter.slow_down("a", 0, sent=sent)
-    assert limiter.rate_of("a") > 40
+    assert rate_of("a", record=tmp_path / "pace", budget=100) > 40
 
 
 def test_later_refusal_of_a_burst_can_ask_for_a_longer_pause() -> None:
@@ -124,21 +125,21 @@ def test_later_refusal_of_a_burst_can_ask_for_a_longer_pause() -> None:
     assert limiter.wait("a") - began >= 0.4
 
 
-def test_slow_answer_does_not_look_like_a_low_rate() -> None:
+def test_slow_answer_does_not_look_like_a_low_rate(tmp_path: Path) -> None:
     """A refusal that arrives late is counted against the rate at which its request went out."""
-    limiter = RateLimiter(10)
+    limiter = RateLimiter(10, record=tmp_path / "pace")
     sent = limiter.wait("a") - 60
     limiter.slow_down("a", 0, sent=sent)
-    assert limiter.rate_of("a") >= 5
+    assert rate_of("a", record=tmp_path / "pace", budget=10) >= 5
 
 
-def test_rate_has_a_floor() -> None:
+def test_rate_has_a_floor(tmp_path: Path) -> None:
     """However often a host refuses, it is still asked now and then."""
-    limiter = RateLimiter(1)
+    limiter = RateLimiter(1, record=tmp_path / "pace")
     for _ in range(30):
         limiter.slow_down("a", 0)
         time.sleep(0.001)
-    assert limiter.rate_of("a") >= 0.1
+    assert rate_of("a", record=tmp_path / "pace", budget=1) >= 0.1
 
 
 def test_closing_wakes_every_waiting_thread_with_an_error() -> None:
@@ -175,7 +176,7 @@ def test_pause_of_one_process_is_kept_by_the_others(tmp_path: Path) -> None:
     began = time.time()
     first.slow_down("a", 0.4)
     assert second.wait("a") - began >= 0.4
-    assert second.rate_of("a") < 1000
+    assert rate_of("a", record=tmp_path / "pace", budget=1000) < 1000
 
 
 @pytest.mark.parametrize("left", [b"", b"{", b"\0" * RECORD_BYTES, b'{"next_slot": 99999999999.0, "hosts": {}}'])
