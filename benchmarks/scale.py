@@ -289,8 +289,6 @@ def figures(found: dict[str, dict[str, float]], posts: int) -> dict[str, float]:
     return {
         "metadata_bytes_per_post": round(found["metadata"]["bytes"] / posts),
         "release_cpu_seconds_per_post": float(f"{sum(step['cpu'] for step in steps) / posts:.3g}"),
-        "release_mib": round(max(step["mib"] for step in steps)),
-        "release_posts": posts,
     }
 
 

@@ -22,8 +22,6 @@ class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         px512_share: share of posts that get one.
         metadata_bytes_per_post: all forms of a post's metadata in a release.
         release_cpu_seconds_per_post: from posts in bulk to a verified release, without images.
-        release_mib: peak memory of the largest step.
-        release_posts: how many posts the release had of which the last three figures are.
     """
 
     image_cpu_seconds_per_mb: float
@@ -31,8 +29,6 @@ class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     px512_share: float
     metadata_bytes_per_post: int
     release_cpu_seconds_per_post: float
-    release_mib: int
-    release_posts: int
 
 
 @functools.cache

@@ -146,6 +146,6 @@ def test_figures_are_those_that_benchmarks_wrote(context: RunContext, booru: Boo
     assert forecast.release_seconds == forecast.posts * rates.release_cpu_seconds_per_post
     assert forecast.cpu_seconds == pytest.approx(forecast.bytes / 1e6 * rates.image_cpu_seconds_per_mb)
     assert with_figures({}) == PATH.read_bytes()
-    assert b'"release_mib": 77' in with_figures({"release_mib": 77})
+    assert b'"px512_bytes": 77' in with_figures({"px512_bytes": 77})
     with pytest.raises(msgspec.ValidationError):
         with_figures({"mood": 1})
