@@ -56,8 +56,13 @@ def principal(matrix: Floats, wanted: int) -> Floats:
     Args:
         matrix: whole numbers up to 2^10, with at most `MOST_ROWS` rows and columns.
         wanted: directions. What the matrix does not have is zero.
+
+    Raises:
+        ValueError: the matrix is larger.
     """
     rows, columns = matrix.shape
+    if max(rows, columns) > MOST_ROWS:
+        raise ValueError(f"at most {MOST_ROWS} rows and columns stay exact")
     found = min(wanted + _MORE, rows, columns)
     # The stream of this generator is frozen for all versions of numpy.
     start = np.random.RandomState(0).randint(-(2**_BITS), 2**_BITS, (columns, found)).astype(np.float64)

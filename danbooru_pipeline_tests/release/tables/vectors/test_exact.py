@@ -9,7 +9,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from danbooru_pipeline.release.tables.vectors.exact import LARGEST, log_steps, principal, unit_bytes
+from danbooru_pipeline.release.tables.vectors.exact import LARGEST, MOST_ROWS, log_steps, principal, unit_bytes
 from danbooru_pipeline.release.tables.vectors.learn import core_vectors
 from danbooru_pipeline.release.tables.vectors.nearest import nearest
 
@@ -65,6 +65,14 @@ def test_principal_directions_are_those_of_an_svd() -> None:
     left, values, _ = np.linalg.svd(np.minimum(matrix, 1023))
     theirs = left[:, :6] * np.sqrt(values[:6] / values[0])
     assert np.allclose(ours @ ours.T, theirs @ theirs.T, atol=2e-3)
+
+
+@pytest.mark.parametrize("shape", [(MOST_ROWS + 1, 1), (1, MOST_ROWS + 1)])
+def test_matrix_that_would_not_stay_exact_is_refused(shape: tuple[int, int]) -> None:
+    """Sums of more rows or columns may pass 2^53, so such a matrix has no directions that are the same everywhere."""
+    with pytest.raises(ValueError, match=f"at most {MOST_ROWS} rows and columns stay exact"):
+        principal(np.ones(shape), 1)
+    assert principal(np.ones((MOST_ROWS, 1)), 1).shape == (MOST_ROWS, 1)
 
 
 @pytest.mark.parametrize("tags", [0, 1, 2, 70])
