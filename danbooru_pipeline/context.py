@@ -35,7 +35,7 @@ class RunContext:
 
     Args:
         settings: the operator's choices.
-        now: the clock of the whole project; tests pass their own.
+        now: its clock; tests pass their own.
     """
 
     def __init__(self, settings: Settings, *, now: Callable[[], datetime] = _now) -> None:

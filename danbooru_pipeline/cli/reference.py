@@ -34,12 +34,10 @@ def _default(declaration: Declaration) -> str:
     value = declaration.default
     if value is None or value in ("", ()):
         return ""
-    text = ("on" if value else "off") if isinstance(value, bool) else f"{value:g}" if _is_float(value) else str(value)
+    if isinstance(value, bool):
+        value = "on" if value else "off"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
     return f"`{text}` {declaration.unit}".strip()
-
-
-def _is_float(value: object) -> bool:
-    return isinstance(value, float)
 
 
 def _meaning(declaration: Declaration) -> str:

@@ -1,7 +1,6 @@
 """Commands for releases that exist: verify, reconstruct, compare, take posts down, publish, ask mirrors."""
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -144,7 +143,7 @@ def takedown(ids: tuple[int, ...], *, dry_run: bool, resume: bool) -> None:
         raise click.UsageError("give the ids of posts, or --resume")
     settings = read_settings(offline=True)
     plan = plan_takedown(Layout(settings.root), ids)
-    with RunContext(settings, now=lambda: datetime.now(UTC)) as context:
+    with RunContext(settings) as context:
         idle = nothing_to_resume(context, plan) if resume else None
         if dry_run:
             for line in [idle] if idle else planned_lines(context, plan):
