@@ -26,6 +26,10 @@ ARCHIVE_EXTENSION = "jxl"
 #: Every extension that an original may have in a store or a release.
 STORED_EXTENSIONS = EXTENSIONS | {ARCHIVE_EXTENSION}
 
+#: An MD5 and a SHA-256 as text: the whole of it.
+MD5_FORM = "[0-9a-f]{32}"
+SHA256_FORM = "[0-9a-f]{64}"
+
 #: Suffix of files that are still being written; readers and rsync skip them.
 PART_SUFFIX = ".part"
 
@@ -44,14 +48,11 @@ def original_path(post_id: int, ext: str) -> str:
     return f"original/{bucket_of(post_id)}/{post_id}.{ext}"
 
 
-_MD5 = re.compile(r"[0-9a-f]{32}")
-
-
 def replaced_path(post_id: int, md5: str, ext: str) -> str:
     """``replaced/BUCKET/ID.MD5.EXT``, relative to the store; no release has such a path."""
     if ext not in EXTENSIONS:
         raise ValueError(f"unknown extension {ext!r}")
-    if not _MD5.fullmatch(md5):
+    if not re.fullmatch(MD5_FORM, md5):
         raise ValueError(f"not an MD5: {md5!r}")
     return f"replaced/{bucket_of(post_id)}/{post_id}.{md5}.{ext}"
 

@@ -24,7 +24,7 @@ from danbooru_pipeline.errors import PublishError
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.io.untrusted import is_plain, read_bytes
-from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.layout import SHA256_FORM, Layout
 from danbooru_pipeline.operate.grace import end_grace_periods
 from danbooru_pipeline.operate.publication import publish_page
 from danbooru_pipeline.release import Release, published, read_release
@@ -38,7 +38,7 @@ _LONGEST: Final = 4096
 _FORMS: Final = {
     "succeeded": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
     "release": r"danbooru\d{4} \d{4}\.\d{1,6}",
-    "checksum": r"[0-9a-f]{64}",
+    "checksum": SHA256_FORM,
     "tool": r"[ -~]{1,100}",
 }
 

@@ -14,13 +14,14 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.layout import MD5_FORM
 from danbooru_pipeline.posts.json_text import one_chunk
 from danbooru_pipeline.posts.schema import POST_SCHEMA, CompleteRow, PostRow
 
 _BANNED: Final = "is_banned"
 #: The end of the address of an original.
 _ADDRESS: Final = r"(?P<md5>[0-9a-fA-F]{32})\.(?P<ext>[0-9A-Za-z]{2,5})(?:[?#].*)?$"
-_AS_THE_SITE: Final = "^[0-9a-f]{32}$"
+_AS_THE_SITE: Final = f"^{MD5_FORM}$"
 #: An MD5 as databases write one: in upper case, as bytes of Postgres, with the dashes of a UUID.
 _AS_OTHERS: Final = r"^(?:\\x)?" + "-?".join(f"([0-9a-fA-F]{{{digits}}})" for digits in (8, 4, 4, 4, 12)) + "$"
 

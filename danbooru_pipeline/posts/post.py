@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.io.damage import damage_named
-from danbooru_pipeline.layout import EXTENSIONS
+from danbooru_pipeline.layout import EXTENSIONS, MD5_FORM
 from danbooru_pipeline.posts.json_text import one_chunk
-from danbooru_pipeline.posts.schema import MD5_FORM, TAG_STRINGS, CompleteRow
+from danbooru_pipeline.posts.schema import TAG_STRINGS, CompleteRow
 
 MD5 = re.compile(MD5_FORM)
 MAX_FILE_BYTES = 2**40

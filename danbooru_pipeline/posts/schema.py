@@ -12,8 +12,6 @@ PostRow = dict[str, Any]
 #: A row that went through `completed`, with every column of `POST_SCHEMA`: only such a row decides anything.
 CompleteRow = NewType("CompleteRow", dict[str, Any])
 
-#: An MD5 as text: the whole of it.
-MD5_FORM: Final = "[0-9a-f]{32}"
 TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
 
 #: One tag of a post: its id in the table of tags, and its category (0 general, 1 artist, 3 copyright, 4 character,

@@ -22,7 +22,7 @@ from danbooru_pipeline.io.external_sort import by_remainder
 from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.io.untrusted import read_bytes
-from danbooru_pipeline.layout import BUCKET_COUNT, is_path_of
+from danbooru_pipeline.layout import BUCKET_COUNT, SHA256_FORM, is_path_of
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
 from danbooru_pipeline.release_paths import RELEASE_JSON
 
@@ -155,7 +155,7 @@ def examine_sums(data: bytes) -> tuple[dict[str, str], list[str]]:
     sums: dict[str, str] = {}
     wrong: list[str] = []
     for line in data.decode("utf-8", errors="replace").removesuffix("\n").split("\n") if data else ():
-        match = re.fullmatch(r"([0-9a-f]{64})  (.+)", line)
+        match = re.fullmatch(rf"({SHA256_FORM})  (.+)", line)
         if match is None or match[2] in sums:
             wrong.append(line)
         else:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from danbooru_pipeline.layout import EXTENSIONS
+from danbooru_pipeline.layout import EXTENSIONS, MD5_FORM
 from danbooru_pipeline.search import ranges
 from danbooru_pipeline.search.nodes import Among, And, Node, Not, Or, Pool, Present, Range, Text, Within
 from danbooru_pipeline.search.ranges import Reader, parse_ranges
@@ -132,7 +132,7 @@ def _pool(value: str) -> Node:
 
 def _hashes(field: str, value: str) -> Node:
     words = tuple(value.lower().split(","))
-    if not all(re.fullmatch(r"[0-9a-f]{32}", word) for word in words):
+    if not all(re.fullmatch(MD5_FORM, word) for word in words):
         raise ValueError("expects an MD5 of 32 digits")
     return Among(field, words)
 

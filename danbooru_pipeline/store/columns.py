@@ -25,7 +25,7 @@ from danbooru_pipeline.images.words import (
     Kept,
     Quality,
 )
-from danbooru_pipeline.posts.schema import MD5_FORM
+from danbooru_pipeline.layout import MD5_FORM
 
 #: Version of both schemas, in the metadata of every file.
 SCHEMA_METADATA: Final = {"danbooru_pipeline.schema": "1"}

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.io.parquet import read_batches
-from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.layout import MD5_FORM, SHA256_FORM, Layout
 
-_HASH = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
+_HASH = re.compile(f"{MD5_FORM}|{SHA256_FORM}")
 _COLUMNS = ("id", "source_md5", "fetched_md5", "sha256", "px512_sha256")
 
 

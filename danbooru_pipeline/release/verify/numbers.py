@@ -8,6 +8,7 @@ from typing import Any
 
 from danbooru_pipeline.io.typed_json import parse
 from danbooru_pipeline.io.untrusted import read_bytes
+from danbooru_pipeline.layout import SHA256_FORM
 from danbooru_pipeline.release.manifest.summary import ManifestSummary
 from danbooru_pipeline.release.release_json import (
     CONTENT,
@@ -28,7 +29,7 @@ from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release_paths import RELEASE_JSON, metadata_path, release_name
 from danbooru_pipeline.years import cutoff, sfw_ratings
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(SHA256_FORM)
 _VERSION = re.compile(r"([1-9]\d{3})\.(0|[1-9]\d{0,5})")
 _MARK = "sha256sums_sha256"
 
