@@ -30,6 +30,9 @@ STORED_EXTENSIONS = EXTENSIONS | {ARCHIVE_EXTENSION}
 MD5_FORM = "[0-9a-f]{32}"
 SHA256_FORM = "[0-9a-f]{64}"
 
+#: The largest integer, and so the largest id, that a table can hold.
+INT64_MAX = 2**63 - 1
+
 #: Suffix of files that are still being written; readers and rsync skip them.
 PART_SUFFIX = ".part"
 

@@ -7,7 +7,7 @@ import click
 
 from danbooru_pipeline.cli.reading import held_release
 from danbooru_pipeline.cli.shared import FILE, JSON, YEAR, complain, print_json, read_settings
-from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.layout import INT64_MAX, Layout
 from danbooru_pipeline.progress import counted
 
 
@@ -129,7 +129,7 @@ def changes(old: Path, new: Path, into: Path | None, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("ids", type=click.IntRange(min=1, max=2**63 - 1), nargs=-1, metavar="ID...")
+@click.argument("ids", type=click.IntRange(min=1, max=INT64_MAX), nargs=-1, metavar="ID...")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @click.option("--resume", is_flag=True, help="Finish a takedown that was interrupted.")
 def takedown(ids: tuple[int, ...], *, dry_run: bool, resume: bool) -> None:

@@ -25,8 +25,8 @@ from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.io.bounded_parquet import untrusted_files
 from danbooru_pipeline.io.sql import database
 from danbooru_pipeline.io.untrusted import is_plain
-from danbooru_pipeline.layout import EXTENSIONS, is_path_of, px512_path
-from danbooru_pipeline.posts.schema import INT64_MAX, POST_SCHEMA
+from danbooru_pipeline.layout import EXTENSIONS, INT64_MAX, is_path_of, px512_path
+from danbooru_pipeline.posts.schema import POST_SCHEMA
 from danbooru_pipeline.release.manifest.row import MANIFEST_SCHEMA
 from danbooru_pipeline.release.release_json import read_release
 from danbooru_pipeline.release.tables.search_index import reader

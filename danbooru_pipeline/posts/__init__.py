@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from danbooru_pipeline.posts.record import RejectedRow, parse_api_record, parse_record, parse_timestamp
     from danbooru_pipeline.posts.schema import (
         DICTIONARY_COLUMNS,
-        INT64_MAX,
         POST_SCHEMA,
         REFRESHED_SCHEMA,
         TIMESTAMP,
@@ -38,7 +37,7 @@ else:
             "lines": "LineTyper Typed json_objects",
             "post": "MD5 Fetch Post post_of read_posts",
             "record": "RejectedRow parse_api_record parse_record parse_timestamp",
-            "schema": "DICTIONARY_COLUMNS INT64_MAX POST_SCHEMA REFRESHED_SCHEMA TIMESTAMP CompleteRow PostRow conform "
+            "schema": "DICTIONARY_COLUMNS POST_SCHEMA REFRESHED_SCHEMA TIMESTAMP CompleteRow PostRow conform "
             "posts_table posts_writer write_posts",
             "tags": "TagIds tag_lists",
         },
@@ -46,7 +45,6 @@ else:
 
 __all__ = [
     "DICTIONARY_COLUMNS",
-    "INT64_MAX",
     "MD5",
     "POST_SCHEMA",
     "REFRESHED_SCHEMA",

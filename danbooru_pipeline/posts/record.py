@@ -14,7 +14,8 @@ from typing import Any, Final
 import pyarrow as pa
 
 from danbooru_pipeline.io.fast_json import encode
-from danbooru_pipeline.posts.schema import CATEGORIES, INT64_MAX, POST_SCHEMA, SITE_COLUMNS, PostRow
+from danbooru_pipeline.layout import INT64_MAX
+from danbooru_pipeline.posts.schema import CATEGORIES, POST_SCHEMA, SITE_COLUMNS, PostRow
 
 INTEGER = re.compile(r"-?[0-9]{1,19}")
 _INT8_MAX = 127

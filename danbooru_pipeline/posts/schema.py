@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.io.parquet import store_options
+from danbooru_pipeline.layout import INT64_MAX
 
 PostRow = dict[str, Any]
 #: A row that went through `completed`, with every column of `POST_SCHEMA`: only such a row decides anything.
@@ -97,8 +98,6 @@ REFRESHED_SCHEMA: Final = POST_SCHEMA.append(pa.field("is_expunged", pa.bool_(),
 
 #: Columns with few distinct values, for which a dictionary is small; for the others it only costs time.
 DICTIONARY_COLUMNS: Final = ["rating", "file_ext"]
-
-INT64_MAX: Final = 2**63 - 1
 
 
 def conform(table: pa.Table, schema: pa.Schema = POST_SCHEMA) -> pa.Table:

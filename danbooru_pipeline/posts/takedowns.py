@@ -17,11 +17,8 @@ from danbooru_pipeline.errors import NewerFile, StoreError
 from danbooru_pipeline.io.atomic import remove_parts_of, write_atomic
 from danbooru_pipeline.io.formats import require_known_json
 from danbooru_pipeline.io.locks import exclusive
-from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.layout import INT64_MAX, Layout
 from danbooru_pipeline.release_paths import REMOVED, release_name
-
-#: The largest id that a table can hold.
-MAX_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +157,7 @@ def read_ids(data: bytes) -> Iterator[int]:
     """
     for text in data.split():
         id_ = int(text)
-        if not 0 < id_ <= MAX_ID:
+        if not 0 < id_ <= INT64_MAX:
             raise ValueError(f"{id_} is not the id of a post")
         yield id_
 

@@ -20,8 +20,7 @@ from danbooru_pipeline.io.atomic import atomic_file, write_atomic
 from danbooru_pipeline.io.bounded_parquet import extents, read_untrusted, untrusted_files
 from danbooru_pipeline.io.parquet import write_parquet
 from danbooru_pipeline.io.sql import database, tables, view
-from danbooru_pipeline.layout import is_path_of
-from danbooru_pipeline.posts.schema import INT64_MAX
+from danbooru_pipeline.layout import INT64_MAX, is_path_of
 from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA, KINDS, Change
 from danbooru_pipeline.release.checksums import TREES, read_sums

@@ -25,8 +25,7 @@ from danbooru_pipeline.io.atomic import link_or_copy
 from danbooru_pipeline.io.bounded_parquet import read_untrusted
 from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
 from danbooru_pipeline.io.untrusted import is_plain, open_folder, opened
-from danbooru_pipeline.layout import EXTENSIONS, is_path_of, original_path, px512_path
-from danbooru_pipeline.posts.schema import INT64_MAX
+from danbooru_pipeline.layout import EXTENSIONS, INT64_MAX, is_path_of, original_path, px512_path
 from danbooru_pipeline.progress import counted
 from danbooru_pipeline.release.checksums import TREES, by_bucket
 from danbooru_pipeline.release.documents.history import original

@@ -9,9 +9,10 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
+from danbooru_pipeline.layout import INT64_MAX
+
 #: The most bytes that are read of a feed: two million removals.
 LONGEST: Final = 64 * 2**20
-_MAX_ID: Final = 2**63 - 1
 _VERSION: Final = re.compile(r"[0-9]{4}\.[0-9]{1,9}")
 
 
@@ -30,7 +31,7 @@ def parse_feed(data: bytes) -> dict[int, str]:
     last = 0
     for number, text in enumerate(data.splitlines(), start=1):
         id_, version = _parsed(text)
-        if id_ is None or version is None or not last < id_ <= _MAX_ID:
+        if id_ is None or version is None or not last < id_ <= INT64_MAX:
             raise ValueError(f"line {number} is not the next removal: {text[:80].decode(errors='replace')}")
         found[id_] = version
         last = id_

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pyroaring import BitMap, BitMap64
 
 from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.layout import INT64_MAX
 
 #: Of 32 bits without a sign, or of 64 with one, so that they compare with Arrow's without becoming floats.
 Ids: TypeAlias = npt.NDArray[Any]
@@ -20,7 +21,6 @@ NARROW: Final[Kind] = BitMap
 WIDE: Final = cast("Kind", BitMap64)
 #: The largest id that fits a narrow bitmap.
 MAX_ID: Final = 2**32 - 1
-_LARGEST: Final = 2**63 - 1
 
 
 class IdTooLarge(ReleaseError):  # noqa: N818 - the name says what is wrong
@@ -34,7 +34,7 @@ def kind_for(largest: int) -> Kind:
 
 def largest_id(kind: Kind) -> int:
     """The largest id that bitmaps hold."""
-    return MAX_ID if kind is NARROW else _LARGEST
+    return MAX_ID if kind is NARROW else INT64_MAX
 
 
 def checked_ids(ids: npt.NDArray[Any], kind: Kind) -> Ids:

@@ -12,11 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyroaring import BitMap
 
+from danbooru_pipeline.layout import INT64_MAX
 from danbooru_pipeline.search.bitmaps import Ids, Kind, bitmap_of, ids_of, places_of
 from danbooru_pipeline.search.nodes import Range
 from danbooru_pipeline.search.postings import Read
-
-_INT64_MAX: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ def mask_of(values: Any, ranges: Sequence[Range]) -> Any:
 def _bound(value: Any, kind: pa.DataType) -> pa.Scalar:
     if isinstance(value, float) or pa.types.is_floating(kind):
         return pa.scalar(float(value), pa.float64())
-    return pa.scalar(max(-_INT64_MAX, min(value, _INT64_MAX)), pa.int64())
+    return pa.scalar(max(-INT64_MAX, min(value, INT64_MAX)), pa.int64())
 
 
 def present(name: str, read: Read, kind: Kind) -> BitMap:

@@ -13,7 +13,7 @@ from typing import Any
 from danbooru_pipeline.errors import SourceUnreachable, SourceUnusable
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.fetch.client import JsonAnswer
-from danbooru_pipeline.posts import INT64_MAX
+from danbooru_pipeline.layout import INT64_MAX
 from danbooru_pipeline.sources.source import Page
 from danbooru_pipeline.version import version
 

@@ -17,9 +17,8 @@ from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.io.atomic import atomic_file, remove_folder
 from danbooru_pipeline.io.parquet import no_rows
 from danbooru_pipeline.io.row_digest import RowDigest
-from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.layout import INT64_MAX, Layout
 from danbooru_pipeline.posts import (
-    INT64_MAX,
     POST_SCHEMA,
     REFRESHED_SCHEMA,
     CompleteRow,

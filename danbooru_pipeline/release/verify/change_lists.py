@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.io.parquet import SortedRows, no_rows
 from danbooru_pipeline.io.untrusted import read_bytes
+from danbooru_pipeline.layout import INT64_MAX
 from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA, KINDS, Change, FileRow, Row, rows_between
 from danbooru_pipeline.release.checksums import LONGEST_PATHS, is_safe
 from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
@@ -26,7 +27,6 @@ from danbooru_pipeline.release_paths import RELEASE_JSON, changes_path
 
 _LABEL = re.compile(r"changes/([0-9.]{1,20}-from-([0-9.]{1,20}))\.(parquet|md|files\.txt|remove\.txt)")
 _LONGEST_REPORT = 2**20
-_LAST = 2**63 - 1
 _COLUMNS = ("id", "rating", "path", "sha256", "px512_path", "px512_sha256")
 _NO_FILES = no_rows(pa.schema([(name, pa.int64() if name == "id" else pa.string()) for name in _COLUMNS]))
 _IMAGE = re.compile(r"(?:original|512px)/[0-9]{4}/([1-9][0-9]*)\.[a-z0-9]+")
@@ -161,7 +161,7 @@ def _beside(
     """Every id that is listed, or that changed."""
     changes, before = SortedRows(listed), SortedRows(old or ())
     for table in chain(new, [None]):
-        last = _LAST if table is None else pc.max(table["id"]).as_py() or 0
+        last = INT64_MAX if table is None else pc.max(table["id"]).as_py() or 0
         rows = [Row(*values) for values in _tuples(changes.take_up_to(last), CHANGES_SCHEMA.names)]
         sides = [pa.concat_tables([_NO_FILES, *before.take_up_to(last)]), _NO_FILES if table is None else table]
         was, now = (

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.io.untrusted import opened, read_bytes
+from danbooru_pipeline.layout import INT64_MAX
 from danbooru_pipeline.release.post_lines import LINES, LineSearch, is_about_posts
 from danbooru_pipeline.release.removal_feed import parse_feed
 from danbooru_pipeline.release.verify.findings import Kind
@@ -21,7 +22,6 @@ _LONGEST = 64 * 2**20
 _LONGEST_LIST = 8 * 2**20
 _CHUNK = 2**22
 _ID = re.compile(rb"[1-9][0-9]{0,18}")
-_INT64_MAX = 2**63 - 1
 
 
 def read_removed(run: Verification) -> set[int] | None:
@@ -33,7 +33,7 @@ def read_removed(run: Verification) -> set[int] | None:
     except (OSError, ValueError) as error:
         run.add(Kind.REMOVED_DIFFER, REMOVED, f"cannot be read: {error}")
         return None
-    wrong = [line for line in lines if not _ID.fullmatch(line) or int(line) > _INT64_MAX]
+    wrong = [line for line in lines if not _ID.fullmatch(line) or int(line) > INT64_MAX]
     for line in wrong:
         run.add(Kind.REMOVED_DIFFER, REMOVED, f"has a line that is no id: {line[:40].decode(errors='replace')}")
     ids = [int(line) for line in lines if line not in set(wrong)]
