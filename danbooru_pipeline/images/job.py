@@ -19,6 +19,7 @@ from danbooru_pipeline.images.pixel_hash import decode_for_both, hash_decoded, h
 from danbooru_pipeline.images.settings import ImageSettings
 from danbooru_pipeline.images.words import ARCHIVER, Flag, Kept
 from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.io.md5 import md5_of_bytes
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 from danbooru_pipeline.outcomes import Reason
 
@@ -131,7 +132,7 @@ def _process_archived(job: ImageJob, stored: bytes, *, note: Callable[[ImageResu
         data = restore_jpeg(stored)
     except ValueError:
         return replace(archived, px512_reason=None if job.px512 is None else Reason.DAMAGED)
-    restored_md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    restored_md5 = md5_of_bytes(data)
 
     def as_stored(result: ImageResult) -> ImageResult:
         return replace(

@@ -27,6 +27,7 @@ from danbooru_pipeline.images.png import stated_color, without_broken_alpha
 from danbooru_pipeline.images.settings import MAX_PIXELS
 from danbooru_pipeline.images.signature import iso_brands
 from danbooru_pipeline.images.words import Flag
+from danbooru_pipeline.io.md5 import md5_of_bytes
 
 #: Types that the site decodes; the hash of every other file is its MD5.
 HASHED_TYPES: Final = frozenset({"jpg", "png", "gif", "webp", "avif"})
@@ -59,7 +60,7 @@ def pixel_hash_of(path: Path | str) -> str:
         OSError: the file cannot be read.
     """
     data = Path(path).read_bytes()
-    return hash_pixels(data, max_pixels=sys.maxsize) or md5_of(data)
+    return hash_pixels(data, max_pixels=sys.maxsize) or md5_of_bytes(data)
 
 
 def hash_pixels(
@@ -71,7 +72,7 @@ def hash_pixels(
     """
     facts = facts or inspect_image(data)
     if not is_hashed_by_pixels(data, facts):
-        return md5_of(data)
+        return md5_of_bytes(data)
     if facts.pixels > max_pixels:
         return None
     try:
@@ -80,7 +81,7 @@ def hash_pixels(
     except pyvips.Error as error:
         if "out of memory" in str(error):
             raise MemoryError(str(error)) from error
-        return md5_of(data)
+        return md5_of_bytes(data)
 
 
 def hash_image(image: Any) -> str:
@@ -228,8 +229,3 @@ def converted(image: Any) -> Any:
     if image.interpretation != "srgb":
         image = image.colourspace("srgb")
     return image if image.hasalpha() else image.bandjoin(_OPAQUE.get(image.interpretation, 255))
-
-
-def md5_of(data: bytes) -> str:
-    """The MD5 of a file's bytes."""
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()

@@ -14,6 +14,7 @@ from danbooru_pipeline.errors import DiskFull
 from danbooru_pipeline.fetch import Downloaded
 from danbooru_pipeline.images import ImageJob
 from danbooru_pipeline.io.atomic import commit_part, link_or_copy, part_path
+from danbooru_pipeline.io.md5 import md5_of_bytes
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
 from danbooru_pipeline.posts import Fetch
 from danbooru_pipeline.store.ledger import LedgerRow
@@ -58,7 +59,7 @@ def _adopt_plain(fetch: Fetch, path: Path, row: LedgerRow | None) -> Obtained | 
         data = path.read_bytes()
     except FileNotFoundError:
         return None
-    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    md5 = md5_of_bytes(data)
     if row is not None and row.sha256 != hashlib.sha256(data).hexdigest():
         row = None  # it describes other bytes
     was_optimized = row is not None and bool(row.optimized or row.kept is not None)
@@ -89,7 +90,7 @@ def _adopt_replaced(fetch: Fetch, kept: Path, *, target: Path) -> Obtained | Non
         data = kept.read_bytes()
     except FileNotFoundError:
         return None
-    if hashlib.md5(data, usedforsecurity=False).hexdigest() != fetch.md5:
+    if md5_of_bytes(data) != fetch.md5:
         return None  # rot; the scrub reports it
     target.parent.mkdir(parents=True, exist_ok=True)
     part = part_path(target)

@@ -24,8 +24,8 @@ from danbooru_pipeline.images import (
 )
 from danbooru_pipeline.images.jpeg import segments_of
 from danbooru_pipeline.images.jpeg_decode import JpegFault, decode_jpeg
-from danbooru_pipeline.images.pixel_hash import md5_of
 from danbooru_pipeline.images.png import carried_chunks, chunks_of
+from danbooru_pipeline.io.md5 import md5_of_bytes
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline_tests.support import cases, pictures
 from danbooru_pipeline_tests.support.mishaps import attempts, run_by_name
@@ -344,7 +344,7 @@ def test_png_rotten_transparency(tmp_path: Path) -> None:
         for name in ("sound", "rotten")
     ]
     assert [(result.optimized, result.kept) for result in results] == [(True, None), (False, "unusual")]
-    assert results[1].pixel_hash == md5_of(rotten), "libvips gives up where no error may be passed over"
+    assert results[1].pixel_hash == md5_of_bytes(rotten), "libvips gives up where no error may be passed over"
 
 
 @pytest.mark.parametrize("place", [(64, 64, 0, 0), (20, 30, 10, 5)])

@@ -16,9 +16,10 @@ from danbooru_pipeline.images import Downscaled, Flag, ImageJob, downscale_image
 from danbooru_pipeline.images.av1 import read_av1_color
 from danbooru_pipeline.images.avif import walk_avif, with_turned_alpha
 from danbooru_pipeline.images.decode import shrink_image
-from danbooru_pipeline.images.pixel_hash import decode_for_both, hash_pixels, md5_of
+from danbooru_pipeline.images.pixel_hash import decode_for_both, hash_pixels
 from danbooru_pipeline.images.render import RenderSettings, render_image
 from danbooru_pipeline.images.words import Quality
+from danbooru_pipeline.io.md5 import md5_of_bytes
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline_tests.support import avif_boxes, cases
 from danbooru_pipeline_tests.support.pictures import corners, illustration, jpeg, pixels_of
@@ -221,7 +222,7 @@ def test_avif_name_not_text() -> None:
     assert (facts.file_type, facts.width, facts.color_space) == ("avif", 200, None)
     assert isinstance(downscale_image(data, facts), Reason)
     assert render_image(data, facts, RenderSettings()) in set(Reason)
-    assert hash_pixels(data, facts) == md5_of(data)
+    assert hash_pixels(data, facts) == md5_of_bytes(data)
     assert decode_for_both(data, facts) is None
     with pytest.raises(pyvips.Error, match="unable to call"):
         pyvips.Image.new_from_buffer(b"\x89PNG\r\n\x1a\n", "")

@@ -7,7 +7,6 @@ which its ``make-training-database`` adds to the posts.
 """
 
 import contextlib
-import hashlib
 import re
 import sqlite3
 from collections import Counter
@@ -20,6 +19,7 @@ import msgspec
 from danbooru_pipeline.consume.exports.caption_text import RATINGS
 from danbooru_pipeline.consume.exports.frame import Form, Job
 from danbooru_pipeline.consume.select import Chosen
+from danbooru_pipeline.io.md5 import md5_of
 
 _READABLE: Final = frozenset({"jpg", "jpeg", "png"})
 #: The tool leaves these out, since an account without payment does not see their posts.
@@ -98,8 +98,7 @@ def _row(post: Chosen, md5: str, ext: str) -> tuple[object, ...]:
 
 
 def _place(job: Job, post: Chosen, ext: str) -> str:
-    with (job.release / post.path).open("rb") as file:
-        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    md5 = md5_of(job.release / post.path)
     place = job.target / "images" / md5[:2] / f"{md5}.{ext}"
     place.parent.mkdir(parents=True, exist_ok=True)
     if not place.exists():  # two posts may share a file

@@ -4,7 +4,6 @@ An optimised file has the same pixels as the source's and other bytes. It is lin
 ``optimised.txt`` instead of ``MD5SUMS``.
 """
 
-import hashlib
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from danbooru_pipeline.consume.exports.frame import Form, Job
 from danbooru_pipeline.consume.select import Chosen
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.images.archive import restore_jpeg
+from danbooru_pipeline.io.md5 import md5_of, md5_of_bytes
 from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION, EXTENSIONS, bucket_of
 
@@ -53,8 +53,7 @@ def _write_one(job: Job, post: Chosen) -> _Written:
             raise ReleaseError(f"{post.path} does not give back the file of MD5 {post.fetched_md5}; verify the release")
     else:
         job.place(post, target)
-        with target.open("rb") as file:
-            md5 = hashlib.file_digest(file, "md5").hexdigest()
+        md5 = md5_of(target)
     return _Written(name, md5, is_exact=md5 == post.fetched_md5)
 
 
@@ -65,7 +64,7 @@ def _restore(archive: Path, target: Path) -> str:
     except ValueError as error:
         raise ReleaseError(f"{archive}: {error}; verify the release") from error
     target.write_bytes(data)
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return md5_of_bytes(data)
 
 
 FORM = Form(write=write, select=lambda selection, _options, _about: replace(selection, tree="original"))

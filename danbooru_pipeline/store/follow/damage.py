@@ -1,7 +1,6 @@
 """Files that following brought and that are damaged: they are forgotten, and asked for again."""
 
 import contextlib
-import hashlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.io.atomic import commit_part
 from danbooru_pipeline.io.locks import exclusive
+from danbooru_pipeline.io.md5 import md5_of
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.store.follow.state import find_state, write_state
 from danbooru_pipeline.store.ledger import read_ledger, write_ledger
@@ -63,9 +63,7 @@ def forget_damaged(layout: Layout, bucket: str, stems: Collection[str]) -> Damag
 def _rotten(folder: Path, names: Collection[str]) -> Iterator[Path]:
     """Kept files that do not have the MD5 of their name."""
     for name in sorted(names):
-        with (folder / name).open("rb") as file:
-            found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        if found != name.split(".")[1]:
+        if md5_of(folder / name) != name.split(".")[1]:
             yield folder / name
 
 
