@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 # Until May 2022 the site had the ratings s/q/e with s = safe; then g = general came and s was renamed "sensitive".
 # Danbooru's own "sfw" alias has been {g, s} since. Source: danbooru app/models/post.rb, RATING_ALIASES.
 FIRST_YEAR_WITH_GENERAL = 2022
+#: Rating -> its name, in their order; until 2021 `s` meant safe.
+RATINGS = {"g": "general", "s": "sensitive", "q": "questionable", "e": "explicit"}
 #: The site went online in May 2005, so no release can be older.
 FIRST_YEAR_WITH_POSTS = 2005
 

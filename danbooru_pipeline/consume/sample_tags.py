@@ -23,10 +23,10 @@ from danbooru_pipeline.release.tables.search_index import reader, shards_of
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.search.catalog import pattern_mask
 from danbooru_pipeline.search.postings import words_of
+from danbooru_pipeline.years import RATINGS
 
 #: In the order of a prompt: who and from where first.
 CATEGORIES: Final = ("character", "copyright", "artist", "general", "meta")
-RATINGS: Final = ("g", "s", "q", "e")
 #: Posts that stand for all, spread over the release: enough for tags of one post in a thousand.
 _POSTS: Final = 20_000
 #: Tries to find a tag that is not there yet, before a set stays smaller.

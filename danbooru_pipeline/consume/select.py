@@ -34,6 +34,7 @@ from danbooru_pipeline.search import BadSearch, Search, parse
 from danbooru_pipeline.search.bitmaps import bitmap_of, ids_of, places_of
 from danbooru_pipeline.search.evaluate import Found
 from danbooru_pipeline.search.nodes import Among, And, Node, Not, Or, Range, Tag, Within
+from danbooru_pipeline.years import RATINGS
 
 TREES = ("512px", "original")
 #: Warnings in ``px512_flags``, named here so that a selection does not load libvips; a test compares the two.
@@ -369,7 +370,7 @@ def _option(name: str, text: str) -> Search:
 def _check(selection: Selection) -> None:
     known: dict[str, tuple[Any, Any]] = {
         "--tree": ((selection.tree,), TREES),
-        "--rating": (selection.ratings, ("g", "s", "q", "e")),
+        "--rating": (selection.ratings, tuple(RATINGS)),
         "--type": (selection.types, EXTENSIONS),
         "--flags": (selection.flags, FLAGS),
         "--no-flags": (selection.no_flags, FLAGS),

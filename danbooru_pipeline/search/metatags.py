@@ -15,8 +15,8 @@ from danbooru_pipeline.search import ranges
 from danbooru_pipeline.search.nodes import Among, And, Node, Not, Or, Pool, Present, Range, Text, Within
 from danbooru_pipeline.search.ranges import Reader, parse_ranges
 from danbooru_pipeline.search.splits import NAMES
+from danbooru_pipeline.years import RATINGS
 
-RATINGS: Final = {"g": "general", "s": "sensitive", "q": "questionable", "e": "explicit"}
 #: What makes a post not active.
 STATUSES: Final = ("deleted", "pending", "flagged", "banned")
 #: Warnings in ``px512_flags``.

@@ -12,12 +12,12 @@ from typing import Final
 
 from danbooru_pipeline.consume.select import Chosen, ChosenPosts
 from danbooru_pipeline.errors import SettingsError
+from danbooru_pipeline.years import RATINGS
 
 #: What a caption may be made of.
 PARTS: Final = ("count", "character", "copyright", "general", "artist", "meta", "rating", "quality")
 #: Tags that say how many people there are; trainers put them first.
 _COUNT: Final = re.compile(r"\d+\+?(girl|boy|other)s?|multiple_(girls|boys|others)|solo|no_humans")
-RATINGS: Final = {"g": "general", "s": "sensitive", "q": "questionable", "e": "explicit"}
 #: Share of the chosen posts of the same rating whose score is lower -> words. Explicit posts score higher, so scores
 #: are compared within a rating.
 QUALITY: Final = ((0.95, "masterpiece"), (0.85, "best quality"), (0.6, "good quality"), (0.3, "normal quality"))

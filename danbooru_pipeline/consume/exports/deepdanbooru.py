@@ -16,10 +16,10 @@ from typing import Final
 
 import msgspec
 
-from danbooru_pipeline.consume.exports.caption_text import RATINGS
 from danbooru_pipeline.consume.exports.frame import Form, Job
 from danbooru_pipeline.consume.select import Chosen
 from danbooru_pipeline.io.md5 import md5_of
+from danbooru_pipeline.years import RATINGS
 
 _READABLE: Final = frozenset({"jpg", "jpeg", "png"})
 #: The tool leaves these out, since an account without payment does not see their posts.

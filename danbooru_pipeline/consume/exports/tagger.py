@@ -13,7 +13,6 @@ from typing import Final, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from danbooru_pipeline.consume.exports.caption_text import RATINGS
 from danbooru_pipeline.consume.exports.frame import Form, Job
 from danbooru_pipeline.consume.exports.image_folder import PICTURES
 from danbooru_pipeline.consume.exports.splits import SplitOptions
@@ -21,6 +20,7 @@ from danbooru_pipeline.consume.exports.used_tags import CATEGORY_NUMBERS, UsedTa
 from danbooru_pipeline.consume.select import Chosen
 from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.search.splits import NAMES
+from danbooru_pipeline.years import RATINGS
 
 #: Category of ratings in the tables of WD taggers, and the id that they give the first of them.
 _RATING, _FIRST_RATING_ID = 9, 9_999_999

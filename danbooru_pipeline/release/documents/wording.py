@@ -9,9 +9,9 @@ from danbooru_pipeline.outcomes import REASONS, Reason, Status
 from danbooru_pipeline.release.documents.history import ORIGINALS, original
 from danbooru_pipeline.release.documents.statistics import UNKNOWN_RATING, Bar, Statistics
 from danbooru_pipeline.release.release_json import Event, Release
-from danbooru_pipeline.years import FIRST_YEAR_WITH_GENERAL
+from danbooru_pipeline.years import FIRST_YEAR_WITH_GENERAL, RATINGS
 
-_RATINGS: Final = {"g": "general", "s": "sensitive", "q": "questionable", "e": "explicit", UNKNOWN_RATING: "unknown"}
+_RATINGS: Final = {**RATINGS, UNKNOWN_RATING: "unknown"}
 _SIZES: Final = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 _SOURCES: Final = {
     "api": "the JSON API of the booru",

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.posts.schema import CATEGORIES
 from danbooru_pipeline.release.release_json import CategoryCount, RatingCount, TagStatistics
+from danbooru_pipeline.years import RATINGS
 
 TABLE: Final = "tag_counts"
-_RATINGS: Final = ("g", "s", "q", "e")
 #: One row per tag and category, the most frequent first. `posts` are also counted by rating; `other` is any rating that
 #: the site does not have. A tag is `new` if no post from before the release's year has it.
 TAG_COUNTS_SCHEMA: Final = pa.schema(
@@ -21,7 +21,7 @@ TAG_COUNTS_SCHEMA: Final = pa.schema(
         pa.field("name", pa.string(), nullable=False),
         pa.field("category", pa.string(), nullable=False),
         pa.field("posts", pa.int64(), nullable=False),
-        *(pa.field(f"posts_{rating}", pa.int64(), nullable=False) for rating in (*_RATINGS, "other")),
+        *(pa.field(f"posts_{rating}", pa.int64(), nullable=False) for rating in (*RATINGS, "other")),
         pa.field("posts_of_year", pa.int64(), nullable=False),
         pa.field("first_id", pa.int64(), nullable=False),
         pa.field("new", pa.bool_(), nullable=False),
@@ -40,12 +40,12 @@ _HELD_ROWS: Final = 1_000_000
 _KEYS: Final = ["name", "category"]
 #: Posts are counted by a number of their rating and of when they were made, so that each tag is added up once. Ratings
 #: come first; posts without a time count as made before.
-_OTHER: Final = len(_RATINGS)
+_OTHER: Final = len(RATINGS)
 _PERIODS: Final = _OTHER + 1
 _CLASSES: Final = 16
 #: Flag -> the classes that it counts.
 _FLAGS: Final = {
-    **{f"posts_{name}": [n + p * _PERIODS for p in range(3)] for n, name in enumerate((*_RATINGS, "other"))},
+    **{f"posts_{name}": [n + p * _PERIODS for p in range(3)] for n, name in enumerate((*RATINGS, "other"))},
     "before": list(range(_PERIODS)),
     "posts_of_year": list(range(_PERIODS, 2 * _PERIODS)),
 }
@@ -73,7 +73,7 @@ class TagTally:
 
     def _classes(self, table: pa.Table, rating: pa.Array) -> pa.Array:
         created = pc.year(_one(table["created_at"]).cast(pa.timestamp("us"))).fill_null(0)
-        place = pc.index_in(rating, value_set=pa.array(_RATINGS)).fill_null(_OTHER).cast(pa.int64())
+        place = pc.index_in(rating, value_set=pa.array(list(RATINGS))).fill_null(_OTHER).cast(pa.int64())
         period = pc.if_else(pc.less(created, self._year), 0, pc.if_else(pc.equal(created, self._year), 1, 2))
         return pc.add(place, pc.multiply(period.cast(pa.int64()), _PERIODS))
 
