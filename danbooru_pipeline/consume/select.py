@@ -22,6 +22,7 @@ from danbooru_pipeline.consume.tables import FILES, table_schema
 from danbooru_pipeline.consume.unique import BEST_FIRST, KINDS, groups_of
 from danbooru_pipeline.consume.windows import ChosenRows, damage_named, open_rows, open_tables
 from danbooru_pipeline.errors import ReleaseError, SettingsError
+from danbooru_pipeline.images.words import Quality
 from danbooru_pipeline.io.bounded_parquet import untrusted_files
 from danbooru_pipeline.io.sql import database
 from danbooru_pipeline.io.untrusted import is_plain
@@ -37,8 +38,6 @@ from danbooru_pipeline.search.nodes import Among, And, Node, Not, Or, Range, Tag
 from danbooru_pipeline.years import RATINGS
 
 TREES = ("512px", "original")
-#: Warnings in ``px512_flags``, named here so that a selection does not load libvips; a test compares the two.
-FLAGS = ("few_colors", "nearly_white", "nearly_black", "empty_alpha", "hdr")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -372,8 +371,8 @@ def _check(selection: Selection) -> None:
         "--tree": ((selection.tree,), TREES),
         "--rating": (selection.ratings, tuple(RATINGS)),
         "--type": (selection.types, EXTENSIONS),
-        "--flags": (selection.flags, FLAGS),
-        "--no-flags": (selection.no_flags, FLAGS),
+        "--flags": (selection.flags, tuple(Quality)),
+        "--no-flags": (selection.no_flags, tuple(Quality)),
         "--unique-kinds": (selection.unique_kinds, KINDS),
     }
     for name in ("min_score", "min_side", "since_id", "until_id"):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from danbooru_pipeline.images.words import Quality
 from danbooru_pipeline.layout import EXTENSIONS, MD5_FORM
 from danbooru_pipeline.search import ranges
 from danbooru_pipeline.search.nodes import Among, And, Node, Not, Or, Pool, Present, Range, Text, Within
@@ -20,7 +21,7 @@ from danbooru_pipeline.years import RATINGS
 #: What makes a post not active.
 STATUSES: Final = ("deleted", "pending", "flagged", "banned")
 #: Warnings in ``px512_flags``.
-QUALITIES: Final = ("few_colors", "nearly_white", "nearly_black", "empty_alpha", "hdr")
+QUALITIES: Final = tuple(map(str, Quality))
 DUPLICATES: Final = ("identical", "recompressed", "cropped", "variant")
 FILES: Final = ("ok", "missing", "withheld", "removed", "quarantined", "pending")
 #: Posts of the site's table of notes, commentaries or comments.

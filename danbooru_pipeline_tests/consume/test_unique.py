@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danbooru_pipeline.cli.main import main
-from danbooru_pipeline.consume.select import FLAGS, Selection, select
+from danbooru_pipeline.consume.select import Selection, select
 from danbooru_pipeline.consume.unique import KINDS, groups_of, lowest_connected
 from danbooru_pipeline.errors import ReleaseError, SettingsError
-from danbooru_pipeline.images import Quality
 from danbooru_pipeline_tests.support.hashed import plant_duplicates
 from danbooru_pipeline_tests.support.yard import Yard
 
@@ -79,7 +78,6 @@ def test_warnings_are_conditions(release: Path) -> None:
     without = chosen(release, no_flags=("hdr", "nearly_white"))
     assert without == [id_ for id_ in chosen(release) if id_ not in {4001, 12_001}]
     assert chosen(release, flags=("hdr",), no_flags=("hdr",)) == []
-    assert set(FLAGS) == {flag.value for flag in Quality}
 
 
 def test_options_of_the_command(
