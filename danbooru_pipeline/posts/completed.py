@@ -14,8 +14,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.parquet import one_chunk
 from danbooru_pipeline.layout import MD5_FORM
-from danbooru_pipeline.posts.json_text import one_chunk
 from danbooru_pipeline.posts.schema import POST_SCHEMA, CompleteRow, PostRow
 
 _BANNED: Final = "is_banned"

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.io.fast_json import decode, encode
+from danbooru_pipeline.io.parquet import one_chunk
 from danbooru_pipeline.posts.json_text import (
     ObjectLines,
     escaped,
     integer_lists,
     joined_lists,
-    one_chunk,
     with_markup_escaped,
     with_raw,
 )

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.io.fast_json import decode, encode
-from danbooru_pipeline.posts.json_text import ObjectLines, escape_markup, one_chunk, with_markup_escaped, with_raw
+from danbooru_pipeline.io.parquet import one_chunk
+from danbooru_pipeline.posts.json_text import ObjectLines, escape_markup, with_markup_escaped, with_raw
 from danbooru_pipeline.posts.record import parse_timestamp
 from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS
 

@@ -137,14 +137,6 @@ def integer_lists(lists: pa.Array) -> pa.Array:
     return joined_lists(lists, pc.binary_join_element_wise('"', lists.flatten().cast(pa.string()), '"', ""))
 
 
-def one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    """A column as one array."""
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    whole = column.combine_chunks()
-    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
-
-
 def with_raw(data: bytes, raw: pa.Array, *, dialect_2017: bool) -> bytes:
     """Lines, replaced by the source's own line where one is kept in `raw` and is of the same dialect."""
     if raw.null_count == len(raw):

@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.io.parquet import one_chunk
 from danbooru_pipeline.posts.dialect_2017 import COLUMNS_2017, encode_2017
 from danbooru_pipeline.posts.dialect_2021 import encode_2021
-from danbooru_pipeline.posts.json_text import has_tag_list, one_chunk
+from danbooru_pipeline.posts.json_text import has_tag_list
 from danbooru_pipeline.posts.record import EPOCH, NEVER_EMPTY, NONE_IN_2017, RejectedRow, parse_record
 from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS, PostRow
 from danbooru_pipeline.posts.tags import has_repeats, tag_columns

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from danbooru_pipeline.io.damage import damage_named
+from danbooru_pipeline.io.parquet import one_chunk
 from danbooru_pipeline.layout import EXTENSIONS, MD5_FORM
-from danbooru_pipeline.posts.json_text import one_chunk
 from danbooru_pipeline.posts.schema import TAG_STRINGS, CompleteRow
 
 MD5 = re.compile(MD5_FORM)

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from danbooru_pipeline.posts.json_text import lists_of, one_chunk
+from danbooru_pipeline.io.parquet import one_chunk
+from danbooru_pipeline.posts.json_text import lists_of
 from danbooru_pipeline.posts.schema import CATEGORIES, TAG
 
 _STRINGS: Final = {category: f"tag_string_{name}" for category, name in CATEGORIES.items()}

@@ -14,9 +14,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.parquet import one_chunk
 from danbooru_pipeline.layout import EXTENSIONS
 from danbooru_pipeline.outcomes import Reason
-from danbooru_pipeline.posts.json_text import one_chunk
 from danbooru_pipeline.posts.post import DECISIVE, MAX_FILE_BYTES, MD5, posts_from
 from danbooru_pipeline.posts.taken import why_not_fetched
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.parquet import one_chunk
 from danbooru_pipeline.search.bitmaps import NARROW, Ids, Kind, checked_ids, kind_for, largest_id
 from danbooru_pipeline.search.metatags import SIDES, STATUSES
 
@@ -122,25 +123,21 @@ def read_postings(
 
 def words_of(column: pa.ChunkedArray | pa.Array, ids: pa.Array) -> tuple[pa.Array, pa.Array]:
     """The words of texts, and the id for each of them. A word that a text has twice counts once, later."""
-    words = pc.split_pattern(_one(column).fill_null(""), " ")
+    words = pc.split_pattern(one_chunk(column).fill_null(""), " ")
     flat, rows = words.flatten(), pc.list_parent_indices(words)
     there = pc.not_equal(flat, "")
     return flat.filter(there), ids.take(rows.filter(there))
-
-
-def _one(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def _column(table: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
     """A column; null where the table, of an older release perhaps, lacks it."""
     if name not in table.column_names:
         return pa.nulls(table.num_rows, kind)
-    return _one(table[name]).cast(kind)
+    return one_chunk(table[name]).cast(kind)
 
 
 def _ids(table: pa.Table, name: str = "id") -> pa.Array:
-    return _one(table[name]).cast(pa.int64())
+    return one_chunk(table[name]).cast(pa.int64())
 
 
 def _texts(field: str, values: pa.Array, ids: pa.Array) -> Pairs:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from danbooru_pipeline.curate.signals.rules import TagRules
+from danbooru_pipeline.io.parquet import one_chunk
 from danbooru_pipeline.search.postings import Read, words_of
 
 #: Hold 94 % of all tag instances of the site.
@@ -81,7 +82,7 @@ def count_tags(read: Read, rules: TagRules) -> Counter[str]:
     """How many posts have each tag, by canonical names."""
     found: Counter[str] = Counter()
     for table in read("posts", ("id", "tag_string")):
-        words, _ = words_of(table["tag_string"], _one(table["id"]))
+        words, _ = words_of(table["tag_string"], one_chunk(table["id"]))
         for row in words.value_counts().to_pylist():
             found[rules.canonical(row["values"])] += row["counts"]
     return found
@@ -90,7 +91,7 @@ def count_tags(read: Read, rules: TagRules) -> Counter[str]:
 def read_blocks(read: Read, vocabulary: Vocabulary, rules: TagRules) -> Iterator[Block]:
     """All posts of a release with at least one tag of the vocabulary or none, sorted by id, closed under the rules."""
     for table in read("posts", ("id", "tag_string")):
-        ids = _one(table["id"]).cast(pa.int64())
+        ids = one_chunk(table["id"]).cast(pa.int64())
         words, of = words_of(table["tag_string"], pa.array(np.arange(len(ids), dtype=np.int64)))
         encoded = words.dictionary_encode()
         columns = np.array(
@@ -126,7 +127,3 @@ def pieces(blocks: Iterable[Block], rows: int = BLOCK_ROWS) -> Iterator[Block]:
     for block in blocks:
         for start in range(0, len(block.ids), rows):
             yield Block(block.ids[start : start + rows], block.rows[start : start + rows])
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks()

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from danbooru_pipeline.io.parquet import no_rows
+from danbooru_pipeline.io.parquet import no_rows, one_chunk
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, EXTENSIONS, STORED_EXTENSIONS, bucket_path
 from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.posts import Post
@@ -238,12 +238,8 @@ def _rows(posts: pa.Table, rows: pa.Table, *, year: int) -> pa.Table:
     }
     arrays = [columns[field.name] for field in MANIFEST_SCHEMA]
     return pa.table(
-        [_one(array).cast(f.type) for array, f in zip(arrays, MANIFEST_SCHEMA, strict=True)], MANIFEST_SCHEMA
+        [one_chunk(array).cast(f.type) for array, f in zip(arrays, MANIFEST_SCHEMA, strict=True)], MANIFEST_SCHEMA
     )
-
-
-def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -256,4 +252,4 @@ def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _statuses(reasons: pa.ChunkedArray) -> pa.ChunkedArray:
     names = pa.array([str(reason) for reason in Reason])
     statuses = pa.array([str(status_of(reason)) for reason in Reason])
-    return pc.fill_null(statuses.take(pc.index_in(_one(reasons), names)), str(Status.OK))
+    return pc.fill_null(statuses.take(pc.index_in(one_chunk(reasons), names)), str(Status.OK))

@@ -9,6 +9,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.parquet import one_chunk
 from danbooru_pipeline.posts.schema import CATEGORIES
 from danbooru_pipeline.release.release_json import CategoryCount, RatingCount, TagStatistics
 from danbooru_pipeline.years import RATINGS
@@ -64,15 +65,15 @@ class TagTally:
     def add(self, posts: pa.Table) -> None:
         """Count some posts."""
         table = posts.combine_chunks()
-        rating = _one(table["rating"]).cast(pa.string())
+        rating = one_chunk(table["rating"]).cast(pa.string())
         classes = self._classes(table, rating)
         for name in CATEGORIES.values():
-            part = _counted(_one(table[f"tag_string_{name}"]), _one(table["id"]), classes)
+            part = _counted(one_chunk(table[f"tag_string_{name}"]), one_chunk(table["id"]), classes)
             self._hold(part.append_column("category", pa.repeat(name, part.num_rows)))
-        self._measure(_one(table["tag_string"]), rating)
+        self._measure(one_chunk(table["tag_string"]), rating)
 
     def _classes(self, table: pa.Table, rating: pa.Array) -> pa.Array:
-        created = pc.year(_one(table["created_at"]).cast(pa.timestamp("us"))).fill_null(0)
+        created = pc.year(one_chunk(table["created_at"]).cast(pa.timestamp("us"))).fill_null(0)
         place = pc.index_in(rating, value_set=pa.array(list(RATINGS))).fill_null(_OTHER).cast(pa.int64())
         period = pc.if_else(pc.less(created, self._year), 0, pc.if_else(pc.equal(created, self._year), 1, 2))
         return pc.add(place, pc.multiply(period.cast(pa.int64()), _PERIODS))
@@ -162,11 +163,6 @@ _EMPTY: Final = pa.table(
 )
 
 
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    whole = column.combine_chunks()
-    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
-
-
 def _counted(tags: pa.Array, ids: pa.Array, classes: pa.Array) -> pa.Table:
     """Counts of the tags in one column, by the class of their posts."""
     words = pc.split_pattern(tags.fill_null(""), " ")
@@ -178,7 +174,7 @@ def _counted(tags: pa.Array, ids: pa.Array, classes: pa.Array) -> pa.Table:
     keys = pc.add(pc.multiply(encoded.indices.cast(pa.int64()), _CLASSES), classes.take(rows))
     held = pa.table({"key": keys, "id": ids.take(rows)}).group_by("key", use_threads=False)
     counted = held.aggregate([([], "count_all"), ("id", "min")])
-    key = _one(counted["key"])
+    key = one_chunk(counted["key"])
     columns = {
         "name": encoded.dictionary.take(pc.divide(key, _CLASSES)),
         "class": pc.bit_wise_and(key, _CLASSES - 1),

@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
+from danbooru_pipeline.io.parquet import one_chunk
 from danbooru_pipeline.posts import POST_SCHEMA, TagIds, conform, encode_2017, pool_lists, tag_lists
-from danbooru_pipeline.posts.json_text import joined_lists, lists_of, one_chunk
+from danbooru_pipeline.posts.json_text import joined_lists, lists_of
 
 _RANGE_IDS: Final = 50_000
 #: Pairs have 16 bytes. Each run is an open file, and the site has 400 million favourites.

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.images.signature import IMAGE_TYPES
 from danbooru_pipeline.images.words import WITHOUT_PX512, Flag
+from danbooru_pipeline.io.parquet import one_chunk
 from danbooru_pipeline.layout import ARCHIVE_EXTENSION
-from danbooru_pipeline.posts.json_text import one_chunk
 from danbooru_pipeline.release.manifest.row import MANIFEST_COLUMNS
 from danbooru_pipeline.release.verify.findings import KEPT_PER_KIND, Kind
 from danbooru_pipeline.release.verify.verification import Verification

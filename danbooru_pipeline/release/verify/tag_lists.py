@@ -8,8 +8,7 @@ from typing import Final, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from danbooru_pipeline.io.parquet import no_rows
-from danbooru_pipeline.posts.json_text import one_chunk
+from danbooru_pipeline.io.parquet import no_rows, one_chunk
 from danbooru_pipeline.posts.schema import CATEGORIES
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches, schema_of, tables_in, whole_table

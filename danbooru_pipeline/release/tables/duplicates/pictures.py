@@ -17,8 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.io.memory import give_back
-from danbooru_pipeline.io.parquet import read_batches
-from danbooru_pipeline.posts.json_text import one_chunk
+from danbooru_pipeline.io.parquet import one_chunk, read_batches
 from danbooru_pipeline.release.tables.duplicates.hamming import MEMBER_BITS, Members, Numbers
 from danbooru_pipeline.release.tables.duplicates.rules import Flags, Words, is_plain
 
