@@ -82,15 +82,21 @@ def corrected_path(table: str, shard: int, *, of: int) -> str:
     return f"{CORRECTED}/{table}-{shard:05d}-of-{of:05d}.parquet"
 
 
+#: The text that tells of a release, relative to it.
+ANNOUNCEMENT = "ANNOUNCEMENT.txt"
+
 #: Documents that are a rendered template, and those that are made otherwise, relative to a release.
 TEXTS = (
     *("README.md", "DATASHEET.md", "NOTICE.md", "CHANGELOG.md", "CITATION.cff", "citation.bib"),
-    *("rsyncd.conf", "mirror.sh", "verify.sh", "ANNOUNCEMENT.txt", "feed.atom"),
+    *("rsyncd.conf", "mirror.sh", "verify.sh", ANNOUNCEMENT, "feed.atom"),
 )
 CROISSANT, DATACITE, PAGE = "croissant.json", "datacite.json", "index.html"
 
 #: ``RELEASE.json``, relative to a release: written last, so a tree without it is not a release.
 RELEASE_JSON = "RELEASE.json"
+
+#: What lists every other document of a release with its SHA-256, its signature, and the keys that may have signed it.
+SHA256SUMS, SIGNATURE, ALLOWED_SIGNERS = "SHA256SUMS", "SHA256SUMS.sig", "allowed_signers"
 
 #: ``removed.txt``, relative to a release: the ids of posts that were taken down, one a line.
 REMOVED = "removed.txt"

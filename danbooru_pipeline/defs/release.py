@@ -37,6 +37,7 @@ from danbooru_pipeline.release import (
 from danbooru_pipeline.release.documents.options import options_of
 from danbooru_pipeline.release.manifest.row import MANIFEST_COLUMNS, MANIFEST_SCHEMA
 from danbooru_pipeline.release.release_json import Release
+from danbooru_pipeline.release_paths import PAGE
 from danbooru_pipeline.sources import apply_updates
 from danbooru_pipeline.sources.completeness import accepted_gaps
 
@@ -140,7 +141,7 @@ def _numbers(release: Release, *, action: str, folder: Path) -> dict[str, Any]:
         "tags": release.counts.tags,
         "tag_instances": release.counts.tag_instances,
         "duplicate_pairs": release.duplicates.pairs,
-        "page": dg.MetadataValue.path(folder / "index.html"),
+        "page": dg.MetadataValue.path(folder / PAGE),
         **where(folder),
     }
 

@@ -27,7 +27,7 @@ from danbooru_pipeline.progress import counted
 from danbooru_pipeline.release import published, read_release
 from danbooru_pipeline.release.pointer import followed
 from danbooru_pipeline.release.release_json import release_lines
-from danbooru_pipeline.release_paths import RELEASE_JSON, release_name
+from danbooru_pipeline.release_paths import ANNOUNCEMENT, RELEASE_JSON, release_name
 from danbooru_pipeline.settings import Settings
 
 #: The release that a run began, so that sensor and schedule never begin one twice.
@@ -224,7 +224,7 @@ def tell_of_releases(
     if told == name and not took:
         return dg.SkipReason(f"{name} was announced")
     but = took.split(", ") if told == name else []
-    announcement = folder / "ANNOUNCEMENT.txt"
+    announcement = folder / ANNOUNCEMENT
     lines = release_lines(release, toolbox.layout.release(release.year))
     body = announcement.read_text() if announcement.exists() else "\n".join(lines)
     left = what_is_left(toolbox.layout, release.year, exclude_tags=toolbox.exclude_tags)

@@ -14,8 +14,7 @@ from typing import Final
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.io.untrusted import size_of
 from danbooru_pipeline.release.checksums import TREES, read_sums
-from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
-from danbooru_pipeline.release_paths import RELEASE_JSON
+from danbooru_pipeline.release_paths import RELEASE_JSON, SHA256SUMS, SIGNATURE
 
 DOCUMENTS, INDEXES, LAST = "documents", "indexes", "release"
 #: Documents by which others are found: they come after what they name.

@@ -25,10 +25,9 @@ from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA, KINDS, Change
 from danbooru_pipeline.release.checksums import TREES, read_sums
 from danbooru_pipeline.release.provenance import PROVENANCE
-from danbooru_pipeline.release.release_json import CONTENT, SHA256SUMS, SIGNATURE, Release, read_release
-from danbooru_pipeline.release.signing import ALLOWED_SIGNERS
+from danbooru_pipeline.release.release_json import CONTENT, Release, read_release
 from danbooru_pipeline.release.templating import render
-from danbooru_pipeline.release_paths import RELEASE_JSON, changes_path
+from danbooru_pipeline.release_paths import ALLOWED_SIGNERS, RELEASE_JSON, SHA256SUMS, SIGNATURE, changes_path
 
 #: Columns of a post that count as a change of its metadata. Scores, counters and times change all the time.
 _TELLING = (

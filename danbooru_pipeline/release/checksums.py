@@ -23,8 +23,7 @@ from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.io.untrusted import read_bytes
 from danbooru_pipeline.layout import BUCKET_COUNT, SHA256_FORM, is_path_of
-from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
-from danbooru_pipeline.release_paths import RELEASE_JSON
+from danbooru_pipeline.release_paths import RELEASE_JSON, SHA256SUMS, SIGNATURE
 
 FILELIST = "filelist.txt.xz"
 NSFW_IDS = "nsfw-ids.txt"

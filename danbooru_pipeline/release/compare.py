@@ -14,11 +14,9 @@ from danbooru_pipeline.release.change_rows import Change
 from danbooru_pipeline.release.changes import ChangedPaths, changed_rows, write_paths, write_rows
 from danbooru_pipeline.release.checksums import LONGEST_LIST, read_sums
 from danbooru_pipeline.release.outside import require_outside
-from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE, Release, read_release
+from danbooru_pipeline.release.release_json import Release, read_release
 from danbooru_pipeline.release.templating import render
-from danbooru_pipeline.release_paths import RELEASE_JSON
-
-_REMOVED = "removed.txt"
+from danbooru_pipeline.release_paths import RELEASE_JSON, REMOVED, SHA256SUMS, SIGNATURE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +114,9 @@ def _documents(folder: Path) -> dict[str, str | None]:
 
 def _removed(folder: Path) -> set[int]:
     """Ids that a release names as taken down."""
-    if not is_plain(folder, _REMOVED):
+    if not is_plain(folder, REMOVED):
         return set()
     try:
-        return set(map(int, read_bytes(folder, _REMOVED, limit=LONGEST_LIST).split()))
+        return set(map(int, read_bytes(folder, REMOVED, limit=LONGEST_LIST).split()))
     except (OSError, ValueError) as error:
-        raise ReleaseError(f"{folder / _REMOVED} cannot be read ({error}); verify the release") from error
+        raise ReleaseError(f"{folder / REMOVED} cannot be read ({error}); verify the release") from error

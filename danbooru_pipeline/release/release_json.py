@@ -22,8 +22,6 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.progress import counted, human_bytes
 from danbooru_pipeline.release_paths import RELEASE_JSON
 
-SHA256SUMS = "SHA256SUMS"
-SIGNATURE = "SHA256SUMS.sig"
 #: RELEASE.json without the line `_MARK`; a document like others. Releases of before 0.3 lack it.
 CONTENT = "RELEASE.content.json"
 

@@ -13,11 +13,10 @@ from tempfile import TemporaryDirectory
 from danbooru_pipeline.errors import SettingsError, StoreError
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.io.untrusted import is_plain, read_bytes
-from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
+from danbooru_pipeline.release_paths import ALLOWED_SIGNERS, SHA256SUMS, SIGNATURE
 
 NAMESPACE = "danbooru-release"
 IDENTITY = "danbooru-release"
-ALLOWED_SIGNERS = "allowed_signers"
 _SECONDS = 60
 #: The most bytes that are read of a signature, or of a list of keys.
 LONGEST_SIGNATURE = 2**20

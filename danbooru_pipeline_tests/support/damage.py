@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.release.checksums import document_files
 from danbooru_pipeline.release.provenance import PROVENANCE, statement
-from danbooru_pipeline.release.release_json import CONTENT, SHA256SUMS, read_release
-from danbooru_pipeline.release_paths import RELEASE_JSON
+from danbooru_pipeline.release.release_json import CONTENT, read_release
+from danbooru_pipeline.release_paths import RELEASE_JSON, SHA256SUMS
 
 Table = Callable[[pa.Table], pa.Table]
 

@@ -26,9 +26,9 @@ from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.progress import Progress, counted, silent
 from danbooru_pipeline.release.checksums import LONGEST_LIST, LONGEST_PATHS, TREES, is_image, parse_sums
-from danbooru_pipeline.release.release_json import LONGEST, SHA256SUMS, SIGNATURE, Release, read_release
+from danbooru_pipeline.release.release_json import LONGEST, Release, read_release
 from danbooru_pipeline.release.signing import LONGEST_SIGNATURE, Signature, check_signature
-from danbooru_pipeline.release_paths import RELEASE_JSON, SHARD
+from danbooru_pipeline.release_paths import RELEASE_JSON, SHA256SUMS, SHARD, SIGNATURE
 
 #: What is brought whatever is searched for: all that searches and exports read, and what must go with images.
 _TABLES: Final = re.compile(

@@ -18,8 +18,7 @@ from danbooru_pipeline.io.untrusted import is_plain, plain_names, read_bytes
 from danbooru_pipeline.layout import PART_SUFFIX
 from danbooru_pipeline.release.checksums import LONGEST_LIST, parse_sums
 from danbooru_pipeline.release.outside import require_outside
-from danbooru_pipeline.release.release_json import SHA256SUMS
-from danbooru_pipeline.release_paths import RELEASE_JSON
+from danbooru_pipeline.release_paths import RELEASE_JSON, SHA256SUMS
 
 #: In the hidden folder: the lists of killed runs. It is made with the target, so it is the mark that this is ours.
 _LISTS: Final = ".lists"

@@ -10,9 +10,9 @@ from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.io.untrusted import is_plain, read_bytes
 from danbooru_pipeline.posts.takedowns import read_ids
 from danbooru_pipeline.release.checksums import read_sums
-from danbooru_pipeline.release.release_json import SHA256SUMS
 from danbooru_pipeline.release.removal_feed import LONGEST, parse_feed
 from danbooru_pipeline.release.signing import Signature, check_signature
+from danbooru_pipeline.release_paths import SHA256SUMS
 
 
 def read_feed(path: Path, *, signers: Path | None = None) -> frozenset[int]:

@@ -22,15 +22,12 @@ from danbooru_pipeline.release.documents.torrent import write_torrent
 from danbooru_pipeline.release.documents.values import address_of, document_values
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.removal_feed import feed_lines
-from danbooru_pipeline.release.signing import ALLOWED_SIGNERS, allowed_signers
+from danbooru_pipeline.release.signing import allowed_signers
 from danbooru_pipeline.release.tables.image_rows import write_image_rows
 from danbooru_pipeline.release.tables.search_index import write_search_index
 from danbooru_pipeline.release.tables.side_tables import side_table_files, write_side_tables
 from danbooru_pipeline.release.tables.webdataset import write_webdataset
-from danbooru_pipeline.release_paths import (
-    REMOVALS,
-    REMOVED,
-)
+from danbooru_pipeline.release_paths import ALLOWED_SIGNERS, REMOVALS, REMOVED
 from danbooru_pipeline.years import cutoff
 
 

@@ -15,7 +15,7 @@ from danbooru_pipeline.posts.takedowns import Takedowns
 from danbooru_pipeline.release.documents.options import options_from
 from danbooru_pipeline.release.mentions import ids_present
 from danbooru_pipeline.release.post_lines import is_about_posts
-from danbooru_pipeline.release.release_json import SHA256SUMS, newest_before, read_release
+from danbooru_pipeline.release.release_json import newest_before, read_release
 from danbooru_pipeline.release.tables.corrections import DECIDED_SCHEMA
 from danbooru_pipeline.release.tables.image_rows import release_shards
 from danbooru_pipeline.release.tables.side_tables import side_table_files
@@ -23,7 +23,7 @@ from danbooru_pipeline.release.takedown.without import lines_without, write_mani
 from danbooru_pipeline.release.tree.content import Content, carried_metadata, manifest_to_carry
 from danbooru_pipeline.release.tree.plan import Action, SnapshotPlan, with_version
 from danbooru_pipeline.release.tree.versions import history_of
-from danbooru_pipeline.release_paths import CORRECTIONS
+from danbooru_pipeline.release_paths import CORRECTIONS, SHA256SUMS
 
 
 def plan_again(layout: Layout, year: int, takedowns: Takedowns) -> SnapshotPlan:

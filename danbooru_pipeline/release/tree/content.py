@@ -7,10 +7,16 @@ from pathlib import Path
 
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.release.release_json import SHA256SUMS, Inputs, read_release
+from danbooru_pipeline.release.release_json import Inputs, read_release
 from danbooru_pipeline.release.tables.image_rows import carried_manifests, release_shards
 from danbooru_pipeline.release.tree.inputs import side_tables, table_digests
-from danbooru_pipeline.release_paths import METADATA, earlier_manifest_path, metadata_folder, old_metadata_folder
+from danbooru_pipeline.release_paths import (
+    METADATA,
+    SHA256SUMS,
+    earlier_manifest_path,
+    metadata_folder,
+    old_metadata_folder,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.io.untrusted import read_bytes
 from danbooru_pipeline.release.checksums import LONGEST_LIST, parse_sums
-from danbooru_pipeline.release.release_json import CONTENT, SHA256SUMS, Event
+from danbooru_pipeline.release.release_json import CONTENT, Event
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches, readable_shards
 from danbooru_pipeline.release.verify.removed import check_not_removed
 from danbooru_pipeline.release.verify.verification import Verification
-from danbooru_pipeline.release_paths import METADATA, REMOVED, metadata_folder, release_name
+from danbooru_pipeline.release_paths import METADATA, REMOVED, SHA256SUMS, metadata_folder, release_name
 
 #: Where later releases have the manifest of a year: until 0.2 below ``manifest/``.
 FOLDER = re.compile(r"(?:earlier|manifest)/(\d{4})")

@@ -18,12 +18,11 @@ from danbooru_pipeline.io.untrusted import read_bytes
 from danbooru_pipeline.layout import INT64_MAX
 from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA, KINDS, Change, FileRow, Row, rows_between
 from danbooru_pipeline.release.checksums import LONGEST_PATHS, is_safe
-from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
 from danbooru_pipeline.release.verify.carried import Carried, event_of
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches
 from danbooru_pipeline.release.verify.verification import Verification
-from danbooru_pipeline.release_paths import RELEASE_JSON, changes_path
+from danbooru_pipeline.release_paths import RELEASE_JSON, SHA256SUMS, SIGNATURE, changes_path
 
 _LABEL = re.compile(r"changes/([0-9.]{1,20}-from-([0-9.]{1,20}))\.(parquet|md|files\.txt|remove\.txt)")
 _LONGEST_REPORT = 2**20

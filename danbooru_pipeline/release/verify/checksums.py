@@ -14,10 +14,9 @@ from danbooru_pipeline.release.checksums import (
     is_as_written,
     is_safe,
 )
-from danbooru_pipeline.release.release_json import SHA256SUMS
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.verification import Verification
-from danbooru_pipeline.release_paths import checksums_path
+from danbooru_pipeline.release_paths import SHA256SUMS, checksums_path
 
 
 class _Document(NamedTuple):

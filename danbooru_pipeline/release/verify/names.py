@@ -13,11 +13,11 @@ from typing import Final
 from danbooru_pipeline.release.change_rows import KINDS
 from danbooru_pipeline.release.checksums import ARCHIVE, FILELIST, NSFW_IDS, PX512, TREES
 from danbooru_pipeline.release.provenance import PROVENANCE
-from danbooru_pipeline.release.release_json import CONTENT, SHA256SUMS, SIGNATURE, Release
-from danbooru_pipeline.release.signing import ALLOWED_SIGNERS
+from danbooru_pipeline.release.release_json import CONTENT, Release
 from danbooru_pipeline.release.tables.image_rows import METADATA as IMAGE_ROWS
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.release_paths import (
+    ALLOWED_SIGNERS,
     BROWSE,
     BROWSE_RELEASE,
     CARRIED_METADATA,
@@ -34,7 +34,9 @@ from danbooru_pipeline.release_paths import (
     RELEASE_JSON,
     REMOVALS,
     REMOVED,
+    SHA256SUMS,
     SHARD,
+    SIGNATURE,
     TAG_VECTORS,
     TEXTS,
     WEBDATASET,

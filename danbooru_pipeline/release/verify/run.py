@@ -17,7 +17,7 @@ from danbooru_pipeline.io.untrusted import is_plain, plain_names
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.manifest.summary import ManifestSummary, Tally
-from danbooru_pipeline.release.release_json import SIGNATURE, Release, read_release
+from danbooru_pipeline.release.release_json import Release, read_release
 from danbooru_pipeline.release.signing import Signature, check_signature, is_signed_by
 from danbooru_pipeline.release.tables.tag_totals import POSTS_COLUMNS, TagTally
 from danbooru_pipeline.release.verify.beside import Beside
@@ -43,7 +43,7 @@ from danbooru_pipeline.release.verify.tables import check_image_rows, check_side
 from danbooru_pipeline.release.verify.tag_lists import TAG_LISTS, TagIdChecks, check_tag_lists
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release.verify.walk import check_folder_mode, image_modes, walk_documents
-from danbooru_pipeline.release_paths import CORRECTIONS, DUPLICATES, INDEX, POST_VECTORS, RELEASE_JSON
+from danbooru_pipeline.release_paths import CORRECTIONS, DUPLICATES, INDEX, POST_VECTORS, RELEASE_JSON, SIGNATURE
 
 
 def verify_release(

@@ -7,10 +7,9 @@ from pathlib import Path
 from danbooru_pipeline.io.bounded_sha256 import ANY_MODE, ModeRule
 from danbooru_pipeline.layout import PART_SUFFIX
 from danbooru_pipeline.release.checksums import BUCKET_FOLDER, TREES
-from danbooru_pipeline.release.release_json import SHA256SUMS, SIGNATURE
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.verification import Verification
-from danbooru_pipeline.release_paths import RELEASE_JSON
+from danbooru_pipeline.release_paths import RELEASE_JSON, SHA256SUMS, SIGNATURE
 
 #: Bits of which a folder may have some, and a file none.
 _ODD = stat.S_IWOTH | stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX

@@ -18,7 +18,7 @@ from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import BUCKET_COUNT, BUCKETS, original_path, px512_path
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Fetch
-from danbooru_pipeline.release_paths import RELEASE_JSON
+from danbooru_pipeline.release_paths import RELEASE_JSON, SHA256SUMS
 from danbooru_pipeline.store.columns import ORIGINAL_FACTS, PX512_FACTS, FileFacts, columns_of, schema_of
 from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Px512Candidate, Skipped, is_plain_file
 
@@ -82,7 +82,7 @@ class ReleaseHolding:
             return None
 
     def _manifest(self) -> list[Path]:
-        checksums = self.place / "SHA256SUMS"
+        checksums = self.place / SHA256SUMS
         lines = checksums.read_text("utf-8", "replace").splitlines() if checksums.is_file() else []
         sums = {line[66:]: line[:64] for line in lines}
         paths = [path for path in sorted((self.place / "manifest").glob("files-*.parquet")) if path.is_file()]

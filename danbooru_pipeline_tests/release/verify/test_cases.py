@@ -15,7 +15,8 @@ import pytest
 
 from danbooru_pipeline.errors import NotARelease
 from danbooru_pipeline.release import Kind, verify_release
-from danbooru_pipeline.release.release_json import CONTENT, SHA256SUMS
+from danbooru_pipeline.release.release_json import CONTENT
+from danbooru_pipeline.release_paths import SHA256SUMS
 from danbooru_pipeline_tests.support.damage import (
     digest,
     edit_json,

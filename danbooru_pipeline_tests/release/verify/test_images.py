@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.release import verify_release
 from danbooru_pipeline.release.checksums import read_sums
-from danbooru_pipeline.release.release_json import SHA256SUMS
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.images import _unpaired
-from danbooru_pipeline.release_paths import RELEASE_JSON
+from danbooru_pipeline.release_paths import RELEASE_JSON, SHA256SUMS
 from danbooru_pipeline_tests.support.damage import edit_json, made_by_0_2, put, resum
 
 LINES = st.lists(st.text("ab/1", min_size=1, max_size=3), unique=True, max_size=12)
