@@ -74,8 +74,9 @@ def _tell(error: Exception, *, as_json: bool, debug: bool) -> int:
         traceback.print_exception(error)
     # Here, since releases and their tables come with it, which a command that ends well need not wait for.
     from danbooru_pipeline.operate.faults import as_ours
+    from danbooru_pipeline.settings.model import DEFAULT_ROOT
 
-    ours = as_ours(_cause(error), Path(os.environ.get("DANBOORU_ROOT") or "data"))
+    ours = as_ours(_cause(error), Path(os.environ.get("DANBOORU_ROOT") or DEFAULT_ROOT))
     lost = isinstance(ours, OutputLost)
     if lost:
         drop_output()

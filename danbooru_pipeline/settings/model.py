@@ -17,6 +17,7 @@ from danbooru_pipeline.settings.declaration import setting
 from danbooru_pipeline.settings.environment import EnvironmentSource, unknown_variables
 from danbooru_pipeline.version import version
 
+DEFAULT_ROOT: Final = Path("data")
 # Danbooru's ingress allows 10 requests a second from one address; staff ask to stay below that in total.
 POLITE_REQUESTS_PER_SECOND: Final = 8.0
 POLITE_DOWNLOADS_PARALLEL: Final = 4
@@ -34,7 +35,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=False, hide_input_in_errors=True)
 
-    root: kinds.Folder = setting("folder of the store, the metadata and the releases", default=Path("data"))
+    root: kinds.Folder = setting("folder of the store, the metadata and the releases", default=DEFAULT_ROOT)
     api_url: kinds.SiteUrl = setting("address of the booru's site and JSON API", default="https://danbooru.donmai.us")
     cdn_url: kinds.SiteUrl = setting("address of the host that serves files", default="https://cdn.donmai.us")
     contact: str = setting(
