@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from danbooru_pipeline.errors import NewerFile
 
-FORMAT: Final = 1
+FILE_FORMAT: Final = 1
 KEY: Final = b"danbooru_pipeline.format"
 #: No JSON file that says its format is longer; side tables, which are lines of JSON, are.
 _LONGEST: Final = 2**20
@@ -29,7 +29,7 @@ def require_known_json(path: Path, content: Any) -> None:
         NewerFile: it does.
     """
     found = content.get("format") if isinstance(content, Mapping) else None
-    if isinstance(found, int) and found > FORMAT:
+    if isinstance(found, int) and found > FILE_FORMAT:
         raise NewerFile(path, f"format {found}")
 
 
@@ -45,7 +45,7 @@ def require_known_schema(path: Path, schema: pa.Schema, *, columns: Iterable[str
         NewerFile: it is of a later version.
     """
     found = (schema.metadata or {}).get(KEY, b"")
-    if found.isdigit() and int(found) > FORMAT:
+    if found.isdigit() and int(found) > FILE_FORMAT:
         raise NewerFile(path, f"format {int(found)}")
     known = frozenset(columns)
     unknown = [name for name in schema.names if name not in known] if known and "id" in schema.names else []

@@ -16,7 +16,7 @@ import danbooru_pipeline
 from danbooru_pipeline.cli.main import main
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.release import read_release, verify_release
-from danbooru_pipeline.store.root import FORMAT
+from danbooru_pipeline.store.root import ROOT_FORMAT
 from danbooru_pipeline_tests.support.commands import WITH_POSTS, call, command, environment, settings_of
 
 CLONE = Path(danbooru_pipeline.__file__).parents[1]
@@ -90,6 +90,6 @@ def test_root_of_an_earlier_version_goes_on(earlier: Earlier, booru: BooruProces
     before = {post["md5"]: post["id"] for post in booru.truth(2021) if post.get("md5")}
     again = {Path(path).stem for path in booru.requested_files()} & before.keys()
     assert not {str(before[md5]) for md5 in again} & held
-    assert json.loads((root / "version.json").read_text())["format"] == FORMAT
+    assert json.loads((root / "version.json").read_text())["format"] == ROOT_FORMAT
     for year in (2021, 2022):
         assert verify_release(root / f"releases/danbooru{year}", full=True).ok
