@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.io.fast_json import encode
 from danbooru_pipeline.io.parquet import one_chunk
+from danbooru_pipeline.layout import INT64_MAX
 from danbooru_pipeline.posts.lines import Typed
 from danbooru_pipeline.posts.record import NEVER_EMPTY, SHOWS_A_FILE, RejectedRow, parse_record
-from danbooru_pipeline.posts.schema import INT64_MAX, POST_SCHEMA, SITE_COLUMNS
+from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS
 
 #: Kinds of types whose values fit without a look at each of them.
 _KINDS: Final = (

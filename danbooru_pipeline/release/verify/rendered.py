@@ -18,10 +18,10 @@ from danbooru_pipeline.release.documents.page import Sample
 from danbooru_pipeline.release.documents.render import rendered
 from danbooru_pipeline.release.documents.values import document_values
 from danbooru_pipeline.release.release_json import Release, Tool
-from danbooru_pipeline.release.signing import ALLOWED_SIGNERS, allowed_signers
+from danbooru_pipeline.release.signing import allowed_signers
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.verification import Verification
-from danbooru_pipeline.release_paths import PAGE, RELEASE_JSON, changes_path
+from danbooru_pipeline.release_paths import ALLOWED_SIGNERS, PAGE, RELEASE_JSON, changes_path
 from danbooru_pipeline.version import version
 
 _LONGEST: Final = 64 * 2**20

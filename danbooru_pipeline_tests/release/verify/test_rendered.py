@@ -10,9 +10,9 @@ import pytest
 
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import DocumentOptions, apply_snapshot, plan_snapshot, verify_release
-from danbooru_pipeline.release.signing import ALLOWED_SIGNERS, allowed_signers, public_key, sign_sums
+from danbooru_pipeline.release.signing import allowed_signers, public_key, sign_sums
 from danbooru_pipeline.release.verify.findings import Kind, VerifyReport
-from danbooru_pipeline.release_paths import BROWSE, BROWSE_RELEASE, CROISSANT, DATACITE, PAGE, TEXTS
+from danbooru_pipeline.release_paths import ALLOWED_SIGNERS, BROWSE, BROWSE_RELEASE, CROISSANT, DATACITE, PAGE, TEXTS
 from danbooru_pipeline_tests.support.damage import linked_copy, made_by_0_2, put, resum
 from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard
 
