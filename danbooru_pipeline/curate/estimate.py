@@ -24,8 +24,8 @@ from danbooru_pipeline.curate.interval import Z, interval
 from danbooru_pipeline.curate.learning import answers_of
 from danbooru_pipeline.curate.log import Page
 from danbooru_pipeline.curate.review.gold import STRATA, stratum_of
+from danbooru_pipeline.curate.saved_candidates import likely_posts
 from danbooru_pipeline.curate.signals.calibration import Curve
-from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.release.release_json import instant_text, read_release
 from danbooru_pipeline.release.tables.search_index import reader
@@ -108,20 +108,8 @@ def tag_quality(release: Path, folder: CurationFolder, pages: Iterable[Page]) ->
                     judged.setdefault(page.tag, {})[answer.post] = answer.verdict == "+"
     if not judged:
         return []
-    likely = _likely(folder.candidates(about.year), judged.keys())
+    likely = likely_posts(folder, about.year, judged.keys())
     return [_quality_of(release, tag, judged[tag], likely.get(tag, {}), about.counts.posts) for tag in sorted(judged)]
-
-
-def _likely(path: Path, tags: Iterable[str]) -> dict[str, dict[int, float]]:
-    found: dict[str, dict[int, float]] = {}
-    try:
-        table = pq.read_table(path, columns=["id", "tag", "sign", "p"], filters=[("tag", "in", list(tags))])
-    except FileNotFoundError:
-        raise ReleaseError(f"there is no {path}; run danbooru-pipeline curate candidates first") from None
-    for row in table.to_pylist():
-        if row["sign"] == "+":
-            found.setdefault(row["tag"], {})[row["id"]] = row["p"]
-    return found
 
 
 def _quality_of(

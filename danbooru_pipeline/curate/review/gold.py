@@ -8,13 +8,10 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
 from danbooru_pipeline.consume.find import find
 from danbooru_pipeline.curate.folder import CurationFolder
 from danbooru_pipeline.curate.review.queue import PAGE_POSTS, Question, Sheet
-from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.curate.saved_candidates import likely_posts
 from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.layout import px512_path
 from danbooru_pipeline.release.release_json import read_release
@@ -34,7 +31,7 @@ def draw_gold(release: Path, folder: CurationFolder, tag: str, *, count: int, se
     draw = random.Random(f"{tag}:{seed}")  # noqa: S311 - a sample that can be drawn again
     have = [int(post) for post in find(release, Search(root=Tag(tag))).ids]
     lack = [int(post) for post in find(release, Search(root=And((Not(Tag(tag)),)))).ids]
-    likely = _likely(folder.candidates(read_release(release).year), tag)
+    likely = likely_posts(folder, read_release(release).year, [tag]).get(tag, {})
     strata = [[post for post in lack if stratum_of(likely.get(post, 0.0)) == number] for number in range(len(STRATA))]
     drawn = _pick(draw, have, count // 2, release)
     for posts in strata:
@@ -55,15 +52,6 @@ def draw_gold(release: Path, folder: CurationFolder, tag: str, *, count: int, se
 def stratum_of(p: float) -> int:
     """Which stratum a post without the tag is in."""
     return max(number for number, bound in enumerate(STRATA) if p >= bound)
-
-
-def _likely(path: Path, tag: str) -> dict[int, float]:
-    try:
-        table = pq.read_table(path, columns=["id", "tag", "sign", "p"])
-    except FileNotFoundError:
-        raise ReleaseError(f"there is no {path}; run danbooru-pipeline curate candidates first") from None
-    held = table.filter(pc.and_(pc.equal(table["tag"], tag), pc.equal(table["sign"], "+")))
-    return dict(zip(held["id"].to_pylist(), held["p"].to_pylist(), strict=True))
 
 
 def _pick(draw: random.Random, posts: list[int], count: int, release: Path) -> list[int]:

@@ -16,13 +16,13 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from danbooru_pipeline.consume.find import find
 from danbooru_pipeline.curate.candidates import SIGNALS
 from danbooru_pipeline.curate.decisions import Standing, skipped_tags, standings
 from danbooru_pipeline.curate.folder import CurationFolder
 from danbooru_pipeline.curate.log import Answer, Asked, DecisionLog, Page, Verdict
+from danbooru_pipeline.curate.saved_candidates import saved_candidates
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.locks import lock_file
 from danbooru_pipeline.io.untrusted import is_plain
@@ -93,7 +93,7 @@ class ReviewQueue:
         self._claims: dict[str, int] = {}
         self._held: dict[str, Sheet] = {}
         self._draw = random.Random(f"{self.who}:{secrets.token_hex(8)}")  # noqa: S311 - which known answers are shown
-        self._table = _load(self.folder.candidates(self.about.year), self.release, self.options)
+        self._table = _wanted(saved_candidates(self.folder, self.about.year), self.release, self.options)
         self._by_tag = list(_groups(self._table))
 
     def next(self) -> Sheet | None:
@@ -209,14 +209,8 @@ def _question(row: dict[str, Any]) -> Question:
     return Question(row["id"], row["p"], row["evidence"], signals, md5=row["md5"])
 
 
-def _load(path: Path, release: Path, options: QueueOptions) -> pa.Table:
+def _wanted(table: pa.Table, release: Path, options: QueueOptions) -> pa.Table:
     """The candidates that a reviewer wants, without posts that were taken down since."""
-    try:
-        table = pq.read_table(path)
-    except FileNotFoundError:
-        raise ReleaseError(f"there is no {path}; run danbooru-pipeline curate candidates first") from None
-    except (OSError, pa.ArrowException) as error:
-        raise ReleaseError(f"{path} cannot be read ({error}); run danbooru-pipeline curate candidates again") from error
     gone = pa.array(sorted(removed_ids(release)), pa.int64())
     kept = pc.invert(pc.is_in(table["id"], gone))
     is_rule = pc.is_valid(table["p_rule"])
