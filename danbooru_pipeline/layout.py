@@ -278,9 +278,9 @@ class Layout:
         """Records of the source that cannot be placed in a release, one JSON object a line."""
         return self.metadata(year) / "rejected.jsonl"
 
-    def untaken(self, year: int) -> Path:
+    def unreadable_rows(self, year: int) -> Path:
         """How many posts get no file since their rows cannot be understood."""
-        return self.metadata(year) / "untaken.json"
+        return self.metadata(year) / "unreadable-rows.json"
 
     def side_table(self, year: int, table: str) -> Path:
         """One side table of a release, JSON lines in the dialect of 2021."""

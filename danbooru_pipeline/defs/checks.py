@@ -28,7 +28,7 @@ from danbooru_pipeline.release.manifest.quality import (
     missing_shares,
     px512_balance,
 )
-from danbooru_pipeline.sources.completeness import Gap, count_gaps, posts_gaps, table_gaps, untaken_gaps
+from danbooru_pipeline.sources.completeness import Gap, count_gaps, posts_gaps, table_gaps, unreadable_gaps
 from danbooru_pipeline.sources.tables import stale_tables
 from danbooru_pipeline.years import cutoff
 
@@ -99,7 +99,7 @@ def rows_of_posts_are_understood(
     context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.AssetCheckResult:
     """Hardly any post gets no file for what its row says, or the operator accepted that with a reason."""
-    gaps = untaken_gaps(toolbox.layout, int(context.partition_key), toolbox.exclude_tags)
+    gaps = unreadable_gaps(toolbox.layout, int(context.partition_key), toolbox.exclude_tags)
     return _whole(gaps, toolbox, run_log)
 
 

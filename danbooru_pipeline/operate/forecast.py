@@ -17,7 +17,7 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.preflight import check_year, nearest_folder
 from danbooru_pipeline.operate.rates import measured_rates
 from danbooru_pipeline.posts import CompleteRow, complete_rows, parse_api_record, post_of
-from danbooru_pipeline.posts.taken import why_not_fetched
+from danbooru_pipeline.posts.fetchable import why_not_fetched
 from danbooru_pipeline.progress import counted, human_bytes, human_seconds, noun
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources.api import POSTS_PER_PAGE, ApiSource

@@ -36,7 +36,7 @@ from danbooru_pipeline.sources.earlier import (
     settled_facts,
 )
 from danbooru_pipeline.sources.sweep import last_sweep_before
-from danbooru_pipeline.sources.untaken_count import count_posts_untaken, kept_count
+from danbooru_pipeline.sources.unreadable_count import count_unreadable_rows, kept_count
 
 #: Posts may be restored between a page and the count, days later. Of fewer than 10,000 posts none may lack.
 MAX_SHARE_UNREAD: Final = 0.0001
@@ -68,7 +68,7 @@ class Gap:
 
 def find_gaps(layout: Layout, year: int, *, exclude_tags: frozenset[str] = frozenset()) -> list[Gap]:
     """All that is missing from the posts and side tables of a year."""
-    of_posts = (*count_gaps(layout, year), *posts_gaps(layout, year), *untaken_gaps(layout, year, exclude_tags))
+    of_posts = (*count_gaps(layout, year), *posts_gaps(layout, year), *unreadable_gaps(layout, year, exclude_tags))
     return [*of_posts, *table_gaps(layout, year)]
 
 
@@ -228,13 +228,13 @@ def _lost(before: Facts, now: Facts, gone: Collection[int], *, of: str, among: s
     return []
 
 
-def untaken_gaps(layout: Layout, year: int, exclude_tags: frozenset[str]) -> list[Gap]:
+def unreadable_gaps(layout: Layout, year: int, exclude_tags: frozenset[str]) -> list[Gap]:
     """Posts that get no file since their rows cannot be understood, if they are too many to be damaged ones."""
     if not layout.posts(year).exists():
         return []
     found = kept_count(layout, year, exclude_tags)
     if found is None or are_too_many(found.posts, found.of):  # a count that is kept has no examples to show
-        found = count_posts_untaken(layout, year, exclude_tags)
+        found = count_unreadable_rows(layout, year, exclude_tags)
     if not are_too_many(found.posts, found.of):
         return []
     report = read_report(layout, year)

@@ -15,7 +15,7 @@ from typing import Final
 from danbooru_pipeline.io.atomic import READ_ONLY, make_own_read_only
 from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import Fetch, Post
-from danbooru_pipeline.posts.taken import why_not_fetched
+from danbooru_pipeline.posts.fetchable import why_not_fetched
 from danbooru_pipeline.store.ledger import LedgerRow
 
 #: Outcomes that the file host has decided: final for a release, and asked about again by the next one.

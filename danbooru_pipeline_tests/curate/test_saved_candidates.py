@@ -11,7 +11,7 @@ from danbooru_pipeline.errors import ReleaseError
 
 def test_candidates_that_are_not_there_name_the_command_with_its_year(tmp_path: Path) -> None:
     """What a reviewer types next is in the message, whole."""
-    with pytest.raises(ReleaseError, match="; run danbooru-pipeline curate candidates 2022 first$"):
+    with pytest.raises(ReleaseError, match=r"; run danbooru-pipeline curate candidates 2022 first$"):
         likely_posts(CurationFolder(tmp_path), 2022, ["1girl"])
 
 
@@ -20,5 +20,5 @@ def test_candidates_that_cannot_be_read_are_made_again(tmp_path: Path) -> None:
     folder = CurationFolder(tmp_path)
     folder.candidates(2022).parent.mkdir()
     folder.candidates(2022).write_bytes(b"PAR1 torn")
-    with pytest.raises(ReleaseError, match="run danbooru-pipeline curate candidates 2022 again$"):
+    with pytest.raises(ReleaseError, match=r"run danbooru-pipeline curate candidates 2022 again$"):
         saved_candidates(folder, 2022)

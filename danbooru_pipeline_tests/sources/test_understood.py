@@ -15,9 +15,9 @@ from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import encode_2021
 from danbooru_pipeline.posts.table_reports import TableReport, write_table_reports
-from danbooru_pipeline.posts.untaken import Untaken, count_untaken
-from danbooru_pipeline.sources import bring_posts, untaken_count
-from danbooru_pipeline.sources.completeness import accepted_gaps, find_gaps, untaken_gaps
+from danbooru_pipeline.posts.unreadable_rows import UnreadableRows, count_unreadable
+from danbooru_pipeline.sources import bring_posts, unreadable_count
+from danbooru_pipeline.sources.completeness import accepted_gaps, find_gaps, unreadable_gaps
 from danbooru_pipeline.sources.files import DumpSource
 from danbooru_pipeline_tests.support.dumps import line_of_2021, lines_of_2021, write_files
 from danbooru_pipeline_tests.support.sites import Site, give_posts, record_of
@@ -143,11 +143,11 @@ class Counted:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.times = 0
 
-        def counted(*args: Any, **more: Any) -> Untaken:
+        def counted(*args: Any, **more: Any) -> UnreadableRows:
             self.times += 1
-            return count_untaken(*args, **more)
+            return count_unreadable(*args, **more)
 
-        monkeypatch.setattr(untaken_count, "count_untaken", counted)
+        monkeypatch.setattr(unreadable_count, "count_unreadable", counted)
 
 
 def test_posts_are_counted_once_a_build(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,33 +155,35 @@ def test_posts_are_counted_once_a_build(layout: Layout, monkeypatch: pytest.Monk
     dump(layout, lines_of_2021(range(1, 3), file_ext="exe") + lines_of_2021(range(3, 41)))
     write_table_reports(layout, 2021, {"tags": TableReport("absent")})
     counted = Counted(monkeypatch)
-    assert untaken_gaps(layout, 2021, GURO) == []
+    assert unreadable_gaps(layout, 2021, GURO) == []
     assert (accepted_gaps(layout, 2021, {}, exclude_tags=GURO), counted.times) == ({}, 1)
-    kept = json.loads(layout.untaken(2021).read_bytes())
+    kept = json.loads(layout.unreadable_rows(2021).read_bytes())
     assert (kept["of"], kept["counts"]) == (40, {"file_ext": 2})
-    layout.untaken(2021).write_bytes(b"{")
-    assert (untaken_gaps(layout, 2021, GURO), counted.times) == ([], 2)
+    layout.unreadable_rows(2021).write_bytes(b"{")
+    assert (unreadable_gaps(layout, 2021, GURO), counted.times) == ([], 2)
 
 
 def test_a_count_is_of_the_posts_as_they_are(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other posts, another file of them, other excluded tags and another version of the code are counted anew."""
     counted = Counted(monkeypatch)
     dump(layout, lines_of_2021(range(1, 41), tag_string=None))
-    assert (untaken_gaps(layout, 2021, frozenset()), counted.times) == ([], 1)
-    assert len(untaken_gaps(layout, 2021, GURO)) == 1
-    assert (untaken_gaps(layout, 2021, frozenset()), counted.times) == ([], 3)
+    assert (unreadable_gaps(layout, 2021, frozenset()), counted.times) == ([], 1)
+    assert len(unreadable_gaps(layout, 2021, GURO)) == 1
+    assert (unreadable_gaps(layout, 2021, frozenset()), counted.times) == ([], 3)
     copy = layout.posts(2021).with_name("copy")
     copy.write_bytes(layout.posts(2021).read_bytes())
     copy.replace(layout.posts(2021))
-    assert (untaken_gaps(layout, 2021, frozenset()), counted.times) == ([], 4)
+    assert (unreadable_gaps(layout, 2021, frozenset()), counted.times) == ([], 4)
     dump(layout, lines_of_2021(range(1, 41), file_ext="exe"))
-    assert len(untaken_gaps(layout, 2021, frozenset())) == 1
-    kept = layout.untaken(2021).read_bytes()
+    assert len(unreadable_gaps(layout, 2021, frozenset())) == 1
+    kept = layout.unreadable_rows(2021).read_bytes()
     dump(layout, lines_of_2021(range(1, 41)))
-    layout.untaken(2021).write_bytes(kept)
-    assert (untaken_gaps(layout, 2021, frozenset()), counted.times) == ([], 6)
-    layout.untaken(2021).write_text(re.sub('"code": ".*?"', '"code": "0"', layout.untaken(2021).read_text()))
-    assert (untaken_gaps(layout, 2021, frozenset()), counted.times) == ([], 7)
+    layout.unreadable_rows(2021).write_bytes(kept)
+    assert (unreadable_gaps(layout, 2021, frozenset()), counted.times) == ([], 6)
+    layout.unreadable_rows(2021).write_text(
+        re.sub('"code": ".*?"', '"code": "0"', layout.unreadable_rows(2021).read_text())
+    )
+    assert (unreadable_gaps(layout, 2021, frozenset()), counted.times) == ([], 7)
 
 
 def test_a_gap_says_the_same_each_time(layout: Layout) -> None:
@@ -190,7 +192,7 @@ def test_a_gap_says_the_same_each_time(layout: Layout) -> None:
     first = gap(layout)
     assert 'file_ext: 40, such as "secret" in post 1' in first
     assert gap(layout) == first
-    assert b"secret" not in layout.untaken(2021).read_bytes()
+    assert b"secret" not in layout.unreadable_rows(2021).read_bytes()
 
 
 def test_gap_is_accepted_with_a_reason_alone(layout: Layout) -> None:

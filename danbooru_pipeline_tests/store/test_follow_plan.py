@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from danbooru_pipeline.layout import replaced_path
 from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import Fetch, Post
-from danbooru_pipeline.posts.taken import why_not_fetched
+from danbooru_pipeline.posts.fetchable import why_not_fetched
 from danbooru_pipeline.store.follow.plan import Seen, plan_follow
 from danbooru_pipeline.store.follow.state import MAX_TRIES, OVERLAP, FollowState
 from danbooru_pipeline.store.ledger import LedgerRow

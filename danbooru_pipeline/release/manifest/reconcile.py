@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from danbooru_pipeline.layout import bucket_of, original_path, px512_path
 from danbooru_pipeline.outcomes import Reason, Status, status_of
 from danbooru_pipeline.posts import Post
-from danbooru_pipeline.posts.taken import why_not_fetched
+from danbooru_pipeline.posts.fetchable import why_not_fetched
 from danbooru_pipeline.release.manifest.row import ManifestRow
 from danbooru_pipeline.store.columns import ABSENT, ORIGINAL_FACTS, PX512_FACTS
 from danbooru_pipeline.store.ledger import LedgerRow

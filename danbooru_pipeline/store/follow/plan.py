@@ -11,7 +11,7 @@ from datetime import datetime
 from danbooru_pipeline.layout import replaced_path
 from danbooru_pipeline.outcomes import Status
 from danbooru_pipeline.posts import Fetch, Post
-from danbooru_pipeline.posts.taken import why_not_fetched
+from danbooru_pipeline.posts.fetchable import why_not_fetched
 from danbooru_pipeline.store.ledger import LedgerRow
 from danbooru_pipeline.years import cutoff
 

@@ -17,9 +17,9 @@ from danbooru_pipeline.io.damage import set_aside
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import bucket_of
 from danbooru_pipeline.posts import CompleteRow, Post, post_of
+from danbooru_pipeline.posts.fetchable import why_not_fetched
 from danbooru_pipeline.posts.report import read_report, says_banned
 from danbooru_pipeline.posts.takedowns import read_takedowns
-from danbooru_pipeline.posts.taken import why_not_fetched
 from danbooru_pipeline.progress import Meter
 from danbooru_pipeline.sources.controls import choose_controls, known_kinds, note_kinds
 from danbooru_pipeline.sources.follow import (

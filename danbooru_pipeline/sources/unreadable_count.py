@@ -1,4 +1,4 @@
-"""``metadata/YEAR/untaken.json``: how many posts get no file since their rows cannot be understood.
+"""``metadata/YEAR/unreadable-rows.json``: how many posts get no file since their rows cannot be understood.
 
 The check of the posts counts them, and the release asks again: ten million posts cost 35 CPU seconds each time. So a
 count is kept and goes with the very posts that it is of. Numbers alone: no value of a post outlives its takedown.
@@ -15,7 +15,7 @@ from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.report import find_posts_report
-from danbooru_pipeline.posts.untaken import UNTAKEN_COLUMNS, Untaken, count_untaken
+from danbooru_pipeline.posts.unreadable_rows import DECIDING_COLUMNS, UnreadableRows, count_unreadable
 from danbooru_pipeline.version import version
 
 #: Rows that are held at a time; each may have some kilobytes of columns that are not known.
@@ -56,23 +56,23 @@ class _Kept:
     counts: Mapping[str, int]
 
 
-def kept_count(layout: Layout, year: int, exclude_tags: frozenset[str]) -> Untaken | None:
+def kept_count(layout: Layout, year: int, exclude_tags: frozenset[str]) -> UnreadableRows | None:
     """The count that was kept, without examples; None if there is none of the posts as they are."""
     try:
-        kept = msgspec.json.decode(layout.untaken(year).read_bytes(), type=_Kept)
+        kept = msgspec.json.decode(layout.unreadable_rows(year).read_bytes(), type=_Kept)
     except (OSError, ValueError):
         return None
     is_of_these = kept.asked == _Asked.about(layout, year, exclude_tags)
-    return Untaken(kept.of, kept.counts, {}) if is_of_these else None
+    return UnreadableRows(kept.of, kept.counts, {}) if is_of_these else None
 
 
-def count_posts_untaken(layout: Layout, year: int, exclude_tags: frozenset[str]) -> Untaken:
+def count_unreadable_rows(layout: Layout, year: int, exclude_tags: frozenset[str]) -> UnreadableRows:
     """Count them, and keep the count."""
     asked = _Asked.about(layout, year, exclude_tags)
-    tables = read_batches(layout.posts(year), columns=UNTAKEN_COLUMNS, rows=_BATCH_ROWS)
-    found = count_untaken(tables, exclude_tags=exclude_tags)
+    tables = read_batches(layout.posts(year), columns=DECIDING_COLUMNS, rows=_BATCH_ROWS)
+    found = count_unreadable(tables, exclude_tags=exclude_tags)
     if asked == _Asked.about(layout, year, exclude_tags):  # else they were rewritten meanwhile
         with contextlib.suppress(OSError):  # it only saves time
             kept = _Kept(asked, found.of, found.counts)
-            write_atomic(layout.untaken(year), msgspec.json.format(msgspec.json.encode(kept)))
+            write_atomic(layout.unreadable_rows(year), msgspec.json.format(msgspec.json.encode(kept)))
     return found

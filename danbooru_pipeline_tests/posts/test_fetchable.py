@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import Post, complete_rows, parse_api_record, post_of
-from danbooru_pipeline.posts.taken import names_any, why_not_fetched
+from danbooru_pipeline.posts.fetchable import names_any, why_not_fetched
 
 MD5 = "c4ca4238a0b923820dcc509a6f75849b"
 

@@ -17,17 +17,17 @@ import pyarrow.compute as pc
 from danbooru_pipeline.io.parquet import one_chunk
 from danbooru_pipeline.layout import EXTENSIONS
 from danbooru_pipeline.outcomes import Reason
+from danbooru_pipeline.posts.fetchable import why_not_fetched
 from danbooru_pipeline.posts.post import DECISIVE, MAX_FILE_BYTES, MD5, posts_from
-from danbooru_pipeline.posts.taken import why_not_fetched
 
 #: What decides whether a row can be understood.
-UNTAKEN_COLUMNS: Final = ("id", "md5", "file_ext", "file_size", "is_banned", "tag_string", "extra")
+DECIDING_COLUMNS: Final = ("id", "md5", "file_ext", "file_size", "is_banned", "tag_string", "extra")
 _REASONS: Final = frozenset({Reason.BAD_ROW, Reason.TAGS_UNKNOWN})
 _LONGEST_VALUE: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Untaken:
+class UnreadableRows:
     """Posts whose rows cannot be understood.
 
     Attributes:
@@ -52,11 +52,11 @@ class Untaken:
         return ", ".join(f"{name}: {count:,}, such as {self.examples[name]}" for name, count in worst)
 
 
-def count_untaken(tables: Iterable[pa.Table], *, exclude_tags: frozenset[str]) -> Untaken:
+def count_unreadable(tables: Iterable[pa.Table], *, exclude_tags: frozenset[str]) -> UnreadableRows:
     """Count them, by id.
 
     Args:
-        tables: with `UNTAKEN_COLUMNS`.
+        tables: with `DECIDING_COLUMNS`.
         exclude_tags: tags whose posts get no file; while there are some, nor do posts whose tags are unknown.
     """
     of = 0
@@ -67,7 +67,7 @@ def count_untaken(tables: Iterable[pa.Table], *, exclude_tags: frozenset[str]) -
         for id_, name, value in _at_fault(table.filter(pc.invert(_plain(table, exclude_tags))), exclude_tags):
             counts[name] += 1
             examples.setdefault(name, f"{_shown(value)} in post {id_}")
-    return Untaken(of, counts, examples)
+    return UnreadableRows(of, counts, examples)
 
 
 def _plain(table: pa.Table, exclude_tags: frozenset[str]) -> pa.Array:
