@@ -1,4 +1,4 @@
-"""What tests of several rooms share: an embedded booru and a toolbox on a temporary root."""
+"""What tests of several rooms share: an embedded booru and a run_context on a temporary root."""
 
 import os
 import shutil
@@ -105,7 +105,7 @@ def settings(booru: BooruProcess, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def context(settings: Settings) -> Iterator[RunContext]:
-    """An open toolbox."""
+    """An open run_context."""
     with RunContext(settings) as context:
         yield context
 

@@ -42,7 +42,7 @@ class RecheckConfig(dg.Config):
 )
 def launch_what_is_left(desk: Desk, config: LeftConfig) -> Report:
     """Launch the buckets of a release that are missing, failed, outdated by newer posts, or have work left."""
-    found = find_unfinished(desk.run.instance, desk.toolbox, config.year)
+    found = find_unfinished(desk.run.instance, desk.run_context, config.year)
     lines = found.lines()
     return _launch(desk, IMAGES, found.partitions(), lines=lines, dry_run=config.dry_run)
 
@@ -54,13 +54,13 @@ def launch_what_is_left(desk: Desk, config: LeftConfig) -> Report:
 )
 def launch_rechecks(desk: Desk, config: RecheckConfig) -> Report:
     """Launch the buckets with posts without a file for some reasons; the source is asked about those posts again."""
-    layout, year = desk.toolbox.layout, config.year
+    layout, year = desk.run_context.layout, config.year
     require_posts(layout, year)
     try:
         reasons = parse_recheck(config.reasons)
     except ValueError as error:
         raise SettingsError(f"{error}; correct the run's config and launch it again") from None
-    plan = plan_year(layout, year, exclude_tags=desk.toolbox.exclude_tags, recheck=reasons)
+    plan = plan_year(layout, year, exclude_tags=desk.run_context.exclude_tags, recheck=reasons)
     buckets = {each.bucket for each in plan.buckets if each.recheck}
     count = sum(each.recheck for each in plan.buckets)
     posts, where = counted(count, "post"), counted(len(buckets), "bucket")
@@ -78,7 +78,7 @@ def launch_rechecks(desk: Desk, config: RecheckConfig) -> Report:
 )
 def launch_release(desk: Desk, config: LeftConfig) -> Report:
     """Launch manifest, snapshot and publication of a release whatever is pending; its checks must pass nevertheless."""
-    left = what_is_left(desk.toolbox.layout, config.year, exclude_tags=desk.toolbox.exclude_tags)
+    left = what_is_left(desk.run_context.layout, config.year, exclude_tags=desk.run_context.exclude_tags)
     if not left.can_finish:
         raise ReleaseRefused("; ".join(left.lines()), rows=left.lines())
     lines = [f"the release of {config.year} with {counted(len(left.pending), 'post')} pending", *left.lines()]

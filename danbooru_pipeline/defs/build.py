@@ -22,7 +22,7 @@ from danbooru_pipeline.defs import (
     totals,
     waiting,
 )
-from danbooru_pipeline.defs.resources import run_log, toolbox
+from danbooru_pipeline.defs.resources import run_context, run_log
 
 
 def _assets() -> Sequence[Any]:
@@ -64,6 +64,6 @@ def build_defs(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             mirrors.daily_mirrors,
         ],
         sensors=sensors.SENSORS,
-        resources={"toolbox": toolbox, "run_log": run_log, **(resources or {})},
+        resources={"run_context": run_context, "run_log": run_log, **(resources or {})},
         executor=dg.in_process_executor,
     )

@@ -42,11 +42,11 @@ def _table(head: str, rows: list[str]) -> dg.MarkdownMetadataValue:
 
 @dg.asset_check(asset=posts, blocking=True, partitions_def=releases)
 def posts_reach_the_end_of_the_year(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+    context: dg.AssetCheckExecutionContext, run_context: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.AssetCheckResult:
     """The source reaches the release's cutoff; its numbers are shown beside those of last year."""
     year = int(context.partition_key)
-    now, before = read_report(toolbox.layout, year), read_report(toolbox.layout, year - 1)
+    now, before = read_report(run_context.layout, year), read_report(run_context.layout, year - 1)
     if now is None:
         return dg.AssetCheckResult(passed=False, description=f"the posts of {year} have no report; build `posts` again")
     verdict = judge_freshness(now, year)
@@ -80,39 +80,39 @@ def _hours_before(limit: datetime, newest: datetime | None) -> float:
 
 @dg.asset_check(asset=posts, blocking=True, partitions_def=releases)
 def posts_are_as_many_as_the_source_counts(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+    context: dg.AssetCheckExecutionContext, run_context: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.AssetCheckResult:
     """Reading gave the posts that the source counts, or the operator accepted that some are missing, with a reason."""
-    return _whole(count_gaps(toolbox.layout, int(context.partition_key)), toolbox, run_log)
+    return _whole(count_gaps(run_context.layout, int(context.partition_key)), run_context, run_log)
 
 
 @dg.asset_check(asset=posts, blocking=True, partitions_def=releases)
 def posts_of_last_year_are_there(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+    context: dg.AssetCheckExecutionContext, run_context: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.AssetCheckResult:
     """Hardly any post of last year, or of an earlier read of this one, is gone, or that was accepted with a reason."""
-    return _whole(posts_gaps(toolbox.layout, int(context.partition_key)), toolbox, run_log)
+    return _whole(posts_gaps(run_context.layout, int(context.partition_key)), run_context, run_log)
 
 
 @dg.asset_check(asset=posts, blocking=True, partitions_def=releases)
 def rows_of_posts_are_understood(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+    context: dg.AssetCheckExecutionContext, run_context: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.AssetCheckResult:
     """Hardly any post gets no file for what its row says, or the operator accepted that with a reason."""
-    gaps = unreadable_gaps(toolbox.layout, int(context.partition_key), toolbox.exclude_tags)
-    return _whole(gaps, toolbox, run_log)
+    gaps = unreadable_gaps(run_context.layout, int(context.partition_key), run_context.exclude_tags)
+    return _whole(gaps, run_context, run_log)
 
 
 @dg.asset_check(asset=side_tables, blocking=True, partitions_def=releases)
 def side_tables_are_whole(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+    context: dg.AssetCheckExecutionContext, run_context: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.AssetCheckResult:
     """No side table is empty or lost most rows that it had, last year or in an earlier read, or that was accepted."""
-    return _whole(table_gaps(toolbox.layout, int(context.partition_key)), toolbox, run_log)
+    return _whole(table_gaps(run_context.layout, int(context.partition_key)), run_context, run_log)
 
 
-def _whole(gaps: list[Gap], toolbox: RunContext, run_log: RunLog) -> dg.AssetCheckResult:
-    accepted = toolbox.settings.accept_incomplete
+def _whole(gaps: list[Gap], run_context: RunContext, run_log: RunLog) -> dg.AssetCheckResult:
+    accepted = run_context.settings.accept_incomplete
     left = [gap for gap in gaps if gap.name not in accepted]
     if left:
         run_log.stopped_by = run_log.stopped_by or SourceUnusable(
@@ -132,11 +132,11 @@ def _whole(gaps: list[Gap], toolbox: RunContext, run_log: RunLog) -> dg.AssetChe
 
 @dg.asset_check(asset=posts, partitions_def=releases)
 def columns_are_those_of_last_year(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
+    context: dg.AssetCheckExecutionContext, run_context: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
     """No column of the posts is new, lost or of another type since last year. Nothing is lost: `extra` keeps it."""
     year = int(context.partition_key)
-    now, before = read_report(toolbox.layout, year), read_report(toolbox.layout, year - 1)
+    now, before = read_report(run_context.layout, year), read_report(run_context.layout, year - 1)
     found = column_drift(before.columns if before else None, now.columns if now else Columns())
     rows = [
         *(f"| {name} | new | {count:,} |" for name, count in found.appeared.items()),
@@ -157,11 +157,11 @@ def columns_are_those_of_last_year(
 
 @dg.asset_check(asset=side_tables, blocking=True, partitions_def=releases)
 def side_tables_reach_the_end_of_the_year(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
+    context: dg.AssetCheckExecutionContext, run_context: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
     """Every side table with a date was written after the release's cutoff."""
     year = int(context.partition_key)
-    reports = read_table_reports(toolbox.layout, year)
+    reports = read_table_reports(run_context.layout, year)
     stale = stale_tables(reports, year)
     rows = [
         f"| {name} | {report.status} | {report.rows:,} | {report.modified or ''} | {'stale' if name in stale else ''} |"
@@ -184,12 +184,12 @@ def side_tables_reach_the_end_of_the_year(
 
 @dg.asset_check(asset=release_manifest, blocking=True, partitions_def=releases)
 def every_post_has_its_row(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
+    context: dg.AssetCheckExecutionContext, run_context: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
     """Posts and manifest have the same number of rows, and every row has a status; pending rows are counted."""
     year = int(context.partition_key)
-    summary = read_summary(toolbox.layout, year)
-    count = pq.read_metadata(toolbox.layout.posts(year)).num_rows
+    summary = read_summary(run_context.layout, year)
+    count = pq.read_metadata(run_context.layout.posts(year)).num_rows
     rows = [f"| {name} | {number:,} |" for name, number in summary.statuses.items()]
     return dg.AssetCheckResult(
         passed=count == summary.posts == sum(summary.statuses.values()),
@@ -204,12 +204,12 @@ def every_post_has_its_row(
 
 @dg.asset_check(asset=release_manifest, blocking=True, partitions_def=releases)
 def every_sfw_row_has_its_512px_image(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
+    context: dg.AssetCheckExecutionContext, run_context: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
     """Every row with an SFW rating has a 512px image or a reason, and every image is in the store."""
     year = int(context.partition_key)
-    balance = px512_balance(toolbox.layout, year)
-    reasons = read_summary(toolbox.layout, year).reasons["px512"]
+    balance = px512_balance(run_context.layout, year)
+    reasons = read_summary(run_context.layout, year).reasons["px512"]
     rows = [f"| {name} | {count:,} |" for name, count in sorted(reasons.items(), key=lambda item: -item[1])]
     return dg.AssetCheckResult(
         passed=balance.balances,
@@ -225,10 +225,10 @@ def every_sfw_row_has_its_512px_image(
 
 @dg.asset_check(asset=release_manifest, partitions_def=releases)
 def missing_files_below_threshold(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
+    context: dg.AssetCheckExecutionContext, run_context: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
     """No single reason accounts for missing files of more than 0.1 % of all posts."""
-    summary = read_summary(toolbox.layout, int(context.partition_key))
+    summary = read_summary(run_context.layout, int(context.partition_key))
     shares = missing_shares(summary.reasons["original"], summary.posts)
     rows = [f"| {name} | {share:.3%} |" for name, share in shares.items()]
     return dg.AssetCheckResult(
@@ -244,11 +244,11 @@ def missing_files_below_threshold(
 
 @dg.asset_check(asset=release_manifest, partitions_def=releases)
 def composition_is_stable(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
+    context: dg.AssetCheckExecutionContext, run_context: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
     """Ratings and types moved by less than 2 points, and tags per post by less than a tenth, since last year."""
     year = int(context.partition_key)
-    before, now = composition(toolbox.layout, year - 1), composition(toolbox.layout, year)
+    before, now = composition(run_context.layout, year - 1), composition(run_context.layout, year)
     if before is None or now is None:
         return dg.AssetCheckResult(passed=True, severity=_WARN, description=f"{year - 1} is not there to compare with")
     found = drift(before, now)
@@ -266,10 +266,10 @@ def composition_is_stable(
 
 @dg.asset_check(asset=release_snapshot, blocking=True, partitions_def=releases)
 def release_verifies(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
+    context: dg.AssetCheckExecutionContext, run_context: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
     """The release verifies from its folder alone, as anyone can do it."""
-    report = verify_release(toolbox.layout.release(int(context.partition_key)))
+    report = verify_release(run_context.layout.release(int(context.partition_key)))
     lines = [f"- {line}" for line in report.lines()[:SHOWN]]
     return dg.AssetCheckResult(passed=report.ok, metadata={"report": dg.MetadataValue.md("\n".join(lines))})
 

@@ -44,16 +44,16 @@ def _of_a_release(*, kind: str, after: dg.AssetsDefinition) -> Callable[[Callabl
 
 @_of_a_release(kind="numpy", after=release_snapshot)
 def tag_model(
-    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+    context: dg.AssetExecutionContext, run_context: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
     """Which tags go together in a release: EASE and a small network, to find tags that may be missing or wrong."""
     from danbooru_pipeline.curate.candidates import learn  # noqa: PLC0415
     from danbooru_pipeline.curate.signals.saved import save_model  # noqa: PLC0415
 
     year = int(context.partition_key)
-    folder = CurationFolder.of(toolbox.layout)
-    with clear_failures(toolbox, run_log):
-        known = learn(toolbox.layout.release(year))
+    folder = CurationFolder.of(run_context.layout)
+    with clear_failures(run_context, run_log):
+        known = learn(run_context.layout.release(year))
         if known.model is None:
             return dg.MaterializeResult(metadata={"tags": 0})
         save_model(known.model, folder.model(year))
@@ -69,22 +69,22 @@ def tag_model(
 
 @_of_a_release(kind="parquet", after=tag_model)
 def tag_candidates(
-    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+    context: dg.AssetExecutionContext, run_context: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
     """Tags of a release that may be missing or wrong, calibrated by all answers so far, for `curate review`."""
     from danbooru_pipeline.curate.candidates import CandidateOptions, learn, write_candidates  # noqa: PLC0415
     from danbooru_pipeline.curate.signals.saved import load_model  # noqa: PLC0415
 
     year = int(context.partition_key)
-    folder = CurationFolder.of(toolbox.layout)
-    with clear_failures(toolbox, run_log):
+    folder = CurationFolder.of(run_context.layout)
+    with clear_failures(run_context, run_log):
         pages = DecisionLog(folder.decisions).read()
         path = folder.model(year)
         model = load_model(path) if path.exists() else None
-        known = learn(toolbox.layout.release(year), fusion=fusion_of(pages), model=model)
+        known = learn(run_context.layout.release(year), fusion=fusion_of(pages), model=model)
         options = CandidateOptions(seconds=seconds_of(pages))
         counts = write_candidates(known, folder.candidates(year), options=options)
-        clear_if_removed(toolbox.layout)
+        clear_if_removed(run_context.layout)
     return dg.MaterializeResult(
         metadata={
             "missing": counts["+"],
@@ -98,21 +98,21 @@ def tag_candidates(
 
 @_of_a_release(kind="json", after=tag_candidates)
 def tag_quality(
-    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+    context: dg.AssetExecutionContext, run_context: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
     """Precision and recall by tag, what review has cost, and how candidates fared with users of the site since."""
     from danbooru_pipeline.curate.estimate import measure  # noqa: PLC0415
     from danbooru_pipeline.curate.quality_page import write_measured  # noqa: PLC0415
 
     year = int(context.partition_key)
-    folder = CurationFolder.of(toolbox.layout)
-    with clear_failures(toolbox, run_log):
+    folder = CurationFolder.of(run_context.layout)
+    with clear_failures(run_context, run_log):
         quality = measure(
-            toolbox.layout.release(year),
+            run_context.layout.release(year),
             folder,
             DecisionLog(folder.decisions).read(),
-            now=toolbox.now(),
-            newer=_next_release(toolbox, year),
+            now=run_context.now(),
+            newer=_next_release(run_context, year),
         )
         write_measured(quality, folder, year)
     proposed = quality.next_year.proposed if quality.next_year else 0
@@ -130,8 +130,8 @@ def tag_quality(
     )
 
 
-def _next_release(toolbox: RunContext, year: int) -> Path | None:
-    return next((folder for other, folder in sorted(published(toolbox.layout).items()) if other > year), None)
+def _next_release(run_context: RunContext, year: int) -> Path | None:
+    return next((folder for other, folder in sorted(published(run_context.layout).items()) if other > year), None)
 
 
 learn_tags = dg.define_asset_job(
@@ -149,16 +149,16 @@ learn_tags = dg.define_asset_job(
     description="Each night, once 10,000 answers came since the candidates of the newest release were found.",
 )
 def relearn_tags(
-    context: dg.ScheduleEvaluationContext, toolbox: dg.ResourceParam[RunContext]
+    context: dg.ScheduleEvaluationContext, run_context: dg.ResourceParam[RunContext]
 ) -> dg.RunRequest | dg.SkipReason:
     """Answers calibrate and join the signals; training the model itself on them again gains next to nothing."""
-    return request_learning(context.instance, toolbox)
+    return request_learning(context.instance, run_context)
 
 
-def request_learning(instance: dg.DagsterInstance, toolbox: RunContext) -> dg.RunRequest | dg.SkipReason:
+def request_learning(instance: dg.DagsterInstance, run_context: RunContext) -> dg.RunRequest | dg.SkipReason:
     """A run for the newest release if enough answers came since its candidates were found, or why there is none."""
-    years = published(toolbox.layout)
-    answers = count_answers(DecisionLog(CurationFolder.of(toolbox.layout).decisions).read())
+    years = published(run_context.layout)
+    answers = count_answers(DecisionLog(CurationFolder.of(run_context.layout).decisions).read())
     event = instance.get_latest_materialization_event(tag_candidates.key)
     metadata = event.asset_materialization.metadata if event and event.asset_materialization else {}
     value = metadata[ANSWERS].value if ANSWERS in metadata else 0

@@ -73,19 +73,19 @@ def why_to_wait(found: Unfinished, *, most: int) -> str | None:
     description="Retries the failed buckets of the newest release once, then publishes it with the few posts pending.",
 )
 def finish_newest_release(
-    context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
+    context: dg.SensorEvaluationContext, run_context: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:
     """Does what an operator would: *failed and missing* again, and if that does not help, `finish_release`."""
-    year = toolbox.now().year - 1  # the newest that is over
-    if why := _why_not_now(context, toolbox, year):
+    year = run_context.now().year - 1  # the newest that is over
+    if why := _why_not_now(context, run_context, year):
         return dg.SkipReason(why)
-    found = find_unfinished(context.instance, toolbox, year)
+    found = find_unfinished(context.instance, run_context, year)
     tried, pending = _read(context.cursor, year), sorted(found.left.pending)
-    now = toolbox.now().timestamp()
+    now = run_context.now().timestamp()
     if found.failed.intersection(found.left.untouched) and now >= tried.next_launch():
         return _launch_again(context, found, replace(tried, launches=tried.launches + 1, launched_at=now))
     failed = failed_checks(context.instance, year, warnings=False)
-    if why := "; ".join(failed) or why_to_wait(found, most=toolbox.settings.publish_pending):
+    if why := "; ".join(failed) or why_to_wait(found, most=run_context.settings.publish_pending):
         return dg.SkipReason(why)
     if tried.finished == pending:
         return dg.SkipReason(f"the release of {year} was launched with these posts pending; see its runs and checks")
@@ -98,11 +98,11 @@ def finish_newest_release(
     )
 
 
-def _why_not_now(context: dg.SensorEvaluationContext, toolbox: RunContext, year: int) -> str | None:
+def _why_not_now(context: dg.SensorEvaluationContext, run_context: RunContext, year: int) -> str | None:
     """Why there is nothing to look for; cheap."""
-    if not toolbox.layout.posts_by_bucket(year).is_dir():
+    if not run_context.layout.posts_by_bucket(year).is_dir():
         return "no release has begun"
-    if year in published(toolbox.layout):
+    if year in published(run_context.layout):
         return f"the release of {year} is published"
     return "runs are at work" if count_active_runs(context) or is_backfilling(context) else None
 

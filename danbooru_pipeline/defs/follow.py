@@ -41,7 +41,7 @@ followed_year = dg.AssetSpec(
 def fetch_running_year(desk: Desk, config: FollowConfig) -> Report:
     """Fetch what has come since the last run."""
     with (
-        open_follower(desk.toolbox.settings, now=desk.toolbox.now) as follower,
+        open_follower(desk.run_context.settings, now=desk.run_context.now) as follower,
         Meter("follow", report=desk.run.log.info, watch=desk.run_log.watch) as meter,
     ):
         report = follow(follower, dry_run=config.dry_run, meter=meter)

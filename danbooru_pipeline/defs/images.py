@@ -56,12 +56,12 @@ def _numbers(report: OriginalsReport | Px512Report) -> dict[str, Any]:
 class _Rechecks:
     """Questions about posts without a file, pooled over the buckets of a run: 200 posts a request."""
 
-    toolbox: RunContext
+    run_context: RunContext
     reasons: frozenset[Reason]
 
     def begin(self, buckets: Sequence[str], year: int) -> None:
         """Name the posts that are asked about before anything is fetched."""
-        expect_rechecks(self.toolbox, buckets, year, recheck=self.reasons)
+        expect_rechecks(self.run_context, buckets, year, recheck=self.reasons)
 
     def is_left(self, report: OriginalsReport) -> bool:
         """Whether a file could not be fetched."""
@@ -69,11 +69,11 @@ class _Rechecks:
 
     def gather(self, reports: Iterable[OriginalsReport]) -> None:
         """Name the posts whose files could not be fetched."""
-        self.toolbox.rechecker.expect(id_ for report in reports for id_ in report.failed)
+        self.run_context.rechecker.expect(id_ for report in reports for id_ in report.failed)
 
     def finish(self, bucket: str, year: int, report: OriginalsReport, meter: Meter) -> OriginalsReport:
         """Ask about those of a bucket."""
-        return ask_about_failed(self.toolbox, bucket, year, before=report, meter=meter)
+        return ask_about_failed(self.run_context, bucket, year, before=report, meter=meter)
 
 
 @dg.asset(
@@ -88,7 +88,7 @@ class _Rechecks:
     pool="booru",
 )
 def original_images(
-    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+    context: dg.AssetExecutionContext, run_context: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
     """The uploaded files of a bucket, checked against their MD5 and losslessly optimised, up to a release's cutoff.
 
@@ -98,14 +98,14 @@ def original_images(
     recheck = parse_recheck(context.run.tags.get(RECHECK_TAG, ""))
     return materialize_buckets(
         context,
-        toolbox,
+        run_context,
         run_log,
         lambda bucket, year, meter: build_originals(
-            toolbox, bucket, year, meter=meter, recheck=recheck, ask_later=True
+            run_context, bucket, year, meter=meter, recheck=recheck, ask_later=True
         ),
         numbers=_numbers,
         pending=lambda report: report.pending,
-        shared=_Rechecks(toolbox, recheck),
+        shared=_Rechecks(run_context, recheck),
     )
 
 
@@ -121,7 +121,7 @@ def original_images(
     pool="image_cpu",
 )
 def images_512px(
-    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+    context: dg.AssetExecutionContext, run_context: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
     """A 512×512 JPEG, on white unless that hides it, for every single-frame image with an SFW rating of the release.
 
@@ -129,9 +129,9 @@ def images_512px(
     """
     return materialize_buckets(
         context,
-        toolbox,
+        run_context,
         run_log,
-        lambda bucket, year, meter: build_px512(toolbox, bucket, year),  # noqa: ARG005 - only buckets are counted, no files
+        lambda bucket, year, meter: build_px512(run_context, bucket, year),  # noqa: ARG005 - only buckets are counted, no files
         numbers=_numbers,
         pending=lambda _report: 0,
     )

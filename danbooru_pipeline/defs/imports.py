@@ -47,7 +47,7 @@ def take_files(desk: Desk, config: ImportConfig) -> Report:
     """Judge every candidate, and take what is proven."""
     with Meter("import", report=desk.run.log.info) as meter:
         report = import_files(
-            desk.toolbox,
+            desk.run_context,
             open_holdings(map(Path, config.paths)),
             year=config.year,
             move=config.move,

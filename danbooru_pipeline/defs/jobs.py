@@ -20,7 +20,7 @@ class Desk:
     """What a job works with: its run in Dagster, and the resources of the run."""
 
     run: dg.OpExecutionContext
-    toolbox: RunContext
+    run_context: RunContext
     run_log: RunLog
 
 
@@ -55,12 +55,12 @@ def operator_job(
             description=work.__doc__,
             out=dg.Out(dg.Nothing),
             config_schema=config.to_fields_dict(),
-            required_resource_keys={"toolbox", "run_log"},
+            required_resource_keys={"run_context", "run_log"},
             pool=pool,
         )
         def run_work(context: dg.OpExecutionContext) -> None:
-            desk = Desk(context, context.resources.toolbox, context.resources.run_log)
-            with clear_failures(desk.toolbox, desk.run_log):
+            desk = Desk(context, context.resources.run_context, context.resources.run_log)
+            with clear_failures(desk.run_context, desk.run_log):
                 report = work(desk, config(**context.op_config))
             _end(context, report)
 

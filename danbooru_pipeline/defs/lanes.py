@@ -76,7 +76,9 @@ class Lane:
         self._log = RunLog()
         # Dagster takes no resources with a run of assets: what it gets is the log of the run that begins.
         log = dg.ResourceDefinition(lambda _context: self._log)
-        self._job = build_defs(resources={"toolbox": context, "run_log": log}).resolve_implicit_global_asset_job_def()
+        self._job = build_defs(
+            resources={"run_context": context, "run_log": log}
+        ).resolve_implicit_global_asset_job_def()
 
     def run(self, order: RunOrder) -> RunReport:
         """Execute one run and record it in the instance."""

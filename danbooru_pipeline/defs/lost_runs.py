@@ -34,20 +34,20 @@ def shown_alive(layout: Layout, run_id: str | None) -> Iterator[None]:
     default_status=SENSOR_STATUS,
     description="Fails runs that died together with the code location, which otherwise stay started for ever.",
 )
-def fail_lost_runs(context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]) -> dg.SkipReason:
+def fail_lost_runs(context: dg.SensorEvaluationContext, run_context: dg.ResourceParam[RunContext]) -> dg.SkipReason:
     """A run without a lease, because it has not begun or does not work on the store, is none of its business.
 
     Two looks in a row must find a lease abandoned: a machine that was suspended wakes the sensor, and whoever renews.
     """
     before = set((context.cursor or "").split())
     started = context.instance.get_runs(RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-    abandoned = {run.run_id: run for run in started if is_abandoned(toolbox.layout.run_lock(run.run_id))}
+    abandoned = {run.run_id: run for run in started if is_abandoned(run_context.layout.run_lock(run.run_id))}
     lost = abandoned.keys() & before
     for run_id in lost:
         context.instance.report_run_failed(
             abandoned[run_id], "its process is gone, and so is the code location that started it"
         )
-        toolbox.layout.run_lock(run_id).unlink(missing_ok=True)
+        run_context.layout.run_lock(run_id).unlink(missing_ok=True)
     context.update_cursor(" ".join(sorted(abandoned.keys() - lost)))
     if lost:
         return dg.SkipReason(f"failed {', '.join(sorted(lost))}: nobody works on them")

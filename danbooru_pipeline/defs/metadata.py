@@ -32,13 +32,18 @@ WITHOUT_TABLES_TAG = "danbooru/without-tables"
     metadata=described(runbook="a-run-died", schema=POST_SCHEMA),
 )
 def posts(
-    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+    context: dg.AssetExecutionContext, run_context: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
     """All posts of a release, up to its cutoff, as one typed Parquet file sorted by id."""
     year = int(context.partition_key)
-    with clear_failures(toolbox, run_log), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
-        report = bring_posts(toolbox.source, toolbox.layout, year, now=toolbox.now(), progress=context.log.info)
-        missed = compare_with_sweep(toolbox.layout, year)
+    with (
+        clear_failures(run_context, run_log),
+        exclusive(run_context.layout.year_lock(year), busy=BUSY.format(year=year)),
+    ):
+        report = bring_posts(
+            run_context.source, run_context.layout, year, now=run_context.now(), progress=context.log.info
+        )
+        missed = compare_with_sweep(run_context.layout, year)
     if missed is not None:
         context.log.info(missed.line())
     return dg.MaterializeResult(
@@ -50,7 +55,7 @@ def posts(
             "newest_post": str(report.max_created_at),
             "requests": report.requests,
             "settings": settings_metadata(),
-            **where(toolbox.layout.posts(year)),
+            **where(run_context.layout.posts(year)),
             **(missed.as_numbers() if missed else {}),
         },
         data_version=dg.DataVersion(report.sha256),
@@ -67,17 +72,20 @@ def posts(
     automation_condition=FOLLOW_CHECKED_RELEASE,
 )
 def posts_by_bucket(
-    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+    context: dg.AssetExecutionContext, run_context: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
     """The posts of a release as one small file for each bucket, so that a bucket reads its rows in milliseconds."""
     year = int(context.partition_key)
-    with clear_failures(toolbox, run_log), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
-        written = split_by_bucket(toolbox.layout, year)
-    report = load_posts_report(toolbox.layout, year)
+    with (
+        clear_failures(run_context, run_log),
+        exclusive(run_context.layout.year_lock(year), busy=BUSY.format(year=year)),
+    ):
+        written = split_by_bucket(run_context.layout, year)
+    report = load_posts_report(run_context.layout, year)
     return dg.MaterializeResult(
         metadata={
             "buckets_with_posts": written,
-            **where(toolbox.layout.posts_by_bucket(year)),
+            **where(run_context.layout.posts_by_bucket(year)),
         },
         data_version=dg.DataVersion(report.sha256),
     )
@@ -91,18 +99,21 @@ def posts_by_bucket(
     metadata=described(runbook="side-tables-did-not-come"),
 )
 def side_tables(
-    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+    context: dg.AssetExecutionContext, run_context: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
     """Tags, aliases, implications, artists, pools, notes, comments and more, as far as the source offers them.
 
     A run with the tag danbooru/without-tables decides that the release has none, and asks for none.
     """
     year = int(context.partition_key)
-    with clear_failures(toolbox, run_log), exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
+    with (
+        clear_failures(run_context, run_log),
+        exclusive(run_context.layout.year_lock(year), busy=BUSY.format(year=year)),
+    ):
         if WITHOUT_TABLES_TAG in context.run.tags:
-            reports = leave_out_side_tables(toolbox.layout, year)
+            reports = leave_out_side_tables(run_context.layout, year)
         else:
-            reports = export_side_tables(toolbox.tables_source, toolbox.layout, year, progress=context.log.info)
+            reports = export_side_tables(run_context.tables_source, run_context.layout, year, progress=context.log.info)
     lines = [
         f"| {name} | {report.status} | {report.rows:,} | {report.rejected:,} |" for name, report in reports.items()
     ]
@@ -112,7 +123,7 @@ def side_tables(
             "dagster/partition_row_count": sum(report.rows for report in reports.values()),
             "tables": sum(report.status == "ok" for report in reports.values()),
             "what_came": dg.MetadataValue.md(came),
-            **where(toolbox.layout.side_tables_report(year)),
+            **where(run_context.layout.side_tables_report(year)),
         },
         data_version=dg.DataVersion(_version_of(reports)),
     )

@@ -22,7 +22,7 @@ class MirrorsConfig(dg.Config):
 )
 def look_after_mirrors(desk: Desk, config: MirrorsConfig) -> Report:
     """Ask the mirrors what they hold; remove what needs to be kept for them no longer."""
-    done = do_a_round(desk.toolbox, end_grace=config.end_grace)
+    done = do_a_round(desk.run_context, end_grace=config.end_grace)
     counts = {str(each): sum(one.holds is each for one in done.mirrors) for each in Holds}
     return Report(done.lines(), numbers=counts, failed="; ".join(done.failed))
 

@@ -55,7 +55,7 @@ class HistoryConfig(dg.Config):
 )
 def examine_installation(desk: Desk, config: DoctorConfig) -> Report:
     """Examine what a build needs. Fails if something would prevent one."""
-    settings = desk.toolbox.settings
+    settings = desk.run_context.settings
     findings = list(repair_root(settings) if config.repair else examine(settings))
     return Report(
         [
@@ -75,7 +75,7 @@ def examine_installation(desk: Desk, config: DoctorConfig) -> Report:
 )
 def verify_folder(desk: Desk, config: VerifyConfig) -> Report:
     """Verify a release from its folder alone. Fails if anything in it disagrees."""
-    folder = desk.toolbox.layout.release(config.year)
+    folder = desk.run_context.layout.release(config.year)
     report = verify_release(folder, full=config.full)
     lines = report.lines()
     return Report(lines, failed="" if report.ok else f"{folder}: {lines[-1]}")
@@ -90,12 +90,12 @@ def take_posts_down(desk: Desk, config: TakedownConfig) -> Report:
     """Remove posts from every release, from the store, and from what is made later."""
     if bool(config.ids) == config.resume or any(id_ < 1 for id_ in config.ids):
         raise SettingsError("give the ids of posts, or resume; correct the run's config and launch it again")
-    plan = plan_takedown(desk.toolbox.layout, config.ids)
-    idle = nothing_to_resume(desk.toolbox, plan) if config.resume else None
+    plan = plan_takedown(desk.run_context.layout, config.ids)
+    idle = nothing_to_resume(desk.run_context, plan) if config.resume else None
     if config.dry_run:
-        return Report([idle] if idle else planned_lines(desk.toolbox, plan))
-    lines = [idle] if idle else takedown_lines(plan, take_down(desk.toolbox, plan))
-    failed = publish_again(desk.toolbox.settings)
+        return Report([idle] if idle else planned_lines(desk.run_context, plan))
+    lines = [idle] if idle else takedown_lines(plan, take_down(desk.run_context, plan))
+    failed = publish_again(desk.run_context.settings)
     return Report(lines, failed="; ".join(f"a published copy still has them: {line}" for line in failed))
 
 
@@ -107,7 +107,7 @@ def take_posts_down(desk: Desk, config: TakedownConfig) -> Report:
 def forget_old_runs(desk: Desk, config: HistoryConfig) -> Report:
     """Forget runs that no partition's state depends on, with their logs."""
     instance = desk.run.instance
-    found = runs_to_forget(instance, before=desk.toolbox.now(), days=config.older_than_days)
+    found = runs_to_forget(instance, before=desk.run_context.now(), days=config.older_than_days)
     if not config.dry_run:
         forget_runs(instance, found.forgotten)
     verb = "would forget" if config.dry_run else "forgot"

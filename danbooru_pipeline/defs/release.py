@@ -69,14 +69,14 @@ def _counts(title: str, counts: dict[str, int]) -> dg.MarkdownMetadataValue:
     ],
 )
 def release_manifest(
-    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+    context: dg.AssetExecutionContext, run_context: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
     """One row per post that says what became of its file. Refused, with the rows named, when anything disagrees."""
     year = int(context.partition_key)
-    with clear_failures(toolbox, run_log):
-        with exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
-            changed = apply_updates(toolbox.layout, year)
-        summary = manifest_without_blocked(toolbox, year)
+    with clear_failures(run_context, run_log):
+        with exclusive(run_context.layout.year_lock(year), busy=BUSY.format(year=year)):
+            changed = apply_updates(run_context.layout, year)
+        summary = manifest_without_blocked(run_context, year)
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": summary.posts,
@@ -93,7 +93,7 @@ def release_manifest(
             "reasons_originals": _counts("reason", summary.reasons["original"]),
             "reasons_512px": _counts("reason", summary.reasons["px512"]),
             "plot": plot("What became of the posts", summary.statuses),
-            **where(toolbox.layout.manifest(year)),
+            **where(run_context.layout.manifest(year)),
         },
         data_version=dg.DataVersion(summary.digest),
     )
@@ -109,24 +109,26 @@ def release_manifest(
     automation_condition=FOLLOW_CHECKED_RELEASE,
 )
 def release_snapshot(
-    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+    context: dg.AssetExecutionContext, run_context: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
     """The tree of a release: hard links, metadata, checksums; fully verified before it gets its name."""
     year = int(context.partition_key)
-    with clear_failures(toolbox, run_log):
-        clear_what_came_back(toolbox.layout, year)  # it takes the lock itself
-        with exclusive(toolbox.layout.year_lock(year), busy=BUSY.format(year=year)):
+    with clear_failures(run_context, run_log):
+        clear_what_came_back(run_context.layout, year)  # it takes the lock itself
+        with exclusive(run_context.layout.year_lock(year), busy=BUSY.format(year=year)):
             accepted = accepted_gaps(
-                toolbox.layout, year, toolbox.settings.accept_incomplete, exclude_tags=toolbox.exclude_tags
+                run_context.layout, year, run_context.settings.accept_incomplete, exclude_tags=run_context.exclude_tags
             )
-            options = options_of(toolbox.settings, accepted_incomplete=accepted)
-            plan = plan_snapshot(toolbox.layout, year, image_settings=toolbox.image_settings.as_dict(), options=options)
+            options = options_of(run_context.settings, accepted_incomplete=accepted)
+            plan = plan_snapshot(
+                run_context.layout, year, image_settings=run_context.image_settings.as_dict(), options=options
+            )
             for line in plan.lines():
                 context.log.info(line)
-            release = make_release(toolbox, plan)
-            make_page(toolbox)
+            release = make_release(run_context, plan)
+            make_page(run_context)
     return dg.MaterializeResult(
-        metadata=_numbers(release, action=str(plan.action), folder=toolbox.layout.release(year)),
+        metadata=_numbers(release, action=str(plan.action), folder=run_context.layout.release(year)),
         data_version=dg.DataVersion(release.sha256sums_sha256),
     )
 
@@ -157,17 +159,17 @@ def _numbers(release: Release, *, action: str, folder: Path) -> dict[str, Any]:
     freshness_policy=RELEASE_DEADLINE,
 )
 def publication(
-    context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+    context: dg.AssetExecutionContext, run_context: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
 ) -> dg.MaterializeResult:
     """`releases/current` points to the newest release; the totals of the year are recorded in `release_totals`."""
-    with clear_failures(toolbox, run_log):
-        require_decision(toolbox.layout, toolbox.settings)
+    with clear_failures(run_context, run_log):
+        require_decision(run_context.layout, run_context.settings)
         stop.check()
-        current = flip_current(toolbox.layout)
+        current = flip_current(run_context.layout)
     context.log.info("releases/current is %s", current.name)
     year = int(context.partition_key)
-    if year in published(toolbox.layout):
-        context.log_event(totals_of(read_release(toolbox.layout.release(year))))
+    if year in published(run_context.layout):
+        context.log_event(totals_of(read_release(run_context.layout.release(year))))
     return dg.MaterializeResult(
         metadata={"current": current.name, "settings": settings_metadata(), **where(current)},
         data_version=dg.DataVersion(read_release(current).sha256sums_sha256),
@@ -188,10 +190,10 @@ def _publication_at(kind: str, tool: str, description: str) -> dg.AssetsDefiniti
         metadata=described(runbook="a-published-copy-is-out-of-date"),
     )
     def publish(
-        context: dg.AssetExecutionContext, toolbox: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
+        context: dg.AssetExecutionContext, run_context: dg.ResourceParam[RunContext], run_log: dg.ResourceParam[RunLog]
     ) -> dg.MaterializeResult:
-        with clear_failures(toolbox, run_log):
-            (plan,) = plan_places(toolbox.settings, int(context.partition_key), kind=kind)
+        with clear_failures(run_context, run_log):
+            (plan,) = plan_places(run_context.settings, int(context.partition_key), kind=kind)
             for line in plan.lines():
                 context.log.info(line)
             apply_publication(plan)

@@ -13,7 +13,7 @@ from danbooru_pipeline.store.root import require_known_root
 
 
 @dg.resource(description="Settings from DANBOORU_* variables, paths, the rate-limited HTTP client and image workers.")
-def toolbox(init: dg.InitResourceContext) -> Iterator[RunContext]:
+def run_context(init: dg.InitResourceContext) -> Iterator[RunContext]:
     """Open the `RunContext` of a run, and close it after; the key keeps the name under which others configure it."""
     settings = Settings.from_env()
     layout = Layout(settings.root)

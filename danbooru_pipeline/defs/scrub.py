@@ -49,8 +49,8 @@ def scrub_buckets_of_the_week(desk: Desk, config: ScrubConfig) -> Report:
     unknown = sorted(set(config.buckets) - set(BUCKETS))
     if unknown:
         raise SettingsError(f"{unknown[0]} is not a bucket like 0123; correct the run's config and launch it again")
-    buckets = sorted(config.buckets) or buckets_of_week(desk.toolbox.now().date())
-    reports, errors = _scrub(desk.toolbox, buckets)
+    buckets = sorted(config.buckets) or buckets_of_week(desk.run_context.now().date())
+    reports, errors = _scrub(desk.run_context, buckets)
     left = sorted([*errors, *(line for report in reports for line in report.left)])
     counts: dict[str, Any] = {
         "damaged": sum(report.damaged for report in reports),

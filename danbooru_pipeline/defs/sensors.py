@@ -69,21 +69,21 @@ def _request(year: int) -> dg.RunRequest:
     description="Begins the release of a year once: when it is over, its metadata stable, and the source covers it.",
 )
 def yearly_release(
-    context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
+    context: dg.SensorEvaluationContext, run_context: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:
     """Begins the release of a year once: when the year is over, its metadata stable, and the source covers it."""
     decision = decide(
         read_memory(context.cursor),
-        now=toolbox.now(),
-        first_year=toolbox.settings.first_year,
-        settling_days=toolbox.settings.settling_days,
-        look=lambda year: look_at(toolbox.source, year),
-        held=held_by_takedown(toolbox.layout),
+        now=run_context.now(),
+        first_year=run_context.settings.first_year,
+        settling_days=run_context.settings.settling_days,
+        look=lambda year: look_at(run_context.source, year),
+        held=held_by_takedown(run_context.layout),
     )
     cursor = write_memory(decision.memory)
     if not decision.begin or decision.year is None:
         return dg.SensorResult(skip_reason=decision.why, cursor=cursor)
-    done = _reason_not_to_begin(context.instance, toolbox, decision.year)
+    done = _reason_not_to_begin(context.instance, run_context, decision.year)
     if done is not None:
         return dg.SensorResult(skip_reason=done, cursor=cursor)
     context.log.info(decision.why)
@@ -106,12 +106,12 @@ def _reason_not_to_begin(instance: dg.DagsterInstance, context: RunContext, year
     description="Instead of the sensor yearly_release: last year's release on 25 January, whatever the source has.",
 )
 def yearly_release_on_a_date(
-    context: dg.ScheduleEvaluationContext, toolbox: dg.ResourceParam[RunContext]
+    context: dg.ScheduleEvaluationContext, run_context: dg.ResourceParam[RunContext]
 ) -> dg.RunRequest | dg.SkipReason:
     """For those who prefer a date to the sensor: last year's release on 25 January, whatever the source looks like."""
     when: datetime = context.scheduled_execution_time
     year = when.year - 1
-    done = _reason_not_to_begin(context.instance, toolbox, year)
+    done = _reason_not_to_begin(context.instance, run_context, year)
     return dg.SkipReason(done) if done else _request(year)
 
 
@@ -121,7 +121,7 @@ def yearly_release_on_a_date(
     description="Sends a message for every run that failed and will not be retried.",
 )
 def tell_of_failures(
-    context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
+    context: dg.SensorEvaluationContext, run_context: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:
     """Sends a message for every run that failed and will not be retried; one that nobody took is sent again, for a day.
 
@@ -136,9 +136,9 @@ def tell_of_failures(
     cursor = str(context.cursor)
     for failure in _failures(context.instance, after=int(cursor), limit=_FAILURES_AT_ONCE):
         try:
-            said.append(_tell_of_failure(context, toolbox.settings, failure.event_log_entry))
+            said.append(_tell_of_failure(context, run_context.settings, failure.event_log_entry))
         except NotifyError as error:
-            lasts = toolbox.now().timestamp() - failure.timestamp > DAY
+            lasts = run_context.now().timestamp() - failure.timestamp > DAY
             if not said and not lasts:
                 raise
             said.append(f"nobody took it for a day: {error}" if lasts else str(error))
@@ -209,13 +209,13 @@ def _half_told(error: NotifyError) -> str:
     description="Sends one message for every release, and for every new version of one, that becomes current.",
 )
 def tell_of_releases(
-    context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
+    context: dg.SensorEvaluationContext, run_context: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:
     """Sends one message for every release, and for every new version of one, that becomes current.
 
     A channel that took it does not get it again while another one refuses it: the cursor names those that did.
     """
-    folder = followed(toolbox.layout.current)
+    folder = followed(run_context.layout.current)
     if not (folder / RELEASE_JSON).exists():
         return dg.SkipReason("nothing is published yet")
     release = read_release(folder)
@@ -225,15 +225,15 @@ def tell_of_releases(
         return dg.SkipReason(f"{name} was announced")
     but = took.split(", ") if told == name else []
     announcement = folder / ANNOUNCEMENT
-    lines = release_lines(release, toolbox.layout.release(release.year))
+    lines = release_lines(release, run_context.layout.release(release.year))
     body = announcement.read_text() if announcement.exists() else "\n".join(lines)
-    left = what_is_left(toolbox.layout, release.year, exclude_tags=toolbox.exclude_tags)
+    left = what_is_left(run_context.layout, release.year, exclude_tags=run_context.exclude_tags)
     if left.pending:
         body = "\n".join(
             [body.rstrip(), "", f"for the operator: {left.named()}; the next build makes a new version with them"]
         )
     try:
-        sent = deliver(toolbox.settings, subject=f"{name} is published", body=body, but=but)
+        sent = deliver(run_context.settings, subject=f"{name} is published", body=body, but=but)
     except NotifyError as error:
         cursor = f"{name}{_TOOK}{', '.join((*but, *error.accepted))}"
         return dg.SensorResult(skip_reason=_half_told(error), cursor=cursor)
@@ -256,24 +256,24 @@ def _told(cursor: str | None) -> tuple[float, list[str]]:
     description="Sends what the newest release and the store wait for: when that changed, and else once a week.",
 )
 def tell_of_waiting(
-    context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]
+    context: dg.SensorEvaluationContext, run_context: dg.ResourceParam[RunContext]
 ) -> dg.SensorResult | dg.SkipReason:
     """Sends at most one message a day; nothing while a run works on it, and nothing when nothing waits."""
-    now, (sent_at, before) = toolbox.now().timestamp(), _told(context.cursor)
+    now, (sent_at, before) = run_context.now().timestamp(), _told(context.cursor)
     if now - sent_at < DAY:
         return dg.SkipReason("a message went out less than a day ago")
     if active := count_active_runs(context):
         return dg.SkipReason(f"{counted(active, 'run is', 'runs are')} at work; what is left is told afterwards")
-    year, lines = everything_that_waits(context.instance, toolbox)
+    year, lines = everything_that_waits(context.instance, run_context)
     if not lines:
         return dg.SensorResult(skip_reason="nothing waits for the operator", cursor=None)
     if lines == before and now - sent_at < 7 * DAY:
         return dg.SkipReason(f"was told already: {'; '.join(lines)}")
     subject = f"danbooru-pipeline: {release_name(year) if year else 'the store'} waits"
-    body = "\n".join([*bullets(lines), toolbox.settings.ui_url])
+    body = "\n".join([*bullets(lines), run_context.settings.ui_url])
     said = f"told of {counted(len(lines), 'thing')}"
     try:
-        if not deliver(toolbox.settings, subject=subject, body=body):
+        if not deliver(run_context.settings, subject=subject, body=body):
             return dg.SkipReason(f"{NOBODY}; it would say: {'; '.join(lines)}")
     except NotifyError as error:
         said = _half_told(error)
@@ -285,11 +285,11 @@ def tell_of_waiting(
     default_status=SENSOR_STATUS,
     description="Asks for DANBOORU_HEARTBEAT_URL each minute, so that a monitor there notices a daemon that stopped.",
 )
-def heartbeat(_context: dg.SensorEvaluationContext, toolbox: dg.ResourceParam[RunContext]) -> dg.SkipReason:
+def heartbeat(_context: dg.SensorEvaluationContext, run_context: dg.ResourceParam[RunContext]) -> dg.SkipReason:
     """Shows red while the monitor does not answer."""
-    if not toolbox.settings.heartbeat_url:
+    if not run_context.settings.heartbeat_url:
         return dg.SkipReason("DANBOORU_HEARTBEAT_URL is not set, so nobody notices a daemon that stopped")
-    send_heartbeat(toolbox.settings)
+    send_heartbeat(run_context.settings)
     return dg.SkipReason("the monitor knows that the daemon lives")
 
 

@@ -136,10 +136,10 @@ def _scrub_lines(instance: dg.DagsterInstance, now: datetime) -> list[str]:
 
 @dg.asset_check(asset=publication, partitions_def=releases)
 def nothing_holds_up_the_release(
-    context: dg.AssetCheckExecutionContext, toolbox: dg.ResourceParam[RunContext]
+    context: dg.AssetCheckExecutionContext, run_context: dg.ResourceParam[RunContext]
 ) -> dg.AssetCheckResult:
     """The release waits for nothing; else each line says what it waits for, and how to go on or to overrule it."""
-    lines = what_it_waits_for(context.instance, toolbox, int(context.partition_key))
+    lines = what_it_waits_for(context.instance, run_context, int(context.partition_key))
     return dg.AssetCheckResult(
         passed=not lines,
         severity=dg.AssetCheckSeverity.WARN,

@@ -28,7 +28,7 @@ class Ticks:
     def tick(self) -> str:
         """Evaluate it. Returns the reason that the UI shows."""
         sensor = dg.build_sensor_context(
-            instance=self.instance, cursor=self.cursor, resources={"toolbox": self.context}
+            instance=self.instance, cursor=self.cursor, resources={"run_context": self.context}
         )
         result: Any = finish_newest_release(sensor)
         if isinstance(result, dg.SkipReason):

@@ -54,7 +54,7 @@ def test_only_a_run_whose_process_is_gone_is_failed(context: RunContext, end: st
                 assert path.exists()
             assert not path.exists()
         with shown_alive(context.layout, run.run_id if end == "alive" else None):
-            sensor = dg.build_sensor_context(instance=instance, resources={"toolbox": context})
+            sensor = dg.build_sensor_context(instance=instance, resources={"run_context": context})
             fail_lost_runs(sensor)
             assert status(instance, run) is dg.DagsterRunStatus.STARTED
             if end == "woken":

@@ -69,7 +69,7 @@ class Telling:
         sensor = sensor_context(
             self.instance,
             cursor=self.cursor,
-            resources={"toolbox": dg.ResourceDefinition.hardcoded_resource(self.context)},
+            resources={"run_context": dg.ResourceDefinition.hardcoded_resource(self.context)},
             code_location_origin=self.location,
         )
         result: Any = tell_of_failures(sensor)
@@ -178,7 +178,7 @@ def looks(context: RunContext, instance: dg.DagsterInstance) -> Callable[[], str
     cursor: list[str | None] = [None]
 
     def look() -> str:
-        sensor = dg.build_sensor_context(instance=instance, cursor=cursor[0], resources={"toolbox": context})
+        sensor = dg.build_sensor_context(instance=instance, cursor=cursor[0], resources={"run_context": context})
         result: Any = tell_of_waiting(sensor)
         if isinstance(result, dg.SkipReason):
             return str(result.skip_message)
@@ -224,7 +224,7 @@ def test_unfinished_takedown_is_told_of(
     told = settings.replace(webhook_url=f"http://127.0.0.1:{hook.server_address[1]}/", root=root.root)
     with RunContext(told, now=lambda: datetime(2022, 1, 25, tzinfo=UTC)) as context:
         assert "told of 1 thing" in looks(context, instance)()
-        sensor = dg.build_sensor_context(instance=instance, resources={"toolbox": context})
+        sensor = dg.build_sensor_context(instance=instance, resources={"run_context": context})
         waits: Any = yearly_release(sensor)
         assert "a takedown is not finished" in str(waits.skip_reason)
         write_takedowns(root, Takedowns(posts={}))
@@ -244,7 +244,7 @@ def test_wrong_webhook_makes_no_second_announcement(
 
     def look(settings: Settings, cursor: str | None) -> Any:
         with RunContext(settings) as context:
-            sensor = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"toolbox": context})
+            sensor = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"run_context": context})
             return tell_of_releases(sensor)
 
     first = look(wrong, None)
@@ -272,7 +272,7 @@ def test_source_that_is_dead_is_told_of(settings: Settings, hook: Any, instance:
 def test_heartbeat_shows_red_without_an_answer(settings: Settings, instance: dg.DagsterInstance) -> None:
     """A monitor that does not answer fails the tick, and its address, which is a secret, is not in the message."""
     with RunContext(settings.replace(heartbeat_url="http://127.0.0.1:9/secret")) as context:
-        sensor = dg.build_sensor_context(instance=instance, resources={"toolbox": context})
+        sensor = dg.build_sensor_context(instance=instance, resources={"run_context": context})
         with pytest.raises(NotifyError, match="DANBOORU_HEARTBEAT_URL") as failed:
             heartbeat(sensor)
     assert "secret" not in str(failed.value)

@@ -45,7 +45,7 @@ def in_january(settings: Settings) -> Iterator[RunContext]:
 
 def tick(context: RunContext, instance: dg.DagsterInstance, cursor: str | None) -> dg.SensorResult:
     """One tick of the yearly sensor."""
-    sensor = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"toolbox": context})
+    sensor = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"run_context": context})
     result = yearly_release(sensor)
     assert isinstance(result, dg.SensorResult)
     return result
@@ -79,7 +79,7 @@ def test_lost_cursor_begins_nothing_twice(in_january: RunContext, booru: BooruPr
             assert not result.run_requests
         assert "already" in str(result.skip_reason)
         context = dg.build_schedule_context(
-            instance=instance, scheduled_execution_time=JANUARY, resources={"toolbox": in_january}
+            instance=instance, scheduled_execution_time=JANUARY, resources={"run_context": in_january}
         )
         scheduled: Any = yearly_release_on_a_date(context)
         assert isinstance(scheduled, dg.SkipReason)
@@ -127,8 +127,8 @@ def test_lost_posts_hold_up_what_follows(context: RunContext, instance: dg.Dagst
         sweep_posts(Paged(records), context.layout, year, now=JANUARY, progress=lambda _line: None)
     chosen = {"accept_incomplete": {"posts": accepted.partition(": ")[2]}} if accepted else {}
     log = RunLog()
-    with RunContext(context.settings.replace(**chosen)) as toolbox:
-        job = build_defs(resources={"toolbox": toolbox, "run_log": log}).resolve_implicit_global_asset_job_def()
+    with RunContext(context.settings.replace(**chosen)) as run_context:
+        job = build_defs(resources={"run_context": run_context, "run_log": log}).resolve_implicit_global_asset_job_def()
         check = dg.AssetCheckKey(dg.AssetKey("posts"), "posts_of_last_year_are_there")
         subset = job.get_subset(asset_selection=set(), asset_check_selection={check})
         result = subset.execute_in_process(instance=instance, tags={"dagster/partition": "2022"}, raise_on_error=False)
@@ -145,8 +145,8 @@ def checked_posts(
 ) -> dg.AssetCheckEvaluation:
     """A check of the posts of 2021 that blocks what follows, unless its gap is accepted."""
     log = RunLog()
-    with RunContext(context.settings.replace(accept_incomplete={"posts": "known"} if accepted else {})) as toolbox:
-        job = build_defs(resources={"toolbox": toolbox, "run_log": log}).resolve_implicit_global_asset_job_def()
+    with RunContext(context.settings.replace(accept_incomplete={"posts": "known"} if accepted else {})) as run_context:
+        job = build_defs(resources={"run_context": run_context, "run_log": log}).resolve_implicit_global_asset_job_def()
         check = dg.AssetCheckKey(dg.AssetKey("posts"), name)
         subset = job.get_subset(asset_selection=set(), asset_check_selection={check})
         result = subset.execute_in_process(instance=instance, tags={"dagster/partition": "2021"}, raise_on_error=False)
@@ -201,7 +201,7 @@ def test_drift_of_columns_is_told(context: RunContext, instance: dg.DagsterInsta
             requests=1, drifted=7, columns=columns,
         )  # fmt: skip
         write_atomic(context.layout.posts_report(year), msgspec.json.encode({"source": report}))
-    job = build_defs(resources={"toolbox": context}).resolve_implicit_global_asset_job_def()
+    job = build_defs(resources={"run_context": context}).resolve_implicit_global_asset_job_def()
     check = dg.AssetCheckKey(dg.AssetKey("posts"), "columns_are_those_of_last_year")
     subset = job.get_subset(asset_selection=set(), asset_check_selection={check})
     result = subset.execute_in_process(instance=instance, tags={"dagster/partition": "2022"})
@@ -226,7 +226,7 @@ def test_whole_release_passes_its_checks(
     assert found.keys() >= MANIFEST_CHECKS | {"release_verifies"}
     assert all(each.passed for each in found.values() if each.severity is dg.AssetCheckSeverity.ERROR)
     assert found["every_sfw_row_has_its_512px_image"].metadata["sfw_rows"].value
-    sensor = dg.build_sensor_context(instance=instance, resources={"toolbox": context})
+    sensor = dg.build_sensor_context(instance=instance, resources={"run_context": context})
     told: Any = tell_of_releases(sensor)
     assert "no notification channel" in str(told.skip_reason)
 
@@ -241,7 +241,7 @@ def test_lost_512px_image_fails_the_check_that_blocks(
     assert run_year(context, instance, ["release_manifest"], 2021).success
     next(context.layout.store.glob("512px/*/*.jpg")).unlink()
     with dg.DagsterInstance.ephemeral() as other:
-        job = build_defs(resources={"toolbox": context}).resolve_implicit_global_asset_job_def()
+        job = build_defs(resources={"run_context": context}).resolve_implicit_global_asset_job_def()
         check = dg.AssetCheckKey(dg.AssetKey("release_manifest"), "every_sfw_row_has_its_512px_image")
         subset = job.get_subset(asset_selection=set(), asset_check_selection={check})
         result = subset.execute_in_process(instance=other, tags={"dagster/partition": "2021"}, raise_on_error=False)
@@ -250,7 +250,7 @@ def test_lost_512px_image_fails_the_check_that_blocks(
 
 def stale(instance: dg.DagsterInstance, context: RunContext, year: int) -> set[StaleStatus]:
     """What the UI shows of some originals of a year."""
-    graph = build_defs(resources={"toolbox": context}).resolve_asset_graph()
+    graph = build_defs(resources={"run_context": context}).resolve_asset_graph()
     resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
     return {resolver.get_status(dg.AssetKey("original_images"), f"{n:04d}|{year}") for n in range(3)}
 

@@ -23,7 +23,7 @@ def run(
     log: RunLog | None = None,
 ) -> dg.ExecuteInProcessResult:
     """Execute assets as one run, as the UI would; with a log, as a headless build does."""
-    resources = {"toolbox": context} | ({"run_log": log} if log else {})
+    resources = {"run_context": context} | ({"run_log": log} if log else {})
     job = build_defs(resources=resources).resolve_implicit_global_asset_job_def()
     return job.execute_in_process(
         instance=instance,
@@ -62,7 +62,7 @@ def run_buckets(
 
 def run_job(context: RunContext, instance: dg.DagsterInstance, name: str, **config: Any) -> dg.ExecuteInProcessResult:
     """Execute a job of one op with its options, as its launchpad would."""
-    job = build_defs(resources={"toolbox": context}).resolve_job_def(name)
+    job = build_defs(resources={"run_context": context}).resolve_job_def(name)
     (op,) = (node.name for node in job.nodes)
     run_config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     if config:

@@ -40,7 +40,7 @@ def make_releases(root: Path, *, posts: int = 90, options: DocumentOptions = OPT
 
 
 def make_release(context: RunContext, year: int, *, options: DocumentOptions) -> None:
-    """Build one year with a toolbox that is open."""
+    """Build one year with a run_context that is open."""
     layout = context.layout
     bring_posts(context.source, layout, year, now=context.now(), progress=silent)
     split_by_bucket(layout, year)
