@@ -11,7 +11,7 @@ from typing import Any
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.takedowns import Takedowns
-from danbooru_pipeline.progress import counted
+from danbooru_pipeline.progress import counted, human_bytes
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.manifest.summary import ManifestSummary
 from danbooru_pipeline.release.mentions import removed_ids
@@ -90,8 +90,10 @@ class SnapshotPlan:
         name = release_name(self.year)
         if self.action is Action.UNCHANGED:
             return [f"{name} {self.version} is published and nothing changed"]
-        gib = self.bytes / 2**30
-        lines = [f"{self.action}: {name} {self.version}", f"would link {counted(self.files, 'file')} ({gib:.1f} GiB)"]
+        lines = [
+            f"{self.action}: {name} {self.version}",
+            f"would link {counted(self.files, 'file')} ({human_bytes(self.bytes)})",
+        ]
         if self.earlier is not None:
             lines.append(f"would carry the metadata of earlier years along from {self.earlier.name}")
         if self.standing is not None:

@@ -162,7 +162,7 @@ class VerifyReport:
         """The report for people."""
         lines = [str(finding) for finding in self.findings]
         if hidden := sum(self.counts.values()) - len(self.findings):
-            lines.append(f"… and {hidden} more of these kinds")
+            lines.append(f"… and {hidden:,} more of these kinds")
         if self.signature == "good" and not self.covered:
             lines.append(
                 "the signature is good for all files but RELEASE.json, which it does not cover, as before version 0.3"
@@ -170,6 +170,6 @@ class VerifyReport:
         lines += self.unchecked
         checked = f"{counted(self.posts, 'post')}, {counted(self.files, 'image')}, {self.hashed:,} of them by content"
         if self.decoded:
-            checked += f", {self.decoded} by their pixels"
-        found = ", ".join(f"{count} {kind}" for kind, count in self.counts.items()) or "all is well"
+            checked += f", {self.decoded:,} by their pixels"
+        found = ", ".join(f"{count:,} {kind}" for kind, count in self.counts.items()) or "all is well"
         return [*lines, f"{self.folder.resolve().name} {self.version or ''}: {checked}: {found}"]

@@ -111,7 +111,7 @@ def test_planning_changes_nothing(yard: Yard) -> None:
     yard.manifest()
     before = tree_state(yard.layout.root)
     plan = plan_snapshot(yard.layout, 2021, image_settings=IMAGE_SETTINGS)
-    assert plan.lines() == ["new: danbooru2021 2021.0", "would link 17 files (0.0 GiB)"]
+    assert plan.lines() == ["new: danbooru2021 2021.0", "would link 17 files (5.7 KiB)"]
     assert tree_state(yard.layout.root) == before
 
 
