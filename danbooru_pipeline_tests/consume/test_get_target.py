@@ -116,6 +116,7 @@ def test_update_leaves_nothing_of_the_version_before(yard: Yard, tmp_path: Path,
     release = yard.layout.release(2021)
     target = shutil.copytree(release, tmp_path / "copy/danbooru2021")
     write(target, {"notes/mine.txt": b"mine"})
+    release.rename(tmp_path / "lost")  # what is signed is not replaced by what is not
     yard.post(9001)
     yard.manifest()
     plan = plan_snapshot(yard.layout, 2021, image_settings=IMAGE_SETTINGS, options=DocumentOptions())

@@ -150,7 +150,7 @@ def test_mirror_stage1_fails(releases: Layout, daemon: str, tmp_path: Path) -> N
     done = mirror(releases, f"{daemon}/danbooru2022/", target)
     assert done.returncode == 23
     assert done.stderr.count("beginning again") == 5
-    assert "is no release" in done.stderr
+    assert "is not a release" in done.stderr
     assert not (target / "RELEASE.json").exists()
     assert not (tmp_path / "danbooru2022.trace").exists()
 
