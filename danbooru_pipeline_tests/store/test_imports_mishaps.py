@@ -15,7 +15,7 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import DiskFull
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import original_path
-from danbooru_pipeline.progress import Meter
+from danbooru_pipeline.progress import Meter, counted
 from danbooru_pipeline.store.imports import import_files, open_holdings, run
 from danbooru_pipeline.store.imports.candidates import Candidate, examine
 from danbooru_pipeline.store.imports.placing import place_proven
@@ -83,7 +83,7 @@ def test_a_move_that_was_killed_is_completed_by_the_next(store: NewStore, tmp_pa
     assert not files_in(tree)
     assert (foreseen.taken, foreseen.cleared) == (done.taken, done.cleared)
     assert done.cleared == left - done.taken > 0
-    assert f"removed {done.cleared} files that the store had already" in done.lines()
+    assert f"removed {counted(done.cleared, 'file')} that the store had already" in done.lines()
     for id_, (ext, data) in store.files.items():
         assert store.context.layout.original(id_, ext).read_bytes() == data
 
