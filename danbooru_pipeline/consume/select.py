@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -187,6 +186,8 @@ class ChosenPosts:
         Raises:
             ReleaseError: the manifest names a path outside the release, or a value has another type than in a release.
         """
+        import msgspec  # noqa: PLC0415 - a list of paths needs none, and would wait for it
+
         try:
             post = msgspec.convert(row, Chosen)
         except msgspec.ValidationError as error:
