@@ -9,11 +9,12 @@ which becomes a part of RELEASE.json.
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import numpy as np
+from pyroaring import BitMap64
 
 from danbooru_pipeline.errors import ReleaseRefused, SourceUnusable
 from danbooru_pipeline.io.sha256 import sha256_of
@@ -245,8 +246,8 @@ def unreadable_gaps(layout: Layout, year: int, exclude_tags: frozenset[str]) -> 
     return [Gap(POSTS, what, "get a source that has these columns as the site writes them, then build `posts` again")]
 
 
-def _first(ids: np.ndarray) -> str:
-    return f"ids {', '.join(map(str, ids[:_SHOWN].tolist()))}{' …' if len(ids) > _SHOWN else ''}"
+def _first(ids: BitMap64) -> str:
+    return f"ids {', '.join(map(str, islice(ids, _SHOWN)))}{' …' if len(ids) > _SHOWN else ''}"
 
 
 def _cause(before: Facts, now: Facts) -> str:

@@ -4,7 +4,7 @@ A read replaces the posts and tables of its year, and may have lost some: what w
 a read has all of it again, so neither a kill nor another lossy read takes the loss for the rule.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyroaring import BitMap64
 
 from danbooru_pipeline.errors import DamagedFile
 from danbooru_pipeline.io.damage import damage_named, set_aside
-from danbooru_pipeline.io.parquet import no_rows, read_batches, write_parquet
+from danbooru_pipeline.io.parquet import read_batches, write_parquet
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.table_reports import (
     TableReport,
@@ -44,7 +45,7 @@ _FACTS: Final = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What tells whether posts are still there.
+    """What tells whether posts are still there; ids of millions of posts take a megabyte or two.
 
     Attributes:
         ids, with_md5: of all posts, and of those that came with an MD5.
@@ -52,8 +53,8 @@ class Facts:
         any_deleted: whether any post is deleted.
     """
 
-    ids: np.ndarray
-    with_md5: np.ndarray
+    ids: BitMap64
+    with_md5: BitMap64
     ratings: frozenset[str | None]
     any_deleted: bool
 
@@ -62,11 +63,11 @@ class Facts:
 class Loss:
     """Ids of posts that are gone, and of those that came without the MD5 that they had; each only if too many."""
 
-    posts: np.ndarray
-    md5s: np.ndarray
+    posts: BitMap64
+    md5s: BitMap64
 
     def __bool__(self) -> bool:
-        return bool(len(self.posts) or len(self.md5s))
+        return bool(self.posts or self.md5s)
 
 
 def are_too_many(lost: int, of: int) -> bool:
@@ -82,13 +83,12 @@ def find_loss(before: Facts, now: Facts, *, gone: Collection[int]) -> Loss:
         now: of posts as they are.
         gone: ids of posts that were taken down.
     """
-    none = np.empty(0, np.int64)
-    posts = np.setdiff1d(before.ids, np.append(now.ids, sorted(gone)).astype(np.int64))
+    posts = before.ids - now.ids - BitMap64(gone)
     if are_too_many(len(posts), len(before.ids)):
-        return Loss(posts, none)
-    md5s = np.setdiff1d(np.intersect1d(before.with_md5, now.ids), now.with_md5)
+        return Loss(posts, BitMap64())
+    md5s = (before.with_md5 & now.ids) - now.with_md5
     allowed = (MAX_SHARE_HIDDEN if len(md5s) > FEW else MAX_SHARE_OF_ROWS_LOST) * len(before.with_md5)
-    return Loss(none, md5s if len(md5s) > allowed else none)
+    return Loss(BitMap64(), md5s if len(md5s) > allowed else BitMap64())
 
 
 def posts_facts(layout: Layout, year: int) -> Facts:
@@ -97,7 +97,7 @@ def posts_facts(layout: Layout, year: int) -> Facts:
     Raises:
         DamagedFile: they cannot be read.
     """
-    return _facts(_read([layout.posts(year)]))
+    return _facts([layout.posts(year)])
 
 
 def earlier_facts(layout: Layout, year: int) -> Facts | None:
@@ -107,7 +107,7 @@ def earlier_facts(layout: Layout, year: int) -> Facts | None:
         DamagedFile: they cannot be read.
     """
     path = layout.earlier_posts(year)
-    return _facts(_read([path])) if path.exists() else None
+    return _facts([path]) if path.exists() else None
 
 
 def settled_facts(layout: Layout, year: int) -> Facts:
@@ -119,24 +119,22 @@ def settled_facts(layout: Layout, year: int) -> Facts:
     now, before = posts_facts(layout, year), earlier_facts(layout, year)
     if before is None or not find_loss(before, now, gone=read_takedowns(layout).ids):
         return now
-    released = _read_if_whole(layout.released_posts(year))
-    return before if released is None else _facts(released)
+    return _facts_if_whole(layout.released_posts(year)) or before
 
 
 def keep_posts(layout: Layout, year: int) -> None:
     """Write down which posts a year has, or had if it has lost some; called before and after they are replaced."""
-    path = layout.earlier_posts(year)
-    now = _read_if_whole([layout.posts(year)] if layout.posts(year).exists() else [])
-    before = _read_if_whole([path], aside=True) if path.exists() else None
+    path, posts, released = layout.earlier_posts(year), [layout.posts(year)], layout.released_posts(year)
+    now = _facts_if_whole(posts if posts[0].exists() else [])
+    before, source = _facts_if_whole([path] if path.exists() else [], aside=True), list[Path]()
     if before is None:
-        before = _read_if_whole(layout.released_posts(year))
-    kept = before
-    if now is not None and (
-        before is None or not find_loss(_facts(before), _facts(now), gone=read_takedowns(layout).ids)
-    ):
-        kept = now
-    if kept is not None:
-        write_parquet(path, [kept], schema=_FACTS, dictionary=("rating",))
+        before, source = _facts_if_whole(released), released
+    if now is not None and (before is None or not find_loss(before, now, gone=read_takedowns(layout).ids)):
+        source = posts
+    elif before is None:
+        return
+    if source:
+        write_parquet(path, _rows(source), schema=_FACTS, dictionary=("rating",))
 
 
 def earlier_tables(layout: Layout, year: int) -> dict[str, TableReport]:
@@ -176,35 +174,34 @@ def rows_of(report: TableReport | None) -> int:
     return report.rows if report is not None and report.status == "ok" else 0
 
 
-def _facts(table: pa.Table) -> Facts:
-    ids = table["id"].to_numpy()
-    return Facts(
-        ids,
-        ids[table["has_md5"].to_numpy()],
-        frozenset(pc.unique(table["rating"]).to_pylist()),
-        any_deleted=pc.any(table["is_deleted"]).as_py() or False,
-    )
-
-
-def _read_if_whole(paths: Collection[Path], *, aside: bool = False) -> pa.Table | None:
+def _facts_if_whole(paths: Collection[Path], *, aside: bool = False) -> Facts | None:
     """The facts in some files; None when there are none, or one is damaged: the read is what makes it again."""
     try:
-        return _read(paths) if paths else None
+        return _facts(paths) if paths else None
     except DamagedFile as damage:
         if aside:
             set_aside(damage.path, damage.why)
         return None
 
 
-def _read(paths: Iterable[Path]) -> pa.Table:
-    """The facts in files of posts, or in one of facts."""
-    tables = [no_rows(_FACTS)]
+def _facts(paths: Iterable[Path]) -> Facts:
+    ids, with_md5, ratings, any_deleted = BitMap64(), BitMap64(), set[str | None](), False
+    for rows in _rows(paths):
+        some = rows["id"].to_numpy().astype(np.uint64)
+        ids.update(some)
+        with_md5.update(some[rows["has_md5"].to_numpy()])
+        ratings.update(pc.unique(rows["rating"]).to_pylist())
+        any_deleted = any_deleted or bool(pc.any(rows["is_deleted"]).as_py())
+    return Facts(ids, with_md5, frozenset(ratings), any_deleted=any_deleted)
+
+
+def _rows(paths: Iterable[Path]) -> Iterator[pa.Table]:
+    """The rows of files of posts, or of one of facts, in tables of `_FACTS`."""
     for path in paths:
         with damage_named(path):
             there = pq.read_schema(path).names
             names = [name if name in there else "md5" for name in _FACTS.names]
-            tables += map(_facts_of, read_batches(path, columns=names))
-    return pa.concat_tables(tables).combine_chunks()
+            yield from map(_facts_of, read_batches(path, columns=names))
 
 
 def _facts_of(rows: pa.Table) -> pa.Table:
