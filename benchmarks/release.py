@@ -142,7 +142,8 @@ def lay_ledgers(layout: Layout, rows: list[PostRow], *, settings: str) -> None:
             digest = sha256(data + data).hexdigest()
             # No two pictures are alike, so the search for duplicates has nothing but its cost.
             hashes = {"px512_dhash": bytes.fromhex(digest), "px512_phash": sha256(digest.encode()).digest()}
-            ledger = replace(ledger, px512_size=2 * len(data), px512_sha256=digest, px512_settings=settings, **hashes)
+            made = {"px512_sha256": digest, "px512_settings": settings, "px512_background": "white"}
+            ledger = replace(ledger, px512_size=2 * len(data), **made, **hashes)
         by_bucket.setdefault(bucket_of(row["id"]), []).append(ledger)
     for bucket, ledgers in by_bucket.items():
         write_ledger(layout.ledger(bucket), [*read_ledger(layout.ledger(bucket)).values(), *ledgers])
