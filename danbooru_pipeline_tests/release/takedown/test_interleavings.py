@@ -27,6 +27,7 @@ def test_removed_posts_are_in_no_published_tree(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_removed_posts_are_in_no_published_tree_in_hundreds_of_orders(tmp_path: Path) -> None:
     """Three hundred orders."""
     assert len(orders(tmp_path, 1000, 300)) == 300
