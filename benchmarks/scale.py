@@ -145,7 +145,7 @@ def lay_post(layout: Layout, post: dict[str, Any], template: tuple[Path, str, in
         os.link(path, layout.px512(post["id"]))
         unlike = hashlib.sha512(str(post["id"]).encode()).digest()  # no two posts are duplicates
         about = {"px512_dhash": unlike[:32], "px512_phash": unlike[32:], "px512_settings": FINGERPRINT}
-        about |= {"px512_size": size, "px512_sha256": digest}
+        about |= {"px512_size": size, "px512_sha256": digest, "px512_background": "white"}
     return LedgerRow(
         id=post["id"], md5=post["md5"], ext="jpg", size=size, sha256=digest, source_size=size, fetched_md5=post["md5"],
         file_type="jpg", width=96, height=96, pages=1, first_release=year, **about,
