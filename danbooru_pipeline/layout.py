@@ -60,6 +60,11 @@ def replaced_path(post_id: int, md5: str, ext: str) -> str:
     return f"replaced/{bucket_of(post_id)}/{post_id}.{md5}.{ext}"
 
 
+def post_of_replaced(name: str) -> int:
+    """The post of such a file, by its name ``ID.MD5.EXT``."""
+    return int(name.partition(".")[0])
+
+
 def px512_path(post_id: int) -> str:
     """``512px/BUCKET/ID.jpg``, relative to the store or to a release."""
     return f"512px/{bucket_of(post_id)}/{post_id}.jpg"

@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 
 from danbooru_pipeline.cli.reading import held_release
-from danbooru_pipeline.cli.shared import FILE, complain, say
+from danbooru_pipeline.cli.shared import FILE, complain, port_option, say
 from danbooru_pipeline.progress import counted
 
 #: That are printed at a time.
@@ -154,13 +154,7 @@ def select(release_dir: Path, *, ids: bool, explain: bool, out: Path | None, **w
 
 @click.command()
 @click.argument("release_dir", type=click.Path(path_type=Path))
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8512,
-    show_default=True,
-    help="Port to listen on; 0 picks a free one.",
-)
+@port_option(8512)
 def browse(release_dir: Path, *, port: int) -> None:
     """Search a release and look at it in a web browser of this machine, until Ctrl-C.
 

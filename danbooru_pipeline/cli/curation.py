@@ -11,7 +11,7 @@ import click
 
 from danbooru_pipeline.cli.consumers import names_option
 from danbooru_pipeline.cli.reading import held_release
-from danbooru_pipeline.cli.shared import FILE, JSON, YEAR, complain, print_json, read_settings, say
+from danbooru_pipeline.cli.shared import FILE, JSON, YEAR, complain, port_option, print_json, read_settings, say
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.progress import counted
 
@@ -131,13 +131,7 @@ def predict(year: int, out: Path, threads: int, **wanted: Any) -> None:
 @names_option("--tags", help="Only these tags.")
 @click.option("--only", type=click.Choice(["missing", "wrong"]), help="Only tags that are missing, or only wrong ones.")
 @click.option("--rules", is_flag=True, help="In the terminal, without pictures: only what rules say.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8765,
-    show_default=True,
-    help="Port to listen on; 0 picks a free one.",
-)
+@port_option(8765)
 def review(year: int, who: str | None, only: str | None, port: int, *, rules: bool, **wanted: Any) -> None:
     """Answer candidates of YEAR on a page at 127.0.0.1, by keyboard; every page is saved before the next one shows."""
     from danbooru_pipeline.curate.folder import CurationFolder
@@ -197,13 +191,7 @@ def corrections(*, as_json: bool) -> None:
 @click.argument("tag")
 @click.option("--count", type=click.IntRange(min=8), default=300, show_default=True, help="Posts to be judged.")
 @WHO
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8765,
-    show_default=True,
-    help="Port to listen on; 0 picks a free one.",
-)
+@port_option(8765)
 def gold(year: int, tag: str, count: int, who: str | None, port: int) -> None:
     """Judge a random sample of posts with and without TAG, for honest estimates of its precision and recall."""
     from danbooru_pipeline.curate.folder import CurationFolder

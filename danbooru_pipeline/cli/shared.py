@@ -1,5 +1,6 @@
 """What several commands use: arguments, printing, the settings. No commands here."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,12 @@ def _printable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return list(map(_printable, value))
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+
+
+def port_option(default: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``--port`` of a command that serves a page."""
+    kind, text = click.IntRange(0, 65535), "Port to listen on; 0 picks a free one."
+    return click.option("--port", type=kind, default=default, show_default=True, help=text)
 
 
 def warn_of_unknown_settings() -> None:

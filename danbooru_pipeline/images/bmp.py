@@ -160,9 +160,8 @@ def _take_apart(data: bytes, header: BmpHeader) -> npt.NDArray[np.uint8]:
     for top in range(0, height, rows):
         count = min(rows, height - top)
         at = header.start + top * stride
-        strip = data[at : at + count * stride].ljust(
-            count * stride, b"\0"
-        )  # the padding of the last row may be missing
+        # The padding of the last row may be missing.
+        strip = data[at : at + count * stride].ljust(count * stride, b"\0")
         values = np.frombuffer(strip, f"<u{header.bits // 8}").reshape(count, -1)[:, :width]
         for channel, mask in enumerate(masks):
             pixels[top : top + count, :, channel] = _channel(values, mask)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import NewerFile, ReleaseError
 from danbooru_pipeline.io.leases import leased
-from danbooru_pipeline.layout import BUCKETS, Layout
+from danbooru_pipeline.layout import BUCKETS, Layout, post_of_replaced
 from danbooru_pipeline.operate.preflight import check_root
 from danbooru_pipeline.posts.report import PostsReport
 from danbooru_pipeline.progress import Meter, counted
@@ -74,7 +74,7 @@ def forget_decided(layout: Layout) -> int:
         return 0
     buckets = [bucket for bucket in BUCKETS if layout.replaced_bucket(bucket).is_dir()]
     names = {bucket: list_files(layout.replaced_bucket(bucket)) for bucket in buckets}
-    created = created_times(layout, {_post_of(name) for each in names.values() for name in each})
+    created = created_times(layout, {post_of_replaced(name) for each in names.values() for name in each})
     removed = 0
     for bucket in buckets:
         with leased(layout.bucket_lock(bucket)):
@@ -99,17 +99,13 @@ def _newest_decision(layout: Layout) -> _Decision | None:
 
 def _forget(path: Path, decision: _Decision, created: Mapping[int, datetime]) -> bool:
     """Remove a kept file if it is decided, and say so. The caller holds the lock of its bucket."""
-    id_ = _post_of(path.name)
+    id_ = post_of_replaced(path.name)
     at = created.get(id_)
     can_contain = at <= decision.created if at is not None else id_ <= decision.all_up_to
     if not can_contain or not path.exists() or path.stat().st_mtime > decision.seen.timestamp():
         return False
     path.unlink()
     return True
-
-
-def _post_of(name: str) -> int:
-    return int(name.partition(".")[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,12 +19,12 @@ from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import CompleteRow
+from danbooru_pipeline.years import RATINGS
 
 #: Control posts of each kind in a question: one may be gone itself, or of another kind by now.
 PER_KIND: Final = 2
 #: Of each kind so many are known, since those that are asked about are no control posts.
 _KNOWN_PER_KIND: Final = 50
-_RATINGS: Final = ("g", "s", "q", "e")
 DELETED: Final = "deleted"
 #: What every post is: of a source without ratings, too, some post must be in the answer.
 ANY: Final = "any"
@@ -62,7 +62,7 @@ class Controls:
 
 def kinds_of(row: CompleteRow) -> frozenset[str]:
     """What decides whether an account is shown a post."""
-    rating = {row["rating"]} if row.get("rating") in _RATINGS else set()
+    rating = {row["rating"]} if row.get("rating") in RATINGS else set()
     return frozenset({ANY} | rating | ({DELETED} if row.get("is_deleted") else set()))
 
 
@@ -118,7 +118,7 @@ def _known(path: Path, _changed: int, _inode: int) -> Known:
     found: dict[str, list[int]] = {}
     with damage_named(path):
         for table in read_batches(path, columns=("id", "rating", "is_deleted")):
-            masks = {rating: pc.equal(table["rating"], rating) for rating in _RATINGS}
+            masks = {rating: pc.equal(table["rating"], rating) for rating in RATINGS}
             masks |= {DELETED: table["is_deleted"].cast(pa.bool_()), ANY: table["id"].is_valid()}
             for kind, mask in masks.items():
                 ids = table["id"].filter(mask)

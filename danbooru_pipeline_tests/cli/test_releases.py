@@ -1,7 +1,6 @@
 """The commands about releases, as they are typed."""
 
 import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def two_years(tmp_path: Path) -> Layout:
 def test_verify_takes_keys_that_its_user_keeps(yard: Yard, tmp_path: Path) -> None:
     """A release signed by a key that is not in the user's file fails, whatever the release says about itself."""
     for name in ("mine", "other"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True)
+        make_key(tmp_path / name)
         (tmp_path / f"{name}.signers").write_text(f"danbooru-release {public_key(tmp_path / name)}\n")
     yard.manifest()
     options = DocumentOptions(signer=public_key(tmp_path / "mine"))

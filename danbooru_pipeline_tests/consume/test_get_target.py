@@ -1,7 +1,6 @@
 """Where a release is brought to: files of others are safe, and nothing of another version stays."""
 
 import shutil
-import subprocess
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -16,6 +15,7 @@ from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.release_json import read_release
 from danbooru_pipeline.release.signing import public_key
 from danbooru_pipeline_tests.support.damage import digest, linked_copy, put, resum
+from danbooru_pipeline_tests.support.keys import make_key
 from danbooru_pipeline_tests.support.trees import contents
 from danbooru_pipeline_tests.support.web import Ranged, serving, web
 from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard
@@ -107,8 +107,7 @@ def test_unfinished_get_goes_on_with_another_version(root: Layout, tmp_path: Pat
 @pytest.mark.needs("ssh-keygen")
 def test_update_leaves_nothing_of_the_version_before(yard: Yard, tmp_path: Path, run: Run) -> None:
     """Of a whole signed copy every document that the unsigned version lacks, or has otherwise, goes: it verifies."""
-    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(tmp_path / "key")]
-    subprocess.run(command, check=True)
+    make_key(tmp_path / "key")
     yard.manifest()
     options = DocumentOptions(signer=public_key(tmp_path / "key"))
     plan = plan_snapshot(yard.layout, 2021, image_settings=IMAGE_SETTINGS, options=options)

@@ -24,6 +24,7 @@ from danbooru_pipeline_tests.support.damage import (
     resum,
     small,
 )
+from danbooru_pipeline_tests.support.keys import make_key
 from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, small_yard
 
 #: What the script may use: coreutils, xz, and ssh-keygen where it is installed.
@@ -52,7 +53,7 @@ def _signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A signed release, and beside it the key that its user trusts, and another."""
     root = tmp_path_factory.mktemp("script")
     for name in ("key", "other"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(root / name)], check=True)
+        make_key(root / name)
         (root / f"{name}.signers").write_text(f"danbooru-release {public_key(root / name)}\n")
     yard = small_yard(root / "root")
     yard.manifest()

@@ -9,7 +9,7 @@ from danbooru_pipeline.errors import StoreError
 from danbooru_pipeline.io.atomic import commit_part
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.md5 import md5_of
-from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.layout import Layout, post_of_replaced
 from danbooru_pipeline.store.follow.state import find_state, write_state
 from danbooru_pipeline.store.ledger import read_ledger, write_ledger
 from danbooru_pipeline.store.plan import list_files
@@ -52,7 +52,7 @@ def forget_damaged(layout: Layout, bucket: str, stems: Collection[str]) -> Damag
         folder = layout.quarantine_bucket("replaced", bucket)
         folder.mkdir(parents=True, exist_ok=True)
         commit_part(path, folder / path.name)
-    _ask_again(layout, ids | {int(path.name.partition(".")[0]) for path in rotten})
+    _ask_again(layout, ids | {post_of_replaced(path.name) for path in rotten})
     lines = (
         *(f"post {id_}: damaged; {_AGAIN}" for id_ in sorted(ids)),
         *(f"{p.name}: damaged; {_AGAIN}" for p in rotten),

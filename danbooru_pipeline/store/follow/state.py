@@ -63,10 +63,8 @@ class FollowState:
 
     def with_changes(self, events: Iterable[datetime], replacements: Iterable[datetime]) -> "FollowState":
         """The same after changes of some times were seen; a feed without any stays where it was."""
-        events_until = max(events, default=self.changes_until)
-        replacements_until = max(replacements, default=self.changes_until)
-        events_until = max(events_until, self.events_until or self.changes_until)
-        replacements_until = max(replacements_until, self.replacements_until or self.changes_until)
+        events_until = max([*events, self.events_until or self.changes_until])
+        replacements_until = max([*replacements, self.replacements_until or self.changes_until])
         return replace(
             self,
             changes_until=min(events_until, replacements_until),

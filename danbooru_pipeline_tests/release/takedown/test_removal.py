@@ -2,7 +2,6 @@
 
 import hashlib
 import lzma
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,7 @@ from danbooru_pipeline.release.signing import public_key
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources.excluding import SourceWithout
 from danbooru_pipeline.sources.source import Page
+from danbooru_pipeline_tests.support.keys import make_key
 from danbooru_pipeline_tests.support.trees import lines
 from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, tree_state
 
@@ -187,9 +187,7 @@ def test_loopback_needs_no_decision(yard: Yard) -> None:
 def test_signature_is_made_and_checked(yard: Yard, tmp_path: Path) -> None:
     """With a key SHA256SUMS is signed; verification says good, and bad after any change or with another key."""
     for name in ("key", "other"):
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(tmp_path / name)], check=True
-        )
+        make_key(tmp_path / name)
     yard.manifest()
     options = DocumentOptions(signer=public_key(tmp_path / "key"))
     plan = plan_snapshot(yard.layout, 2021, image_settings=IMAGE_SETTINGS, options=options)

@@ -1,6 +1,5 @@
 """Danbooru2022 as an attacker gets it: signed, with a year before it, made once and copied for each test."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from danbooru_pipeline.release import DocumentOptions, apply_snapshot, apply_takedown, plan_snapshot, plan_takedown
 from danbooru_pipeline.release.signing import public_key
 from danbooru_pipeline_tests.support.damage import linked_copy
+from danbooru_pipeline_tests.support.keys import make_key
 from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, next_year, small_yard
 
 TABLES = {
@@ -24,8 +24,7 @@ TABLES = {
 def _signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with both releases and the key that signed them. One post was taken down."""
     root = tmp_path_factory.mktemp("signed")
-    key = root / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    key = make_key(root / "key")
     yard = small_yard(root / "root")
     yard.tables |= TABLES
     for number in range(20, 26):

@@ -1,7 +1,6 @@
 """Documents, scripts and pages are what the code that made a release writes, though all sums were made again."""
 
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from danbooru_pipeline.release.signing import allowed_signers, public_key, sign_
 from danbooru_pipeline.release.verify.findings import Kind, VerifyReport
 from danbooru_pipeline.release_paths import ALLOWED_SIGNERS, BROWSE, BROWSE_RELEASE, CROISSANT, DATACITE, PAGE, TEXTS
 from danbooru_pipeline_tests.support.damage import linked_copy, made_by_0_2, put, resum
+from danbooru_pipeline_tests.support.keys import make_key
 from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard
 
 UNCHECKED = "the words of documents, scripts and pages were not compared"
@@ -66,9 +66,7 @@ def test_a_false_word_is_found(copy: Path, name: str, old: str, new: str) -> Non
 @pytest.mark.needs("ssh-keygen")
 def test_a_foreign_key_is_found(yard: Yard, tmp_path: Path) -> None:
     """A release that somebody signs again with a key that is not the one of its options."""
-    keys = [tmp_path / "ours", tmp_path / "theirs"]
-    for key in keys:
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    keys = [make_key(tmp_path / name) for name in ("ours", "theirs")]
     ours, theirs = map(public_key, keys)
     yard.manifest()
     options = DocumentOptions(signer=ours)
