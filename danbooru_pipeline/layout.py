@@ -314,7 +314,11 @@ class Layout:
 
     def released_posts(self, year: int) -> list[Path]:
         """The posts of a published release, in the order of their ids; none where there is no release."""
-        return sorted(self.release(year).glob("parquet/posts-*.parquet"))
+        return self.released_table(year, "posts")
+
+    def released_table(self, year: int, name: str) -> list[Path]:
+        """The shards of a table of a published release; none where it has no row or there is no release."""
+        return sorted(self.release(year).glob(f"parquet/{name}-?????-of-?????.parquet"))
 
     def release_json(self, year: int) -> Path:
         """``RELEASE.json`` of a published release."""

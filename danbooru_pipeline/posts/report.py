@@ -30,7 +30,7 @@ class SweepReport:
 
     Attributes:
         name: of the source.
-        taken_at: when it was read.
+        taken_at: when reading it began; what happened later may not be in it.
         rows: posts up to the cutoff.
         rejected: records that cannot be placed in a release.
         max_id: the highest id up to the cutoff.

@@ -35,6 +35,7 @@ from danbooru_pipeline.sources.earlier import (
     posts_facts,
     rows_of,
     settled_facts,
+    settled_tables,
 )
 from danbooru_pipeline.sources.sweep import last_sweep_before
 from danbooru_pipeline.sources.unreadable_count import count_unreadable_rows, kept_count
@@ -277,7 +278,7 @@ def table_gaps(layout: Layout, year: int) -> list[Gap]:
 
 def _tables_before(layout: Layout, year: int) -> dict[str, TableReport]:
     before = last_sweep_before(layout, year)
-    return read_table_reports(layout, before.year) if before else {}
+    return settled_tables(layout, before.year) if before else {}
 
 
 def _lack(name: str, before: TableReport | None, now: TableReport, when: str) -> str:

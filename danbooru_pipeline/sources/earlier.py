@@ -17,7 +17,7 @@ from pyroaring import BitMap64
 
 from danbooru_pipeline.errors import DamagedFile
 from danbooru_pipeline.io.damage import damage_named, set_aside
-from danbooru_pipeline.io.parquet import read_batches, write_parquet
+from danbooru_pipeline.io.parquet import read_batches, row_count, write_parquet
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.table_reports import (
     TableReport,
@@ -148,14 +148,25 @@ def earlier_tables(layout: Layout, year: int) -> dict[str, TableReport]:
         return load_earlier_reports(layout, year) if path.exists() else {}
 
 
+def settled_tables(layout: Layout, year: int) -> dict[str, TableReport]:
+    """The side tables of a year as a later one should have them: of those that lost their rows, as they were released.
+
+    Raises:
+        DamagedFile: they cannot be read.
+    """
+    now, before = read_table_reports(layout, year), earlier_tables(layout, year)
+    lost = {name: report for name, report in before.items() if lacks(report, now.get(name, TableReport("absent")))}
+    return now | {name: _released(layout, year, name) or report for name, report in lost.items()}
+
+
 def keep_tables(layout: Layout, year: int) -> None:
     """Write down how many rows the side tables of a year have, or had if they lost them; called like `keep_posts`."""
+    now = read_table_reports(layout, year)
     try:
         before = earlier_tables(layout, year)
     except DamagedFile as damage:
         set_aside(damage.path, damage.why)
         before = {}
-    now = read_table_reports(layout, year)
     kept = before | {
         name: report for name, report in now.items() if report.status == "ok" and not lacks(before.get(name), report)
     }
@@ -172,6 +183,18 @@ def lacks(before: TableReport | None, now: TableReport) -> bool:
 def rows_of(report: TableReport | None) -> int:
     """How many rows of a table came."""
     return report.rows if report is not None and report.status == "ok" else 0
+
+
+def _released(layout: Layout, year: int, table: str) -> TableReport | None:
+    """A side table as the release of a year has it; None where there is no release, or it is damaged."""
+    if not layout.release_json(year).exists():
+        return None
+    try:
+        with damage_named(layout.release(year)):
+            rows = sum(map(row_count, layout.released_table(year, table)))
+    except DamagedFile:
+        return None
+    return TableReport("ok", rows=rows)
 
 
 def _facts_if_whole(paths: Collection[Path], *, aside: bool = False) -> Facts | None:

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,7 @@ class ReadState:
         parts: name -> what the part must be.
         first_beyond: the lowest id of a post that was created after the cutoff, as far as was read.
         finished: whether the read came to its end.
+        began: when the first of its pages was asked for.
     """
 
     source: Mapping[str, str] = field(default_factory=dict)
@@ -47,6 +49,7 @@ class ReadState:
     first_beyond: int | None = None
     parts: Mapping[str, "PartSum"] = field(default_factory=dict)
     finished: bool = False
+    began: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,14 @@ class Parts:
                 f"{table} has {rows:,} rows, but its pages gave {given:,}; another process may be writing to "
                 f"{self.folder}: end it, then run again"
             )
+
+    def began(self, now: datetime) -> datetime:
+        """When the read began, which is now unless it resumes: its rows may be as old as that."""
+        before = self.state.began
+        began = now if before is None else min(before, now)
+        if began != before:
+            self.keep(replace(self.state, began=began))
+        return began
 
     @property
     def state(self) -> ReadState:

@@ -67,12 +67,13 @@ def sweep_posts(source: Source, layout: Layout, year: int, *, now: datetime, pro
     folder = layout.sweep(year, "posts")
     parts = Parts(folder, ".parquet")
     cursor = _resume(parts, source, progress)
+    began = parts.began(now)
     sweep = _Sweep(parts, cutoff(year), cursor=cursor, now=now)
     sweep.run(source, progress)
     _require_no_step_back(layout, year, sweep.cursor)
     discard_updates(layout, year)
     keep_posts(layout, year)
-    report = _merge(sweep, source.name, layout.posts(year), now=now)
+    report = _merge(sweep, source.name, layout.posts(year), began=began)
     _write_rejected(folder, layout.rejected(year))
     write_posts_report(layout, year, report)
     keep_posts(layout, year)
@@ -215,7 +216,7 @@ class _Sweep:
         self.start, self.pages, self.rows, self.rejected = self.cursor, 0, {}, {}
 
 
-def _merge(sweep: "_Sweep", name: str, target: Path, *, now: datetime) -> SweepReport:
+def _merge(sweep: "_Sweep", name: str, target: Path, *, began: datetime) -> SweepReport:
     """Write the parts one after the other; they cover ascending ids, so the result is sorted."""
     digest, columns = RowDigest(POST_SCHEMA), ColumnTally()
     rows = drifted = max_id = 0
@@ -236,7 +237,7 @@ def _merge(sweep: "_Sweep", name: str, target: Path, *, now: datetime) -> SweepR
     rejected = sum(path.read_bytes().count(b"\n") for path in sweep.parts.folder.glob("*.rejected.jsonl"))
     return SweepReport(
         name=name,
-        taken_at=now.astimezone(UTC),
+        taken_at=began.astimezone(UTC),
         rows=rows,
         rejected=rejected,
         max_id=max_id,

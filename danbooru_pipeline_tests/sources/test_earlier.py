@@ -3,6 +3,7 @@
 import shutil
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -145,23 +146,63 @@ def test_a_second_dump_that_lost_posts_is_a_gap(layout: Layout) -> None:
     assert gap.what.startswith("20 of the 40 posts that 2021 had before (50.0%)")
 
 
+def export_tags(layout: Layout, rows: int, *, year: int = 2021) -> None:
+    """Export side tables of which the tags have so many rows."""
+    files = {"tags.json": b"".join(b'{"id":%d,"name":"a"}\n' % i for i in range(rows)), "pools.json": b'{"id":1}\n'}
+    folder = write_files(layout.root / "dump", files)
+    export_side_tables(DumpSource(str(folder), user_agent="tests"), layout, year, progress=lambda _line: None)
+
+
+def release_tags(layout: Layout, rows: int, year: int = 2021) -> None:
+    """Publish tags of a year, as far as a later export looks at releases; no rows make no file."""
+    folder = layout.release(year) / "parquet"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    layout.release_json(year).write_text("{}")
+    if rows:
+        pq.write_table(pa.table({"id": range(rows)}), folder / "tags-00000-of-00001.parquet")
+
+
 @pytest.mark.parametrize("between", ["", "lossy", "left out"])
 def test_side_table_that_the_same_year_had(layout: Layout, between: str) -> None:
     """A side table that shrank since the year was read before is a gap, whatever was read in between."""
-
-    def export(tags: int) -> None:
-        lines = b"".join(b'{"id":%d,"name":"a"}\n' % i for i in range(tags))
-        files = {"tags.json": lines, "pools.json": b'{"id":1}\n'}
-        folder = write_files(layout.root / "dump", files)
-        export_side_tables(DumpSource(str(folder), user_agent="tests"), layout, 2021, progress=lambda _line: None)
-
-    export(1000)
+    export_tags(layout, 1000)
     assert table_gaps(layout, 2021) == []
     if between == "lossy":
-        export(300)
+        export_tags(layout, 300)
     elif between == "left out":
         leave_out_side_tables(layout, 2021)
-    export(400)
+    export_tags(layout, 400)
     assert [gap.what for gap in table_gaps(layout, 2021)] == ["tags has 400 rows, and had 1,000 before"]
-    export(900)
+    export_tags(layout, 900)
     assert table_gaps(layout, 2021) == []
+
+
+@pytest.mark.parametrize(
+    ("released", "held"), [(None, 1000), (1000, 1000), (400, 400), (0, None)], ids=["never", "before", "now", "none"]
+)
+def test_the_next_year_is_held_against_side_tables_that_were_not_refused(
+    layout: Layout, released: int | None, held: int | None
+) -> None:
+    """Of side tables that lost most rows the next year is held against those of the release, or else those before."""
+    sweep(layout, ALL)
+    export_tags(layout, 1000)
+    export_tags(layout, 400)
+    if released is not None:
+        release_tags(layout, released)
+    sweep(layout, ALL, year=2022)
+    export_tags(layout, 100, year=2022)
+    found = [gap.what for gap in table_gaps(layout, 2022)]
+    assert found == ([] if held is None else [f"tags has 100 rows, and had {held:,} last year"])
+
+
+def test_a_damaged_release_does_not_hide_what_side_tables_had(layout: Layout) -> None:
+    """Where the release's table cannot be read, the rows before the loss count."""
+    sweep(layout, ALL)
+    export_tags(layout, 1000)
+    export_tags(layout, 400)
+    release_tags(layout, 400)
+    layout.released_table(2021, "tags")[0].write_bytes(b"PAR1")
+    sweep(layout, ALL, year=2022)
+    export_tags(layout, 400, year=2022)
+    assert [gap.what for gap in table_gaps(layout, 2022)] == ["tags has 400 rows, and had 1,000 last year"]

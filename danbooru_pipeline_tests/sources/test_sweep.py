@@ -190,6 +190,19 @@ def test_resumed_sweep_is_the_same_to_the_byte(layout: Layout, tmp_path: Path) -
         assert {path.name for path in again.metadata(2021).rglob("*")} == names
 
 
+@pytest.mark.parametrize("hours", [5, -5])
+def test_resumed_sweep_is_as_old_as_its_first_start(layout: Layout, hours: int) -> None:
+    """What happened after the first page was asked for may be missing, also if the clock was set back."""
+    records = [record_of(i) for i in range(1, PAGES_PER_PART + 11)]
+    with pytest.raises(Killed):
+        sweep(Paged(records, dies_at=PAGES_PER_PART + 5), layout)
+    later = NOW + timedelta(hours=hours)
+    report = sweep_posts(Paged(records), layout, 2021, now=later, progress=lambda _line: None)
+    assert report.requests < len(records)
+    assert report.taken_at == min(NOW, later)
+    assert sweep_posts(Paged(records), layout, 2021, now=later, progress=lambda _line: None).taken_at == later
+
+
 KILLED_AT_ITS_FIRST_PART = """
 import os, signal, sys
 from datetime import UTC, datetime
