@@ -12,6 +12,8 @@ from danbooru_pipeline.sources.source import Source
 
 #: Above every id that a booru will ever have; bounds the search.
 ID_LIMIT: Final = 2**40
+#: So many ids below the last post of a year are looked at; fewer than any page has.
+NEIGHBOURS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,13 @@ class LastId:
 
 
 @dataclass(frozen=True, slots=True)
+class _Found(LastId):
+    """Where a bisection ended, which has a post to begin with."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Post:
     """A post that can be placed in a release: it has an id and a creation time."""
 
@@ -36,33 +45,73 @@ class _Post:
 
 
 def find_last_id(source: Source, limit: datetime) -> LastId:
-    """The last post of a source that was created up to `limit`; ids and creation times ascend together.
+    """The last post of a source that was created up to `limit`; ids and creation times ascend together, but for a few.
+
+    A post of the year that the search meets among later ones, such as an import with its old date, does not end it.
 
     Raises:
-        SourceError: the source cannot be used, or its ids do not end.
+        SourceError: the source cannot be used.
     """
     first = _posts_after(source, 0)
     if not first or first[0].created_at > limit:
         return LastId(None, covers=bool(first))
-    low = _last_up_to(first, limit)  # a post of this id was created up to the limit
-    high = source.newest_id("posts") or 1  # becomes an id above which no post was created up to the limit
+    start = _last_up_to(first, limit)
+    low, high, covers = _bound(source, limit, start)
+    found = _bisect(source, limit, low, high)
+    covers = covers or found.covers
+    while found.id > start and (last := _last_of_most(source, found.id, limit)) != found.id:
+        if last is not None:
+            return LastId(last, covers=True)
+        found = _bisect(source, limit, start, found.id - 1)
+    return LastId(found.id, covers=covers)
+
+
+def _bound(source: Source, limit: datetime, low: int) -> tuple[int, int, bool]:
+    """The highest known id of a post up to the limit, an id above which there is none, and whether a later post is.
+
+    Args:
+        source: of the posts.
+        limit: the moment.
+        low: the id of a post that was created up to it.
+    """
+    high = source.newest_id("posts") or 1
     while (page := _posts_after(source, high)) and page[0].created_at <= limit:
         low = max(low, _last_up_to(page, limit))
         high *= 2
         if high > ID_LIMIT:
             raise SourceUnusable(f"{source.name} has ids above {ID_LIMIT}; check DANBOORU_API_URL")
-    covers = bool(page)
+    return low, high, bool(page)
+
+
+def _bisect(source: Source, limit: datetime, low: int, high: int) -> "_Found":
+    """The last post up to the limit between the id of one and an id above which there is none."""
+    covers = False
     while low < high:
         middle = (low + high) // 2
         page = _posts_after(source, middle)
         if page and page[0].created_at <= limit:
             low = _last_up_to(page, limit)
             if low < page[-1].id:  # the next post of the same page is a later one
-                return LastId(low, covers=True)
+                return _Found(low, covers=True)
         else:
             covers = covers or bool(page)
             high = middle
-    return LastId(low, covers=covers)
+    return _Found(low, covers=covers)
+
+
+def _last_of_most(source: Source, last: int, limit: datetime) -> int | None:
+    """Where the year ends among a post of it and those just below; the post itself, unless later ones precede it.
+
+    It ends where fewest posts are on the wrong side. None if it ends before all of them.
+    """
+    posts, cursor = list[_Post](), max(0, last - NEIGHBOURS - 1)
+    while cursor < last and (page := _posts_after(source, cursor)):
+        posts += [post for post in page if post.id <= last]
+        cursor = page[-1].id
+    signs = [1 if post.created_at <= limit else -1 for post in posts]
+    sums = list(itertools.accumulate(signs, initial=0))
+    end = sums.index(max(sums))
+    return posts[end - 1].id if end else None
 
 
 def _last_up_to(page: Sequence[_Post], limit: datetime) -> int:

@@ -85,6 +85,24 @@ def test_a_large_source_takes_few_pages(newest: int | None, most: int) -> None:
     assert posts.pages <= most
 
 
+@pytest.mark.parametrize("newest", [None, 4000])
+@pytest.mark.parametrize("backdated", [{2101}, {2049, 4000}, {2101, 2049, 2500}, {3000, 3500}])
+def test_posts_with_an_old_date_do_not_end_the_year(backdated: set[int], newest: int | None) -> None:
+    """An import with its old date among later posts hides none of them, wherever the search meets it."""
+
+    @dataclass
+    class Backdated(Posts):
+        def posts_after(self, cursor: int) -> Page:
+            page = super().posts_after(cursor)
+            old = LIMIT.replace(year=2010).isoformat()
+            records = [{**each, "created_at": old} if each["id"] in backdated else each for each in page.records]
+            return Page(records=tuple(records), last_id=page.last_id)
+
+    posts = Backdated(list(range(1, 4001)), 2000, newest=newest)
+    assert find_last_id(posts, LIMIT) == LastId(2000, covers=True)
+    assert posts.pages <= 60
+
+
 def test_ids_without_end_are_an_error() -> None:
     """A source that always has another post of the year is unusable, and no endless loop."""
 
