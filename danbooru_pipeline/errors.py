@@ -51,6 +51,16 @@ def without_login(address: str) -> str:
     return re.sub(r"//[^/?#]*@", "//***@", address)
 
 
+def on_one_line(text: str) -> str:
+    r"""A text as a line of a message: what would end the line or steer a terminal is escaped, like ``\n``.
+
+    Names of files come from releases, archives and folders of other people.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 class DanbooruPipelineError(Exception):
     """Base of everything that this project raises on purpose.
 

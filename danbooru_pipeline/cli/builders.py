@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from danbooru_pipeline.cli.shared import JSON, YEAR, print_json, read_settings, say, warn_of_unknown_settings
+from danbooru_pipeline.cli.shared import JSON, YEAR, print_json, read_settings, say, tell, warn_of_unknown_settings
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.outcomes import Reason, parse_recheck
 
@@ -88,7 +88,7 @@ def plan(year: int, *, as_json: bool) -> None:
         print_json(forecast.as_dict())
     else:
         for line in forecast.lines():
-            click.echo(line)
+            tell(line)
 
 
 @click.command(name="import")
@@ -122,7 +122,7 @@ def import_(paths: tuple[Path, ...], year: int | None, *, move: bool, dry_run: b
         print_json(asdict(report))
     else:
         for line in report.lines():
-            click.echo(line)
+            tell(line)
     sys.exit(1 if report.problems else 0)
 
 
@@ -145,7 +145,7 @@ def follow(*, dry_run: bool, as_json: bool) -> None:
         print_json(asdict(report))
     else:
         for line in report.lines():
-            click.echo(line)
+            tell(line)
     sys.exit(1 if report.left else 0)
 
 
@@ -171,7 +171,7 @@ def status(year: int | None, *, as_json: bool) -> None:
         print_json({"root": str(settings.root), "years": found, "follow": followed, "held": held})
     else:
         for line in (*status_lines(layout, found), *([followed.line()] if followed else [])):
-            click.echo(line)
+            tell(line)
     sys.exit(1 if held else 0)
 
 
@@ -222,7 +222,7 @@ def doctor(*, repair: bool, as_json: bool) -> None:
     for finding in repair_root(settings) if repair else examine(settings):
         findings.append(finding)
         if not as_json:
-            click.echo(finding.line())
+            tell(finding.line())
     if as_json:
         print_json({"findings": [finding.as_dict() for finding in findings]})
     sys.exit(1 if any(finding.health is Health.ERROR for finding in findings) else 0)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 
 from danbooru_pipeline.cli.reading import held_release
-from danbooru_pipeline.cli.shared import FILE, complain, port_option, say
+from danbooru_pipeline.cli.shared import FILE, complain, port_option, say, tell
 from danbooru_pipeline.progress import counted
 
 #: That are printed at a time.
@@ -243,7 +243,7 @@ def apply_removals(target: Path, feed: Path, signers: Path | None, *, dry_run: b
 
     plan = plan_removals(target, read_feed(feed, signers=signers))
     for line in plan.lines():
-        click.echo(f"[DRY RUN] would {line}" if dry_run else line)
+        tell(f"[DRY RUN] would {line}" if dry_run else line)
     if dry_run:
         return
     terminal = TerminalLine()
@@ -281,5 +281,5 @@ def get(source: str, target: Path, signers: Path | None, *, metadata_only: bool,
         report = get_release(origin, target, selection, update=update, signers=signers, progress=terminal.step)
     terminal.clear()
     for line in report.lines():
-        click.echo(line)
+        tell(line)
     sys.exit(1 if report.missing else 0)

@@ -11,7 +11,7 @@ import click
 
 from danbooru_pipeline.cli.consumers import names_option
 from danbooru_pipeline.cli.reading import held_release
-from danbooru_pipeline.cli.shared import FILE, JSON, YEAR, complain, port_option, print_json, read_settings, say
+from danbooru_pipeline.cli.shared import FILE, JSON, YEAR, complain, port_option, print_json, read_settings, say, tell
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.progress import counted
 
@@ -252,7 +252,7 @@ def implications(year: int, *, least: float, posts: int, most: int, as_json: boo
     if as_json:
         print_json(found)
     for each in found if not as_json else ():
-        click.echo(each.line)
+        tell(each.line)
 
 
 @curate.command()

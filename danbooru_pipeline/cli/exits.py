@@ -16,7 +16,7 @@ import click
 from danbooru_pipeline import stop
 from danbooru_pipeline.cli.output import ReaderGone, drop_output, flush_output
 from danbooru_pipeline.cli.shared import complain, print_json
-from danbooru_pipeline.errors import DanbooruPipelineError, OutputLost, ReleaseRefused, SettingsError
+from danbooru_pipeline.errors import DanbooruPipelineError, OutputLost, ReleaseRefused, SettingsError, on_one_line
 
 #: A process whose reader went away ends as by SIGPIPE.
 _READER_GONE = 141
@@ -80,10 +80,10 @@ def _tell(error: Exception, *, as_json: bool, debug: bool) -> int:
     lost = isinstance(ours, OutputLost)
     if lost:
         drop_output()
-    complain(str(ours))
+    complain(str(ours) if isinstance(ours, SettingsError) else on_one_line(str(ours)))
     rows = ours.rows if isinstance(ours, ReleaseRefused) else ()
     for row in rows[:_ROWS_SHOWN]:
-        click.echo(f"  {row}", err=True)
+        click.echo(f"  {on_one_line(row)}", err=True)
     if as_json and not lost:
         _print_error(ours, rows)
     return ours.exit_code

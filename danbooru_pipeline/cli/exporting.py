@@ -12,7 +12,7 @@ import click
 
 from danbooru_pipeline.cli.consumers import names_option, selection_options
 from danbooru_pipeline.cli.reading import held_release
-from danbooru_pipeline.cli.shared import complain, say
+from danbooru_pipeline.cli.shared import complain, say, tell
 from danbooru_pipeline.progress import counted
 
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -207,7 +207,7 @@ def _run(form: str, values: dict[str, Any], *, selection: list[str]) -> None:
             _apply(plan)
             return
     for line in plan.lines():
-        click.echo(line)
+        tell(line)
 
 
 def _apply(plan: Any) -> None:

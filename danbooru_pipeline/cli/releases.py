@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from danbooru_pipeline.cli.reading import held_release
-from danbooru_pipeline.cli.shared import FILE, JSON, YEAR, complain, print_json, read_settings
+from danbooru_pipeline.cli.shared import FILE, JSON, YEAR, complain, print_json, read_settings, tell
 from danbooru_pipeline.layout import INT64_MAX, Layout
 from danbooru_pipeline.progress import counted
 
@@ -59,7 +59,7 @@ def verify(
         print_json(report.as_dict())
     else:
         for line in report.lines():
-            click.echo(line)
+            tell(line)
     sys.exit(0 if report.ok else 1)
 
 
@@ -121,7 +121,7 @@ def changes(old: Path, new: Path, into: Path | None, *, as_json: bool) -> None:
         print_json(found.as_dict())
         return
     for line in found.lines():
-        click.echo(line)
+        tell(line)
     if into is None:
         click.echo("to get the lists: --into DIR writes them")
     else:
@@ -147,10 +147,10 @@ def takedown(ids: tuple[int, ...], *, dry_run: bool, resume: bool) -> None:
         idle = nothing_to_resume(context, plan) if resume else None
         if dry_run:
             for line in [idle] if idle else planned_lines(context, plan):
-                click.echo(f"[DRY RUN] {line}")
+                tell(f"[DRY RUN] {line}")
             return
         for line in [idle] if idle else takedown_lines(plan, take_down(context, plan)):
-            click.echo(line)
+            tell(line)
     if failed := publish_again(settings):
         for line in failed:
             complain(f"a published copy still has them: {line}")
@@ -176,7 +176,7 @@ def mirrors(*, as_json: bool) -> None:
         print_json(msgspec.to_builtins(done))
     else:
         for line in done.lines():
-            click.echo(line)
+            tell(line)
     if done.failed or any(each.holds is Holds.REMOVED for each in done.mirrors):
         sys.exit(1)
 
@@ -197,7 +197,7 @@ def publish(year: int, kind: str | None, *, dry_run: bool) -> None:
 
     for plan in plan_places(read_settings(offline=True), year, kind=kind):
         for line in plan.lines():
-            click.echo(f"[DRY RUN] would {line}" if dry_run else line)
+            tell(f"[DRY RUN] would {line}" if dry_run else line)
         if not dry_run:
             terminal = TerminalLine()
             apply_publication(plan, progress=terminal.step)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from danbooru_pipeline.errors import on_one_line
 from danbooru_pipeline.layout import Layout
 
 if TYPE_CHECKING:
@@ -19,13 +20,18 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead 
 
 def complain(text: str) -> None:
     """Print what is wrong, each line of it with the name of the program."""
-    for line in text.splitlines():
-        click.echo(f"danbooru-pipeline: {line}", err=True)
+    for line in text.split("\n"):
+        click.echo(f"danbooru-pipeline: {on_one_line(line)}", err=True)
+
+
+def tell(text: str) -> None:
+    """Print a line of what the command was asked for, for people."""
+    click.echo(on_one_line(text))
 
 
 def say(text: str) -> None:
     """Print progress, which is not what the command was asked for."""
-    click.echo(text, err=True)
+    click.echo(on_one_line(text), err=True)
 
 
 def print_json(value: Any) -> None:

@@ -9,7 +9,7 @@
 
 from collections.abc import Sequence
 
-from danbooru_pipeline.errors import DanbooruPipelineError
+from danbooru_pipeline.errors import DanbooruPipelineError, on_one_line
 
 _SHOWN = 60
 
@@ -43,5 +43,5 @@ class UnknownTag(BadSearch):
 
 def shown(text: str, *, most: int = _SHOWN) -> str:
     """Part of a search for a message: on one line, and not too long."""
-    line = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    line = on_one_line(text[: most + 1])
     return line if len(line) <= most else f"{line[:most]}…"

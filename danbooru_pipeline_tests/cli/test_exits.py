@@ -135,3 +135,19 @@ def test_dagster_home_that_cannot_be_used_ends_in_one_line(tmp_path: Path, booru
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert expected in line
+
+
+@pytest.mark.parametrize("words", [["verify"], ["import"], ["get"], ["changes", "."], ["apply-removals"]])
+def test_names_of_files_neither_end_a_line_nor_steer_a_terminal(tmp_path: Path, words: list[str]) -> None:
+    """A folder whose name holds a line feed and an escape is named on one line that shows them escaped."""
+    odd = tmp_path / "a\nall is well\x1b[2J"
+    odd.mkdir()
+    result = subprocess.run(
+        [sys.executable, "-m", "danbooru_pipeline", *words, str(odd)],
+        env=environment() | {"DANBOORU_ROOT": str(tmp_path / "root"), "DANBOORU_CONTACT": "a@example.org"},
+        capture_output=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert b"\x1b" not in result.stderr
+    assert not any(line.startswith(b"all is well") for line in result.stderr.splitlines())

@@ -9,10 +9,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from danbooru_pipeline.errors import on_one_line
 from danbooru_pipeline.progress import counted
 
 #: How many findings of one kind are kept; all are counted. A tree without images would otherwise fill the memory.
 KEPT_PER_KIND = 1000
+#: Characters of a path or a message that are kept; a release may have names of any length.
+_MOST = 500
 
 
 class Kind(StrEnum):
@@ -91,7 +94,7 @@ class Findings:
         self.counts[kind] += 1
         if self.counts[kind] <= KEPT_PER_KIND:
             # Text from a damaged file may contain anything; a finding must stay one line.
-            self.kept.append(Finding(kind, _one_line(where), _one_line(message)))
+            self.kept.append(Finding(kind, on_one_line(where)[:_MOST], on_one_line(message)[:_MOST]))
 
     def take(self, others: "Findings") -> None:
         """Take those that another one has collected, behind these."""
@@ -103,10 +106,6 @@ class Findings:
                 room[finding.kind] -= 1
                 self.kept.append(finding)
         self.unchecked += others.unchecked
-
-
-def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)[:500]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
