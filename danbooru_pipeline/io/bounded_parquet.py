@@ -9,8 +9,9 @@ kinds that releases have, since others hold values that Python has not, like a d
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,7 +29,7 @@ _ROWS_MORE = BATCH_ROWS
 _GROUPS, _GROUP_ROWS = 1000, 1000
 _COLUMNS = 500
 #: So few that all columns of a batch take little memory.
-_FEW_ROWS = 8_192
+FEW_ROWS = 8_192
 #: Bytes of a column in a row group, and of a batch in memory.
 _CHUNK_BYTES, _BATCH_BYTES = 2**30, 2**29
 #: Of what Arrow holds more than once while it reads: a column with a dictionary, and a batch before anything is made.
@@ -76,15 +77,26 @@ def read_untrusted(
                 yield _plain(pa.Table.from_batches([batch]).replace_schema_metadata(_notes(batch.schema)))
 
 
-def announced_rows(root: Path, name: str) -> int:
-    """How many rows a file has by its footer.
+@contextmanager
+def checked_footer(root: Path, name: str) -> Iterator[tuple[BinaryIO, Any]]:
+    """A file and its footer.
 
     Raises:
         As `read_untrusted`.
     """
     with opened(root, name) as file, pq.ParquetFile(file, **_THRIFT) as parquet:
         _check_footer(parquet.metadata, os.fstat(file.fileno()).st_size)
-        return int(parquet.metadata.num_rows)
+        yield file, parquet.metadata
+
+
+def announced_rows(root: Path, name: str) -> int:
+    """How many rows a file has by its footer.
+
+    Raises:
+        As `read_untrusted`.
+    """
+    with checked_footer(root, name) as (_, footer):
+        return int(footer.num_rows)
 
 
 def extents(root: Path, name: str, columns: Sequence[str]) -> list[tuple[Extent, ...]]:
@@ -93,9 +105,7 @@ def extents(root: Path, name: str, columns: Sequence[str]) -> list[tuple[Extent,
     Raises:
         As `read_untrusted`.
     """
-    with opened(root, name) as file, pq.ParquetFile(file, **_THRIFT) as parquet:
-        footer = parquet.metadata
-        _check_footer(footer, os.fstat(file.fileno()).st_size)
+    with checked_footer(root, name) as (_, footer):
         places = {footer.schema.column(number).path: number for number in range(footer.num_columns)}
         return [
             tuple(_extent(group.column(places[column])) for column in columns)
@@ -103,53 +113,20 @@ def extents(root: Path, name: str, columns: Sequence[str]) -> list[tuple[Extent,
         ]
 
 
-def _extent(chunk: Any) -> Extent:
-    stats = chunk.statistics
-    return (stats.min, stats.max) if stats is not None and stats.has_min_max else None
-
-
-def hidden_columns(root: Path, name: str) -> Iterator[tuple[int, str]]:
-    """Each number of a row group and column in it with values that the footer denies, so that readers pass over them.
-
-    Raises:
-        As `read_untrusted`.
-    """
-    with opened(root, name) as file, pq.ParquetFile(file, **_THRIFT) as parquet:
-        footer = parquet.metadata
-        _check_footer(footer, os.fstat(file.fileno()).st_size)
-    for number in range(footer.num_row_groups):
-        group, hidden = footer.row_group(number), set()
-        for table in read_untrusted(root, name, groups=[number], rows=_FEW_ROWS):
-            columns = [column for each in table.columns for column in _flat(each.combine_chunks())]
-            if len(columns) != group.num_columns:
-                raise ValueError("has a column of a kind that no release has")
-            hidden |= {place for place, column in enumerate(columns) if _hides(group.column(place).statistics, column)}
-        yield from ((number, group.column(place).path_in_schema) for place in sorted(hidden))
-
-
-def _flat(column: pa.Array) -> Iterator[pa.Array]:
+def flat_columns(column: pa.Array) -> Iterator[pa.Array]:
     """The columns that one is stored as, in their order."""
     if pa.types.is_list(column.type):
-        yield from _flat(column.flatten())
+        yield from flat_columns(column.flatten())
     elif pa.types.is_struct(column.type):
         for child in column.flatten():
-            yield from _flat(child)
+            yield from flat_columns(child)
     else:
         yield column
 
 
-def _hides(stats: Any, column: pa.Array) -> bool:
-    """Whether there are values outside of what the statistics say, or where they say that all or none are null."""
-    if stats is None:
-        return False
-    if stats.has_null_count and stats.null_count == 0 and column.null_count:
-        return True
-    found = pc.min_max(column).as_py()
-    if found["min"] is None:
-        return False
-    if stats.has_null_count and stats.num_values <= 0:
-        return True
-    return bool(stats.has_min_max and (found["min"] < stats.min or found["max"] > stats.max))
+def _extent(chunk: Any) -> Extent:
+    stats = chunk.statistics
+    return (stats.min, stats.max) if stats is not None and stats.has_min_max else None
 
 
 def schema_of(root: Path, name: str) -> pa.Schema:
@@ -271,7 +248,7 @@ def _plain_field(field: pa.Field) -> pa.Field:
 
 def _coded(column: pa.Array) -> Iterator[pa.DictionaryArray]:
     """The texts with a dictionary in a column, also in lists."""
-    return (leaf for leaf in _flat(column) if pa.types.is_dictionary(leaf.type))
+    return (leaf for leaf in flat_columns(column) if pa.types.is_dictionary(leaf.type))
 
 
 def _decoded_bytes(column: pa.DictionaryArray) -> int:

@@ -1,14 +1,12 @@
 """Parquet of others: what would unfold to more than any release has is refused before it is made."""
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from danbooru_pipeline.io.bounded_parquet import hidden_columns, read_untrusted, schema_of
-from danbooru_pipeline_tests.support.damage import with_footer_of
+from danbooru_pipeline.io.bounded_parquet import read_untrusted, schema_of
 
 #: One long text.
 LONG = pa.array(["A" * 2**20])
@@ -73,50 +71,6 @@ def test_lists_are_read_as_they_were_written(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "lists.parquet")
     for rows in (1, 3, 10):
         assert pa.concat_tables(read_untrusted(tmp_path, "lists.parquet", rows=rows)).equals(table)
-
-
-MOMENT = datetime(2021, 12, 31, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("held", "said"),
-    [
-        ([1, 2, 9], [1, 2, 3]),
-        ([0, 2, 3], [1, 2, 3]),
-        (["a", "z"], ["a", "b"]),
-        ([b"a", b"\xff"], [b"a", b"b"]),
-        ([True, False], [True, True]),
-        ([[1], [9]], [[1], [2]]),
-        ([{"a": 1, "b": 9}], [{"a": 1, "b": 2}]),
-        ([MOMENT], [MOMENT + timedelta(days=1)]),
-        ([0.5, -0.5], [0.5, 0.5]),
-    ],
-)
-def test_a_footer_that_denies_a_value_is_seen(tmp_path: Path, held: list[object], said: list[object]) -> None:
-    """A value beyond the smallest or largest that a footer states is named by row group and column, of any type."""
-    table = pa.table({"id": pa.array(range(len(held))), "column": pa.array(held)})
-    with_footer_of(tmp_path / "honest.parquet", table, table)
-    assert list(hidden_columns(tmp_path, "honest.parquet")) == []
-    lie = pa.table({"id": table["id"], "column": pa.array(said, table["column"].type)})
-    with_footer_of(tmp_path / "lying.parquet", table, lie)
-    seen = list(hidden_columns(tmp_path, "lying.parquet"))
-    assert [(group, column.partition(".")[0]) for group, column in seen] == [(0, "column")]
-
-
-@pytest.mark.parametrize("nulls", [0, 2])
-def test_a_footer_with_another_count_of_nulls_is_seen(tmp_path: Path, nulls: int) -> None:
-    """A row group that is said to have no null, or nothing else, is passed over by readers that look for the other."""
-    path = tmp_path / "null.parquet"
-    pq.write_table(pa.table({"column": pa.array([7, None])}), path, compression="none", use_dictionary=False)
-    assert list(hidden_columns(tmp_path, path.name)) == []
-    data, smallest = path.read_bytes(), (7).to_bytes(8, "little")
-    # Thrift's compact form: a field after the one before, of 64 bits; then the number, in zigzag.
-    one, other = (smallest + bytes([0x16, 2 * count]) for count in (1, nulls))
-    assert data.count(one)
-    path.write_bytes(data.replace(one, other))
-    with pq.ParquetFile(path) as file:
-        assert file.metadata.row_group(0).column(0).statistics.null_count == nulls
-    assert list(hidden_columns(tmp_path, path.name)) == [(0, "column")]
 
 
 FOREIGN = {

@@ -3,7 +3,7 @@
 Every other check reads all rows, so a footer that denies values of its file hides them from everyone but `verify`.
 """
 
-from danbooru_pipeline.io.bounded_parquet import hidden_columns
+from danbooru_pipeline.io.hidden_columns import hidden_columns
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.verification import Verification
 
