@@ -30,13 +30,6 @@ class LastId:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found(LastId):
-    """Where a bisection ended, which has a post to begin with."""
-
-    id: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Post:
     """A post that can be placed in a release: it has an id and a creation time."""
 
@@ -57,13 +50,13 @@ def find_last_id(source: Source, limit: datetime) -> LastId:
         return LastId(None, covers=bool(first))
     start = _last_up_to(first, limit)
     low, high, covers = _bound(source, limit, start)
-    found = _bisect(source, limit, low, high)
-    covers = covers or found.covers
-    while found.id > start and (last := _last_of_most(source, found.id, limit)) != found.id:
+    found, follows = _bisect(source, limit, low, high)
+    covers = covers or follows
+    while found > start and (last := _last_of_most(source, found, limit)) != found:
         if last is not None:
             return LastId(last, covers=True)
-        found = _bisect(source, limit, start, found.id - 1)
-    return LastId(found.id, covers=covers)
+        found, _ = _bisect(source, limit, start, found - 1)
+    return LastId(found, covers=covers)
 
 
 def _bound(source: Source, limit: datetime, low: int) -> tuple[int, int, bool]:
@@ -83,8 +76,8 @@ def _bound(source: Source, limit: datetime, low: int) -> tuple[int, int, bool]:
     return low, high, bool(page)
 
 
-def _bisect(source: Source, limit: datetime, low: int, high: int) -> "_Found":
-    """The last post up to the limit between the id of one and an id above which there is none."""
+def _bisect(source: Source, limit: datetime, low: int, high: int) -> tuple[int, bool]:
+    """The last post up to the limit between an id of one and one above which there is none; whether a later post is."""
     covers = False
     while low < high:
         middle = (low + high) // 2
@@ -92,11 +85,11 @@ def _bisect(source: Source, limit: datetime, low: int, high: int) -> "_Found":
         if page and page[0].created_at <= limit:
             low = _last_up_to(page, limit)
             if low < page[-1].id:  # the next post of the same page is a later one
-                return _Found(low, covers=True)
+                return low, True
         else:
             covers = covers or bool(page)
             high = middle
-    return _Found(low, covers=covers)
+    return low, covers
 
 
 def _last_of_most(source: Source, last: int, limit: datetime) -> int | None:
