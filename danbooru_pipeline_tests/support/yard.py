@@ -69,6 +69,7 @@ class Yard:
             height=400,
             pages=1,
             optimized=True,
+            optimized_by="mozjpeg",
         )
         if rating not in sfw_ratings(self.year):
             return row

@@ -45,6 +45,7 @@ class DomainChecks:
         rules = (settings or {}).get("px512_rules")
         # Releases of before 0.3 have none, nor has what a takedown made of them since: then no row has one.
         self._is_hashed = isinstance(rules, int) and rules >= _HASHED_RULES
+        self._names_optimizers = self._is_hashed
         self._unhashed: list[int] = []
 
     def add(self, table: pa.Table) -> None:
@@ -52,7 +53,20 @@ class DomainChecks:
         for said, wrong in _contradictions(table):
             for id_ in table.filter(pc.fill_null(wrong, fill_value=False))["id"].to_pylist():
                 self._run.add(Kind.MANIFEST_ROW, str(id_), said)
+        self._check_optimizers(table)
         self._check_hashes(table)
+
+    def _check_optimizers(self, table: pa.Table) -> None:
+        """Check that every smaller file of a known source says what made it so, if any of the manifest does.
+
+        Releases by these rules have files of 0.2 and later alone, and each of those versions has written it.
+        """
+        by = pc.is_valid(table["optimized_by"])
+        self._names_optimizers |= pc.any(by).as_py() is True
+        if self._names_optimizers:
+            silent = pc.and_(pc.is_valid(table["source_size"]), pc.invert(by))
+            for id_ in table.filter(pc.and_kleene(table["optimized"], silent))["id"].to_pylist():
+                self._run.add(Kind.MANIFEST_ROW, str(id_), "is optimized, but does not say by what")
 
     def _check_hashes(self, table: pa.Table) -> None:
         """Check that the 512px images have their hashes, from the first on that has one."""
@@ -98,7 +112,10 @@ def _of_lists(column: pa.ChunkedArray, domain: Domain) -> pa.ChunkedArray:
 def _contradictions(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
     """What to say of rows whose values are none, or do not go together, and which rows those are."""
     for name, domain in DOMAINS.items():
-        yield f"{name} has a value that no version writes", strange_values(table[name], domain)
+        strange = strange_values(table[name], domain)
+        if pa.types.is_list(table.schema.field(name).type):  # an empty one says that there is nothing
+            strange = pc.or_(strange, pc.is_null(table[name]))
+        yield f"{name} has a value that no version writes", strange
     for path, what, names in _DESCRIBED:
         absent = pc.is_null(table[path])
         for name in names:
@@ -109,11 +126,14 @@ def _contradictions(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
     )
     yield "has a 512px image, but its file is no still and whole picture", _is_no_picture(table)
     yield f"{Flag.WRONG_EXTENSION} in flags does not follow from file_type and path", _extension_differs(table)
-    space, alpha, turn = (pc.is_valid(table[name]) for name in ("color_space", "alpha", "orientation"))
+    space, alpha, turn, profile = (
+        pc.is_valid(table[name]) for name in ("color_space", "alpha", "orientation", "has_profile")
+    )
     is_bmp = pc.fill_null(pc.equal(table["file_type"], "bmp"), fill_value=False)  # whose transparency is not looked at
     unread = pc.and_(pc.invert(space), pc.or_(alpha, turn))
     partly = pc.and_(pc.and_(space, pc.invert(alpha)), pc.invert(is_bmp))
     yield "color_space, alpha and orientation do not go together", pc.or_(unread, partly)
+    yield "has color_space, but does not say whether it has_profile", pc.and_(space, pc.invert(profile))
 
 
 def _is_said(column: pa.ChunkedArray) -> pa.ChunkedArray:

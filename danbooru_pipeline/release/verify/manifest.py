@@ -112,12 +112,24 @@ def _contradictions(table: pa.Table, year: int) -> Iterator[tuple[str, pa.Chunke
         made_up = pc.and_kleene(pc.is_null(equal), table[said])
         wrong = pc.or_kleene(pc.or_kleene(lacking, made_up), pc.not_equal(equal, table[said]))
         yield f"{said} does not follow from {ours} and {theirs}", wrong
-    untouched = pc.invert(table["optimized"])
-    named = pc.or_kleene(pc.is_valid(table["optimized_by"]), pc.not_equal(table["size"], table["source_size"]))
-    yield "is not optimized, but has what made it smaller, or another size", pc.and_kleene(untouched, named)
+    yield from _odd_optimization(table)
     first = table["first_release"]
     yield "was first held by a later release", pc.greater(first, pa.scalar(min(year, _LAST_YEAR), pa.int16()))
     yield "was first held before there were posts", pc.less(first, FIRST_YEAR_WITH_POSTS)
+
+
+def _odd_optimization(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    """The same of rows whose file is smaller than its source, or says why it is not."""
+    optimized = table["optimized"]
+    is_other = pc.not_equal(table["size"], table["source_size"])  # null where nobody knows the source: proven by pixels
+    named = pc.or_kleene(pc.is_valid(table["optimized_by"]), is_other)
+    yield (
+        "is not optimized, but has what made it smaller, or another size",
+        pc.and_kleene(pc.invert(optimized), named),
+    )
+    unlike = pc.or_kleene(pc.invert(is_other), pc.is_valid(table["kept"]))
+    yield "is optimized, but has the size of its source, or why that was kept", pc.and_kleene(optimized, unlike)
+    yield "does not say whether its file is optimized", pc.and_(pc.is_valid(table["path"]), pc.is_null(optimized))
 
 
 def _surely_right(table: pa.Table, sfw: frozenset[str] | None) -> pa.ChunkedArray:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from danbooru_pipeline.release import Kind, verify_release
@@ -68,6 +69,25 @@ CLAIMS: dict[str, Change] = {
 def test_columns_of_the_manifest_do_not_contradict_each_other(later: Path, column: str) -> None:
     """What follows from other columns of a row, or from the year, is compared with them."""
     edit_table(later, "manifest/files-*", with_column(column, CLAIMS[column]))
+    resum(later)
+    assert "manifest_row" in verify_release(later, threads=1).counts
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("optimized", None), ("optimized_by", None), ("kept", "larger"), ("flags", None), ("px512_flags", None)],
+)
+def test_what_made_a_file_smaller_and_its_flags_are_said_in_every_row(later: Path, column: str, value: object) -> None:
+    """No version leaves out whether and by what a file of a known source was optimized, and a list is never null."""
+    edit_table(later, "manifest/files-*", with_column(column, lambda values: [value] * len(values)))
+    resum(later, lambda release: release["image_settings"].update(px512_rules=6))
+    assert "manifest_row" in verify_release(later, threads=1).counts
+
+
+def test_a_file_of_the_size_of_its_source_is_not_optimized(later: Path) -> None:
+    """What an optimiser made is smaller, so a row that says otherwise is found."""
+    table = pq.read_table(min(later.glob("manifest/files-*")))
+    edit_table(later, "manifest/files-*", with_column("source_size", lambda _: table["size"].to_pylist()))
     resum(later)
     assert "manifest_row" in verify_release(later, threads=1).counts
 
