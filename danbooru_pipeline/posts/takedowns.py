@@ -18,6 +18,7 @@ from danbooru_pipeline.io.atomic import remove_parts_of, write_atomic
 from danbooru_pipeline.io.formats import require_known_json
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import INT64_MAX, Layout
+from danbooru_pipeline.posts.tombstones import tombstone_lines
 from danbooru_pipeline.release_paths import REMOVED, release_name
 
 
@@ -57,8 +58,8 @@ class Takedowns:
 
     @property
     def tombstones(self) -> bytes:
-        """``removed.txt`` of a release: one id per line, and nothing about why."""
-        return "".join(f"{id_}\n" for id_ in sorted(self.posts)).encode()
+        """``removed.txt`` of a release."""
+        return tombstone_lines(self.posts)
 
 
 _KEYS: Final = {each.name for each in fields(Takedowns)}

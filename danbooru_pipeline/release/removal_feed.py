@@ -4,16 +4,17 @@ One line a post, sorted by id: ``{"id":1001,"gone_from":"2021.1"}``. It is cumul
 gone nor what its file was. The first release that lacks the post is named; later ones carry the line along.
 """
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
+from danbooru_pipeline.io.typed_json import parse
 from danbooru_pipeline.layout import INT64_MAX
 
 #: The most bytes that are read of a feed: two million removals.
 LONGEST: Final = 64 * 2**20
-_VERSION: Final = re.compile(r"[0-9]{4}\.[0-9]{1,9}")
+#: A version from which posts can be gone.
+VERSION: Final = re.compile(r"[0-9]{4}\.(0|[1-9][0-9]{0,8})")
 
 
 def feed_lines(ids: Collection[int], known: Mapping[int, str], *, version: str) -> bytes:
@@ -40,9 +41,9 @@ def parse_feed(data: bytes) -> dict[int, str]:
 
 def _parsed(text: bytes) -> tuple[int | None, str | None]:
     try:
-        line = json.loads(text)
-    except (ValueError, RecursionError):
+        line = parse(text)
+    except ValueError:
         return None, None
     id_, version = (line.get("id"), line.get("gone_from")) if isinstance(line, dict) else (None, None)
-    is_version = isinstance(version, str) and _VERSION.fullmatch(version)
+    is_version = isinstance(version, str) and VERSION.fullmatch(version)
     return (id_ if type(id_) is int else None), (version if is_version else None)

@@ -4,18 +4,21 @@
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.io.untrusted import opened, read_bytes
 from danbooru_pipeline.layout import INT64_MAX
+from danbooru_pipeline.posts.tombstones import tombstone_lines
 from danbooru_pipeline.release.post_lines import LINES, LineSearch, is_about_posts
-from danbooru_pipeline.release.removal_feed import parse_feed
+from danbooru_pipeline.release.release_json import Release
+from danbooru_pipeline.release.removal_feed import VERSION, feed_lines, parse_feed
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release_paths import METADATA, REMOVALS, REMOVED
+from danbooru_pipeline.years import FIRST_YEAR_WITH_POSTS
 
 _LONGEST = 64 * 2**20
 #: Some 900,000 ids, of which each takes 200 bytes of memory.
@@ -29,31 +32,71 @@ def read_removed(run: Verification) -> set[int] | None:
     if not run.has(REMOVED):
         return None  # another check says so
     try:
-        lines = read_bytes(run.folder, REMOVED, limit=_LONGEST_LIST).splitlines()
+        data = read_bytes(run.folder, REMOVED, limit=_LONGEST_LIST)
     except (OSError, ValueError) as error:
         run.add(Kind.REMOVED_DIFFER, REMOVED, f"cannot be read: {error}")
         return None
+    lines = data.splitlines()
     wrong = [line for line in lines if not _ID.fullmatch(line) or int(line) > INT64_MAX]
     for line in wrong:
         run.add(Kind.REMOVED_DIFFER, REMOVED, f"has a line that is no id: {line[:40].decode(errors='replace')}")
     ids = [int(line) for line in lines if line not in set(wrong)]
     if ids != sorted(set(ids)):
         run.add(Kind.REMOVED_DIFFER, REMOVED, "does not ascend")
+    elif not wrong and data != tombstone_lines(ids):
+        run.add(Kind.REMOVED_DIFFER, REMOVED, "is not one id a line, each with a line feed at its end")
     _check_feed(run, set(ids))
     return set(ids)
 
 
 def _check_feed(run: Verification, removed: set[int]) -> None:
-    """Check that the feed has exactly these ids."""
+    """Check that the feed has exactly these ids, in the form of every feed, and versions since which they can be gone."""
     if not run.has(REMOVALS):
         return
     try:
-        feed = parse_feed(read_bytes(run.folder, REMOVALS, limit=_LONGEST))
+        data = read_bytes(run.folder, REMOVALS, limit=_LONGEST)
+        feed = parse_feed(data)
     except (OSError, ValueError) as error:
         run.add(Kind.REMOVED_DIFFER, REMOVALS, f"cannot be read: {error}")
         return
     for id_ in sorted(removed ^ feed.keys()):
         run.add(Kind.REMOVED_DIFFER, REMOVALS, f"disagrees with {REMOVED} about post {id_}")
+    if data != feed_lines(feed, feed, version=""):
+        run.add(Kind.REMOVED_DIFFER, REMOVALS, "is not written as every feed is, byte for byte")
+    if run.release is not None and VERSION.fullmatch(run.release.version):
+        _check_versions(run, run.release, feed)
+
+
+def _check_versions(run: Verification, release: Release, feed: Mapping[int, str]) -> None:
+    """Check that each post can be gone from the version that is named, as far as the history tells."""
+    events = [event for event in release.history if VERSION.fullmatch(event.version)]
+    known = [event.version for event in events] + [release.version]
+    for id_, version in feed.items():
+        if (wrong := _why_not_since(version, known)) is not None:
+            run.add(Kind.REMOVED_DIFFER, REMOVALS, f"has post {id_} gone from {version}, {wrong}")
+    for event in events:
+        year, patch = _parts(event.version)
+        gone = sum(year == other and number <= patch for other, number in map(_parts, feed.values()))
+        if gone > event.removed:
+            said = f"has {gone} posts gone from {event.version} or before, and the history says {event.removed}"
+            run.add(Kind.REMOVED_DIFFER, REMOVALS, said)
+
+
+def _why_not_since(version: str, known: Sequence[str]) -> str | None:
+    """Why no post can be gone from a version; the last one that is known is that of the release itself."""
+    if version in known:
+        return None
+    (year, patch), (last, _) = _parts(version), _parts(known[-1])
+    if not FIRST_YEAR_WITH_POSTS <= year <= last:
+        return "which is no version of its year or one before"
+    # One of an earlier year may be newer than those that were there when the history was written.
+    of_year = [number for other, number in map(_parts, known) if other == year]
+    return "which is not in the history" if year == last or patch <= max(of_year, default=-1) else None
+
+
+def _parts(version: str) -> tuple[int, int]:
+    year, _, patch = version.partition(".")
+    return int(year), int(patch)
 
 
 def check_not_removed(run: Verification, removed: set[int] | None, table: pa.Table, where: str) -> None:

@@ -566,6 +566,49 @@ def test_lines_of_0_2_lack_keys_that_are_empty_now(copy: Path) -> None:
     assert not verify_release(copy, full=True).ok
 
 
+FEED = b'{"id":2003,"gone_from":"2021.1"}\n'
+
+
+@pytest.mark.parametrize("version", ["2021.0", "2022.0", "2022.7", "2099.0", "0001.5", "2022.000", "2004.0"])
+def test_a_post_is_gone_from_a_version_that_can_be(later: Path, version: str) -> None:
+    """The version is in the history, or this one; none is above it, and none had more posts than it lacked."""
+    assert (later / "removals.jsonl").read_bytes() == FEED
+    put(later / "removals.jsonl", FEED.replace(b"2021.1", version.encode()))
+    resum(later)
+    assert Kind.REMOVED_DIFFER in {f.kind for f in verify_release(later, threads=1).findings}
+
+
+@pytest.mark.parametrize("version", ["2021.1", "2021.2", "2022.1", "2020.4"])
+def test_a_post_may_be_gone_from_this_version_or_one_of_an_earlier_year(later: Path, version: str) -> None:
+    """An earlier year may have got a version after the history of this release was written."""
+    put(later / "removals.jsonl", FEED.replace(b"2021.1", version.encode()))
+    resum(later)
+    assert Kind.REMOVED_DIFFER not in {f.kind for f in verify_release(later, threads=1).findings}
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("removals.jsonl", b'{"id":2003,"gone_from":"2021.1","why":"asked for by Jane Roe"}\n'),
+        ("removals.jsonl", b'{"id":5,"id":2003,"gone_from":"2021.1"}\n'),
+        ("removals.jsonl", b'{"gone_from":"2021.1","id":2003}\n'),
+        ("removals.jsonl", FEED.rstrip()),
+        ("removals.jsonl", FEED.replace(b"\n", b"\r\n")),
+        ("removals.jsonl", FEED + b"\n"),
+        ("removed.txt", b"2003"),
+        ("removed.txt", b"2003\r\n"),
+        ("removed.txt", b"2003\r"),
+        ("removed.txt", b"2003\n\n"),
+    ],
+)
+def test_lists_of_removed_posts_are_written_in_one_way(later: Path, name: str, data: bytes) -> None:
+    """What else a line says, a key that it says twice and another line end are found: readers differ about them."""
+    put(later / name, data)
+    resum(later)
+    found = verify_release(later, threads=1).findings
+    assert [f.where for f in found if f.kind == Kind.REMOVED_DIFFER] == [name]
+
+
 def test_a_list_of_a_million_removals_is_not_read(later: Path) -> None:
     """A list of more ids than any site removes, which would fill memory, is a finding that says how long it may be."""
     put(later / "removed.txt", b"".join(b"%d\n" % id_ for id_ in range(10**7, 10**7 + 10**6)))

@@ -1,0 +1,8 @@
+"""``removed.txt`` of a release: which posts are gone, and nothing about why. Needs nothing, since `verify` compares it."""
+
+from collections.abc import Iterable
+
+
+def tombstone_lines(ids: Iterable[int]) -> bytes:
+    """The file of some ids: one per line, sorted."""
+    return "".join(f"{id_}\n" for id_ in sorted(ids)).encode()
