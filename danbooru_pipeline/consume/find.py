@@ -89,7 +89,10 @@ class _NamesOnDisk:
         missing = [number for number in wanted if number not in self._held]
         for number in missing:
             rows = read_untrusted(self._release, INDEX_NAMES, groups=[number])
-            self._held[number] = pa.concat_tables([table.cast(NAMES_SCHEMA) for table in rows])
+            # A release without posts has one group, and no row in it.
+            self._held[number] = pa.concat_tables(
+                [no_rows(NAMES_SCHEMA), *(table.cast(NAMES_SCHEMA) for table in rows)]
+            )
         found = pa.concat_tables([no_rows(NAMES_SCHEMA), *(self._held[number] for number in wanted)])
         return found.filter(pc.equal(found["field"], field)).combine_chunks()
 

@@ -224,9 +224,8 @@ class OpenedRelease:
         where = [("id", "==", wanted)] if 0 < wanted <= self.info.last_id else None
         rows = [] if where is None else python_rows(self.path, FILES, read_table(self.path, FILES, Query(where=where)))
         if not rows:
-            raise NoImage(
-                f"{self.name} has no post {wanted}; its last is {self.info.last_id}", post_id=wanted, kind=kind
-            )
+            there = f"its last is {self.info.last_id}" if self.info.counts.posts else "it has no posts"
+            raise NoImage(f"{self.name} has no post {wanted}; {there}", post_id=wanted, kind=kind)
         return image_of(self.path, rows[0], kind)
 
     def images(self, where: Where | None = None, kind: ImageKind = "512px") -> Iterator[ReleaseImage]:

@@ -34,6 +34,7 @@ _TRIES: Final = 12
 #: Row groups that they are taken from.
 _GROUPS: Final = 8
 _ROWS: Final = 2_500
+_NO_TAGS: Final = "no post of the release has a tag; use another release"
 
 Numbers = npt.NDArray[np.int64]
 Sets = Iterator[list[str]]
@@ -83,10 +84,11 @@ def _allowed(names: pa.Array, sampling: TagSampling) -> pa.Array:
 
 def _by_counts(release: Path, sampling: TagSampling, dice: np.random.Generator, count: int) -> Sets:
     columns = [f"posts_{rating}" for rating in sampling.ratings] or ["posts"]
-    read = reader(release)
-    tables = [table for table in read(TAG_COUNTS, ("name", "category", *columns)) if table.num_rows]
-    if not tables:
+    if TAG_COUNTS not in shards_of(release):
         raise BadQuery("the release has no counts of tags; use a newer one, or co-occurrence")
+    tables = [table for table in reader(release)(TAG_COUNTS, ("name", "category", *columns)) if table.num_rows]
+    if not tables:
+        raise BadQuery(_NO_TAGS)
     table = pa.concat_tables(tables).combine_chunks()
     table = table.filter(_allowed(table["name"], sampling))
     parts = []
@@ -183,6 +185,8 @@ def _read_posts(release: Path, sampling: TagSampling) -> _Posts:
     encoded = pa.concat_arrays([pc.cast(names, pa.string()) for names, _ in words]).dictionary_encode()
     allowed = _allowed(encoded.dictionary, sampling).to_numpy(zero_copy_only=False)
     codes = encoded.indices.to_numpy().astype(np.int64)
+    if not len(codes) and not sampling.ratings:
+        raise BadQuery(_NO_TAGS)
     tags, starts, owners, begin = [], [], [], 0
     for _, posts in words:
         own = codes[begin : begin + len(posts)]
@@ -220,5 +224,5 @@ def _spread(release: Path, columns: Sequence[str], ratings: Sequence[str]) -> li
             if held >= _POSTS // len(chosen):
                 break
     if not any(table.num_rows for table in found):
-        raise BadQuery("no post is left; give other ratings")
+        raise BadQuery("no post is left; give other ratings" if ratings else _NO_TAGS)
     return found
