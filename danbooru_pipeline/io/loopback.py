@@ -4,11 +4,18 @@ A page of another site that is open in the same browser can send requests to it,
 compares the Host with `hosts` first.
 """
 
+import logging
 import socketserver
+import sys
+import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
+
+from danbooru_pipeline.errors import on_one_line
 
 HOST: Final = "127.0.0.1"
+_log = logging.getLogger("danbooru_pipeline")
 
 
 class LoopbackServer(ThreadingHTTPServer):
@@ -22,6 +29,19 @@ class LoopbackServer(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Bind, without asking DNS for this machine's name, which the base would."""
         socketserver.TCPServer.server_bind(self)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base's
+        """Say in one line what went wrong with a request; a client that hangs up, at any moment, is nothing."""
+        error = sys.exception()
+        if error is None or isinstance(error, ConnectionError):
+            return
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        _log.error(
+            "danbooru-pipeline: a request was not answered (%s in %s, line %s); the server goes on; report it",
+            on_one_line(f"{type(error).__name__}: {error}"[:300]),
+            Path(place.filename).name,
+            place.lineno,
+        )
 
     @property
     def port(self) -> int:

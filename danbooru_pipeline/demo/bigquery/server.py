@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, NoReturn
 
 import grpc
@@ -28,6 +28,7 @@ import pyarrow as pa
 from google.cloud.bigquery_storage_v1 import types
 
 from danbooru_pipeline.demo.bigquery.mirror import Failure, Mirror, MirrorError, Version
+from danbooru_pipeline.io.loopback import HOST, LoopbackServer
 
 _SERVICE = "google.cloud.bigquery.storage.v1.BigQueryRead"
 _TABLE = re.compile(r"projects/([^/]+)/datasets/([^/]+)/tables/([^/]+)")
@@ -53,15 +54,15 @@ class Served:
 @contextmanager
 def serve_bigquery(mirror: Mirror) -> Iterator[Served]:
     """Serve tables on loopback until the block ends."""
-    rest = ThreadingHTTPServer(("127.0.0.1", 0), type("_Handler", (_RestHandler,), {"mirror": mirror}))
+    rest = LoopbackServer(0, type("_Handler", (_RestHandler,), {"mirror": mirror}))
     rows = grpc.server(ThreadPoolExecutor(8), options=[("grpc.max_send_message_length", -1)])
     rows.add_generic_rpc_handlers((_handlers(_StorageRead(mirror)),))
-    port = rows.add_insecure_port("127.0.0.1:0")
+    port = rows.add_insecure_port(f"{HOST}:0")
     rows.start()
     thread = threading.Thread(target=rest.serve_forever, daemon=True)
     thread.start()
     try:
-        yield Served(f"http://127.0.0.1:{rest.server_port}", f"127.0.0.1:{port}")
+        yield Served(f"http://{HOST}:{rest.port}", f"{HOST}:{port}")
     finally:
         rest.shutdown()
         rest.server_close()

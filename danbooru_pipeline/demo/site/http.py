@@ -4,7 +4,6 @@ import contextlib
 import secrets
 import socket
 import struct
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -64,11 +63,6 @@ class BooruServer(LoopbackServer):
     def url(self) -> str:
         """Address without a trailing slash."""
         return f"http://{HOST}:{self.port}"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore clients that hang up."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class BooruHandler(BaseHTTPRequestHandler):
