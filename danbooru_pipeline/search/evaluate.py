@@ -15,7 +15,7 @@ from pyroaring import BitMap
 from danbooru_pipeline.search.bitmaps import Ids, Kind, bitmap_of, ids_of, largest_id
 from danbooru_pipeline.search.catalog import Catalog, Key, pattern_mask
 from danbooru_pipeline.search.errors import BadSearch, UnknownTag, shown
-from danbooru_pipeline.search.names import Relations, close_names, leaves, pool_numbers
+from danbooru_pipeline.search.names import Relations, close_names, leaves, pool_numbers, spellings
 from danbooru_pipeline.search.nodes import (
     Among,
     And,
@@ -145,14 +145,19 @@ class Evaluation:
 
     def _posts_of(self, leaf: Tag | Wildcard | Pool) -> BitMap | None:
         """The posts of a name; None when there is no such name."""
-        if isinstance(leaf, Wildcard):
-            return self._united("tag", self.catalog.matching("tag", leaf.pattern.lower()))
         if isinstance(leaf, Pool):
             return self._united("pool", pool_numbers(leaf.name, self.read))
-        for names in self.relations.names(leaf.name):
+        for names in self._meant(leaf):
             if (found := self._united("tag", names)) is not None:
                 return found
         return None
+
+    def _meant(self, leaf: Tag | Wildcard) -> Iterator[list[str]]:
+        """What a tag or a pattern may be, the likeliest first; the posts of all names of the first that exists."""
+        if isinstance(leaf, Tag):
+            yield from self.relations.names(leaf.name)
+        else:
+            yield from (self.catalog.matching("tag", pattern) for pattern in spellings(leaf.pattern))
 
     def _united(self, name: str, values: Sequence[str]) -> BitMap | None:
         found = [posts for value in values if (posts := self.catalog.posts(name, value)) is not None]
@@ -271,7 +276,8 @@ def keys_of(search: Search, relations: Relations, read: Read) -> Iterator[Key]:
 
 def patterns_of(search: Search) -> list[str]:
     """All patterns of tags that a search asks for."""
-    return [leaf.pattern.lower() for leaf, _ in leaves(search.root) if isinstance(leaf, Wildcard)]
+    wildcards = (leaf for leaf, _ in leaves(search.root) if isinstance(leaf, Wildcard))
+    return [pattern for leaf in wildcards for pattern in spellings(leaf.pattern)]
 
 
 __all__ = ["BadSearch", "Evaluation", "Found", "Step", "keys_of", "patterns_of"]

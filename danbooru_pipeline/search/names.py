@@ -1,6 +1,7 @@
 """Tags as people type them: the release's own tag, its alias, those that imply it, or close ones if there is none."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +19,12 @@ _COMPARED: Final = 20_000
 _RELATION: Final = ("antecedent_name", "consequent_name", "status")
 
 
+def spellings(typed: str) -> list[str]:
+    """The ways in which a tag or a pattern of tags may be meant, the likeliest first: as typed, NFC, lower case."""
+    composed = unicodedata.normalize("NFC", typed)
+    return list(dict.fromkeys([typed, composed, composed.lower()]))
+
+
 @dataclass(slots=True)
 class Relations:
     """Aliases and implications of a release, read when they are first needed; without these tables there are none.
@@ -33,7 +40,7 @@ class Relations:
 
     def names(self, tag: str) -> list[list[str]]:
         """What a tag may be, the likeliest first; the posts of all names of the first that exists are meant."""
-        plain = [tag, *([tag.lower()] if tag != tag.lower() else [])]
+        plain = spellings(tag)
         aliases = [new for old, new in self.active("tag_aliases") if old == plain[-1]]
         return [self._implying(name) for name in dict.fromkeys([*plain, *aliases])]
 

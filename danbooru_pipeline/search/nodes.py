@@ -20,7 +20,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """Posts that have a tag. `at` is its place in the text."""
+    """Posts that have a tag, as it was typed. `at` is its place in the text."""
 
     name: str
     at: int = 0

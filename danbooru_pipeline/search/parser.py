@@ -10,7 +10,6 @@ with ``*`` it is a pattern of tags.
 """
 
 import difflib
-import unicodedata
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -127,8 +126,7 @@ class _Parser:
             return Pool(node.name, token.at) if isinstance(node, Pool) else node
         if colon and value and name in UNSUPPORTED:
             raise BadSearch(f"{name}: cannot be searched for: {UNSUPPORTED[name]}", position=token.at)
-        tag = unicodedata.normalize("NFC", token.text)
-        return Wildcard(tag, token.at) if "*" in tag else Tag(tag, token.at)
+        return Wildcard(token.text, token.at) if "*" in token.text else Tag(token.text, token.at)
 
     def option(self, name: str, token: Token) -> None:
         value = token.text.partition(":")[2]

@@ -19,7 +19,7 @@ from danbooru_pipeline.release_paths import BROWSE, BROWSE_RELEASE, INDEX_NAMES,
 from danbooru_pipeline.search.metatags import METATAGS, ORDERS, UNSUPPORTED
 from danbooru_pipeline_tests.support.browsers import browse_of, chromium, page_of, without_ranges
 from danbooru_pipeline_tests.support.processes import wait_until
-from danbooru_pipeline_tests.support.searches import CONDITIONS, CUTOFF, Posts, make_tables
+from danbooru_pipeline_tests.support.searches import CONDITIONS, CUTOFF, SPELLINGS, Posts, make_tables, spelt_tables
 
 pytestmark = [pytest.mark.slow(25), pytest.mark.needs("chromium")]
 FIND = """async (texts) => Promise.all(texts.map((text) => browser.search.find(text, ["g", "s", "q", "e"])
@@ -219,6 +219,16 @@ def test_page_finds_what_python_finds(browser: Browser, generated: Posts) -> Non
         found = page.evaluate(FIND, texts)
     for text, ids in zip(texts, found, strict=True):
         assert ids == generated.find(text).ids.tolist(), text
+
+
+def test_page_takes_spellings_as_python_does(browser: Browser, tmp_path: Path) -> None:
+    """Tags and patterns with capitals and accents find what is spelt so; without any, the composed, then the lower."""
+    posts = generate(tmp_path, spelt_tables())
+    with without_ranges(posts.folder) as url, page_of(browser) as page:
+        page.goto(f"{url}#q=id:0")
+        expect(page.locator(".hint")).to_have_text("No posts.")
+        found = page.evaluate(FIND, list(SPELLINGS))
+    assert [sorted(ids) for ids in found] == list(SPELLINGS.values())
 
 
 def test_page_knows_every_metatag_or_refuses_it(browser: Browser, url: str) -> None:

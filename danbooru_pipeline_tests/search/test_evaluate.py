@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from danbooru_pipeline.search import UnknownTag
 from danbooru_pipeline.search.splits import split_of
-from danbooru_pipeline_tests.support.searches import CONDITIONS, Posts, Row, make_tables
+from danbooru_pipeline_tests.support.searches import CONDITIONS, SPELLINGS, Posts, Row, make_tables, spelt_tables
 
 Test = Callable[[Row], bool]
 
@@ -125,6 +126,14 @@ def test_splits_are_those_of_exports(posts: Posts, rows: list[Row]) -> None:
     for name in ("train", "validation", "test"):
         found = [row["id"] for row in rows if split_of(row["id"]) == name]
         assert sorted(posts.find(f"split:{name}").bitmap) == found
+
+
+@pytest.mark.parametrize("by_scan", [False, True])
+def test_tags_and_patterns_are_taken_as_typed_first(tmp_path: Path, *, by_scan: bool) -> None:
+    """Tags and patterns with capitals and accents find what is spelt so; without any, the composed, then the lower."""
+    posts = Posts(tmp_path, spelt_tables())
+    for text, ids in SPELLINGS.items():
+        assert sorted(posts.find(text, by_scan=by_scan).bitmap) == ids, text
 
 
 def test_parents_and_children(posts: Posts, rows: list[Row]) -> None:

@@ -97,6 +97,25 @@ def make_tables(count: int, *, seed: int, largest: int = 200_000) -> dict[str, p
     }  # fmt: skip
 
 
+#: Tags of posts 1, 2, …, in spellings that the site does not have, though older dumps may.
+SPELT = ("Äpfel", "äpfelchen", "étude", "e\u0301tude", "İstanbul", "Saber", "saber_alter", "long_hair")
+#: A search -> the posts that have one of `SPELT` so.
+SPELLINGS: dict[str, list[int]] = {
+    "Äp*": [1], "äp*": [2], "A\u0308p*": [1], "*PFEL*": [1, 2], "Äpfel": [1], "A\u0308pfel": [1], "ÄPFELCHEN": [2],
+    "étude": [3], "e\u0301tude": [4], "É*": [3], "e\u0301*": [4], "*TUDE": [3, 4], "İst*": [5], "İstanbul": [5],
+    "Saber*": [6], "saber*": [7], "SABER*": [7], "S*r": [6], "Long_*": [8], "-Long_*": [1, 2, 3, 4, 5, 6, 7],
+}  # fmt: skip
+
+
+def spelt_tables() -> dict[str, pa.Table]:
+    """A post with each of `SPELT`, and what else `make_tables` gives."""
+    tables = make_tables(len(SPELT), seed=8)
+    ids = pa.array(range(1, len(SPELT) + 1), pa.int64())
+    posts = {**{name: tables["posts"][name] for name in POSTS.names}, "id": ids, "tag_string": pa.array(SPELT)}
+    files = {**{name: tables["files"][name] for name in FILES.names}, "id": ids}
+    return {**tables, "posts": pa.table(posts, schema=POSTS), "files": pa.table(files, schema=FILES)}
+
+
 def reader(tables: dict[str, pa.Table]) -> Read:
     """What reads these tables, some rows at a time."""
 

@@ -295,8 +295,7 @@ class Parser {
       throw new BadSearch(`${name}: is not known here; danbooru-pipeline select takes it`, at);
     }
     if (value && NOWHERE.includes(name)) throw new BadSearch(`${name}: asks for what no release has`, at);
-    const tag = text.normalize("NFC");
-    return { kind: tag.includes("*") ? "wildcard" : "tag", name: tag, at };
+    return { kind: text.includes("*") ? "wildcard" : "tag", name: text, at };
   }
 
   option(name, value, at) {

@@ -41,6 +41,12 @@ export function matches(pattern, text) {
   return text.endsWith(last) && at <= text.length - last.length;
 }
 
+/** The ways in which a tag or a pattern of tags may be meant, the likeliest first: as typed, NFC, lower case. */
+export function spellings(typed) {
+  const composed = typed.normalize("NFC");
+  return [...new Set([typed, composed, composed.toLowerCase()])];
+}
+
 /** Keeps what was used last: promises by their keys. */
 export class Recent {
   constructor(most) {
@@ -172,12 +178,12 @@ export class Names {
 
   /** What a tag may be, the likeliest first. */
   async meant(tag) {
-    const lower = tag.toLowerCase();
-    for (const name of new Set([tag, lower])) {
+    const names = spellings(tag);
+    for (const name of names) {
       const entry = await this.entry("tag", name);
       if (entry) return entry;
     }
-    for (const name of (await this.aliases()).get(lower) ?? []) {
+    for (const name of (await this.aliases()).get(names.at(-1)) ?? []) {
       const entry = await this.entry("tag", name);
       if (entry) return entry;
     }

@@ -1,7 +1,7 @@
 // Finds the posts of a search in the index and, where numbers are compared, in the tables; orders them page by page.
 
 import { BadSearch, parse } from "./language.js";
-import { MOST_MATCHES, Names, Recent, matches } from "./names.js";
+import { MOST_MATCHES, Names, Recent, matches, spellings } from "./names.js";
 import { Numbers } from "./numbers.js";
 import { datesOf, inside } from "./ranges.js";
 import { Posts, Ranks } from "./roaring.js";
@@ -91,11 +91,14 @@ export class Search {
 
   /** The posts of all tags that a pattern matches; null when there is none. */
   async like(node) {
-    const entries = await this.names.matching(node.name.toLowerCase());
-    if (entries.length > MOST_MATCHES) {
-      throw new BadSearch(`${entries.length.toLocaleString("en")} tags are like “${node.name}”; type more of it`, node.at);
+    for (const pattern of spellings(node.name)) {
+      const entries = await this.names.matching(pattern);
+      if (entries.length > MOST_MATCHES) {
+        throw new BadSearch(`${entries.length.toLocaleString("en")} tags are like “${node.name}”; type more of it`, node.at);
+      }
+      if (entries.length) return this.names.united(entries);
     }
-    return entries.length ? this.names.united(entries) : null;
+    return null;
   }
 
   async poolNumbers(name) {
