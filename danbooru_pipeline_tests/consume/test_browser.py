@@ -1,10 +1,12 @@
 """A release looked at in a real browser: searches find what Python finds, and what it costs in requests and bytes."""
 
 import random
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pyarrow as pa
@@ -12,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from danbooru_pipeline import open_release
+from danbooru_pipeline.consume import UnknownTag
 from danbooru_pipeline.io.parquet import row_count, write_shards
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release.documents.browser import PAGE_FILES
@@ -118,6 +121,34 @@ def test_mistakes_are_said_with_their_place(browser: Browser, url: str) -> None:
             expect(page.locator("#message")).to_contain_text(said)
         page.goto(f"{url}#q=1girl -nobody_has_this")
         expect(page.locator("#status")).to_contain_text("no post has the tag “nobody_has_this”")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_close_names_are_links(browser: Browser, url: str, releases: Layout, width: int) -> None:
+    """What the command suggests first for a misspelt tag, the page does: a link that mends the word in its search."""
+    release = open_release(releases.release(2022))
+    with page_of(browser, viewport={"width": width, "height": 800}) as page:
+        for text in ("1gril", "girl", "sollo", "solo 1gril order:score", "(cat or solo) 1grl", "scor:>5 solo"):
+            with pytest.raises(UnknownTag) as caught:
+                release.search_ids(text)
+            page.goto(f"{url}#q={quote(text)}&r=gsqe")
+            first = page.locator("#message a").first
+            expect(first).to_have_text(re.compile(f"^{re.escape(caught.value.suggestions[0])}"))
+            expect(page.locator("#message")).to_have_text(re.compile(r"\(at \d+\) Did you mean [^/]+\?$"))
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            word = text[caught.value.position :].split()[0]
+            mended = text.replace(word, first.inner_text())
+            first.click()
+            expect(page.locator(".grid, .hint")).to_be_visible()
+            assert page.input_value("#text") == mended
+            assert page.evaluate("browser.found.ids(0, 1000)") == release.search_ids(mended).tolist()
+
+
+def test_a_name_like_nothing_has_no_links(browser: Browser, url: str) -> None:
+    """Where no name is close, nothing is suggested; markup in a name is text."""
+    with page_of(browser) as page:
+        page.goto(f"{url}#q=<b>xqzvxqzv</b>")
+        expect(page.locator("#message")).to_have_text("no post has the tag “<b>xqzvxqzv</b>” (at 1)")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])

@@ -1,6 +1,6 @@
 // Elements of the page. Text of the release only ever becomes text, never markup.
 
-/** An element: attributes that are null or false are left out, children that are null too. */
+/** An element: attributes that are null or false are left out, children that are null too; lists may hold lists. */
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -8,7 +8,7 @@ export function element(name, attributes = {}, ...children) {
     if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
     else made.setAttribute(key, value === true ? "" : value);
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return made;
 }
 

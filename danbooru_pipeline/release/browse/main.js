@@ -81,7 +81,7 @@ class Browser {
     try {
       const key = `${ratings.join("")} ${text}`;
       if (this.foundBy !== key) {
-        this.found = null;
+        Object.assign(this, { found: null, foundBy: null }); // a search that fails must not leave the last one's name
         const found = await this.search.find(text, ratings);
         if (mine !== this.shown) return;
         Object.assign(this, { found, foundBy: key });
@@ -97,10 +97,12 @@ class Browser {
     at("main").replaceChildren();
     at("pages").hidden = true;
     at("status").value = "";
-    const close = error.close ?? [];
+    const { close = [], typed = "" } = error;
+    const { text } = this.state;
+    const mended = (name) => text.slice(0, error.position) + name + text.slice(error.position + typed.length);
     const position = error instanceof BadSearch && error.position !== undefined ? ` (at ${error.position + 1})` : "";
     this.say(element("span", {}, error.message, position,
-      close.length ? [" Did you mean ", close.flatMap((name, n) => [n ? ", " : "", element("a", { href: this.links.search(name) }, name)]), "?"] : null));
+      close.length ? [" Did you mean ", close.flatMap((name, n) => [n ? ", " : "", element("a", { href: this.links.search(mended(name)) }, name)]), "?"] : null));
   }
 
   say(what) {

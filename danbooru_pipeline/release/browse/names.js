@@ -8,6 +8,8 @@ const BITMAPS = "index/bitmaps.roar";
 const [VERSION, WIDE] = ["danbooru_pipeline.index", "2"];
 const COLUMNS = ["field", "value", "category", "posts", "offset", "bytes"];
 const COMMON_TAGS = 5000;
+/** Groups of rows that may be read for suggestions. */
+const MOST_GROUPS = 4;
 const KEPT_BITMAPS = 200;
 const KEPT_GROUPS = 60;
 /** Tags that a pattern may stand for. */
@@ -145,6 +147,15 @@ export class Names {
     return (await this.between("tag", start, start + AFTER_ALL)).filter((entry) => matches(pattern, entry.value));
   }
 
+  /** Tags with the first letters of a text: with as many of them as it takes for a few groups of rows. */
+  async around(text) {
+    for (let letters = 0; letters <= text.length; letters++) {
+      const start = text.slice(0, letters);
+      if ((await this.groupsOf("tag", start, start + AFTER_ALL)).length <= MOST_GROUPS) return this.between("tag", start, start + AFTER_ALL);
+    }
+    return [];
+  }
+
   /** The most frequent tags. */
   common() {
     this.commonTags ??= this.tables.tag_counts
@@ -192,17 +203,19 @@ export class Names {
 
   /** Tags that a text may become: those that begin with it, by an alias too, then those that have it somewhere. */
   async suggest(text, most = 10) {
-    const typed = text.toLowerCase();
+    const starts = spellings(text);
+    const typed = starts.at(-1);
     const found = new Map();
     const add = (name, category, posts, alias) => {
       if (!found.has(name)) found.set(name, { name, category, posts, alias });
     };
     const common = await this.common();
-    for (const tag of common) if (tag.name.startsWith(typed)) add(tag.name, tag.category, tag.posts);
-    if (typed.length > 2 || found.size < most) {
-      if ((await this.groupsOf("tag", typed, typed + AFTER_ALL)).length <= 4) {
-        for (const tag of await this.between("tag", typed, typed + AFTER_ALL)) add(tag.value, tag.category, tag.posts);
-      }
+    for (const tag of common) {
+      if (starts.some((start) => tag.name.startsWith(start))) add(tag.name, tag.category, tag.posts);
+    }
+    for (const start of typed.length > 2 || found.size < most ? starts : []) {
+      if ((await this.groupsOf("tag", start, start + AFTER_ALL)).length > MOST_GROUPS) continue;
+      for (const tag of await this.between("tag", start, start + AFTER_ALL)) add(tag.value, tag.category, tag.posts);
     }
     const likely = [...found.values()].sort((a, b) => b.posts - a.posts).slice(0, most);
     if (typed.length > 1) {

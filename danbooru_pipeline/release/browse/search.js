@@ -1,5 +1,6 @@
 // Finds the posts of a search in the index and, where numbers are compared, in the tables; orders them page by page.
 
+import { closeTo } from "./close.js";
 import { BadSearch, parse } from "./language.js";
 import { MOST_MATCHES, Names, Recent, matches, spellings } from "./names.js";
 import { Numbers } from "./numbers.js";
@@ -72,9 +73,11 @@ export class Search {
       await this.checkNames(node.part, false, notes);
     } else if (["tag", "wildcard", "pool"].includes(node.kind) && (await this.posts(node)) === null) {
       const what = { tag: "has the tag", wildcard: "has a tag like", pool: "is in the pool" }[node.kind];
-      const close = node.kind === "tag" ? (await this.names.suggest(node.name.slice(0, 12), 3)).map((tag) => tag.name) : [];
       const message = `no post ${what} “${node.name}”`;
-      if (required) throw Object.assign(new BadSearch(message, node.at), { close });
+      if (required) {
+        const close = node.kind === "tag" ? await closeTo(node.name, this.names) : [];
+        throw Object.assign(new BadSearch(message, node.at), { typed: node.name, close });
+      }
       notes.push(message);
     }
   }

@@ -59,8 +59,8 @@ _PAGE_FILES: Final = (
     *(
         f"{name}.js"
         for name in (
-            *("alike", "details", "elements", "files", "language", "main", "names", "numbers", "post", "ranges"),
-            *("roaring", "search", "suggestions", "tables"),
+            *("alike", "close", "details", "elements", "files", "language", "main", "names", "numbers", "post"),
+            *("ranges", "roaring", "search", "suggestions", "tables"),
         )
     ),
     "vendor/hyparquet/LICENSE",
