@@ -18,13 +18,10 @@ def require_outside(target: Path, *, itself: bool = True) -> None:
     Raises:
         SettingsError: it does, or cannot be a path.
     """
-    place = _resolved(target)
     if (release := release_around(target, itself=itself)) is not None:
         raise SettingsError(f"{target} is inside the release {release}, which is only read; give a path outside of it")
-    for folder in (place, *place.parents):
-        root = Layout(folder.parent)
-        if folder == root.releases and root.store.is_dir():
-            raise SettingsError(f"{target} is among the published releases of {root.root}; give a path outside of them")
+    if (root := root_around(target)) is not None:
+        raise SettingsError(f"{target} is among the published releases of {root}; give a path outside of them")
 
 
 def release_around(target: Path, *, itself: bool = False) -> Path | None:
@@ -36,6 +33,17 @@ def release_around(target: Path, *, itself: bool = False) -> Path | None:
     place = _resolved(target)
     folders = [place, *place.parents] if itself else place.parents
     return next((folder for folder in folders if os.path.lexists(folder / RELEASE_JSON)), None)
+
+
+def root_around(target: Path) -> Path | None:
+    """The root among whose published releases a path lies, or which are that path; None where there is none.
+
+    Raises:
+        SettingsError: it cannot be a path.
+    """
+    place = _resolved(target)
+    roots = (Layout(folder.parent) for folder in (place, *place.parents) if folder == Layout(folder.parent).releases)
+    return next((root.root for root in roots if root.store.is_dir()), None)
 
 
 def _resolved(target: Path) -> Path:

@@ -1,6 +1,7 @@
 """A feed of removals, and what it takes out of exports and copies of a release."""
 
 import contextlib
+import errno
 import io
 import json
 import shutil
@@ -23,12 +24,13 @@ from danbooru_pipeline.consume.exports.faces import Options as FacesOptions
 from danbooru_pipeline.consume.removals import apply_removals, plan_removals, read_feed
 from danbooru_pipeline.errors import ReleaseError, ReleaseRefused, SettingsError
 from danbooru_pipeline.images.detect import DetectorSettings
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import apply_takedown, plan_takedown, read_release, verify_release
 from danbooru_pipeline.release.removal_feed import feed_lines, parse_feed
 from danbooru_pipeline_tests.support.tiny_detector import tiny_detector
 from danbooru_pipeline_tests.support.traces import traces
 from danbooru_pipeline_tests.support.trees import contents
-from danbooru_pipeline_tests.support.yard import NOW, Yard, next_year
+from danbooru_pipeline_tests.support.yard import NOW, Yard, next_year, tree_state
 
 GONE = 1002
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -245,6 +247,46 @@ def test_swap_that_was_killed_is_finished(copy: Path) -> None:
     copy.rename(work / "before")
     assert plan_removals(copy, {4001}).is_release
     assert not work.exists()
+
+
+def test_what_a_root_publishes_is_left_to_takedowns(
+    root: Layout, tmp_path: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A release of a root, by any name, and a folder of such are refused with what to run instead; a copy is free."""
+    monkeypatch.setenv("DANBOORU_ROOT", str(root.root))
+    (tmp_path / "removed.txt").write_text("4001\n")
+    (tmp_path / "link").symlink_to(root.release(2021))
+    before = tree_state(root.root)
+    for target in (root.release(2021), tmp_path / "link", root.releases / "export", root.releases, root.root):
+        done = run("apply-removals", target, "--feed", tmp_path / "removed.txt")
+        assert (done.exit_code, "run danbooru-pipeline takedown ID..." in done.output) == (2, True), done.output
+    assert tree_state(root.root) == before
+    other = shutil.copytree(root.release(2021), tmp_path / "releases/danbooru2021")
+    assert run("apply-removals", other, "--feed", tmp_path / "removed.txt").exit_code == 0
+    assert traces(other, {4001}) == []
+
+
+@pytest.mark.parametrize("stage", ["links", "archive"])
+def test_error_of_any_kind_leaves_no_part(copy: Path, stage: str) -> None:
+    """A part would keep a full disk full, and has the very posts that must go; the copy is as it was."""
+
+    def progress(what: str, _done: int, _total: int) -> None:
+        if what == stage:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = contents(copy)
+    with pytest.raises(OSError, match="No space left"):
+        apply_removals(plan_removals(copy, {4001}), created_at=WHEN, progress=progress)
+    assert [path.name for path in copy.parent.iterdir()] == [copy.name]
+    assert contents(copy) == before
+
+
+def test_part_of_a_killed_run_goes_with_the_next(copy: Path) -> None:
+    """Also where the next one finds that the copy names none of the posts."""
+    part = copy.with_name(f".{copy.name}.removals.part")
+    shutil.copytree(copy, part / "releases/danbooru2021")
+    assert "nothing was changed" in apply_removals(plan_removals(copy, {999_999}), created_at=WHEN)
+    assert not part.exists()
 
 
 def test_feed_is_cumulative_and_keeps_the_first_version(yard: Yard) -> None:

@@ -31,9 +31,9 @@ from danbooru_pipeline.consume.removals.lines import (
 )
 from danbooru_pipeline.consume.removals.of_release import heal_release, remove_from_release
 from danbooru_pipeline.errors import ReleaseRefused, SettingsError
-from danbooru_pipeline.layout import STORED_EXTENSIONS
+from danbooru_pipeline.layout import STORED_EXTENSIONS, Layout
 from danbooru_pipeline.progress import Progress, counted, silent
-from danbooru_pipeline.release.outside import release_around
+from danbooru_pipeline.release.outside import release_around, root_around
 from danbooru_pipeline.release.release_json import read_release
 from danbooru_pipeline.release_paths import RELEASE_JSON
 
@@ -110,8 +110,14 @@ def plan_removals(target: Path, ids: Collection[int]) -> RemovalPlan:
     """Find out what of an export names these posts. Changes nothing, but finishes a swap that was killed.
 
     Raises:
-        SettingsError: there is nothing at the target, or it is a part of a release.
+        SettingsError: there is nothing at the target, or it is a part of a release, or of what a root publishes.
     """
+    for folder in (target, Layout(target).releases):
+        if (root := root_around(folder)) is not None:
+            raise SettingsError(
+                f"{target} has releases that {root} publishes, which a takedown alone may change; run "
+                f"danbooru-pipeline takedown ID... with DANBOORU_ROOT={root}, or give a copy that lies elsewhere"
+            )
     heal_release(target)
     if not target.exists():
         raise SettingsError(f"{target} does not exist; give the folder or file of an export, or a release")

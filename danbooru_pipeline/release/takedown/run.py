@@ -29,6 +29,7 @@ from danbooru_pipeline.progress import Progress, counted, silent
 from danbooru_pipeline.release.mentions import Search, removed_ids
 from danbooru_pipeline.release.pointer import is_pointer
 from danbooru_pipeline.release.release_json import Release, published, read_release
+from danbooru_pipeline.release.removal_part import end_removal_part, removal_parts
 from danbooru_pipeline.release.signing import is_signed_by, public_key
 from danbooru_pipeline.release.tables.image_rows import release_shards
 from danbooru_pipeline.release.takedown.again import plan_again
@@ -81,7 +82,8 @@ class TakedownPlan:
     def is_idle(self, *, signs: bool) -> bool:
         """Whether nothing is left to do of earlier takedowns, with a key or without one. Searches the store."""
         ids, bad = frozenset(self.posts), self.badly_signed if signs else ()
-        if self.unfinished or any((self.years, self.replaced, self.files, self.obstacles, bad)):
+        parts = self.posts and removal_parts(self.layout.releases)
+        if self.unfinished or any((self.years, self.replaced, self.files, self.obstacles, bad, parts)):
             return False
         return not (is_named_before_release(self.layout, ids) or curation_files_about(self.layout, ids))
 
@@ -97,6 +99,7 @@ class TakedownPlan:
             for year in self.badly_signed
         ]
         lines += [f"would remove {folder.name}, which was replaced" for folder in self.replaced]
+        lines += [f"would remove {part}, which apply-removals left" for part in removal_parts(self.layout.releases)]
         lines += [f"would stop: {obstacle}" for obstacle in self.obstacles]
         if self.unknown:
             lines.append(f"in no release, and kept out of later ones: {', '.join(map(str, self.unknown))}")
@@ -176,7 +179,7 @@ def survey(layout: Layout, ids: frozenset[int]) -> Survey:
     releases = {folder: year for year, folder in published(layout).items()}
     entries = sorted(layout.releases.iterdir()) if ids and layout.releases.is_dir() else []
     hidden = (layout.staging, layout.retired, layout.takedown, layout.release_lock)
-    ours = {path for name in hidden for path in layout.there(name).values()}
+    ours = {path for name in hidden for path in layout.there(name).values()} | set(removal_parts(layout.releases))
     replaced = layout.superseded_releases
     for path in entries:
         year = releases.get(path)
@@ -324,6 +327,9 @@ class _Removal:
             clear_following(layout, ids)
         with self.attempt():
             clear_curation(layout, ids)
+        for part in removal_parts(layout.releases):
+            with self.attempt():
+                end_removal_part(part)
         with self.attempt():
             heal_releases(layout)
         for year, folder in layout.there(layout.staging).items():

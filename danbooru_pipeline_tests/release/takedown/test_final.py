@@ -374,3 +374,19 @@ def test_options_of_a_newer_version_are_an_error_of_one_line() -> None:
         options_from({"hologram": True})
     with pytest.raises(ReleaseError, match="use the version that made it"):
         options_from({"maker": 5})
+
+
+@pytest.mark.parametrize("swapping", [True, False])
+def test_part_of_apply_removals_holds_up_no_takedown(two_years: Yard, *, swapping: bool) -> None:
+    """What an earlier version of it left beside a release goes; a release that lies there alone is put back first."""
+    layout = two_years.layout
+    take_down(layout, 4001)
+    part = layout.releases / ".danbooru2022.removals.part"
+    shutil.copytree(layout.release(2022), part / "releases/danbooru2022")
+    if swapping:
+        layout.release(2022).rename(part / "before")
+    assert not plan_takedown(layout, ()).is_idle(signs=False)
+    assert not [line for line in plan_takedown(layout, [VICTIM]).lines() if "would stop" in line]
+    assert take_down(layout, VICTIM) == ["2021.2", "2022.2"]
+    assert not part.exists()
+    assert traces(layout.root, [VICTIM]) == []
