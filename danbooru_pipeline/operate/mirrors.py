@@ -7,9 +7,10 @@ claim of its mirror, read within limits.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,11 @@ from danbooru_pipeline.release.tree.versions import read_published
 _THREADS: Final = 4
 #: A trace has some 300 bytes.
 _LONGEST: Final = 4096
+#: How far two clocks that are looked after may be apart. Beyond the second, no clock of a machine in use is.
+_ASIDE, _ABSURD = timedelta(minutes=5), timedelta(days=2)
+_NONE_OF_RELEASE: Final = "its trace is none of this release"
+_AHEAD: Final = "its clock is ahead"
+_NO_TIME: Final = "its trace is of a time far ahead; its clock is wrong"
 _FORMS: Final = {
     "succeeded": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
     "release": r"danbooru\d{4} \d{4}\.\d{1,6}",
@@ -62,7 +68,7 @@ class Mirrored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         release: that was asked about.
         version, succeeded, checksum, tool: as the newest trace has them that could be read.
         asked_at: when we last asked.
-        problem: why there was no answer then.
+        problem: why there was no answer then, or what is wrong with the one that came.
     """
 
     address: str
@@ -74,6 +80,11 @@ class Mirrored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tool: str = ""
     asked_at: str = ""
     problem: str = ""
+
+    @property
+    def note(self) -> str:
+        """The problem for everybody; what a network said is for the operator alone."""
+        return self.problem if self.problem in {"", _NONE_OF_RELEASE, _AHEAD, _NO_TIME} else "no answer now"
 
     def line(self) -> str:
         """For people."""
@@ -114,7 +125,7 @@ def look_after_mirrors(context: RunContext, *, end_grace: bool = True) -> Round:
 
 def ask_mirrors(context: RunContext) -> list[Mirrored]:
     """Ask every mirror about every release, and write the page. What does not answer keeps its last trace."""
-    layout, now = context.layout, instant_text(context.now())
+    layout = context.layout
     known = {(each.address, each.release): each for each in read_mirrors(layout)}
     releases = [read_release(folder) for folder in published(layout).values()]
     wanted = [
@@ -122,14 +133,11 @@ def ask_mirrors(context: RunContext) -> list[Mirrored]:
         for address in context.settings.mirrors
         for release in reversed(releases)
     ]
-    with ordered_map(partial(_ask, now=now), wanted, threads=_THREADS, name="mirrors") as answers:
+    with ordered_map(partial(_ask, clock=context.now), wanted, threads=_THREADS, name="mirrors") as answers:
         by_name = {release.name: release for release in releases}
         recorded = {(ref.name, ref.version): ref.sha256sums_sha256 for ref in read_published(layout)}
-        found = [
-            msgspec.structs.replace(answer, holds=_compare(answer, by_name[answer.release], recorded, now=now))
-            for answer in answers
-        ]
-    write_mirrors(layout, found, now=now)
+        found = [_judged(answer, by_name[answer.release], recorded) for answer in answers]
+    write_mirrors(layout, found, now=instant_text(context.now()))
     return found
 
 
@@ -153,15 +161,16 @@ def write_mirrors(layout: Layout, found: list[Mirrored], *, now: str) -> None:
     write_atomic(layout.mirrors_page, render("mirrors.html", mirrors=found, now=now, states=Holds))
 
 
-def _ask(known: Mirrored, *, now: str) -> Mirrored:
+def _ask(known: Mirrored, *, clock: Callable[[], datetime]) -> Mirrored:
     try:
         data = _trace(known.address, f"{known.release}.trace")
     except PublishError as error:
-        return msgspec.structs.replace(known, asked_at=now, problem=str(error).partition(";")[0])
-    said = parse_trace(data or b"")
+        return msgspec.structs.replace(known, asked_at=instant_text(clock()), problem=str(error).partition(";")[0])
+    # A mirror that ends its copy while it is asked has a time after that of the question.
+    now, said = instant_text(clock()), parse_trace(data or b"")
     name, _, version = said.get("release", "").partition(" ")
     if name != known.release:
-        problem = "" if data is None else "its trace is none of this release"
+        problem = "" if data is None else _NONE_OF_RELEASE
         return Mirrored(address=known.address, release=known.release, asked_at=now, problem=problem)
     return Mirrored(
         address=known.address,
@@ -187,24 +196,45 @@ def parse_trace(data: bytes) -> dict[str, str]:
     """What a trace says; nothing where any line of ours is missing or not what it should be."""
     lines = (line.partition(": ") for line in data.decode("ascii", "replace").splitlines())
     said = {key: value for key, colon, value in lines if colon and re.fullmatch(_FORMS.get(key, "$^"), value)}
-    return said if said.keys() == _FORMS.keys() else {}
+    return said if said.keys() == _FORMS.keys() and _is_time(said["succeeded"]) else {}
 
 
-def _compare(found: Mirrored, release: Release, recorded: Mapping[tuple[str, str], str], *, now: str) -> Holds:
-    """What a trace means. A time that has not come yet is no time at which anything was copied.
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text) is not None
+    except ValueError:
+        return False
+
+
+def _judged(found: Mirrored, release: Release, recorded: Mapping[tuple[str, str], str]) -> Mirrored:
+    """What a trace means. Its checksum says what was copied; a time that has not come yet, that a clock is wrong.
+
+    One that is absurd is the time of no copy, so nothing is called current by it.
+    """
+    holds = _compare(found, release, recorded)
+    if not _is_time(found.succeeded):
+        return msgspec.structs.replace(found, holds=holds)
+    ahead = datetime.fromisoformat(found.succeeded) - datetime.fromisoformat(found.asked_at)
+    problem = found.problem or (_NO_TIME if ahead > _ABSURD else _AHEAD if ahead > _ASIDE else "")
+    if ahead > _ABSURD and holds is Holds.CURRENT:
+        holds = Holds.NOTHING
+    return msgspec.structs.replace(found, holds=holds, problem=problem)
+
+
+def _compare(found: Mirrored, release: Release, recorded: Mapping[tuple[str, str], str]) -> Holds:
+    """What a mirror has, by version and checksum.
 
     Args:
         found: what the mirror says.
         release: that stands here.
         recorded: the checksums of all that we published. The release that stands may come from a backup, and know
             nothing of the versions that came after it.
-        now: the time.
     """
     if not found.version:
         return Holds.NOTHING
     known = {**recorded, (release.name, release.version): release.sha256sums_sha256}
     checksum = known.get((release.name, found.version))
-    if found.succeeded > now or checksum not in {found.checksum, None}:
+    if checksum not in {found.checksum, None}:
         return Holds.OTHER
     if found.version == release.version:
         return Holds.CURRENT

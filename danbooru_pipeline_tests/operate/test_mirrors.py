@@ -117,8 +117,51 @@ def test_silent_mirror_keeps_its_last_trace(yard: Yard, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("ahead", "holds", "problem"),
+    [
+        (timedelta(seconds=-5), Holds.CURRENT, ""),
+        (timedelta(seconds=3), Holds.CURRENT, ""),
+        (timedelta(hours=1), Holds.CURRENT, "its clock is ahead"),
+        (timedelta(days=400), Holds.NOTHING, "its trace is of a time far ahead; its clock is wrong"),
+    ],
+)
+def test_trace_of_a_time_to_come_is_a_problem_of_its_clock(
+    yard: Yard, tmp_path: Path, ahead: timedelta, holds: Holds, problem: str
+) -> None:
+    """The checksum says that a copy is current, the time that a clock is wrong, and the page says both."""
+    said = (LATER + ahead).strftime("%Y-%m-%dT%H:%M:%SZ")
+    (tmp_path / "danbooru2021.trace").write_text(trace_of(yard.layout, succeeded=said))
+    with web(tmp_path) as address, context_of(yard.layout, mirrors=(address,)) as context:
+        (found,) = look_after_mirrors(context).mirrors
+    assert (found.holds, found.version, found.problem) == (holds, "2021.0", problem)
+    assert f"<td>{holds}{'; ' if problem else ''}{problem}</td>" in yard.layout.mirrors_page.read_text()
+
+
+def test_time_to_come_does_not_hide_removed_posts(yard: Yard, tmp_path: Path) -> None:
+    """A copy with a post that was taken down is one, whatever time its mirror claims."""
+    trace = tmp_path / "danbooru2021.trace"
+    trace.write_text(trace_of(yard.layout, succeeded="2999-01-01T00:00:00Z"))
+    apply_takedown(plan_takedown(yard.layout, [1002]), created_at=NOW, threads=1)
+    with web(tmp_path) as address, context_of(yard.layout, mirrors=(address,)) as context:
+        (found,) = look_after_mirrors(context).mirrors
+    assert found.holds is Holds.REMOVED
+
+
+def test_trace_that_is_written_while_it_is_asked_for_is_not_ahead(yard: Yard, tmp_path: Path) -> None:
+    """The time of a trace is held against that of the answer, which may come long after the round began."""
+    times = iter([LATER, *(LATER + timedelta(hours=number) for number in range(1, 9))])
+    said = (LATER + timedelta(minutes=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    (tmp_path / "danbooru2021.trace").write_text(trace_of(yard.layout, succeeded=said))
+    with web(tmp_path) as address, context_of(yard.layout, mirrors=(address,)) as context:
+        context.now = lambda: next(times)
+        (found,) = look_after_mirrors(context).mirrors
+    assert (found.holds, found.problem) == (Holds.CURRENT, "")
+
+
+@pytest.mark.parametrize(
     "changes",
     [
+        {"succeeded": "2022-99-99T00:00:00Z"},
         {"release": "danbooru2022 2022.0"},
         {"checksum": "0" * 64},
         {"checksum": "x"},
