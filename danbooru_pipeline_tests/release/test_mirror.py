@@ -155,6 +155,34 @@ def test_mirror_stage1_fails(releases: Layout, daemon: str, tmp_path: Path) -> N
     assert not (tmp_path / "danbooru2022.trace").exists()
 
 
+@pytest.mark.parametrize("way", ["no RELEASE.json", "a link for RELEASE.json", "no folder"])
+@pytest.mark.parametrize("has_copy", [True, False])
+def test_source_that_has_no_release_now_leaves_a_copy_as_it_was(
+    releases: Layout, daemon: str, tmp_path: Path, way: str, has_copy: bool
+) -> None:
+    """A mirror of a mirror that was killed: each line says that the source has none, and the last what the copy is."""
+    target, source = tmp_path / "copy", f"{daemon}/danbooru2022/"
+    if has_copy:
+        assert mirror(releases, source, target).returncode == 0
+    before, trace = contents(target), target.with_name("copy.trace")
+    tree = own_tree(releases, tmp_path, 2022)
+    if way == "no folder":
+        tree.rename(tmp_path / "elsewhere")
+    else:
+        (tree / "RELEASE.json").rename(tmp_path / "RELEASE.json")
+        if way == "a link for RELEASE.json":
+            (tree / "RELEASE.json").symlink_to(tmp_path / "RELEASE.json")
+    done = mirror(releases, source, target)
+    assert done.returncode != 0
+    assert "replaced during the copy" not in done.stderr
+    assert done.stderr.count("the source has no release now; beginning again") == 5
+    state = "is still danbooru2022 2022.0, as it was" if has_copy else "is not a release"
+    said = f"gave up after five attempts: the source has no release now; {target} {state}; run it again later"
+    assert done.stderr.splitlines()[-1] == said
+    assert contents(target) == before
+    assert trace.exists() == has_copy
+
+
 def away(path: Path) -> None:
     """A file or folder is somewhere else, and a link in its place."""
     elsewhere = next(parent for parent in path.parents if parent.name == "served").with_name("elsewhere")

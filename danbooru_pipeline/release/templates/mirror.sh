@@ -75,7 +75,11 @@ is_whole() {
 }
 
 copy() {
+    rm -rf "$mark/before" "$mark/after"
+    why="the source has no release now"
     pull "$source/RELEASE.json" "$mark/before" || return 1
+    [ -f "$mark/before" ] || return 1 # rsync passes over a link, and says that all went well
+    why="the release was replaced during the copy, or files could not be read"
     if is_current; then
         pull "$source/RELEASE.json" "$mark/after" && cmp -s "$mark/before" "$mark/after"
         return
@@ -95,17 +99,17 @@ copy() {
     mv "$folder/.RELEASE.json.part" "$folder/RELEASE.json"
 }
 
-# A field of RELEASE.json itself, by its indentation: the releases that it names have the same fields.
+# A field of a RELEASE.json itself, by its indentation: the releases that it names have the same fields.
 value() {
-    sed -n "s/^  \"$1\": \"\(.*\)\",*\$/\1/p" "$mark/after" | head -n 1
+    sed -n "s/^  \"$1\": \"\(.*\)\",*\$/\1/p" "$2" | head -n 1
 }
 
 for try in 1 2 3 4 5; do
     if copy; then
         {
             echo "succeeded: $(date -u +%Y-%m-%dT%H:%M:%SZ)"
-            echo "release: $(value name) $(value version)"
-            echo "checksum: $(value sha256sums_sha256)"
+            echo "release: $(value name "$mark/after") $(value version "$mark/after")"
+            echo "checksum: $(value sha256sums_sha256 "$mark/after")"
             echo "source: $source/"
             echo "tool: mirror.sh of {{ release.name }} {{ release.version }}, $(rsync --version | sed -n '1s/ *protocol.*//p')"
         } > "$folder.trace.new"
@@ -113,9 +117,12 @@ for try in 1 2 3 4 5; do
         echo "mirrored into $folder"
         exit 0
     fi
-    echo "the release was replaced during the copy, or files could not be read; beginning again ($try)" >&2
+    echo "$why; beginning again ($try)" >&2
     [ "$try" -eq 5 ] || sleep "${MIRROR_PAUSE:-10}"
 done
-echo "gave up after five attempts, and $folder is not a release; run it again later" >&2
+state="is not a release"
+kept=$folder/RELEASE.json
+[ ! -f "$kept" ] || state="is still $(value name "$kept") $(value version "$kept"), as it was"
+echo "gave up after five attempts: $why; $folder $state; run it again later" >&2
 [ "$status" -ne 0 ] || status=1
 exit "$status"
