@@ -5,10 +5,12 @@ too. ``allowed_signers`` in the release says which key
 signed it; to prove more than integrity, compare that key with one from another place.
 """
 
+import re
 import subprocess
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 from danbooru_pipeline.errors import SettingsError, StoreError
 from danbooru_pipeline.io.atomic import write_atomic
@@ -21,6 +23,12 @@ _SECONDS = 60
 #: The most bytes that are read of a signature, or of a list of keys.
 LONGEST_SIGNATURE = 2**20
 _LONGEST = 64 * 2**20
+#: What ssh-keygen writes, to the last byte. What stands before or behind it, it passes over as it reads.
+_ARMORED: Final = re.compile(
+    rb"-----BEGIN SSH SIGNATURE-----\n"
+    rb"(?:[A-Za-z0-9+/]{70}\n)*(?=[^\n]{1,70}\n)[A-Za-z0-9+/]+={0,2}\n"
+    rb"-----END SSH SIGNATURE-----\n"
+)
 
 
 class Signature(StrEnum):
@@ -81,6 +89,14 @@ def has_signature(folder: Path) -> bool:
     return is_plain(folder, SIGNATURE) or is_plain(folder, ALLOWED_SIGNERS)
 
 
+def is_one_signature(folder: Path) -> bool:
+    """Whether SHA256SUMS.sig has the form of one signature and nothing else, by whomever."""
+    try:
+        return bool(_ARMORED.fullmatch(read_bytes(folder, SIGNATURE, limit=LONGEST_SIGNATURE)))
+    except (OSError, ValueError):
+        return False
+
+
 def is_signed_by(folder: Path, signer: str) -> bool:
     """Whether a tree names this key and is signed by it; for an empty one, whether it has neither key nor signature."""
     if not signer:
@@ -96,6 +112,8 @@ def check_signature(folder: Path, signers: Path | None = None) -> Signature:
     """Check SHA256SUMS.sig against the keys in `signers`; by default against those that the release itself names."""
     if not is_plain(folder, SIGNATURE):
         return Signature.BAD if is_plain(folder, ALLOWED_SIGNERS) else Signature.NONE
+    if not is_one_signature(folder):
+        return Signature.BAD
     try:
         data = read_bytes(folder, SHA256SUMS, limit=_LONGEST)
         with TemporaryDirectory(prefix="danbooru-signature-") as work:

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from danbooru_pipeline.consume.removals.feed import read_feed
+from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import apply_snapshot, apply_takedown, plan_snapshot, plan_takedown, verify_release
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.release_json import read_release
 from danbooru_pipeline.release.signing import public_key
 from danbooru_pipeline_tests.support.damage import digest, linked_copy, put, resum
-from danbooru_pipeline_tests.support.keys import make_key
+from danbooru_pipeline_tests.support.keys import make_key, signed_snapshot
 from danbooru_pipeline_tests.support.trees import contents
 from danbooru_pipeline_tests.support.web import Ranged, serving, web
 from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard
@@ -130,6 +132,32 @@ def test_update_leaves_nothing_of_the_version_before(yard: Yard, tmp_path: Path,
         "notes/mine.txt": b"mine"
     }
     assert verify_release(target).signature == "none"
+
+
+@pytest.mark.needs("ssh-keygen")
+def test_signature_with_more_than_itself_is_not_brought(yard: Yard, tmp_path: Path, run: Run) -> None:
+    """With signers or without, such a file is refused before anything is at the target; the signature itself comes."""
+    key = make_key(tmp_path / "key")
+    signers = tmp_path / "signers"
+    signers.write_text(f"danbooru-release {public_key(key)}\n")
+    yard.manifest()
+    signed_snapshot(yard, key)
+    release = yard.layout.release(2021)
+    whole = (release / "SHA256SUMS.sig").read_bytes()
+    put(release / "SHA256SUMS.sig", whole + b"trust me\n")
+    for more, said in (
+        ((), "is not one signature and nothing else"),
+        (("--signers", signers), "is not signed by a key"),
+    ):
+        done = run("get", str(release), tmp_path / "got", "--metadata-only", *map(str, more))
+        assert is_refused(done, said), done.output
+        assert not (tmp_path / "got/SHA256SUMS.sig").exists()
+        with pytest.raises(ReleaseError, match="is not signed by a key"):
+            read_feed(release / "removals.jsonl", signers=signers)
+    put(release / "SHA256SUMS.sig", whole)
+    assert run("get", str(release), tmp_path / "got", "--metadata-only", "--signers", signers).exit_code == 0
+    assert (tmp_path / "got/SHA256SUMS.sig").read_bytes() == whole
+    assert read_feed(release / "removals.jsonl", signers=signers) == frozenset()
 
 
 def test_signature_stays_where_the_same_version_is_brought(root: Layout, tmp_path: Path, run: Run) -> None:

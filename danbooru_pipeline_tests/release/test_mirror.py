@@ -158,7 +158,7 @@ def test_mirror_stage1_fails(releases: Layout, daemon: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("way", ["no RELEASE.json", "a link for RELEASE.json", "no folder"])
 @pytest.mark.parametrize("has_copy", [True, False])
 def test_source_that_has_no_release_now_leaves_a_copy_as_it_was(
-    releases: Layout, daemon: str, tmp_path: Path, way: str, has_copy: bool
+    releases: Layout, daemon: str, tmp_path: Path, way: str, *, has_copy: bool
 ) -> None:
     """A mirror of a mirror that was killed: each line says that the source has none, and the last what the copy is."""
     target, source = tmp_path / "copy", f"{daemon}/danbooru2022/"

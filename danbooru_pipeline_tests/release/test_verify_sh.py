@@ -24,7 +24,7 @@ from danbooru_pipeline_tests.support.damage import (
     resum,
     small,
 )
-from danbooru_pipeline_tests.support.keys import make_key
+from danbooru_pipeline_tests.support.keys import SIGNATURES_WITH_MORE, make_key
 from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, small_yard
 
 #: What the script may use: coreutils, xz, and ssh-keygen where it is installed.
@@ -33,6 +33,7 @@ PROGRAMS = (
     "cat",
     "cut",
     "dirname",
+    "fold",
     "head",
     "ls",
     "mktemp",
@@ -232,6 +233,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     ),
     "list of 20 GB": (swollen_list, "not in filelist.txt.xz: 512px/"),
     "signature missing": (lambda f: (f / "SHA256SUMS.sig").unlink(), "not signed"),
+    "signature of a terabyte": (lambda f: huge(f / "SHA256SUMS.sig"), "SHA256SUMS.sig is not one signature"),
 }
 
 
@@ -245,6 +247,18 @@ def test_damage_is_a_line(folder: Path, name: str, shell: str) -> None:
     done = verify(folder, shell=shell)
     assert done.returncode == 1, done.stdout
     assert any(line.startswith(said) for line in done.stdout.splitlines()), done.stdout
+
+
+@pytest.mark.parametrize("change", SIGNATURES_WITH_MORE.values(), ids=SIGNATURES_WITH_MORE)
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.needs("ssh-keygen", "xz")
+def test_a_signature_with_more_is_a_finding(folder: Path, change: Callable[[bytes], bytes], shell: str) -> None:
+    """The file is one armored block to the last byte; with ssh-keygen or without, anything else is called that."""
+    edit(folder / "SHA256SUMS.sig", change)
+    for without in ("", "ssh-keygen"):
+        done = verify(folder, shell=shell, without=without)
+        said = "SHA256SUMS.sig is not one signature and nothing else\n1 findings; signature bad\n"
+        assert (done.returncode, done.stdout, done.stderr) == (1, said, "")
 
 
 @pytest.mark.parametrize("shell", SHELLS)

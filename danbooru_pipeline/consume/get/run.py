@@ -27,7 +27,7 @@ from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.progress import Progress, counted, silent
 from danbooru_pipeline.release.checksums import LONGEST_LIST, LONGEST_PATHS, TREES, is_image, parse_sums
 from danbooru_pipeline.release.release_json import LONGEST, Release, read_release
-from danbooru_pipeline.release.signing import LONGEST_SIGNATURE, Signature, check_signature
+from danbooru_pipeline.release.signing import LONGEST_SIGNATURE, Signature, check_signature, is_one_signature
 from danbooru_pipeline.release_paths import RELEASE_JSON, SHA256SUMS, SHARD, SIGNATURE
 
 #: What is brought whatever is searched for: all that searches and exports read, and what must go with images.
@@ -163,6 +163,8 @@ class _Get:
             )
         if signers is not None and check_signature(self.work, signers) is not Signature.GOOD:
             raise ReleaseError(f"the release is not signed by a key of {signers}; get it from its publisher")
+        if is_plain(self.work, SIGNATURE) and not is_one_signature(self.work):
+            raise ReleaseError(f"{SIGNATURE} there is not one signature and nothing else; get it from its publisher")
         try:
             self.sums = parse_sums(data)
         except ValueError as error:

@@ -16,7 +16,7 @@ import pytest
 from danbooru_pipeline.errors import NotARelease
 from danbooru_pipeline.release import Kind, verify_release
 from danbooru_pipeline.release.release_json import CONTENT
-from danbooru_pipeline.release_paths import SHA256SUMS
+from danbooru_pipeline.release_paths import SHA256SUMS, SIGNATURE
 from danbooru_pipeline_tests.support.damage import (
     digest,
     edit_json,
@@ -31,6 +31,7 @@ from danbooru_pipeline_tests.support.damage import (
     small,
     with_column,
 )
+from danbooru_pipeline_tests.support.keys import SIGNATURES_WITH_MORE
 
 Damage = Callable[[Path], object]
 K = Kind
@@ -357,6 +358,16 @@ def test_damage_is_called_by_its_name(later: Path, signers: Path, name: str) -> 
     report = verify_release(later, full=True, signers=signers, threads=1)
     assert expected <= {finding.kind for finding in report.findings}, report.lines()
     assert all("\n" not in line for line in report.lines())
+
+
+@pytest.mark.parametrize("change", SIGNATURES_WITH_MORE.values(), ids=SIGNATURES_WITH_MORE)
+@pytest.mark.needs("ssh-keygen")
+def test_signature_with_more_than_itself_is_bad(later: Path, signers: Path, change: Callable[[bytes], bytes]) -> None:
+    """What stands before or behind the one armored block is covered by nothing, so nothing may stand there."""
+    put(later / SIGNATURE, change((later / SIGNATURE).read_bytes()))
+    for keys in (None, signers):
+        report = verify_release(later, signers=keys, threads=1)
+        assert (report.signature, {finding.kind for finding in report.findings}) == ("bad", {K.SIGNATURE})
 
 
 @pytest.mark.needs("ssh-keygen")
