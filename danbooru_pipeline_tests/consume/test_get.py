@@ -16,6 +16,7 @@ from danbooru_pipeline.consume.select import Selection, select
 from danbooru_pipeline.errors import PublishError
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release import apply_takedown, plan_takedown
+from danbooru_pipeline_tests.support.disks import small_disk
 from danbooru_pipeline_tests.support.hub import hub_layout
 from danbooru_pipeline_tests.support.raw_server import RawServer, always, make_answer, serving
 from danbooru_pipeline_tests.support.trees import images
@@ -58,6 +59,42 @@ def test_part_that_a_search_names_is_brought(
     small = {path: data for path, data in images(release).items() if path.startswith("512px")}
     assert {path: data for path, data in images(target).items() if path.startswith("512px")} == small
     assert sorted(path.name for path in target.parent.iterdir() if path.name.startswith(".")) == []
+
+
+@pytest.mark.parametrize("room", [4, 48])
+def test_full_disk_is_said_of_the_target(
+    source: str, room: int, released: Yard, tmp_path: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line that names the folder and says what to do, none that blames the source; with room, a run resumes."""
+    if source.startswith("rsync:"):
+        source = serve_by_rsync(released.layout.release(2021), tmp_path, monkeypatch)
+    with small_disk(tmp_path / "disk", f"size={room}k") as disk:
+        done = run("get", source, disk / "got")
+        said = f"danbooru-pipeline: the disk of {disk}/got is full; free some space, then run again\n"
+        assert (done.exit_code, done.output) == (2, said)
+        subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True, timeout=30)
+        done = run("get", source, disk / "got")
+        assert done.exit_code == 0, done.output
+        small = {path for path in images(released.layout.release(2021)) if path.startswith("512px")}
+        assert images(disk / "got").keys() == small
+
+
+@pytest.mark.parametrize("kind", ["folder", pytest.param("rsync", marks=pytest.mark.needs("rsync"))])
+def test_target_that_cannot_be_written_is_not_the_source(
+    kind: str, released: Yard, tmp_path: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that became read-only is named by the path of the target, and the source is not mentioned."""
+    release = released.layout.release(2021)
+    source = serve_by_rsync(release, tmp_path, monkeypatch) if kind == "rsync" else str(release)
+    with small_disk(tmp_path / "disk", "size=100m") as disk:
+        assert run("get", source, disk / "got", "--metadata-only").exit_code == 0
+        for bucket in ("512px/0000", "original/0000", "512px/0002"):
+            (disk / "got" / bucket).mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True, timeout=30)
+        done = run("get", source, disk / "got")
+    assert done.exit_code == 2
+    assert "cannot be read" not in done.output
+    assert "Read-only file system; mount it so that it can be written" in done.output
 
 
 def test_what_lies_beside_the_buckets_is_left_alone(released: Yard, tmp_path: Path, run: Callable[..., Result]) -> None:

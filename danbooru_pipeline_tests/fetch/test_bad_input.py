@@ -23,6 +23,7 @@ from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
 from danbooru_pipeline.store.originals import OriginalsReport, build_originals
 from danbooru_pipeline.store.plan import list_files
 from danbooru_pipeline_tests.support.certificate import certified
+from danbooru_pipeline_tests.support.disks import small_disk
 from danbooru_pipeline_tests.support.downloads import post_of
 from danbooru_pipeline_tests.support.pictures import illustration, jpeg
 from danbooru_pipeline_tests.support.raw_server import RawServer, make_answer, serving
@@ -195,21 +196,6 @@ def test_self_signed_certificate_is_no_answer(tmp_path: Path) -> None:
             got = download_file(client, post_of(GOOD, ext="jpg"), tmp_path / "0007" / "7.jpg")
     assert (got.reason, got.http_status) == (Reason.RETRY_EXHAUSTED, None)
     assert list((tmp_path / "0007").iterdir()) == []
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, options: str) -> Iterator[Path]:
-    """A RAM disk with these limits; mounting one takes root."""
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False, timeout=30
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a disk needs root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=30)
 
 
 def records_of(files: dict[int, bytes]) -> list[dict[str, Any]]:

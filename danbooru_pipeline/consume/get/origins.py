@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Final, Protocol
 import httpx
 
 from danbooru_pipeline import stop
+from danbooru_pipeline.consume.get.writing import NotWritten, copy_pieces, too_long
 from danbooru_pipeline.errors import PublishError, without_login
 from danbooru_pipeline.fetch import RateLimiter, RetryPolicy
 from danbooru_pipeline.fetch.client import is_passing, is_throttled, retry_after_seconds
@@ -43,6 +44,9 @@ _LIMITED: Final = ("sh", "-c", 'ulimit -f "$1" 2>/dev/null; shift; exec "$@"', "
 _ULIMIT_BYTES: Final = 512
 #: rsync's codes for files that are not there, or went away meanwhile.
 _SOME_MISSING: Final = frozenset({23, 24})
+#: What the end of an rsync that writes says about a file, and of that, what the machine is to blame for.
+_OF_OURS: Final = re.compile(r"^rsync: \[(?:receiver|generator)\] .*\".*\((\d+)\)$", re.MULTILINE)
+_OF_THE_MACHINE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO})
 
 
 class Origin(Protocol):
@@ -119,23 +123,6 @@ def _each(fetch: Callable[[str, Path, int], None], files: Mapping[str, int], fol
         return dict(filter(None, refused))
 
 
-def _copy(pieces: Iterable[bytes], file: BinaryIO, *, most: int) -> None:
-    """Write what comes, until the file would have more than `most` bytes.
-
-    Raises:
-        TooLong: it would.
-    """
-    for piece in pieces:
-        stop.check()
-        if file.tell() + len(piece) > most:
-            raise _too_long(most)
-        file.write(piece)
-
-
-def _too_long(most: int) -> TooLong:
-    return TooLong(f"has more than the {most:,} bytes that it may have")
-
-
 class RsyncOrigin:
     """A module of an rsync daemon, or a folder reached by ssh. It has no ranges."""
 
@@ -153,14 +140,17 @@ class RsyncOrigin:
         listed = "".join(f"{path}\n" for path in files).encode()
         limited = [*_LIMITED, str(max(0, most) // _ULIMIT_BYTES + 1), *command]
         done = subprocess.run(limited, input=listed, capture_output=True, check=False)  # noqa: S603
+        errors = done.stderr.decode(errors="replace").strip()
+        for code in map(int, _OF_OURS.findall(errors) if done.returncode else ()):
+            if code in _OF_THE_MACHINE:
+                raise NotWritten(code, os.strerror(code), str(folder))
         refused = {}
         for path, allowed in files.items():
             if size_of(folder, path) > allowed:
                 (folder / path).unlink()
-                refused[path] = str(_too_long(allowed))
+                refused[path] = str(too_long(allowed))
         if done.returncode not in {0, *_SOME_MISSING}:
-            said = done.stderr.decode(errors="replace").strip().partition("\n")[0]
-            said = next((f"{path} {why}" for path, why in refused.items()), said)
+            said = next((f"{path} {why}" for path, why in refused.items()), errors.partition("\n")[0])
             shown = without_login(self._source)
             raise PublishError(f"{shown} cannot be read ({said}); run again: it resumes here")
         return refused
@@ -217,8 +207,7 @@ class HttpOrigin:
             return {"Range": f"bytes={held}-"} if held else {}
 
         def take(answer: httpx.Response) -> None:
-            with target.open("ab" if answer.status_code == httpx.codes.PARTIAL_CONTENT else "wb") as file:
-                _copy(answer.iter_raw(), file, most=most)
+            copy_pieces(answer.iter_raw(), target, most=most, resume=answer.status_code == httpx.codes.PARTIAL_CONTENT)
 
         self._ask(path, headers=ranged, take=take)
 
@@ -306,9 +295,8 @@ class FolderOrigin:
             if source is None:
                 return
             if os.fstat(source.fileno()).st_size > most:
-                raise _too_long(most)
-            with target.open("wb") as file:
-                _copy(iter(partial(source.read, _CHUNK), b""), file, most=most)
+                raise too_long(most)
+            copy_pieces(iter(partial(source.read, _CHUNK), b""), target, most=most)
 
     def _open(self, path: str, held: ExitStack) -> BinaryIO | None:
         """A file; None where it is not there."""
@@ -355,8 +343,8 @@ class FilesOrigin:
 
     def _fetch(self, path: str, target: Path, most: int) -> None:
         def copy() -> None:
-            with self._files.open(f"{self._root}/{path}", "rb") as source, target.open("wb") as file:
-                _copy(iter(partial(source.read, _CHUNK), b""), file, most=most)
+            with self._files.open(f"{self._root}/{path}", "rb") as source:
+                copy_pieces(iter(partial(source.read, _CHUNK), b""), target, most=most)
 
         self._try(copy)
 
@@ -376,11 +364,11 @@ class FilesOrigin:
                 return None
 
 
-_OURS: Final = (PublishError, TooLong, _Refused, stop.Stopped)
+_OURS: Final = (PublishError, TooLong, NotWritten, _Refused, stop.Stopped)
 
 
 class _Named:
-    """Whatever goes wrong in a block is one line about the origin."""
+    """Whatever goes wrong in a block is one line about the origin, unless our own disk refused."""
 
     def __init__(self, source: str) -> None:
         self._source = without_login(source)

@@ -19,7 +19,7 @@ from danbooru_pipeline.consume.get.origins import Origin
 from danbooru_pipeline.consume.get.target import Target
 from danbooru_pipeline.consume.get.tars import bring_from_tars, has_tars
 from danbooru_pipeline.consume.select import Chosen, Selection, choose
-from danbooru_pipeline.errors import PublishError, ReleaseError, ReleaseReplaced
+from danbooru_pipeline.errors import PublishError, ReleaseError, ReleaseReplaced, full_disk_named
 from danbooru_pipeline.io.atomic import commit_part, fsync_folder, remove_folder
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.io.untrusted import is_plain
@@ -102,20 +102,22 @@ def get_release(
         SettingsError: the folder has files of somebody else, or lies in a release.
         ReleaseError: the folder has another version, and is not to be updated; or the signature is not good.
         ReleaseReplaced: another version took the place of the one there meanwhile.
+        DiskFull: the folder's disk is full.
     """
     place = Target(target)
     place.check()
     run = _Get(origin, place, GetReport(target.name), progress)
-    about = run.begin(signers)
-    old = _standing(target, about, update=update)
-    with run.of_one_version(about):
-        run.tables(about)
-        if old is not None:
-            run.leave(old, about)
-        commit_part(place.work / RELEASE_JSON, target / RELEASE_JSON)
-        if selection is not None:
-            run.images(selection)
-    remove_folder(place.work)
+    with full_disk_named(target):
+        about = run.begin(signers)
+        old = _standing(target, about, update=update)
+        with run.of_one_version(about):
+            run.tables(about)
+            if old is not None:
+                run.leave(old, about)
+            commit_part(place.work / RELEASE_JSON, target / RELEASE_JSON)
+            if selection is not None:
+                run.images(selection)
+        remove_folder(place.work)
     return run.report
 
 
