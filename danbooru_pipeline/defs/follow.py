@@ -52,6 +52,8 @@ def fetch_running_year(desk: Desk, config: FollowConfig) -> Report:
         "files": report.files,
         "files_kept": report.kept,
         "bytes": report.bytes,
+        "unanswered": report.unanswered,
+        "never_answered": report.never_answered,
         "left": report.left,
         "given_up": report.given_up,
         "last_id": report.last_id,

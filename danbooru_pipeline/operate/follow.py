@@ -117,6 +117,7 @@ class FollowStatus:
         posts_until: when the newest of them was created.
         files, bytes: that came since following began.
         left: posts whose file did not come, and is asked for again.
+        unanswered: posts that the site said nothing about, and that it is asked about again.
         ran_at: when the last run ended.
     """
 
@@ -125,6 +126,7 @@ class FollowStatus:
     files: int
     bytes: int
     left: int
+    unanswered: int = 0
     ran_at: datetime | None
 
     @classmethod
@@ -136,6 +138,7 @@ class FollowStatus:
             files=state.files,
             bytes=state.bytes,
             left=len(state.asked_again),
+            unanswered=len(state.waiting),
             ran_at=state.ran_at,
         )
 
@@ -152,6 +155,7 @@ class FollowStatus:
         until = f" of {self.posts_until:%Y-%m-%d %H:%M} UTC" if self.posts_until else ""
         ran = f"last run {self.ran_at:%Y-%m-%d %H:%M} UTC" if self.ran_at else "no run has ended yet"
         left = f", {self.left:,} did not come" if self.left else ""
+        left += f", {counted(self.unanswered, 'post')} got no answer" if self.unanswered else ""
         files = counted(self.files, "file")
         return f"followed up to post {self.last_id:,}{until}: {files} for the next release{left}; {ran}"
 

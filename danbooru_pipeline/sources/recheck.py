@@ -2,10 +2,10 @@
 
 The file may have been replaced, hidden or expunged since the sweep. Answers are kept beside the sweep, one file per
 bucket, and read together with it; a release is made from both. A post missing from an answer counts as expunged only if
-the same answer contains a control post that we know exists.
+the same answer contains a control post that we know exists; else nothing was answered about it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.io.atomic import atomic_file, remove_folder
 from danbooru_pipeline.io.parquet import no_rows
@@ -48,6 +49,10 @@ class PostUpdates:
     rows: Mapping[int, CompleteRow] = field(default_factory=dict)
     expunged: frozenset[int] = frozenset()
 
+    def unanswered(self, asked: Collection[int]) -> frozenset[int]:
+        """Posts that were asked about and of which it says nothing: neither a row nor proof that they are gone."""
+        return frozenset(asked) - self.rows.keys() - self.expunged
+
 
 def ids_per_request(controls: Controls) -> int:
     """How many posts one question can be about."""
@@ -64,8 +69,11 @@ def recheck_posts(client: BooruClient, ids: Sequence[int], *, controls: Controls
             them, missing posts do not count as expunged.
         says_banned: whether the sweep, or an earlier answer, says of posts if they are banned.
 
+    Returns:
+        What was answered; `unanswered` of it says about which posts nothing was.
+
     Raises:
-        SourceError: the API cannot be used.
+        SourceError: the API cannot be used, or refuses the question.
     """
     rows: dict[int, CompleteRow] = {}
     expunged: set[int] = set()
@@ -85,15 +93,21 @@ def recheck_posts(client: BooruClient, ids: Sequence[int], *, controls: Controls
 
 def _records_of(client: BooruClient, ids: set[int]) -> list[Mapping[str, Any]]:
     wanted = f"id:{','.join(map(str, sorted(ids)))}"
-    # An account may hide deleted posts. A site that does not know the word gives nothing, and is asked without it.
-    return _search(client, f"{wanted} status:any") or _search(client, wanted)
-
-
-def _search(client: BooruClient, tags: str) -> list[Mapping[str, Any]]:
-    # A limit of at least the number of ids: a site that ignores `tags` gives itself away by posts nobody asked for.
-    answer = client.get_json("/posts.json", {"limit": POSTS_PER_REQUEST, "tags": tags})
-    records = answer.value if answer.status == 200 and isinstance(answer.value, list) else []
-    return [record for record in records if isinstance(record, Mapping)]
+    # An account may hide deleted posts. A site that does not know the word gives nothing, or refuses it, and is asked
+    # without it.
+    for tags in (f"{wanted} status:any", wanted):
+        # A limit of at least the number of ids: a site that ignores `tags` gives itself away by posts nobody asked for.
+        answer = client.get_json("/posts.json", {"limit": POSTS_PER_REQUEST, "tags": tags})
+        value = answer.value if answer.status == 200 and isinstance(answer.value, list) else []
+        if records := [record for record in value if isinstance(record, Mapping)]:
+            return records
+    if answer.status != 200:
+        raise SourceUnusable(
+            f"{client.settings.api_url}/posts.json answers HTTP {answer.status} to a question about posts by "
+            "their ids; check that DANBOORU_API_URL is the address of a Danbooru, or run again later: what was done so "
+            "far is kept"
+        )
+    return []
 
 
 def save_updates(layout: Layout, year: int, bucket: str, updates: PostUpdates) -> None:

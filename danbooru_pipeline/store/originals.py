@@ -101,7 +101,7 @@ def build_originals(
         plan = _settle(context, ledger, bucket, year, recheck=recheck)
         remove_parts(layout.original_bucket(bucket), keep=_resumable_parts(plan.fetch))
         remove_parts(layout.px512_bucket(bucket))
-        work = _Originals(context, ledger, year, meter or Meter(), ask_later=ask_later)
+        work = _Originals(context, ledger, year, meter or Meter())
         full = work.process(plan.fetch)
         failed = failed_ids(ledger, plan.fetch, asked=plan.recheck)
         if not ask_later:
@@ -134,8 +134,6 @@ def ask_about_failed(
         plan = plan_stored_bucket(context.layout, bucket, year, ledger=ledger.known, exclude_tags=context.exclude_tags)
         work = _Originals(context, ledger, year, meter or Meter())
         changed = recheck_bucket(context, ledger, bucket, year, failed=before.failed)
-        now = context.now()
-        ledger.settle(ledger.rows[id_].checked(at=now, release=year) for id_ in before.failed if id_ in ledger.rows)
         work.finish(bucket, work.process(changed))
         after = _report(plan, ledger.rows, work.count, year=year, seconds=time.monotonic() - began)
     sums = {name: getattr(before, name) + getattr(after, name) for name in _SUMMED}
@@ -202,7 +200,6 @@ class _Originals:
     year: int
     meter: Meter
     count: Counter[str] = field(default_factory=Counter)
-    ask_later: bool = False
     proven_only: bool = False
     left: set[int] = field(default_factory=set)
 
@@ -218,7 +215,7 @@ class _Originals:
                     continue
                 self._count(done.obtained.got)
                 row, requests = self._row_of(done), done.obtained.got.requests
-                is_open = self.ask_later and row.reason in RECHECK_REASONS
+                is_open = row.reason in RECHECK_REASONS  # until the source has answered; see `recheck_bucket`
                 self.ledger.record(self._checked(row, was_asked=requests > 0 and not is_open))
         return full
 

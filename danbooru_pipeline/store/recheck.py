@@ -84,6 +84,8 @@ def recheck_bucket(
 ) -> tuple[Fetch, ...]:
     """Settle posts that were hidden or expunged since the sweep. Returns the files of those that have another one now.
 
+    A post that the source says nothing about counts as not asked about: the next build asks again.
+
     Args:
         context: asks the source.
         ledger: of the bucket; has the row of every attempt.
@@ -99,6 +101,8 @@ def recheck_bucket(
         return ()
     plan = plan_stored_bucket(context.layout, bucket, year, ledger=ledger.rows, exclude_tags=context.exclude_tags)
     ledger.settle(plan.settle)
+    now = context.now()
+    ledger.settle(ledger.rows[id_].checked(at=now, release=year) for id_ in answered if id_ in ledger.rows)
     return tuple(fetch for fetch in plan.fetch if fetch.id in answered and ledger.rows[fetch.id].md5 != fetch.md5)
 
 

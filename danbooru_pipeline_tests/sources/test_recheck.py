@@ -1,11 +1,12 @@
 """Asking again about posts: a missing post counts as expunged only beside a control post."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from danbooru_pipeline.errors import SourceBlocked
+from danbooru_pipeline.errors import SourceBlocked, SourceUnusable
 from danbooru_pipeline.fetch import BooruClient
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import PostUpdates, recheck_posts
@@ -195,3 +196,42 @@ def test_block_during_a_recheck_stops_the_run(serve: Callable[[Answer], RawServe
     settings = Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.1)
     with BooruClient(settings) as client, pytest.raises(SourceBlocked):
         Rechecker(client).recheck([1], controls=beside(9), says_banned=False)
+
+
+@pytest.mark.parametrize("status", [400, 302, 404, 410, 422, 501])
+def test_refused_question_is_no_empty_answer(serve: Callable[[Answer], RawServer], status: int) -> None:
+    """A status that is an error makes the source unusable, as on other paths; it is no list without posts."""
+    server = serve(always(make_answer(b"{}", status=status)))
+    with (
+        BooruClient(Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.1)) as client,
+        pytest.raises(SourceUnusable, match=f"HTTP {status}.*run again"),
+    ):
+        recheck_posts(client, [1, 2], controls=beside(9), says_banned=False)
+
+
+@pytest.mark.parametrize("status", [404, 422])
+def test_site_that_refuses_the_word_is_asked_without_it(serve: Callable[[Answer], RawServer], status: int) -> None:
+    """A refusal of ``status:any`` is none of the plain question, and an answer to that one counts."""
+    plain = json.dumps(by_id(1, 9)({"tags": "id:1,2,9", "limit": "200"})).encode()
+    server = serve(always(make_answer(b"{}", status=status), make_answer(plain)))
+    with BooruClient(Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.1)) as client:
+        news = recheck_posts(client, [1, 2], controls=beside(9), says_banned=False)
+    assert (sorted(news.rows), news.expunged, news.unanswered([1, 2])) == ([1], frozenset({2}), frozenset())
+
+
+def test_what_was_not_answered_is_told_apart() -> None:
+    """A post is answered about by its row, or by proof that it is gone; of the others nothing is known."""
+    proven, _ = ask(by_id(1, 9), [1, 3], control_id=9)
+    unproven, _ = ask(by_id(1), [1, 3], control_id=9)
+    silent, _ = ask(lambda _params: [], [1, 3], control_id=9)
+    assert [news.unanswered([1, 3]) for news in (proven, unproven, silent)] == [set(), {3}, {1, 3}]
+
+
+def test_refused_question_leaves_a_build_without_an_answer(serve: Callable[[Answer], RawServer]) -> None:
+    """A build goes by the metadata that it has: nothing is expunged by an error, and no bucket waits for it again."""
+    server = serve(always(make_answer(b"{}", status=404)))
+    with BooruClient(Settings(api_url=server.url, cdn_url=server.url, retry_seconds=0.1)) as client:
+        rechecker = Rechecker(client)
+        for id_ in (1, 2):
+            assert rechecker.recheck([id_], controls=beside(9), says_banned=False) == PostUpdates()
+    assert len(server.requests) == 2

@@ -18,6 +18,8 @@ from danbooru_pipeline_tests.support.sites import Record
 Alter = Callable[[Record], Record | None]
 
 
+#: In place of a path: questions about posts by their ids.
+BY_IDS = "/posts.json?tags=id"
 #: Path -> the answer that a site gives in place of the booru's: a status and a body.
 Instead = Mapping[str, tuple[int, bytes]]
 
@@ -34,7 +36,8 @@ def altered(booru: BooruProcess, alter: Alter, *, instead: Instead = MappingProx
     with httpx.Client(headers=AGENT) as client:
 
         def answer(_server: RawServer, connection: socket.socket, target: str, _headers: dict[str, str]) -> None:
-            if (other := instead.get(urlsplit(target).path)) is not None:
+            path, _, query = target.partition("?")
+            if (other := instead.get(BY_IDS if "tags=id" in query else path)) is not None:
                 connection.sendall(make_answer(other[1], status=other[0]))
                 return
             got = client.get(booru.api_url + target)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from danbooru_pipeline.progress import counted, human_bytes
+from danbooru_pipeline.store.follow.state import MAX_TRIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +18,8 @@ class FollowReport:
         files: first files of posts that came.
         kept: further files of posts, kept under their MD5.
         bytes: of all these files.
+        unanswered: known posts that the site says nothing about; the next run asks again.
+        never_answered: those that it was asked about so often that they are left to the sweep.
         left: posts whose file has not come; the next run asks again.
         given_up: posts whose file did not come so often that it is left to the build.
         last_id: posts up to this one were seen.
@@ -30,6 +33,8 @@ class FollowReport:
     files: int = 0
     kept: int = 0
     bytes: int = 0
+    unanswered: int = 0
+    never_answered: int = 0
     left: int = 0
     given_up: int = 0
     last_id: int = 0
@@ -48,6 +53,11 @@ class FollowReport:
             f"{would} {of}",
             *self.notes,
         ]
+        if self.unanswered:
+            lines.append(f"nothing was answered about {counted(self.unanswered, 'post')}; the next run asks again")
+        if self.never_answered:
+            posts = counted(self.never_answered, "post")
+            lines.append(f"{posts} got no answer on {MAX_TRIES} runs; the sweep in January finds what became of them")
         if self.left:
             lines.append(f"{counted(self.left, 'file')} did not come; the next run asks again")
         if self.given_up:

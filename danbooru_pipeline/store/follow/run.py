@@ -26,6 +26,7 @@ from danbooru_pipeline.sources.follow import (
     CLOCK_SLACK,
     NewPosts,
     Replacement,
+    Touched,
     read_new_posts,
     read_replacements,
     read_touched,
@@ -97,6 +98,7 @@ class _Follow:
             self.report,
             last_id=self.state.last_id,
             posts_until=self.state.posts_until,
+            unanswered=len(self.state.waiting),
             left=len(self.state.asked_again),
             given_up=self.state.given_up,
         )
@@ -149,15 +151,27 @@ class _Follow:
         self.report = replace(self.report, notes=tuple(notes))
         self.former = _former(replaced or (), after=self.now - GRACE_PERIOD)
         ids = {each.post_id for each in replaced or ()} | (touched.ids if touched else frozenset())
-        known = sorted(id_ for id_ in ids | self.state.asked_again if id_ <= self.state.last_id)
+        self.state = self.state.still_told(ids)
+        again = self.state.asked_again | self.state.waiting
+        known = sorted(id_ for id_ in ids | again if id_ <= self.state.last_id)
         for start in range(0, len(known), IDS_PER_STEP):
             self._ask_again(known[start : start + IDS_PER_STEP])
-        # A time ahead of the clock is an error of the site; going on from there would see nothing until it comes.
-        events, old = (
-            [at for at in times if at is not None and at <= self.now]
-            for times in ([touched.until if touched else None], [each.at for each in replaced or ()])
+        self._move_on(touched, replaced or ())
+
+    def _move_on(self, touched: Touched | None, replaced: Sequence[Replacement]) -> None:
+        """Move the feeds' places on: whatever they named was answered, or is in the state.
+
+        A replacement of a post that nothing was answered about is read again, since the feed alone names the old file.
+        A time ahead of the clock is an error of the site; going on from there would see nothing until it comes.
+        """
+        waits = [each.at for each in replaced if each.post_id in self.state.waiting]
+        events = [touched.until] if touched is not None and touched.until is not None else []
+        self._keep(
+            self.state.with_changes(
+                [at for at in events if at <= self.now],
+                [each.at for each in replaced if each.at <= min([self.now, *waits])],
+            )
         )
-        self._keep(self.state.with_changes(events, old))
 
     def _ask_again(self, ids: Sequence[int]) -> None:
         swept = known_kinds(self.context.layout.posts(self.swept.year)) if self.swept else {}
@@ -165,11 +179,15 @@ class _Follow:
         known, sums = self.state.says_banned, self.report
         answer = recheck_posts(self.context.client, ids, controls=controls, says_banned=known)
         self._learn_from(answer.rows.values())
+        unanswered = answer.unanswered(ids) - read_takedowns(self.context.layout).ids
+        then = self.state.without(answer.expunged).with_answers(ids, unanswered)
         self.report = replace(
-            sums, changed=sums.changed + len(answer.rows), expunged=sums.expunged + len(answer.expunged)
+            sums,
+            changed=sums.changed + len(answer.rows),
+            expunged=sums.expunged + len(answer.expunged),
+            never_answered=sums.never_answered + len(then.unheard - self.state.unheard),
         )
-        seen = [_seen(row, self.former) for row in answer.rows.values()]
-        self._step(seen, expunged=answer.expunged, then=self.state.without(answer.expunged))
+        self._step([_seen(row, self.former) for row in answer.rows.values()], expunged=answer.expunged, then=then)
 
     def _follow_new_posts(self) -> None:
         settled, is_all = self.now - self.delay, False

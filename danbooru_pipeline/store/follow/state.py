@@ -1,6 +1,6 @@
 """``store/follow/state.json``: how far following is. Read and written here and nowhere else."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -31,6 +31,8 @@ class FollowState:
         changes_until: replacements and events up to this moment were seen; all that earlier versions wrote.
         events_until, replacements_until: how far each was seen beyond that, since one may not be told for a while.
         left: posts whose file did not come -> how often it was asked for.
+        unanswered: known posts that the site said nothing about -> how often they were asked about.
+        swept_up_to: the newest sweep up to this post was taken into account.
         files, bytes: that came since following began.
         ran_at: when the last run ended; None while none did.
         says_banned: whether the site ever said of a post if it is banned; one that does not say is then not taken.
@@ -45,6 +47,8 @@ class FollowState:
     replacements_until: datetime | None = None
     posts_until: datetime | None = None
     left: Mapping[int, int] = field(default_factory=dict)
+    unanswered: Mapping[int, int] = field(default_factory=dict)
+    swept_up_to: int = 0
     files: int = 0
     bytes: int = 0
     ran_at: datetime | None = None
@@ -92,7 +96,7 @@ class FollowState:
 
     @property
     def asked_again(self) -> frozenset[int]:
-        """Posts that are asked about again."""
+        """Posts whose file is asked for again."""
         return frozenset(id_ for id_, tries in self.left.items() if tries < MAX_TRIES)
 
     def with_left(self, tried: Iterable[int], left: Iterable[int]) -> "FollowState":
@@ -101,15 +105,48 @@ class FollowState:
         others = {id_: tries for id_, tries in self.left.items() if id_ not in set(tried) - left}
         return replace(self, left=others | {id_: self.left.get(id_, 0) + 1 for id_ in left})
 
+    def with_answers(self, asked: Iterable[int], unanswered: Iterable[int]) -> "FollowState":
+        """The same after some posts were asked about, and the site said nothing about those in `unanswered`."""
+        asked = set(asked)
+        others = {id_: tries for id_, tries in self.unanswered.items() if id_ not in asked}
+        again = {id_: min(MAX_TRIES, self.unanswered.get(id_, 0) + 1) for id_ in unanswered}
+        return replace(self, unanswered=others | again)
+
+    @property
+    def waiting(self) -> frozenset[int]:
+        """Posts that are asked about until there is an answer, or `MAX_TRIES` runs got none."""
+        return frozenset(id_ for id_, tries in self.unanswered.items() if tries < MAX_TRIES)
+
+    @property
+    def unheard(self) -> frozenset[int]:
+        """Posts that so many runs got no answer about: they are left to the sweep."""
+        return frozenset(self.unanswered) - self.waiting
+
+    def still_told(self, told: Container[int]) -> "FollowState":
+        """The same without posts that no answer is expected of any more, but for those that the feeds still tell of.
+
+        Those are asked about as the feeds tell of them, and are not counted anew.
+        """
+        kept = {id_: tries for id_, tries in self.unanswered.items() if tries < MAX_TRIES or id_ in told}
+        return replace(self, unanswered=kept)
+
     def after_sweep(self, last_id: int) -> "FollowState":
-        """The same after a sweep up to an id: those posts are of its release, which fetches them."""
+        """The same after a sweep up to an id: those posts are of its release, which fetches them.
+
+        A sweep is taken into account once: what did not come of posts of an earlier release is asked for again.
+        """
+        if last_id <= self.swept_up_to:
+            return self
         left = {id_: tries for id_, tries in self.left.items() if id_ > last_id}
-        return replace(self, last_id=max(self.last_id, last_id), left=left)
+        return replace(self, last_id=max(self.last_id, last_id), left=left, swept_up_to=last_id)
 
     def without(self, ids: Iterable[int]) -> "FollowState":
         """The same without some posts."""
         gone = set(ids)
-        return replace(self, left={id_: tries for id_, tries in self.left.items() if id_ not in gone})
+        left, unanswered = (
+            {id_: tries for id_, tries in each.items() if id_ not in gone} for each in (self.left, self.unanswered)
+        )
+        return replace(self, left=left, unanswered=unanswered)
 
 
 def read_state(layout: Layout) -> FollowState | None:
