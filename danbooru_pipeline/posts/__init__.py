@@ -6,6 +6,7 @@ from danbooru_pipeline.lazy import names_of
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from danbooru_pipeline.posts.arrow_columns import require_columns, require_values
     from danbooru_pipeline.posts.arrow_rows import as_json, type_batch
     from danbooru_pipeline.posts.completed import complete_rows
     from danbooru_pipeline.posts.dialect_2017 import encode_2017, pool_lists
@@ -30,6 +31,7 @@ else:
     __getattr__ = names_of(
         __name__,
         {
+            "arrow_columns": "require_columns require_values",
             "arrow_rows": "as_json type_batch",
             "completed": "complete_rows",
             "dialect_2017": "encode_2017 pool_lists",
@@ -73,6 +75,8 @@ __all__ = [
     "posts_table",
     "posts_writer",
     "read_posts",
+    "require_columns",
+    "require_values",
     "tag_lists",
     "to_2021_dialect",
     "type_batch",

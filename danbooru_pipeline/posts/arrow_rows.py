@@ -1,6 +1,7 @@
 """Rows that arrive as Arrow, as BigQuery sends them, typed a batch at a time."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import reduce
 from typing import Any, Final
 
@@ -8,9 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.io.fast_json import encode
 from danbooru_pipeline.io.parquet import one_chunk
 from danbooru_pipeline.layout import INT64_MAX
+from danbooru_pipeline.posts.arrow_columns import BYTES, MD5_BYTES, is_any, is_list
 from danbooru_pipeline.posts.lines import Typed
 from danbooru_pipeline.posts.record import NEVER_EMPTY, SHOWS_A_FILE, RejectedRow, parse_record
 from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS
@@ -29,8 +32,11 @@ def type_batch(batch: pa.RecordBatch) -> Typed:
 
     If a column has another type, the batch is typed one row at a time; so is a row that has a list of tags, which is of
     the dialect until 2020. Unknown columns go to `extra`, as with every other source; null is no value of theirs.
+
+    Raises:
+        SourceUnusable: an MD5 comes as bytes that are none.
     """
-    source = pa.Table.from_batches([batch])
+    source = _with_md5_as_text(pa.Table.from_batches([batch]))
     known = [name for name in source.column_names if name in SITE_COLUMNS]
     if "id" not in known or "created_at" not in known or not all(_fits(source, name) for name in known):
         return _one_by_one(source)
@@ -42,6 +48,22 @@ def type_batch(batch: pa.RecordBatch) -> Typed:
         [columns.get(f.name, pa.nulls(rows.num_rows, f.type)) for f in POST_SCHEMA], schema=POST_SCHEMA
     )
     return Typed(pa.concat_tables([table, rest.table]), rest.rejected, source.num_rows)
+
+
+def _with_md5_as_text(source: pa.Table) -> pa.Table:
+    """Posts whose MD5 is hexadecimal text, as the site writes it, where it comes as the sixteen bytes themselves."""
+    place = source.schema.get_field_index("md5")
+    if place < 0 or not is_any(source.schema.field(place).type, BYTES):
+        return source
+    values = source[place].to_pylist()
+    odd = next((value for value in values if value and len(value) != MD5_BYTES), None)
+    if odd is not None:
+        raise SourceUnusable(
+            f"the column md5 of posts is BYTES and holds a value of {len(odd):,} bytes, where an MD5 has {MD5_BYTES}; "
+            "change its type, or take posts from another source (DANBOORU_POSTS_SOURCE)"
+        )
+    texts = pa.array([None if value is None else value.hex() for value in values], pa.string())
+    return source.set_column(place, "md5", texts)
 
 
 def _fits(source: pa.Table, name: str) -> bool:
@@ -59,13 +81,9 @@ def _plain(source: pa.Table) -> pa.ChunkedArray:
     """Rows that can be placed, and are of today's dialect."""
     with_id = pc.fill_null(pc.greater(source["id"], 0), fill_value=False)
     placed = pc.and_(with_id, source["created_at"].is_valid())
-    if "tags" not in source.column_names or not _is_list(source.schema.field("tags").type):
+    if "tags" not in source.column_names or not is_list(source.schema.field("tags").type):
         return placed
     return pc.and_(placed, source["tags"].is_null())
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return any(is_kind(kind) for is_kind in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
 
 
 def _column(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
@@ -111,9 +129,18 @@ def _one_by_one(source: pa.Table) -> Typed:
 
 
 def as_json(value: Any) -> Any:
-    """A value as JSON has it: instants become text in ISO form, nested ones too."""
+    """A value as JSON has it: instants become text in ISO form, integral numbers integers, nested ones too."""
     if isinstance(value, dict):
         return {name: as_json(item) for name, item in value.items()}
     if isinstance(value, list):
         return [as_json(item) for item in value]
+    if isinstance(value, float | Decimal):
+        return _whole(value)
     return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _whole(number: float | Decimal) -> float | Decimal | int:
+    """A number as an integer, if it is one that a column of integers holds."""
+    if abs(number) <= INT64_MAX and number == int(number):  # false of NaN
+        return int(number)
+    return number

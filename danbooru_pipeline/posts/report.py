@@ -194,7 +194,7 @@ def judge_freshness(report: SweepReport, year: int) -> Freshness:
         none = (
             f"all {report.beyond:,} posts of the {report.name} source were created after the cutoff; {until}"
             if report.beyond
-            else f"the {report.name} source has no posts with an id and a time"
+            else _none_of(report)
         )
         return Freshness(fresh=False, why=f"{none}; {_way_out(report.name)}")
     newest = report.max_created_at.astimezone(UTC)
@@ -211,6 +211,12 @@ def judge_freshness(report: SweepReport, year: int) -> Freshness:
         why=f"the posts of the {report.name} source are stale: the newest is of {newest:%Y-%m-%d %H:%M} UTC{written}, "
         f"and {until}; {_way_out(report.name)}",
     )
+
+
+def _none_of(report: SweepReport) -> str:
+    if report.rejected:
+        return f"none of the {report.rejected:,} rows of the {report.name} source has an id and a time that can be read"
+    return f"the {report.name} source has no posts"
 
 
 def _way_out(name: str) -> str:

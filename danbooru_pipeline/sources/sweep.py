@@ -260,9 +260,11 @@ def _merge(sweep: "_Sweep", name: str, target: Path, *, began: datetime) -> Swee
 def require_md5(name: str, columns: Columns, *, rows: int) -> None:
     """Refuse posts of which none has an MD5: the source does not carry that column, and no file could be named."""
     if rows and "md5" not in columns.filled:
+        odd = columns.retyped.get("md5", 0)
+        why = f"{odd:,} have something in its place that is no text" if odd else "so it does not carry that column"
         raise SourceUnusable(
-            f"none of the {rows:,} posts of the {name} source has an MD5, so it does not carry that column, and no "
-            "file can be named; take posts from the API (DANBOORU_POSTS_SOURCE=api), or check what this account may see"
+            f"none of the {rows:,} posts of the {name} source has an MD5, {why}, and no file can be named; "
+            "take posts from the API (DANBOORU_POSTS_SOURCE=api), or check what this account may see"
         )
 
 

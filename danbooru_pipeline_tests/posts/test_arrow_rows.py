@@ -1,7 +1,8 @@
 """Rows that arrive as Arrow become the same rows whatever types their columns have."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import hypothesis.strategies as st
@@ -9,7 +10,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 
-from danbooru_pipeline.posts import Typed, as_json, parse_record, type_batch
+from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.posts import Typed, as_json, parse_record, require_columns, require_values, type_batch
 from danbooru_pipeline.posts.record import RejectedRow
 from danbooru_pipeline.posts.schema import SITE_COLUMNS
 
@@ -32,7 +34,8 @@ KINDS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
     (pa.int64(), WHOLE),
     (pa.int32(), st.integers(-5, 5)),
     (pa.uint64(), st.sampled_from([0, 7, 2**64 - 1])),
-    (pa.float64(), st.sampled_from([0.0, 1.5, -3.0])),
+    (pa.float64(), st.sampled_from([0.0, -0.0, 1.5, -3.0, 1e20, float("inf"), float("nan")])),
+    (pa.decimal128(38, 9), st.sampled_from([Decimal(0), Decimal("1.5"), Decimal(-3), Decimal(10) ** 20])),
     (pa.string(), TEXTS),
     (pa.large_string(), TEXTS),
     (pa.bool_(), st.booleans()),
@@ -48,6 +51,10 @@ COLUMNS = (
     *("tags", "pools", "favs", "new", "extra"),
 )
 IDS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [(pa.int64(), st.integers(-1, 99)), (pa.string(), TEXTS)]
+IDS += [
+    (pa.float64(), st.sampled_from([1.0, 7.0, 2.5])),
+    (pa.decimal128(38, 9), st.sampled_from([Decimal(3), Decimal("0.5")])),
+]
 
 
 @st.composite
@@ -124,3 +131,74 @@ def test_a_null_for_banned_is_kept_where_a_file_is_shown(kind: pa.DataType) -> N
     table = type_batch(pa.RecordBatch.from_pydict(columns)).table.sort_by("id")
     assert table["extra"].to_pylist() == ['{"is_banned":null}', None, None]
     assert table["md5"].to_pylist() == ["a" * 32, "b" * 32, None]
+
+
+def posts_with(**columns: pa.Array) -> pa.RecordBatch:
+    """Two posts, with these columns besides or instead of their own."""
+    plain = {
+        "id": pa.array([1, 2]),
+        "created_at": pa.array([MADE] * 2, UTC_TIME),
+        "md5": pa.array(["a" * 32, "b" * 32]),
+    }
+    return pa.RecordBatch.from_pydict({**plain, **columns})
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.decimal128(38, 9)])
+def test_integral_numbers_are_integers_whatever_type_they_come_in(kind: pa.DataType) -> None:
+    """An id of 2.0 is 2, a score of 7.0 is 7, and one of 8.5 is no score and is kept."""
+    numbers = {"id": pa.array([1, 2]).cast(kind), "score": pa.array([7.0, 8.5]).cast(kind)}
+    typed = type_batch(posts_with(**numbers))
+    assert typed.table.select(["id", "score"]).to_pylist() == [{"id": 1, "score": 7}, {"id": 2, "score": None}]
+    assert [float(json.loads(text or "{}").get("score", 0)) for text in typed.table["extra"].to_pylist()] == [0, 8.5]
+    assert as_json({"id": kind_of(kind, 3), "ids": [kind_of(kind, 4)]}) == {"id": 3, "ids": [4]}
+
+
+def kind_of(kind: pa.DataType, number: int) -> Any:
+    """A number as Arrow hands it out of a column of a type."""
+    return pa.array([number]).cast(kind)[0].as_py()
+
+
+def test_an_md5_as_sixteen_bytes_is_its_text() -> None:
+    """Bytes of an MD5 become hexadecimal text; no bytes are no MD5, and bytes of another length refuse the column."""
+    typed = type_batch(posts_with(md5=pa.array([bytes.fromhex("ab" * 16), b""], pa.binary())))
+    assert typed.table["md5"].to_pylist() == ["ab" * 16, None]
+    with pytest.raises(SourceUnusable, match=r"column md5 of posts is BYTES and holds a value of 20 bytes"):
+        type_batch(posts_with(md5=pa.array([b"a" * 20, None], pa.binary())))
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "said"),
+    [
+        ("created_at", pa.timestamp("us"), "DATETIME, which is no time with its zone"),
+        ("created_at", pa.date32(), "DATE, which is no time with its zone"),
+        ("created_at", pa.int64(), "INT64, which is no time with its zone"),
+        ("id", pa.bool_(), "BOOL, which is no integer"),
+        ("md5", pa.int64(), "INT64, which is neither text nor bytes"),
+    ],
+)
+def test_a_needed_column_of_a_type_that_holds_none_is_named(column: str, kind: pa.DataType, said: str) -> None:
+    """Posts whose id, time or MD5 has such a type are refused by the name of the column and its type."""
+    with pytest.raises(SourceUnusable, match=f"the column {column} of posts is {said}"):
+        require_columns(posts_with(**{column: pa.nulls(2, kind)}).schema)
+    require_columns(posts_with().schema)
+
+
+BEYOND = pa.array([253_402_300_800_000_000, None], pa.int64()).cast(UTC_TIME)
+NOT_UTF_8 = pa.Array.from_buffers(pa.string(), 2, pa.array([b"\xff", b"\xfe"], pa.binary()).buffers())
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (BEYOND, "times beyond the years 1 to 9999 in its column new"),
+        (pa.StructArray.from_arrays([BEYOND], ["at"]), "times beyond the years 1 to 9999 in its column new"),
+        (pa.ListArray.from_arrays([0, 1, 2], BEYOND), "times beyond the years 1 to 9999 in its column new"),
+        (NOT_UTF_8, "holds what its types cannot .*UTF8"),
+    ],
+)
+def test_values_that_a_type_cannot_hold_are_named(column: pa.Array, said: str) -> None:
+    """Text that is not UTF-8 and times that no calendar has refuse a batch in one line."""
+    with pytest.raises(SourceUnusable, match=said) as caught:
+        require_values(posts_with(new=column))
+    assert "\n" not in str(caught.value)
+    require_values(posts_with(new=pa.array([MADE, None], UTC_TIME), day=pa.array([date(9999, 12, 31), None])))
