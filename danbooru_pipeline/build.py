@@ -10,7 +10,7 @@ from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.preflight import check_build
 from danbooru_pipeline.outcomes import REASONS, Reason, Status, status_of
-from danbooru_pipeline.progress import Say, counted, human_bytes, human_seconds
+from danbooru_pipeline.progress import Say, counted, heard_by, human_bytes, human_seconds
 from danbooru_pipeline.release import read_release
 from danbooru_pipeline.release.release_json import release_lines
 from danbooru_pipeline.store.follow import compare_with_sweep
@@ -47,7 +47,8 @@ def build_year(
     Raises:
         DanbooruPipelineError: settings, root or source do not allow it.
     """
-    check_build(context, year)
+    with heard_by(say):
+        check_build(context, year)
     # Dagster takes seconds to import; a wrong setting is reported before that.
     from danbooru_pipeline.defs.headless import BuildOrder, build_release, parse_buckets
     from danbooru_pipeline.defs.instance import open_instance

@@ -79,6 +79,13 @@ class RunContext:
         """Where posts come from, without those that were taken down."""
         return self._source(self.settings.posts_source)
 
+    def source_within(self, seconds: float) -> Source | BulkSource:
+        """The source of posts; one of whole tables waits for an answer so long at most, for who has little time."""
+        if self.settings.posts_source == "api":
+            return self.source
+        hasty = self.settings.replace(retry_seconds=min(seconds, self.settings.retry_seconds))
+        return open_bulk(hasty.posts_source, hasty, now=self.now())
+
     @property
     def tables_source(self) -> Source | BulkSource:
         """Where side tables come from, without what was taken down."""

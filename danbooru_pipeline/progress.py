@@ -7,9 +7,11 @@ image. The types of all callbacks that report to somebody are declared here.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 #: ``say(line)``: one line for people, without its newline.
 Say = Callable[[str], None]
@@ -19,6 +21,26 @@ Progress = Callable[[str, int, int], None]
 
 def silent(what: str, done: int, total: int, /) -> None:
     """A `Progress` that reports nothing."""
+
+
+_HEARS: Final[ContextVar[Say | None]] = ContextVar("hears", default=None)
+
+
+@contextmanager
+def heard_by(say: Say) -> Iterator[None]:
+    """Have what this thread waits for in the block told to `say`; nobody hears of it elsewhere."""
+    token = _HEARS.set(say)
+    try:
+        yield
+    finally:
+        _HEARS.reset(token)
+
+
+def tell_of_wait(line: str) -> None:
+    """Say what this thread waits for, or what it could not find out."""
+    say = _HEARS.get()
+    if say is not None:
+        say(line)
 
 
 def human_bytes(size: float) -> str:

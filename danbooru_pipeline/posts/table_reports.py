@@ -31,6 +31,8 @@ class TableReport:
         rejected: records of an API that hold what cannot be stored; the file is without them.
         problem: why it failed.
         modified: when the source last wrote the table; None when it does not say.
+        uncounted: why nobody could check that all its rows came, where a source that counts them could not say how many
+            there are.
         sha256: of its file, since lines that are missing do not show; None in reports of earlier versions.
     """
 
@@ -39,6 +41,7 @@ class TableReport:
     rejected: int = 0
     problem: str | None = None
     modified: datetime | None = None
+    uncounted: str | None = field(default=None, kw_only=True)
     sha256: str | None = field(default=None, compare=False)
 
 
@@ -97,9 +100,9 @@ def _write(path: Path, reports: Mapping[str, TableReport]) -> None:
 
 
 def _shown(report: TableReport) -> dict[str, Any]:
-    """A report as it is written: without a count of rejected records where there are none, as ever."""
+    """A report as it is written: without what some tables alone have, where there is none of it, as ever."""
     values: dict[str, Any] = msgspec.to_builtins(report)
-    return values if report.rejected else {name: value for name, value in values.items() if name != "rejected"}
+    return {name: value for name, value in values.items() if value or name not in {"rejected", "uncounted"}}
 
 
 def restate_tables(layout: Layout, year: int, names: Iterable[str]) -> None:

@@ -12,33 +12,37 @@ from typing import Any, Final, TypeVar
 
 import grpc
 import pyarrow as pa
-from google.api_core.exceptions import (
-    BadRequest,
-    FailedPrecondition,
-    Forbidden,
-    GoogleAPIError,
-    NotFound,
-    OutOfRange,
-    Unauthorized,
-)
+from google.api_core.exceptions import GatewayTimeout, NotFound
 from google.auth.credentials import AnonymousCredentials
-from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
-from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
+from google.cloud.bigquery_storage_v1 import types
+from google.cloud.bigquery_storage_v1.services.big_query_read import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
-from danbooru_pipeline.errors import SourceBlocked, SourceError, SourceUnreachable, SourceUnusable
-from danbooru_pipeline.posts import LineTyper, Typed, as_json, type_batch
+from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.fetch import RetryPolicy
+from danbooru_pipeline.fetch.waits import Waits
+from danbooru_pipeline.posts import LineTyper, Typed, as_json, require_columns, require_values, type_batch
+from danbooru_pipeline.progress import human_seconds, tell_of_wait
+from danbooru_pipeline.sources.bigquery_errors import (
+    FAILURES,
+    MISUNDERSTOOD,
+    MISUNDERSTOOD_BODY,
+    Trouble,
+    misunderstood,
+    trouble_of,
+)
 from danbooru_pipeline.sources.bulk import BulkTable
 
 #: Tables are read as of a minute ago, so a table that is being written right now is not read half-written.
 SETTLING = timedelta(seconds=60)
 #: How far back a table can be read: seven days, less one for the reading.
 TIME_TRAVEL = timedelta(days=6)
-#: What reading takes: a session in the project that is billed, and the rows of the table.
-_RIGHTS: Final = ("bigquery.readsessions.create", "bigquery.tables.get", "bigquery.tables.getData")
-_LOGIN: Final = "run gcloud auth application-default login"
-ANY_SIZE = [("grpc.max_receive_message_length", -1)]
+#: One attempt at a question, and one call that sends rows, which goes on with another at the next row.
+ANSWER_SECONDS: Final = 30.0
+ROWS_SECONDS: Final = 120.0
+#: Messages of any size; a server that was away is found again within seconds, not minutes.
+CHANNEL: Final = (("grpc.max_receive_message_length", -1), ("grpc.max_reconnect_backoff_ms", 5_000))
 T = TypeVar("T")
 
 
@@ -57,6 +61,14 @@ class ArrowRows:
         return map(as_json, self.batch.to_pylist())
 
 
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What the service says of a table as of now; None where it does not say."""
+
+    rows: int | None
+    modified: datetime | None
+
+
 class BigQuerySource:
     """Tables of one dataset, as of one instant.
 
@@ -65,6 +77,7 @@ class BigQuerySource:
         emulator: REST address of an emulator; empty for the real service.
         grpc_endpoint: ``host:port`` of the emulator's Storage Read API.
         now: tables are read as of a minute before.
+        retry_seconds: longest time between the first attempt at something and the last, or between two rows.
         read_before: year -> the instant as of which its posts were read, if they were; its tables are read as of the
             same instant.
     """
@@ -78,12 +91,14 @@ class BigQuerySource:
         emulator: str = "",
         grpc_endpoint: str = "",
         now: datetime,
+        retry_seconds: float = 120.0,
         read_before: Callable[[int], datetime | None] = lambda _year: None,
     ) -> None:
         self._project, _, self._dataset = dataset.partition(".")
         self._emulator, self._grpc = emulator, grpc_endpoint
         self._now = now.astimezone(UTC) - (timedelta(0) if emulator else SETTLING)
         self._read_before = read_before
+        self._policy = RetryPolicy(max_seconds=retry_seconds)
 
     def probe(self) -> None:
         """Ask for the list of tables.
@@ -91,12 +106,13 @@ class BigQuerySource:
         Raises:
             SourceError: the dataset cannot be read.
         """
-        for _ in self._call(lambda client: list(client.list_tables(f"{self._project}.{self._dataset}", max_results=1))):
-            return
+        dataset = f"{self._project}.{self._dataset}"
+        self._ask(dataset, lambda client: _has_tables(client, dataset))
 
     def open_table(self, table: str, year: int) -> BulkTable | None:
         """A table as of the same instant as the year's posts. Its rows are fetched when they are iterated."""
-        facts = self._call(lambda client: _found(client, f"{self._project}.{self._dataset}.{table}"))
+        name = f"{self._project}.{self._dataset}.{table}"
+        facts = self._ask(name, lambda client: _found(client, name))
         if facts is None:
             return None
         as_of = self._instant(table, year)
@@ -104,9 +120,10 @@ class BigQuerySource:
         known = facts.modified is not None and facts.modified <= as_of
         return BulkTable(
             blocks=self._blocks(table, as_of),
-            rows=facts.num_rows if known else None,
+            rows=facts.rows if known else None,
             modified=facts.modified if known else None,
             as_of=as_of,
+            uncounted="" if known and facts.rows is not None else _why_uncounted(facts, as_of),
         )
 
     def _instant(self, table: str, year: int) -> datetime:
@@ -117,14 +134,34 @@ class BigQuerySource:
         """Nothing: the mirror has no earlier years."""
         return iter(())
 
-    def _call(self, request: Callable[[bigquery.Client], T]) -> T:
-        try:
-            return request(self._rest())
-        except (GoogleAPIError, GoogleAuthError, OSError) as error:
-            unreachable = SourceUnreachable(
-                f"BigQuery does not answer ({_in_a_line(error)}); check the network, then run again"
-            )
-            raise _refusal(error) or unreachable from None
+    @property
+    def _server(self) -> str:
+        return self._emulator or "BigQuery"
+
+    def _ask(self, what: str, request: Callable[[bigquery.Client], T]) -> T:
+        """Ask the service about tables, again while that may help."""
+        waits = Waits(self._policy)
+        while True:
+            try:
+                return request(self._rest())
+            except MISUNDERSTOOD_BODY as error:
+                raise misunderstood(self._server, what, error) from None
+            except FAILURES as error:
+                self._wait_or_raise(error, waits, f"{self._server} tells nothing of {what}")
+            except MISUNDERSTOOD as error:
+                raise misunderstood(self._server, what, error) from None
+
+    def _wait_or_raise(self, error: Exception, waits: Waits, met: str) -> None:
+        trouble = trouble_of(error)
+        if not trouble.passes or not waits.another(f"{met} ({trouble.what})", asked=trouble.asked):
+            raise trouble.error(met, waited=self._waited(trouble)) from None
+
+    def _waited(self, trouble: Trouble) -> str:
+        if not trouble.passes:
+            return ""
+        if trouble.asked is not None:
+            return f", and asks to wait {human_seconds(trouble.asked)}"
+        return f", for {human_seconds(self._policy.max_seconds)}"
 
     def _rest(self) -> bigquery.Client:
         if not self._emulator:
@@ -135,56 +172,102 @@ class BigQuerySource:
 
     def _storage(self) -> BigQueryReadClient:
         if not self._grpc:
-            return BigQueryReadClient()  # type: ignore[no-untyped-call]
-        channel = grpc.insecure_channel(self._grpc, options=ANY_SIZE)
-        return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))  # type: ignore[no-untyped-call]
+            return BigQueryReadClient()
+        channel = grpc.insecure_channel(self._grpc, options=CHANNEL)
+        return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
 
     def _blocks(self, table: str, as_of: datetime) -> Iterator[ArrowRows]:
-        try:
-            client = self._storage()
-            billed = self._project if self._emulator else self._rest().project
-            session = client.create_read_session(
-                parent=f"projects/{billed}",
-                read_session=types.ReadSession(
-                    table=f"projects/{self._project}/datasets/{self._dataset}/tables/{table}",
-                    data_format=types.DataFormat.ARROW,
-                    table_modifiers=types.ReadSession.TableModifiers(snapshot_time=as_of),
-                ),
-                max_stream_count=1,
+        stopped = f"BigQuery stopped sending {table}"
+        client, session = self._open_session(table, as_of, stopped)
+        schema, rows = self._schema(table, session), 0
+        for stream in session.streams:
+            for batch in self._batches(client, stream.name, schema, table):
+                rows += batch.num_rows
+                yield ArrowRows(batch)
+        # An estimate, "which might be incomplete or stale", so it proves nothing.
+        if rows != session.estimated_row_count:
+            tell_of_wait(
+                f"{table}: {rows:,} rows came as of {as_of:%Y-%m-%d %H:%M} UTC, and BigQuery estimates "
+                f"{session.estimated_row_count:,}"
             )
+
+    def _open_session(self, table: str, as_of: datetime, stopped: str) -> tuple[BigQueryReadClient, types.ReadSession]:
+        wanted = types.ReadSession(
+            table=f"projects/{self._project}/datasets/{self._dataset}/tables/{table}",
+            data_format=types.DataFormat.ARROW,
+            table_modifiers=types.ReadSession.TableModifiers(snapshot_time=as_of),
+        )
+        waits = Waits(self._policy)
+        while True:
+            try:
+                client = self._storage()
+                billed = self._project if self._emulator else self._rest().project
+                request = types.CreateReadSessionRequest(
+                    parent=f"projects/{billed}", read_session=wanted, max_stream_count=1
+                )
+                return client, client.create_read_session(request=request, retry=None, timeout=ANSWER_SECONDS)
+            except FAILURES as error:
+                self._wait_or_raise(error, waits, stopped)
+
+    def _schema(self, table: str, session: types.ReadSession) -> pa.Schema:
+        try:
             schema = pa.ipc.read_schema(pa.py_buffer(session.arrow_schema.serialized_schema))
-            for stream in session.streams:
-                # The library resumes an interrupted stream at the right row.
-                for answer in client.read_rows(stream.name):  # type: ignore[no-untyped-call]
-                    data = pa.py_buffer(answer.arrow_record_batch.serialized_record_batch)
-                    yield ArrowRows(pa.ipc.read_record_batch(data, schema))
-        except (GoogleAPIError, GoogleAuthError) as error:
-            broken = SourceUnreachable(f"BigQuery stopped sending {table} ({_in_a_line(error)}); run again")
-            raise _refusal(error) or broken from None
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise misunderstood(self._server, table, error) from None
+        if table == "posts":
+            require_columns(schema)
+        return schema
+
+    def _batches(
+        self, client: BigQueryReadClient, stream: str, schema: pa.Schema, table: str
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of a stream; where it breaks off, it goes on at the next row."""
+        offset, waits = 0, Waits(self._policy)
+        while True:
+            began = offset
+            try:
+                request = types.ReadRowsRequest(read_stream=stream, offset=offset)
+                for answer in client.read_rows(request=request, retry=None, timeout=ROWS_SECONDS):
+                    batch = self._batch(answer, schema, table)
+                    offset += batch.num_rows
+                    yield batch
+            except FAILURES as error:
+                if offset > began:
+                    waits.start_over()
+                if not (isinstance(error, GatewayTimeout) and offset > began):
+                    self._wait_or_raise(error, waits, f"BigQuery stopped sending {table}")
+            else:
+                return
+
+    def _batch(self, answer: types.ReadRowsResponse, schema: pa.Schema, table: str) -> pa.RecordBatch:
+        data = pa.py_buffer(answer.arrow_record_batch.serialized_record_batch)
+        try:
+            batch = pa.ipc.read_record_batch(data, schema)
+            require_values(batch)
+        except (pa.ArrowException, OSError, ValueError, SourceUnusable) as error:
+            why = str(error) if isinstance(error, SourceUnusable) else error
+            raise misunderstood(self._server, table, why) from None
+        return batch
 
 
-def _refusal(error: Exception) -> SourceError | None:
-    """What an error says that a later run would meet as well; None for one that may pass."""
-    said = _in_a_line(getattr(error, "message", error))
-    if isinstance(error, GoogleAuthError):
-        return SourceBlocked(f"BigQuery needs credentials ({said}); {_LOGIN}")
-    if isinstance(error, Unauthorized):
-        return SourceBlocked(f"BigQuery does not accept our credentials ({said}); {_LOGIN}")
-    if isinstance(error, Forbidden):
-        return SourceBlocked(f"BigQuery refuses us ({said}); check the project and its rights ({', '.join(_RIGHTS)})")
-    if isinstance(error, NotFound):
-        return SourceUnusable(f"{said}; check DANBOORU_BIGQUERY_TABLES")
-    if isinstance(error, BadRequest) and not isinstance(error, FailedPrecondition | OutOfRange):
-        return SourceUnusable(f"BigQuery does not understand what we ask ({said}); check DANBOORU_BIGQUERY_TABLES")
-    return None
+def _why_uncounted(facts: _Facts, as_of: datetime) -> str:
+    """Why nobody knows how many rows a table has."""
+    if facts.modified is None or facts.rows is None:
+        return "BigQuery does not say how many there are"
+    return (
+        f"the table was written at {facts.modified:%Y-%m-%d %H:%M} UTC, after the instant of this read "
+        f"({as_of:%Y-%m-%d %H:%M}), and BigQuery counts them as of now only"
+    )
 
 
-def _in_a_line(said: object) -> str:
-    return " ".join(str(said).split())
+def _has_tables(client: bigquery.Client, dataset: str) -> bool:
+    return any(True for _ in client.list_tables(dataset, max_results=1, retry=None, timeout=ANSWER_SECONDS))
 
 
-def _found(client: bigquery.Client, name: str) -> bigquery.Table | None:
+def _found(client: bigquery.Client, name: str) -> _Facts | None:
     try:
-        return client.get_table(name)
+        table = client.get_table(name, retry=None, timeout=ANSWER_SECONDS)
     except NotFound:
         return None
+    # Rows that were streamed in a moment ago are read, and not counted.
+    return _Facts(None if table.streaming_buffer is not None else table.num_rows, table.modified)

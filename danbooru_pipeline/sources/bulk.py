@@ -24,7 +24,7 @@ from danbooru_pipeline.posts import POST_SCHEMA, LineTyper, Typed, posts_writer
 from danbooru_pipeline.posts.completed import completed, says_who_is_banned
 from danbooru_pipeline.posts.drift import ColumnTally
 from danbooru_pipeline.posts.report import SweepReport, judge_freshness, write_posts_report
-from danbooru_pipeline.progress import Say
+from danbooru_pipeline.progress import Say, heard_by
 from danbooru_pipeline.sources.earlier import keep_posts
 from danbooru_pipeline.sources.follow import CLOCK_SLACK
 from danbooru_pipeline.sources.sweep import ROWS_PER_GROUP, require_md5
@@ -55,6 +55,7 @@ class BulkTable:
         modified: when it was last written; None when the source does not say.
         as_of: the instant that the rows are of, where the source can go back in time.
         without: ids of posts that are read and not kept.
+        uncounted: why nobody knows how many rows there are, where a source that counts them cannot say.
         never_empty: a table without rows is not written by such a source, so an empty one is a fault.
     """
 
@@ -63,6 +64,7 @@ class BulkTable:
     modified: datetime | None = None
     as_of: datetime | None = None
     without: Collection[int] = field(default=())
+    uncounted: str = ""
     never_empty: bool = False
 
 
@@ -91,6 +93,11 @@ def load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, 
         SourceStale: the source ends before the release does; earlier posts stay in place.
         SourceUnusable: it has no posts, or not as many as it says.
     """
+    with heard_by(progress):
+        return _load_posts(source, layout, year, now=now, progress=progress)
+
+
+def _load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, progress: Say) -> SweepReport:
     table = source.open_table("posts", year)
     if table is None:
         raise SourceUnusable(
@@ -103,6 +110,8 @@ def load_posts(source: BulkSource, layout: Layout, year: int, *, now: datetime, 
         for batch in load.batches(table, progress):
             sorter.add(batch)
         _require_all(source.name, "posts", read=load.read, announced=table.rows)
+        if table.uncounted:
+            progress(f"posts: nobody could check that all rows came: {table.uncounted}")
         seen = load.report(source.name, table, now=now)
         verdict = judge_freshness(seen, year)
         if not verdict.fresh:

@@ -39,6 +39,7 @@ def open_bulk(name: str, settings: Settings, *, now: datetime) -> BulkSource:
         emulator=emulator,
         grpc_endpoint=settings.bigquery_grpc,
         now=now,
+        retry_seconds=settings.retry_seconds,
         read_before=lambda year: _read_before(Layout(settings.root), year),
     )
 

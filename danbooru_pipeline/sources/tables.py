@@ -18,7 +18,7 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts import encode_record
 from danbooru_pipeline.posts.record import UNSTORABLE, UnstorableRecord
 from danbooru_pipeline.posts.table_reports import LEFT_OUT, TableReport, write_table_reports
-from danbooru_pipeline.progress import Say
+from danbooru_pipeline.progress import Say, heard_by
 from danbooru_pipeline.sources.bulk import BulkSource
 from danbooru_pipeline.sources.earlier import keep_tables
 from danbooru_pipeline.sources.excluding import refers_to
@@ -70,7 +70,8 @@ def export_side_tables(
     for table in SIDE_TABLES:
         try:
             if isinstance(source, BulkSource):
-                reports[table] = _export_rows(source, layout, year, table=table)
+                with heard_by(progress):
+                    reports[table] = _export_rows(source, layout, year, table=table)
             else:
                 reports[table] = _Pages(source, table, folder / table).export(layout.side_table(year, table), progress)
         except SourceUnusable as error:
@@ -78,7 +79,7 @@ def export_side_tables(
         if reports[table].status != "ok":
             # The file of an earlier export would contradict the report.
             layout.side_table(year, table).unlink(missing_ok=True)
-        progress(f"{table}: {reports[table].status}, {reports[table].rows:,} rows")
+        progress(f"{table}: {reports[table].status}, {reports[table].rows:,} rows{_unchecked(reports[table])}")
     write_table_reports(layout, year, reports)
     keep_tables(layout, year)
     failed = {table: report.problem for table, report in reports.items() if report.status == "failed"}
@@ -87,6 +88,10 @@ def export_side_tables(
         raise SourceUnusable(f"{len(failed)} side table(s) could not be read, first of them {name}: {problem}")
     discard_parts(folder)
     return reports
+
+
+def _unchecked(report: TableReport) -> str:
+    return f"; nobody could check that all came: {report.uncounted}" if report.uncounted else ""
 
 
 def leave_out_side_tables(layout: Layout, year: int) -> dict[str, TableReport]:
@@ -121,7 +126,9 @@ def _export_rows(source: BulkSource, layout: Layout, year: int, *, table: str) -
             raise SourceUnusable(f"{table} is no table: none of its {rows:,} rows has an id; get it again")
     if not rows and found.never_empty:
         return TableReport("empty", problem=f"the file of {table} has no rows", modified=found.modified)
-    return TableReport("ok", rows=rows, modified=found.modified, sha256=digest.hexdigest())
+    return TableReport(
+        "ok", rows=rows, modified=found.modified, sha256=digest.hexdigest(), uncounted=found.uncounted or None
+    )
 
 
 class _Pages:
