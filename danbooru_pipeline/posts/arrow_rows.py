@@ -141,6 +141,6 @@ def as_json(value: Any) -> Any:
 
 def _whole(number: float | Decimal) -> float | Decimal | int:
     """A number as an integer, if it is one that a column of integers holds."""
-    if abs(number) <= INT64_MAX and number == int(number):  # false of NaN
+    if -INT64_MAX <= number <= INT64_MAX and number == int(number):  # false of NaN
         return int(number)
     return number

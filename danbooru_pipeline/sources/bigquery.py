@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import grpc
 import pyarrow as pa
 from google.api_core.exceptions import GatewayTimeout, NotFound
+from google.api_core.retry import Retry, if_exception_type
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import types
@@ -41,6 +42,8 @@ TIME_TRAVEL = timedelta(days=6)
 #: One attempt at a question, and one call that sends rows, which goes on with another at the next row.
 ANSWER_SECONDS: Final = 30.0
 ROWS_SECONDS: Final = 120.0
+#: The client for tables asks once, since what is asked again, and for how long, is decided here.
+_ONCE: Final = Retry(predicate=if_exception_type())
 #: Messages of any size; a server that was away is found again within seconds, not minutes.
 CHANNEL: Final = (("grpc.max_receive_message_length", -1), ("grpc.max_reconnect_backoff_ms", 5_000))
 T = TypeVar("T")
@@ -261,12 +264,12 @@ def _why_uncounted(facts: _Facts, as_of: datetime) -> str:
 
 
 def _has_tables(client: bigquery.Client, dataset: str) -> bool:
-    return any(True for _ in client.list_tables(dataset, max_results=1, retry=None, timeout=ANSWER_SECONDS))
+    return any(True for _ in client.list_tables(dataset, max_results=1, retry=_ONCE, timeout=ANSWER_SECONDS))
 
 
 def _found(client: bigquery.Client, name: str) -> _Facts | None:
     try:
-        table = client.get_table(name, retry=None, timeout=ANSWER_SECONDS)
+        table = client.get_table(name, retry=_ONCE, timeout=ANSWER_SECONDS)
     except NotFound:
         return None
     # Rows that were streamed in a moment ago are read, and not counted.

@@ -22,7 +22,6 @@ from google.api_core.exceptions import (
     Unknown,
 )
 from google.auth.exceptions import GoogleAuthError, TransportError
-from google.rpc.error_details_pb2 import RetryInfo
 
 from danbooru_pipeline.errors import SourceBlocked, SourceError, SourceUnreachable, SourceUnusable
 from danbooru_pipeline.fetch.client import retry_after_seconds
@@ -139,9 +138,9 @@ def _reason(error: Exception) -> str:
 
 def _asked(error: Exception) -> float | None:
     """Seconds after which the service wants to be asked again, where it says so."""
-    details = getattr(error, "details", None) or ()
-    delays = [each.retry_delay for each in details if isinstance(each, RetryInfo)]
-    if delays:
-        return float(delays[0].seconds) + float(delays[0].nanos) / 1e9
+    for detail in getattr(error, "details", None) or ():
+        delay = getattr(detail, "retry_delay", None)  # of a RetryInfo
+        if delay is not None:
+            return float(delay.seconds) + float(delay.nanos) / 1e9
     headers = getattr(getattr(error, "response", None), "headers", None)
     return retry_after_seconds(headers) if isinstance(headers, Mapping) else None

@@ -11,6 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from google.api_core.exceptions import ResourceExhausted
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import RetryInfo
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.bigquery.server import Failure, Mirror, Served, serve_bigquery
@@ -21,6 +24,7 @@ from danbooru_pipeline.progress import heard_by
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import bring_posts, export_side_tables
 from danbooru_pipeline.sources.bigquery import BigQuerySource
+from danbooru_pipeline.sources.bigquery_errors import trouble_of
 from danbooru_pipeline_tests.support.web import serving
 
 DATASET = "danbooru1.danbooru_public"
@@ -176,6 +180,14 @@ def test_a_wait_beyond_the_setting_is_named(layout: Layout) -> None:
     """A service that asks to wait longer than the setting allows ends the read at once, with how long it asks for."""
     line = answer_of(layout, 429, error_of(429, "rateLimitExceeded"), SourceUnreachable, **{"Retry-After": "3600"})
     assert ", and asks to wait 60 min); run again later, or set a longer DANBOORU_RETRY_SECONDS" in line
+
+
+def test_a_quota_passes_only_if_the_service_says_when() -> None:
+    """A quota that is used up is waited for where the service says for how long, and ends a read where it does not."""
+    when = RetryInfo(retry_delay=Duration(seconds=7, nanos=500_000_000))
+    told, untold = (trouble_of(ResourceExhausted("said so", details=details)) for details in ([when], []))
+    assert (told.passes, told.asked) == (True, 7.5)
+    assert (untold.passes, untold.asked) == (False, None)
 
 
 @pytest.mark.parametrize(
