@@ -1,4 +1,7 @@
-"""``removed.txt`` of a release: which posts are gone, and nothing about why. Needs nothing, since `verify` compares it."""
+"""``removed.txt`` of a release: which posts are gone, and nothing about why.
+
+Needs the standard library alone, since `verify` compares it.
+"""
 
 from collections.abc import Iterable
 

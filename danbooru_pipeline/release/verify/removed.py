@@ -50,7 +50,7 @@ def read_removed(run: Verification) -> set[int] | None:
 
 
 def _check_feed(run: Verification, removed: set[int]) -> None:
-    """Check that the feed has exactly these ids, in the form of every feed, and versions since which they can be gone."""
+    """Check that the feed has exactly these ids, in the form of every feed, and versions that can be."""
     if not run.has(REMOVALS):
         return
     try:
