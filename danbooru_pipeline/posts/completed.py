@@ -7,13 +7,13 @@ A source whose export dropped a column from some of its rows does not hide those
 some rows say whether they are banned, one that does not say is not free: it is marked, so that no file is taken.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.fast_json import decode
 from danbooru_pipeline.io.parquet import one_chunk
 from danbooru_pipeline.layout import MD5_FORM
 from danbooru_pipeline.posts.schema import POST_SCHEMA, CompleteRow, PostRow
@@ -91,11 +91,14 @@ def _marked(extra: pa.Array, which: pa.Array) -> pa.Array:
     """`extra` with a null for ``is_banned`` in some rows, as a value that could not be typed."""
     texts = extra.to_pylist()
     for number, wanted in enumerate(which.to_pylist()):
-        if wanted:
-            held = _members(texts[number])
-            texts[number] = msgspec.json.encode({**held, _BANNED: held.get(_BANNED)}).decode()
+        if wanted and _BANNED not in _members(text := texts[number]):
+            # Its other members stay as they are, numbers that Python would write in another form among them.
+            texts[number] = f"{text[:-1]}," if text and text != "{}" else "{"
+            texts[number] += f'"{_BANNED}":null}}'
     return pa.array(texts, pa.string())
 
 
-def _members(extra: str | None) -> dict[str, msgspec.Raw]:
-    return msgspec.json.decode(extra or "{}", type=dict[str, msgspec.Raw])
+def _members(extra: str | None) -> Collection[str]:
+    """The names in a row's `extra`."""
+    names: dict[str, object] = decode(extra) if extra else {}
+    return names

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.io.parquet import one_chunk
+from danbooru_pipeline.io.typed_json import parse
 from danbooru_pipeline.posts.dialect_2017 import COLUMNS_2017, encode_2017
 from danbooru_pipeline.posts.dialect_2021 import encode_2021
 from danbooru_pipeline.posts.json_text import has_tag_list
@@ -178,8 +179,17 @@ def _one_by_one(lines: Sequence[bytes], *, name: str, first_line: int) -> Typed:
             rejected.append(row)
         else:
             rows.append(row)
-            kept.append(line if isinstance(record["id"], str) else b"")
+            kept.append(line if isinstance(record["id"], str) and _is_unambiguous(line) else b"")
     return Typed(_with_raw(rows, kept), tuple(rejected), len(rows) + len(rejected))
+
+
+def _is_unambiguous(line: bytes) -> bool:
+    """Whether every reader understands a line alike: with a key that is said twice, some take the first value."""
+    try:
+        parse(line)
+    except ValueError:
+        return False
+    return True
 
 
 def json_objects(lines: Iterable[bytes], *, name: str, first_line: int) -> Iterator[tuple[bytes, dict[str, Any]]]:

@@ -30,6 +30,7 @@ from danbooru_pipeline.release.verify.findings import Findings, Kind, VerifyRepo
 from danbooru_pipeline.release.verify.first_releases import check_first_releases
 from danbooru_pipeline.release.verify.footers import check_footers
 from danbooru_pipeline.release.verify.images import ImageChecks
+from danbooru_pipeline.release.verify.kept_lines import check_kept_lines
 from danbooru_pipeline.release.verify.lines import check_ids, check_lines
 from danbooru_pipeline.release.verify.manifest import check_rows, manifest_batches
 from danbooru_pipeline.release.verify.metadata import check_archive, check_posts, year_of
@@ -222,6 +223,7 @@ def _check_rest(run: Verification, numbers: ManifestSummary | None, removed: set
         check_tag_counts(run, tags)
     _check_search_index(run, agree=agree and bool(manifest) and bool(posts))
     check_lines(run, year_of(run), posts)
+    check_kept_lines(run, posts)
     if not (agree and posts) and manifest:
         check_ids(run, year_of(run), manifest)
     check_side_tables(run)
