@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from danbooru_pipeline.posts.arrow_columns import require_columns, require_values
     from danbooru_pipeline.posts.arrow_rows import as_json, type_batch
     from danbooru_pipeline.posts.completed import complete_rows
-    from danbooru_pipeline.posts.dialect_2017 import encode_2017, pool_lists
+    from danbooru_pipeline.posts.dialect_2017 import encode_2017, pool_categories, pools_with_categories
     from danbooru_pipeline.posts.dialect_2021 import encode_2021, encode_2021_complete, encode_record, to_2021_dialect
     from danbooru_pipeline.posts.lines import LineTyper, Typed, json_objects
     from danbooru_pipeline.posts.post import MD5, Fetch, Post, post_of, read_posts
@@ -34,7 +34,7 @@ else:
             "arrow_columns": "require_columns require_values",
             "arrow_rows": "as_json type_batch",
             "completed": "complete_rows",
-            "dialect_2017": "encode_2017 pool_lists",
+            "dialect_2017": "encode_2017 pool_categories pools_with_categories",
             "dialect_2021": "encode_2021 encode_2021_complete encode_record to_2021_dialect",
             "lines": "LineTyper Typed json_objects",
             "post": "MD5 Fetch Post post_of read_posts",
@@ -70,7 +70,8 @@ __all__ = [
     "parse_api_record",
     "parse_record",
     "parse_timestamp",
-    "pool_lists",
+    "pool_categories",
+    "pools_with_categories",
     "post_of",
     "posts_table",
     "posts_writer",

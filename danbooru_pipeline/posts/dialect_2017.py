@@ -4,6 +4,7 @@ Integers are strings; a missing integer is ``"0"`` and a missing time is 1970. P
 categories. A line that came in this dialect is written with the same bytes.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from danbooru_pipeline.posts.json_text import (
     with_markup_escaped,
     with_raw,
 )
+from danbooru_pipeline.posts.record import INTEGER
 from danbooru_pipeline.posts.schema import POST_SCHEMA
 
 COLUMNS_2017: Final = (
@@ -72,6 +74,31 @@ def pool_lists(table: pa.Table) -> pa.Array:
         return numbers
     mixed = pa.array(map(_mixed_pools, extra.to_pylist()), pa.string())
     return pc.coalesce(mixed, numbers)
+
+
+def pool_categories(lines: Iterable[bytes]) -> dict[int, str]:
+    """Id -> category of the pools in lines of their table; of a pool without one it is empty."""
+    found: dict[int, str] = {}
+    for line in lines:
+        record = decode(line)
+        if isinstance(record, dict) and INTEGER.fullmatch(str(record.get("id"))):
+            category = record.get("category")
+            found[int(record["id"])] = category if isinstance(category, str) else ""
+    return found
+
+
+def pools_with_categories(table: pa.Table, categories: Mapping[int, str]) -> pa.Array:
+    """The same, and where the source gives no pools, those of the table of pools with their categories."""
+    pools = one_chunk(table["pools"])
+    if not categories or not len(pools.flatten()):
+        return pool_lists(table)
+    texts = [
+        [f'"{pool}"' for pool in row] + [encode(c).decode() for pool in row if (c := categories.get(pool))]
+        for row in pools.fill_null([]).to_pylist()
+    ]
+    made = pa.array(texts, pa.list_(pa.string()))
+    given = pc.match_substring(one_chunk(table["extra"]), '"pools":').fill_null(fill_value=False)
+    return pc.if_else(given, pool_lists(table), joined_lists(made, made.flatten()))
 
 
 def _mixed_pools(extra: str | None) -> str | None:

@@ -19,8 +19,16 @@ import pyarrow.compute as pc
 from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
 from danbooru_pipeline.io.parquet import one_chunk
-from danbooru_pipeline.posts import POST_SCHEMA, TagIds, conform, encode_2017, pool_lists, tag_lists
-from danbooru_pipeline.posts.json_text import joined_lists, lists_of
+from danbooru_pipeline.posts import (
+    POST_SCHEMA,
+    TagIds,
+    conform,
+    encode_2017,
+    pool_categories,
+    pools_with_categories,
+    tag_lists,
+)
+from danbooru_pipeline.posts.json_text import lists_of
 
 _RANGE_IDS: Final = 50_000
 #: Pairs have 16 bytes. Each run is an open file, and the site has 400 million favourites.
@@ -38,7 +46,6 @@ class _Tag(msgspec.Struct, gc=False):
 class _Pool(msgspec.Struct, gc=False):
     id: int
     post_ids: list[int] = []
-    category: str = ""
 
 
 class _Favorite(msgspec.Struct, gc=False):
@@ -70,6 +77,8 @@ class RelationFiller:
             )
         if "pools" in self._tables:
             self._pools = self._lists(self._pool_pairs())
+            with self._tables["pools"].open("rb") as lines:
+                self._pool_categories = pool_categories(lines)
         if "favorites" in self._tables:
             self._favs = self._lists(
                 ([fav.post_id for fav in block], [fav.user_id for fav in block])
@@ -84,7 +93,6 @@ class RelationFiller:
 
     def _pool_pairs(self) -> Iterator[tuple[list[int], list[int]]]:
         for block in _records(self._tables["pools"], _Pool):
-            self._pool_categories |= {pool.id: pool.category for pool in block}
             pairs = [(post_id, pool.id) for pool in block for post_id in dict.fromkeys(pool.post_ids)]
             yield [post_id for post_id, _ in pairs], [pool_id for _, pool_id in pairs]
 
@@ -113,17 +121,7 @@ class RelationFiller:
 
     def encode_2017(self, posts: pa.Table) -> bytes:
         """Filled posts in the dialect of 2017: pools are their ids followed by their categories."""
-        pools = one_chunk(posts["pools"])
-        if self._pools is None or not len(pools.flatten()):
-            return encode_2017(posts)
-        texts = [
-            [f'"{pool}"' for pool in row] + [f'"{c}"' for pool in row if (c := self._pool_categories.get(pool))]
-            for row in pools.fill_null([]).to_pylist()
-        ]
-        made = pa.array(texts, pa.list_(pa.string()))
-        given = pc.match_substring(one_chunk(posts["extra"]), '"pools":').fill_null(fill_value=False)
-        whole = pc.if_else(given, pool_lists(posts), joined_lists(made, made.flatten()))
-        return encode_2017(posts, pools=whole)
+        return encode_2017(posts, pools=pools_with_categories(posts, self._pool_categories))
 
 
 class _Lists:

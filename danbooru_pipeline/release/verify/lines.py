@@ -1,10 +1,11 @@
 """Verification of the JSON lines of the release's year: they say what ``parquet/posts-*`` says, post by post.
 
-Posts are written as lines again and compared a block at a time. Where the bytes differ, the values decide: an earlier
-version may have written the same post in another form.
+Posts are written as lines again and compared a block at a time: the bytes must be those, since readers subscript keys.
+Of a release of before 0.3 the values decide where the bytes differ: it may have the same post in another form.
 """
 
 import itertools
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +17,13 @@ import pyarrow as pa
 from danbooru_pipeline.io.parquet import BATCH_ROWS, Side, differences
 from danbooru_pipeline.io.typed_json import parse
 from danbooru_pipeline.io.untrusted import opened, plain_names
-from danbooru_pipeline.posts.dialect_2017 import encode_2017
+from danbooru_pipeline.posts.dialect_2017 import encode_2017, pool_categories, pools_with_categories
 from danbooru_pipeline.posts.dialect_2021 import encode_2021_complete
 from danbooru_pipeline.posts.schema import SITE_COLUMNS, conform
 from danbooru_pipeline.release.verify.findings import Findings, Kind
 from danbooru_pipeline.release.verify.parquet import batches, schema_of
-from danbooru_pipeline.release.verify.verification import Verification
+from danbooru_pipeline.release.verify.verification import Verification, is_of_before_0_3
+from danbooru_pipeline.release_paths import metadata_path
 
 _LONGEST_LINE = 64 * 2**20
 _ROWS = 4_000
@@ -40,7 +42,20 @@ class _Dialect:
 
 
 _DIALECT_2021 = _Dialect(encode_2021_complete, (*SITE_COLUMNS, "extra", "raw"))
-_DIALECT_2017 = _Dialect(encode_2017, (*SITE_COLUMNS, *_LISTS, "extra", "raw"))
+
+
+def _dialect_2017(run: Verification, year: str) -> _Dialect:
+    """That of the years until 2020, in which pools have the categories of the side table, too."""
+    name = metadata_path(int(year), "pools", 0)
+    categories: dict[int, str] = {}
+    if run.has(name):
+        with opened(run.folder, name) as data:
+            categories = pool_categories(iter(lambda: data.readline(_LONGEST_LINE), b""))
+
+    def encode(table: pa.Table) -> bytes:
+        return encode_2017(table, pools=pools_with_categories(table, categories))
+
+    return _Dialect(encode, (*SITE_COLUMNS, *_LISTS, "extra", "raw"))
 
 
 def check_lines(run: Verification, year: str, posts: Sequence[str]) -> None:
@@ -53,7 +68,8 @@ def check_lines(run: Verification, year: str, posts: Sequence[str]) -> None:
     for table, paths in _files(run, year).items():
         where = _where(year, table)
         with run.reading(Kind.METADATA_UNREADABLE, where):
-            _Comparison(run, _DIALECT_2021 if table == "posts" else _DIALECT_2017, where).of(posts, paths)
+            dialect = _DIALECT_2021 if table == "posts" else _dialect_2017(run, year)
+            _Comparison(run, dialect, where).of(posts, paths)
 
 
 def check_ids(run: Verification, year: str, manifest: Sequence[str]) -> None:
@@ -120,6 +136,7 @@ class _Comparison:
         self._run = run
         self._dialect = dialect
         self._where = where
+        self._is_old = is_of_before_0_3(run.release)
         self._exact = True  # whether the table has all that a line may say
 
     def of(self, posts: Sequence[str], paths: Sequence[str]) -> None:
@@ -191,25 +208,40 @@ class _Comparison:
                 last, wanted, line = line.id, next(expected, None), next(found, None)
 
     def _compare(self, wanted: _Line, line: _Line) -> None:
-        ours, theirs = (self._values(text) for text in (wanted.text, line.text))
+        ours, theirs = parse(wanted.text), parse(line.text)
+        differing = self._of_before_0_3(ours, theirs) if self._is_old else self._differing(ours, theirs)
+        if differing:
+            self._say(line.id, f"has another {', '.join(differing[:5])} in the JSON lines than in the posts")
+        elif not self._is_old and (list(ours) != list(theirs) or not _has_fractions(ours)):
+            self._say(line.id, "is written in another form than the posts are")
+
+    def _differing(self, ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+        """Keys that one of two lines lacks, or has with another value or in another form: 0 is not false."""
+        ours, theirs = ({key: json.dumps(value) for key, value in values.items()} for values in (ours, theirs))
+        return sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+
+    def _of_before_0_3(self, ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+        """Keys with another value, by what earlier versions wrote."""
+        for values in (ours, theirs):
+            pools = values.get("pools")
+            if isinstance(pools, list):  # their categories are in no table of posts
+                values["pools"] = [pool for pool in pools if str(pool).isdigit()]
         keys = ours.keys() | theirs.keys() if self._exact else set(SITE_COLUMNS) & (ours.keys() | theirs.keys())
         # 0.2 left a key out where readers take it for granted and now find a value that stands for none.
         none = {key for key in keys - theirs.keys() if ours[key] in _EMPTY}
         if "updated_at" not in theirs and ours.get("updated_at") == ours.get("created_at"):
             none.add("updated_at")
-        differing = sorted(key for key in keys - none if ours.get(key) != theirs.get(key))
-        if differing:
-            self._say(line.id, f"has another {', '.join(differing[:5])} in the JSON lines than in the posts")
-
-    def _values(self, text: bytes) -> dict[str, Any]:
-        values: dict[str, Any] = parse(text)
-        pools = values.get("pools")
-        if isinstance(pools, list):  # their categories are in no table of posts
-            values["pools"] = [pool for pool in pools if str(pool).isdigit()]
-        return values
+        return sorted(key for key in keys - none if ours.get(key) != theirs.get(key))
 
     def _say(self, post_id: int, said: str) -> None:
         self._run.add(Kind.METADATA_DIFFERS, str(post_id), f"{said} ({self._where})")
+
+
+def _has_fractions(value: Any) -> bool:
+    """Whether there is a number with a fraction in a value: encoders differ in how they write one."""
+    if isinstance(value, dict):
+        return any(map(_has_fractions, value.values()))
+    return any(map(_has_fractions, value)) if isinstance(value, list) else isinstance(value, float)
 
 
 class _Joined:

@@ -4,18 +4,11 @@ Folders of tables and metadata are read as a whole, by wildcards, so a file too 
 release takes what lies in it for its publisher's. Releases of before 0.3 had fewer parts and other folders.
 """
 
-import re
-from typing import Final
-
-from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.names import DOCUMENTS, ReleaseNames, twins
 from danbooru_pipeline.release.verify.parquet import tables_in
-from danbooru_pipeline.release.verify.verification import Verification
+from danbooru_pipeline.release.verify.verification import Verification, is_of_before_0_3
 from danbooru_pipeline.release_paths import INDEX, INDEX_BITMAPS, INDEX_NAMES, POST_VECTORS, TAG_VECTORS, metadata_path
-
-_LAST_WITH_FEWER: Final = (0, 2, 0)
-_NUMBER: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
 def check_parts(run: Verification) -> None:
@@ -28,7 +21,7 @@ def check_parts(run: Verification) -> None:
     for name, other in twins(sorted(run.sums, key=lambda name: (not names.has(name), name))):
         said = f"and {other} are one name where case, or how an accent is written, makes no difference"
         run.add(Kind.STRAY_FILE, name, said)
-    if not _has_all_parts(release):
+    if is_of_before_0_3(release):
         return
     side_tables = (metadata_path(release.year, table, 0) for table in sorted(release.inputs.side_tables))
     for name in (*DOCUMENTS, *side_tables):
@@ -42,8 +35,3 @@ def check_parts(run: Verification) -> None:
     for name in run.sums:
         if not names.has(name):
             run.add(Kind.STRAY_FILE, name, "is none of the files that this release has by what RELEASE.json says of it")
-
-
-def _has_all_parts(release: Release) -> bool:
-    number = _NUMBER.match(release.tool.version)
-    return number is None or tuple(map(int, number.groups())) > _LAST_WITH_FEWER

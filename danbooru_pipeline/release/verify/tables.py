@@ -1,5 +1,6 @@
 """Verification of derived tables: rows of 512px images, tag counts, and side tables against their JSON lines."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -11,13 +12,14 @@ import pyarrow.compute as pc
 from danbooru_pipeline.io.parquet import Side, differences, no_rows
 from danbooru_pipeline.io.typed_json import parse
 from danbooru_pipeline.io.untrusted import opened, plain_names
+from danbooru_pipeline.posts.dialect_2021 import to_2021_dialect
 from danbooru_pipeline.posts.record import parse_timestamp
 from danbooru_pipeline.release.checksums import PX512
 from danbooru_pipeline.release.tables.image_rows import FILES_COLUMNS, METADATA, POSTS_COLUMNS, ROWS_SCHEMA, joined_rows
 from danbooru_pipeline.release.tables.json_columns import BLOCK_BYTES, kind_by_name, names_in, typed
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.release.tables.tag_totals import TAG_COUNTS_SCHEMA, TagTally
-from danbooru_pipeline.release.verify.findings import Kind
+from danbooru_pipeline.release.verify.findings import KEPT_PER_KIND, Kind
 from danbooru_pipeline.release.verify.parquet import (
     ROWS,
     announced_rows,
@@ -27,7 +29,7 @@ from danbooru_pipeline.release.verify.parquet import (
     tables_in,
     whole_table,
 )
-from danbooru_pipeline.release.verify.verification import Verification
+from danbooru_pipeline.release.verify.verification import Verification, is_of_before_0_3
 from danbooru_pipeline.release_paths import DUPLICATES, POST_VECTORS, TAG_VECTORS, metadata_folder
 
 _LINES = re.compile(r"([a-z][a-z_]*)\d{12}\.json")
@@ -37,6 +39,7 @@ _LONGEST_LINE = 64 * 2**20
 _ROWS = 20_000
 #: What every version has of a row of an image, and what follows from the manifest alone.
 _KEYS = ("id", "file_name", "sha256")
+_PLAIN = frozenset({str, bool})
 
 
 def check_image_rows(run: Verification, posts: Sequence[str], manifest: Sequence[str]) -> None:
@@ -154,8 +157,12 @@ def _check_side_table(run: Verification, table: str, paths: Sequence[str]) -> No
             run.add(Kind.TABLES_DIFFER, where, said)
             return
         texts = _texts_by_type(run, table, names[:1])
-        for number, columns in differing_rows(run, names, paths, texts):
+        odd: list[tuple[int, list[str]]] | None = None if is_of_before_0_3(run.release) else []
+        for number, columns in differing_rows(run, names, paths, texts, odd):
             said = f"row {number:,} has another {', '.join(columns[:5])} than its line in metadata/"
+            run.add(Kind.TABLES_DIFFER, where, said)
+        for number, columns in odd or ():
+            said = f"line {number:,} of {table} has its {', '.join(columns[:5])} in no form that is written"
             run.add(Kind.TABLES_DIFFER, where, said)
         for name, kind in texts.items():
             run.add(Kind.TABLES_DIFFER, where, f"{name} is text, and should be of the type {kind}")
@@ -180,9 +187,21 @@ def _texts(run: Verification, paths: Sequence[str]) -> Iterator[bytes]:
 
 
 def differing_rows(
-    run: Verification, names: Sequence[str], paths: Sequence[str], wanted: dict[str, pa.DataType] | None = None
+    run: Verification,
+    names: Sequence[str],
+    paths: Sequence[str],
+    wanted: dict[str, pa.DataType] | None = None,
+    odd: list[tuple[int, list[str]]] | None = None,
 ) -> Iterator[tuple[int, list[str]]]:
-    """Rows that say something else than their lines, and in which columns. Drops types that not all lines fit."""
+    """Rows that say something else than their lines, and in which columns.
+
+    Args:
+        run: the verification.
+        names: files of the table.
+        paths: files of its lines.
+        wanted: column -> type; those that not all lines fit are dropped.
+        odd: gets the lines that have values in a form that is not written, and which.
+    """
     texts = _texts(run, paths)
     number = 0
     for table in (table for name in names for table in batches(run, name, rows=_ROWS)):
@@ -195,6 +214,8 @@ def differing_rows(
             for name, kind in list((wanted or {}).items()):
                 if wanted and typed([record.get(name) for record in records], kind) is None:
                     del wanted[name]
+            if odd is not None:
+                odd += _oddly_written(records, number)[: KEPT_PER_KIND - len(odd)]
             if not _are_same(part, records):
                 for row, wrong in _rows_apart(part, records):
                     yield number + row, wrong
@@ -210,6 +231,20 @@ def _some_records(texts: Iterator[bytes], most: int) -> list[dict[str, Any]]:
         size += len(text)
         records.append(_object(text))
     return records
+
+
+def _oddly_written(records: Sequence[dict[str, Any]], before: int) -> list[tuple[int, list[str]]]:
+    """Lines with values that are not in the dialect, as integers and nulls are not; few have other than texts."""
+    return [
+        (number, wrong)
+        for number, record in enumerate(records, start=before + 1)
+        if not _PLAIN.issuperset(map(type, record.values()))
+        and (wrong := [name for name, value in record.items() if not _is_dialect({name: value})])
+    ]
+
+
+def _is_dialect(record: dict[str, Any]) -> bool:
+    return json.dumps(to_2021_dialect(record)) == json.dumps(record)
 
 
 def _are_same(table: pa.Table, records: Sequence[dict[str, Any]]) -> bool:
@@ -228,15 +263,9 @@ def _rows_apart(table: pa.Table, records: Sequence[dict[str, Any]]) -> Iterator[
     columns = [_dialect(column, kind) for column, kind in zip(table.columns, kinds.values(), strict=True)]
     for number, (values, line) in enumerate(zip(zip(*columns, strict=True), records, strict=True), start=1):
         row = dict(zip(kinds, values, strict=True))
-        record = {key: value for key, value in line.items() if value is not None}
-        if record != {key: value for key, value in row.items() if value is not None}:
-            wrong = [
-                key
-                for key in sorted(row.keys() | record.keys())
-                if not _is_same(kinds.get(key), row.get(key), record.get(key))
-            ]
-            if wrong:
-                yield number, wrong
+        wrong = [key for key in row.keys() | line.keys() if not _is_same(kinds.get(key), row.get(key), line.get(key))]
+        if wrong:
+            yield number, sorted(wrong)
 
 
 def _object(text: bytes) -> dict[str, Any]:
@@ -263,19 +292,30 @@ def _dialect(column: pa.ChunkedArray, kind: pa.DataType) -> list[Any]:
 
 
 def _is_same(kind: pa.DataType | None, cell: Any, value: Any) -> bool:
-    """Whether a value of a line is that of a column, in whatever form it was written."""
-    if cell == value:
-        return True
+    """Whether a value of a line is the one that is written into a column, in whatever form the line has it."""
     if kind is None or cell is None or value is None:
-        return False
+        return cell is None and value is None
     if pa.types.is_timestamp(kind):
         return _instant(value) == parse_timestamp(cell)
     if pa.types.is_list(kind):
-        pairs = zip(cell, value, strict=False)
-        return len(cell) == len(value) and all(_is_same(kind.value_type, *pair) for pair in pairs)
-    return _text(cell) == _text(value) or (
-        isinstance(cell, str) and not isinstance(value, str) and parse(cell) == value
-    )
+        return (
+            isinstance(value, list)
+            and len(cell) == len(value)
+            and all(_is_same(kind.value_type, *pair) for pair in zip(cell, value, strict=True))
+        )
+    if type(cell) is type(value):
+        return bool(cell == value)
+    if pa.types.is_integer(kind):
+        return type(value) is int and str(value) == cell
+    # In a column of text, other values are as JSON has them.
+    return pa.types.is_string(kind) and json.dumps(_parsed(cell)) == json.dumps(value)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return parse(text)
+    except ValueError:
+        return text
 
 
 def _instant(value: Any) -> datetime | None:
@@ -284,7 +324,3 @@ def _instant(value: Any) -> datetime | None:
         return parse_timestamp(value)
     except ValueError:
         return None
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)

@@ -1,15 +1,26 @@
 """What one verification works on, handed from check to check."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from danbooru_pipeline.errors import is_disk_full
 from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.release_json import Release
 from danbooru_pipeline.release.verify.findings import Findings, Kind
+
+_LAST_BEFORE_0_3: Final = (0, 2, 0)
+_NUMBER: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+
+
+def is_of_before_0_3(release: Release | None) -> bool:
+    """Whether a release says that a version of before 0.3 made it: it may lack what every one has now."""
+    number = _NUMBER.match(release.tool.version) if release is not None else None
+    return number is not None and tuple(map(int, number.groups())) <= _LAST_BEFORE_0_3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

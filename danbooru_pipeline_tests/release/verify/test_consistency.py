@@ -120,9 +120,10 @@ def test_lists_of_tags_are_those_of_the_strings(later: Path, key: str) -> None:
 def test_lines_of_2017_are_compared_too(later: Path, key: str) -> None:
     """A value that was changed in the dialect of 2017 alone is found."""
     (path,) = later.glob(f"metadata/*/{year_of(later)}000000000000.json")
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    lines[3][key] = [{"id": "1", "name": "x", "category": "0"}] if key == "tags" else "7"
-    put(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    lines = path.read_text().splitlines()
+    lie = [{"id": "1", "name": "x", "category": "0"}] if key == "tags" else "7"
+    lines[3] = json.dumps({**json.loads(lines[3]), key: lie}, separators=(",", ":"))
+    put(path, "".join(f"{line}\n" for line in lines).encode())
     pack_again(later)
     resum(later)
     report = verify_release(later, threads=1)
@@ -131,16 +132,48 @@ def test_lines_of_2017_are_compared_too(later: Path, key: str) -> None:
     ]
 
 
-def test_another_form_of_the_same_line_is_no_finding(later: Path) -> None:
-    """A line with its keys in another order says the same, as one that an earlier version wrote may."""
+@pytest.mark.parametrize("change", [lambda _: None, made_by_0_2])
+def test_another_form_of_the_same_line_is_one_of_before_0_3(
+    later: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    """A line with its keys in another order says the same, as one that an earlier version wrote may; none of now is."""
 
     def turned(line: bytes) -> bytes:
         return (json.dumps(dict(reversed(json.loads(line).items()))) + "\n").encode()
 
     edit_lines(later, lambda lines: [turned(line) for line in lines])
     pack_again(later)
+    resum(later, change)
+    assert ("metadata_differs" in verify_release(later, threads=1).counts) is (change is not made_by_0_2)
+
+
+Record = dict[str, Any]
+FORMS: dict[str, Callable[[Record], Record]] = {
+    "no zeros": lambda record: {k: v for k, v in record.items() if v != "0"},
+    "no false": lambda record: {k: v for k, v in record.items() if v is not False},
+    "no empty texts": lambda record: {k: v for k, v in record.items() if v != ""},
+    "no updated_at": lambda record: {k: v for k, v in record.items() if k != "updated_at"},
+    "numbers for flags": lambda record: {k: int(v) if isinstance(v, bool) else v for k, v in record.items()},
+    "numbers": lambda record: {k: int(v) if k == "score" else v for k, v in record.items()},
+    "nulls": lambda record: {**record, "approver_id": None},
+    "a note in pools": lambda record: {**record, "pools": [*record.get("pools", []), {"note": "Jane Roe"}]},
+    "a category in pools": lambda record: {**record, "pools": [*record.get("pools", []), "Jane Roe"]},
+    "a name in favs": lambda record: {**record, "favs": [*record.get("favs", []), "Jane Roe"]},
+    "spaces": lambda record: record,
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("dialect", ["2022/posts", "2022-old/2022"])
+def test_lines_have_the_keys_and_forms_that_readers_take_for_granted(later: Path, dialect: str, name: str) -> None:
+    """A line that lacks a key whose value stands for none, or has it in another form, is not what a release writes."""
+    path = later / f"metadata/{dialect}000000000000.json"
+    lines = [json.dumps(FORMS[name](json.loads(line)), ensure_ascii=False) for line in path.read_text().splitlines()]
+    text = "".join(f"{line}\n" for line in lines)
+    put(path, (text if name == "spaces" else text.replace('": ', '":').replace(', "', ',"')).encode())
+    pack_again(later)
     resum(later)
-    assert verify_release(later, threads=1).counts == {"signature": 1}
+    assert "metadata_differs" in verify_release(later, threads=1).counts
 
 
 @pytest.mark.parametrize(
@@ -195,6 +228,26 @@ def test_side_tables_say_what_their_lines_say(later: Path, column: str) -> None:
     rewritten(later, "parquet/tags-*", column)
     resum(later)
     assert verify_release(later, threads=1).counts["tables_differ"]
+
+
+SIDE_FORMS: dict[str, Callable[[Record], Record]] = {
+    "numbers for flags": lambda record: {k: int(v) if isinstance(v, bool) else v for k, v in record.items()},
+    "a number": lambda record: {**record, "id": int(record["id"])},
+    "a fraction": lambda record: {**record, "id": float(record["id"])},
+    "a null": lambda record: {**record, "updated_at": None},
+    "no false": lambda record: {k: v for k, v in record.items() if v is not False},
+}
+
+
+@pytest.mark.parametrize("name", SIDE_FORMS)
+def test_lines_of_side_tables_have_the_forms_of_2021(later: Path, name: str) -> None:
+    """Integers are texts, nulls are left out, and 0 is not false, whatever a source had: so every table is written."""
+    path = later / f"metadata/2022/tags{0:012}.json"
+    lines = [json.dumps(SIDE_FORMS[name](json.loads(line))) for line in path.read_text().splitlines()]
+    put(path, "".join(f"{line}\n" for line in lines).encode())
+    pack_again(later)
+    resum(later, lambda release: release["inputs"]["side_tables"].update(tags=digest(path)))
+    assert "tables_differ" in verify_release(later, threads=1).counts
 
 
 def test_numbers_of_side_tables_are_no_texts(later: Path) -> None:

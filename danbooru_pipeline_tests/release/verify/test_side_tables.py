@@ -50,6 +50,11 @@ def test_a_row_is_judged_alike_whatever_lies_beside_it(folder: Path, monkeypatch
         (3, "body", {"a": 2}),
         (4, "new", "1"),
         (4, "is_deleted", True),
+        (1, "is_deleted", 0),
+        (1, "id", 1.0),
+        (1, "id", True),
+        (3, "body", {"a": 1.0}),
+        (3, "body", {"a": True}),
     ):
         lines = [dict(row) for row in ROWS]
         lines[number - 1][column] = value
