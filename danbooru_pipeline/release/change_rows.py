@@ -3,11 +3,15 @@
 `changes` makes the lists with SQL; `verify` makes the rows of single posts again with this.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 import pyarrow as pa
+
+from danbooru_pipeline.layout import is_path_of
+from danbooru_pipeline.release.checksums import TREES
 
 
 class Change(StrEnum):
@@ -40,6 +44,13 @@ CHANGES_SCHEMA: Final = pa.schema(
 KINDS: Final = ("parquet", "md", "files.txt", "remove.txt")
 
 
+#: Columns of a post that count as a change of its metadata. Scores, counters and times change all the time.
+TELLING: Final = (
+    *("md5", "file_ext", "source", "parent_id", "pixiv_id", "is_deleted", "is_banned", "is_flagged"),
+    *("tag_string_general", "tag_string_artist", "tag_string_copyright", "tag_string_character", "tag_string_meta"),
+)
+
+
 class Row(NamedTuple):
     """A row, in the order of `CHANGES_SCHEMA`."""
 
@@ -51,6 +62,76 @@ class Row(NamedTuple):
     new_sha256: str | None = None
     old_rating: str | None = None
     new_rating: str | None = None
+
+
+class Columns(NamedTuple):
+    """The columns of a kind of row beside its id and kind: those that it always has, and those that may be null."""
+
+    always: frozenset[str] = frozenset()
+    may: frozenset[str] = frozenset()
+
+
+#: All others are null. Ratings may be unknown, and what a post was that was taken down is not told.
+COLUMNS: Final[Mapping[str, Columns]] = {
+    Change.POST_ADDED: Columns(may=frozenset({"new_rating"})),
+    Change.POST_REMOVED: Columns(may=frozenset({"old_rating"})),
+    Change.RATING_CHANGED: Columns(may=frozenset({"old_rating", "new_rating"})),
+    Change.METADATA_CHANGED: Columns(),
+    Change.FILE_ADDED: Columns(always=frozenset({"path", "new_sha256"})),
+    Change.FILE_REMOVED: Columns(always=frozenset({"path", "old_path"}), may=frozenset({"old_sha256"})),
+    Change.FILE_REPLACED: Columns(always=frozenset({"path", "old_path", "old_sha256", "new_sha256"})),
+}
+_FIRST: Final = Row._fields.index("path")
+#: Which of them may be set together, as true and false in their order: millions of rows are looked at.
+_SHAPES: Final = {
+    kind: frozenset(
+        itertools.product(*((name in known.always, name in known.always | known.may) for name in Row._fields[_FIRST:]))
+    )
+    for kind, known in COLUMNS.items()
+}
+#: What else can happen to a post that comes or goes.
+_BESIDE: Final = {Change.POST_ADDED: Change.FILE_ADDED, Change.POST_REMOVED: Change.FILE_REMOVED}
+
+
+def path_to_fetch(kind: str, path: str | None) -> str | None:
+    """The file that a row tells mirrors to fetch."""
+    return path if kind in {Change.FILE_ADDED, Change.FILE_REPLACED} else None
+
+
+def path_to_remove(kind: str, path: str | None, old_path: str | None) -> str | None:
+    """The file that a row tells mirrors to remove."""
+    return old_path if kind == Change.FILE_REMOVED or (kind == Change.FILE_REPLACED and path != old_path) else None
+
+
+def is_path_in_a_tree(id_: int, path: str) -> bool:
+    """Whether a file of a post may have a path."""
+    return any(is_path_of(id_, path, tree=tree.name) for tree in TREES)
+
+
+def misfits(rows: Sequence[Row]) -> Iterator[str]:
+    """What no version writes about one post, whatever two releases hold of it."""
+    if len(rows) > 1:
+        if list(rows) != sorted(rows, key=lambda row: (row.kind, row.path or "")):
+            yield "is not sorted by kind and path"
+        kinds = {row.kind for row in rows}
+        for kind, other in _BESIDE.items():
+            if kind in kinds and not kinds <= {kind, other}:
+                yield f"{kind} and {min(kinds - {kind, other})} exclude each other"
+    for row in rows:
+        if row.kind not in COLUMNS:
+            continue  # another check says so
+        if tuple(value is not None for value in row[_FIRST:]) not in _SHAPES[row.kind]:
+            yield from _wrong_columns(row)
+        for path in {row.path, row.old_path} - {None}:
+            if not is_path_in_a_tree(row.id, path or ""):
+                yield f"{row.kind} names {path}, which is none of its files"
+
+
+def _wrong_columns(row: Row) -> Iterator[str]:
+    known = COLUMNS[row.kind]
+    held = {name for name in Row._fields[_FIRST:] if getattr(row, name) is not None}
+    yield from (f"{row.kind} has {name}" for name in sorted(held - known.always - known.may))
+    yield from (f"{row.kind} has no {name}" for name in sorted(known.always - held))
 
 
 class FileRow(NamedTuple):

@@ -20,20 +20,22 @@ from danbooru_pipeline.io.atomic import atomic_file, write_atomic
 from danbooru_pipeline.io.bounded_parquet import extents, read_untrusted, untrusted_files
 from danbooru_pipeline.io.parquet import write_parquet
 from danbooru_pipeline.io.sql import database, tables, view
-from danbooru_pipeline.layout import INT64_MAX, is_path_of
+from danbooru_pipeline.layout import INT64_MAX
 from danbooru_pipeline.posts.takedowns import Takedowns
-from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA, KINDS, Change
-from danbooru_pipeline.release.checksums import TREES, read_sums
+from danbooru_pipeline.release.change_rows import (
+    CHANGES_SCHEMA,
+    KINDS,
+    TELLING,
+    Change,
+    is_path_in_a_tree,
+    path_to_fetch,
+    path_to_remove,
+)
+from danbooru_pipeline.release.checksums import read_sums
 from danbooru_pipeline.release.provenance import PROVENANCE
 from danbooru_pipeline.release.release_json import CONTENT, Release, read_release
 from danbooru_pipeline.release.templating import render
 from danbooru_pipeline.release_paths import ALLOWED_SIGNERS, RELEASE_JSON, SHA256SUMS, SIGNATURE, changes_path
-
-#: Columns of a post that count as a change of its metadata. Scores, counters and times change all the time.
-_TELLING = (
-    *("md5", "file_ext", "source", "parent_id", "pixiv_id", "is_deleted", "is_banned", "is_flagged"),
-    *("tag_string_general", "tag_string_artist", "tag_string_copyright", "tag_string_character", "tag_string_meta"),
-)
 
 #: Of the places at which tables are cut, every 50,000 posts or so, each so many-th begins another join.
 _GROUPS: Final = 8
@@ -101,12 +103,10 @@ class ChangedPaths:
             for id_, kind, path, old_path in zip(*(table[name].to_pylist() for name in _NOTED), strict=True):
                 self.counts[kind] += 1
                 for each in filter(None, (path, old_path)):
-                    if not any(is_path_of(id_, each, tree=tree.name) for tree in TREES):
+                    if not is_path_in_a_tree(id_, each):
                         raise ReleaseError(f"a manifest names {each!r} as a file of post {id_}; verify both releases")
-                if kind in {Change.FILE_ADDED, Change.FILE_REPLACED}:
-                    self.fetch.add(path)
-                if old_path is not None and (kind == Change.FILE_REMOVED or path != old_path):
-                    self.remove.add(old_path)
+                self.fetch.update(filter(None, [path_to_fetch(kind, path)]))
+                self.remove.update(filter(None, [path_to_remove(kind, path, old_path)]))
             yield table
 
 
@@ -242,7 +242,7 @@ def _create_views(connection: duckdb.DuckDBPyConnection, *, old: Path, new: Path
 def _query(connection: duckdb.DuckDBPyConnection) -> str:
     """The query over the columns that both releases have, since an older release may lack some."""
     known = [{row[0] for row in connection.execute(f"DESCRIBE all_{side}_posts").fetchall()} for side in ("old", "new")]
-    telling = [f"o.{name} IS DISTINCT FROM n.{name}" for name in _TELLING if all(name in names for names in known)]
+    telling = [f"o.{name} IS DISTINCT FROM n.{name}" for name in TELLING if all(name in names for names in known)]
     return _ROWS.replace("{telling}", " OR ".join(telling) or "false")
 
 

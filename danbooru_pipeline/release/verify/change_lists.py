@@ -16,10 +16,22 @@ import pyarrow.compute as pc
 from danbooru_pipeline.io.parquet import SortedRows, no_rows
 from danbooru_pipeline.io.untrusted import read_bytes
 from danbooru_pipeline.layout import INT64_MAX
-from danbooru_pipeline.release.change_rows import CHANGES_SCHEMA, KINDS, Change, FileRow, Row, rows_between
+from danbooru_pipeline.release.change_rows import (
+    CHANGES_SCHEMA,
+    KINDS,
+    Change,
+    FileRow,
+    Row,
+    is_path_in_a_tree,
+    misfits,
+    path_to_fetch,
+    path_to_remove,
+    rows_between,
+)
 from danbooru_pipeline.release.checksums import LONGEST_PATHS, is_safe
 from danbooru_pipeline.release.verify.carried import Carried, event_of
 from danbooru_pipeline.release.verify.findings import Kind
+from danbooru_pipeline.release.verify.names import is_of_some_release
 from danbooru_pipeline.release.verify.parquet import batches
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release_paths import RELEASE_JSON, SHA256SUMS, SIGNATURE, changes_path
@@ -28,7 +40,7 @@ _LABEL = re.compile(r"changes/([0-9.]{1,20}-from-([0-9.]{1,20}))\.(parquet|md|fi
 _LONGEST_REPORT = 2**20
 _COLUMNS = ("id", "rating", "path", "sha256", "px512_path", "px512_sha256")
 _NO_FILES = no_rows(pa.schema([(name, pa.int64() if name == "id" else pa.string()) for name in _COLUMNS]))
-_IMAGE = re.compile(r"(?:original|512px)/[0-9]{4}/([1-9][0-9]*)\.[a-z0-9]+")
+_IMAGE = re.compile(r"[0-9a-z]+/[0-9]{4}/([1-9][0-9]{0,18})\.[a-z0-9]+")
 
 
 @dataclass(slots=True)
@@ -39,10 +51,8 @@ class _Paths:
     remove: set[str] = field(default_factory=set)
 
     def add(self, row: Row) -> None:
-        if row.kind in {Change.FILE_ADDED, Change.FILE_REPLACED} and row.path is not None:
-            self.fetch.add(row.path)
-        if row.old_path is not None and (row.kind == Change.FILE_REMOVED or row.path != row.old_path):
-            self.remove.add(row.old_path)
+        self.fetch.update(filter(None, [path_to_fetch(row.kind, row.path)]))
+        self.remove.update(filter(None, [path_to_remove(row.kind, row.path, row.old_path)]))
 
 
 def check_changes(
@@ -83,7 +93,7 @@ def _check_list(
     old = None if earlier is None else _rows(run, earlier.files)
     for id_, listed, expected, now in _beside(_listed(run, where), old, _rows(run, manifest), removed):
         wrong = _untrue(listed, now) if expected is None else _unlike(listed, expected, now)
-        for said in wrong:
+        for said in (*misfits(listed), *wrong):
             run.add(Kind.CHANGES_DIFFER, where, f"{id_}: {said}")
         if id_ in removed and any(any(row[4:]) for row in listed):
             run.add(Kind.REMOVED_DIFFER, where, f"tells more than the path of post {id_}, which removed.txt names")
@@ -226,6 +236,9 @@ def _untrue(listed: Sequence[Row], now: FileRow | None) -> Iterator[str]:
         }
         if not any(is_true for kind, is_true in true.items() if kind == row.kind):
             yield f"{row.kind} is not so"
+    kinds = {row.kind for row in listed}
+    if now is None and kinds and Change.POST_REMOVED not in kinds:
+        yield f"{Change.POST_REMOVED} is not listed"
 
 
 def _check_paths(run: Verification, label: str, paths: _Paths, earlier: Carried | None, removed: set[int]) -> set[str]:
@@ -241,15 +254,19 @@ def _check_paths(run: Verification, label: str, paths: _Paths, earlier: Carried 
     for path in sorted(fetch - paths.fetch - changed):
         if path not in documents or (before is not None and path in before and path in run.sums and _is_old(path)):
             run.add(Kind.CHANGES_DIFFER, name, f"names {path}, which is not new or changed")
+    for path in sorted(fetch & documents - paths.fetch):
+        if not is_of_some_release(path):
+            run.add(Kind.CHANGES_DIFFER, name, f"names {path}, which is no document of any release")
     name = changes_path(label, "remove.txt")
     remove = _lines(run, name)
     for path in sorted((paths.remove | gone) - paths.fetch - remove):
         run.add(Kind.CHANGES_DIFFER, name, f"does not name {path}, which is gone")
-    known = {*paths.remove, *gone, SIGNATURE}
     for path in sorted(remove):
+        # Where the documents of the earlier release are not known, a mirror may still lose no file of its own.
+        is_document = (before is None or path in {*gone, SIGNATURE}) and is_of_some_release(path)
         if path in fetch or path in run.sums or run.has(path):
             run.add(Kind.CHANGES_DIFFER, name, f"names {path}, which is in this release")
-        elif before is not None and path not in known and not _is_of(removed, path):
+        elif path not in paths.remove and not is_document and not _is_of(removed, path):
             run.add(Kind.CHANGES_DIFFER, name, f"names {path}, which no release had")
     return remove
 
@@ -257,7 +274,7 @@ def _check_paths(run: Verification, label: str, paths: _Paths, earlier: Carried 
 def _is_of(removed: set[int], path: str) -> bool:
     """Whether a path is of a post that was taken down, and so perhaps in an older copy."""
     match = _IMAGE.fullmatch(path)
-    return match is not None and int(match[1]) in removed
+    return match is not None and int(match[1]) in removed and is_path_in_a_tree(int(match[1]), path)
 
 
 def _is_old(path: str) -> bool:

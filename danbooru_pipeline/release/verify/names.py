@@ -52,6 +52,8 @@ DOCUMENTS: Final = (
     *TEXTS,
     *(CROISSANT, DATACITE, PAGE, CONTENT, PROVENANCE, REMOVED, REMOVALS, NSFW_IDS, FILELIST, ARCHIVE, IMAGE_ROWS),
 )
+#: What some releases have beside them.
+_TORRENT: Final = f"{ARCHIVE}.torrent"
 #: The files of the page: those of `release/browse/`, which are not at hand where `verify` runs from one file. What a
 #: later version drops stays here, since releases of this one have it.
 _PAGE_FILES: Final = (
@@ -73,9 +75,20 @@ _PAGE_FILES: Final = (
         )
     ),
 )
+#: The names without a number that every release may have, and those of some, or of what no list of checksums has.
+_IN_ALL: Final = (
+    *(*DOCUMENTS, INDEX_BITMAPS, INDEX_NAMES, BROWSE_RELEASE),
+    *(f"{BROWSE}/{name}" for name in _PAGE_FILES),
+)
+_IN_ANY: Final = frozenset(
+    (*_IN_ALL, *(ALLOWED_SIGNERS, _TORRENT, CORRECTIONS), *(RELEASE_JSON, SHA256SUMS, SIGNATURE))
+)
 _TREES: Final = "|".join(re.escape(tree.name) for tree in TREES)
 _BUCKET: Final = r"0[0-9]{3}"
 _EARLIER: Final = re.compile(r"earlier/([0-9]{4})")
+_YEAR: Final = "[0-9]{4}"
+#: Folders of tables, of any release; until 0.2 carried manifests lay below that of the release.
+_FOLDERS: Final = re.compile(rf"parquet|{CORRECTED}|manifest(?:/{_YEAR})?|{_EARLIER.pattern}")
 
 
 class ReleaseNames:
@@ -109,13 +122,12 @@ class ReleaseNames:
 
 def _named(release: Release) -> Iterator[str]:
     """The names that have no number in them."""
-    yield from (*DOCUMENTS, INDEX_BITMAPS, INDEX_NAMES, BROWSE_RELEASE)
-    yield from (f"{BROWSE}/{name}" for name in _PAGE_FILES)
+    yield from _IN_ALL
     yield from (metadata_path(release.year, table, 0) for table in release.inputs.side_tables)
     if release.signer:
         yield ALLOWED_SIGNERS
     if release.options.get("torrent"):
-        yield f"{ARCHIVE}.torrent"
+        yield _TORRENT
     if release.inputs.corrections is not None:
         yield CORRECTIONS
     if release.replaces is not None:
@@ -125,19 +137,42 @@ def _named(release: Release) -> Iterator[str]:
 def _patterns(release: Release) -> Iterator[str]:
     """The names that have one; a group is a year that must be an earlier one."""
     year = release.year
-    yield rf"checksums/(?:{_TREES})/{_BUCKET}\.sha256"
     yield rf"{metadata_folder(year)}/posts[0-9]{{12}}\.json"
     if release.options.get("dialect_2017"):
         yield rf"{old_metadata_folder(year)}/{year}[0-9]{{12}}\.json"
-    yield rf"{METADATA}/([0-9]{{4}})(?:-old)?/{CARRIED_METADATA}"
-    # Also where no earlier release is published any more: what was carried once stays.
-    yield rf"{_EARLIER.pattern}/{SHA256SUMS}"
     if release.previous is not None:
-        label = rf"{year}-from-([0-9]{{4}})"
-        yield from (changes_path(label, kind).replace(".", r"\.") for kind in KINDS)
+        yield from _lists(rf"{year}-from-({_YEAR})")
     if release.options.get("webdataset"):
-        yield rf"{WEBDATASET}/{PX512.name}-{_BUCKET}\.tar"
-        yield rf"{WEBDATASET_INDEX}/{PX512.name}-{_BUCKET}\.json"
+        yield from _WEBDATASET
+    yield from _IN_EACH  # last, since the first that matches counts, and the year's own metadata has no earlier year
+
+
+def _lists(label: str) -> Iterator[str]:
+    return (changes_path(label, re.escape(kind)) for kind in KINDS)
+
+
+_IN_EACH: Final = (
+    rf"checksums/(?:{_TREES})/{_BUCKET}\.sha256",
+    rf"{METADATA}/({_YEAR})(?:-old)?/{CARRIED_METADATA}",
+    # Also where no earlier release is published any more: what was carried once stays.
+    rf"{_EARLIER.pattern}/{SHA256SUMS}",
+)
+_WEBDATASET: Final = (
+    rf"{WEBDATASET}/{PX512.name}-{_BUCKET}\.tar",
+    rf"{WEBDATASET_INDEX}/{PX512.name}-{_BUCKET}\.json",
+)
+_VERSION: Final = rf"{_YEAR}(?:\.[0-9]{{1,6}})?"
+_OF_ANY: Final = re.compile(
+    "|".join((*_IN_EACH, rf"manifest/{_YEAR}/{SHA256SUMS}", *_WEBDATASET, *_lists(rf"{_VERSION}-from-{_VERSION}")))
+)
+
+
+def is_of_some_release(name: str) -> bool:
+    """Whether releases of this project have documents of that name, whatever their year, version and options."""
+    folder, _, base = name.rpartition("/")
+    if SHARD.fullmatch(base) and _FOLDERS.fullmatch(folder):
+        return True
+    return name in _IN_ANY or _OF_ANY.fullmatch(name) is not None
 
 
 def twins(names: Iterable[str]) -> Iterator[tuple[str, str]]:
