@@ -1,5 +1,6 @@
 """What a release year means: its cutoff, its SFW ratings, and when it may be released. Has no clock of its own."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 # Until May 2022 the site had the ratings s/q/e with s = safe; then g = general came and s was renamed "sensitive".
@@ -9,6 +10,17 @@ FIRST_YEAR_WITH_GENERAL = 2022
 RATINGS = {"g": "general", "s": "sensitive", "q": "questionable", "e": "explicit"}
 #: The site went online in May 2005, so no release can be older.
 FIRST_YEAR_WITH_POSTS = 2005
+
+
+def require_ratings(given: Iterable[str]) -> None:
+    """Check that what options name are ratings, by their letters: names differ between years, `s` was safe.
+
+    Raises:
+        ValueError: there is no such rating; it says which there are.
+    """
+    for name in given:
+        if name not in RATINGS:
+            raise ValueError(f"{name!r} does not exist; use {', '.join(RATINGS)}")
 
 
 def cutoff(year: int) -> datetime:

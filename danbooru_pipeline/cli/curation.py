@@ -28,7 +28,7 @@ def _layout() -> Layout:
 
 
 def _who(given: str | None) -> str:
-    return given or os.environ.get("USER") or "reviewer"
+    return (os.environ.get("USER") or "reviewer") if given is None else given
 
 
 WHO = click.option("--who", metavar="NAME", help="Who answers, as the log names them; by default the login name.")

@@ -21,6 +21,8 @@ from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.images.signature import MEDIA_TYPES
 from danbooru_pipeline.io.loopback import HOST, LoopbackServer
 from danbooru_pipeline.io.untrusted import is_plain, opened
+from danbooru_pipeline.release.documents.browser import LARGEST_ID
+from danbooru_pipeline.release.release_json import Release, read_release
 from danbooru_pipeline.release_paths import BROWSE, BROWSE_RELEASE
 
 _TYPES: Final = {
@@ -68,10 +70,11 @@ def serving_release(release: Path, *, port: int) -> Iterator[ReleaseServer]:
     """A server of a release; port 0 takes any that is free.
 
     Raises:
+        NotARelease: the folder is not a release.
         ReleaseError: the release has no page, or the port is taken.
     """
     if not is_plain(release, BROWSE_RELEASE):
-        raise ReleaseError(f"{release} has no {BROWSE}/, so it is older than the page; use a newer one, or `select`")
+        raise ReleaseError(f"{release} has no {BROWSE}/: {_why_no_page(read_release(release))}")
     try:
         server = ReleaseServer(release, port)
     except OSError as error:
@@ -80,6 +83,12 @@ def serving_release(release: Path, *, port: int) -> Iterator[ReleaseServer]:
         raise ReleaseError(f"port {port} cannot be used ({error.strerror}); give another one with --port") from error
     with contextlib.closing(server.socket):
         yield server
+
+
+def _why_no_page(about: Release) -> str:
+    if about.last_id > LARGEST_ID:
+        return f"it has ids up to {about.last_id}, which no web browser can count; use `select`"
+    return "it is older than the page, or this copy lacks it; copy it again, or use a newer release, or `select`"
 
 
 class _Handler(BaseHTTPRequestHandler):

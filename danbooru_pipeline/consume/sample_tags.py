@@ -23,7 +23,7 @@ from danbooru_pipeline.release.tables.search_index import reader, shards_of
 from danbooru_pipeline.release.tables.tag_totals import TABLE as TAG_COUNTS
 from danbooru_pipeline.search.catalog import pattern_mask
 from danbooru_pipeline.search.postings import words_of
-from danbooru_pipeline.years import RATINGS
+from danbooru_pipeline.years import require_ratings
 
 #: In the order of a prompt: who and from where first.
 CATEGORIES: Final = ("character", "copyright", "artist", "general", "meta")
@@ -66,9 +66,12 @@ def sample_tags(release: Path, sampling: TagSampling, count: int) -> list[list[s
         BadQuery: a category or rating does not exist, or no tag is left.
         ReleaseError: the release cannot be read.
     """
-    for kind, given, known in (("category", sampling.wanted, CATEGORIES), ("rating", sampling.ratings, RATINGS)):
-        if unknown := [name for name in given if name not in known]:
-            raise BadQuery(f"there is no {kind} {unknown[0]!r}; use {', '.join(known)}")
+    if unknown := [name for name in sampling.wanted if name not in CATEGORIES]:
+        raise BadQuery(f"there is no category {unknown[0]!r}; use {', '.join(CATEGORIES)}")
+    try:
+        require_ratings(sampling.ratings)
+    except ValueError as error:
+        raise BadQuery(f"rating {error}") from error
     dice = np.random.Generator(np.random.PCG64(sampling.seed))
     choose = _by_posts if sampling.together else _by_counts
     with unreadable_named(release):

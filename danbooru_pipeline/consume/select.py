@@ -34,7 +34,7 @@ from danbooru_pipeline.search import BadSearch, Search, parse
 from danbooru_pipeline.search.bitmaps import bitmap_of, ids_of, places_of
 from danbooru_pipeline.search.evaluate import Found
 from danbooru_pipeline.search.nodes import Among, And, Node, Not, Or, Range, Tag, Within
-from danbooru_pipeline.years import RATINGS
+from danbooru_pipeline.years import require_ratings
 
 TREES = ("512px", "original")
 
@@ -370,12 +370,15 @@ def _option(name: str, text: str) -> Search:
 def _check(selection: Selection) -> None:
     known: dict[str, tuple[Any, Any]] = {
         "--tree": ((selection.tree,), TREES),
-        "--rating": (selection.ratings, tuple(RATINGS)),
         "--type": (selection.types, EXTENSIONS),
         "--flags": (selection.flags, tuple(Quality)),
         "--no-flags": (selection.no_flags, tuple(Quality)),
         "--unique-kinds": (selection.unique_kinds, KINDS),
     }
+    try:
+        require_ratings(selection.ratings)
+    except ValueError as error:
+        raise SettingsError(f"--rating {error}") from error
     for name in ("min_score", "min_side", "since_id", "until_id"):
         if abs(getattr(selection, name) or 0) > INT64_MAX:
             raise SettingsError(f"--{name.replace('_', '-')} {getattr(selection, name)} is larger than any; give less")

@@ -22,7 +22,9 @@ from danbooru_pipeline.curate.signals.matrix import MOST_TAGS, Block, Vocabulary
 from danbooru_pipeline.curate.signals.model import Cells, TagModel, train_model
 from danbooru_pipeline.curate.signals.rules import Finding, TagRules, rules_of
 from danbooru_pipeline.curate.signals.tail import TailRules, mine_tail, rare_vocabulary
+from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.io.parquet import SortedRows, rechunk, write_parquet
+from danbooru_pipeline.posts.schema import CATEGORIES as POST_CATEGORIES
 from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.tables.search_index import categories_of, reader
 from danbooru_pipeline.search.postings import Read
@@ -68,6 +70,11 @@ class CandidateOptions:
     of_a_post: int = 20
     seconds: float = 1.0
     categories: frozenset[str] = CATEGORIES
+
+    def __post_init__(self) -> None:
+        known = POST_CATEGORIES.values()
+        if unknown := sorted(self.categories.difference(known)):
+            raise SettingsError(f"--categories {unknown[0]!r} does not exist; use {', '.join(known)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,11 @@ import pytest
 
 from danbooru_pipeline.consume.browse import serving_release
 from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.release_paths import BROWSE_RELEASE, INDEX_BITMAPS, RELEASE_JSON
 from danbooru_pipeline_tests.support.browsers import browse_of
 from danbooru_pipeline_tests.support.commands import command, environment
-from danbooru_pipeline_tests.support.yard import small_yard
+from danbooru_pipeline_tests.support.yard import Yard, small_yard
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,19 @@ def test_what_cannot_be_served_is_one_line(copy: Path) -> None:
     ):
         pass
     (copy / BROWSE_RELEASE).unlink()
-    with pytest.raises(ReleaseError, match="has no browse/"), serving_release(copy, port=0):
+    with (
+        pytest.raises(ReleaseError, match=r"has no browse/: it is older .*, or this copy"),
+        serving_release(copy, port=0),
+    ):
+        pass
+
+
+def test_ids_that_no_browser_can_count_are_why(tmp_path: Path) -> None:
+    """A release has no page where its ids are too large for one, and that is what is said of it, not that it is old."""
+    yard = Yard(Layout(tmp_path / "root"), year=2022)
+    yard.post(2**53, rating="g")
+    said = rf"has no browse/: it has ids up to {2**53}, .*; use `select`"
+    with pytest.raises(ReleaseError, match=said), serving_release(yard.release(), port=0):
         pass
 
 

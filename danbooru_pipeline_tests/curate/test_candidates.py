@@ -10,7 +10,7 @@ from danbooru_pipeline.curate.candidates import SCHEMA, CandidateOptions, learn,
 from danbooru_pipeline.curate.folder import CurationFolder
 from danbooru_pipeline.curate.fusion import Fusion
 from danbooru_pipeline.curate.predictions import Predictions
-from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.errors import ReleaseError, SettingsError
 
 Curated = tuple[Path, CurationFolder, set[tuple[int, str]]]
 
@@ -105,3 +105,10 @@ def test_fusion_needs_answers_and_takes_their_mistakes_off() -> None:
     assert fusion.answers == 800
     assert fusion.p({"tags": 0.9, "picture": 0.1, "site": None}) < 0.05
     assert fusion.p({"tags": 0.9, "picture": 0.9}) > 0.95
+
+
+def test_unknown_categories_are_refused() -> None:
+    """A category that no tag has is an error in words, and not a file without candidates."""
+    assert CandidateOptions(categories=frozenset({"artist", "meta"})).categories == {"artist", "meta"}
+    with pytest.raises(SettingsError, match="--categories 'zz' does not exist; use general"):
+        CandidateOptions(categories=frozenset({"general", "zz"}))

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from danbooru_pipeline.cli.main import main
 from danbooru_pipeline.curate.decisions import agreement, mistakes, reviewers, standings
 from danbooru_pipeline.curate.folder import CurationFolder
 from danbooru_pipeline.curate.learning import answers_of, count_answers, seconds_of
@@ -21,6 +23,7 @@ from danbooru_pipeline.curate.review.queue import GivenQueue, Question, QueueOpt
 from danbooru_pipeline.curate.review.server import ReviewServer
 from danbooru_pipeline.curate.review.session import ReviewSession, captions, preselected
 from danbooru_pipeline.curate.review.terminal import review_rules
+from danbooru_pipeline.errors import SettingsError
 
 Curated = tuple[Path, CurationFolder, set[tuple[int, str]]]
 ALL = QueueOptions(ratings=())
@@ -277,3 +280,30 @@ def test_others_cannot_answer(client: httpx.Client, path: str, headers: dict[str
     assert answer.status_code == status
     assert client.get("/512px/0001/../../RELEASE.json").status_code == 404
     assert client.get("/512px/0001/77.jpg").status_code == 404
+
+
+@pytest.mark.parametrize("ratings", [("zz",), ("g", "x"), ("",), ("safe",)])
+def test_unknown_ratings_are_refused(curated: Curated, ratings: tuple[str, ...]) -> None:
+    """A rating that does not exist is an error in words, as with `select`, and not a queue without pages."""
+    with pytest.raises(SettingsError, match=r"--ratings '\w*' does not exist; use g, s, q, e"):
+        session_of(curated, "ann", QueueOptions(ratings=ratings))
+    assert session_of(curated, "ann", QueueOptions(ratings=("g", "s"))).next() is not None
+
+
+@pytest.mark.parametrize("who", ["", "  ", "\n", "an\x1bn"])
+def test_a_reviewer_has_a_name(curated: Curated, who: str) -> None:
+    """A removal takes two who agree, so nobody answers without a name, and blanks around one make no second person."""
+    with pytest.raises(SettingsError, match="names nobody; give a name"):
+        session_of(curated, who)
+    with pytest.raises(SettingsError, match="names nobody; give a name"):
+        GivenQueue(curated[0], curated[1], who, [])
+    assert session_of(curated, " ann  b ").queue.who == "ann b"
+
+
+@pytest.mark.parametrize("words", [("review", "2021", "--who", ""), ("gold", "2021", "cat", "--who", " ")])
+def test_command_refuses_no_name(curated: Curated, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    """An empty name does not become the login name: it is one line and exit code 2."""
+    monkeypatch.setenv("DANBOORU_ROOT", str(curated[0].parents[1]))
+    done = CliRunner().invoke(main, ["curate", *words])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "names nobody" in done.stderr

@@ -23,7 +23,7 @@ from danbooru_pipeline.curate.decisions import Standing, skipped_tags, standings
 from danbooru_pipeline.curate.folder import CurationFolder
 from danbooru_pipeline.curate.log import Answer, Asked, DecisionLog, Page, Verdict
 from danbooru_pipeline.curate.saved_candidates import saved_candidates
-from danbooru_pipeline.errors import ReleaseError
+from danbooru_pipeline.errors import ReleaseError, SettingsError
 from danbooru_pipeline.io.locks import lock_file
 from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.layout import px512_path
@@ -31,6 +31,7 @@ from danbooru_pipeline.release.mentions import removed_ids
 from danbooru_pipeline.release.release_json import instant_text, read_release
 from danbooru_pipeline.search import BadSearch, Search, parse
 from danbooru_pipeline.search.nodes import And, Tag
+from danbooru_pipeline.years import require_ratings
 
 PAGE_POSTS: Final = 48
 #: Share of answers that are known before.
@@ -78,9 +79,25 @@ class QueueOptions:
     with_pictures: bool = True
 
 
+def named_reviewer(who: str) -> str:
+    """The name of a reviewer, as decisions have it: the same for all blanks that somebody types around it.
+
+    Raises:
+        SettingsError: it is empty, or no name.
+    """
+    name = " ".join(who.split())
+    if not name or not name.isprintable():
+        raise SettingsError(f"--who {who!r} names nobody; give a name, or leave it out for the login name")
+    return name
+
+
 @dataclass
 class ReviewQueue:
-    """The pages of one reviewer."""
+    """The pages of one reviewer.
+
+    Raises:
+        SettingsError: the reviewer has no name, or a rating does not exist.
+    """
 
     release: Path
     folder: CurationFolder
@@ -88,6 +105,11 @@ class ReviewQueue:
     options: QueueOptions = field(default_factory=QueueOptions)
 
     def __post_init__(self) -> None:
+        self.who = named_reviewer(self.who)
+        try:
+            require_ratings(self.options.ratings)
+        except ValueError as error:
+            raise SettingsError(f"--ratings {error}") from error
         self.about = read_release(self.release)
         self.log = DecisionLog(self.folder.decisions)
         self._claims: dict[str, int] = {}
@@ -184,7 +206,7 @@ class GivenQueue:
     """The same with pages that are given, for samples that nobody else answers."""
 
     def __init__(self, release: Path, folder: CurationFolder, who: str, sheets: Iterable[Sheet]) -> None:
-        self.release, self.folder, self.who = release, folder, who
+        self.release, self.folder, self.who = release, folder, named_reviewer(who)
         self.about = read_release(release)
         self.log = DecisionLog(folder.decisions)
         self._sheets = iter(sheets)
