@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from danbooru_pipeline.errors import LeaseLost, SourceError, StoreError, is_disk_full
-from danbooru_pipeline.io.atomic import fsync_folder
+from danbooru_pipeline.io.atomic import fsync_folder, remove_parts_of
 from danbooru_pipeline.io.leases import Lease, leased
 from danbooru_pipeline.io.sha256 import sha256_or_none
 from danbooru_pipeline.layout import STORED_EXTENSIONS, Layout
@@ -37,6 +37,7 @@ def open_ledger(layout: Layout, bucket: str) -> Iterator["OpenLedger"]:
         LeaseLost: that happened.
     """
     with leased(layout.bucket_lock(bucket)) as lease:
+        remove_parts_of(layout.ledger(bucket))  # of a process that was killed while it wrote it
         ledger = OpenLedger(layout, bucket, lease)
         try:
             yield ledger

@@ -13,9 +13,8 @@ from typing import Final
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import DiskFull, full_disk_named
-from danbooru_pipeline.fetch import Downloaded, part_names
+from danbooru_pipeline.fetch import Downloaded
 from danbooru_pipeline.images import IMAGE_TYPES, Flag, ImageResult
-from danbooru_pipeline.io.atomic import remove_parts
 from danbooru_pipeline.layout import STORED_EXTENSIONS
 from danbooru_pipeline.outcomes import Reason, Status
 from danbooru_pipeline.posts import Fetch
@@ -23,6 +22,7 @@ from danbooru_pipeline.progress import Meter
 from danbooru_pipeline.store.columns import Origin, values_from
 from danbooru_pipeline.store.in_flight import Processed, process_files
 from danbooru_pipeline.store.ledger import DAMAGE, LEDGER_COLUMNS, LedgerRow, with_px512
+from danbooru_pipeline.store.leftovers import clear_leftovers
 from danbooru_pipeline.store.open_ledger import OpenLedger, open_ledger
 from danbooru_pipeline.store.plan import BucketPlan, list_files
 from danbooru_pipeline.store.planning import plan_stored_bucket, require_posts
@@ -99,8 +99,7 @@ def build_originals(
     with open_ledger(layout, bucket) as ledger, full_disk_named(layout.root):
         began = time.monotonic()
         plan = _settle(context, ledger, bucket, year, recheck=recheck)
-        remove_parts(layout.original_bucket(bucket), keep=_resumable_parts(plan.fetch))
-        remove_parts(layout.px512_bucket(bucket))
+        clear_leftovers(layout, bucket, plan.fetch)
         work = _Originals(context, ledger, year, meter or Meter())
         full = work.process(plan.fetch)
         failed = failed_ids(ledger, plan.fetch, asked=plan.recheck)
@@ -307,11 +306,6 @@ def _is_damaged(fetch: Fetch, got: Downloaded, result: ImageResult) -> bool:
     )
     has_other_length = not decoded and fetch.file_size not in {None, got.size}  # no decoder can tell
     return not DAMAGE.isdisjoint(flags) or has_other_length or result.px512_reason is Reason.UNDECODABLE
-
-
-def _resumable_parts(files: Iterable[Fetch]) -> frozenset[str]:
-    """Names of the partial files that downloads of these files can resume."""
-    return frozenset(name for fetch in files for name in part_names(f"{fetch.id}.{fetch.ext}", fetch.md5))
 
 
 def _remove_superseded(context: RunContext, bucket: str, ledger: OpenLedger) -> None:

@@ -28,6 +28,7 @@ from danbooru_pipeline.store.plan import list_files
 from danbooru_pipeline.store.px512 import build_px512
 from danbooru_pipeline_tests.support.buckets import buckets_of, build_all
 from danbooru_pipeline_tests.support.imported import YEAR, NewStore, as_another_user, write_release
+from danbooru_pipeline_tests.support.system_calls import run_program
 
 
 def test_a_release_is_restored_without_a_request(fresh: NewStore, store: NewStore, tmp_path: Path) -> None:
@@ -333,6 +334,44 @@ def test_an_import_killed_by_sigkill_is_completed_by_the_next(fresh: NewStore, s
     assert (report.left, report.problems) == (0, ())
     assert not list(fresh.context.layout.store.rglob(".*.part"))
     assert fresh.requests_of_a_build() == 0
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.store.imports import import_files, open_holdings
+
+address = "http://127.0.0.1:9"
+settings = Settings(root=Path(sys.argv[1]), api_url=address, cdn_url=address, png_level=0, workers=1)
+with RunContext(settings) as context:
+    import_files(context, open_holdings([Path(sys.argv[2])]))
+"""
+
+
+def test_what_a_killed_import_left_is_cleared_by_the_next(
+    fresh: NewStore, store: NewStore, settings: Settings, tmp_path: Path
+) -> None:
+    """Killed at any call, an import leaves no unfinished file for the one after it, and all comes without a request."""
+    release, root = write_release(store.context, tmp_path / "release"), fresh.context.layout.root
+    whole = {path.relative_to(store.context.layout.store) for path in store.context.layout.store.glob("512px/*/*")}
+    shutil.copytree(root, tmp_path / "0")
+    calls = run_program(PROGRAM, tmp_path / "0", release).calls
+    left = 0
+    for at in range(calls // 3, calls // 3 + 13):  # a file, its 512px image and its row
+        place = shutil.copytree(root, tmp_path / str(at))
+        assert run_program(PROGRAM, place, release, at=at).killed
+        left += len(list((place / "store").rglob(".*.part")))
+        with RunContext(settings.model_copy(update={"root": place})) as context:
+            again = NewStore(context, store.booru, store.files)
+            report = again.take(release)
+            assert (report.left, report.problems) == (0, ())
+            assert not list((place / "store").rglob(".*.part"))
+            if at % 8 == 0:
+                assert again.requests_of_a_build() == 0
+                assert {path.relative_to(place / "store") for path in place.glob("store/512px/*/*")} == whole
+    assert left, "no kill left anything"
 
 
 class _Breaking(Meter):

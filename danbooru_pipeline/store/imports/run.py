@@ -28,6 +28,7 @@ from danbooru_pipeline.store.imports.moving import files_held, is_own, is_remova
 from danbooru_pipeline.store.imports.placing import place_proven
 from danbooru_pipeline.store.imports.proof import Judged, Outcome, judge, row_of
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
+from danbooru_pipeline.store.leftovers import clear_leftovers
 from danbooru_pipeline.store.open_ledger import OpenLedger, open_ledger
 from danbooru_pipeline.store.plan import BucketPlan, list_files
 from danbooru_pipeline.store.planning import plan_stored_bucket
@@ -251,6 +252,8 @@ class _Import:
                 known, scratch = ledger.known, layout.original_bucket(bucket)
                 scratch.mkdir(parents=True, exist_ok=True)
             plan = self._plan(bucket, known)
+            if ledger is not None:
+                clear_leftovers(layout, bucket, plan.fetch)
             wanted = (fetch for fetch in plan.fetch if not self.held.has(fetch))
             judgements = self._ahead(partial(judge, self.context), find(wanted, scratch))
             with contextlib.closing(judgements):
