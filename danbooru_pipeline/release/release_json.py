@@ -8,6 +8,7 @@ read and written here and nowhere else.
 import dataclasses
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -239,6 +240,20 @@ def version_after(version: str) -> str:
 def instant_text(instant: datetime) -> str:
     """An instant in the form of RELEASE.json: ``2021-12-31T23:59:59.999Z``."""
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def is_instant(text: str) -> bool:
+    """Whether a text has that form."""
+    try:
+        return instant_text(datetime.fromisoformat(text)) == text
+    except (ValueError, OverflowError):
+        return False
+
+
+def named_in(history: Iterable[Event], *refs: ReleaseRef | None) -> list[Event]:
+    """Of a history, the releases that are referred to."""
+    named = {(ref.name, ref.version) for ref in refs if ref is not None}
+    return [event for event in history if (event.name, event.version) in named]
 
 
 def write_content(folder: Path, release: Release) -> None:

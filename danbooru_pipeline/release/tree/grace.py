@@ -88,25 +88,31 @@ def stays_until(layout: Layout, folder: Path, *, grace: timedelta) -> datetime |
     Raises:
         ReleaseError: the release of its year cannot be read.
     """
-    release, patch = read_release(layout.release(layout.superseded_releases[folder])), folder.suffix[1:]
-    later = [
-        event.created_at
+    release, patch = read_release(layout.release(layout.superseded_releases[folder])), int(folder.suffix[1:])
+    made = {
+        int(event.version.partition(".")[2]): event.created_at
         for event in (*release.history, release.event)
-        if event.name == release.name and int(event.version.partition(".")[2]) > int(patch)
-    ]
-    return datetime.fromisoformat(min(later)) + grace if later else None
+        if event.name == release.name
+    }
+    later = [number for number in made if number > patch]
+    if not later:
+        return None
+    replaced = made[min(later)]
+    # Nothing was replaced before it was made; a clock that was set back in between says so.
+    return datetime.fromisoformat(max(replaced, made.get(patch, replaced))) + grace
 
 
 def end_grace(layout: Layout, *, now: datetime, grace: timedelta) -> list[str]:
     """Remove the replaced versions whose time is over. Returns their names.
 
-    What a killed removal left goes, too. A release that is being made is left alone, and one that cannot be read.
+    What a killed removal left goes, too. A release that is being made is left alone, and one that cannot be read. None
+    stays longer than twice its time: one that would was replaced with a clock far ahead.
     """
     ended: list[str] = []
     for folder, year in layout.superseded_releases.items():
         with contextlib.suppress(StoreError, ReleaseError), exclusive(layout.release_lock(year), busy=_BUSY):
             until = stays_until(layout, folder, grace=grace)
-            if (until is not None and until <= now) or not is_plain(folder, RELEASE_JSON):
+            if (until is not None and not now < until <= now + 2 * grace) or not is_plain(folder, RELEASE_JSON):
                 remove_superseded(folder)
                 ended.append(folder.name)
     return ended

@@ -3,7 +3,9 @@
 A release names the very key that signs it, or none where none does: `signed_by` sees to that for whoever makes one.
 """
 
+import logging
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,22 @@ from danbooru_pipeline.progress import counted, human_bytes
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.manifest.summary import ManifestSummary
 from danbooru_pipeline.release.mentions import removed_ids
-from danbooru_pipeline.release.release_json import Event, Inputs, Release, ReleaseRef, read_release
+from danbooru_pipeline.release.release_json import (
+    Event,
+    Inputs,
+    Release,
+    ReleaseRef,
+    instant_text,
+    is_instant,
+    named_in,
+    read_release,
+)
 from danbooru_pipeline.release.signing import has_signature, is_signed_by, public_key
 from danbooru_pipeline.release.tree.content import Content
 from danbooru_pipeline.release.tree.versions import next_version
 from danbooru_pipeline.release_paths import release_name
+
+_log = logging.getLogger("danbooru_pipeline")
 
 
 class Action(StrEnum):
@@ -99,6 +112,26 @@ class SnapshotPlan:
         if self.standing is not None:
             lines.append(f"would replace {name} {self.standing.version}")
         return lines
+
+
+def made_at(plan: SnapshotPlan, now: datetime) -> str:
+    """When its release says that it was made: never before a release that it names, wherever the clock is.
+
+    Grace periods, feeds and readers go by the order of these times. Nothing is refused, since one release that was made
+    with a clock ahead would then stop every takedown until that time has come.
+    """
+    said = instant_text(now)
+    known = named_in(plan.history, plan.previous, plan.standing.ref if plan.standing else None)
+    before = max((event.created_at for event in known if is_instant(event.created_at)), default=said)
+    if before <= said:
+        return said
+    later = instant_text(datetime.fromisoformat(before) + timedelta(seconds=1))
+    _log.warning(
+        "danbooru-pipeline: the clock says %s, but a release that %s %s names is of %s, so this one says %s; check the "
+        "clock",
+        *(said, release_name(plan.year), plan.version, before, later),
+    )
+    return later
 
 
 def with_version(plan: SnapshotPlan) -> SnapshotPlan:

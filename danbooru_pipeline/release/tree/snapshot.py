@@ -51,6 +51,7 @@ from danbooru_pipeline.release.tree.plan import (
     Action,
     SnapshotPlan,
     finished,
+    made_at,
     require_signed_again,
     signed_by,
     with_version,
@@ -149,7 +150,7 @@ def apply_snapshot(
 
     Args:
         plan: from `plan_snapshot`.
-        created_at: the time that RELEASE.json records.
+        created_at: the time that RELEASE.json records, unless it is before a release that this one names.
         threads: that link, hash and compress; default one per core.
         progress: called with counts of rows, buckets and segments.
         signing_key: private key for SHA256SUMS.sig, which the release then names; without it the release is not signed.
@@ -315,6 +316,6 @@ def _release(plan: SnapshotPlan, *, tags: int, instances: int, created_at: datet
         history=list(plan.history),
         taken_down=len(plan.takedowns.posts),
         sha256sums_sha256="",
-        created_at=instant_text(created_at),
+        created_at=made_at(plan, created_at),
         tool=Tool(name="danbooru-pipeline", version=version().number, commit=version().commit),
     )

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 from danbooru_pipeline.io.typed_json import parse
@@ -18,6 +17,8 @@ from danbooru_pipeline.release.release_json import (
     ReleaseRef,
     TagStatistics,
     instant_text,
+    is_instant,
+    named_in,
     read_text,
     text_of,
 )
@@ -74,7 +75,9 @@ def check_numbers(run: Verification, numbers: ManifestSummary, tags: TagTally | 
         name = metadata_path(release.year, table, 0)
         if run.sums.get(name) not in {None, digest}:
             run.add(Kind.RELEASE_NUMBERS, RELEASE_JSON, f"inputs.side_tables.{table} is not the SHA-256 of {name}")
-    for wrong in _references(release):
+    # Releases of before 0.3 have no such content; their makers went by the clock, wherever it was.
+    backwards = _backwards(release) if CONTENT in run.sums else ()
+    for wrong in (*_references(release), *backwards):
         run.add(Kind.RELEASE_NUMBERS, RELEASE_JSON, wrong)
     if tags is not None:
         _check_tags(run, release, tags)
@@ -118,7 +121,7 @@ def _references(release: Release) -> Iterator[str]:
     """What is wrong in the form of versions and times, and in what RELEASE.json says of other releases."""
     if not _VERSION.fullmatch(release.version):
         yield f"version is {release.version!r}"
-    if not _is_instant(release.created_at):
+    if not is_instant(release.created_at):
         yield f"created_at is {release.created_at!r}"
     if not release.tool.name or not release.tool.version:
         yield "tool has no name or version"
@@ -136,6 +139,14 @@ def _references(release: Release) -> Iterator[str]:
     yield from filter(None, (_odd_event(event, release) for event in release.history))
 
 
+def _backwards(release: Release) -> Iterator[str]:
+    """Releases that it names, and that were made after it by their times."""
+    for event in named_in(release.history, release.previous, release.replaces):
+        if is_instant(event.created_at) and release.created_at < event.created_at:
+            before = f"{event.name} {event.version} before it is of {event.created_at}"
+            yield f"created_at is {release.created_at}, and {before}"
+
+
 def _odd_years(release: Release) -> Iterator[str]:
     if release.previous is not None and not release.previous.name < release.name:
         yield f"previous is {release.previous.name}, which is not of an earlier year"
@@ -145,7 +156,7 @@ def _odd_years(release: Release) -> Iterator[str]:
 
 def _odd_event(event: Event, release: Release) -> str | None:
     is_named = _VERSION.fullmatch(event.version) and event.name == release_name(int(event.version[:4]))
-    if is_named and _is_instant(event.created_at) and (event.name, event.version) != (release.name, release.version):
+    if is_named and is_instant(event.created_at) and (event.name, event.version) != (release.name, release.version):
         return None
     return f"history has {event.name} {event.version} of {event.created_at}"
 
@@ -155,10 +166,3 @@ def _is_reference(ref: ReleaseRef) -> bool:
     return (
         match is not None and ref.name == release_name(int(match[1])) and bool(_DIGEST.fullmatch(ref.sha256sums_sha256))
     )
-
-
-def _is_instant(text: str) -> bool:
-    try:
-        return instant_text(datetime.fromisoformat(text)) == text
-    except (ValueError, OverflowError):
-        return False
