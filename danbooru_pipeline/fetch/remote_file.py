@@ -36,6 +36,7 @@ from danbooru_pipeline.fetch.retry import RetryPolicy
 MAX_ATTEMPTS: Final = 100
 _RANGED: Final = httpx.codes.PARTIAL_CONTENT
 _HEAD_BYTES: Final = 16
+_ABSENT: Final = frozenset({httpx.codes.NOT_FOUND, httpx.codes.GONE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class RemoteFile:
         modified: when it was last written; None when the server does not say.
         size: its bytes as they are sent, as announced before it is read; None when the server does not say.
         encoding: in which it was announced.
+        told_by_head: whether its server answers HEAD, so that what it does not find by HEAD is not there.
     """
 
     url: str
@@ -54,6 +56,7 @@ class RemoteFile:
     modified: datetime | None
     size: int | None = None
     encoding: str = ""
+    told_by_head: bool = False
 
     @property
     def name(self) -> str:
@@ -80,22 +83,37 @@ class RemoteFile:
             ) from None
 
 
-def open_remote_file(url: str, *, headers: Mapping[str, str], policy: RetryPolicy) -> RemoteFile | None:
+def open_remote_file(
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    policy: RetryPolicy,
+    believes_head: bool = False,
+    client: httpx.Client | None = None,
+) -> RemoteFile | None:
     """Find out whether a file exists, and when it was written; None if it does not exist.
+
+    Args:
+        url: of the file.
+        headers: of each request.
+        policy: for how long the server is asked.
+        believes_head: whether a file that HEAD does not find is not asked for by GET as well.
+        client: of `asking`, where several files are asked for; by default one of its own for each request.
 
     Raises:
         SourceUnreachable: the server does not answer, or asks for a longer wait than the policy has.
         SourceUnusable: it refuses the file.
     """
-    answer = _ask(url, headers, policy)
-    if answer.status_code in {httpx.codes.NOT_FOUND, httpx.codes.GONE}:
+    answer = _ask(url, headers, policy, believes_head=believes_head, client=client)
+    if answer.status_code in _ABSENT:
         return None
     if answer.status_code != httpx.codes.OK:
         status = answer.status_code
         raise SourceUnusable(f"{without_login(url)} answers HTTP {status}; {_way_out(status)}")
     # An empty answer to HEAD says nothing: some servers have no other.
     size, encoding = announced_bytes(answer) or None, declared_encoding(answer.headers)
-    return RemoteFile(url, headers, policy, _modified(answer.headers), size, encoding)
+    told_by_head = answer.request.method == "HEAD"
+    return RemoteFile(url, headers, policy, _modified(answer.headers), size, encoding, told_by_head)
 
 
 def _way_out(status: int) -> str:
@@ -115,14 +133,17 @@ def _modified(headers: httpx.Headers) -> datetime | None:
     return written if written.tzinfo else written.replace(tzinfo=UTC)
 
 
-def _ask(url: str, headers: Mapping[str, str], policy: RetryPolicy) -> httpx.Response:
+def _ask(
+    url: str, headers: Mapping[str, str], policy: RetryPolicy, *, believes_head: bool, client: httpx.Client | None
+) -> httpx.Response:
     """The head of an answer: by HEAD if that succeeds, else by the start of a GET, which alone says what is there."""
     method, patience = "HEAD", _Patience(policy)
     while True:
         try:
-            with _answer(method, url, headers) as answer:
+            with _answer(method, url, headers, client) as answer:
                 pass
-            if answer.status_code == httpx.codes.OK or (method == "GET" and not is_passing(answer.status_code)):
+            is_told = answer.status_code == httpx.codes.OK or (believes_head and answer.status_code in _ABSENT)
+            if is_told or (method == "GET" and not is_passing(answer.status_code)):
                 return answer
             goes_on = not is_passing(answer.status_code) or patience.wait_after(answer)
         except httpx.HTTPError as error:
@@ -132,13 +153,21 @@ def _ask(url: str, headers: Mapping[str, str], policy: RetryPolicy) -> httpx.Res
         method = "GET"
 
 
+def asking(url: str) -> httpx.Client:
+    """A client for many questions to the host of an address; each costs tenths of a second otherwise."""
+    return http_client(url, timeout=TIMEOUT, follow_redirects=True)
+
+
 @contextmanager
-def _answer(method: str, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+def _answer(
+    method: str, url: str, headers: Mapping[str, str], client: httpx.Client | None = None
+) -> Iterator[httpx.Response]:
     """An answer, its body unread."""
-    with (
-        http_client(url, timeout=TIMEOUT, follow_redirects=True) as client,
-        client.stream(method, url, headers=headers) as answer,
-    ):
+    if client is not None:
+        with client.stream(method, url, headers=headers) as answer:
+            yield answer
+        return
+    with asking(url) as its_own, its_own.stream(method, url, headers=headers) as answer:
         yield answer
 
 

@@ -13,13 +13,13 @@ from functools import cached_property
 from pathlib import Path
 
 from danbooru_pipeline.errors import SourceUnusable
-from danbooru_pipeline.fetch.remote_file import open_remote_file
 from danbooru_pipeline.fetch.retry import RetryPolicy
 from danbooru_pipeline.release_paths import METADATA, RELEASE_JSON
 from danbooru_pipeline.sources.bulk import BulkTable
 from danbooru_pipeline.sources.json_lines import JsonLines, read_lines
 from danbooru_pipeline.sources.listing import list_folder
 from danbooru_pipeline.sources.packed import CHUNK, ends_itself, unpack
+from danbooru_pipeline.sources.remote_tables import RemoteTables
 from danbooru_pipeline.sources.table_names import POSTS, Found, earlier_files_of, files_of, require_years
 from danbooru_pipeline.sources.tar_links import TarNames
 from danbooru_pipeline.sources.tar_stream import tar_members
@@ -35,7 +35,7 @@ def _file_chunks(path: Path) -> Iterator[bytes]:
 
 
 class DumpSource:
-    """The public dumps, one ``TABLE.json`` each, from a folder or below an ``http(s)://`` or ``gs://`` address."""
+    """The public dumps, from a folder or below an ``http(s)://`` or ``gs://`` address."""
 
     name = "dump"
 
@@ -45,8 +45,9 @@ class DumpSource:
             self._place = "https://storage.googleapis.com/" + place.removeprefix("gs://").rstrip("/")
         self._remote = self._place.startswith(("http://", "https://"))
         # Gzipped if it is stored that way; a server that unpacks it sends plain bytes, and `unpack` takes both.
-        self._headers = {"User-Agent": user_agent, "Accept-Encoding": "gzip"}
-        self._policy = RetryPolicy(max_seconds=retry_seconds)
+        headers = {"User-Agent": user_agent, "Accept-Encoding": "gzip"}
+        policy = RetryPolicy(max_seconds=retry_seconds)
+        self._tables = RemoteTables(self._place, headers=headers, policy=policy)
 
     def probe(self) -> None:
         """Check that the folder exists; an address is contacted when it is read.
@@ -58,7 +59,7 @@ class DumpSource:
             raise SourceUnusable(f"there is no folder {self._place}; set DANBOORU_DUMP to the dump's folder or address")
 
     def open_table(self, table: str, year: int) -> BulkTable | None:  # noqa: ARG002 - a dump has one version only
-        """One table of the dump: a file, or shards of it in a folder."""
+        """One table of the dump: a file, or shards of it."""
         return self._open_remote(table) if self._remote else self._open_local(table)
 
     def earlier_files(self, year: int) -> Iterator[tuple[str, Iterator[bytes]]]:  # noqa: ARG002 - see below
@@ -76,12 +77,16 @@ class DumpSource:
         return BulkTable(blocks=blocks, modified=modified, never_empty=True)
 
     def _open_remote(self, table: str) -> BulkTable | None:
-        url = f"{self._place}/{table}.json"
-        file = open_remote_file(url, headers=self._headers, policy=self._policy)
-        if file is None:
+        files = self._tables.files(table)
+        if not files:
             return None
-        blocks = read_lines(unpack(file.chunks(ends_itself=ends_itself), file.name), file.name)
-        return BulkTable(blocks=blocks, modified=file.modified, never_empty=True)
+        chunks = ((file.name, file.chunks(ends_itself=ends_itself)) for file in files)
+        written = [file.modified for file in files if file.modified is not None]
+        return BulkTable(
+            blocks=_lines_of(chunks, of_several=len(files) > 1),
+            modified=min(written) if len(written) == len(files) else None,
+            never_empty=True,
+        )
 
 
 def _lines_of(

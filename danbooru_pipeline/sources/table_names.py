@@ -21,8 +21,9 @@ from danbooru_pipeline.release_paths import CARRIED_METADATA
 from danbooru_pipeline.sources.tables import SIDE_TABLES
 
 POSTS: Final = "posts"
-#: What a packed file may have after its name; only its first bytes decide how it is unpacked.
-_PACKED: Final = r"(?:\.(?:gz|zst|xz|bz2))?"
+#: What a file may have after its name, packed or not; only its first bytes decide how it is unpacked.
+ENDINGS: Final = ("", ".gz", ".zst", ".xz", ".bz2")
+_PACKED: Final = rf"(?:{'|'.join(map(re.escape, ENDINGS[1:]))})?"
 _READ: Final = re.compile(rf"(?P<stem>[a-z][a-z_]*|\d{{4}}|)(?P<shard>\d{{12}}|)\.json{_PACKED}")
 #: What is carried of an earlier year, tables that we do not know included.
 _CARRIED: Final = re.compile(rf"(?P<plain>{CARRIED_METADATA}){_PACKED}")
@@ -74,6 +75,11 @@ class Found:
         """The year whose folder it is in; None where the folder is of no year."""
         match = _YEAR.fullmatch(self.folder.name)
         return int(match[1]) if match else None
+
+
+def file_name(table: str, shard: int | None = None) -> str:
+    """The name of a table's only file, or of one of its shards; packed, it has one of `ENDINGS` behind it."""
+    return f"{table}.json" if shard is None else f"{table}{shard:012d}.json"
 
 
 def is_of_a_year(folder: str) -> bool:
@@ -175,8 +181,8 @@ def _why(each: Found, table: str) -> str:
     if _UNFINISHED.fullmatch(each.base):
         return "is what an unfinished download leaves; get the file again, or take it out of there"
     return (
-        f"would be passed over; name it, or write it as, {table}.json or {table}{0:012d}.json (JSON lines, plain or "
-        "packed as .gz, .xz, .zst or .bz2), or take it out of there"
+        f"would be passed over; name it, or write it as, {file_name(table)} or {file_name(table, 0)} (JSON lines, "
+        "plain or packed as .gz, .xz, .zst or .bz2), or take it out of there"
     )
 
 

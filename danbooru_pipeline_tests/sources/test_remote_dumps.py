@@ -39,7 +39,10 @@ class Asked(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Answer; a dump of one file has no other."""
+        if self.path != "/posts.json":
+            self.send(status=404)
+            return
         self.asked.append((self.command, time.monotonic()))
         self.turn = sum(method == self.command for method, _ in self.asked)
         self.answer(self)
