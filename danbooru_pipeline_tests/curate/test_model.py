@@ -61,6 +61,19 @@ def test_tag_of_another_kind_is_the_least_likely(trained: tuple[TagModel, Block]
     assert (present.posts[first] < 30).mean() > 0.9
 
 
+@pytest.mark.parametrize("posts", [1, 5, 200])
+@pytest.mark.parametrize("tags", [[0], [0, 1]], ids=["one tag", "two tags"])
+def test_posts_with_the_same_tags_have_no_candidates(posts: int, tags: list[int]) -> None:
+    """Where all posts have the same tags there is nothing to learn: nothing is missing."""
+    vocabulary = Vocabulary.of(Counter({f"tag_{number}": posts for number in tags}), TagRules.of((), ()))
+    rows = make_rows(np.repeat(np.arange(posts), len(tags)), np.tile(tags, posts).astype(np.int64), posts, len(tags))
+    block = Block(np.arange(posts), rows)
+    model = train_model(lambda: iter([block]), vocabulary, posts=posts)
+    missing, present = model.judge(rows)
+    assert (len(missing.p), len(present.p)) == (0, posts * len(tags))
+    assert model.reasons(rows, missing) == []
+
+
 def test_same_posts_give_the_same_model() -> None:
     """Training is deterministic, network included, and the network learns what is hidden."""
     vocabulary, block = posts_of(800)

@@ -26,6 +26,11 @@ Floats = npt.NDArray[np.float32]
 Sparse = Any
 
 
+def values_at(matrix: Sparse, rows: npt.NDArray[Any], columns: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The values of some cells, one for each pair; of no cells scipy gives a matrix, and no array."""
+    return np.asarray(matrix[rows, columns]).ravel() if len(rows) else np.zeros(0, matrix.dtype)
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """The tags that a model knows, the most frequent first.

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from danbooru_pipeline.curate.signals.calibration import Array, Isotonic, Logistic, logit, sigmoid
 from danbooru_pipeline.curate.signals.ease import Gram, weights_of
-from danbooru_pipeline.curate.signals.matrix import Block, Floats, Ids, Sparse, Vocabulary, hide_tags
+from danbooru_pipeline.curate.signals.matrix import Block, Floats, Ids, Sparse, Vocabulary, hide_tags, values_at
 from danbooru_pipeline.curate.signals.network import Network, train_network
 
 #: Posts held out for calibration, and the share of a small release that may be.
@@ -75,7 +75,7 @@ class TagModel:
 
     def _present(self, scores: Sparse, rows: Sparse) -> Cells:
         posts, tags = rows.nonzero()
-        held = np.asarray(scores[posts, tags], np.float32).ravel()
+        held = values_at(scores, posts, tags).astype(np.float32)
         p = sigmoid(self.wrong[0, tags] + self.wrong[1, tags] * held)
         return Cells(posts.astype(np.int64), tags.astype(np.int64), held, p)
 
@@ -88,7 +88,7 @@ class TagModel:
             return found
         before = np.cumsum(held) - held
         tags = rows.indices[np.arange(len(cell)) - np.repeat(before - rows.indptr[cells.posts], held)]
-        weights = np.asarray(self.weights[tags, cells.tags[cell]]).ravel()
+        weights = values_at(self.weights, tags, cells.tags[cell])
         speaking = np.flatnonzero(weights > 0)
         cell, tags, weights = cell[speaking], tags[speaking], weights[speaking]
         order = np.lexsort((tags, -weights, cell))
@@ -188,7 +188,7 @@ def _calibrate(weights: Sparse, network: Network | None, seen: Sparse, full: Spa
         rows, whole = seen[start : start + _SCORE_ROWS], full[start : start + _SCORE_ROWS]
         posts, tags, scores = likely(rows @ weights, rows)
         columns.append(_columns(network, rows, posts, tags=tags, scores=scores))
-        yes.append(np.asarray(whole[posts, tags]).ravel().astype(np.float64))
+        yes.append(values_at(whole, posts, tags).astype(np.float64))
     if not sum(map(len, yes)):
         return Logistic((1.0,), 0.0), Isotonic((0.0, 1.0), (0.0, 1.0))
     said, true = np.concatenate(columns), np.concatenate(yes)
