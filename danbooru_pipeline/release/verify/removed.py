@@ -120,7 +120,7 @@ def check_metadata(run: Verification, removed: set[int] | None) -> None:
 def _check_lines(run: Verification, name: str, removed: frozenset[int]) -> None:
     search = LineSearch(removed, is_about_posts(name.rpartition("/")[2]))
     wrong = 0
-    for block in _blocks(run, name):
+    for block in blocks_of_lines(run, name):
         lines = block.removesuffix(b"\n").split(b"\n")
         # In the form in which they are written, nothing else need be looked at.
         if all(line[:2] == b'{"' and line[-1:] == b"}" for line in lines) and not search.may_be_in(block):
@@ -133,8 +133,8 @@ def _check_lines(run: Verification, name: str, removed: frozenset[int]) -> None:
         run.add(Kind.METADATA_UNREADABLE, name, f"has {wrong} lines that are no JSON objects")
 
 
-def _blocks(run: Verification, name: str) -> Iterator[bytes]:
-    """A file in blocks of whole lines."""
+def blocks_of_lines(run: Verification, name: str) -> Iterator[bytes]:
+    """A file in blocks of whole lines. Raises as `opened`, and ValueError for a line that is too long."""
     with opened(run.folder, name) as file:
         held = b""
         while data := file.read(_CHUNK):

@@ -23,6 +23,7 @@ from danbooru_pipeline.release.tables.tag_totals import POSTS_COLUMNS, TagTally
 from danbooru_pipeline.release.verify.beside import Beside
 from danbooru_pipeline.release.verify.carried import check_carried
 from danbooru_pipeline.release.verify.change_lists import check_changes
+from danbooru_pipeline.release.verify.changed_metadata import check_changed_metadata
 from danbooru_pipeline.release.verify.checksums import check_sums
 from danbooru_pipeline.release.verify.described import check_descriptions
 from danbooru_pipeline.release.verify.domains import DomainChecks
@@ -218,6 +219,8 @@ def _check_rest(run: Verification, numbers: ManifestSummary | None, removed: set
         give_back()
         carried = check_carried(run, removed)
         check_changes(run, manifest, carried, removed)
+        if run.full and run.published:  # a tree's were made a moment ago
+            check_changed_metadata(run, posts, carried)
         check_first_releases(run, manifest, carried)
     if tags is not None and run.release is not None:
         check_tag_counts(run, tags)
