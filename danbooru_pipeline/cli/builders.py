@@ -159,20 +159,21 @@ def status(year: int | None, *, as_json: bool) -> None:
     """
     from danbooru_pipeline.operate.follow import follow_status
     from danbooru_pipeline.operate.status import known_years, status_lines, year_status
-    from danbooru_pipeline.posts.takedowns import held_by_takedown
+    from danbooru_pipeline.posts.takedowns import held_by_takedown, read_takedowns
 
     settings = read_settings(offline=True)
     layout = Layout(settings.root)
     excluded = settings.excluded
     years = [year] if year is not None else known_years(layout)
     found = [year_status(layout, each, exclude_tags=excluded) for each in years]
-    followed, held = follow_status(layout), held_by_takedown(layout)
+    followed, held, copies = follow_status(layout), held_by_takedown(layout), read_takedowns(layout).copies
     if as_json:
-        print_json({"root": str(settings.root), "years": found, "follow": followed, "held": held})
+        shown = {"root": str(settings.root), "years": found, "follow": followed, "held": held, "to_be_cleared": copies}
+        print_json(shown)
     else:
         for line in (*status_lines(layout, found), *([followed.line()] if followed else [])):
             tell(line)
-    sys.exit(1 if held else 0)
+    sys.exit(1 if held or copies else 0)
 
 
 @click.command()
@@ -213,7 +214,8 @@ def metrics(into: Path | None) -> None:
 def doctor(*, repair: bool, as_json: bool) -> None:
     """Examine disk, inodes, hard links, libvips, credentials, clock, source, DAGSTER_HOME, following, takedowns, files.
 
-    Exits with 1 if any of them would prevent a build. With --repair only the files are looked at.
+    Exits with 1 if any of them would prevent a build, or a takedown is not finished. With --repair only the files are
+    looked at.
     """
     from danbooru_pipeline.operate.doctor import Health, examine, repair_root
 

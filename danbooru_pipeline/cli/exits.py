@@ -66,7 +66,7 @@ def _run(run: Callable[[], object]) -> int:
 def say_stopped(stopped: stop.Stopped, words: Sequence[str]) -> None:
     """One line that says how to go on after a signal."""
     again = shlex.join(["danbooru-pipeline", *words])
-    complain(f"stopped by {stopped.name}: what is finished is kept and nothing was published; to resume: {again}")
+    complain(f"stopped by {stopped.name}: what is finished is kept, and the rest is not done; to resume: {again}")
 
 
 def _tell(error: Exception, *, as_json: bool, debug: bool) -> int:

@@ -131,29 +131,35 @@ def changes(old: Path, new: Path, into: Path | None, *, as_json: bool) -> None:
 @click.command()
 @click.argument("ids", type=click.IntRange(min=1, max=INT64_MAX), nargs=-1, metavar="ID...")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
-@click.option("--resume", is_flag=True, help="Finish a takedown that was interrupted.")
-def takedown(ids: tuple[int, ...], *, dry_run: bool, resume: bool) -> None:
+@click.option("--resume", is_flag=True, help="Finish a takedown that was interrupted, also at published places.")
+@click.option(
+    "--cleared", metavar="PLACE", help="Say that a place is gone, or was cleared by hand: it is not waited for."
+)
+def takedown(ids: tuple[int, ...], *, dry_run: bool, resume: bool, cleared: str | None) -> None:
     """Remove posts from every published release, from the store, and from all releases made later."""
     from danbooru_pipeline.context import RunContext
-    from danbooru_pipeline.operate.publication import publish_again
-    from danbooru_pipeline.operate.removal import nothing_to_resume, planned_lines, take_down, takedown_lines
+    from danbooru_pipeline.operate.removal import carry_out, nothing_to_resume, planned_lines
+    from danbooru_pipeline.posts.takedowns import forget_place
     from danbooru_pipeline.release import plan_takedown
 
-    if bool(ids) == resume:
-        raise click.UsageError("give the ids of posts, or --resume")
+    if bool(ids) + resume + (cleared is not None) != 1 or (cleared is not None and dry_run):
+        raise click.UsageError("give the ids of posts, or --resume, or --cleared PLACE alone")
     settings = read_settings(offline=True)
+    if cleared is not None:
+        for copy in forget_place(Layout(settings.root), cleared):
+            tell(f"{copy.name} ({copy.release}) is waited for no more")
+        return
     plan = plan_takedown(Layout(settings.root), ids)
     with RunContext(settings) as context:
         idle = nothing_to_resume(context, plan) if resume else None
         if dry_run:
-            for line in [idle] if idle else planned_lines(context, plan):
+            for line in planned_lines(context, plan, idle=idle):
                 tell(f"[DRY RUN] {line}")
             return
-        for line in [idle] if idle else takedown_lines(plan, take_down(context, plan)):
-            tell(line)
-    if failed := publish_again(settings):
-        for line in failed:
-            complain(f"a published copy still has them: {line}")
+        failed = carry_out(context, plan, idle=idle, say=tell)
+    for line in failed:
+        complain(line)
+    if failed:
         sys.exit(1)
 
 

@@ -12,8 +12,7 @@ from danbooru_pipeline.defs.history import forget_runs, runs_to_forget
 from danbooru_pipeline.defs.jobs import Desk, Report, operator_job
 from danbooru_pipeline.errors import SettingsError
 from danbooru_pipeline.operate.doctor import Health, examine, repair_root
-from danbooru_pipeline.operate.publication import publish_again
-from danbooru_pipeline.operate.removal import nothing_to_resume, planned_lines, take_down, takedown_lines
+from danbooru_pipeline.operate.removal import carry_out, nothing_to_resume, planned_lines
 from danbooru_pipeline.release import plan_takedown, verify_release
 
 YEAR = Field(description="of the release, like 2023")
@@ -93,10 +92,10 @@ def take_posts_down(desk: Desk, config: TakedownConfig) -> Report:
     plan = plan_takedown(desk.run_context.layout, config.ids)
     idle = nothing_to_resume(desk.run_context, plan) if config.resume else None
     if config.dry_run:
-        return Report([idle] if idle else planned_lines(desk.run_context, plan))
-    lines = [idle] if idle else takedown_lines(plan, take_down(desk.run_context, plan))
-    failed = publish_again(desk.run_context.settings)
-    return Report(lines, failed="; ".join(f"a published copy still has them: {line}" for line in failed))
+        return Report(planned_lines(desk.run_context, plan, idle=idle))
+    lines: list[str] = []
+    failed = carry_out(desk.run_context, plan, idle=idle, say=lines.append)
+    return Report(lines, failed="; ".join(failed))
 
 
 @operator_job(

@@ -76,7 +76,7 @@ def release_manifest(
     with clear_failures(run_context, run_log):
         with exclusive(run_context.layout.year_lock(year), busy=BUSY.format(year=year)):
             changed = apply_updates(run_context.layout, year)
-        summary = manifest_without_blocked(run_context, year)
+        summary = manifest_without_blocked(run_context, year, say=context.log.warning)
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": summary.posts,

@@ -21,7 +21,7 @@ from danbooru_pipeline.defs.scrub import scrubbed_store
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.operate.readiness import Memory, decide, look_at
 from danbooru_pipeline.operate.waiting import lateness, what_is_left
-from danbooru_pipeline.posts.takedowns import held_by_takedown
+from danbooru_pipeline.posts.takedowns import unfinished_takedowns
 from danbooru_pipeline.progress import counted
 from danbooru_pipeline.release import published
 
@@ -107,7 +107,7 @@ def everything_that_waits(instance: dg.DagsterInstance, context: RunContext) -> 
     """The newest year that is over, and what its release and the store wait for: what an operator should hear of."""
     now = context.now()
     lines = _scrub_lines(instance, now) if context.settings.automation else []
-    held = [line for line in [held_by_takedown(context.layout)] if line]
+    held = unfinished_takedowns(context.layout)
     looked = decide(
         Memory(),
         now=now,

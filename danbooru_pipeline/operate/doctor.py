@@ -29,7 +29,7 @@ from danbooru_pipeline.operate.notify import channels
 from danbooru_pipeline.operate.preflight import nearest_folder
 from danbooru_pipeline.operate.readiness import look_at
 from danbooru_pipeline.operate.state_files import find_damage, repair
-from danbooru_pipeline.posts.takedowns import held_by_takedown
+from danbooru_pipeline.posts.takedowns import unfinished_takedowns
 from danbooru_pipeline.progress import human_bytes
 from danbooru_pipeline.settings import PREFIX, Settings
 from danbooru_pipeline.years import cutoff, finished_years
@@ -207,9 +207,11 @@ def check_follow(settings: Settings) -> Finding:
 
 
 def check_takedowns(settings: Settings) -> Finding:
-    """Check that no takedown was left unfinished."""
-    held = held_by_takedown(Layout(settings.root))
-    return Finding("takedowns", Health.ERROR, held) if held else Finding("takedowns", Health.OK, "none is unfinished")
+    """Check that no takedown was left unfinished, in the releases or at a place that they were published to."""
+    left = unfinished_takedowns(Layout(settings.root))
+    if left:
+        return Finding("takedowns", Health.ERROR, "; ".join(left))
+    return Finding("takedowns", Health.OK, "none is unfinished")
 
 
 def check_files(settings: Settings) -> Finding:

@@ -15,7 +15,7 @@ from danbooru_pipeline.operate.follow import follow_status
 from danbooru_pipeline.operate.preflight import nearest_folder
 from danbooru_pipeline.operate.status import known_years, year_status
 from danbooru_pipeline.outcomes import REASONS, Reason, Status
-from danbooru_pipeline.posts.takedowns import held_by_takedown
+from danbooru_pipeline.posts.takedowns import by_place, read_takedowns
 from danbooru_pipeline.release import published, read_release
 
 PREFIX: Final = "danbooru_pipeline_"
@@ -47,7 +47,8 @@ METRICS: Final = {
     "release_created_timestamp_seconds": "when the newest release was made",
     "release_year": "the newest release",
     "quarantined_files": "damaged files that scrubs and builds have set aside",
-    "takedown_unfinished": "1 if a takedown is not finished, until when nothing is built or published",
+    "takedown_unfinished": "1 if a takedown is not finished, here or in a published copy",
+    "takedown_copies": "published copies of a place that may still have posts that were taken down",
     "follow_late": "1 if following stands still",
     "written_timestamp_seconds": "when these numbers were gathered",
 }
@@ -80,7 +81,10 @@ def gather_metrics(
             yield Sample("host_paused_until_timestamp_seconds", rate.paused_until, label)
     yield from _of_year(layout, exclude_tags)
     yield from _of_release(layout)
-    yield Sample("takedown_unfinished", held_by_takedown(layout) is not None)
+    takedowns = read_takedowns(layout)
+    yield Sample("takedown_unfinished", takedowns.unfinished or bool(takedowns.copies))
+    for name, releases in by_place(takedowns.copies).items():
+        yield Sample("takedown_copies", len(releases), (("place", name),))
     if layout.quarantine.is_dir():
         yield Sample("quarantined_files", sum(path.is_file() for path in layout.quarantine.rglob("*")))
     followed = follow_status(layout)

@@ -11,7 +11,7 @@ from danbooru_pipeline.io.damage import damage_named
 from danbooru_pipeline.io.parquet import row_count
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.report import find_posts_report
-from danbooru_pipeline.posts.takedowns import held_by_takedown
+from danbooru_pipeline.posts.takedowns import held_by_takedown, unfinished_takedowns
 from danbooru_pipeline.progress import counted
 from danbooru_pipeline.release import Release, published, read_release, read_summary
 from danbooru_pipeline.release.pointer import followed
@@ -104,7 +104,7 @@ def _living(layout: Layout, year: int, exclude_tags: frozenset[str]) -> _Count:
 def status_lines(layout: Layout, years: Sequence[YearStatus]) -> list[str]:
     """The state of releases for people. What holds them all up comes first, and nobody is told to build then."""
     held = held_by_takedown(layout)
-    lines = [held] if held else []
+    lines = unfinished_takedowns(layout)
     if not years:
         return [*lines, f"nothing is built in {layout.root} yet{'' if held else '; run danbooru-pipeline build YEAR'}"]
     for status in years:

@@ -5,7 +5,8 @@ applies. `static` and `hub` are the places. Nothing goes out without the decisio
 finished takedown and a release that verifies; whatever a place has that the release lacks is removed.
 """
 
-from danbooru_pipeline.publish.places import PLACES, open_places
+from danbooru_pipeline.publish.journal import copy_at
+from danbooru_pipeline.publish.places import PLACES, addresses, named_places, open_places
 from danbooru_pipeline.publish.run import (
     PublicationPlan,
     apply_publication,
@@ -17,8 +18,11 @@ from danbooru_pipeline.publish.run import (
 __all__ = [
     "PLACES",
     "PublicationPlan",
+    "addresses",
     "apply_publication",
+    "copy_at",
     "files_beside",
+    "named_places",
     "open_places",
     "plan_publication",
     "published_years",

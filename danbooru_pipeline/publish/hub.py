@@ -21,7 +21,7 @@ from danbooru_pipeline.errors import PublishError
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.publish.pieces import DOCUMENTS, Group, Piece, buckets_of, document_groups
-from danbooru_pipeline.publish.place import ask
+from danbooru_pipeline.publish.place import ask, hub_address
 from danbooru_pipeline.release.checksums import read_sums
 from danbooru_pipeline.release.release_json import read_release
 from danbooru_pipeline.release.tables.webdataset import ShardImage, index_of, write_tar
@@ -43,7 +43,7 @@ class HubPlace:
     threads = 1
 
     def __init__(self, owner: str) -> None:
-        self.address = f"hf://datasets/{owner}"
+        self.address = hub_address(owner)
         self._owner = owner
         self._name = ""
         try:

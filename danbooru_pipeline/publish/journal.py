@@ -15,6 +15,7 @@ import msgspec
 from danbooru_pipeline.io.append_log import line_of, read_lines
 from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.layout import Layout
+from danbooru_pipeline.posts.takedowns import PublishedCopy
 
 
 class _Line(msgspec.Struct, omit_defaults=True):
@@ -93,6 +94,16 @@ class Journal:
                 file.write(line_of(line))
 
 
+def place_digest(address: str) -> str:
+    """By what a place is known; the address is not written out, since it may be private."""
+    return hashlib.sha256(address.encode()).hexdigest()[:16]
+
+
+def copy_at(address: str, release: str) -> PublishedCopy:
+    """The copy of a release at a place, as the list of takedowns names it."""
+    return PublishedCopy(place=place_digest(address), release=release, address=address)
+
+
 def journal_folder(layout: Layout, address: str, release: str) -> Path:
-    """Where the journals of a release at a place are; the address is not written out, since it may be private."""
-    return layout.publication(hashlib.sha256(address.encode()).hexdigest()[:16], release)
+    """Where the journals of a release at a place are."""
+    return layout.publication(place_digest(address), release)

@@ -58,6 +58,11 @@ class Place(Protocol):
         """All is there: forget what was there before, and say so if this is the newest release."""
 
 
+def hub_address(owner: str) -> str:
+    """The address of a place on the Hub, whose client need not be installed to name it."""
+    return f"hf://datasets/{owner}"
+
+
 def ask(address: str, work: Callable[[], T], *, passed_on: tuple[type[Exception], ...] = ()) -> T:
     """Call what asks a place for something, and make one line of whatever its client raises.
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
-from danbooru_pipeline.publish.place import Place
+from danbooru_pipeline.publish.journal import place_digest
+from danbooru_pipeline.publish.place import Place, hub_address
 from danbooru_pipeline.settings import Settings
 
 
@@ -21,6 +22,17 @@ def _hub(settings: Settings) -> Place | None:
 
 #: Kind of place -> what opens it; None where the settings name none.
 PLACES: Final[dict[str, Callable[[Settings], Place | None]]] = {"static": _static, "hub": _hub}
+
+
+def addresses(settings: Settings) -> dict[str, str]:
+    """Kind -> address of the places that the settings name; none is opened."""
+    hub = hub_address(settings.hub_owner) if settings.hub_owner else ""
+    return {kind: address for kind, address in (("static", settings.static_address), ("hub", hub)) if address}
+
+
+def named_places(settings: Settings) -> dict[str, str]:
+    """Digest -> address of the same."""
+    return {place_digest(address): address for address in addresses(settings).values()}
 
 
 def open_places(settings: Settings) -> dict[str, Place]:

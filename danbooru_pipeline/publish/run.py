@@ -16,9 +16,9 @@ from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.ordered_map import ordered_map
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import Layout
-from danbooru_pipeline.posts.takedowns import mark_of, read_takedowns
+from danbooru_pipeline.posts.takedowns import mark_of, note_cleared, read_takedowns
 from danbooru_pipeline.progress import Progress, human_bytes, silent
-from danbooru_pipeline.publish.journal import Journal, Sent, journal_folder
+from danbooru_pipeline.publish.journal import Journal, Sent, copy_at, journal_folder, place_digest
 from danbooru_pipeline.publish.pieces import DOCUMENTS, LAST, Group, Piece
 from danbooru_pipeline.publish.place import Place
 from danbooru_pipeline.release.mentions import Search, removed_ids
@@ -114,9 +114,14 @@ def _require_cleared(plan: PublicationPlan) -> None:
         )
 
 
-def published_years(layout: Layout, place: Place) -> list[int]:
+def published_years(layout: Layout, address: str) -> list[int]:
     """Years of which a place has something, as far as is known here."""
-    return [year for year in published(layout) if journal_folder(layout, place.address, release_name(year)).is_dir()]
+    noted = {copy.release for copy in read_takedowns(layout).copies if copy.place == place_digest(address)}
+    return [
+        year
+        for year in published(layout)
+        if release_name(year) in noted or journal_folder(layout, address, release_name(year)).is_dir()
+    ]
 
 
 def _all_groups(plan: PublicationPlan, held: Sequence[str]) -> list[Group]:
@@ -145,6 +150,8 @@ def _plan_group(group: Group, journal: Journal) -> GroupPlan:
 def apply_publication(plan: PublicationPlan, *, progress: Progress = silent) -> None:
     """Do what a plan says; it is made anew, group by group, so nothing that happened since is lost.
 
+    The copy is then noted as cleared of all posts that were taken down before.
+
     Raises:
         ReleaseRefused: the release does not verify, or was replaced meanwhile.
         PublishError: the place cannot be used.
@@ -153,10 +160,12 @@ def apply_publication(plan: PublicationPlan, *, progress: Progress = silent) -> 
     with exclusive(lock, busy=f"another process publishes {plan.name} at {plan.place.address}; wait for it"):
         _require_finished(plan.layout)
         _require_cleared(plan)
+        ids = read_takedowns(plan.layout).ids
         report = verify_release(plan.folder)
         if not report.ok:
             raise ReleaseRefused(f"{plan.folder} does not verify; it is not published", rows=report.lines())
-        _Publication(plan, progress).run()
+        _Publication(plan, progress, ids).run()
+        note_cleared(plan.layout, copy_at(plan.place.address, plan.name), ids=ids)
 
 
 def files_beside(layout: Layout) -> dict[str, Path]:
@@ -170,12 +179,14 @@ class _Publication:
 
     plan: PublicationPlan
     progress: Progress
+    ids: frozenset[int]  # taken down before it began
     _marks: tuple[object, ...] = ()
 
     def run(self) -> None:
         """Compare, take RELEASE.json away, drop, send, and put RELEASE.json back."""
         plan, place = self.plan, self.plan.place
         self._marks = self._now()
+        _require_finished(plan.layout)  # a takedown that began since the caller looked
         place.open(plan.name)
         folder = journal_folder(plan.layout, place.address, plan.name)
         groups = _all_groups(plan, [*place.held(), *(path.stem for path in folder.glob("*.jsonl"))])
@@ -201,8 +212,14 @@ class _Publication:
     def _require_same(self) -> None:
         """Stop as soon as a post is taken down: the next run begins by removing it."""
         stop.check()
-        if self._now() != self._marks:
+        now = self._now()
+        if now == self._marks:
+            return
+        # A copy elsewhere that was cleared changes the list, and nothing for this one.
+        known = read_takedowns(self.plan.layout)
+        if now[1:] != self._marks[1:] or known.unfinished or known.ids != self.ids:
             raise ReleaseRefused(_LOST)
+        self._marks = now
 
     def _ask_place(self, groups: Sequence[Group], journals: Sequence[Journal]) -> None:
         """Where nothing is known, take all that the place has for sent, and in doubt.

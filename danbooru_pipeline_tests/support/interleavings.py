@@ -195,7 +195,7 @@ class Order:
 
     def _take_down(self, ids: object) -> None:
         apply_takedown(plan_takedown(self.layout, ids), created_at=NOW, threads=1)  # type: ignore[arg-type]
-        if publish_again(self._settings()):
+        if publish_again(self._settings()).failed:
             raise PublishError
 
     def _settle(self, ended: str) -> None:

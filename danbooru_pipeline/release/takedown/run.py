@@ -4,10 +4,11 @@ The list of ids is written before anything is removed, so a takedown that is kil
 again, and no release is made until then; a build that is under way publishes nothing. Releases are never changed: each
 that names a post anywhere is made again without it under the next version, from its own files, and replaces the old
 one as a whole; a replaced version that names one is removed. What cannot be treated is named, and the takedown stays
-unfinished: it is done only when a search of all that lies under the store and the releases finds nothing.
+unfinished: it is done only when a search of all that lies under the store and the releases finds nothing. Copies that
+were published elsewhere are noted with it, until each is published again.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -24,7 +25,7 @@ from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.io.parquet import read_batches
 from danbooru_pipeline.io.untrusted import is_plain
 from danbooru_pipeline.layout import Layout, bucket_of
-from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, read_takedowns, write_takedowns
+from danbooru_pipeline.posts.takedowns import Takedowns, TakenDown, read_takedowns, with_published, write_takedowns
 from danbooru_pipeline.progress import Progress, counted, silent
 from danbooru_pipeline.release.mentions import Search, removed_ids
 from danbooru_pipeline.release.pointer import is_pointer
@@ -239,6 +240,7 @@ def apply_takedown(
     *,
     created_at: datetime,
     signing_key: Path | None = None,
+    places: Mapping[str, str] | None = None,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> list[Release]:
@@ -249,6 +251,7 @@ def apply_takedown(
         created_at: the time that each RELEASE.json records.
         signing_key: private key for SHA256SUMS.sig, which the releases then name. With it, those that are badly signed
             are made again, too; without it, none that is signed can be.
+        places: digest -> address of the places that the settings name.
         threads: that link, hash and compress; default one per core.
         progress: see `apply_snapshot`.
 
@@ -262,14 +265,15 @@ def apply_takedown(
     with exclusive(layout.takedowns_lock, busy=_BUSY):
         require_key(layout, plan.years, signing_key)
         known = read_takedowns(layout)
-        takedowns = Takedowns(posts={**known.posts, **plan.posts}, unfinished=True)
+        copies = partial(with_published, layout, known.copies, places or {})
+        takedowns = Takedowns(posts={**known.posts, **plan.posts}, unfinished=True, copies=copies())
         write_takedowns(layout, takedowns)
         work = _Removal(layout, takedowns)
         work.clear_unpublished()
         made = work.make_again(make, signing_key)
         work.clear_segments(made_again=bool(made))
         work.require_done()
-        write_takedowns(layout, replace(takedowns, unfinished=False))
+        write_takedowns(layout, replace(takedowns, unfinished=False, copies=copies()))  # one may have begun before us
     return made
 
 
