@@ -106,19 +106,8 @@ def get_release(
     """
     place = Target(target)
     place.check()
-    run = _Get(origin, place, GetReport(target.name), progress)
     with full_disk_named(target):
-        about = run.begin(signers)
-        old = _standing(target, about, update=update)
-        with run.of_one_version(about):
-            run.tables(about)
-            if old is not None:
-                run.leave(old, about)
-            commit_part(place.work / RELEASE_JSON, target / RELEASE_JSON)
-            if selection is not None:
-                run.images(selection)
-        remove_folder(place.work)
-    return run.report
+        return _Get(origin, place, GetReport(target.name), progress).run(selection, update=update, signers=signers)
 
 
 def _standing(target: Path, about: Release, *, update: bool) -> Release | None:
@@ -150,6 +139,20 @@ class _Get:
     @property
     def work(self) -> Path:
         return self.place.work
+
+    def run(self, selection: Selection | None, *, update: bool, signers: Path | None) -> GetReport:
+        """See `get_release`."""
+        about = self.begin(signers)
+        old = _standing(self.target, about, update=update)
+        with self.of_one_version(about):
+            self.tables(about)
+            if old is not None:
+                self.leave(old, about)
+            commit_part(self.work / RELEASE_JSON, self.target / RELEASE_JSON)
+            if selection is not None:
+                self.images(selection)
+        remove_folder(self.work)
+        return self.report
 
     def begin(self, signers: Path | None) -> Release:
         """Fetch RELEASE.json and SHA256SUMS, which must belong together."""
