@@ -5,6 +5,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import hypothesis
@@ -91,6 +92,7 @@ def booru(running_booru: BooruProcess) -> BooruProcess:
     running_booru.clear_faults()
     running_booru.forget_changes()
     running_booru.set_year(2021)
+    running_booru.set_date(datetime.now(UTC))
     running_booru.reset_requests()
     return running_booru
 

@@ -12,6 +12,7 @@ from danbooru_pipeline.defs.partitions import releases
 from danbooru_pipeline.defs.run_log import RunLog
 from danbooru_pipeline.defs.runs import clear_failures
 from danbooru_pipeline.io.locks import exclusive
+from danbooru_pipeline.operate.preflight import check_clock
 from danbooru_pipeline.posts import POST_SCHEMA
 from danbooru_pipeline.posts.report import load_posts_report
 from danbooru_pipeline.posts.table_reports import TableReport
@@ -40,6 +41,7 @@ def posts(
         clear_failures(run_context, run_log),
         exclusive(run_context.layout.year_lock(year), busy=BUSY.format(year=year)),
     ):
+        check_clock(run_context)
         report = bring_posts(
             run_context.source, run_context.layout, year, now=run_context.now(), progress=context.log.info
         )

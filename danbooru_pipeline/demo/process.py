@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,6 +48,10 @@ class BooruProcess:
     def set_clock(self, moment: datetime) -> None:
         """Switch the site to a moment of its history, an aware datetime; see `site.history`."""
         self._control("PUT", "clock", body={"time": moment.isoformat()})
+
+    def set_date(self, moment: datetime) -> None:
+        """Let answers be dated from a moment on, an aware datetime; without it they have the time of this machine."""
+        self._control("PUT", "date", body={"ahead": (moment - datetime.now(UTC)).total_seconds()})
 
     def change(self, post_id: int, kind: str, *, revision: int | None = None) -> None:
         """Let something happen to a post at the moment that the site is at; an event of the site tells of it.

@@ -6,11 +6,11 @@ host that refuses us as a client stops the run: nothing it says about single pos
 """
 
 import codecs
+import contextlib
 import functools
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,6 +26,7 @@ from danbooru_pipeline.fetch.content_encoding import UndecodableError, gunzipped
 from danbooru_pipeline.fetch.environment import DEFAULT_PORTS, check_proxies
 from danbooru_pipeline.fetch.rate_limiter import RateLimiter
 from danbooru_pipeline.fetch.retry import RetryPolicy
+from danbooru_pipeline.fetch.site_clock import seconds_ahead
 from danbooru_pipeline.fetch.slots import DownloadSlots
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.unstorable import read_document
@@ -131,6 +132,7 @@ class BooruClient:
         self.slots = DownloadSlots([layout.download_slot(n) for n in range(settings.downloads)], limiter=self.limiter)
         self.policy = RetryPolicy(max_seconds=settings.retry_seconds)
         self._json_seconds = json_seconds
+        self._ahead: float | None = None
         self._breaker = CircuitBreaker()
         self._api_origin = _origin_of(settings.api_url)
         self._origins = frozenset({self._api_origin, _origin_of(settings.cdn_url)})
@@ -168,7 +170,7 @@ class BooruClient:
         except (httpx.InvalidURL, ValueError):
             return None
 
-    @contextmanager
+    @contextlib.contextmanager
     def stream(
         self, url: str | httpx.URL, *, headers: Mapping[str, str] | None = None, as_account: bool = False
     ) -> Iterator[httpx.Response]:
@@ -200,6 +202,19 @@ class BooruClient:
             yield response
         finally:
             response.close()
+
+    def seconds_ahead(self) -> float | None:
+        """How far this machine's clock is ahead of the site's, by the newest answer of its API that has a date.
+
+        Asks for one where none has come yet, once and without retries; None when the site does not say.
+
+        Raises:
+            SourceBlocked: the host refuses us.
+        """
+        if self._ahead is None:
+            with contextlib.suppress(httpx.HTTPError), self.stream(f"{self.settings.api_url}/posts.json?limit=1"):
+                pass  # its head is all that is wanted
+        return self._ahead
 
     def _send(self, url: httpx.URL, headers: dict[str, str], *, auth: httpx.BasicAuth | None) -> httpx.Response:
         if auth is None:
@@ -291,6 +306,8 @@ class BooruClient:
     def _record_response(self, origin: str, response: httpx.Response, *, sent: float) -> None:
         """Tell the rate limiter and the circuit breaker about a response; a challenge page stops the run at once."""
         status = response.status_code
+        if origin == self._api_origin and (ahead := seconds_ahead(response.headers)) is not None:
+            self._ahead = ahead
         if is_throttled(response):
             self.limiter.slow_down(origin, retry_after_seconds(response.headers), sent=sent)
         self._record_status(origin, status)

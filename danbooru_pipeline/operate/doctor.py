@@ -7,11 +7,9 @@ import os
 import shutil
 import stat
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +20,7 @@ import pyvips
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import DanbooruPipelineError
 from danbooru_pipeline.fetch.environment import http_client
+from danbooru_pipeline.fetch.site_clock import off_line, seconds_ahead
 from danbooru_pipeline.io.atomic import link_or_copy
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.follow import follow_status
@@ -156,13 +155,12 @@ def check_clock(settings: Settings) -> Finding:
     """Compare this machine's clock with the site's."""
     with http_client(settings.api_url, timeout=TIMEOUT_SECONDS, trust_env=not settings.on_loopback) as client:
         answer = client.head(settings.api_url, headers={"User-Agent": settings.user_agent})
-    theirs = answer.headers.get("date")
-    if theirs is None:
+    ahead = seconds_ahead(answer.headers)
+    if ahead is None:
         return Finding("clock", Health.WARNING, f"{settings.api_url} sends no Date header; check the clock by hand")
-    off = abs(time.time() - parsedate_to_datetime(theirs).timestamp())
-    if off > MAX_CLOCK_SECONDS:
-        return Finding("clock", Health.ERROR, f"{off:.0f} s off the site's; set it, preferably by NTP")
-    return Finding("clock", Health.OK, f"within {max(off, 1):.0f} s of the site's")
+    if abs(ahead) > MAX_CLOCK_SECONDS:
+        return Finding("clock", Health.ERROR, off_line(ahead))
+    return Finding("clock", Health.OK, f"within {max(abs(ahead), 1):.0f} s of the site's")
 
 
 def check_source(settings: Settings) -> Finding:

@@ -5,8 +5,8 @@ Says how far it is, for `status` and `doctor`.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +14,11 @@ from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import NewerFile, ReleaseError
 from danbooru_pipeline.io.leases import leased
 from danbooru_pipeline.layout import BUCKETS, Layout, post_of_replaced
-from danbooru_pipeline.operate.preflight import check_root
+from danbooru_pipeline.operate.preflight import check_clock, check_root
 from danbooru_pipeline.posts.report import PostsReport
 from danbooru_pipeline.progress import Meter, counted
 from danbooru_pipeline.release import published, read_release
+from danbooru_pipeline.release_paths import release_name
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.follow import FollowReport, FollowState, find_state, follow_site
 from danbooru_pipeline.store.follow.seen import created_times, discard_decided
@@ -42,10 +43,17 @@ def follow(context: RunContext, *, dry_run: bool = False, meter: Meter | None = 
     Raises:
         DanbooruPipelineError: settings, root or site do not allow it.
     """
+    now = context.now()
     if not dry_run:  # which asks nothing of the root but to be read
         check_root(context.settings.root, min_free_bytes=context.settings.min_free_bytes)
-        forget_decided(context.layout)
-    return follow_site(context, dry_run=dry_run, meter=meter)
+    check_clock(context)
+    if not dry_run:
+        forget_decided(context.layout, now=now)
+    decision = _newest_decision(context.layout)
+    if decision is None or decision.seen <= now:
+        return follow_site(context, dry_run=dry_run, meter=meter)
+    report = follow_site(context, dry_run=dry_run, meter=meter, disbelieved=decision.seen)
+    return replace(report, notes=(*report.notes, decision.disbelieved_line()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +61,40 @@ class _Decision:
     """What the newest published release has decided.
 
     Attributes:
+        year: of the release.
         created: posts up to this moment are in it, or will be in no release.
         seen: its metadata shows what happened up to this moment.
         all_up_to: all posts up to this id are of its time.
     """
 
+    year: int
     created: datetime
     seen: datetime
     all_up_to: int
 
+    def disbelieved_line(self) -> str:
+        """Why no kept file is removed by a release whose metadata says that it is of a time to come."""
+        return (
+            f"the metadata of {release_name(self.year)} is dated {self.seen:%Y-%m-%d %H:%M} UTC, which is still to "
+            f"come, so no kept file is removed by it; build {self.year} again, or wait for the next release"
+        )
 
-def forget_decided(layout: Layout) -> int:
+
+def forget_decided(layout: Layout, *, now: datetime | None = None) -> int:
     """Remove kept files that the newest published release did not want, or holds. Returns how many.
 
     It has decided about files that were kept before its metadata was taken, of posts that it can contain. What was kept
-    since, and what is of a later post, is for the next one.
+    since, and what is of a later post, is for the next one. Metadata of a time that has still to come, or had when
+    following met it first, was taken by a clock that was wrong, and decides nothing.
+
+    Args:
+        layout: of the root.
+        now: what time it is; by the clock of this machine unless given.
     """
-    decision = _newest_decision(layout)
-    if decision is None:
+    decision, state = _newest_decision(layout), find_state(layout)
+    if decision is None or decision.seen > (now or datetime.now(UTC)):
+        return 0
+    if state is not None and state.disbelieved == decision.seen:
         return 0
     buckets = [bucket for bucket in BUCKETS if layout.replaced_bucket(bucket).is_dir()]
     names = {bucket: list_files(layout.replaced_bucket(bucket)) for bucket in buckets}
@@ -94,7 +118,7 @@ def _newest_decision(layout: Layout) -> _Decision | None:
     sweep = report.sweep if report is not None else None
     if report is None or sweep is None or sweep.shows_until is None:
         return None
-    return _Decision(cutoff(year), sweep.shows_until, report.all_up_to)
+    return _Decision(year, cutoff(year), sweep.shows_until.astimezone(UTC), report.all_up_to)
 
 
 def _forget(path: Path, decision: _Decision, created: Mapping[int, datetime]) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import SettingsError, StoreError
+from danbooru_pipeline.fetch.site_clock import require_right_clock
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.state_files import repair_history, require_takedowns
 from danbooru_pipeline.operate.status import is_closed
@@ -18,7 +19,7 @@ from danbooru_pipeline.years import finished_years
 
 
 def check_build(context: RunContext, year: int) -> None:
-    """Refuse a build that cannot succeed: an unknown year, an unusable root, a source that does not answer.
+    """Refuse a build that cannot succeed: an unknown year, an unusable root, a silent source, a wrong clock.
 
     Raises:
         DanbooruPipelineError: with one line that says what to do.
@@ -27,8 +28,19 @@ def check_build(context: RunContext, year: int) -> None:
     check_root(context.settings.root, min_free_bytes=context.settings.min_free_bytes)
     check_history(context.layout, year)
     require_takedowns(context.layout)
-    repair_history(context.layout, year)
     context.source.probe()
+    check_clock(context)
+    repair_history(context.layout, year)
+
+
+def check_clock(context: RunContext) -> None:
+    """Refuse a clock that is wrong by more than a day: what it dates would be taken for true by every later run.
+
+    Raises:
+        SettingsError: it is.
+        SourceBlocked: the site refuses us.
+    """
+    require_right_clock(context.client.seconds_ahead())
 
 
 def check_year(year: int, *, first: int, now: datetime) -> None:

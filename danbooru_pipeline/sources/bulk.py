@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from msgspec import UNSET
 
 from danbooru_pipeline.errors import SourceStale, SourceUnusable
+from danbooru_pipeline.fetch.site_clock import believable_until
 from danbooru_pipeline.io.atomic import atomic_file, remove_folder, write_atomic
 from danbooru_pipeline.io.external_sort import ExternalGroupBy, by_id_range
 from danbooru_pipeline.io.row_digest import RowDigest
@@ -26,7 +27,6 @@ from danbooru_pipeline.posts.drift import ColumnTally
 from danbooru_pipeline.posts.report import SweepReport, judge_freshness, write_posts_report
 from danbooru_pipeline.progress import Say, heard_by
 from danbooru_pipeline.sources.earlier import keep_posts
-from danbooru_pipeline.sources.follow import CLOCK_SLACK
 from danbooru_pipeline.sources.sweep import ROWS_PER_GROUP, require_md5
 from danbooru_pipeline.years import cutoff
 
@@ -143,7 +143,7 @@ class _Load:
     """What a read of posts has seen so far."""
 
     def __init__(self, limit: datetime, now: datetime) -> None:
-        self.limit, self.latest = limit, now + CLOCK_SLACK
+        self.limit, self.latest = limit, believable_until(now)
         self.first_beyond: int | None = None
         self.read = 0
         self.beyond = 0

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
-from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.errors import SettingsError, SourceUnusable
 from danbooru_pipeline.fetch import BooruClient
+from danbooru_pipeline.fetch.site_clock import believable_until, is_believable
 from danbooru_pipeline.posts import (
     CompleteRow,
     PostRow,
@@ -29,10 +30,10 @@ EVENTS, REPLACEMENTS = "/post_events.json", "/post_replacements.json"
 #: disapprovals change neither (an approval that undeletes a post is a moderator's action as well).
 TELLING: Final = frozenset({"PostReplacement", "ModAction", "PostFlag", "PostAppeal"})
 _EVENT_KEYS: Final = frozenset({"post_id", "event_at", "model_type"})
+#: So many ids below the newest one are looked at, to see what time it is on the site.
+_NEWEST_IDS: Final = 10
 #: The site's last numbered page.
 MAX_PAGE: Final = 1000
-#: A creation time further ahead of the clock than this is an error of the site, and no reason to wait for it.
-CLOCK_SLACK: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def read_new_posts(
         page = source.posts_after(last_id)
         # What cannot be placed in a release is passed over, and the sweep reports it.
         found = [row for row in map(parse_api_record, page.records) if isinstance(row, dict)]
-        young = (number for number, row in enumerate(found) if settled < row["created_at"] < now + CLOCK_SLACK)
+        young = (number for number, row in enumerate(found) if settled < row["created_at"] < believable_until(now))
         end = next(young, None)
         rows += found[:end]
         if end is not None or page.last_id is None:
@@ -80,6 +81,23 @@ def read_new_posts(
             break
         last_id = page.last_id
     return NewPosts(tuple(complete_rows(rows, says_banned=says_banned)), last_id, is_all=is_all)
+
+
+def require_posts_of_the_past(source: Source, *, now: datetime) -> None:
+    """Refuse a clock by which most of the newest posts of a source have still to come; some may be errors of the site.
+
+    Raises:
+        SettingsError: the clock is behind.
+        SourceError: the source cannot be used.
+    """
+    newest = source.newest_id("posts") or 0
+    page = source.posts_after(max(0, newest - _NEWEST_IDS))
+    created = [row["created_at"] for row in map(parse_api_record, page.records) if isinstance(row, dict)]
+    if 2 * sum(is_believable(at, now=now) for at in created) < len(created):
+        raise SettingsError(
+            f"by the clock of this machine it is {now:%Y-%m-%d}, and the newest posts of the site are of "
+            f"{max(created):%Y-%m-%d}; set it, preferably by NTP, then run again"
+        )
 
 
 @dataclass(frozen=True, slots=True)

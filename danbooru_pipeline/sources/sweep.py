@@ -20,6 +20,7 @@ from msgspec import UNSET
 
 from danbooru_pipeline import stop
 from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.fetch.site_clock import believable_until
 from danbooru_pipeline.io.atomic import atomic_file, write_atomic
 from danbooru_pipeline.io.parquet import rechunk
 from danbooru_pipeline.io.row_digest import RowDigest
@@ -39,7 +40,6 @@ from danbooru_pipeline.posts.drift import Columns, ColumnTally
 from danbooru_pipeline.posts.report import SweepReport, load_posts_report, write_posts_report
 from danbooru_pipeline.progress import Say
 from danbooru_pipeline.sources.earlier import keep_posts
-from danbooru_pipeline.sources.follow import CLOCK_SLACK
 from danbooru_pipeline.sources.parts import Parts, discard_parts, share_of
 from danbooru_pipeline.sources.recheck import discard_updates
 from danbooru_pipeline.sources.source import Page, Source
@@ -114,6 +114,11 @@ def last_sweep_before(layout: Layout, year: int) -> EarlierSweep | None:
     return None
 
 
+def newest_sweep(layout: Layout) -> EarlierSweep | None:
+    """The sweep of the newest year that has one, whatever year it is."""
+    return last_sweep_before(layout, max(layout.metadata_years, default=0) + 1)
+
+
 def _resume(parts: Parts, source: Source, progress: Say) -> int:
     """The id after which to resume. Rejected rows without their part belong to a part that was not finished."""
     cursor = parts.resume(source.identity, progress)
@@ -128,7 +133,7 @@ class _Sweep:
 
     def __init__(self, parts: Parts, limit: datetime, *, cursor: int, now: datetime) -> None:
         self.parts = parts
-        self.limit, self.latest = limit, now + CLOCK_SLACK
+        self.limit, self.latest = limit, believable_until(now)
         self.start = self.cursor = cursor
         self.kept, self.later_kept = dict(parts.state.beyond), dict(parts.state.later)
         self.beyond, self.later = self.kept.get(cursor, 0), self.later_kept.get(cursor, 0)

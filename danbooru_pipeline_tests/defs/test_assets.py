@@ -1,6 +1,6 @@
 """Assets on an ephemeral Dagster instance, against the embedded booru."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,17 @@ def test_small_booru_becomes_a_release(context: RunContext, booru: BooruProcess,
     assert totals.asset_materialization.partition == "2021"
     assert totals.asset_materialization.metadata["originals"].value == numbers["originals"].value
     assert verify_release(context.layout.release(2021), full=True).ok
+
+
+def test_posts_are_not_taken_by_a_wrong_clock(
+    context: RunContext, booru: BooruProcess, instance: dg.DagsterInstance
+) -> None:
+    """A run of the daemon or the UI dates what it takes as a build does, so it refuses the same clock."""
+    booru.set_date(datetime.now(UTC) - timedelta(days=300))
+    result = run_year(context, instance, ["posts"], 2021)
+    assert not result.success
+    assert "s off the site's; set it, preferably by NTP" in failure_of(result).description
+    assert not context.layout.sweep(2021, "posts").exists()
 
 
 @pytest.mark.parametrize("asset", ["original_images", "images_512px"])

@@ -33,8 +33,9 @@ SETTLING = timedelta(seconds=20)
 CLOCK_SOURCE = Path(__file__).parents[1] / "support/clock.c"
 
 
-def shift_clock(start: datetime, folder: Path) -> dict[str, str]:
-    """An environment in which it is that time now, for a process and all that it starts."""
+def shift_clock(start: datetime, folder: Path, booru: BooruProcess) -> dict[str, str]:
+    """An environment in which it is that time now, for a process and all that it starts; the site dates by it, too."""
+    booru.set_date(start)
     library = folder / "clock.so"
     command = ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(CLOCK_SOURCE), "-ldl"]
     subprocess.run(command, check=True)
@@ -103,7 +104,7 @@ def test_two_years_make_two_releases(tmp_path: Path, booru_files: Path) -> None:
         settings = environment(tmp_path, layout, booru)
         for year in (2021, 2022):
             booru.set_year(year)
-            clock = shift_clock(datetime(year, 12, 31, 23, 59, 50, tzinfo=UTC), tmp_path)
+            clock = shift_clock(datetime(year, 12, 31, 23, 59, 50, tzinfo=UTC), tmp_path, booru)
             with daemon(settings | clock, tmp_path / "daemon.log"):
                 done = layout.release(year) / "RELEASE.json"
                 wait_until(done.exists, seconds=1200, every=0.5, what=f"the release of {year}")
@@ -162,14 +163,14 @@ def test_a_january_of_bad_days_makes_one_release(
         booru.set_fault("posts", "error")
         for day in (1, 9):  # the source is dead for two weeks; what waits is told of again after seven days
             before = len(hook.mails)
-            with daemon(settings | shift_clock(datetime(2022, 1, day, 0, 1, tzinfo=UTC), tmp_path), log):
+            with daemon(settings | shift_clock(datetime(2022, 1, day, 0, 1, tzinfo=UTC), tmp_path, booru), log):
                 told("check DANBOORU_API_URL", of=before)
         booru.clear_faults()
         stuck, *others = [post for post in booru.truth(2021) if post.get("md5") and post["file_ext"] == "jpg"]
         booru.set_fault(stuck["md5"], "error")
         for post in others:
             booru.set_fault(post["md5"], "slow")
-        with daemon(settings | shift_clock(datetime(2022, 1, 15, 0, 1, tzinfo=UTC), tmp_path), log) as session:
+        with daemon(settings | shift_clock(datetime(2022, 1, 15, 0, 1, tzinfo=UTC), tmp_path, booru), log) as session:
             wait_until(layout.posts_by_bucket(2021).is_dir, seconds=600, what="posts")
             filler = fill(small_disk)
             hook.refuses = 1  # the message about the disk comes again
@@ -180,7 +181,7 @@ def test_a_january_of_bad_days_makes_one_release(
             kill("multiprocessing.spawn", session)  # the run that works
             kill("api grpc", session)
             kill("dagster-daemon", session)
-        with daemon(settings | shift_clock(datetime(2022, 1, 16, 0, 1, tzinfo=UTC), tmp_path), log):
+        with daemon(settings | shift_clock(datetime(2022, 1, 16, 0, 1, tzinfo=UTC), tmp_path, booru), log):
             told("danbooru2021 2021.0 is published", seconds=1800)
             time.sleep(120)
     logging.getLogger(__name__).info("%s", "\n\n".join(hook.mails))

@@ -5,9 +5,7 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
 from danbooru_pipeline.demo.process import BooruProcess
@@ -18,8 +16,7 @@ from danbooru_pipeline.operate.doctor import Finding, Health, examine
 from danbooru_pipeline.operate.follow import FollowStatus, follow, follow_status, forget_decided, open_follower
 from danbooru_pipeline.operate.forecast import forecast_year
 from danbooru_pipeline.operate.scrub import scrub_bucket
-from danbooru_pipeline.posts.report import load_posts_report, read_report, write_posts_report
-from danbooru_pipeline.release.release_json import Bytes, Counts, Inputs, Release, Tool
+from danbooru_pipeline.posts.report import read_report, write_posts_report
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.follow import read_state
 from danbooru_pipeline.store.follow.seen import read_seen
@@ -31,11 +28,13 @@ from danbooru_pipeline_tests.support.followed import (
     Follower,
     current,
     following,
+    keep_a_file,
+    kept,
     new_post,
     old_jpg,
+    publish,
 )
 from danbooru_pipeline_tests.support.imported import as_another_user
-from danbooru_pipeline_tests.support.sites import Record
 
 
 @pytest.fixture
@@ -99,39 +98,6 @@ def test_status_says_how_far_it_is(begun: Follower) -> None:
     assert FollowStatus(last_id=1, posts_until=None, files=0, bytes=0, left=2, ran_at=None).line() == (
         "followed up to post 1: 0 files for the next release, 2 did not come; no run has ended yet"
     )
-
-
-def publish(follower: Follower, year: int, **of_posts: Any) -> None:
-    """Let a release of the posts of a year seem published; its RELEASE.json describes them, with some changes."""
-    path = follower.layout.release_json(year)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    release = Release(
-        name=path.parent.name,
-        year=year,
-        version=f"{year}.0",
-        cutoff="",
-        last_id=0,
-        sfw_ratings=[],
-        counts=Counts(posts=0, originals=0, px512=0, tags=0, tag_instances=0, pending=0, rejected=0),
-        bytes=Bytes(originals=0, px512=0, saved=0),
-        reasons={},
-        sources=[load_posts_report(follower.layout, year).source | of_posts],
-        inputs=Inputs(manifest="", posts="", side_tables={}),
-        sha256sums_sha256="",
-        created_at="",
-        tool=Tool(name="tests", version="0"),
-    )
-    path.write_bytes(msgspec.json.encode(release))
-
-
-def keep_a_file(follower: Follower, post: Record, at: datetime) -> Path:
-    """Let a post that following knows be replaced, and its new file be kept."""
-    before = set(kept(follower))
-    follower.go_to(at)
-    follower.booru.change(post["id"], "replaced")
-    follower.follow()
-    (path,) = set(kept(follower)) - before
-    return path
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -207,11 +173,6 @@ def test_published_release_has_decided(begun: Follower, booru: BooruProcess) -> 
 def current_now(booru: BooruProcess, post: dict[str, object]) -> dict[str, object]:
     """A post in the January after 2023, when all that was asked for has happened."""
     return next(each for each in booru.truth(2023) if each["id"] == post["id"])
-
-
-def kept(follower: Follower) -> list[Path]:
-    """Files that are kept under their MD5."""
-    return sorted(follower.layout.store.glob("replaced/*/[0-9]*"))
 
 
 def rot(path: Path) -> None:

@@ -5,12 +5,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from danbooru_pipeline import sources
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.process import BooruProcess
 from danbooru_pipeline.layout import Layout, bucket_of
 from danbooru_pipeline.operate.follow import follow, open_follower
+from danbooru_pipeline.posts.report import load_posts_report
+from danbooru_pipeline.release.release_json import Bytes, Counts, Inputs, Release, Tool
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.follow import FollowReport
 from danbooru_pipeline.store.ledger import LedgerRow, read_ledger
@@ -135,3 +140,41 @@ def content_of(folder: Path) -> dict[str, bytes]:
     """Every file of a folder by its path, but for hidden ones: locks, and the record of the pace."""
     found = (path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def publish(follower: Follower, year: int, **of_posts: Any) -> None:
+    """Let a release of the posts of a year seem published; its RELEASE.json describes them, with some changes."""
+    path = follower.layout.release_json(year)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    release = Release(
+        name=path.parent.name,
+        year=year,
+        version=f"{year}.0",
+        cutoff="",
+        last_id=0,
+        sfw_ratings=[],
+        counts=Counts(posts=0, originals=0, px512=0, tags=0, tag_instances=0, pending=0, rejected=0),
+        bytes=Bytes(originals=0, px512=0, saved=0),
+        reasons={},
+        sources=[load_posts_report(follower.layout, year).source | of_posts],
+        inputs=Inputs(manifest="", posts="", side_tables={}),
+        sha256sums_sha256="",
+        created_at="",
+        tool=Tool(name="tests", version="0"),
+    )
+    path.write_bytes(msgspec.json.encode(release))
+
+
+def keep_a_file(follower: Follower, post: Record, at: datetime) -> Path:
+    """Let a post that following knows be replaced, and its new file be kept."""
+    before = set(kept(follower))
+    follower.go_to(at)
+    follower.booru.change(post["id"], "replaced")
+    follower.follow()
+    (path,) = set(kept(follower)) - before
+    return path
+
+
+def kept(follower: Follower) -> list[Path]:
+    """Files that are kept under their MD5."""
+    return sorted(follower.layout.store.glob("replaced/*/[0-9]*"))

@@ -163,6 +163,8 @@ class ApiHandler(BooruHandler):
                 self.booru.set_year(int(body["year"]))
             elif self.path == "/demo/clock":
                 self.booru.set_clock(datetime.fromisoformat(body["time"]).astimezone(UTC))
+            elif self.path == "/demo/date":
+                self.booru.seconds_ahead = float(body["ahead"])
             elif self.path == "/demo/change":
                 self.booru.change(int(body["id"]), ChangeKind(body["kind"]), revision=body.get("revision"))
             elif self.path == "/demo/fault":

@@ -67,6 +67,7 @@ class Booru:
         self.log = RequestLog()
         self.faults = Faults()
         self.limiter = LeakyBucket() if rate_limit else None
+        self.seconds_ahead = 0.0  # of the clock that dates answers, whatever moment the posts are of
         self._world = world
         self._store = FileStore(files, seed=world.seed)
         self._cdn_url = cdn_url

@@ -79,6 +79,12 @@ class BooruHandler(BaseHTTPRequestHandler):
             raise RuntimeError("the server got a request before its site was ready")
         return booru
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """A time as a header has it; now by default, by the clock of the site."""
+        booru = cast("BooruServer", self.server).booru
+        ahead = booru.seconds_ahead if booru is not None else 0.0
+        return super().date_time_string(time.time() + ahead if timestamp is None else timestamp)
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
         """Log nothing; the request log counts."""
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import DamagedFile, StoreError, full_disk_named
+from danbooru_pipeline.fetch.site_clock import believable_until, is_believable
 from danbooru_pipeline.io.damage import set_aside
 from danbooru_pipeline.io.locks import exclusive
 from danbooru_pipeline.layout import bucket_of
@@ -23,17 +24,17 @@ from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.progress import Meter
 from danbooru_pipeline.sources.controls import choose_controls, known_kinds, note_kinds
 from danbooru_pipeline.sources.follow import (
-    CLOCK_SLACK,
     NewPosts,
     Replacement,
     Touched,
     read_new_posts,
     read_replacements,
     read_touched,
+    require_posts_of_the_past,
 )
 from danbooru_pipeline.sources.last_id import find_last_id
 from danbooru_pipeline.sources.recheck import recheck_posts
-from danbooru_pipeline.sources.sweep import last_sweep_before
+from danbooru_pipeline.sources.sweep import last_sweep_before, newest_sweep
 from danbooru_pipeline.store.buckets import for_each_bucket
 from danbooru_pipeline.store.follow.files import Brought, BucketFiles
 from danbooru_pipeline.store.follow.plan import FollowPlan, Seen, plan_follow
@@ -54,13 +55,16 @@ GRACE_PERIOD: Final = timedelta(days=30)
 _BUSY: Final = "another run follows the site already; wait until it ends, then run again"
 
 
-def follow_site(context: RunContext, *, dry_run: bool = False, meter: Meter | None = None) -> FollowReport:
+def follow_site(
+    context: RunContext, *, dry_run: bool = False, meter: Meter | None = None, disbelieved: datetime | None = None
+) -> FollowReport:
     """Bring the store up to what the site has now, except for posts that have not settled yet.
 
     Args:
         context: what the process has open; the site is asked at its pace.
         dry_run: read what the site says, request no file and write nothing.
         meter: counts files as they come, and posts as steps.
+        disbelieved: a time to come at which a release's metadata says that it was taken; later runs know it by that.
 
     Raises:
         SourceError: the site cannot be used; what was done so far is kept, and the next run goes on there.
@@ -70,7 +74,9 @@ def follow_site(context: RunContext, *, dry_run: bool = False, meter: Meter | No
     if dry_run:
         return _Follow(context, meter or Meter(), dry_run=True).run()
     with exclusive(context.layout.follow_lock, busy=_BUSY), full_disk_named(context.layout.root):
-        return _Follow(context, meter or Meter(), dry_run=False).run()
+        follow = _Follow(context, meter or Meter(), dry_run=False)
+        follow.state = replace(follow.state, disbelieved=disbelieved or follow.state.disbelieved)
+        return follow.run()
 
 
 class _Follow:
@@ -82,7 +88,7 @@ class _Follow:
         self.delay = timedelta(hours=context.settings.follow_delay_hours)
         self.former: Mapping[int, Sequence[Replacement]] = {}
         self.source = context.site
-        self.swept = last_sweep_before(context.layout, self.now.year + 1)
+        self.swept = last_sweep_before(context.layout, self.now.year + 1) or newest_sweep(context.layout)
         self.state = self._resume() or self._begin()
         self.report = FollowReport(dry_run=dry_run)
 
@@ -118,7 +124,7 @@ class _Follow:
                 f"the store follows {state.site}, and DANBOORU_API_URL is {site}; set it back, or remove "
                 f"{self.context.layout.follow} to follow another site"
             )
-        return self._after_sweep(state.not_after(self.now + CLOCK_SLACK, self.now - GRACE_PERIOD))
+        return self._after_sweep(state.not_after(believable_until(self.now), self.now - GRACE_PERIOD))
 
     def _after_sweep(self, state: FollowState) -> FollowState:
         """The state with what the newest sweep found out."""
@@ -132,9 +138,11 @@ class _Follow:
         site, year = self.context.settings.api_url, self.now.year - 1
         if self.swept is not None:
             report = read_report(self.context.layout, self.swept.year)
-            since = cutoff(self.swept.year) if report is None or report.name != "api" else report.taken_at
+            at = report.taken_at if report is not None and report.name == "api" else None
+            since = at if at is not None and is_believable(at, now=self.now) else cutoff(self.swept.year)
             last_id = self.swept.all_up_to
         else:
+            require_posts_of_the_past(self.source, now=self.now)
             since, last_id = cutoff(year), find_last_id(self.source, cutoff(year)).id or 0
         return self._after_sweep(FollowState(site=site, start_id=last_id, last_id=last_id, changes_until=since))
 

@@ -32,6 +32,7 @@ class FollowState:
         events_until, replacements_until: how far each was seen beyond that, since one may not be told for a while.
         left: posts whose file did not come -> how often it was asked for.
         unanswered: known posts that the site said nothing about -> how often they were asked about.
+        disbelieved: when the newest release's metadata was taken, if that had still to come (see `operate.follow`).
         swept_up_to: the newest sweep up to this post was taken into account.
         files, bytes: that came since following began.
         ran_at: when the last run ended; None while none did.
@@ -48,6 +49,7 @@ class FollowState:
     posts_until: datetime | None = None
     left: Mapping[int, int] = field(default_factory=dict)
     unanswered: Mapping[int, int] = field(default_factory=dict)
+    disbelieved: datetime | None = None
     swept_up_to: int = 0
     files: int = 0
     bytes: int = 0

@@ -1,0 +1,160 @@
+"""A clock that is wrong decides nothing: builds and following refuse it, and what it dated is not believed."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from danbooru_pipeline.context import RunContext
+from danbooru_pipeline.demo.process import BooruProcess
+from danbooru_pipeline.errors import DanbooruPipelineError, SettingsError
+from danbooru_pipeline.operate.follow import follow, forget_decided
+from danbooru_pipeline.operate.preflight import check_build
+from danbooru_pipeline.posts.report import read_report, write_posts_report
+from danbooru_pipeline.settings import Settings
+from danbooru_pipeline.store.follow import read_state
+from danbooru_pipeline_tests.support.altered import altered
+from danbooru_pipeline_tests.support.followed import (
+    AUTUMN,
+    JANUARY,
+    SPRING,
+    SUMMER,
+    Follower,
+    content_of,
+    following,
+    keep_a_file,
+    old_jpg,
+    publish,
+)
+from danbooru_pipeline_tests.support.sites import Record
+
+Work = Callable[[RunContext], object]
+
+
+@pytest.fixture
+def begun(booru: BooruProcess, settings: Settings) -> Iterator[Follower]:
+    """A root that has the posts of 2021, and the file of one of them."""
+    with following(booru, settings) as follower:
+        follower.bring(2021)
+        follower.build(old_jpg(booru), 2021)
+        yield follower
+
+
+def build(context: RunContext) -> None:
+    """What a build does before it begins."""
+    check_build(context, 2021)
+
+
+def dry_run(context: RunContext) -> None:
+    """Following that only looks."""
+    follow(context, dry_run=True)
+
+
+@pytest.mark.parametrize("hours", [-25, 25, 24 * 300, -24 * 365 * 50])
+@pytest.mark.parametrize("work", [build, follow, dry_run])
+def test_clock_that_is_a_day_off_is_refused_before_anything_is_written(
+    booru: BooruProcess, settings: Settings, work: Work, hours: int
+) -> None:
+    """One line says by how much it is off and what to do; the root stays empty."""
+    booru.set_date(datetime.now(UTC) - timedelta(hours=hours))
+    with following(booru, settings) as follower, pytest.raises(SettingsError, match=r"\d+ s off .* NTP") as refused:
+        work(follower.context)
+    assert "\n" not in str(refused.value)
+    assert content_of(settings.root) == {}
+
+
+@pytest.mark.parametrize("hours", [-23, 23])
+@pytest.mark.parametrize("work", [build, dry_run])
+def test_clock_that_is_less_off_is_taken(booru: BooruProcess, settings: Settings, work: Work, hours: int) -> None:
+    """What clocks differ by is no reason to refuse."""
+    booru.set_date(datetime.now(UTC) + timedelta(hours=hours))
+    with following(booru, settings) as follower:
+        work(follower.context)
+
+
+def test_site_that_sends_no_date_is_built_from(booru: BooruProcess, settings: Settings) -> None:
+    """Nobody knows what time it is there; the doctor says so."""
+    with (
+        altered(booru, lambda record: record) as url,
+        RunContext(settings.replace(api_url=url), now=lambda: JANUARY[2021]) as context,
+    ):
+        assert context.client.seconds_ahead() is None
+        check_build(context, 2021)
+
+
+@pytest.mark.parametrize("now", [datetime(1971, 1, 1, tzinfo=UTC), datetime(2019, 6, 1, tzinfo=UTC)])
+def test_site_whose_newest_posts_have_still_to_come_is_not_followed(
+    booru: BooruProcess, settings: Settings, now: datetime
+) -> None:
+    """Without a date the posts show that the clock is behind: else an empty root would get every year of the site."""
+    with (
+        altered(booru, lambda record: record) as url,
+        following(booru, settings.replace(api_url=url), now) as follower,
+        pytest.raises(SettingsError, match=r"by the clock of this machine it is .* NTP"),
+    ):
+        follow(follower.context)
+    assert read_state(follower.layout) is None
+    assert not booru.requested_files()
+
+
+def test_one_post_of_a_time_to_come_is_no_wrong_clock(booru: BooruProcess, settings: Settings) -> None:
+    """An error of the site does not keep a root from beginning with the first post of the running year."""
+    newest = booru.truth(2021)[-1]["id"]
+
+    def ahead(record: Record) -> Record:
+        return {**record, "created_at": "2099-01-01T00:00:00.000Z"} if record["id"] == newest else record
+
+    with (
+        altered(booru, ahead) as url,
+        following(booru, settings.replace(api_url=url)) as follower,
+    ):
+        assert follower.follow(JANUARY[2021]).last_id
+
+
+def test_clock_that_is_behind_begins_after_the_sweep_that_is_there(begun: Follower, booru: BooruProcess) -> None:
+    """Where the root has posts, following begins behind them, whatever year it is by the clock."""
+    begun.clock[:] = [datetime(1971, 1, 1, tzinfo=UTC)]
+    report, swept = follow(begun.context), read_report(begun.layout, 2021)
+    state = read_state(begun.layout)
+    assert state is not None
+    assert swept is not None
+    assert state.start_id == swept.max_id
+    assert report.posts == sum(post["id"] > state.start_id for post in booru.truth(2021))
+
+
+@pytest.mark.parametrize("days", [2, 60])
+def test_metadata_of_a_time_to_come_decides_nothing(begun: Follower, booru: BooruProcess, days: int) -> None:
+    """A release that was built while the clock was ahead removes no kept file, neither then nor when that time came."""
+    said = SPRING + timedelta(days=3 + days)
+    publish(begun, 2021, taken_at=said.isoformat())
+    path = keep_a_file(begun, old_jpg(booru), SPRING)
+    again = begun.follow(SPRING + timedelta(days=1))
+    assert (again.kept, path.exists()) == (0, True)
+    assert any("dated" in note and "build 2021 again" in note for note in again.notes)
+    later = begun.follow(said + timedelta(days=1))
+    assert (later.kept, path.exists(), bool(begun.layout.follow_parts)) == (0, True, True)
+    assert not later.notes
+    publish(begun, 2021, taken_at=SUMMER.isoformat())
+    assert forget_decided(begun.layout, now=SPRING + timedelta(days=5)) == 0
+    assert forget_decided(begun.layout, now=AUTUMN) == 1
+
+
+def test_following_begins_at_the_cutoff_when_the_sweep_is_of_a_time_to_come(
+    begun: Follower, booru: BooruProcess
+) -> None:
+    """Events are read from the end of the swept year on, not from a moment that has still to come."""
+    report = read_report(begun.layout, 2021)
+    assert report is not None
+    write_posts_report(begun.layout, 2021, dataclasses.replace(report, taken_at=SPRING + timedelta(days=300)))
+    begun.go_to(SPRING)
+    booru.change(old_jpg(booru)["id"], "replaced")
+    assert begun.follow(SPRING + timedelta(days=2)).kept == 1
+
+
+@pytest.mark.parametrize("work", [build, follow])
+def test_site_that_does_not_answer_is_no_matter_of_the_clock(settings: Settings, work: Work) -> None:
+    """A dead site is named as such."""
+    dead = settings.replace(api_url="http://127.0.0.1:9", retry_seconds=0.01)
+    with RunContext(dead) as context, pytest.raises(DanbooruPipelineError, match="does not respond"):
+        work(context)
