@@ -218,13 +218,15 @@ def doctor(*, repair: bool, as_json: bool) -> None:
     looked at.
     """
     from danbooru_pipeline.operate.doctor import Health, examine, repair_root
+    from danbooru_pipeline.progress import heard_by
 
     settings = read_settings(offline=True, any_root=True)
     findings = []
-    for finding in repair_root(settings) if repair else examine(settings):
-        findings.append(finding)
-        if not as_json:
-            tell(finding.line())
+    with heard_by(say):
+        for finding in repair_root(settings) if repair else examine(settings):
+            findings.append(finding)
+            if not as_json:
+                tell(finding.line())
     if as_json:
         print_json({"findings": [finding.as_dict() for finding in findings]})
     sys.exit(1 if any(finding.health is Health.ERROR for finding in findings) else 0)

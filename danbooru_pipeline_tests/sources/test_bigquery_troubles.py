@@ -17,7 +17,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.demo.bigquery.server import Failure, Mirror, Served, serve_bigquery
-from danbooru_pipeline.errors import SourceError, SourceUnreachable, SourceUnusable
+from danbooru_pipeline.errors import SourceError, SourceStale, SourceUnreachable, SourceUnusable
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.table_reports import load_table_reports
 from danbooru_pipeline.progress import heard_by
@@ -239,6 +239,13 @@ def test_columns_that_cannot_be_read_are_named(
     """Posts with a column of a type or of values that nothing can be made of name the column."""
     mirror.load(f"{DATASET}.posts", posts(**columns), at=LOADED + timedelta(days=1))
     assert said in refused(source(served.rest_url, served.grpc_address), layout, SourceUnusable)
+
+
+def test_rows_that_cannot_be_placed_are_counted_in_the_reason(layout: Layout, mirror: Mirror, served: Served) -> None:
+    """A table whose rows have ids that are none is not one without posts."""
+    mirror.load(f"{DATASET}.posts", posts(id=pa.array(["x"] * COUNT)), at=LOADED + timedelta(days=1))
+    line = refused(source(served.rest_url, served.grpc_address), layout, SourceStale)
+    assert "none of the 3,000 rows of the bigquery source has an id and a time that can be read; take posts" in line
 
 
 def test_side_tables_have_integers_and_times_of_the_calendar(layout: Layout, mirror: Mirror, served: Served) -> None:

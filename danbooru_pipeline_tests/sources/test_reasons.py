@@ -82,6 +82,14 @@ def test_source_without_md5_is_refused(site: Site, layout: Layout, tmp_path: Pat
         assert not layout.posts(2021).exists()
 
 
+def test_an_md5_that_is_no_text_is_no_missing_column(layout: Layout, tmp_path: Path) -> None:
+    """A column that holds something else is said to hold it."""
+    with pytest.raises(
+        SourceUnusable, match=r"has an MD5, 20 have something in its place that is no text, and no file"
+    ):
+        planned(dump(tmp_path, lines_of_2021(range(1, 21), md5=7)), layout)
+
+
 def test_hidden_md5(site: Site, layout: Layout) -> None:
     """Posts that come without MD5, while others have theirs, are hidden ones."""
     hidden = {"md5": None, **dict.fromkeys(ADDRESSES)}
