@@ -32,7 +32,7 @@ from danbooru_pipeline.release import apply_takedown, plan_takedown
 from danbooru_pipeline.release.tree import snapshot
 snapshot.swap_in = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 layout = Layout(Path(sys.argv[1]))
-apply_takedown(plan_takedown(layout, [1002]), created_at=datetime(2022, 1, 20, tzinfo=UTC), threads=1)
+apply_takedown(plan_takedown(layout, [1002]), created_at=datetime(2022, 1, 22, tzinfo=UTC), threads=1)
 """
 
 
@@ -123,7 +123,7 @@ def test_kill_between_record_and_rename_uses_no_version_twice(two_years: Yard, e
     assert read_release(layout.release(2021)).version == "2021.0"
     first, _ = take_down(layout, *([] if end == "same" else [5002]))
     if end == "same":
-        assert (first.ref, first.created_at) == (left, "2022-01-20T00:00:00.000Z")
+        assert (first.ref, first.created_at) == (left, "2022-01-22T00:00:00.000Z")
     else:
         assert first.version == "2021.2"
     assert verify_release(layout.release(2021), full=True).ok
