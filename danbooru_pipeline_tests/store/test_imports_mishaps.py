@@ -3,8 +3,8 @@
 import json
 import os
 import resource
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,8 @@ from danbooru_pipeline.errors import DiskFull
 from danbooru_pipeline.io.sha256 import sha256_of
 from danbooru_pipeline.layout import original_path
 from danbooru_pipeline.progress import Meter, counted
-from danbooru_pipeline.store.imports import import_files, open_holdings, run
-from danbooru_pipeline.store.imports.candidates import Candidate, examine
+from danbooru_pipeline.store.imports import ImportReport, import_files, open_holdings, run
+from danbooru_pipeline.store.imports.candidates import Candidate, Finder, Holding, examine
 from danbooru_pipeline.store.imports.placing import place_proven
 from danbooru_pipeline.store.imports.proof import Judged, judge
 from danbooru_pipeline_tests.support.buckets import build_all
@@ -208,3 +208,33 @@ def test_a_source_that_is_replaced_after_it_was_taken_stays(
     assert files_in(tree) == [source]
     assert "it is another file now" in done.problems[0]
     assert store.context.layout.original(png, "png").read_bytes() == store.files[png][1]
+
+
+@dataclass
+class Beside:
+    """A holding that another import works beside: it has taken what it takes when the first bucket is looked at."""
+
+    holding: Holding
+    other: Callable[[], object]
+
+    def __post_init__(self) -> None:
+        self.title, self.place, self.can_move = self.holding.title, self.holding.place, self.holding.can_move
+
+    def buckets(self) -> Iterator[tuple[str, Finder]]:
+        """Those of the holding."""
+        self.other()
+        yield from self.holding.buckets()
+
+
+def test_two_imports_beside_each_other_say_what_is_left_in_the_end(store: NewStore, tmp_path: Path) -> None:
+    """What one has taken since the other began is not left to fetch, and a build asks for what both name."""
+    tree, copy = store.tree(tmp_path / "tree"), store.tree(tmp_path / "copy")
+    lost = tree / original_path(store.of("png"), "png"), copy / original_path(store.of("png"), "png")
+    for path in lost:
+        path.unlink()
+    first: list[ImportReport] = []
+    (holding,) = open_holdings([copy])
+    second = import_files(store.context, [Beside(holding, lambda: first.append(store.take(tree)))])
+    assert (second.wanted, second.taken) == (first[0].wanted, 0)
+    assert (second.left, second.left_bytes) == (first[0].left, first[0].left_bytes)
+    assert store.requests_of_a_build() == second.left > 0

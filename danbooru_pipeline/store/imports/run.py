@@ -45,14 +45,14 @@ class ImportReport:
     """What an import did. Sizes in bytes.
 
     Attributes:
-        wanted: files that the store lacked, for posts that show one.
+        wanted: files that the store lacked when it began, for posts that show one.
         outcomes: candidates by what became of them.
         taken, bytes: files that the store has now, or would have.
         linked: of those, how many share their bytes with what was imported.
         px512: 512px images that came with them.
         cleared: of a move, files that the store had already, and that were removed from where they were, or would be.
         kept: of a move, files of posts that the store has; they stay, since it does not certainly have their bytes.
-        left, left_bytes: files that a build will fetch; sizes as far as the metadata has them.
+        left, left_bytes: files that a build will fetch, whoever took the others; sizes as far as the metadata has them.
         problems: one line for each path that could not be read, or whose files could not be removed.
     """
 
@@ -165,6 +165,10 @@ def _check(context: RunContext, holdings: Sequence[Holding], *, year: int | None
 
 
 def _report(work: "_Import", wanted: int, wanted_bytes: int, problems: Sequence[str]) -> ImportReport:
+    if work.dry_run:  # nothing was taken, so what would be is taken off
+        left, left_bytes = wanted - work.count["taken"], max(0, wanted_bytes - work.count["declared"])
+    else:  # looked at anew, since another import or a build may have worked beside this one
+        left, left_bytes = work.lacking()
     return ImportReport(
         year=work.year,
         wanted=wanted,
@@ -175,8 +179,8 @@ def _report(work: "_Import", wanted: int, wanted_bytes: int, problems: Sequence[
         bytes=work.count["bytes"],
         cleared=work.count["cleared"],
         kept=work.count["kept"],
-        left=wanted - work.count["taken"],
-        left_bytes=max(0, wanted_bytes - work.count["declared"]),
+        left=left,
+        left_bytes=left_bytes,
         problems=tuple(problems),
         dry_run=work.dry_run,
     )
