@@ -27,7 +27,7 @@ IN_LEDGER: dict[str, dict[str, Any]] = {
     "is_banned": {"reason": Reason.BANNED},
 }
 #: Column -> its values in 2021 and 2022. The post of each has the number of its place, from `FIRST` on.
-CHANGED: dict[str, tuple[object, object]] = {
+CHANGED: dict[str, tuple[Any, Any]] = {
     "md5": ("0" * 32, "1" * 32),
     "file_ext": ("jpg", "png"),
     "source": ("", "https://example.org/<&>"),
