@@ -20,7 +20,7 @@ from danbooru_pipeline.store.columns import table_of
 from danbooru_pipeline.store.ledger import LEDGER_SCHEMA, LedgerRow, read_ledger
 from danbooru_pipeline.store.originals import build_originals
 from danbooru_pipeline.store.planning import plan_stored_bucket
-from danbooru_pipeline_tests.support.altered import altered
+from danbooru_pipeline_tests.support.altered import BY_IDS, altered
 from danbooru_pipeline_tests.support.buckets import BringPosts, SitePost, ledger_of
 
 NO_TAGS: frozenset[str] = frozenset()
@@ -114,6 +114,28 @@ def test_still_gone_is_asked_once_a_release(context: RunContext, booru: BooruPro
         assert build_originals(context, post.bucket, year).requests == 0
     assert not booru.requests()
     assert ledger_of(context, post.id) == second
+
+
+@pytest.mark.parametrize("answer", [(200, b"[]"), (404, b"{}")])
+def test_no_answer_about_a_file_that_is_gone_is_not_noted_as_one(
+    booru: BooruProcess, settings: Settings, answer: tuple[int, bytes]
+) -> None:
+    """A build whose question was not answered leaves it open; the next one asks again, and notes the answer."""
+    instead = {BY_IDS: answer}
+    post = post_that(booru, is_expunged=False)
+    with altered(booru, lambda record: record, instead=instead) as url:
+        with RunContext(settings.replace(api_url=url)) as context:
+            sources.bring_posts(context.source, context.layout, 2021, now=context.now(), progress=lambda _line: None)
+            sources.split_by_bucket(context.layout, 2021)
+            booru.set_fault(post.md5, "gone")
+            build_originals(context, post.bucket, 2021)
+            silent = ledger_of(context, post.id)
+        instead.clear()
+        with RunContext(settings.replace(api_url=url)) as context:
+            build_originals(context, post.bucket, 2021)
+            answered = ledger_of(context, post.id)
+    assert (silent.reason, silent.checked_release) == (Reason.GONE, None)
+    assert (answered.reason, answered.checked_release) == (Reason.GONE, 2021)
 
 
 def test_same_release_asks_again_on_request_only(
