@@ -1,6 +1,5 @@
 """The page of a post in a real browser: what only some posts have, and what is like it."""
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,17 +11,13 @@ from playwright.sync_api import Page, expect
 from danbooru_pipeline import open_release
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline_tests.support.browsers import browse_of, chromium, page_of
+from danbooru_pipeline_tests.support.side_tables import lines
 from danbooru_pipeline_tests.support.yard import Yard
 
 pytestmark = [pytest.mark.slow(15), pytest.mark.needs("chromium")]
 POST = 10
 #: Tags of every second post, and the third of them of every third of these.
 GROUPS = (("sea", "beach", "sand"), ("snow", "scarf", "coat"))
-
-
-def lines(*rows: dict[str, Any]) -> bytes:
-    """Rows of a side table."""
-    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
 def with_everything(yard: Yard) -> Path:
@@ -40,8 +35,10 @@ def with_everything(yard: Yard) -> Path:
     box = {"post_id": POST, "x": 300, "y": 100, "width": 150, "height": 200}
     note = {"created_at": "2021-01-01T00:00:00Z", "updated_at": "2021-01-01T00:00:00Z", "version": 1}
     yard.tables["notes"] = lines(
-        {"id": 1, "body": "<b>Look</b> &lt;there&gt;", "is_active": True, **box, **note},
-        {"id": 2, "body": "old", "is_active": False, **box, **note},
+        [
+            {"id": 1, "body": "<b>Look</b> &lt;there&gt;", "is_active": True, **box, **note},
+            {"id": 2, "body": "old", "is_active": False, **box, **note},
+        ]
     )
     texts = {
         "original_title": "題",
@@ -49,8 +46,8 @@ def with_everything(yard: Yard) -> Path:
         "translated_title": "Title",
         "translated_description": "",
     }
-    yard.tables["artist_commentaries"] = lines({"id": 1, "post_id": POST, **texts})
-    yard.tables["pools"] = lines({"id": 3, "name": "days_at_sea", "category": "series", "post_ids": [5, POST]})
+    yard.tables["artist_commentaries"] = lines([{"id": 1, "post_id": POST, **texts}])
+    yard.tables["pools"] = lines([{"id": 3, "name": "days_at_sea", "category": "series", "post_ids": [5, POST]}])
     return yard.release()
 
 

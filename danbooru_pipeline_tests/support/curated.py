@@ -1,7 +1,6 @@
 """A small release whose tags go together, and whose 512px images are pictures: what curation is tried with."""
 
 import io
-import json
 import random
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from danbooru_pipeline.curate.folder import CurationFolder
 from danbooru_pipeline.io.parquet import write_parquet
 from danbooru_pipeline.layout import Layout, px512_path
 from danbooru_pipeline.release.tables.corrections import DECIDED_SCHEMA
+from danbooru_pipeline_tests.support.side_tables import lines
 from danbooru_pipeline_tests.support.yard import Yard
 
 #: Tags of each kind of post; a post has nearly all of those of its kind.
@@ -37,14 +37,14 @@ def curated_yard(root: Path, posts: int = 240) -> tuple[Yard, set[tuple[int, str
         missing |= {(post, tag) for tag in left_out}
         tags = " ".join(sorted({"1girl", "highres", *shown} - left_out))
         yard.post(post, rating="s", tag_string=tags, tag_string_general=tags, tag_string_meta="")
-    yard.tables["tag_aliases"] = _lines(antecedent_name="kitty", consequent_name="cat", status="active")
-    yard.tables["tag_implications"] = _lines(antecedent_name="swimsuit", consequent_name="clothes", status="active")
-    yard.tables["wiki_pages"] = _lines(title="paws", body="The feet of an animal.")
+    yard.tables["tag_aliases"] = lines(
+        [{"id": 1, "antecedent_name": "kitty", "consequent_name": "cat", "status": "active"}]
+    )
+    yard.tables["tag_implications"] = lines(
+        [{"id": 1, "antecedent_name": "swimsuit", "consequent_name": "clothes", "status": "active"}]
+    )
+    yard.tables["wiki_pages"] = lines([{"id": 1, "title": "paws", "body": "The feet of an animal."}])
     return yard, missing
-
-
-def _lines(**row: str) -> bytes:
-    return json.dumps({"id": 1, **row}).encode() + b"\n"
 
 
 def draw_pictures(release: Path) -> None:

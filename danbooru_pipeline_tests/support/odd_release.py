@@ -1,11 +1,10 @@
 """A release whose posts and side tables say what the tests of exports are about."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.outcomes import Reason
+from danbooru_pipeline_tests.support.side_tables import lines
 from danbooru_pipeline_tests.support.yard import Yard
 
 #: A post with every kind of tag; post 3 has no file, since the site withholds it.
@@ -19,33 +18,29 @@ TAGS = {
 IDS = {"1girl": 470575, "solo": 212816, "blue_hair": 16867, "saber": 4000, "old_tag": 77}
 
 
-def lines(*records: dict[str, Any]) -> bytes:
-    """Records as a side table has them: numbers are strings."""
-    plain = [{k: str(v) if type(v) is int else v for k, v in record.items()} for record in records]
-    return b"".join(json.dumps(record).encode() + b"\n" for record in plain)
-
-
 TABLES = {
-    "tags": lines(
+    "tags": lines([
         *({"id": id_, "name": name, "category": 0, "is_deprecated": name == "old_tag"} for name, id_ in IDS.items()),
         {"id": 999, "name": "nobody_has_it", "category": 0, "is_deprecated": False},
-    ),
-    "pools": lines(
+    ]),
+    "pools": lines([
         {"id": 5, "name": "a_pool", "category": "series", "post_ids": ["1002", "77", "1"], "is_deleted": False},
         {"id": 6, "name": "other", "category": "series", "post_ids": ["77"], "is_deleted": False},
-    ),
-    "notes": lines(
+    ]),
+    "notes": lines([
         *({"id": i, "post_id": post, "x": 1, "y": 2, "width": 3, "height": 4, "body": "b"} for i, post in enumerate(
             [1, 2, 1002, 77], start=1
         ))
-    ),
-    "artist_commentaries": lines({"id": 1, "post_id": 1, "original_title": "春の題", "original_description": "spring"}),
-    "tag_aliases": lines(
+    ]),
+    "artist_commentaries": lines([
+        {"id": 1, "post_id": 1, "original_title": "春の題", "original_description": "spring"},
+    ]),
+    "tag_aliases": lines([
         {"id": 1, "antecedent_name": "arturia", "consequent_name": "saber", "status": "active"},
         {"id": 2, "antecedent_name": "azure_hair", "consequent_name": "blue_hair", "status": "active"},
         {"id": 3, "antecedent_name": "gone", "consequent_name": "saber", "status": "deleted"},
-    ),
-    "forum_posts": lines({"id": 1, "body": "not about posts"}),
+    ]),
+    "forum_posts": lines([{"id": 1, "body": "not about posts"}]),
 }  # fmt: skip
 
 

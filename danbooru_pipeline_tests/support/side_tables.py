@@ -1,19 +1,20 @@
 """Side tables that give posts the ids of their tags, pools and favourites."""
 
-import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.posts import encode_record
 
 POOLS = {10152: ([1002, 2003, 1002], "series"), 4162: ([1002, 77], "collection")}
 FAVORITES = [(5, 1002), (3, 1002), (9, 2003)]
 TAGS = {"1girl": 470575, "solo": 212816}
 
 
-def lines(records: list[dict[str, Any]]) -> bytes:
+def lines(records: Iterable[Mapping[str, Any]]) -> bytes:
     """Records as a side table has them."""
-    return b"".join(json.dumps(record).encode() + b"\n" for record in records)
+    return b"".join(map(encode_record, records))
 
 
 def side_tables(folder: Path) -> dict[str, Path]:
