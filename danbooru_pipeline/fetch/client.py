@@ -19,14 +19,14 @@ from typing import Any, Final, Self
 
 import httpx
 
-from danbooru_pipeline.errors import SourceBlocked, SourceUnreachable, SourceUnusable
+from danbooru_pipeline.errors import SourceBlocked, SourceError, SourceUnreachable, SourceUnusable
 from danbooru_pipeline.fetch.breaker import NO_ANSWER, CircuitBreaker, blocked
 from danbooru_pipeline.fetch.connections import TurnsTransport, limit_body
 from danbooru_pipeline.fetch.content_encoding import UndecodableError, gunzipped
 from danbooru_pipeline.fetch.environment import DEFAULT_PORTS, check_proxies
 from danbooru_pipeline.fetch.rate_limiter import RateLimiter
 from danbooru_pipeline.fetch.retry import RetryPolicy
-from danbooru_pipeline.fetch.site_clock import seconds_ahead
+from danbooru_pipeline.fetch.site_clock import CLOCK_SECONDS, is_before, is_off, seconds_ahead
 from danbooru_pipeline.fetch.slots import DownloadSlots
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.unstorable import read_document
@@ -172,7 +172,12 @@ class BooruClient:
 
     @contextlib.contextmanager
     def stream(
-        self, url: str | httpx.URL, *, headers: Mapping[str, str] | None = None, as_account: bool = False
+        self,
+        url: str | httpx.URL,
+        *,
+        headers: Mapping[str, str] | None = None,
+        as_account: bool = False,
+        timeout: httpx.Timeout = TIMEOUT,
     ) -> Iterator[httpx.Response]:
         """Send one rate-limited GET to one of the two hosts and yield its response, the body unread.
 
@@ -180,6 +185,7 @@ class BooruClient:
             url: on one of the two hosts.
             headers: besides those of every request.
             as_account: send our credentials. Never for an address that comes from a record or a redirect.
+            timeout: of connection and head.
 
         Raises:
             httpx.HTTPError: no response.
@@ -192,7 +198,7 @@ class BooruClient:
         sent = self.limiter.wait(origin)
         began = time.monotonic()
         try:
-            response = self._send(address, dict(headers or {}), auth=auth)
+            response = self._send(address, dict(headers or {}), auth=auth, timeout=timeout)
         except httpx.HTTPError as error:
             self._record_status(origin, NO_ANSWER, problem=problem_of(error))
             raise
@@ -203,23 +209,40 @@ class BooruClient:
         finally:
             response.close()
 
-    def seconds_ahead(self) -> float | None:
-        """How far this machine's clock is ahead of the site's, by the newest answer of its API that has a date.
+    def seconds_ahead(self, *, patient: bool = True) -> float | None:
+        """How far this machine's clock is ahead of the site's; None when nobody knows.
 
-        Asks for one where none has come yet, once and without retries; None when the site does not say.
+        An answer of the API that has the right time is enough, whenever it came. Else the site is asked once, past
+        caches: a clock is wrong only if that answer says so, and a site that cannot be asked says nothing about it.
 
-        Raises:
-            SourceBlocked: the host refuses us.
+        Args:
+            patient: also ask a site that wants to be left alone for a while, once that is over.
         """
-        if self._ahead is None:
-            with contextlib.suppress(httpx.HTTPError), self.stream(f"{self.settings.api_url}/posts.json?limit=1"):
-                pass  # its head is all that is wanted
+        if self._ahead is None or is_off(self._ahead):
+            waits = not patient and self.limiter.is_paused(self._api_origin)
+            self._ahead = None if waits else self._ask_the_time()
         return self._ahead
 
-    def _send(self, url: httpx.URL, headers: dict[str, str], *, auth: httpx.BasicAuth | None) -> httpx.Response:
-        if auth is None:
+    def _ask_the_time(self) -> float | None:
+        """By the answer to one short question that no cache has; None unless it is a booru's."""
+        url = f"{self.settings.api_url}/posts.json?limit=1&_={time.time_ns()}"
+        headers, timeout = {"Cache-Control": "no-cache"}, httpx.Timeout(CLOCK_SECONDS)
+        try:
+            with self.stream(url, headers=headers, as_account=True, timeout=timeout) as response:
+                limit_body(response, time.monotonic() + CLOCK_SECONDS)
+                ahead, answer = seconds_ahead(response.headers), _read_json(response)
+        except (httpx.HTTPError, SourceError):
+            return None
+        is_a_boorus = answer.status == 200 and isinstance(answer.value, list)
+        return None if ahead is None or not is_a_boorus or is_before(ahead, answer.value) else ahead
+
+    def _send(
+        self, url: httpx.URL, headers: dict[str, str], *, auth: httpx.BasicAuth | None, timeout: httpx.Timeout
+    ) -> httpx.Response:
+        if auth is None and timeout is TIMEOUT:
             return self._transport.get(url, self._headers | headers)
-        return self._http.send(self._http.build_request("GET", url, headers=headers), stream=True, auth=auth)
+        request = self._http.build_request("GET", url, headers=headers, timeout=timeout)
+        return self._http.send(request, stream=True, auth=auth)
 
     def get_json(self, path: str, params: Mapping[str, str | int], *, may_be_refused: bool = False) -> JsonAnswer:
         """GET a path of the API host, with retries.

@@ -75,7 +75,7 @@ class RateLimiter:
             finally:
                 queue.release()
             self.pause(seconds)
-            if seconds < RECHECK_SECONDS or not self._is_paused(host):
+            if seconds < RECHECK_SECONDS or not self.is_paused(host):
                 return time.time()
 
     def pause(self, seconds: float) -> None:
@@ -121,7 +121,8 @@ class RateLimiter:
         with self._shared_state() as state:
             return state.reserve(host, time.time(), budget=self.rate)
 
-    def _is_paused(self, host: str) -> bool:
+    def is_paused(self, host: str) -> bool:
+        """Whether `host` is left alone for now, since it throttled us."""
         with self._shared_state() as state:
             now = time.time()
             state.bound(now)

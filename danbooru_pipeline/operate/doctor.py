@@ -19,8 +19,8 @@ import pyvips
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import DanbooruPipelineError
-from danbooru_pipeline.fetch.environment import http_client
-from danbooru_pipeline.fetch.site_clock import off_line, seconds_ahead
+from danbooru_pipeline.fetch import BooruClient
+from danbooru_pipeline.fetch.site_clock import off_line
 from danbooru_pipeline.io.atomic import link_or_copy
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.follow import follow_status
@@ -39,7 +39,6 @@ LOADERS: Final = ("jpegload", "pngload", "gifload", "webpload", "heifload")
 MIN_FREE_INODES: Final = 1_000_000
 #: A clock further off than this would move posts across New Year, and break TLS.
 MAX_CLOCK_SECONDS: Final = 60.0
-TIMEOUT_SECONDS: Final = 15.0
 
 
 class Health(StrEnum):
@@ -153,11 +152,11 @@ def check_credentials(settings: Settings) -> Finding:
 
 def check_clock(settings: Settings) -> Finding:
     """Compare this machine's clock with the site's."""
-    with http_client(settings.api_url, timeout=TIMEOUT_SECONDS, trust_env=not settings.on_loopback) as client:
-        answer = client.head(settings.api_url, headers={"User-Agent": settings.user_agent})
-    ahead = seconds_ahead(answer.headers)
+    with BooruClient(settings) as client:
+        ahead = client.seconds_ahead()
     if ahead is None:
-        return Finding("clock", Health.WARNING, f"{settings.api_url} sends no Date header; check the clock by hand")
+        text = f"no Date header came from {settings.api_url} that can be believed; check the clock by hand"
+        return Finding("clock", Health.WARNING, text)
     if abs(ahead) > MAX_CLOCK_SECONDS:
         return Finding("clock", Health.ERROR, off_line(ahead))
     return Finding("clock", Health.OK, f"within {max(abs(ahead), 1):.0f} s of the site's")

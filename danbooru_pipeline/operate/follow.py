@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import NewerFile, ReleaseError
+from danbooru_pipeline.fetch.site_clock import require_right_clock
 from danbooru_pipeline.io.leases import leased
 from danbooru_pipeline.layout import BUCKETS, Layout, post_of_replaced
-from danbooru_pipeline.operate.preflight import check_clock, check_root
+from danbooru_pipeline.operate.preflight import check_root
 from danbooru_pipeline.posts.report import PostsReport
 from danbooru_pipeline.progress import Meter, counted
 from danbooru_pipeline.release import published, read_release
@@ -46,7 +47,7 @@ def follow(context: RunContext, *, dry_run: bool = False, meter: Meter | None = 
     now = context.now()
     if not dry_run:  # which asks nothing of the root but to be read
         check_root(context.settings.root, min_free_bytes=context.settings.min_free_bytes)
-    check_clock(context)
+    require_right_clock(context.client.seconds_ahead())
     if not dry_run:
         forget_decided(context.layout, now=now)
     decision = _newest_decision(context.layout)

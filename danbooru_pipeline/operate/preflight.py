@@ -8,7 +8,7 @@ from pathlib import Path
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import SettingsError, StoreError
-from danbooru_pipeline.fetch.site_clock import require_right_clock
+from danbooru_pipeline.fetch.site_clock import require_right_clock, wrong_clock
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.operate.state_files import repair_history, require_takedowns
 from danbooru_pipeline.operate.status import is_closed
@@ -34,13 +34,28 @@ def check_build(context: RunContext, year: int) -> None:
 
 
 def check_clock(context: RunContext) -> None:
-    """Refuse a clock that is wrong by more than a day: what it dates would be taken for true by every later run.
+    """Refuse a clock that is surely wrong by more than a day: later runs would take what it dates for true.
 
     Raises:
         SettingsError: it is.
-        SourceBlocked: the site refuses us.
     """
-    require_right_clock(context.client.seconds_ahead())
+    require_right_clock(_seconds_ahead(context))
+
+
+def find_wrong_clock(context: RunContext) -> str | None:
+    """What is wrong with the clock, for those who do not raise; None where nothing is, or nobody knows."""
+    return wrong_clock(_seconds_ahead(context))
+
+
+def _seconds_ahead(context: RunContext) -> float | None:
+    """By how much the clock is ahead of the site's; None where nobody knows.
+
+    A build from a copy may need nothing of the site, so it waits for no answer of it.
+    """
+    try:
+        return context.client.seconds_ahead(patient=context.settings.posts_source == "api")
+    except SettingsError:  # the site cannot be asked; who needs it for more says what it lacks
+        return None
 
 
 def check_year(year: int, *, first: int, now: datetime) -> None:

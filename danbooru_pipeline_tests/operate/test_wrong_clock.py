@@ -1,8 +1,12 @@
 """A clock that is wrong decides nothing: builds and following refuse it, and what it dated is not believed."""
 
 import dataclasses
+import socket
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +19,7 @@ from danbooru_pipeline.posts.report import read_report, write_posts_report
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.store.follow import read_state
 from danbooru_pipeline_tests.support.altered import altered
+from danbooru_pipeline_tests.support.dumps import lines_of_2021, write_files
 from danbooru_pipeline_tests.support.followed import (
     AUTUMN,
     JANUARY,
@@ -27,6 +32,7 @@ from danbooru_pipeline_tests.support.followed import (
     old_jpg,
     publish,
 )
+from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, always, make_answer
 from danbooru_pipeline_tests.support.sites import Record
 
 Work = Callable[[RunContext], object]
@@ -80,6 +86,133 @@ def test_site_that_sends_no_date_is_built_from(booru: BooruProcess, settings: Se
         RunContext(settings.replace(api_url=url), now=lambda: JANUARY[2021]) as context,
     ):
         assert context.client.seconds_ahead() is None
+        check_build(context, 2021)
+
+
+def dated(*, hours: float, age: str = "") -> dict[str, str]:
+    """Headers of an answer that is so old, by its Date and perhaps by its Age."""
+    date = format_datetime(datetime.now(UTC) - timedelta(hours=hours), usegmt=True)
+    return {"Date": date, "Age": age} if age else {"Date": date}
+
+
+@pytest.mark.parametrize("hours", [26, 72])
+@pytest.mark.parametrize("work", [build, dry_run])
+def test_answer_out_of_a_cache_is_dated_by_its_age_too(
+    booru: BooruProcess, settings: Settings, work: Work, hours: int
+) -> None:
+    """A cache in front of the site gives old dates that say so, and holds up nothing."""
+    headers = dated(hours=hours, age=str(hours * 3600))
+    with (
+        altered(booru, headers=lambda _target: headers) as url,
+        following(booru, settings.replace(api_url=url)) as follower,
+    ):
+        work(follower.context)
+
+
+@pytest.mark.parametrize("work", [build, dry_run])
+def test_time_is_asked_past_a_cache(booru: BooruProcess, settings: Settings, work: Work) -> None:
+    """A cache that says nothing of ages, and has questions that are always the same, is asked another one."""
+
+    def headers(target: str) -> dict[str, str]:
+        return dated(hours=0 if "_=" in target else 72)
+
+    with (
+        altered(booru, headers=headers) as url,
+        following(booru, settings.replace(api_url=url)) as follower,
+    ):
+        work(follower.context)
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Fri, 31 Dec 2004 23:59:59 GMT",
+        "Sat, 01 Jan 0001 00:00:00 +1400",
+        "Tue, 01 Jun 2010 00:00:00 GMT",  # the booru has later posts
+        "Mon, 30 Nov 99999 00:00:00 GMT",
+        "0",
+    ],
+)
+@pytest.mark.parametrize("work", [build, dry_run])
+def test_site_whose_own_clock_is_absurd_is_used(booru: BooruProcess, settings: Settings, work: Work, date: str) -> None:
+    """A site that is of before there was one, or of before its newest post, does not know what time it is."""
+    with (
+        altered(booru, headers=lambda _target: {"Date": date}) as url,
+        following(booru, settings.replace(api_url=url)) as follower,
+    ):
+        work(follower.context)
+
+
+CHALLENGE = {"cf-mitigated": "challenge"}
+
+
+def hang(server: RawServer, _connection: socket.socket, _target: str, _headers: dict[str, str]) -> None:
+    """Take a question and never answer it."""
+    server.closing.wait(30)
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        always(make_answer(b"<html>challenge</html>", status=403, headers=CHALLENGE | dated(hours=72))),
+        always(make_answer(status=401, headers=dated(hours=72))),
+        always(make_answer(b"<html>", headers=dated(hours=72))),
+        always(make_answer(status=503, headers={"Retry-After": "60"} | dated(hours=72))),
+        always(b"HTTP/1.1 nonsense\r\n\r\n"),
+        hang,
+    ],
+    ids=["challenge", "401", "no booru", "throttled", "nonsense", "hangs"],
+)
+def test_build_from_a_copy_needs_no_site_that_answers(
+    settings: Settings, serve: Callable[[Answer], RawServer], tmp_path: Path, site: Answer
+) -> None:
+    """A site that blocks us, is silent or is none says nothing about the clock: it is asked once, for some seconds."""
+    write_files(tmp_path, {"dump/posts.json": lines_of_2021([1, 2])})
+    server, began = serve(site), time.monotonic()
+    from_a_copy = settings.replace(posts_source="dump", dump=str(tmp_path / "dump"), api_url=server.url)
+    for _ in range(2):
+        with RunContext(from_a_copy, now=lambda: JANUARY[2021]) as context:
+            check_build(context, 2021)
+    assert time.monotonic() - began < 20
+    assert len(server.requests) in {1, 2}
+
+
+def test_build_from_a_copy_does_not_wait_until_it_may_ask(
+    settings: Settings, serve: Callable[[Answer], RawServer], tmp_path: Path
+) -> None:
+    """A site that wants to be left alone for a while is left alone."""
+    write_files(tmp_path, {"dump/posts.json": lines_of_2021([1, 2])})
+    server, began = serve(always(make_answer(b"[]"))), time.monotonic()
+    from_a_copy = settings.replace(posts_source="dump", dump=str(tmp_path / "dump"), api_url=server.url)
+    with RunContext(from_a_copy, now=lambda: JANUARY[2021]) as context:
+        context.client.limiter.slow_down(server.url, 60)
+        check_build(context, 2021)
+    assert time.monotonic() - began < 20
+    assert not server.requests
+
+
+def test_build_from_a_copy_refuses_a_wrong_clock_where_the_site_answers(
+    booru: BooruProcess, settings: Settings, tmp_path: Path
+) -> None:
+    """What is known is used, wherever the posts come from."""
+    write_files(tmp_path, {"dump/posts.json": lines_of_2021([1, 2])})
+    booru.set_date(datetime.now(UTC) + timedelta(hours=72))
+    from_a_copy = settings.replace(posts_source="dump", dump=str(tmp_path / "dump"))
+    with (
+        RunContext(from_a_copy, now=lambda: JANUARY[2021]) as context,
+        pytest.raises(SettingsError, match=r"\d+ s off .* NTP"),
+    ):
+        check_build(context, 2021)
+
+
+def test_clock_is_nobodys_matter_where_nobody_may_be_asked(settings: Settings, tmp_path: Path) -> None:
+    """A copy of a public booru, without a contact to ask that with, is built from."""
+    write_files(tmp_path, {"dump/posts.json": lines_of_2021([1, 2])})
+    nobody = settings.replace(
+        posts_source="dump", dump=str(tmp_path / "dump"), api_url="https://booru.invalid", contact=""
+    )
+    with RunContext(nobody, now=lambda: JANUARY[2021]) as context:
         check_build(context, 2021)
 
 

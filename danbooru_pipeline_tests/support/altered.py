@@ -22,29 +22,38 @@ Alter = Callable[[Record], Record | None]
 BY_IDS = "/posts.json?tags=id"
 #: Path -> the answer that a site gives in place of the booru's: a status and a body.
 Instead = Mapping[str, tuple[int, bytes]]
+#: Makes headers of an answer by what was asked for.
+Headers = Callable[[str], Mapping[str, str]]
 
 
 @contextmanager
-def altered(booru: BooruProcess, alter: Alter, *, instead: Instead = MappingProxyType({})) -> Iterator[str]:
+def altered(
+    booru: BooruProcess,
+    alter: Alter = lambda record: record,
+    *,
+    instead: Instead = MappingProxyType({}),
+    headers: Headers = lambda _target: {},
+) -> Iterator[str]:
     """The address of a site that gives the booru's posts with other records, and everything else as it is.
 
     Args:
         booru: has the posts.
         alter: makes the records.
         instead: other answers; looked at with each request.
+        headers: of the answers; without them none has a date.
     """
     with httpx.Client(headers=AGENT) as client:
 
         def answer(_server: RawServer, connection: socket.socket, target: str, _headers: dict[str, str]) -> None:
             path, _, query = target.partition("?")
             if (other := instead.get(BY_IDS if "tags=id" in query else path)) is not None:
-                connection.sendall(make_answer(other[1], status=other[0]))
+                connection.sendall(make_answer(other[1], status=other[0], headers=headers(target)))
                 return
             got = client.get(booru.api_url + target)
             body = got.content
             if urlsplit(target).path == "/posts.json" and got.status_code == 200:
                 body = msgspec.json.encode([new for record in got.json() if (new := alter(record)) is not None])
-            connection.sendall(make_answer(body, status=got.status_code))
+            connection.sendall(make_answer(body, status=got.status_code, headers=headers(target)))
 
         with serving(answer) as server:
             yield server.url
