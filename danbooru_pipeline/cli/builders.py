@@ -146,7 +146,7 @@ def follow(*, dry_run: bool, as_json: bool) -> None:
     else:
         for line in report.lines():
             tell(line)
-    sys.exit(1 if report.left or report.unanswered else 0)
+    sys.exit(1 if report.left or report.unanswered or report.refused else 0)
 
 
 @click.command()

@@ -59,7 +59,9 @@ def ids_per_request(controls: Controls) -> int:
     return POSTS_PER_REQUEST - len(controls.ids)
 
 
-def recheck_posts(client: BooruClient, ids: Sequence[int], *, controls: Controls, says_banned: bool) -> PostUpdates:
+def recheck_posts(
+    client: BooruClient, ids: Sequence[int], *, controls: Controls, says_banned: bool, may_be_refused: bool = False
+) -> PostUpdates:
     """Ask the API about posts, some 190 a request.
 
     Args:
@@ -68,6 +70,7 @@ def recheck_posts(client: BooruClient, ids: Sequence[int], *, controls: Controls
         controls: posts that are known to exist; unless an answer proves by them that this account would be shown
             them, missing posts do not count as expunged.
         says_banned: whether the sweep, or an earlier answer, says of posts if they are banned.
+        may_be_refused: whether a 401 or 403 may be about this question alone instead of about us.
 
     Returns:
         What was answered; `unanswered` of it says about which posts nothing was.
@@ -80,7 +83,7 @@ def recheck_posts(client: BooruClient, ids: Sequence[int], *, controls: Controls
     step = ids_per_request(controls)
     for start in range(0, len(ids), step):
         asked = set(ids[start : start + step])
-        records = _records_of(client, asked | controls.ids)
+        records = _records_of(client, asked | controls.ids, may_be_refused=may_be_refused)
         parsed = [row for row in map(parse_api_record, records) if isinstance(row, dict)]
         found = {row["id"]: row for row in complete_rows(parsed, says_banned=says_banned)}
         rows |= {id_: row for id_, row in found.items() if id_ in asked}
@@ -91,13 +94,14 @@ def recheck_posts(client: BooruClient, ids: Sequence[int], *, controls: Controls
     return PostUpdates(rows, frozenset(expunged))
 
 
-def _records_of(client: BooruClient, ids: set[int]) -> list[Mapping[str, Any]]:
+def _records_of(client: BooruClient, ids: set[int], *, may_be_refused: bool) -> list[Mapping[str, Any]]:
     wanted = f"id:{','.join(map(str, sorted(ids)))}"
     # An account may hide deleted posts. A site that does not know the word gives nothing, or refuses it, and is asked
     # without it.
     for tags in (f"{wanted} status:any", wanted):
         # A limit of at least the number of ids: a site that ignores `tags` gives itself away by posts nobody asked for.
-        answer = client.get_json("/posts.json", {"limit": POSTS_PER_REQUEST, "tags": tags})
+        query: dict[str, str | int] = {"limit": POSTS_PER_REQUEST, "tags": tags}
+        answer = client.get_json("/posts.json", query, may_be_refused=may_be_refused)
         value = answer.value if answer.status == 200 and isinstance(answer.value, list) else []
         if records := [record for record in value if isinstance(record, Mapping)]:
             return records

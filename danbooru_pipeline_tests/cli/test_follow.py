@@ -13,6 +13,7 @@ from danbooru_pipeline.layout import BUCKETS
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import bring_posts, split_by_bucket
 from danbooru_pipeline.store.ledger import read_ledger
+from danbooru_pipeline_tests.support.altered import BY_IDS, altered
 from danbooru_pipeline_tests.support.commands import call, command, settings_of
 
 
@@ -43,6 +44,21 @@ def test_follow_tells_what_it_did(env: dict[str, str], booru: BooruProcess) -> N
     assert call("follow", env=env).returncode == 0
     status = json.loads(call("status", "--json", env=env).stdout)["follow"]
     assert status["left"] == 0
+
+
+def test_refused_question_is_told_by_the_exit_code(env: dict[str, str], booru: BooruProcess) -> None:
+    """A run whose question about known posts was refused says with which status, and exits with 1."""
+    lost = next(post for post in booru.truth(2022) if post.get("md5") and post["created_at"] > "2022-02")
+    booru.set_fault(lost["md5"], "gone")
+    instead: dict[str, tuple[int, bytes]] = {}
+    with altered(booru, instead=instead) as url:
+        there = env | {"DANBOORU_API_URL": url}
+        assert json.loads(call("follow", "--json", env=there).stdout)["refused"] == ""
+        instead[BY_IDS] = (422, b"{}")
+        told, as_json = call("follow", env=there), call("follow", "--json", env=there)
+    assert (told.returncode, as_json.returncode) == (1, 1)
+    assert "answers HTTP 422 to a question about posts by their ids" in told.stdout
+    assert "HTTP 422" in json.loads(as_json.stdout)["refused"]
 
 
 def test_killed_run_is_resumed(env: dict[str, str], booru: BooruProcess) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -72,20 +72,56 @@ def two_posts(booru: BooruProcess) -> tuple[Record, Record]:
     return old_jpg(booru), new_post(booru, before=SPRING)
 
 
-@pytest.mark.parametrize("answer", [(404, b"{}"), (410, b"{}"), (422, b"{}"), (400, b""), (302, b"")])
-def test_refused_questions_end_the_run_and_are_asked_again(night: Night, answer: tuple[int, bytes]) -> None:
-    """The feeds stay where they were, so the next run asks about everything that they named."""
+@pytest.mark.parametrize(
+    "answer", [(404, b"{}"), (410, b"{}"), (422, b"{}"), (400, b""), (302, b""), (403, b""), (500, b"")]
+)
+def test_refused_questions_are_like_silence_and_are_asked_again(night: Night, answer: tuple[int, bytes]) -> None:
+    """The posts wait in the state, new posts come all the same, and the run says with which status it was refused."""
     posts = two_posts(night.booru)
     for number, post in enumerate(posts):
         night.replace(post, days=1 + 0.6 * number)
-    before = read_state(night.follower.layout)
     night.instead[BY_IDS] = answer
-    with pytest.raises(SourceError, match=f"HTTP {answer[0]}"):
-        night.follow(days=2)
-    assert read_state(night.follower.layout) == before
+    refused = night.follow(days=100)
+    waiting = night.waiting()
+    assert waiting >= {post["id"] for post in posts}
+    assert (refused.unanswered, refused.changed, refused.expunged) == (len(waiting), 0, 0)
+    assert f"HTTP {answer[0]}" in refused.refused
+    assert refused.refused in refused.lines()
+    settled = SPRING + timedelta(days=100 - 1)
+    later = [p for p in night.booru.truth(2022) if SPRING < datetime.fromisoformat(p["created_at"]) < settled]
+    assert refused.posts >= len(later) > 0
     night.instead.clear()
-    assert night.follow(days=3).kept == 2
+    again = night.follow(days=101)
+    assert (again.kept, again.unanswered, again.refused) == (2, 0, "")
     assert all(map(night.has_new_file_of, posts))
+
+
+def test_site_that_always_refuses_the_question_is_followed_by_its_new_posts(night: Night) -> None:
+    """Known posts are given up after so many runs, new posts never are, and every run that was refused says so."""
+    night.replace(old_jpg(night.booru), days=1)
+    night.instead[BY_IDS] = (422, b"{}")
+    reports = [night.follow(days=2 + 9 * number) for number in range(MAX_TRIES + 2)]
+    found = sum(report.posts for report in reports)
+    settled = SPRING + timedelta(days=2 + 9 * (MAX_TRIES + 1) - 1)
+    assert found >= sum(SPRING < datetime.fromisoformat(p["created_at"]) < settled for p in night.booru.truth(2022)) > 0
+    assert all("HTTP 422" in report.refused for report in reports[:MAX_TRIES])
+    assert [bool(report.unanswered) for report in reports[: MAX_TRIES + 1]] == [True] * (MAX_TRIES - 1) + [False] * 2
+    assert reports[MAX_TRIES - 1].never_answered
+
+
+def test_site_that_refuses_us_is_not_followed(night: Night) -> None:
+    """A site that refuses everything ends the run, and the next one takes what the feeds told of and the new posts."""
+    night.replace(old_jpg(night.booru), days=1)
+    before = read_state(night.follower.layout)
+    night.instead["/posts.json"] = night.instead[BY_IDS] = (403, b"")
+    with pytest.raises(SourceError, match="HTTP 403"):
+        night.follow(days=2)
+    state = read_state(night.follower.layout)
+    assert before is not None
+    assert state is not None
+    assert state.last_id == before.last_id
+    night.instead.clear()
+    assert night.follow(days=3).kept == 1
 
 
 @pytest.mark.parametrize("answer", [b"[]", b'{"success": false}', b"[1]"])

@@ -25,6 +25,7 @@ class FollowReport:
         last_id: posts up to this one were seen.
         posts_until: when the newest of them was created.
         notes: what the site does not tell.
+        refused: how it refused a question about known posts; empty if it did not.
     """
 
     posts: int = 0
@@ -40,6 +41,7 @@ class FollowReport:
     last_id: int = 0
     posts_until: datetime | None = None
     notes: tuple[str, ...] = ()
+    refused: str = ""
     dry_run: bool = False
 
     def lines(self) -> list[str]:
@@ -52,6 +54,7 @@ class FollowReport:
             f"followed up to post {self.last_id:,}{until}: {self.posts:,} new posts, {asked}",
             f"{would} {of}",
             *self.notes,
+            *([self.refused] if self.refused else []),
         ]
         if self.unanswered:
             lines.append(f"nothing was answered about {counted(self.unanswered, 'post')}; the next run asks again")

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from danbooru_pipeline.context import RunContext
-from danbooru_pipeline.errors import DamagedFile, StoreError, full_disk_named
+from danbooru_pipeline.errors import DamagedFile, SourceUnusable, StoreError, full_disk_named
 from danbooru_pipeline.fetch.site_clock import believable_until, is_believable
 from danbooru_pipeline.io.damage import set_aside
 from danbooru_pipeline.io.locks import exclusive
@@ -22,7 +22,7 @@ from danbooru_pipeline.posts.fetchable import why_not_fetched
 from danbooru_pipeline.posts.report import read_report, says_banned
 from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.progress import Meter
-from danbooru_pipeline.sources.controls import choose_controls, known_kinds, note_kinds
+from danbooru_pipeline.sources.controls import Controls, choose_controls, known_kinds, note_kinds
 from danbooru_pipeline.sources.follow import (
     NewPosts,
     Replacement,
@@ -33,7 +33,7 @@ from danbooru_pipeline.sources.follow import (
     require_posts_of_the_past,
 )
 from danbooru_pipeline.sources.last_id import find_last_id
-from danbooru_pipeline.sources.recheck import recheck_posts
+from danbooru_pipeline.sources.recheck import PostUpdates, ids_per_request, recheck_posts
 from danbooru_pipeline.sources.sweep import last_sweep_before, newest_sweep
 from danbooru_pipeline.store.buckets import for_each_bucket
 from danbooru_pipeline.store.follow.files import Brought, BucketFiles
@@ -184,8 +184,8 @@ class _Follow:
     def _ask_again(self, ids: Sequence[int]) -> None:
         swept = known_kinds(self.context.layout.posts(self.swept.year)) if self.swept else {}
         controls = choose_controls(self.state.kinds, swept, asked=ids)
-        known, sums = self.state.says_banned, self.report
-        answer = recheck_posts(self.context.client, ids, controls=controls, says_banned=known)
+        answer = self._answer_about(ids, controls)
+        sums = self.report
         self._learn_from(answer.rows.values())
         unanswered = answer.unanswered(ids) - read_takedowns(self.context.layout).ids
         then = self.state.without(answer.expunged).with_answers(ids, unanswered)
@@ -196,6 +196,27 @@ class _Follow:
             never_answered=sums.never_answered + len(then.unheard - self.state.unheard),
         )
         self._step([_seen(row, self.former) for row in answer.rows.values()], expunged=answer.expunged, then=then)
+
+    def _answer_about(self, ids: Sequence[int], controls: Controls) -> PostUpdates:
+        """What the site says of posts: nothing of those in a question that it refuses, and the others count."""
+        rows: dict[int, CompleteRow] = {}
+        expunged: frozenset[int] = frozenset()
+        step, known = ids_per_request(controls), self.state.says_banned
+        for start in range(0, len(ids), step):
+            try:
+                answer = recheck_posts(
+                    self.context.client,
+                    ids[start : start + step],
+                    controls=controls,
+                    says_banned=known,
+                    may_be_refused=True,
+                )
+            except SourceUnusable as refusal:
+                self.report = replace(self.report, refused=str(refusal))
+                continue
+            rows |= answer.rows
+            expunged |= answer.expunged
+        return PostUpdates(rows, expunged)
 
     def _follow_new_posts(self) -> None:
         settled, is_all = self.now - self.delay, False
