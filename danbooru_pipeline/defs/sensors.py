@@ -20,6 +20,7 @@ from danbooru_pipeline.defs.reports import bullets
 from danbooru_pipeline.defs.waiting import everything_that_waits
 from danbooru_pipeline.errors import NotifyError
 from danbooru_pipeline.operate.notify import deliver, send_heartbeat
+from danbooru_pipeline.operate.preflight import find_wrong_clock
 from danbooru_pipeline.operate.readiness import decide, look_at, read_memory, write_memory
 from danbooru_pipeline.operate.waiting import what_is_left
 from danbooru_pipeline.posts.takedowns import held_by_takedown
@@ -83,6 +84,7 @@ def yearly_release(
         settling_days=run_context.settings.settling_days,
         look=lambda year: look_at(run_context.source_within(_LOOK_SECONDS), year),
         held=held_by_takedown(run_context.layout),
+        wrong_clock=lambda: find_wrong_clock(run_context),
     )
     cursor = write_memory(decision.memory)
     if not decision.begin or decision.year is None:

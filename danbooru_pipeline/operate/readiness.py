@@ -47,7 +47,7 @@ class Memory:
     Attributes:
         year, final_id: of the last look.
         looks: how many times in a row the source gave `final_id`.
-        requested: the newest year that was started.
+        requested: the year that was started last. A clock that was ahead may have made it one that is not over.
     """
 
     year: int | None = None
@@ -87,6 +87,7 @@ def decide(
     settling_days: float,
     look: Callable[[int], Look],
     held: str | None = None,
+    wrong_clock: Callable[[], str | None] = lambda: None,
 ) -> Decision:
     """Decide about the newest year that is over.
 
@@ -97,13 +98,14 @@ def decide(
         settling_days: how long to wait after the end of the year.
         look: asks the source about a year; called only when nothing else prevents a start.
         held: what holds up every build, for people; None if nothing does.
+        wrong_clock: says what is wrong with the clock; called only when nothing else prevents a start.
     """
     years = finished_years(first_year, now=now)
     if not years:
         return _wait(None, f"{first_year}, the first release year, is not over", memory)
     year = years[-1]
     name = release_name(year)
-    if memory.requested is not None and memory.requested >= year:
+    if memory.requested == year:
         return _wait(year, f"{name} was started already; the next one can start when {year + 1} is over", memory)
     if held is not None:
         return _wait(year, f"{name} cannot start: {held}", memory)
@@ -117,10 +119,10 @@ def decide(
         seen = look(year)
     except SourceError as error:
         return _wait(year, f"{name} cannot start: {error}", replace(memory, looks=0))
-    return _judge(memory, year, seen)
+    return _judge(memory, year, seen, wrong_clock)
 
 
-def _judge(memory: Memory, year: int, seen: Look) -> Decision:
+def _judge(memory: Memory, year: int, seen: Look, wrong_clock: Callable[[], str | None]) -> Decision:
     name = release_name(year)
     if seen.final_id is None:
         why = f"{name} cannot start: the source has no post up to {cutoff(year):%Y-%m-%d}; check DANBOORU_API_URL"
@@ -137,6 +139,8 @@ def _judge(memory: Memory, year: int, seen: Look) -> Decision:
     if memory.looks < LOOKS:
         why = f"{name}: {seen} seen {memory.looks} of {LOOKS} times in a row"
         return _wait(year, why, memory)
+    if (wrong := wrong_clock()) is not None:
+        return _wait(year, f"{name} cannot start: {wrong}", replace(memory, looks=0))
     why = f"{name} starts: {seen} seen {LOOKS} times in a row"
     return Decision(year=year, begin=True, why=why, memory=replace(memory, requested=year))
 

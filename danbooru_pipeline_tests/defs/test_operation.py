@@ -1,8 +1,8 @@
 """Sensors, checks and staleness on an ephemeral Dagster instance."""
 
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from danbooru_pipeline.posts.drift import Columns
 from danbooru_pipeline.posts.report import SweepReport, read_report
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import sweep_posts
+from danbooru_pipeline_tests.support.dumps import lines_of_2021, write_files
+from danbooru_pipeline_tests.support.raw_server import Answer, RawServer, always, make_answer
 from danbooru_pipeline_tests.support.runs import METADATA, RELEASE, run, run_buckets, run_year
 from danbooru_pipeline_tests.support.sites import Paged, record_of
 
@@ -66,6 +68,45 @@ def test_sensor_begins_a_release_once(
     assert [(r.run_key, r.partition_key) for r in requests] == [("danbooru2021", "2021")]
     assert "seen 1 of 3" in reasons[0]
     assert "started already" in reasons[3]
+
+
+@pytest.mark.parametrize("source", ["api", "dump"])
+def test_sensor_begins_nothing_by_a_wrong_clock(
+    settings: Settings, booru: BooruProcess, instance: dg.DagsterInstance, tmp_path: Path, source: str
+) -> None:
+    """The tick that would begin a release says what is wrong; once the clock is right, the release begins."""
+    write_files(tmp_path, {"dump/posts.json": lines_of_2021([1, 2])})
+    chosen = settings.replace(posts_source=source, dump=str(tmp_path / "dump"))
+    booru.set_date(datetime.now(UTC) - timedelta(days=22))
+    cursor: str | None = None
+    years, reasons = [], []
+    for _ in range(2):
+        with RunContext(chosen, now=lambda: JANUARY) as context:
+            for _ in range(3):
+                result = tick(context, instance, cursor)
+                cursor = result.cursor
+                years += [request.partition_key for request in result.run_requests or []]
+                reasons.append(str(result.skip_reason))
+        booru.set_date(datetime.now(UTC))
+    assert "danbooru2021 cannot start: the clock of this machine is 19008" in reasons[2]
+    assert "preferably by NTP" in reasons[2]
+    assert years == ["2021"]
+
+
+def test_sensor_begins_although_nobody_knows_the_time(
+    settings: Settings, instance: dg.DagsterInstance, serve: Callable[[Answer], RawServer], tmp_path: Path
+) -> None:
+    """A site that blocks us holds up no release of a copy."""
+    write_files(tmp_path, {"dump/posts.json": lines_of_2021([1, 2])})
+    site = serve(always(make_answer(b"<html>", status=403, headers={"cf-mitigated": "challenge"})))
+    chosen = settings.replace(posts_source="dump", dump=str(tmp_path / "dump"), api_url=site.url)
+    cursor: str | None = None
+    with RunContext(chosen, now=lambda: JANUARY) as context:
+        for _ in range(3):
+            result = tick(context, instance, cursor)
+            cursor = result.cursor
+    assert [request.partition_key for request in result.run_requests or []] == ["2021"]
+    assert len(site.requests) == 1
 
 
 def test_lost_cursor_begins_nothing_twice(in_january: RunContext, booru: BooruProcess, tmp_path: Path) -> None:

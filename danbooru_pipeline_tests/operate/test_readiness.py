@@ -90,6 +90,48 @@ def test_what_holds_up_every_build_holds_up_this_one() -> None:
     assert ask(decision.memory).begin
 
 
+def test_wrong_clock_starts_nothing_and_uses_up_nothing() -> None:
+    """It is asked about only when nothing else prevents a start, and once it is set the release begins."""
+    asked: list[datetime] = []
+
+    def tick(memory: Memory, *, wrong: str | None) -> Decision:
+        def wrong_clock() -> str | None:
+            asked.append(SETTLED)
+            return wrong
+
+        return decide(
+            memory, now=SETTLED, first_year=2021, settling_days=21, look=lambda _year: WHOLE, wrong_clock=wrong_clock
+        )
+
+    memory = Memory()
+    for number in range(2 * LOOKS):
+        decision = tick(memory, wrong="the clock is off; set it")
+        memory = decision.memory
+        assert not decision.begin
+        assert len(asked) == (number + 1) // LOOKS
+    assert decision.why == "danbooru2021 cannot start: the clock is off; set it"
+    assert memory.requested is None
+    begun = []
+    for _ in range(LOOKS):
+        decision = tick(memory, wrong=None)
+        memory = decision.memory
+        begun.append(decision.begin)
+    assert begun == [False, False, True]
+
+
+def test_year_that_a_clock_ahead_started_holds_up_no_other() -> None:
+    """What is remembered of a year that is not over is no start of this one, which begins and is remembered."""
+    memory = Memory(year=2035, final_id=5_020_995, looks=LOOKS, requested=2035)
+    begun = []
+    for _ in range(2 * LOOKS):
+        decision = ask(memory)
+        memory = decision.memory
+        begun.append(decision.begin)
+    assert begun == [False, False, True, False, False, False]
+    assert "danbooru2021 was started already" in decision.why
+    assert memory.requested == 2021
+
+
 def test_garbage_is_an_empty_memory() -> None:
     """A cursor that somebody edited badly does not stop the sensor."""
     assert read_memory("{nonsense") == read_memory(None) == Memory()
