@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from danbooru_pipeline.context import RunContext
 from danbooru_pipeline.errors import NewerFile, ReleaseError
-from danbooru_pipeline.fetch.site_clock import require_right_clock
+from danbooru_pipeline.fetch.site_clock import is_believable, require_right_clock
 from danbooru_pipeline.io.leases import leased
 from danbooru_pipeline.layout import BUCKETS, Layout, post_of_replaced
 from danbooru_pipeline.operate.preflight import check_root
@@ -51,7 +51,7 @@ def follow(context: RunContext, *, dry_run: bool = False, meter: Meter | None = 
     if not dry_run:
         forget_decided(context.layout, now=now)
     decision = _newest_decision(context.layout)
-    if decision is None or decision.seen <= now:
+    if decision is None or decision.is_believed(find_state(context.layout), now=now):
         return follow_site(context, dry_run=dry_run, meter=meter)
     report = follow_site(context, dry_run=dry_run, meter=meter, disbelieved=decision.seen)
     return replace(report, notes=(*report.notes, decision.disbelieved_line()))
@@ -73,11 +73,18 @@ class _Decision:
     seen: datetime
     all_up_to: int
 
+    def is_believed(self, state: FollowState | None, *, now: datetime) -> bool:
+        """Whether the time of its metadata is none that has still to come, nor had when following met it first.
+
+        What clocks differ by counts as the past.
+        """
+        return is_believable(self.seen, now=now) and (state is None or state.disbelieved != self.seen)
+
     def disbelieved_line(self) -> str:
         """Why no kept file is removed by a release whose metadata says that it is of a time to come."""
         return (
-            f"the metadata of {release_name(self.year)} is dated {self.seen:%Y-%m-%d %H:%M} UTC, which is still to "
-            f"come, so no kept file is removed by it; build {self.year} again, or wait for the next release"
+            f"the metadata of {release_name(self.year)} was dated {self.seen:%Y-%m-%d %H:%M} UTC before that time "
+            f"came, so no kept file is removed by it; build {self.year} again, or wait for the next release"
         )
 
 
@@ -92,10 +99,8 @@ def forget_decided(layout: Layout, *, now: datetime | None = None) -> int:
         layout: of the root.
         now: what time it is; by the clock of this machine unless given.
     """
-    decision, state = _newest_decision(layout), find_state(layout)
-    if decision is None or decision.seen > (now or datetime.now(UTC)):
-        return 0
-    if state is not None and state.disbelieved == decision.seen:
+    decision = _newest_decision(layout)
+    if decision is None or not decision.is_believed(find_state(layout), now=now or datetime.now(UTC)):
         return 0
     buckets = [bucket for bucket in BUCKETS if layout.replaced_bucket(bucket).is_dir()]
     names = {bucket: list_files(layout.replaced_bucket(bucket)) for bucket in buckets}

@@ -1,6 +1,7 @@
 """A clock that is wrong decides nothing: builds and following refuse it, and what it dated is not believed."""
 
 import dataclasses
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -265,12 +266,30 @@ def test_metadata_of_a_time_to_come_decides_nothing(begun: Follower, booru: Boor
     again = begun.follow(SPRING + timedelta(days=1))
     assert (again.kept, path.exists()) == (0, True)
     assert any("dated" in note and "build 2021 again" in note for note in again.notes)
-    later = begun.follow(said + timedelta(days=1))
-    assert (later.kept, path.exists(), bool(begun.layout.follow_parts)) == (0, True, True)
-    assert not later.notes
+    for night in (1, 2, 40):
+        later = begun.follow(said + timedelta(days=night))
+        assert (later.kept, path.exists(), bool(begun.layout.follow_parts)) == (0, True, True)
+        assert any("dated" in note and "build 2021 again" in note for note in later.notes)
     publish(begun, 2021, taken_at=SUMMER.isoformat())
     assert forget_decided(begun.layout, now=SPRING + timedelta(days=5)) == 0
     assert forget_decided(begun.layout, now=AUTUMN) == 1
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=3), timedelta(minutes=30), timedelta(hours=23)])
+def test_metadata_that_is_as_far_ahead_as_clocks_differ_decides(
+    begun: Follower, booru: BooruProcess, ahead: timedelta
+) -> None:
+    """A clock that was minutes ahead at the build keeps no file, and there is nothing to say."""
+    begun.follow(SPRING - timedelta(days=1))
+    path = keep_a_file(begun, old_jpg(booru), SPRING)
+    publish(begun, 2021, taken_at=(SPRING + timedelta(days=1) + ahead).isoformat())
+    os.utime(path, (SPRING.timestamp(), SPRING.timestamp()))
+    assert forget_decided(begun.layout, now=SPRING + timedelta(days=1)) == 1
+    assert not path.exists()
+    assert not begun.follow(SPRING + timedelta(days=1)).notes
+    state = read_state(begun.layout)
+    assert state is not None
+    assert state.disbelieved is None
 
 
 def test_following_begins_at_the_cutoff_when_the_sweep_is_of_a_time_to_come(

@@ -64,7 +64,7 @@ def follow_site(
         context: what the process has open; the site is asked at its pace.
         dry_run: read what the site says, request no file and write nothing.
         meter: counts files as they come, and posts as steps.
-        disbelieved: a time to come at which a release's metadata says that it was taken; later runs know it by that.
+        disbelieved: the time of the newest release's metadata, if that had still to come; later runs know it by that.
 
     Raises:
         SourceError: the site cannot be used; what was done so far is kept, and the next run goes on there.
