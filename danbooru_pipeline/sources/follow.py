@@ -32,6 +32,8 @@ TELLING: Final = frozenset({"PostReplacement", "ModAction", "PostFlag", "PostApp
 _EVENT_KEYS: Final = frozenset({"post_id", "event_at", "model_type"})
 #: So many ids below the newest one are looked at, to see what time it is on the site.
 _NEWEST_IDS: Final = 10
+#: A site whose newest posts are older than this is dead, or the clock is ahead.
+_OLD: Final = timedelta(days=366)
 #: The site's last numbered page.
 MAX_PAGE: Final = 1000
 
@@ -83,17 +85,26 @@ def read_new_posts(
     return NewPosts(tuple(complete_rows(rows, says_banned=says_banned)), last_id, is_all=is_all)
 
 
-def require_posts_of_the_past(source: Source, *, now: datetime) -> None:
-    """Refuse a clock by which most of the newest posts of a source have still to come; some may be errors of the site.
+def require_posts_of_now(source: Source, *, now: datetime, is_sure: bool) -> None:
+    """Refuse a clock by which most of the newest posts of a source have still to come, or are of more than a year ago.
+
+    Some may be errors of the site.
+
+    Args:
+        source: has the posts.
+        now: what time it is by the clock.
+        is_sure: whether the site says so, too; then it is one that has had no post for long.
 
     Raises:
-        SettingsError: the clock is behind.
+        SettingsError: the clock is behind or ahead.
         SourceError: the source cannot be used.
     """
     newest = source.newest_id("posts") or 0
     page = source.posts_after(max(0, newest - _NEWEST_IDS))
     created = [row["created_at"] for row in map(parse_api_record, page.records) if isinstance(row, dict)]
-    if 2 * sum(is_believable(at, now=now) for at in created) < len(created):
+    to_come = sum(not is_believable(at, now=now) for at in created)
+    old = 0 if is_sure else sum(now - at > _OLD for at in created)
+    if 2 * max(to_come, old) > len(created):
         raise SettingsError(
             f"by the clock of this machine it is {now:%Y-%m-%d}, and the newest posts of the site are of "
             f"{max(created):%Y-%m-%d}; set it, preferably by NTP, then run again"

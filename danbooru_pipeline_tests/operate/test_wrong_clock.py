@@ -217,11 +217,12 @@ def test_clock_is_nobodys_matter_where_nobody_may_be_asked(settings: Settings, t
         check_build(context, 2021)
 
 
-@pytest.mark.parametrize("now", [datetime(1971, 1, 1, tzinfo=UTC), datetime(2019, 6, 1, tzinfo=UTC)])
-def test_site_whose_newest_posts_have_still_to_come_is_not_followed(
-    booru: BooruProcess, settings: Settings, now: datetime
+@pytest.mark.parametrize("year", [1971, 2019, 2024, 2040])
+def test_site_whose_newest_posts_are_years_off_is_not_followed(
+    booru: BooruProcess, settings: Settings, year: int
 ) -> None:
-    """Without a date the posts show that the clock is behind: else an empty root would get every year of the site."""
+    """Without a date the posts show that the clock is wrong: an empty root would get all years, or begin too late."""
+    now = datetime(year, 1, 1, tzinfo=UTC)
     with (
         altered(booru, lambda record: record) as url,
         following(booru, settings.replace(api_url=url), now) as follower,
@@ -230,6 +231,24 @@ def test_site_whose_newest_posts_have_still_to_come_is_not_followed(
         follow(follower.context)
     assert read_state(follower.layout) is None
     assert not booru.requested_files()
+
+
+def test_site_that_had_no_post_for_years_is_followed_where_it_says_the_time(
+    booru: BooruProcess, settings: Settings
+) -> None:
+    """Its own clock shows that the machine's is right: there is nothing to follow yet."""
+    with following(booru, settings, datetime.now(UTC)) as follower:
+        report = follow(follower.context)
+    assert (report.posts, report.last_id) == (0, booru.truth(2021)[-1]["id"])
+
+
+def test_january_begins_behind_the_posts_of_december(booru: BooruProcess, settings: Settings) -> None:
+    """A site without a date whose newest posts are of some weeks ago is followed: that is no wrong clock."""
+    with (
+        altered(booru) as url,
+        following(booru, settings.replace(api_url=url), JANUARY[2021]) as follower,
+    ):
+        assert follow(follower.context).last_id
 
 
 def test_one_post_of_a_time_to_come_is_no_wrong_clock(booru: BooruProcess, settings: Settings) -> None:

@@ -30,7 +30,7 @@ from danbooru_pipeline.sources.follow import (
     read_new_posts,
     read_replacements,
     read_touched,
-    require_posts_of_the_past,
+    require_posts_of_now,
 )
 from danbooru_pipeline.sources.last_id import find_last_id
 from danbooru_pipeline.sources.recheck import PostUpdates, ids_per_request, recheck_posts
@@ -142,7 +142,8 @@ class _Follow:
             since = at if at is not None and is_believable(at, now=self.now) else cutoff(self.swept.year)
             last_id = self.swept.all_up_to
         else:
-            require_posts_of_the_past(self.source, now=self.now)
+            is_sure = self.context.client.seconds_ahead() is not None
+            require_posts_of_now(self.source, now=self.now, is_sure=is_sure)
             since, last_id = cutoff(year), find_last_id(self.source, cutoff(year)).id or 0
         return self._after_sweep(FollowState(site=site, start_id=last_id, last_id=last_id, changes_until=since))
 
