@@ -16,7 +16,7 @@ from typing import Final
 
 import httpx
 
-from danbooru_pipeline.errors import SourceUnreachable, SourceUnusable, without_login
+from danbooru_pipeline.errors import SourceError, SourceUnreachable, SourceUnusable, without_login
 from danbooru_pipeline.fetch.client import (
     TIMEOUT,
     announced_bytes,
@@ -47,7 +47,6 @@ class RemoteFile:
         modified: when it was last written; None when the server does not say.
         size: its bytes as they are sent, as announced before it is read; None when the server does not say.
         encoding: in which it was announced.
-        told_by_head: whether its server answers HEAD, so that what it does not find by HEAD is not there.
     """
 
     url: str
@@ -56,7 +55,6 @@ class RemoteFile:
     modified: datetime | None
     size: int | None = None
     encoding: str = ""
-    told_by_head: bool = False
 
     @property
     def name(self) -> str:
@@ -83,37 +81,81 @@ class RemoteFile:
             ) from None
 
 
-def open_remote_file(
-    url: str,
-    *,
-    headers: Mapping[str, str],
-    policy: RetryPolicy,
-    believes_head: bool = False,
-    client: httpx.Client | None = None,
-) -> RemoteFile | None:
-    """Find out whether a file exists, and when it was written; None if it does not exist.
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a server says of a name.
+
+    Attributes:
+        status: of its last answer; None without one.
+        problem: what is wrong, if the file is not there, or if what comes is not it.
+        file: what is there, if it answers 200.
+        is_html: whether it calls the file a web page.
+        start: the first bytes of the file, decoded, if they were asked for.
+    """
+
+    status: int | None
+    problem: SourceError
+    file: RemoteFile | None = None
+    is_html: bool = False
+    start: bytes = b""
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the file does not exist."""
+        return self.status in _ABSENT
+
+    def is_like(self, other: "Told") -> bool:
+        """Whether a server says the same of another name: the same refusal, the same text, or a web page."""
+        if self.status is None or self.status != other.status:
+            return False
+        return self.file is None or self.start == other.start or (_is_page(self.start) and _is_page(other.start))
+
+
+def _is_page(start: bytes) -> bool:
+    return start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
+
+
+def ask_for(
+    url: str, *, headers: Mapping[str, str], policy: RetryPolicy, client: httpx.Client, looks: bool = False
+) -> Told:
+    """Ask a server for a name: by HEAD if that succeeds, else by a GET, which alone says what is not there.
 
     Args:
         url: of the file.
         headers: of each request.
         policy: for how long the server is asked.
-        believes_head: whether a file that HEAD does not find is not asked for by GET as well.
-        client: of `asking`, where several files are asked for; by default one of its own for each request.
-
-    Raises:
-        SourceUnreachable: the server does not answer, or asks for a longer wait than the policy has.
-        SourceUnusable: it refuses the file.
+        client: of `asking`.
+        looks: whether to ask by GET at once, and look at the first bytes.
     """
-    answer = _ask(url, headers, policy, believes_head=believes_head, client=client)
-    if answer.status_code in _ABSENT:
-        return None
-    if answer.status_code != httpx.codes.OK:
-        status = answer.status_code
-        raise SourceUnusable(f"{without_login(url)} answers HTTP {status}; {_way_out(status)}")
+    method, patience = "GET" if looks else "HEAD", _Patience(policy)
+    while True:
+        status, start = None, b""
+        try:
+            with client.stream(method, url, headers=headers) as answer:
+                status = answer.status_code
+                if looks and status == httpx.codes.OK:
+                    start = next(answer.iter_bytes(_HEAD_BYTES), b"")
+            if status == httpx.codes.OK or (method == "GET" and not is_passing(status)):
+                return _told(url, headers, policy, answer, start)
+            goes_on = not is_passing(status) or patience.wait_after(answer)
+        except httpx.HTTPError as error:
+            goes_on = patience.wait_after(error)
+        if not goes_on:
+            problem = f"{without_login(url)} does not answer ({patience.problem}); {patience.way_out}"
+            return Told(status, SourceUnreachable(problem))
+        method = "GET"
+
+
+def _told(url: str, headers: Mapping[str, str], policy: RetryPolicy, answer: httpx.Response, start: bytes) -> Told:
+    status = answer.status_code
+    if status != httpx.codes.OK:
+        return Told(status, SourceUnusable(f"{without_login(url)} answers HTTP {status}; {_way_out(status)}"))
     # An empty answer to HEAD says nothing: some servers have no other.
     size, encoding = announced_bytes(answer) or None, declared_encoding(answer.headers)
-    told_by_head = answer.request.method == "HEAD"
-    return RemoteFile(url, headers, policy, _modified(answer.headers), size, encoding, told_by_head)
+    file = RemoteFile(url, headers, policy, _modified(answer.headers), size, encoding)
+    problem = SourceUnusable(f"{without_login(url)} is a page that comes for any name; check the address and the login")
+    is_html = "html" in answer.headers.get("content-type", "").lower()
+    return Told(status, problem, file, is_html=is_html, start=start)
 
 
 def _way_out(status: int) -> str:
@@ -133,41 +175,15 @@ def _modified(headers: httpx.Headers) -> datetime | None:
     return written if written.tzinfo else written.replace(tzinfo=UTC)
 
 
-def _ask(
-    url: str, headers: Mapping[str, str], policy: RetryPolicy, *, believes_head: bool, client: httpx.Client | None
-) -> httpx.Response:
-    """The head of an answer: by HEAD if that succeeds, else by the start of a GET, which alone says what is there."""
-    method, patience = "HEAD", _Patience(policy)
-    while True:
-        try:
-            with _answer(method, url, headers, client) as answer:
-                pass
-            is_told = answer.status_code == httpx.codes.OK or (believes_head and answer.status_code in _ABSENT)
-            if is_told or (method == "GET" and not is_passing(answer.status_code)):
-                return answer
-            goes_on = not is_passing(answer.status_code) or patience.wait_after(answer)
-        except httpx.HTTPError as error:
-            goes_on = patience.wait_after(error)
-        if not goes_on:
-            raise SourceUnreachable(f"{without_login(url)} does not answer ({patience.problem}); {patience.way_out}")
-        method = "GET"
-
-
 def asking(url: str) -> httpx.Client:
     """A client for many questions to the host of an address; each costs tenths of a second otherwise."""
     return http_client(url, timeout=TIMEOUT, follow_redirects=True)
 
 
 @contextmanager
-def _answer(
-    method: str, url: str, headers: Mapping[str, str], client: httpx.Client | None = None
-) -> Iterator[httpx.Response]:
+def _answer(method: str, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
     """An answer, its body unread."""
-    if client is not None:
-        with client.stream(method, url, headers=headers) as answer:
-            yield answer
-        return
-    with asking(url) as its_own, its_own.stream(method, url, headers=headers) as answer:
+    with asking(url) as client, client.stream(method, url, headers=headers) as answer:
         yield answer
 
 

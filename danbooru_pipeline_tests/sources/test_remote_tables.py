@@ -2,7 +2,7 @@
 
 import gzip
 import lzma
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from danbooru_pipeline.errors import SourceUnusable
+from danbooru_pipeline.errors import SourceUnreachable, SourceUnusable
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.sources import export_side_tables
 from danbooru_pipeline.sources.files import DumpSource
@@ -26,13 +26,22 @@ SHARDS = {f"posts{k:012d}.json": part for k, part in enumerate(PARTS)}
 FIRST, SECOND, THIRD, FOURTH = SHARDS
 
 
+#: What a server answers to a method and a name, where that is not what its folder has.
+Odd = Callable[[str, str], int | None]
+
+
+def as_it_is(_method: str, _name: str) -> int | None:
+    """Nothing odd."""
+    return None
+
+
 class Host(Ranged):
     """Serves a folder; notes what it is asked for."""
 
     def __init__(
-        self, *args: Any, asked: list[tuple[str, str]], absent: int = 404, closed: str = "", **more: Any
+        self, *args: Any, asked: list[tuple[str, str]], absent: int = 404, odd: Odd = as_it_is, **more: Any
     ) -> None:
-        self.asked, self.absent, self.closed = asked, absent, closed
+        self.asked, self.absent, self.odd = asked, absent, odd
         super().__init__(*args, **more)
 
     def parse_request(self) -> bool:
@@ -40,10 +49,13 @@ class Host(Ranged):
         if not super().parse_request():
             return False
         self.asked.append((self.command, self.path))
-        if Path(self.translate_path(self.path)).is_file() and self.path != f"/{self.closed}":
-            return True
-        body = b"<html></html>"
-        self.send_response(403 if self.path == f"/{self.closed}" else self.absent)
+        status = self.odd(self.command, self.path[1:])
+        if status is None:
+            if Path(self.translate_path(self.path)).is_file():
+                return True
+            status = self.absent
+        body = f"<html>no {self.path}</html>".encode()
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body if self.command == "GET" else b"")
@@ -52,12 +64,12 @@ class Host(Ranged):
 
 @contextmanager
 def remote(
-    folder: Path, asked: list[tuple[str, str]] | None = None, *, absent: int = 404, closed: str = ""
+    folder: Path, asked: list[tuple[str, str]] | None = None, *, absent: int = 404, odd: Odd = as_it_is
 ) -> Iterator[DumpSource]:
-    """The folder as a dump below an address; it answers `absent` for files that it has not, and refuses one of them."""
+    """The folder as a dump below an address; it answers `absent` for files that it has not, and else what is `odd`."""
     notes = [] if asked is None else asked
-    with serving(partial(Host, directory=str(folder), asked=notes, absent=absent, closed=closed)) as address:
-        yield DumpSource(address, user_agent="tests", retry_seconds=1)
+    with serving(partial(Host, directory=str(folder), asked=notes, absent=absent, odd=odd)) as address:
+        yield DumpSource(address, user_agent="tests", retry_seconds=0.2)
 
 
 @pytest.mark.parametrize(
@@ -83,9 +95,9 @@ def test_a_remote_dump_has_the_forms_of_a_folder(layout: Layout, tmp_path: Path,
     "files",
     [
         {"posts.json": PARTS[0], **SHARDS},
-        {"posts.json": LINES, "posts.json.gz": gzip.compress(LINES)},
+        {"posts.json.gz": gzip.compress(LINES), "posts.json.xz": lzma.compress(LINES)},
         {"posts.json.zst": LINES, FIRST: LINES},
-        {FIRST: PARTS[0], f"{FIRST}.gz": gzip.compress(PARTS[0]), SECOND: PARTS[1]},
+        {f"{FIRST}.gz": gzip.compress(PARTS[0]), f"{FIRST}.xz": lzma.compress(PARTS[0]), SECOND: PARTS[1]},
         {FIRST: PARTS[0], THIRD: PARTS[2]},
         {FIRST: PARTS[0], FOURTH: PARTS[3]},
         {SECOND: PARTS[1], THIRD: PARTS[2]},
@@ -105,31 +117,93 @@ def test_a_remote_dump_is_refused_as_a_folder_is(layout: Layout, tmp_path: Path,
     assert not layout.posts(2021).exists()
 
 
-def test_tables_that_are_not_there_cost_few_requests(layout: Layout, tmp_path: Path) -> None:
-    """Where HEAD is answered, a table that is not there costs a dozen of them, and shards one for each."""
+@pytest.mark.parametrize("files", [{"posts.json": LINES}, SHARDS], ids=["plain", "shards"])
+def test_a_packed_copy_beside_a_remote_file_is_no_second_one(
+    layout: Layout, tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    """What a server keeps packed beside a plain file, to send it so, is not asked for."""
+    packed = {f"{name}.gz": b"not even whole" for name in files}
+    with remote(write_files(tmp_path / "dump", files | packed)) as source:
+        assert bring_2021(source, layout).rows == ROWS
+
+
+def test_a_table_costs_few_requests(layout: Layout, tmp_path: Path) -> None:
+    """A table in one file costs three requests; HEAD alone calls nothing absent, so each name that is not there two."""
     asked: list[tuple[str, str]] = []
     folder = write_files(tmp_path / "dump", {"posts.json": LINES, "tags000000000000.json": b'{"id":1}\n'})
     with remote(folder, asked) as source:
         assert source.open_table("posts", 2021) is not None
+        assert asked == [("HEAD", "/posts.json"), ("HEAD", f"/{FIRST}"), ("GET", f"/{FIRST}")]
         del asked[:]
         assert source.open_table("pools", 2021) is None
-        assert len(asked) == 10 + LOOK_AHEAD
-        assert {method for method, _ in asked} == {"HEAD"}
+        assert len(asked) == 2 * (10 + LOOK_AHEAD)
+        assert len({name for _, name in asked}) == 10 + LOOK_AHEAD
         reports = export_side_tables(source, layout, 2021, progress=lambda _line: None)
     assert {name for name, report in reports.items() if report.status == "ok"} == {"tags"}
 
 
-@pytest.mark.parametrize("absent", [200, 403, 410])
-def test_a_server_that_does_not_say_404_has_what_it_names(layout: Layout, tmp_path: Path, absent: int) -> None:
-    """A page for each name, or a refusal of names that nobody has, is no second form of a table."""
-    with remote(write_files(tmp_path / "dump", {"posts.json": LINES}), absent=absent) as source:
+@pytest.mark.parametrize("absent", [200, 302, 400, 401, 403, 405, 410, 500])
+@pytest.mark.parametrize("files", [{"posts.json": LINES}, SHARDS], ids=["plain", "shards"])
+def test_a_server_that_does_not_say_404_has_what_it_gives(
+    layout: Layout, tmp_path: Path, files: dict[str, bytes], absent: int
+) -> None:
+    """A page or a refusal of names that nobody has is no form of a table: rows come, and what is not there is none."""
+    with remote(write_files(tmp_path / "dump", files), absent=absent) as source:
         assert bring_2021(source, layout).rows == ROWS
+        assert source.open_table("pools", 2021) is None
+
+
+def test_tables_alone_are_found_where_the_first_is_not(tmp_path: Path) -> None:
+    """A bucket that says 403 of what it has not may have any of the tables; it is refused only if it has none."""
+    folder = write_files(tmp_path / "dump", {"pools.json": b'{"id":1}\n'})
+    with remote(folder, absent=403) as source:
+        assert source.open_table("tags", 2021) is None
+        assert source.open_table("pools", 2021) is not None
+    with remote(tmp_path / "none", absent=403) as source:
+        for table in ("posts", "tags"):
+            with pytest.raises(SourceUnusable, match=rf"/{table}\.json answers HTTP 403; .*DANBOORU_DUMP"):
+                source.open_table(table, 2021)
+
+
+@pytest.mark.parametrize(("status", "error"), [(200, SourceUnusable), (403, SourceUnusable), (503, SourceUnreachable)])
+@pytest.mark.parametrize("absent", [404, "the same"])
+def test_an_outage_makes_no_table_absent(
+    layout: Layout, tmp_path: Path, status: int, error: type[Exception], absent: int | str
+) -> None:
+    """A server that refuses all from some moment on has lost no table: what it says of any name is no answer then."""
+    begun: list[str] = []
+
+    def odd(_method: str, _name: str) -> int | None:
+        return status if begun else None
+
+    folder = write_files(tmp_path / "dump", SHARDS | {"tags.json": b'{"id":1}\n'})
+    with remote(folder, absent=absent if isinstance(absent, int) else status, odd=odd) as source:
+        assert bring_2021(source, layout).rows == ROWS
+        begun.append("now")
+        for table in ("tags", "posts"):
+            with pytest.raises(error, match=rf"/{table}\.json"):
+                source.open_table(table, 2021)
+
+
+@pytest.mark.parametrize("head", [200, 404, 403])
+def test_head_alone_decides_nothing_about_a_name(layout: Layout, tmp_path: Path, head: int) -> None:
+    """A server whose HEAD finds every name, or none of the large ones, has what it gives by GET."""
+
+    def odd(method: str, name: str) -> int | None:
+        return head if method == "HEAD" and (head == 200 or "posts" not in name) else None
+
+    with remote(write_files(tmp_path / "dump", {"posts.json": LINES, "tags.json": b'{"id":1}\n'}), odd=odd) as source:
+        assert bring_2021(source, layout).rows == ROWS
+        reports = export_side_tables(source, layout, 2021, progress=lambda _line: None)
+    assert {name: report.status for name, report in reports.items() if report.status != "absent"} == {"tags": "ok"}
 
 
 def test_a_shard_that_is_refused_is_no_end(layout: Layout, tmp_path: Path) -> None:
     """Where a server says 404 of what it has not, a refusal of the last shard refuses the table."""
     folder = write_files(tmp_path / "dump", SHARDS)
-    with remote(folder, closed=FOURTH) as source, pytest.raises(SourceUnusable, match=f"{FOURTH} answers HTTP 403"):
-        bring_2021(source, layout)
-    with remote(folder, absent=403) as source, pytest.raises(SourceUnusable, match=r"posts\.json answers HTTP 403"):
+
+    def odd(_method: str, name: str) -> int | None:
+        return 403 if name == FOURTH else None
+
+    with remote(folder, odd=odd) as source, pytest.raises(SourceUnusable, match=f"{FOURTH} answers HTTP 403"):
         bring_2021(source, layout)
