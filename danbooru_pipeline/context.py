@@ -21,6 +21,7 @@ from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources import ApiSource, BulkSource, Source
 from danbooru_pipeline.sources.excluding import BulkSourceWithout, SourceWithout
 from danbooru_pipeline.sources.open import open_bulk
+from danbooru_pipeline.sources.quick_look import QuickLook
 from danbooru_pipeline.sources.rechecker import Rechecker
 
 T = TypeVar("T")
@@ -80,11 +81,12 @@ class RunContext:
         return self._source(self.settings.posts_source)
 
     def source_within(self, seconds: float) -> Source | BulkSource:
-        """The source of posts; one of whole tables waits for an answer so long at most, for who has little time."""
+        """The source of posts; one of whole tables says within so many seconds what it has, and gives no rows."""
         if self.settings.posts_source == "api":
             return self.source
         hasty = self.settings.replace(retry_seconds=min(seconds, self.settings.retry_seconds))
-        return open_bulk(hasty.posts_source, hasty, now=self.now())
+        source = open_bulk(hasty.posts_source, hasty, now=self.now(), shows_only=True)
+        return QuickLook(source, seconds=seconds)
 
     @property
     def tables_source(self) -> Source | BulkSource:

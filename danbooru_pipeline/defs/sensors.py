@@ -53,8 +53,8 @@ begin_release = dg.define_asset_job(
 )
 
 
-#: A tick has a minute. An attempt that begins within this time has half of one for itself.
-_LOOK_SECONDS: Final = 10.0
+#: A tick has a minute. A look at a source of whole tables has half of it, all its questions together.
+_LOOK_SECONDS: Final = 30.0
 
 
 def _began_already(instance: dg.DagsterInstance, year: int) -> bool:

@@ -35,11 +35,18 @@ def _file_chunks(path: Path) -> Iterator[bytes]:
 
 
 class DumpSource:
-    """The public dumps, from a folder or below an ``http(s)://`` or ``gs://`` address."""
+    """The public dumps, from a folder or below an ``http(s)://`` or ``gs://`` address.
+
+    Args:
+        place: the folder or the address.
+        user_agent: of each request.
+        retry_seconds: for how long a file is asked for.
+        shows_only: whether a table below an address is only shown, by its first file, and without rows.
+    """
 
     name = "dump"
 
-    def __init__(self, place: str, *, user_agent: str, retry_seconds: float = 120.0) -> None:
+    def __init__(self, place: str, *, user_agent: str, retry_seconds: float = 120.0, shows_only: bool = False) -> None:
         self._place = place.rstrip("/")
         if place.startswith("gs://"):
             self._place = "https://storage.googleapis.com/" + place.removeprefix("gs://").rstrip("/")
@@ -48,6 +55,7 @@ class DumpSource:
         headers = {"User-Agent": user_agent, "Accept-Encoding": "gzip"}
         policy = RetryPolicy(max_seconds=retry_seconds)
         self._tables = RemoteTables(self._place, headers=headers, policy=policy)
+        self._shows_only = shows_only
 
     def probe(self) -> None:
         """Check that the folder exists; an address is contacted when it is read.
@@ -77,6 +85,9 @@ class DumpSource:
         return BulkTable(blocks=blocks, modified=modified, never_empty=True)
 
     def _open_remote(self, table: str) -> BulkTable | None:
+        if self._shows_only:
+            file = self._tables.first_file(table)
+            return BulkTable(blocks=(), modified=file.modified, never_empty=True) if file is not None else None
         files = self._tables.files(table)
         if not files:
             return None

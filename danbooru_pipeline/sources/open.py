@@ -15,8 +15,14 @@ from danbooru_pipeline.sources.source import Source
 from danbooru_pipeline.sources.sweep import sweep_posts
 
 
-def open_bulk(name: str, settings: Settings, *, now: datetime) -> BulkSource:
+def open_bulk(name: str, settings: Settings, *, now: datetime, shows_only: bool = False) -> BulkSource:
     """The source `name`: ``bigquery``, ``dump`` or ``archive``.
+
+    Args:
+        name: of the source.
+        settings: where it is.
+        now: the time.
+        shows_only: whether a table of a dump over HTTP is only shown, by its first file, and without rows.
 
     Raises:
         SettingsError: its address is not set.
@@ -24,7 +30,8 @@ def open_bulk(name: str, settings: Settings, *, now: datetime) -> BulkSource:
     if name == "dump":
         if not settings.dump:
             raise SettingsError("the source dump has no address; set DANBOORU_DUMP to a folder or an address")
-        return DumpSource(settings.dump, user_agent=settings.user_agent, retry_seconds=settings.retry_seconds)
+        agent, seconds = settings.user_agent, settings.retry_seconds
+        return DumpSource(settings.dump, user_agent=agent, retry_seconds=seconds, shows_only=shows_only)
     if name == "archive":
         if not settings.archive:
             raise SettingsError("the source archive has no path; set DANBOORU_ARCHIVE to a metadata folder or tar.xz")

@@ -56,6 +56,20 @@ class RemoteTables:
             names.require_that_it_still_answers()
         return [found[name] for name in files_of(map(Found, found), table, place=without_login(self._place))]
 
+    def first_file(self, table: str) -> RemoteFile | None:
+        """The first file that is there of a table, whole or not: the least that shows that there is one, and how old.
+
+        Raises:
+            SourceError: as for `files`.
+        """
+        with asking(self._place) as client:
+            names = _Names(self._server, partial(self._ask, client))
+            whole, first = file_name(table), file_name(table, 0)
+            each = (names.those_of(name) for name in (whole, first, *_packed(whole), *_packed(first)))
+            file = next((file for found in each for file in found.values()), None)
+            names.require_that_it_still_answers()
+            return file
+
     def _ask(self, client: httpx.Client, name: str, *, looks: bool = False) -> Told:
         url = f"{self._place}/{name}"
         return ask_for(url, headers=self._headers, policy=self._policy, client=client, looks=looks)

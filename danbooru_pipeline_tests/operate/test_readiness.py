@@ -1,8 +1,12 @@
 """When the release of a year is begun."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,8 +25,10 @@ from danbooru_pipeline.operate.readiness import (
     read_memory,
     write_memory,
 )
+from danbooru_pipeline.settings import Settings
 from danbooru_pipeline.sources.bulk import BulkTable
 from danbooru_pipeline.years import cutoff
+from danbooru_pipeline_tests.support.web import Ranged, serving
 
 SETTLED = datetime(2022, 1, 22, tzinfo=UTC)
 WHOLE = Look(final_id=5_020_995, covers=True)
@@ -191,3 +197,45 @@ def test_whole_tables_begin_a_release_when_they_were_written_after_the_year() ->
     assert (written.covers, written.final_id) == (True, int(after.timestamp()))
     assert look_at(OneTable(None, None), 2021).covers
     assert look_at(OneTable(5, after), 2030) == Look(final_id=None, covers=False)
+
+
+class SlowDump(Ranged):
+    """A folder on the web that takes its time for each answer, and counts them."""
+
+    def __init__(self, *args: Any, asked: list[str], seconds: float, **more: Any) -> None:
+        self.asked, self.seconds = asked, seconds
+        super().__init__(*args, **more)
+
+    def parse_request(self) -> bool:
+        """Note the request, and wait."""
+        known = super().parse_request()
+        self.asked.append(self.path)
+        time.sleep(self.seconds)
+        return known
+
+
+def look_at_dump(folder: Path, *, delay: float, within: float) -> tuple[Look, list[str]]:
+    """A look at a dump below the address of a server with such a delay, and what it was asked for."""
+    asked: list[str] = []
+    with serving(partial(SlowDump, directory=str(folder), asked=asked, seconds=delay)) as address:
+        settings = Settings(root=folder / "root", posts_source="dump", dump=address, retry_seconds=0.1)
+        with RunContext(settings) as context:
+            return look_at(context.source_within(within), 2021), asked
+
+
+@pytest.mark.parametrize("names", [["posts.json"], [f"posts{k:012d}.json" for k in range(300)]], ids=["file", "shards"])
+def test_a_look_at_a_dump_is_one_at_its_first_file(tmp_path: Path, names: list[str]) -> None:
+    """However many shards a dump over HTTP has, the look asks for the first, whose time it takes."""
+    for name in names:
+        (tmp_path / name).write_bytes(b"{}\n")
+    look, asked = look_at_dump(tmp_path, delay=0.0, within=20)
+    assert (look.covers, look.final_id) == (True, int((tmp_path / names[0]).stat().st_mtime))
+    assert len(asked) <= 3
+
+
+def test_a_look_ends_in_time(tmp_path: Path) -> None:
+    """All questions of a look together have so many seconds; what has not answered then has not answered."""
+    began = time.monotonic()
+    with pytest.raises(SourceUnreachable, match=r"has not said within 0\.5 seconds what it has of posts; check"):
+        look_at_dump(tmp_path, delay=0.2, within=0.5)
+    assert time.monotonic() - began < 5
