@@ -25,7 +25,7 @@ from danbooru_pipeline.posts.json_text import has_tag_list
 from danbooru_pipeline.posts.record import EPOCH, NEVER_EMPTY, NONE_IN_2017, RejectedRow, parse_record
 from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS, PostRow
 from danbooru_pipeline.posts.tags import has_repeats, tag_columns
-from danbooru_pipeline.posts.unstorable import UNREADABLE
+from danbooru_pipeline.posts.unstorable import UNREADABLE, fault_of
 
 #: A block that cannot be typed as a whole is halved until it is this small; then its lines are typed one by one.
 _FEW_LINES: Final = 256
@@ -205,9 +205,7 @@ def json_objects(lines: Iterable[bytes], *, name: str, first_line: int) -> Itera
         try:
             yield line, decode(line)
         except UNREADABLE:
-            raise SourceUnusable(
-                f"{name} is damaged or truncated: line {number:,} is not a JSON object; get the file again"
-            ) from None
+            raise SourceUnusable(fault_of(line, name=name, number=number)) from None
 
 
 def _with_raw(rows: Sequence[PostRow], lines: Sequence[bytes]) -> pa.Table:

@@ -44,6 +44,26 @@ def _as_row(line: bytes) -> RejectedRow | None:
     return RejectedRow(UNSTORABLE, record) if isinstance(record, UnstorableRecord) else None
 
 
+def fault_of(line: bytes, *, name: str, number: int) -> str:
+    """What is wrong with a line that is not a JSON object, and what to do, as far as the line itself shows."""
+    damaged = f"{name} is damaged or truncated: line {number:,} is not a JSON object"
+    this = f"line {number:,} of {name}"
+    try:
+        text = line.decode().strip(_BLANK)
+        if text.endswith("},"):
+            return f"{this} ends with a comma; take it away from all lines, like `sed 's/,$//'`"
+        _decoder.decode(text)
+    except UnicodeDecodeError:
+        return f"{damaged}, and has bytes that are not UTF-8; get the file again, or save it as UTF-8"
+    except RecursionError:
+        return f"{this} is nested too deeply; mend or remove it"
+    except json.JSONDecodeError:
+        pass
+    except ValueError as error:
+        return f"{this} is not JSON, which {error}; write null instead"
+    return f"{damaged}; get the file again"
+
+
 def read_document(data: bytes | bytearray) -> Any:
     """A JSON document; those of its records that hold such a value become `UnstorableRecord`.
 
@@ -103,7 +123,7 @@ def _number(text: str) -> float | str:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+    raise ValueError(f"has no {name}")
 
 
 _decoder: Final = json.JSONDecoder(parse_int=_integer, parse_float=_number, parse_constant=_refuse_constant)

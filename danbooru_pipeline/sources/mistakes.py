@@ -13,6 +13,7 @@ _AROUND: Final = "is one JSON object around an array; write one object a line, l
 #: How files start that are given by mistake, and what they are.
 _MISTAKES: Final = (
     (re.compile(rb"\xef\xbb\xbf"), "starts with a byte order mark; save it as UTF-8 without one"),
+    (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff|\{\0\0\0|\0\0\0\{"), "is UTF-32 text; save it as UTF-8"),
     (re.compile(rb"\xff\xfe|\xfe\xff|\{\0|\0\{"), "is UTF-16 text; save it as UTF-8"),
     (_TAR, "is a tar file; unpack it, or set DANBOORU_ARCHIVE to it"),
     (re.compile(rb"\x1f\x8b|BZh[1-9]|\xfd7zXZ\0|\x28\xb5\x2f\xfd"), "is packed twice; unpack it once"),
@@ -26,6 +27,7 @@ _MISTAKES: Final = (
     (re.compile(rb"\0{16}"), "starts with zero bytes, as a download that was cut off leaves them; get it again"),
     (re.compile(rb"\s*\{" + _ARRAY), _AROUND),
     (re.compile(rb"\s*\{" + _MEMBERS + _ARRAY + rb"\s*[{\]]"), _AROUND),
+    (re.compile(rb"[^\n]*\}\r[ \t\r]*\{"), r"has CR alone between its lines; write LF, like `tr '\r' '\n'`"),
     (re.compile(rb"\s*\["), "is a JSON array; write one object a line, like `jq -c '.[]'`"),
     (re.compile(rb"\s*\{\s*[\r\n]"), "is indented JSON; write one object a line, like `jq -c .`"),
     (re.compile(rb"\s*<"), "is a web page or XML; check the address and the login"),

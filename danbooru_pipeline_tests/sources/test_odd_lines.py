@@ -1,5 +1,6 @@
 """Lines that are JSON and no rows: each is rejected, counted, or named as what it is."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -59,11 +60,66 @@ def test_pairs_of_surrogates_are_kept(layout: Layout, tmp_path: Path) -> None:
     assert pq.read_table(layout.posts(2021))["source"].to_pylist()[-1] == "\N{GRINNING FACE}"
 
 
-@pytest.mark.parametrize("last", [b'{"id":"41","crea', b'{"id":"41","score":NaN}\n', b'{"id":"41","a":"\xed\xa0\x80"}'])
-def test_a_damaged_line_beside_such_a_row_is_damage(layout: Layout, tmp_path: Path, last: bytes) -> None:
+#: How a message about the last line of these files begins, and with which line; `{}` is the file.
+DAMAGED = "{} is damaged or truncated: line 41 is not a JSON object"
+#: Lines that are no JSON object, and what is said of them.
+REFUSED = {
+    "cut_off": (b'{"id":"41","crea', f"{DAMAGED}; get the file again"),
+    "NaN": (b'{"id":"41","score":NaN}\n', "line 41 of {} is not JSON, which has no NaN; write null instead"),
+    "infinity": (
+        b'{"id":"41","score":-Infinity}',
+        "line 41 of {} is not JSON, which has no -Infinity; write null instead",
+    ),
+    "surrogate": (
+        b'{"id":"41","a":"\xed\xa0\x80"}',
+        f"{DAMAGED}, and has bytes that are not UTF-8; get the file again",
+    ),
+    "latin1": (b'{"id":"41","source":"caf\xe9"}\n', f"{DAMAGED}, and has bytes that are not UTF-8; get the file again"),
+    "nested": (b'{"id":"41","a":' + b"[" * 5000 + b"]" * 5000 + b"}\n", "line 41 of {} is nested too deeply; mend or"),
+    "comma": (
+        b'{"id":"41","a":1},\n',
+        "line 41 of {} ends with a comma; take it away from all lines, like `sed 's/,$//'`",
+    ),
+    "comma_crlf": (b'{"id":"41","a":1},\r\n', "line 41 of {} ends with a comma; take it away from all lines"),
+    "list": (b"[41]\n", f"{DAMAGED}; get the file again"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_line_that_is_no_json_object_is_told_apart(layout: Layout, tmp_path: Path, kind: str) -> None:
+    """What is wrong with a line is said with its number and what helps, in posts and in side tables."""
+    last, said = REFUSED[kind]
+    data = b"".join(ROWS) + last
+    for table in ("posts", "tags"):
+        source = dump(tmp_path / table, **{table: data})
+        with pytest.raises(SourceUnusable, match=re.escape(said.format(tmp_path / table / "d" / f"{table}.json"))):
+            if table == "posts":
+                bring_2021(source, layout)
+            else:
+                export_side_tables(source, layout, 2021, progress=lambda _line: None)
+
+
+@pytest.mark.parametrize("codec", ["utf-32", "utf-32-le", "utf-32-be"])
+def test_utf_32_is_called_that(layout: Layout, tmp_path: Path, codec: str) -> None:
+    """Text of four bytes a character begins as that of two does, and is named by its own name."""
+    with pytest.raises(SourceUnusable, match=r"posts\.json is not JSON lines: it is UTF-32 text; save it as UTF-8"):
+        bring_2021(dump(tmp_path, posts=b"".join(ROWS).decode().encode(codec)), layout)
+
+
+def test_lines_that_end_with_cr_alone_are_named(layout: Layout, tmp_path: Path) -> None:
+    """A file without one LF is no single damaged line; CR and LF together are line ends as any."""
+    rows = b"".join(ROWS)
+    with pytest.raises(SourceUnusable, match=r"posts\.json is not JSON lines: it has CR alone .*`tr '\\r' '\\n'`"):
+        bring_2021(dump(tmp_path, posts=rows.replace(b"\n", b"\r")), layout)
+    assert bring_2021(dump(tmp_path, posts=rows.replace(b"\n", b"\r\n")), layout).rows == len(ROWS)
+
+
+@pytest.mark.parametrize("kind", ["cut_off", "NaN", "surrogate"])
+def test_a_damaged_line_beside_such_a_row_is_damage(layout: Layout, tmp_path: Path, kind: str) -> None:
     """What is not JSON is refused by its own number, also where another line cannot be stored."""
+    last, said = REFUSED[kind]
     odd = line_of_2021(1, source="HERE").replace(b'"HERE"', b'"\\ud800"')
-    with pytest.raises(SourceUnusable, match="damaged or truncated: line 41 is not a JSON object; get the file again"):
+    with pytest.raises(SourceUnusable, match=re.escape(said.format(tmp_path / "d" / "posts.json"))):
         bring_2021(dump(tmp_path, posts=odd + b"".join(ROWS[1:]) + last), layout)
     assert not layout.posts(2021).exists()
 

@@ -307,9 +307,9 @@ class Web(http.server.BaseHTTPRequestHandler):
         self._answer(head=False)
 
     def _answer(self, *, head: bool) -> None:
-        self.asked.append((self.command, self.headers.get("Range")))
         if not self.path.endswith("posts.json"):
             return self._send(404, b"")
+        self.asked.append((self.command, self.headers.get("Range")))
         if head and self.mode == "head405":
             return self._send(405, b"")
         if head:
