@@ -169,7 +169,7 @@ def _parse_2017(record: Mapping[str, Any]) -> PostRow | RejectedRow:
             if len(lists[name]) == len(plain[name]):
                 del plain[name]
     row = _parse(plain, record)
-    return row if isinstance(row, RejectedRow) else row | lists | _strings_of(lists["tags"])
+    return row if isinstance(row, RejectedRow) else row | lists | strings_of(lists["tags"])
 
 
 def _is_none_in_2017(name: str, value: object) -> bool:
@@ -204,7 +204,8 @@ def _numbers(items: Sequence[Any]) -> list[int]:
     return [number for number in found if number is not None]
 
 
-def _strings_of(tags: Sequence[Mapping[str, Any]]) -> PostRow:
+def strings_of(tags: Sequence[Mapping[str, Any]]) -> PostRow:
+    """Today's columns of tags, of a list of them."""
     names: dict[str, int | None] = {tag["name"]: tag["category"] for tag in tags}  # a tag may be listed twice
     strings: PostRow = {"tag_string": " ".join(names), "tag_count": len(names)}
     for category, title in CATEGORIES.items():

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from danbooru_pipeline.io.fast_json import decode
 from danbooru_pipeline.io.parquet import one_chunk
 from danbooru_pipeline.io.typed_json import parse
-from danbooru_pipeline.posts.completed import completed
-from danbooru_pipeline.posts.record import RejectedRow, parse_record
+from danbooru_pipeline.posts.completed import complete_rows, completed
+from danbooru_pipeline.posts.record import RejectedRow, parse_record, strings_of
 from danbooru_pipeline.posts.schema import OUR_COLUMNS, POST_SCHEMA, SITE_COLUMNS, conform
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.parquet import batches, schema_of
@@ -47,7 +47,7 @@ def contradictions(table: pa.Table) -> Iterator[tuple[int, str]]:
     """Ids of rows whose `raw` or `extra` does not go with the columns, and what to say of each."""
     rows = table.filter(_kept(table)).to_pylist()
     with_raw = [row for row in rows if row["raw"] is not None]
-    for row, expected in zip(with_raw, _expected([row["raw"] for row in with_raw]), strict=True):
+    for row, expected in zip(with_raw, rows_of_lines([row["raw"] for row in with_raw]), strict=True):
         if expected is None:
             yield row["id"], "has a raw that is no line of a post"
         elif wrong := _differing(row, expected):
@@ -74,7 +74,7 @@ def _is_odd(extra: str) -> bool:
     return not isinstance(members, dict) or not members or not _SITE.isdisjoint(members)
 
 
-def _expected(lines: Sequence[str]) -> list[dict[str, Any] | None]:
+def rows_of_lines(lines: Sequence[str | bytes]) -> list[dict[str, Any] | None]:
     """The row of each line, as every source makes it; None for what is none."""
     rows = [_row_of(line) for line in lines]
     table = pa.Table.from_pylist([row for row in rows if row is not None], schema=POST_SCHEMA)
@@ -82,12 +82,12 @@ def _expected(lines: Sequence[str]) -> list[dict[str, Any] | None]:
     return [None if row is None else next(made) for row in rows]
 
 
-def _row_of(line: str) -> dict[str, Any] | None:
+def _row_of(line: str | bytes) -> dict[str, Any] | None:
     try:
         record = parse(line)
-    except ValueError:
+        row = parse_record(record) if isinstance(record, dict) else None
+    except ValueError:  # half of a surrogate pair, too, which no row can hold
         return None
-    row = parse_record(record) if isinstance(record, dict) else None
     return None if row is None or isinstance(row, RejectedRow) else row
 
 
@@ -103,10 +103,17 @@ def _differing(row: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]
 
 def _is_located(name: str, row: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
     """Whether a value is the address of the row's file, which lines until 2020 did not have."""
-    if name != "file_url" or expected[name] is not None or expected["tags"] is None or row["md5"] is None:
+    return name == "file_url" and expected[name] is None and expected["tags"] is not None and _has_own_address(row)
+
+
+def _has_own_address(row: Mapping[str, Any]) -> bool:
+    """Whether a row's address follows from its MD5 and extension, in whatever form its source has the latter."""
+    md5 = row["md5"] or ""
+    _, place, ext = str(row["file_url"]).partition(f"/original/{md5[:2]}/{md5[2:4]}/{md5}.")
+    if not md5 or not place:
         return False
-    md5 = row["md5"]
-    return str(row[name]).endswith(f"/original/{md5[:2]}/{md5[2:4]}/{md5}.{row['file_ext']}")
+    (known,) = complete_rows([{**{name: row[name] for name in _PLACED}, "file_ext": ext}], says_banned=False)
+    return bool(known["file_ext"] == row["file_ext"])
 
 
 def _canonical(extra: str | None, **more: None) -> str:
@@ -118,7 +125,7 @@ def _canonical(extra: str | None, **more: None) -> str:
 
 
 def _misplaced(row: Mapping[str, Any]) -> list[str]:
-    """The names in a row's `extra` that no source leaves there: the column has a value, or would take this one."""
+    """The names in a row's `extra` that no source leaves there: the column has a value of its own, or would take it."""
     try:
         members = parse(row["extra"])
     except ValueError:
@@ -130,4 +137,13 @@ def _misplaced(row: Mapping[str, Any]) -> list[str]:
     left = decode(made["extra"] or "{}") if not isinstance(made, RejectedRow) else {}
     if "is_banned" in of_site and of_site["is_banned"] is None:
         left |= {"is_banned": None}
-    return sorted(name for name in of_site if name not in left or row[name] is not None)
+    made_anew = _made_from_tags(row)
+    return sorted(name for name in of_site if name not in left or (row[name] is not None and name not in made_anew))
+
+
+def _made_from_tags(row: Mapping[str, Any]) -> set[str]:
+    """The columns that a record until 2020 fills whatever it says of them itself, which stays in `extra`."""
+    if row["tags"] is None:
+        return set()
+    names = {name for name, value in strings_of(row["tags"]).items() if row[name] == value}
+    return names | {"file_url"} if _has_own_address(row) else names

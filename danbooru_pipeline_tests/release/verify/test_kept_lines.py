@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from danbooru_pipeline.posts import LineTyper, encode_2021_complete
 from danbooru_pipeline.posts.completed import completed
-from danbooru_pipeline.posts.schema import POST_SCHEMA
+from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS
 from danbooru_pipeline.release import Kind, verify_release
 from danbooru_pipeline.release.verify.kept_lines import contradictions
 from danbooru_pipeline.sources.json_lines import JsonLines
 from danbooru_pipeline_tests.support.damage import Table, edit_table, lines_of, pack_again, put, resum
 from danbooru_pipeline_tests.support.lines_of import ODD_RECORDS, REAL_2017, RECORDS_2017, RECORDS_2021, line_of
+from danbooru_pipeline_tests.support.odd_lines import blocks_of_odd_lines
 
 TYPER = LineTyper()
 CDN = "https://cdn.example"
@@ -30,6 +31,32 @@ def test_rows_of_any_source_do_not_contradict_what_they_keep(records: list[Row],
     """Whatever lines hold, the rows that a sweep makes of them are right."""
     lines = JsonLines(b"\n".join(map(line_of, records)), "posts.json", cdn_url=CDN)
     assert list(contradictions(completed(lines.posts(TYPER).table, says_banned=says_banned))) == []
+
+
+@given(blocks_of_odd_lines(), st.booleans())
+def test_rows_of_lines_in_any_form_do_not_contradict_what_they_keep(block: bytes, says_banned: bool) -> None:  # noqa: FBT001
+    """Whatever forms the values of lines have, and whether a line is kept or not, its row is right."""
+    for cdn_url in ("", CDN):
+        table = JsonLines(block, "posts.json", cdn_url=cdn_url).posts(TYPER).table
+        assert list(contradictions(completed(table, says_banned=says_banned))) == []
+
+
+@pytest.mark.parametrize("name", [name for name in SITE_COLUMNS if name.startswith("tag_")])
+@pytest.mark.parametrize("tags", [[{"id": 1, "name": "1girl", "category": 0}], ["1girl"], []])
+def test_a_list_of_tags_fills_columns_whatever_they_say_themselves(name: str, tags: list[Any]) -> None:
+    """What a tag column says in another type stays in `extra`, beside the value that follows from the list."""
+    head = {"id": 7, "created_at": "2020-01-01 00:00:00 UTC", "md5": "1" * 32, "file_ext": "JPG", "file_url": 5}
+    lines = JsonLines(line_of({**head, "tags": tags, name: ["1girl"]}), "posts.json", cdn_url=CDN)
+    table = completed(lines.posts(TYPER).table, says_banned=False)
+    (row,) = table.to_pylist()
+    assert {name, "file_url"} <= json.loads(row["extra"]).keys()
+    assert row[name] is not None
+    assert row["file_url"] == f"{CDN}/original/11/11/{'1' * 32}.JPG"
+    assert list(contradictions(table)) == []
+    lies = {name: 9 if isinstance(row[name], int) else "solo", "tags": None, "extra": json.dumps({name: row[name]})}
+    for column, value in lies.items():
+        lie = pa.Table.from_pylist([{**row, column: value}], schema=table.schema)
+        assert [id_ for id_, _ in contradictions(lie)] == [7]
 
 
 def test_a_line_that_says_a_key_twice_is_not_kept() -> None:
@@ -111,3 +138,15 @@ def test_lists_in_a_line_of_2017_are_those_of_its_row() -> None:
     for name, value in {"favs": [1], "pools": [1], "tags": row["tags"][1:], "extra": None, "file_url": "x"}.items():
         lie = pa.Table.from_pylist([{**row, name: value}], schema=table.schema)
         assert list(contradictions(lie)) == [(row["id"], f"has another {name} in its raw than in its columns")]
+
+
+def test_an_address_is_made_of_the_extension_in_any_form() -> None:
+    """Of a kept line of 2017 the address follows before the extension is written as the site does."""
+    odd = REAL_2017.splitlines()[0].replace(b'"file_ext":"', b'"file_ext":".X')
+    table = completed(JsonLines(odd, "posts.json", cdn_url=CDN).posts(TYPER).table, says_banned=False)
+    (row,) = table.to_pylist()
+    assert row["raw"] == odd.decode()
+    assert row["file_url"].endswith(f"/{row['md5']}..X{row['file_ext'].removeprefix('x')}")
+    assert list(contradictions(table)) == []
+    lie = pa.Table.from_pylist([{**row, "file_url": row["file_url"] + "x"}], schema=table.schema)
+    assert list(contradictions(lie)) == [(row["id"], "has another file_url in its raw than in its columns")]
