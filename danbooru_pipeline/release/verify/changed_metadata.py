@@ -1,12 +1,13 @@
 """Verification that a list of changes names every post whose metadata changed, by the lines of the year before.
 
 Lists are made from two tables of posts, and of the earlier one only its JSON lines are here. They do not tell an empty
-value from none: so a difference counts where it is one whatever the table had. That a post is listed of which nothing
-changed cannot be found.
+value from none, nor whether a line was written of the columns or kept as the source had it: so a difference counts
+where it is one whatever the table had. That a post is listed of which nothing changed cannot be found.
 """
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from danbooru_pipeline.posts.schema import POST_SCHEMA
 from danbooru_pipeline.release.change_rows import TELLING, Change
 from danbooru_pipeline.release.verify.carried import Carried
 from danbooru_pipeline.release.verify.findings import Kind
+from danbooru_pipeline.release.verify.kept_lines import rows_of_lines
 from danbooru_pipeline.release.verify.parquet import batches, schema_of
 from danbooru_pipeline.release.verify.removed import blocks_of_lines
 from danbooru_pipeline.release.verify.verification import Verification
@@ -32,7 +34,7 @@ _OF_LINES: Final = pa.schema(
     [("id", pa.string())]
     + [(name, kind if pa.types.is_boolean(kind := POST_SCHEMA.field(name).type) else pa.string()) for name in TELLING]
 )
-_COLUMNS: Final = ("id", *TELLING)
+COLUMNS: Final = ("id", *TELLING)
 _IDS: Final = pa.schema([("id", pa.int64())])
 
 
@@ -47,7 +49,7 @@ def check_changed_metadata(run: Verification, posts: Sequence[str], carried: Map
     if not lines or not run.is_readable(name):
         return
     with run.reading(Kind.CHANGES_DIFFER, name, "cannot be compared with the metadata"):
-        held = [column for column in _COLUMNS if column in schema_of(run, posts[0]).names]
+        held = [column for column in COLUMNS if column in schema_of(run, posts[0]).names]
         now = (table.select(held) for file in posts for table in batches(run, file, columns=held))
         for id_ in _unlisted(run, lines, now, _listed(run, name)):
             run.add(Kind.CHANGES_DIFFER, name, f"{id_}: {Change.METADATA_CHANGED} is not listed")
@@ -74,24 +76,29 @@ def _unlisted(run: Verification, lines: Sequence[str], now: Iterator[pa.Table], 
     """Posts that differ from their line, and are not listed."""
     posts = SortedRows(now)
     for block in (block for name in lines for block in blocks_of_lines(run, name)):
-        texts = [text for text in block.split(b"\n") if text.strip()]
-        before = _typed(block, texts)
-        last = pc.max(before["id"]).as_py()
-        tables = [] if last is None else posts.take_up_to(last)
-        if not tables:
-            continue
-        after = pa.concat_tables(tables)
-        after = after.filter(pc.invert(pc.is_in(after["id"], listed)))
-        places = pc.index_in(after["id"], value_set=one_chunk(before["id"]))
-        after, places = after.filter(pc.is_valid(places)), places.drop_null()
-        differ = _seem_to_differ(before.take(places), after)
-        for row, place in zip(after.filter(differ).to_pylist(), places.filter(differ).to_pylist(), strict=True):
-            if _differs(_object(texts[place]), row):
-                yield row["id"]
+        before = typed_lines(block)
+        last = pc.max(before.values["id"]).as_py()
+        if last is not None and (tables := posts.take_up_to(last)):
+            after = pa.concat_tables(tables)
+            yield from changed_posts(before, after.filter(pc.invert(pc.is_in(after["id"], listed))))
 
 
-def _typed(block: bytes, texts: Sequence[bytes]) -> pa.Table:
-    """The ids and telling values of lines: by Arrow at once, or where one holds another type, one by one."""
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Lines of posts.
+
+    Attributes:
+        texts: the lines themselves.
+        values: what each says, as far as its type is that of lines: `_OF_LINES`, with ids as numbers.
+    """
+
+    texts: Sequence[bytes]
+    values: pa.Table
+
+
+def typed_lines(block: bytes) -> Lines:
+    """Lines by Arrow at once, or where one holds a value of another type, one by one."""
+    texts = [text for text in block.split(b"\n") if text.strip()]
     try:
         found = json.read_json(
             pa.BufferReader(block),
@@ -103,7 +110,21 @@ def _typed(block: bytes, texts: Sequence[bytes]) -> pa.Table:
     if found is None or found.num_rows != len(texts):
         found = pa.Table.from_pylist([_fitting(_object(text)) for text in texts], schema=_OF_LINES)
     ids = pc.if_else(pc.match_substring_regex(found["id"], _ID), found["id"], pa.scalar(None, pa.string()))
-    return found.set_column(0, _IDS.field("id"), ids.cast(pa.int64()))
+    return Lines(texts, found.set_column(0, _IDS.field("id"), ids.cast(pa.int64())))
+
+
+def changed_posts(before: Lines, after: pa.Table) -> Iterator[int]:
+    """Ids of posts that differ from their line, be it written of their columns or the one of the source."""
+    places = pc.index_in(after["id"], value_set=one_chunk(before.values["id"]))
+    after, places = after.filter(pc.is_valid(places)), places.drop_null()
+    differ = _seem_to_differ(before.values.take(places), after)
+    texts = [before.texts[place] for place in places.filter(differ).to_pylist()]
+    rows = after.filter(differ).to_pylist()
+    odd = [(text, row) for text, row in zip(texts, rows, strict=True) if _differs(_object(text), row)]
+    read = rows_of_lines([text for text, _ in odd])
+    for (_, row), was in zip(odd, read, strict=True):
+        if was is None or any(was[name] != value for name, value in row.items()):
+            yield row["id"]
 
 
 def _object(text: bytes) -> Mapping[str, Any]:
@@ -131,7 +152,7 @@ def _seem_to_differ(before: pa.Table, after: pa.Table) -> pa.ChunkedArray:
 
 
 def _differs(line: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    """Whether a post differs from its line, whatever the earlier table had of which the line was written."""
+    """Whether a post differs from its line, whatever the earlier table had if the line was written of its columns."""
     if line.get("id") != str(row["id"]):
         return False
     possible = ((value, _possible(POST_SCHEMA.field(name).type, line.get(name))) for name, value in row.items())

@@ -6,19 +6,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import posts_table
+from danbooru_pipeline.posts.completed import completed
 from danbooru_pipeline.posts.dialect_2021 import encode_2021_complete
 from danbooru_pipeline.posts.lines import LineTyper
 from danbooru_pipeline.release import verify_release
 from danbooru_pipeline.release.change_rows import TELLING
+from danbooru_pipeline.release.verify.changed_metadata import COLUMNS, changed_posts, typed_lines
+from danbooru_pipeline.sources.json_lines import JsonLines
 from danbooru_pipeline_tests.support.damage import edit_table, linked_copy, put, resum
+from danbooru_pipeline_tests.support.odd_lines import MD5, blocks_of_odd_lines, odd_line
 from danbooru_pipeline_tests.support.yard import Yard, small_yard
 
+TYPER = LineTyper()
 LABEL = "2022-from-2021"
 #: What a ledger says of a changed post.
 IN_LEDGER: dict[str, dict[str, Any]] = {
@@ -83,11 +91,50 @@ def odd_row(post_id: int) -> dict[str, Any]:
     plain |= {"rating": "s", "is_deleted": True, "parent_id": 5, "updated_at": datetime(2020, 5, 4, tzinfo=UTC)}
     line = encode_2021_complete(posts_table([plain]))
     line = line.replace(b'"is_deleted":true', b'"is_deleted":"t"').replace(b'"parent_id":"5"', b'"parent_id":5')
-    (row,) = LineTyper().type(line, name="odd").table.to_pylist()
+    (row,) = TYPER.type(line, name="odd").table.to_pylist()
     assert row["raw"]
     assert row["is_deleted"]
     assert row["parent_id"] == 5
     return {name: value for name, value in row.items() if name != "id"}
+
+
+def seen_as_changed(block: bytes, *, cdn_url: str = "", says_banned: bool = False) -> list[int]:
+    """Posts that seem to differ from their lines of the year before, though both years have the same source."""
+    typed = JsonLines(block, "posts.json", cdn_url=cdn_url).posts(TYPER).table
+    posts = completed(typed, says_banned=says_banned).sort_by("id")
+    return list(changed_posts(typed_lines(encode_2021_complete(posts)), posts.select(COLUMNS)))
+
+
+@given(blocks_of_odd_lines(), st.booleans())
+def test_posts_of_any_source_do_not_differ_from_their_own_lines(block: bytes, says_banned: bool) -> None:  # noqa: FBT001
+    """Whatever forms the values of lines have, a year in which nothing changed has nothing to list."""
+    for cdn_url in ("", "https://cdn.example"):
+        assert seen_as_changed(block, cdn_url=cdn_url, says_banned=says_banned) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"file_ext": "JPG"},
+        {"file_ext": ".jpg"},
+        {"file_ext": ""},
+        {"file_ext": None},
+        {"md5": MD5.upper()},
+        {"md5": f"\\x{MD5}"},
+        {"md5": None},
+        {"tags": [{"id": "1", "name": "1girl", "category": "0"}]},
+    ],
+)
+def test_a_kept_line_is_read_as_sources_are(values: dict[str, Any]) -> None:
+    """MD5 and extension in another form, or in the address alone, and tags as a list are no change of metadata."""
+    line = odd_line(file_url=f"https://cdn.example/original/01/23/{MD5}.jpg", **values)
+    table = completed(TYPER.type(line, name="x").table, says_banned=False)
+    assert table["raw"].to_pylist() == [line.decode()] == encode_2021_complete(table).decode().splitlines()
+    assert seen_as_changed(line) == []
+    before = typed_lines(line)
+    for name, value in (("md5", "1" * 32), ("file_ext", "png"), ("tag_string_general", "solo")):
+        later = table.set_column(table.schema.get_field_index(name), name, pa.array([value]))
+        assert list(changed_posts(before, later.select(COLUMNS))) == [1]
 
 
 @pytest.fixture
