@@ -9,11 +9,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any, Final
 
 import pyarrow as pa
 
-from danbooru_pipeline.io.fast_json import encode
+from danbooru_pipeline.io.fast_json import decode, encode
 from danbooru_pipeline.layout import INT64_MAX
 from danbooru_pipeline.posts.schema import CATEGORIES, POST_SCHEMA, SITE_COLUMNS, PostRow
 
@@ -127,7 +128,7 @@ def _parse(values: Mapping[str, Any], record: Mapping[str, Any]) -> PostRow | Re
             try:
                 row[name] = convert(value)
             except ValueError:
-                extra[name] = value
+                extra[name] = _held_apart(value, convert)
     post_id = row.get("id")
     if post_id is None or post_id <= 0:
         return RejectedRow("no usable id", record)
@@ -137,6 +138,20 @@ def _parse(values: Mapping[str, Any], record: Mapping[str, Any]) -> PostRow | Re
         extra["is_banned"] = None  # the site's own column has no null: nobody knows what this one means
     row["extra"] = encode(extra).decode() if extra else None
     return row
+
+
+def _held_apart(value: Any, convert: Callable[[object], Any]) -> Any:
+    """A misfit as `extra` holds it: what JSON has only as null, or as something that fits, is the item of a list.
+
+    Tables have such values: numbers that are none, decimals and bytes, which JSON has as text.
+    """
+    if value is None or isinstance(value, str | int | list | dict) or (isinstance(value, float) and isfinite(value)):
+        return value
+    written = decode(encode(value))
+    try:
+        return [value] if written is None or convert(written) is not None else value
+    except ValueError:
+        return value
 
 
 #: What the archives until 2020 write for a null; for times it is 1970. The empty texts are our own choice: readers of

@@ -1,11 +1,10 @@
 """Rows that arrive as Arrow become the same rows whatever types their columns have."""
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
-import hypothesis.strategies as st
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -14,60 +13,7 @@ from danbooru_pipeline.errors import SourceUnusable
 from danbooru_pipeline.posts import Typed, as_json, parse_record, require_columns, require_values, type_batch
 from danbooru_pipeline.posts.record import RejectedRow
 from danbooru_pipeline.posts.schema import SITE_COLUMNS
-
-MADE = datetime(2018, 3, 1, tzinfo=UTC)
-NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-INSTANTS = st.integers(0, 10**9).map(lambda seconds: datetime(2005, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds))
-UTC_TIME = pa.timestamp("us", "UTC")
-TEXTS = st.sampled_from(["", "a" * 32, "0", "1girl solo", "s", "true"])
-WHOLE = st.sampled_from([0, 1, -1, 2**63 - 1, -(2**63)]) | st.integers(-100, 100)
-TAGS = pa.list_(pa.struct([("id", pa.int64()), ("name", pa.string()), ("category", pa.int64())]))
-TAG = st.fixed_dictionaries(
-    {
-        "id": st.integers(1, 9),
-        "name": st.sampled_from(["guro", "solo", "1girl"]) | st.none(),
-        "category": st.sampled_from([0, 1, 3, 4, 5, 900]),
-    }
-)
-#: Types that a column may have, with what it may hold.
-KINDS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
-    (pa.int64(), WHOLE),
-    (pa.int32(), st.integers(-5, 5)),
-    (pa.uint64(), st.sampled_from([0, 7, 2**64 - 1])),
-    (pa.float64(), st.sampled_from([0.0, -0.0, 1.5, -3.0, 1e20, float("inf"), float("nan")])),
-    (pa.decimal128(38, 9), st.sampled_from([Decimal(0), Decimal("1.5"), Decimal(-3), Decimal(10) ** 20])),
-    (pa.string(), TEXTS),
-    (pa.large_string(), TEXTS),
-    (pa.bool_(), st.booleans()),
-    (UTC_TIME, INSTANTS | st.just(NEVER)),
-    (pa.timestamp("us", "Asia/Tokyo"), INSTANTS),
-    (pa.timestamp("us"), INSTANTS.map(lambda instant: instant.replace(tzinfo=None))),
-    (pa.list_(pa.string()), st.lists(TEXTS, max_size=2)),
-    (TAGS, st.lists(TAG, max_size=3)),
-    (pa.struct([("a", pa.int64())]), st.fixed_dictionaries({"a": st.integers(0, 3)})),
-]
-COLUMNS = (
-    *("score", "parent_id", "md5", "file_ext", "rating", "is_banned", "updated_at", "tag_string", "file_url"),
-    *("tags", "pools", "favs", "new", "extra"),
-)
-IDS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [(pa.int64(), st.integers(-1, 99)), (pa.string(), TEXTS)]
-IDS += [
-    (pa.float64(), st.sampled_from([1.0, 7.0, 2.5])),
-    (pa.decimal128(38, 9), st.sampled_from([Decimal(3), Decimal("0.5")])),
-]
-
-
-@st.composite
-def batches(draw: st.DrawFn) -> pa.RecordBatch:
-    """A batch of a few posts, with columns of any types."""
-    count = draw(st.integers(0, 4))
-    kinds = {"id": draw(st.sampled_from(IDS)), "created_at": (UTC_TIME, INSTANTS)}
-    kinds |= {name: draw(st.sampled_from(KINDS)) for name in draw(st.sets(st.sampled_from(COLUMNS)))}
-    arrays = [
-        pa.array(draw(st.lists(values | st.none(), min_size=count, max_size=count)), kind)
-        for kind, values in kinds.values()
-    ]
-    return pa.RecordBatch.from_arrays(arrays, names=list(kinds))
+from danbooru_pipeline_tests.support.odd_batches import MADE, NEVER, TAGS, UTC_TIME, batches
 
 
 def as_typed(typed: Typed) -> tuple[list[dict[str, Any]], list[str]]:
@@ -151,6 +97,25 @@ def test_integral_numbers_are_integers_whatever_type_they_come_in(kind: pa.DataT
     assert typed.table.select(["id", "score"]).to_pylist() == [{"id": 1, "score": 7}, {"id": 2, "score": None}]
     assert [float(json.loads(text or "{}").get("score", 0)) for text in typed.table["extra"].to_pylist()] == [0, 8.5]
     assert as_json({"id": kind_of(kind, 3), "ids": [kind_of(kind, 4)]}) == {"id": 3, "ids": [4]}
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "held"),
+    [
+        ("source", pa.array([Decimal("1.5"), None]), ["1.5"]),
+        ("source", pa.array([b"ab", None]), ["YWI="]),
+        ("parent_id", pa.array([b"\xd7m\xf8", None]), ["1234"]),
+        ("score", pa.array([float("nan"), None]), [None]),
+        ("score", pa.array([Decimal("8.5"), None]), "8.5"),
+        ("score", pa.array([8.5, None]), 8.5),
+        ("is_banned", pa.array([float("inf"), None]), [None]),
+    ],
+)
+def test_a_misfit_is_never_held_as_what_would_fit(name: str, values: pa.Array, held: object) -> None:
+    """What JSON has as null, or as a text that the column would take, is the item of a list in `extra`."""
+    row, _ = type_batch(posts_with(**{name: values})).table.to_pylist()
+    assert row[name] is None
+    assert json.loads(row["extra"])[name] == held
 
 
 def kind_of(kind: pa.DataType, number: int) -> Any:
