@@ -8,6 +8,7 @@ kinds that releases have, since others hold values that Python has not, like a d
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.io.parquet import BATCH_ROWS
 from danbooru_pipeline.io.untrusted import opened
+from danbooru_pipeline.release_paths import SHARD
 
 #: The smallest and the largest value of a column in a row group, where the footer says.
 Extent: TypeAlias = tuple[Any, Any] | None
@@ -39,6 +41,11 @@ _ENCODINGS = frozenset({"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_D
 #: Bytes of a value in memory, of a text those of its place in a dictionary; and of how it is nested.
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12, "BYTE_ARRAY": 4}
 _NESTING = 4
+#: The id of a post is a number in every table. In a side table a source may have a word among them, and then all are
+#: as `release/tables/side_tables.py` writes such a column.
+_IDS = (pa.int64(),)
+_ODD_IDS = (*_IDS, pa.string(), pa.bool_(), pa.list_(pa.string()), pa.list_(pa.field("element", pa.string())))
+_OF_A_SOURCE = re.compile(rf"parquet/(?!posts-){SHARD.pattern}")
 #: How the names of our own notes in a schema begin.
 _OURS = b"danbooru_pipeline."
 _KINDS = (
@@ -67,7 +74,7 @@ def read_untrusted(
     wanted = None if columns is None else list(columns)
     with opened(root, name) as file, pq.ParquetFile(file, **_THRIFT) as first:
         _check_footer(first.metadata, os.fstat(file.fileno()).st_size)
-        _check_kinds(first.schema_arrow)
+        _check_kinds(first.schema_arrow, name)
         few = _with_dictionaries(first)
         # The same open file with the footer that was checked, whatever has its name by now.
         parquet = pq.ParquetFile(file, metadata=first.metadata, read_dictionary=few, **_THRIFT) if few else first
@@ -138,7 +145,7 @@ def schema_of(root: Path, name: str) -> pa.Schema:
     with opened(root, name) as file, pq.ParquetFile(file, **_THRIFT) as parquet:
         _check_footer(parquet.metadata, os.fstat(file.fileno()).st_size)
         schema = parquet.schema_arrow
-    _check_kinds(schema)
+    _check_kinds(schema, name)
     return schema.with_metadata(_notes(schema))
 
 
@@ -146,11 +153,11 @@ def _notes(schema: pa.Schema) -> dict[bytes, bytes] | None:
     return {key: value for key, value in (schema.metadata or {}).items() if key.startswith(_OURS)} or None
 
 
-def _check_kinds(schema: pa.Schema) -> None:
+def _check_kinds(schema: pa.Schema, name: str) -> None:
     for column in schema:
         if not _is_kept(column.type):
             raise ValueError(f"has a column of {column.type}, and no release has one")
-        if column.name == "id" and column.type != pa.int64():
+        if column.name == "id" and column.type not in (_ODD_IDS if _OF_A_SOURCE.fullmatch(name) else _IDS):
             raise ValueError("has ids of another type")
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.odd_columns import numbers, texts
 from danbooru_pipeline.search.catalog import pattern_mask
 from danbooru_pipeline.search.metatags import METATAGS
 from danbooru_pipeline.search.nodes import And, Node, Not, Or, Pool, Tag, Wildcard
@@ -58,11 +59,11 @@ class Relations:
         """The pairs of old name and new, or narrow tag and wide, that hold in a table of relations."""
         if table not in self._held:
             self._held[table] = [
-                (row["antecedent_name"], row["consequent_name"])
+                (narrow, wide)
                 for rows in self.read(table, _RELATION)
                 if set(_RELATION) <= set(rows.column_names)
-                for row in rows.to_pylist()
-                if row["status"] == "active"
+                for narrow, wide, status in zip(*(texts(rows[name]).to_pylist() for name in _RELATION), strict=True)
+                if status == "active" and narrow is not None and wide is not None
             ]
         return self._held[table]
 
@@ -75,8 +76,9 @@ def pool_numbers(name: str, read: Read) -> list[str]:
     found: list[str] = []
     for table in read("pools", ("id", "name")):
         if {"id", "name"} <= set(table.column_names):
-            names = pc.utf8_lower(pc.replace_substring(table["name"].cast(pa.string()), " ", "_"))
-            found += table["id"].filter(pattern_mask(names, wanted)).cast(pa.string()).to_pylist()
+            names = pc.utf8_lower(pc.replace_substring(texts(table["name"]), " ", "_"))
+            ids = numbers(table["id"]).filter(pattern_mask(names, wanted)).drop_null()
+            found += ids.cast(pa.string()).to_pylist()
     return found
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.odd_columns import numbers
 from danbooru_pipeline.io.parquet import one_chunk
 from danbooru_pipeline.search.bitmaps import NARROW, Ids, Kind, checked_ids, kind_for, largest_id
 from danbooru_pipeline.search.metatags import SIDES, STATUSES
@@ -164,9 +165,8 @@ def _of_posts(table: pa.Table) -> Iterator[Pairs]:
 def _of_pools(table: pa.Table) -> Iterator[Pairs]:
     ids = _ids(table)
     pools = _column(table, "pools", pa.list_(pa.int64()))
-    numbers = pools.flatten()
     held = ids.take(pc.list_parent_indices(pools))
-    yield _texts("pool", numbers.cast(pa.string()), held)
+    yield _texts("pool", pools.flatten().cast(pa.string()), held)
     yield _marked("pool", ANY, pc.greater(pc.list_value_length(pools), 0), ids)
 
 
@@ -192,7 +192,7 @@ def _of_side(name: str) -> Callable[[pa.Table], Iterator[Pairs]]:
     def read(table: pa.Table) -> Iterator[Pairs]:
         if "post_id" not in table.column_names:
             return
-        ids = pc.cast(table["post_id"], pa.int64(), safe=True).combine_chunks().drop_null()
+        ids = numbers(table["post_id"]).drop_null()
         yield Pairs("has", pa.repeat(name, len(ids)), ids, strays=True)
 
     return read

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from danbooru_pipeline import open_release
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline_tests.support.browsers import browse_of, chromium, page_of
+from danbooru_pipeline_tests.support.odd_tables import release_with
 from danbooru_pipeline_tests.support.side_tables import lines
 from danbooru_pipeline_tests.support.yard import Yard
 
@@ -64,6 +65,26 @@ def page(folder: Path) -> Iterator[Page]:
         page.goto(f"{url}#post={POST}")
         expect(page.locator("article[data-whole]")).to_be_visible()
         yield page
+
+
+def test_a_page_of_odd_side_tables_shows_what_belongs_to_a_post(tmp_path: Path) -> None:
+    """Words where numbers, names and marks belong hide neither the notes of a post, nor its pools, nor an alias."""
+    box = {"post_id": 5, "x": 1, "y": 2, "width": 3, "height": 4, "is_active": True, "body": "Look"}
+    pool = {"id": 9, "name": "days_at_sea", "post_ids": [5]}
+    alias = {"id": 1, "antecedent_name": "girl", "consequent_name": "1girl", "status": "active"}
+    tables = {
+        "notes": [box, {**box, "is_active": False}, {**box, "post_id": "05"}, {**box, "is_active": "?", "x": "left"}],
+        "pools": [pool, {**pool, "id": "nine", "post_ids": []}, {**pool, "id": 10, "name": True, "post_ids": [5]}],
+        "tag_aliases": [alias, {**alias, "antecedent_name": None}, {**alias, "antecedent_name": ["girl"]}],
+    }
+    folder = release_with(tmp_path / "root", {name: lines(rows) for name, rows in tables.items()})
+    with browse_of(folder) as url, chromium() as browser, page_of(browser) as page:
+        page.goto(f"{url}#post=5")
+        expect(page.locator("article[data-whole]")).to_be_visible()
+        expect(page.locator(".note")).to_have_count(2)
+        expect(page.locator("#more h2:text-is('Pools') + ul li")).to_have_text(["days at sea", "true"])
+        page.goto(f"{url}#q=girl pool:days_at_sea")
+        expect(page.locator("main .tile")).to_have_count(1)
 
 
 def strip(page: Page, title: str) -> list[int]:

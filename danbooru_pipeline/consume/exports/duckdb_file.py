@@ -7,7 +7,8 @@ from typing import Final
 
 from danbooru_pipeline.consume.exports.frame import Form, Job
 from danbooru_pipeline.consume.exports.side_rows import open_side_tables, side_rows
-from danbooru_pipeline.consume.exports.used_tags import count_used_tags, open_side_table
+from danbooru_pipeline.consume.exports.sqlite_schema import quoted
+from danbooru_pipeline.consume.exports.used_tags import count_used_tags, more_of_tags
 from danbooru_pipeline.consume.exports.wanted import WithoutFiles, with_or_without_files
 
 #: What DuckDB may hold while it writes; a window of posts with long descriptions needs half of it.
@@ -30,14 +31,14 @@ def write(job: Job) -> None:
         for table in ("posts", "files"):
             attached.execute(f"INSERT INTO export.{table} SELECT * FROM {table} WHERE {within} ORDER BY id")
         job.meter.count_step(window.rows)
-    more = "t.* EXCLUDE (id, name, category)" if open_side_table(rows, "tags") else "NULL AS note"
-    joined = "LEFT JOIN side_tags t ON u.id = t.id" if "t.*" in more else ""
+    names, joined = more_of_tags(rows, known={"id", "name", "category"})
+    more = ", ".join(f"t.{quoted(name)}" for name in names) or "NULL AS note"
     attached.execute(
         f"CREATE TABLE export.tags AS SELECT u.id, u.name, u.category, u.posts, {more} FROM used_tags u {joined} "
         "ORDER BY u.id"
     )
-    for name in open_side_tables(rows):
-        attached.execute(f"CREATE TABLE export.{name} AS {side_rows(name)}")
+    for name, columns in open_side_tables(rows).items():
+        attached.execute(f"CREATE TABLE export.{name} AS {side_rows(name, columns)}")
     attached.execute("DETACH export")
     job.written = job.chosen.posts
 

@@ -6,6 +6,7 @@ Only rows that belong to the chosen posts are there, so every foreign key holds.
 
 import contextlib
 import sqlite3
+from collections.abc import Collection
 from typing import Final
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from danbooru_pipeline.consume.exports import sqlite_schema as sql
 from danbooru_pipeline.consume.exports.datasette import datasette_metadata
 from danbooru_pipeline.consume.exports.frame import Form, Job
 from danbooru_pipeline.consume.exports.side_rows import open_side_tables, side_rows
-from danbooru_pipeline.consume.exports.used_tags import count_used_tags, open_side_table, post_tag_pairs
+from danbooru_pipeline.consume.exports.used_tags import count_used_tags, more_of_tags, post_tag_pairs
 from danbooru_pipeline.consume.exports.wanted import WithoutFiles, with_or_without_files
 from danbooru_pipeline.consume.windows import ChosenRows
 from danbooru_pipeline.errors import ReleaseError
@@ -23,6 +24,8 @@ from danbooru_pipeline.errors import ReleaseError
 _ABOUT: Final = "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID"
 #: Our own columns that are not data about a post.
 _NOT_EXPORTED: Final = sql.LISTS | {"raw"}
+#: Columns of tags that are ours.
+_OF_TAGS: Final = frozenset({"id", "name", "category", "post_count"})
 
 
 def write(job: Job) -> None:
@@ -35,11 +38,12 @@ def write(job: Job) -> None:
         database.executemany("INSERT INTO about VALUES (?,?)", _facts(job).items())
         _write_posts(job, database)
         _write_tags(rows, database)
-        names = open_side_tables(rows)
-        for name in names:
-            _copy(rows, database, name, query=side_rows(name), without=frozenset({"post_ids"}))
-        if "pools" in names:
-            database.executescript(sql.POOL_POSTS)
+        tables = open_side_tables(rows)
+        keyed = {name for name, columns in tables.items() if _has_key(rows, side_rows(name, columns))} | {"posts"}
+        for name, columns in tables.items():
+            _copy(rows, database, name, query=side_rows(name, columns), keyed=keyed)
+        if "pools" in tables:
+            database.executescript(sql.pool_posts(keyed))
             _insert(
                 rows,
                 database,
@@ -48,9 +52,9 @@ def write(job: Job) -> None:
             )
         database.executescript(sql.INDEXES + sql.VIEWS)
         for name in sql.FULL_TEXT:
-            columns = [row[1] for row in database.execute(f"PRAGMA table_info({name})")]
-            if columns:
-                database.executescript(sql.full_text(name, columns))
+            held = [row[1] for row in database.execute(f"PRAGMA table_info({name})")]
+            if set(held).intersection(sql.FULL_TEXT[name]):
+                database.executescript(sql.full_text(name, held, keyed=name in keyed | {"tags"}))
         database.commit()
         database.executescript("ANALYZE; PRAGMA synchronous = FULL;")
     (job.target / "metadata.yml").write_text(datasette_metadata(job.about, job.name), encoding="utf-8")
@@ -100,22 +104,28 @@ def _more_of_tags(rows: ChosenRows) -> str:
 
 def _fields_of_tags(rows: ChosenRows) -> list[pa.Field]:
     """What the site's table of tags has beyond our columns."""
-    if not open_side_table(rows, "tags"):
-        return []
-    return [f for f in _schema(rows, "side_tags") if f.name not in {"id", "name", "category", "post_count"}]
+    more, _ = more_of_tags(rows, known=_OF_TAGS)
+    return [field for field in _schema(rows, "side_tags") if field.name in more] if more else []
 
 
 def _write_tags(rows: ChosenRows, database: sqlite3.Connection) -> None:
-    more = _fields_of_tags(rows)
-    columns = "".join(f", t.{sql.quoted(field.name)}" for field in more)
-    joined = "LEFT JOIN side_tags t ON t.id = u.id" if more else ""
+    more, joined = more_of_tags(rows, known=_OF_TAGS)
+    columns = "".join(f", t.{sql.quoted(name)}" for name in more)
     query = f"SELECT u.id, u.name, u.category, u.posts{columns} FROM used_tags u {joined} ORDER BY u.id"
     _insert(rows, database, "tags", query=query)
 
 
-def _copy(rows: ChosenRows, database: sqlite3.Connection, name: str, *, query: str, without: frozenset[str]) -> None:
-    schema = pa.schema([field for field in _schema(rows, f"side_{name}") if field.name not in without])
-    database.execute(sql.create_table(name, schema))
+def _has_key(rows: ChosenRows, query: str) -> bool:
+    """Whether `id` is a number that each row has, and no other; the tables of a source may be odd."""
+    if not pa.types.is_integer(rows.schema(query).field("id").type):
+        return False
+    counts = rows.run(f"SELECT count(*), count(id), count(DISTINCT id) FROM ({query})").fetchall()
+    return len(set(counts[0])) == 1
+
+
+def _copy(rows: ChosenRows, database: sqlite3.Connection, name: str, *, query: str, keyed: Collection[str]) -> None:
+    schema = pa.schema([field for field in _schema(rows, f"side_{name}") if field.name != "post_ids"])
+    database.execute(sql.create_table(name, schema, keyed=keyed))
     listed = ", ".join(sql.quoted(field.name) for field in schema)
     _insert(rows, database, name, query=f"SELECT {listed} FROM ({query})")
 

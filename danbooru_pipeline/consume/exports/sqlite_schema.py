@@ -4,7 +4,7 @@ Keys and foreign keys are declared, so datasette links the tables; names and com
 answer what is asked most often.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -27,12 +27,6 @@ CREATE TABLE tags (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, category I
 CREATE TABLE post_tags (
     post_id INTEGER NOT NULL REFERENCES posts (id), tag_id INTEGER NOT NULL REFERENCES tags (id),
     PRIMARY KEY (post_id, tag_id)
-) WITHOUT ROWID;
-"""
-POOL_POSTS: Final = """
-CREATE TABLE pool_posts (
-    pool_id INTEGER NOT NULL REFERENCES pools (id), position INTEGER, post_id INTEGER NOT NULL REFERENCES posts (id),
-    PRIMARY KEY (pool_id, position)
 ) WITHOUT ROWID;
 """
 INDEXES: Final = """
@@ -64,24 +58,44 @@ def sql_type(kind: pa.DataType) -> str:
     return "REAL" if pa.types.is_floating(kind) else "TEXT"
 
 
-def create_table(name: str, schema: pa.Schema, *, references: dict[str, str] | None = None) -> str:
-    """The statement that makes a table of an Arrow schema with the key `id`."""
+def pool_posts(keyed: Collection[str]) -> str:
+    """The statement that makes the table of the posts of pools."""
+    link = " REFERENCES pools (id)" if "pools" in keyed else ""
+    return (
+        f"CREATE TABLE pool_posts (pool_id INTEGER NOT NULL{link}, position INTEGER, "
+        "post_id INTEGER NOT NULL REFERENCES posts (id), PRIMARY KEY (pool_id, position)) WITHOUT ROWID;"
+    )
+
+
+def create_table(
+    name: str, schema: pa.Schema, *, references: dict[str, str] | None = None, keyed: Collection[str] | None = None
+) -> str:
+    """The statement that makes a table of an Arrow schema.
+
+    Args:
+        name: of the table.
+        schema: its columns.
+        references: column -> the table whose `id` it has, beside those that are known.
+        keyed: tables whose `id` is their key; all of them by default.
+    """
     links = REFERENCES.get(name, {}) | (references or {})
+    links = {column: table for column, table in links.items() if keyed is None or table in keyed}
     columns = [
         f"{quoted(field.name)} {sql_type(field.type)}"
-        + (" PRIMARY KEY" if field.name == "id" else "")
+        + (" PRIMARY KEY" if field.name == "id" and (keyed is None or name in keyed) else "")
         + (f" REFERENCES {links[field.name]} (id)" if field.name in links else "")
         for field in schema
     ]
     return f"CREATE TABLE {quoted(name)} ({', '.join(columns)})"
 
 
-def full_text(name: str, columns: Iterable[str]) -> str:
-    """The statements that index the text of a table, as datasette finds it."""
+def full_text(name: str, columns: Iterable[str], *, keyed: bool) -> str:
+    """The statements that index the text of a table, as datasette finds it; by its `id` if that is its key."""
     wanted = [column for column in FULL_TEXT[name] if column in set(columns)]
     listed = ", ".join(map(quoted, wanted))
+    row = "id" if keyed else "rowid"
     return (
-        f'CREATE VIRTUAL TABLE {name}_fts USING fts5 ({listed}, content="{name}", content_rowid="id", '
+        f'CREATE VIRTUAL TABLE {name}_fts USING fts5 ({listed}, content="{name}", content_rowid="{row}", '
         "tokenize=\"unicode61 separators '_'\");"
         f"INSERT INTO {name}_fts ({name}_fts) VALUES ('rebuild');"
     )

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from danbooru_pipeline.consume.exports.frame import Form, Job
 from danbooru_pipeline.consume.exports.used_tags import UsedTag, count_used_tags, open_side_table, used_tags
 from danbooru_pipeline.consume.windows import ChosenRows
+from danbooru_pipeline.io.odd_columns import text_sql
 
 DEPRECATED: Final = "deprecated.csv"
 
@@ -61,11 +62,12 @@ def _row(tag: UsedTag, aliases: tuple[str, ...] | list[str]) -> tuple[object, ..
 
 def _aliases(rows: ChosenRows) -> dict[str, list[str]]:
     columns = open_side_table(rows, "tag_aliases")
-    if not {"antecedent_name", "consequent_name", "status"} <= columns:
+    if not {"antecedent_name", "consequent_name", "status"} <= columns.keys():
         return {}
     query = (
-        "SELECT consequent_name AS name, list(antecedent_name ORDER BY antecedent_name) AS aliases "
-        "FROM side_tag_aliases WHERE status = 'active' GROUP BY 1"
+        f"SELECT {text_sql('consequent_name')} AS name, list(old ORDER BY old) AS aliases FROM "
+        f"(SELECT *, {text_sql('antecedent_name')} AS old FROM side_tag_aliases WHERE {text_sql('status')} = 'active') "
+        "WHERE old IS NOT NULL GROUP BY 1"
     )
     return {row["name"]: row["aliases"] for row in rows.dicts(query)}
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 
+from danbooru_pipeline.io.odd_columns import marks, texts
 from danbooru_pipeline.search.names import Relations
 from danbooru_pipeline.search.postings import Read
 
@@ -126,11 +127,10 @@ def rules_of(read: Read) -> TagRules:
     """The rules of a release, from its tables of tags, aliases and implications; a missing table has none."""
     relations = Relations(read)
     deprecated = [
-        row["name"]
+        name
         for table in read("tags", ("name", "is_deprecated"))
         if {"name", "is_deprecated"} <= set(table.column_names)
-        for row in table.to_pylist()
-        if row["is_deprecated"]
+        for name in texts(table["name"]).filter(marks(table["is_deprecated"])).drop_null().to_pylist()
     ]
     return TagRules.of(relations.active("tag_aliases"), relations.active("tag_implications"), deprecated=deprecated)
 

@@ -1,6 +1,8 @@
 // What the release knows about one post, read in two steps: its rows in the tables of posts and files, then what only
 // some posts have: notes, commentary, pools, relatives, duplicates.
 
+import { numberOf, textOf } from "./tables.js";
+
 export const CATEGORIES = ["artist", "copyright", "character", "general", "meta"];
 const POST = [
   "id", "created_at", "uploader_id", "score", "source", "md5", "rating", "image_width", "image_height", "fav_count", "file_ext",
@@ -40,7 +42,7 @@ export class Details {
       post.parent_id ? this.childrenOf(post.parent_id) : [], this.duplicates(post.id),
     ]);
     return {
-      notes: notes.filter((note) => note.is_active !== false), commentary, pools, children,
+      notes: notes.filter((note) => textOf(note.is_active) !== "false"), commentary, pools, children,
       siblings: siblings.filter((id) => id !== post.id), duplicates,
     };
   }
@@ -68,7 +70,7 @@ export class Details {
     if (!this.tables[table] || !(await this.has("has", kind, id))) return [];
     const posts = await this.column(table, "post_id");
     const found = [];
-    posts.forEach((post, row) => { if (post === id) found.push(row); });
+    posts.forEach((post, row) => { if (numberOf(post) === id) found.push(row); });
     return (await Promise.all(found.map((row) => this.tables[table].read(row, row + 1, columns)))).flat();
   }
 
@@ -76,7 +78,7 @@ export class Details {
     if (!(await this.has("pool", "any", id))) return [];
     const rank = this.search.ranks.of(id);
     const [[row], pools] = await Promise.all([this.tables.posts.read(rank, rank + 1, ["pools"]), this.search.pools()]);
-    const names = new Map(pools.map((pool) => [pool.id, pool.name]));
+    const names = new Map(pools.map((pool) => [numberOf(pool.id), textOf(pool.name)]));
     return (row.pools ?? []).map((number) => ({ number, name: names.get(number) ?? `pool ${number}` }));
   }
 

@@ -2,6 +2,7 @@
 // The table of names is sorted by field and value, so a name is looked for in the one group of rows that may have it.
 
 import { Posts } from "./roaring.js";
+import { textOf } from "./tables.js";
 
 const BITMAPS = "index/bitmaps.roar";
 /** What the metadata of the table of names says of the bitmaps. */
@@ -177,11 +178,12 @@ export class Names {
     const columns = {};
     for (const name of ["antecedent_name", "consequent_name", "status"]) {
       columns[name] = new Array(table.rows);
-      if (!(await table.column(name, (first, values) => { for (let i = 0; i < values.length; i++) columns[name][first + i] = values[i]; }))) return found;
+      if (!(await table.column(name, (first, values) => { for (let i = 0; i < values.length; i++) columns[name][first + i] = textOf(values[i]); }))) return found;
     }
     for (let i = 0; i < table.rows; i++) {
       if (columns.status[i] !== "active") continue;
       const old = columns.antecedent_name[i];
+      if (old === null || columns.consequent_name[i] === null) continue;
       found.set(old, [...(found.get(old) ?? []), columns.consequent_name[i]]);
     }
     return found;

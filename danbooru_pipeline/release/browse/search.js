@@ -6,6 +6,7 @@ import { MOST_MATCHES, Names, Recent, matches, spellings } from "./names.js";
 import { Numbers } from "./numbers.js";
 import { datesOf, inside } from "./ranges.js";
 import { Posts, Ranks } from "./roaring.js";
+import { numberOf, textOf } from "./tables.js";
 
 const BUCKETS = 1000;
 const KEPT_CONDITIONS = 30;
@@ -108,7 +109,8 @@ export class Search {
     if (/^[0-9]+$/.test(name)) return [name];
     const wanted = name.toLowerCase().replaceAll(" ", "_");
     const pools = await this.pools();
-    return pools.filter((pool) => matches(wanted, (pool.name ?? "").toLowerCase().replaceAll(" ", "_"))).map((pool) => String(pool.id));
+    const named = pools.filter((pool) => matches(wanted, (textOf(pool.name) ?? "").toLowerCase().replaceAll(" ", "_")));
+    return named.map((pool) => numberOf(pool.id)).filter((number) => !Number.isNaN(number)).map(String);
   }
 
   /** Number and name of every pool. */

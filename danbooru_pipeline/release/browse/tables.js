@@ -125,3 +125,14 @@ function after(schema, at) {
   for (let n = 0; n < (schema[at].num_children ?? 0); n++) next = after(schema, next);
   return next;
 }
+
+const INTEGER = /^(0|-?[1-9][0-9]{0,18})$/;
+
+/** A value of a side table as a number: a source may have a word among them, and then all of a column are text. */
+export function numberOf(value) {
+  if (typeof value === "bigint" || typeof value === "number") return Number(value);
+  return typeof value === "string" && INTEGER.test(value) ? Number(value) : NaN;
+}
+
+/** A value of a side table as text; null where there is none. */
+export const textOf = (value) => (value === null || value === undefined ? null : String(value));

@@ -1,4 +1,4 @@
-"""Values of JSON lines as typed columns, all at once where they have the usual form. Needs pyarrow alone.
+"""Values of JSON lines as typed columns, all at once where they have the usual form.
 
 Whoever gets None looks at the values one by one, which takes ten times as long and knows every form. Arrow is always
 told the type: of objects with keys of their own it would make one with the keys of all, in every row.
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, Final
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -48,6 +49,36 @@ def typed(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
         return _lists(values, kind) if set(map(type, values)) <= {list, _NONE} else None
     except (pa.ArrowException, ValueError, LookupError, OverflowError):  # of texts, time zones and numbers
         return None
+
+
+def integers(values: Sequence[Any]) -> list[int | None]:
+    """The numbers of values that a column of integers would hold; None for every other one."""
+    column = typed(values, pa.int64())
+    return list(map(_integer_or_none, values)) if column is None else column.to_pylist()
+
+
+def integer(value: Any) -> int:
+    """A value as a number of 64 bits.
+
+    Raises:
+        ValueError, TypeError, OverflowError: it is none, or not written as one.
+    """
+    number = int(value)
+    if isinstance(value, (bool, float)) or str(number) != str(value) or not -(2**63) <= number < 2**63:
+        raise ValueError("not an integer")
+    return number
+
+
+def _integer_or_none(value: Any) -> int | None:
+    try:
+        return integer(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def text(value: Any) -> str:
+    """A value as a column of texts holds it: what is no text is as JSON has it."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _lists(values: Sequence[Any], kind: pa.ListType) -> pa.Array | None:

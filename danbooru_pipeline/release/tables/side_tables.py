@@ -14,7 +14,7 @@ import pyarrow as pa
 from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.io.parquet import rechunk, write_shards
 from danbooru_pipeline.posts import TIMESTAMP, parse_timestamp
-from danbooru_pipeline.release.tables.json_columns import BLOCK_BYTES, kind_by_name, names_in, typed
+from danbooru_pipeline.release.tables.json_columns import BLOCK_BYTES, integer, kind_by_name, names_in, text, typed
 from danbooru_pipeline.release_paths import metadata_folder, metadata_path, parquet_path
 
 _ROWS = 50_000
@@ -122,7 +122,7 @@ def _converter(kind: pa.DataType) -> Callable[[Any], Any]:
     if pa.types.is_list(kind):
         inner = _converter(kind.value_type)
         return lambda value: None if value is None else [inner(item) for item in _as_list(value)]
-    one = {pa.int64(): _integer, pa.bool_(): _boolean, pa.string(): _text, TIMESTAMP: _instant}[kind]
+    one = {pa.int64(): integer, pa.bool_(): _boolean, pa.string(): text, TIMESTAMP: _instant}[kind]
     return lambda value: None if value is None else one(value)
 
 
@@ -132,21 +132,10 @@ def _as_list(value: Any) -> list[Any]:
     return value
 
 
-def _integer(value: Any) -> int:
-    number = int(value)
-    if isinstance(value, (bool, float)) or str(number) != str(value) or not -(2**63) <= number < 2**63:
-        raise ValueError("not an integer")
-    return number
-
-
 def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError("not a boolean")
     return value
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _instant(value: Any) -> datetime:

@@ -4,11 +4,11 @@ Today's posts have only names of tags; readers of the dialect until 2020, and ev
 Posts are read by id, and their relations come from disk in the same order, so memory does not grow with the tables.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 import numpy as np
@@ -29,6 +29,7 @@ from danbooru_pipeline.posts import (
     tag_lists,
 )
 from danbooru_pipeline.posts.json_text import lists_of
+from danbooru_pipeline.release.tables.json_columns import integers, text
 
 _RANGE_IDS: Final = 50_000
 #: Pairs have 16 bytes. Each run is an open file, and the site has 400 million favourites.
@@ -38,19 +39,19 @@ _Record = TypeVar("_Record")
 _PAIRS: Final = pa.schema([("id", pa.int64()), ("value", pa.int64())])
 
 
-class _Tag(msgspec.Struct, gc=False):
-    id: int
-    name: str
+class _Tag(msgspec.Struct):
+    id: Any
+    name: Any
 
 
-class _Pool(msgspec.Struct, gc=False):
-    id: int
-    post_ids: list[int] = []
+class _Pool(msgspec.Struct):
+    id: Any
+    post_ids: list[Any] = []
 
 
-class _Favorite(msgspec.Struct, gc=False):
-    user_id: int
-    post_id: int
+class _Favorite(msgspec.Struct):
+    user_id: Any
+    post_id: Any
 
 
 class RelationFiller:
@@ -71,17 +72,16 @@ class RelationFiller:
 
     def __enter__(self) -> Self:
         if "tags" in self._tables:
-            tags = [tag for block in _records(self._tables["tags"], _Tag) for tag in block]
-            self._ids = TagIds(
-                pa.array([tag.name for tag in tags], pa.string()), pa.array([tag.id for tag in tags], pa.int64())
-            )
+            self._ids = self._tag_ids()
         if "pools" in self._tables:
             self._pools = self._lists(self._pool_pairs())
             with self._tables["pools"].open("rb") as lines:
                 self._pool_categories = pool_categories(lines)
         if "favorites" in self._tables:
             self._favs = self._lists(
-                ([fav.post_id for fav in block], [fav.user_id for fav in block])
+                _numbered(
+                    zip(integers([fav.post_id for fav in block]), integers([fav.user_id for fav in block]), strict=True)
+                )
                 for block in _records(self._tables["favorites"], _Favorite)
             )
         return self
@@ -91,10 +91,27 @@ class RelationFiller:
     ) -> None:
         self._held.close()
 
+    def _tag_ids(self) -> TagIds:
+        pairs: list[tuple[str, int]] = []
+        for block in _records(self._tables["tags"], _Tag):
+            numbers = integers([tag.id for tag in block])
+            pairs += [
+                (text(tag.name), number)
+                for tag, number in zip(block, numbers, strict=True)
+                if tag.name is not None and number is not None
+            ]
+        names, ids = [name for name, _ in pairs], [id_ for _, id_ in pairs]
+        return TagIds(pa.array(names, pa.string()), pa.array(ids, pa.int64()))
+
     def _pool_pairs(self) -> Iterator[tuple[list[int], list[int]]]:
         for block in _records(self._tables["pools"], _Pool):
-            pairs = [(post_id, pool.id) for pool in block for post_id in dict.fromkeys(pool.post_ids)]
-            yield [post_id for post_id, _ in pairs], [pool_id for _, pool_id in pairs]
+            numbers = integers([pool.id for pool in block])
+            pairs = [
+                (post_id, number)
+                for pool, number in zip(block, numbers, strict=True)
+                for post_id in dict.fromkeys(integers(pool.post_ids))
+            ]
+            yield _numbered(pairs)
 
     def _lists(self, pairs: Iterator[tuple[list[int], list[int]]]) -> "_Lists":
         sorter = self._held.enter_context(
@@ -157,9 +174,15 @@ class _Lists:
                 self._values = np.concatenate([self._values, group["value"].to_numpy()[order]])
 
 
+def _numbered(pairs: Iterable[tuple[int | None, int | None]]) -> tuple[list[int], list[int]]:
+    """The pairs of which both are numbers, side by side: by anything else no post can be joined."""
+    held = [(left, right) for left, right in pairs if left is not None and right is not None]
+    return [left for left, _ in held], [right for _, right in held]
+
+
 def _records(path: Path, kind: type[_Record]) -> Iterator[list[_Record]]:
     """The records of a side table that have the fields of `kind`, some megabytes of lines at a time."""
-    decoder = msgspec.json.Decoder(kind, strict=False)
+    decoder = msgspec.json.Decoder(kind)
     with path.open("rb") as file:
         while block := file.readlines(_CHUNK):
             yield [record for line in block if (record := _decoded(decoder, line, path)) is not None]

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from danbooru_pipeline.io.odd_columns import numbers, texts
 from danbooru_pipeline.io.parquet import no_rows, one_chunk
 from danbooru_pipeline.posts.schema import CATEGORIES
 from danbooru_pipeline.release.verify.findings import Kind
@@ -81,7 +82,8 @@ def _tag_ids(run: Verification) -> pa.Table | None:
     if any(not {*_IDS.names} <= {*schema_of(run, name).names} for name in names):
         return None
     tables = (table for name in names for table in batches(run, name, columns=_IDS.names))
-    return pa.concat_tables([no_rows(_IDS), *(table.select(_IDS.names).cast(_IDS) for table in tables)])
+    named = (pa.table([texts(table["name"]), numbers(table["id"])], schema=_IDS).drop_null() for table in tables)
+    return pa.concat_tables([no_rows(_IDS), *named])
 
 
 def _distinct(items: pa.StructArray) -> pa.Table:
