@@ -17,6 +17,10 @@ class XzReader(io.RawIOBase):
         file: the compressed file.
         limit: most bytes of content.
 
+    Attributes:
+        streams: bytes of content of each stream that was read to its end.
+        padding: whether there were zeros between streams or behind the last, which readers pass over.
+
     Raises:
         ValueError: from a read, when the content is longer than `limit`.
         lzma.LZMAError: from a read, when the file is damaged or wants too much memory.
@@ -30,6 +34,9 @@ class XzReader(io.RawIOBase):
         self._held = b""
         self._stream: lzma.LZMADecompressor | None = None
         self._waiting = b""  # compressed bytes that no stream has taken yet
+        self._read = 0  # of the stream that is being read
+        self.streams: list[int] = []
+        self.padding = False
 
     def readable(self) -> bool:
         """Always."""
@@ -49,8 +56,7 @@ class XzReader(io.RawIOBase):
         """Decompress some; False at the end of the last stream."""
         stream = self._stream
         if stream is None:
-            data = self._waiting.lstrip(b"\0") or self._file.read(_READ_BYTES).lstrip(b"\0")
-            self._waiting = b""
+            data = self._next_stream()
             if not data:
                 return False
             stream = self._stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY_BYTES)
@@ -59,14 +65,27 @@ class XzReader(io.RawIOBase):
             if stream.needs_input and not data:
                 raise EOFError("is truncated")
         self._held = stream.decompress(data, _OUT_BYTES)
+        self._read += len(self._held)
         if stream.eof:
-            self._waiting, self._stream = stream.unused_data, None
+            self.streams.append(self._read)
+            self._waiting, self._stream, self._read = stream.unused_data, None, 0
         self._left -= len(self._held)
         if self._left < 0:
             raise ValueError("unpacks to more than it should")
         return True
 
+    def _next_stream(self) -> bytes:
+        """The first bytes of the next stream; none at the end."""
+        held, self._waiting = self._waiting, b""
+        while data := held or self._file.read(_READ_BYTES):
+            held = b""
+            if found := data.lstrip(b"\0"):
+                self.padding |= len(found) < len(data)
+                return found
+            self.padding = True
+        return b""
 
-def xz_reader(file: BinaryIO, *, limit: int) -> io.BufferedReader:
+
+def xz_reader(file: BinaryIO, *, limit: int) -> "io.BufferedReader[XzReader]":
     """The content of an .xz file, to be read like any other file; see `XzReader`."""
     return io.BufferedReader(XzReader(file, limit=limit), _OUT_BYTES)

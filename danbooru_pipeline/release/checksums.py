@@ -26,6 +26,8 @@ from danbooru_pipeline.layout import BUCKET_COUNT, SHA256_FORM, is_path_of
 from danbooru_pipeline.release_paths import RELEASE_JSON, SHA256SUMS, SIGNATURE
 
 FILELIST = "filelist.txt.xz"
+#: Of lines in each xz stream of it: small, so that some are compressed while the rest is written.
+FILELIST_SEGMENT_BYTES = 2 * 2**20
 NSFW_IDS = "nsfw-ids.txt"
 ARCHIVE = "metadata.json.tar.xz"
 #: The most bytes that are read of a list of checksums; with 3,000 documents SHA256SUMS has 300 thousand.
@@ -174,6 +176,18 @@ def is_as_written(data: bytes, sums: Mapping[str, str]) -> bool:
 def filelist_lines(files: Iterable[ImageFile]) -> bytes:
     """Files as the file list of 2021 has them: ``./original/0000/1000.png``."""
     return "".join([f"./{file.path}\n" for file in files]).encode()
+
+
+def segment_sizes(sizes: Iterable[int], least: int) -> Iterator[int]:
+    """How large the segments are into which `text_segments` joins pieces of these sizes."""
+    held, pieces, cut = 0, 0, False
+    for size in sizes:
+        held, pieces = held + size, pieces + 1
+        if held >= least:
+            yield held
+            held, pieces, cut = 0, 0, True
+    if pieces or not cut:
+        yield held
 
 
 def nsfw_id_lines(batches: Iterable[pa.Table], *, sfw: Sequence[str]) -> Iterator[bytes]:

@@ -30,6 +30,7 @@ from danbooru_pipeline.progress import Progress, silent
 from danbooru_pipeline.release.checksums import (
     ARCHIVE,
     FILELIST,
+    FILELIST_SEGMENT_BYTES,
     LIST_SCHEMA,
     NSFW_IDS,
     TREES,
@@ -61,7 +62,6 @@ _READABLE_FOLDER = 0o755
 _WARM_POSTS = 1_000_000
 #: The name of each post's file in either tree.
 _NAMES_SCHEMA = pa.schema([("id", pa.int64()), *((tree.path, pa.binary()) for tree in TREES)])
-_LIST_SEGMENT_BYTES = 2 * 2**20  # small, so that segments are compressed while the rest is written
 
 
 class Staging:
@@ -167,7 +167,7 @@ class Staging:
             self._manifest_by_bucket(list_columns, LIST_SCHEMA) as manifest,
             atomic_file(self.folder / FILELIST) as file,
         ):
-            write_xz(file, text_segments(self._write_sums(manifest), _LIST_SEGMENT_BYTES), threads=self.threads)
+            write_xz(file, text_segments(self._write_sums(manifest), FILELIST_SEGMENT_BYTES), threads=self.threads)
 
     def _write_sums(self, manifest: ExternalGroupBy) -> Iterator[bytes]:
         """Write the checksums of each bucket, and yield its part of the list of all files."""

@@ -3,19 +3,17 @@
 import contextlib
 import errno
 import hashlib
-import itertools
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from danbooru_pipeline.io.bounded_sha256 import digests_of
-from danbooru_pipeline.io.bounded_xz import xz_reader
 from danbooru_pipeline.io.external_sort import ExternalGroupBy
 from danbooru_pipeline.io.hash_processes import FileHasher
 from danbooru_pipeline.io.parquet import no_rows
@@ -34,11 +32,11 @@ from danbooru_pipeline.release.checksums import (
     Tree,
     by_bucket,
     examine_sums,
-    filelist_lines,
     list_columns,
     nsfw_id_lines,
     sums_lines,
 )
+from danbooru_pipeline.release.verify.filelist import ExpectedFilelist, some_lines
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release.verify.walk import check_mode
@@ -47,7 +45,6 @@ from danbooru_pipeline.release_paths import checksums_path
 _SCHEMA = LIST_SCHEMA.append(pa.field("rating", pa.string()))
 #: A list may have so many bytes more than it should before it is not read to its end.
 _MORE = 2**20
-_LINES_BYTES = 2**20
 _KNOWN_BUCKETS = frozenset(BUCKETS)
 _SAFE = {tree.name: rf"^{tree.name}/[0-9]{{4}}/[1-9][0-9]*\.[a-z0-9]+$" for tree in TREES}
 
@@ -69,10 +66,9 @@ class ImageChecks:
         self._folder = run.folder
         self._sfw = run.release.sfw_ratings if run.release else None
         self._by_bucket = ExternalGroupBy(_SCHEMA, key=by_bucket)
-        # Files, since millions of lines are more than memory should hold. The expected list of all files is a part for
-        # each tree, since it is sorted by tree first.
+        # A file, since millions of lines are more than memory should hold.
         self._nsfw_ids = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as self
-        self._filelists = {tree.name: tempfile.TemporaryFile() for tree in TREES}  # noqa: SIM115 - live as long as self
+        self._filelist = ExpectedFilelist()
 
     def __enter__(self) -> Self:
         return self
@@ -81,8 +77,8 @@ class ImageChecks:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._by_bucket.__exit__(kind, error, trace)
-        for file in (self._nsfw_ids, *self._filelists.values()):
-            file.close()
+        self._nsfw_ids.close()
+        self._filelist.close()
 
     def add(self, table: pa.Table) -> None:
         """Take manifest rows. A path of the wrong form is a finding already, and is not used."""
@@ -160,7 +156,7 @@ class ImageChecks:
     def _check_bucket(self, bucket: str, table: pa.Table) -> Iterator[ImageFile]:
         for tree, files in _files_by_tree(table):
             self.files += len(files)
-            self._filelists[tree.name].write(filelist_lines(files))
+            self._filelist.add(tree, files)
             self._check_sums(tree, bucket, files)
             # Hashing looks at size and mode, too, and `_unknown` at the size of what is not hashed.
             if self._hashes and self._has_just(tree, bucket, files):
@@ -288,7 +284,7 @@ class ImageChecks:
     def _check_lists(self) -> None:
         """Check the list of all files and the list of ids that are not SFW."""
         with self._run.reading(Kind.FILELIST_DIFFERS, FILELIST):
-            self._check_filelist()
+            self._filelist.check(self._run)
         if self._sfw is not None:
             with self._run.reading(Kind.NSFW_IDS_DIFFER, NSFW_IDS):
                 self._check_nsfw_ids()
@@ -296,7 +292,7 @@ class ImageChecks:
     def _check_nsfw_ids(self) -> None:
         size = self._nsfw_ids.tell()
         with opened(self._folder, NSFW_IDS) as file:
-            if all(file.read(len(lines)) == lines for lines in _some_lines(self._nsfw_ids)) and not file.read(1):
+            if all(file.read(len(lines)) == lines for lines in some_lines(self._nsfw_ids)) and not file.read(1):
                 return
         listed = list(map(int, read_bytes(self._folder, NSFW_IDS, limit=size + _MORE).split()))
         self._nsfw_ids.seek(0)
@@ -306,24 +302,6 @@ class ImageChecks:
         for post_id in sorted(expected.symmetric_difference(listed)):
             said = "is not listed" if post_id in expected else "is listed, but its rating is SFW"
             self._run.add(Kind.NSFW_IDS_DIFFER, NSFW_IDS, f"{post_id} {said}")
-
-    def _check_filelist(self) -> None:
-        limit = sum(part.tell() for part in self._filelists.values()) + _MORE
-        with opened(self._folder, FILELIST) as packed, xz_reader(packed, limit=limit) as file:
-            for line, listed in _unpaired(self._filelist(), file):
-                said = "is listed, but not in the manifest" if listed else "is not listed"
-                self._run.add(Kind.FILELIST_DIFFERS, FILELIST, f"{line.decode(errors='replace').strip()} {said}")
-
-    def _filelist(self) -> Iterator[bytes]:
-        """The expected lines, some at a time."""
-        return itertools.chain.from_iterable(map(_some_lines, self._filelists.values()))
-
-
-def _some_lines(file: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a file from its start, some at a time."""
-    file.seek(0)
-    while lines := file.readlines(_LINES_BYTES):
-        yield b"".join(lines)
 
 
 def _files_by_tree(table: pa.Table) -> Iterator[tuple[Tree, list[ImageFile]]]:
@@ -362,37 +340,3 @@ def _same_files(root: Path, other: Path, folder: str) -> dict[str, int]:
     finally:
         os.close(theirs)
     return {f"{folder}{name}": facts.st_size for name, facts in looked if (name, facts.st_ino) in known}
-
-
-def _unpaired(expected: Iterator[bytes], file: IO[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Lines that only one of two sorted lists has, and whether that is the file; `expected` comes in parts."""
-    for part in expected:
-        read = file.read(len(part))
-        if read != part:
-            rest = itertools.chain.from_iterable(
-                more.splitlines(keepends=True) for more in itertools.chain([part], expected)
-            )
-            yield from _unpaired_lines(rest, _lines_after(read, file))
-            return
-    yield from _unpaired_lines(iter(()), file)
-
-
-def _lines_after(read: bytes, file: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a file of which `read` has been read already."""
-    *whole, last = read.splitlines(keepends=True) or [b""]
-    yield from whole
-    yield from filter(None, [last if last.endswith(b"\n") else last + file.readline()])
-    yield from file
-
-
-def _unpaired_lines(expected: Iterator[bytes], listed: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
-    left, right = next(expected, None), next(listed, None)
-    while left is not None or right is not None:
-        if left == right:
-            left, right = next(expected, None), next(listed, None)
-        elif right is None or (left is not None and left < right):
-            yield left or b"", False
-            left = next(expected, None)
-        else:
-            yield right, True
-            right = next(listed, None)

@@ -63,6 +63,8 @@ def check_archive(run: Verification) -> None:
             for member in archive:
                 _check_member(run, archive, member, left)
             _check_rest(run, archive)
+            if data.raw.padding or not all(data.raw.streams):
+                run.add(Kind.ARCHIVE_DIFFERS, ARCHIVE, "has an empty xz stream, or bytes beside its streams")
     except Exception as error:  # noqa: BLE001 - of tarfile and lzma on an archive that may hold anything
         run.add(Kind.ARCHIVE_UNREADABLE, ARCHIVE, f"cannot be read: {error or type(error).__name__}")
         return
