@@ -37,6 +37,7 @@ class Signature(StrEnum):
     NONE = "none"
     GOOD = "good"
     BAD = "bad"
+    UNTRUSTED = "untrusted"  # good, and by a key that may not sign: another one, not for releases, or out of its time
     UNCHECKED = "unchecked"
 
 
@@ -44,7 +45,7 @@ def public_key(key: Path) -> str:
     """The public half of a private key, as ``ssh-ed25519 AAAA…``.
 
     Raises:
-        SettingsError: the key does not exist or has a passphrase, or ssh-keygen is not installed.
+        SettingsError: ssh-keygen cannot read the key, which may have a passphrase or another form, or is not installed.
     """
     try:
         command = ["ssh-keygen", "-y", "-P", "", "-f", str(key)]
@@ -54,9 +55,10 @@ def public_key(key: Path) -> str:
             "ssh-keygen is not installed; install the OpenSSH client, or unset DANBOORU_SIGNING_KEY"
         ) from None
     if done.returncode:
+        said = re.sub(r'^Load key ".*": ', "", (done.stderr.splitlines() or ["it says nothing"])[-1])
         raise SettingsError(
-            f"DANBOORU_SIGNING_KEY {key} is not a private key without passphrase; make one with "
-            "ssh-keygen -t ed25519 -N '' -f FILE"
+            f"ssh-keygen cannot read DANBOORU_SIGNING_KEY {key} ({said}); give it a private key of its own form "
+            "without passphrase, that only you may read: ssh-keygen -t ed25519 -N '' -f FILE makes one"
         )
     return " ".join(done.stdout.split()[:2])
 
@@ -121,11 +123,18 @@ def check_signature(folder: Path, signers: Path | None = None) -> Signature:
             for name in (SIGNATURE, ALLOWED_SIGNERS) if signers is None else (SIGNATURE,):
                 Path(work, name).write_bytes(read_bytes(folder, name, limit=LONGEST_SIGNATURE))
             allowed = signers or Path(work, ALLOWED_SIGNERS)
-            command = ["ssh-keygen", "-q", "-Y", "verify", "-f", str(allowed), "-I", IDENTITY, "-n", NAMESPACE]
-            command += ["-s", str(Path(work, SIGNATURE))]
-            done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603
+            signature = ["-n", NAMESPACE, "-s", str(Path(work, SIGNATURE))]
+            if _is_good(["verify", "-f", str(allowed), "-I", IDENTITY, *signature], data):
+                return Signature.GOOD
+            return Signature.UNTRUSTED if _is_good(["check-novalidate", *signature], data) else Signature.BAD
     except FileNotFoundError as error:
         return Signature.UNCHECKED if error.filename == "ssh-keygen" else Signature.BAD
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return Signature.BAD
-    return Signature.BAD if done.returncode else Signature.GOOD
+
+
+def _is_good(action: list[str], data: bytes) -> bool:
+    """Whether ``ssh-keygen -Y`` says yes."""
+    command = ["ssh-keygen", "-q", "-Y", *action]
+    done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603
+    return done.returncode == 0

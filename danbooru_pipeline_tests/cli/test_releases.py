@@ -1,6 +1,7 @@
 """The commands about releases, as they are typed."""
 
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,19 @@ import pytest
 from click.testing import CliRunner, Result
 
 from danbooru_pipeline.cli.main import main
+from danbooru_pipeline.errors import SettingsError
+from danbooru_pipeline.io.atomic import write_atomic
 from danbooru_pipeline.layout import Layout, bucket_of
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts.takedowns import read_takedowns, write_takedowns
-from danbooru_pipeline.release import apply_snapshot, plan_snapshot, read_release, verify_release
+from danbooru_pipeline.release import (
+    apply_snapshot,
+    apply_takedown,
+    plan_snapshot,
+    plan_takedown,
+    read_release,
+    verify_release,
+)
 from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.release.signing import public_key
 from danbooru_pipeline.release.tree.content import carried_metadata
@@ -164,6 +174,52 @@ def test_release_that_is_not_signed_is_said_to_be_that(two_years: Layout, tmp_pa
     report = verify_release(two_years.release(2021), signers=signers)
     assert (report.signature, report.counts) == ("none", {"signature": 1})
     assert verify_release(two_years.release(2021)).ok
+
+
+@pytest.mark.parametrize("limits", ['namespaces="file" ', 'valid-before="20200101" ', "cert-authority ", "other"])
+@pytest.mark.needs("ssh-keygen")
+def test_good_signature_of_a_key_that_may_not_sign_is_said_to_be_that(
+    two_years: Layout, tmp_path: Path, limits: str
+) -> None:
+    """A line of signers that limits the key, or names another one, makes no signature bad; a changed release does."""
+    key, signers = make_key(tmp_path / "key"), tmp_path / "signers"
+    apply_takedown(plan_takedown(two_years, [3004]), created_at=NOW, threads=2, signing_key=key)
+    folder = two_years.release(2021)
+    named = public_key(make_key(tmp_path / "other") if limits == "other" else key)
+    signers.write_text(f"danbooru-release {limits.removeprefix('other')}{named}\n")
+    answer = call("verify", folder, "--signers", signers)
+    assert answer.exit_code == 1
+    said = f"SHA256SUMS.sig: the signature is good, and its key may not sign by {signers}"
+    assert answer.output.splitlines()[0].endswith(said)
+    assert verify_release(folder, signers=signers).signature == "untrusted"
+    assert verify_release(folder).signature == "good"
+    sums = folder / "SHA256SUMS"
+    write_atomic(sums, sums.read_bytes() + b"\n")
+    report = verify_release(folder, signers=signers)
+    assert report.signature == "bad"
+    assert "the signature is bad" in {finding.message for finding in report.findings}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("-algorithm", "ed25519"), "invalid format"),
+        (("-algorithm", "ed25519", "-aes256", "-pass", "pass:x"), "incorrect passphrase"),
+    ],
+    ids=["PKCS8", "passphrase"],
+)
+@pytest.mark.needs("ssh-keygen", "openssl")
+def test_key_that_ssh_keygen_cannot_read_is_named_with_its_reason(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    """A private key in another form is not said to be none or locked; the message says how to make one."""
+    path = tmp_path / "key.pem"
+    subprocess.run(["openssl", "genpkey", *arguments, "-out", path], check=True, capture_output=True)
+    path.chmod(0o600)
+    with pytest.raises(SettingsError) as caught:
+        public_key(path)
+    assert str(caught.value).startswith(f"ssh-keygen cannot read DANBOORU_SIGNING_KEY {path} ({said}")
+    assert str(caught.value).endswith("ssh-keygen -t ed25519 -N '' -f FILE makes one")
 
 
 @pytest.mark.needs("ssh-keygen")

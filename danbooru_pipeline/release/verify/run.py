@@ -8,7 +8,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from danbooru_pipeline.errors import NotARelease, ReleaseError
 from danbooru_pipeline.io.hash_processes import FileHasher
@@ -45,7 +45,15 @@ from danbooru_pipeline.release.verify.tables import check_image_rows, check_side
 from danbooru_pipeline.release.verify.tag_lists import TAG_LISTS, TagIdChecks, check_tag_lists
 from danbooru_pipeline.release.verify.verification import Verification
 from danbooru_pipeline.release.verify.walk import check_folder_mode, image_modes, walk_documents
-from danbooru_pipeline.release_paths import CORRECTIONS, DUPLICATES, INDEX, POST_VECTORS, RELEASE_JSON, SIGNATURE
+from danbooru_pipeline.release_paths import (
+    ALLOWED_SIGNERS,
+    CORRECTIONS,
+    DUPLICATES,
+    INDEX,
+    POST_VECTORS,
+    RELEASE_JSON,
+    SIGNATURE,
+)
 
 
 def verify_release(
@@ -86,12 +94,22 @@ def verify_release(
     return dataclasses.replace(_verify(run), signature=signature.value)
 
 
+_UNSIGNED: Final = "the release is not signed"
+_OF_SIGNATURES: Final = {
+    Signature.NONE: _UNSIGNED,
+    Signature.BAD: "the signature is bad",
+    Signature.UNTRUSTED: "the signature is good, and its key may not sign by {signers}",
+    Signature.UNCHECKED: "the signature was not checked; install ssh-keygen",
+}
+
+
 def _check_signature(folder: Path, signers: Path | None, found: Findings) -> Signature:
     """The signature; a finding when it is bad, or not by one of the given signers."""
     signature = check_signature(folder, signers)
-    if signature is Signature.BAD or (signers is not None and signature is not Signature.GOOD):
-        said = f"the signature is {signature}, and not good by a key that may sign"
-        found.add(Kind.SIGNATURE, SIGNATURE, said if is_plain(folder, SIGNATURE) else "the release is not signed")
+    wrong = {Signature.BAD, Signature.UNTRUSTED} if signers is None else {*Signature} - {Signature.GOOD}
+    if signature in wrong:
+        said = _OF_SIGNATURES[signature].format(signers=signers or ALLOWED_SIGNERS)
+        found.add(Kind.SIGNATURE, SIGNATURE, said if is_plain(folder, SIGNATURE) else _UNSIGNED)
     return signature
 
 
