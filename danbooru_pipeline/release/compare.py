@@ -1,14 +1,18 @@
 """Lists of changes between any two releases that somebody has, where the newer one brings none from the older."""
 
 import collections
-from collections.abc import Mapping
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from danbooru_pipeline.errors import ReleaseError
-from danbooru_pipeline.io.atomic import write_atomic
+from danbooru_pipeline.errors import ReleaseError, SettingsError
+from danbooru_pipeline.io.atomic import commit_part, remove_part, remove_parts_of, write_atomic
 from danbooru_pipeline.io.untrusted import is_plain, read_bytes
+from danbooru_pipeline.layout import PART_SUFFIX
 from danbooru_pipeline.progress import counted
 from danbooru_pipeline.release.change_rows import Change
 from danbooru_pipeline.release.changes import ChangedPaths, changed_rows, write_paths, write_rows
@@ -63,11 +67,12 @@ def compare_releases(old: Path, new: Path, *, into: Path | None = None, threads:
     Args:
         old: folder of a release.
         new: folder of another one.
-        into: folder, made if it is missing, that gets ``LABEL.parquet``, ``.md``, ``.files.txt`` and ``.remove.txt``.
+        into: folder, made if it is missing, that gets ``LABEL.parquet``, ``.files.txt``, ``.remove.txt`` and, last, the
+            report ``LABEL.md``: where it is, the others are whole and of the same run.
         threads: for joining.
 
     Raises:
-        SettingsError: `into` lies in a release.
+        SettingsError: `into` lies in a release, or another run writes the same lists.
         NotARelease: one of the folders is not a release.
         ReleaseError: one of them is not whole, or damaged.
     """
@@ -75,18 +80,29 @@ def compare_releases(old: Path, new: Path, *, into: Path | None = None, threads:
     label = f"{after.version}-from-{before.version}"
     if Path(label).name != label:
         raise ReleaseError(f"{label!r} has no versions of releases; verify both")
+    with _unfinished(into, label) as part:
+        found = _compare(before, after, label=label, folders=(old, new), part=part, threads=threads)
+        if into is not None and part is not None:
+            _write_lists(part, found)
+            _commit(part, into, label)
+    return found
+
+
+def _compare(
+    before: Release, after: Release, *, label: str, folders: tuple[Path, Path], part: Path | None, threads: int
+) -> Comparison:
+    """What changed; its rows go to a table in the folder of what is not finished."""
+    old, new = folders
     images = ChangedPaths()
     rows = images.note(changed_rows(old, new, taken_down=_removed(old) | _removed(new), threads=threads))
-    if into is None:
+    if part is None:
         collections.deque(rows, maxlen=0)
     else:
-        require_outside(into)
-        into.mkdir(parents=True, exist_ok=True)
-        write_rows(into / f"{label}.parquet", rows)
+        write_rows(part / f"{label}.parquet", rows)
     was, now = _documents(old), _documents(new)
     fetch = images.fetch | {name for name, sum_ in now.items() if sum_ is None or was.get(name) != sum_}
     remove = (images.remove | (was.keys() - now.keys())) - fetch
-    found = Comparison(
+    return Comparison(
         old=before,
         new=after,
         label=label,
@@ -94,9 +110,40 @@ def compare_releases(old: Path, new: Path, *, into: Path | None = None, threads:
         fetch=tuple(sorted(fetch)),
         remove=tuple(sorted(remove)),
     )
-    if into is not None:
-        _write_lists(into, found)
-    return found
+
+
+@contextmanager
+def _unfinished(into: Path | None, label: str) -> Iterator[Path | None]:
+    """The hidden folder of lists that are not finished, locked, without what a killed run left; None for no lists."""
+    if into is None:
+        yield None
+        return
+    require_outside(into)
+    part = into / f".{label}{PART_SUFFIX}"
+    part.mkdir(parents=True, exist_ok=True)
+    lock = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(f"another run writes {label} to {into}; wait for it, or give another folder") from None
+        try:
+            remove_parts_of(into / label)
+            for path in part.iterdir():
+                remove_part(path)
+            yield part
+        finally:
+            remove_part(part)
+    finally:
+        os.close(lock)
+
+
+def _commit(part: Path, into: Path, label: str) -> None:
+    """Give the lists their names: the report, by which a set is known to be whole, goes first and comes last."""
+    report = f"{label}.md"
+    (into / report).unlink(missing_ok=True)
+    for path in sorted(part.iterdir(), key=lambda path: path.name == report):
+        commit_part(path, into / path.name)
 
 
 def _write_lists(into: Path, found: Comparison) -> None:
