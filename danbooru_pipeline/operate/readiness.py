@@ -111,10 +111,8 @@ def decide(
         return _wait(year, f"{name} cannot start: {held}", memory)
     settled = datetime(year + 1, 1, 1, tzinfo=UTC) + timedelta(days=settling_days)
     if now < settled:
-        why = (
-            f"{name} waits until {settled:%Y-%m-%d %H:%M} UTC for recent metadata to stabilise (DANBOORU_SETTLING_DAYS)"
-        )
-        return _wait(year, why, memory)
+        why = f"waits until {settled:%Y-%m-%d %H:%M} UTC for recent metadata to stabilise (DANBOORU_SETTLING_DAYS)"
+        return _wait(year, f"{name} {why}", memory)
     try:
         seen = look(year)
     except SourceError as error:
