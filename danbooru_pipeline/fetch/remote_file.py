@@ -7,6 +7,7 @@ if something declares its end: the server, or the format of the file itself.
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,14 +29,20 @@ from danbooru_pipeline.fetch.client import (
     retry_after_seconds,
 )
 from danbooru_pipeline.fetch.content_encoding import UndecodableError, declared_encoding, decoded_stream, is_decoded
+from danbooru_pipeline.fetch.download import BASE_DEADLINE_SECONDS, MIN_BYTES_PER_SECOND
 from danbooru_pipeline.fetch.environment import http_client
 from danbooru_pipeline.fetch.ranges import Part, continues, validators
 from danbooru_pipeline.fetch.retry import RetryPolicy
+from danbooru_pipeline.progress import human_seconds, tell_of_wait
 
 #: Interruptions of one read, however far each attempt got.
 MAX_ATTEMPTS: Final = 100
 _RANGED: Final = httpx.codes.PARTIAL_CONTENT
 _HEAD_BYTES: Final = 16
+#: A body that takes so long to come is held against the lowest rate: a drip feed never trips a read timeout.
+_PACE_SECONDS: Final = BASE_DEADLINE_SECONDS
+#: Waits from this length on are told.
+_TOLD_SECONDS: Final = 1.0
 _ABSENT: Final = frozenset({httpx.codes.NOT_FOUND, httpx.codes.GONE})
 
 
@@ -127,7 +134,7 @@ def ask_for(
         client: of `asking`.
         looks: whether to ask by GET at once, and look at the first bytes.
     """
-    method, patience = "GET" if looks else "HEAD", _Patience(policy)
+    method, patience = "GET" if looks else "HEAD", _Patience(policy, without_login(url))
     while True:
         status, start = None, b""
         try:
@@ -187,11 +194,36 @@ def _answer(method: str, url: str, headers: Mapping[str, str]) -> Iterator[httpx
         yield answer
 
 
+class TooSlow(httpx.RemoteProtocolError):
+    """A body came below the lowest rate. That it came at all is no progress."""
+
+
+def _at_pace(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The chunks of a body as they come; only the time that is waited for them counts.
+
+    Raises:
+        TooSlow: they come below the lowest rate.
+    """
+    waited, size = 0.0, 0
+    while True:
+        began = time.monotonic()
+        chunk = next(chunks, None)
+        waited += time.monotonic() - began
+        if chunk is None:
+            return
+        size += len(chunk)
+        yield chunk
+        if waited > _PACE_SECONDS:
+            if size < waited * MIN_BYTES_PER_SECOND:
+                raise TooSlow(f"it sends fewer than {MIN_BYTES_PER_SECOND:,} bytes a second")
+            waited, size = 0.0, 0
+
+
 class _Patience:
     """The waits between attempts: as long as the server asks, if that fits into the time of the policy."""
 
-    def __init__(self, policy: RetryPolicy) -> None:
-        self._policy = policy
+    def __init__(self, policy: RetryPolicy, name: str) -> None:
+        self._policy, self._name = policy, name
         self.way_out = "check DANBOORU_DUMP and the network, then run again"
         self.problem = ""
         self.start_over()
@@ -219,6 +251,8 @@ class _Patience:
             delay = min(delay, policy.max_seconds / policy.max_failures)
         if self._failures >= policy.max_failures or self._waited + delay > policy.max_seconds:
             return False
+        if delay >= _TOLD_SECONDS:
+            tell_of_wait(f"{self._name}: {self.problem}; asked again in {human_seconds(delay)}")
         threading.Event().wait(delay)
         self._waited += max(delay, policy.base_seconds / 4)  # "Retry-After: 0" without end must end, too
         return True
@@ -244,7 +278,7 @@ class _Read:
 
     def run(self) -> Iterator[bytes]:
         """All bytes as they are sent."""
-        patience = _Patience(self._file.policy)
+        patience = _Patience(self._file.policy, self._file.name)
         for _ in range(MAX_ATTEMPTS):
             before = self._offset
             trouble: httpx.Response | httpx.HTTPError
@@ -255,7 +289,7 @@ class _Read:
                         return
             except httpx.HTTPError as error:
                 trouble = error
-            if self._offset > before:
+            if self._offset > before and not isinstance(trouble, TooSlow):
                 patience.start_over()
             if not patience.wait_after(trouble):
                 break
@@ -292,7 +326,7 @@ class _Read:
             self._whole = part.whole
         repeated = 0 if part is not None else self._offset
         again = hashlib.sha256()
-        for chunk in answer.iter_raw():
+        for chunk in _at_pace(answer.iter_raw()):
             known, fresh = chunk[:repeated], chunk[repeated:]
             again.update(known)
             repeated -= len(known)

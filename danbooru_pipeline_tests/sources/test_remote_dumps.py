@@ -1,5 +1,6 @@
 """Dumps over HTTP, as servers really answer: a dump is read whole, or refused in one line that says what to do."""
 
+import contextlib
 import functools
 import gzip
 import time
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from danbooru_pipeline.errors import SourceUnreachable, SourceUnusable
+from danbooru_pipeline.fetch import remote_file
 from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.sources import SweepReport, bring_posts
 from danbooru_pipeline.sources.files import DumpSource
@@ -156,6 +158,39 @@ def test_a_throttle_without_end_ends(layout: Layout) -> None:
     """A server that says "wait 0 seconds" for ever is not asked for ever."""
     with pytest.raises(SourceUnreachable, match="HTTP 429"):
         bring(lambda it: it.send(status=429, Retry_After="0"), layout, seconds=0.5)
+
+
+def test_a_wait_is_told(layout: Layout) -> None:
+    """While a server asks for time, a line says which file is waited for, why, and for how long."""
+
+    def answer(it: Asked) -> None:
+        it.send(LINES) if it.command == "HEAD" or it.turn > 1 else it.send(status=503, Retry_After="1")
+
+    said: list[str] = []
+    with serving(functools.partial(Asked, answer=answer, asked=[])) as address:
+        source = DumpSource(address, user_agent="tests", retry_seconds=10)
+        bring_posts(source, layout, 2021, now=datetime(2022, 1, 20, tzinfo=UTC), progress=said.append)
+    assert f"{address}/posts.json: HTTP 503; asked again in 1 s" in said
+
+
+def drip(it: Asked, *, pieces: int, seconds: float) -> None:
+    """Send the lines in so many pieces, each after some time."""
+    it.send(b"" if it.command == "GET" else LINES, length=len(LINES))
+    size = -(-len(LINES) // pieces)
+    with contextlib.suppress(OSError):
+        for start in range(0, len(LINES) if it.command == "GET" else 0, size):
+            time.sleep(seconds)
+            it.wfile.write(LINES[start : start + size])
+
+
+def test_a_drip_feed_ends(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body below the lowest rate ends after some attempts with that reason; a slow one above it comes whole."""
+    monkeypatch.setattr(remote_file, "_PACE_SECONDS", 0.2)
+    assert bring(lambda it: drip(it, pieces=3, seconds=0.1), layout)[0].rows == ROWS
+    layout.posts(2021).unlink()
+    with pytest.raises(SourceUnreachable, match=r"interrupted.*fewer than 16,384 bytes a second\); run again"):
+        bring(lambda it: drip(it, pieces=1000, seconds=0.05), layout)
+    assert not layout.posts(2021).exists()
 
 
 ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
