@@ -162,6 +162,10 @@ class _Names:
             SourceError: it does not: it is down, or refuses all.
         """
         doubt, self._doubt = self._doubt, None
+        if isinstance(doubt, SourceUnreachable):  # what was said before may have been an outage, and over since
+            self._server.nobody = None
+            if not isinstance(self._said_of_nobody().problem, SourceUnreachable):
+                raise doubt
         if doubt is None or (self._server.has and self._is_there(self._server.has)):
             return
         tables = (POSTS, *SIDE_TABLES)

@@ -185,6 +185,21 @@ def test_an_outage_makes_no_table_absent(
                 source.open_table(table, 2021)
 
 
+def test_an_outage_that_is_over_explains_nothing(layout: Layout, tmp_path: Path) -> None:
+    """A server that said 503 of names that nobody has, and says 404 now, has a file of which it says 503."""
+    over: list[str] = []
+
+    def odd(_method: str, name: str) -> int | None:
+        return 503 if name == "tags.json" or (not over and name not in {"posts.json", FIRST}) else None
+
+    with remote(write_files(tmp_path / "dump", {"posts.json": LINES, "tags.json": b""}), odd=odd) as source:
+        assert bring_2021(source, layout).rows == ROWS
+        assert source.open_table("tags", 2021) is None
+        over.append("now")
+        with pytest.raises(SourceUnreachable, match=r"/tags\.json does not answer \(HTTP 503\)"):
+            source.open_table("tags", 2021)
+
+
 @pytest.mark.parametrize("head", [200, 404, 403])
 def test_head_alone_decides_nothing_about_a_name(layout: Layout, tmp_path: Path, head: int) -> None:
     """A server whose HEAD finds every name, or none of the large ones, has what it gives by GET."""
