@@ -19,6 +19,7 @@ from danbooru_pipeline.posts.record import parse_timestamp
 from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS
 
 _SITE_FIELDS: Final = [POST_SCHEMA.field(name) for name in SITE_COLUMNS]
+_SITE: Final = frozenset(SITE_COLUMNS)
 _LISTS_2017: Final = ("tags", "pools", "favs")
 
 
@@ -37,7 +38,8 @@ def encode_2021(table: pa.Table) -> bytes:
             objects.text(field.name, column)
     extra = table["extra"]
     if extra.null_count < len(extra):
-        objects.members(pa.array(map(_members, extra.to_pylist()), pa.string()))
+        texts = (_members(text, table, row) for row, text in enumerate(extra.to_pylist()))
+        objects.members(pa.array(texts, pa.string()))
     return with_raw(with_markup_escaped(objects.lines()), one_chunk(table["raw"]), dialect_2017=False)
 
 
@@ -85,11 +87,15 @@ def _keys_of(extra: pa.Array) -> list[frozenset[str]]:
     return [frozenset(decode(text)) if text else frozenset() for text in extra.to_pylist()]
 
 
-def _members(extra: str | None) -> str:
-    """Unknown columns as members of an object, without the lists of 2017 to 2020, which this dialect does not have."""
+def _members(extra: str | None, table: pa.Table, row: int) -> str:
+    """Unknown columns as members of an object, without the lists of 2017 to 2020, which this dialect does not have.
+
+    Nor what those lists gave a column: readers of a key that is said twice differ in which value they take.
+    """
     if extra is None:
         return ""
-    more = {n: v for n, v in decode(extra).items() if n not in _LISTS_2017}
+    known = {n: v for n, v in decode(extra).items() if n not in _LISTS_2017}
+    more = {n: v for n, v in known.items() if n not in _SITE or not table[n][row].is_valid}
     more = to_2021_dialect(more)
     return "," + encode(more)[1:-1].decode() if more else ""
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from danbooru_pipeline.io.typed_json import parse
 from danbooru_pipeline.outcomes import Reason
 from danbooru_pipeline.posts import posts_table, type_batch
 from danbooru_pipeline.posts.completed import completed
@@ -108,6 +109,8 @@ def seen_as_changed(block: bytes, *, cdn_url: str = "", says_banned: bool = Fals
 def seen_as_changed_of(table: pa.Table) -> list[int]:
     """The same of rows of a source."""
     posts = table.sort_by("id")
+    for line in encode_2021_complete(posts).splitlines():
+        assert parse(line)  # says no key twice
     return list(changed_posts(typed_lines(encode_2021_complete(posts)), posts.select(COLUMNS)))
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from danbooru_pipeline.io.typed_json import parse
 from danbooru_pipeline.posts import LineTyper, encode_2021_complete, type_batch
 from danbooru_pipeline.posts.completed import completed
 from danbooru_pipeline.posts.schema import POST_SCHEMA, SITE_COLUMNS
@@ -60,6 +61,8 @@ def test_a_list_of_tags_fills_columns_whatever_they_say_themselves(name: str, ta
     assert row[name] is not None
     assert row["file_url"] == f"{CDN}/original/11/11/{'1' * 32}.JPG"
     assert list(contradictions(table)) == []
+    (written,) = encode_2021_complete(table).splitlines()
+    assert parse(written)[name] == str(row[name])  # and says it once
     lies = {name: 9 if isinstance(row[name], int) else "solo", "tags": None, "extra": json.dumps({name: row[name]})}
     for column, value in lies.items():
         lie = pa.Table.from_pylist([{**row, column: value}], schema=table.schema)
