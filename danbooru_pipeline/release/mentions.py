@@ -62,6 +62,8 @@ def with_ids(column: pa.ChunkedArray, ids: Collection[int]) -> pa.ChunkedArray:
     numbers = pa.array(sorted(ids), pa.int64())
     if column.type == pa.int64():
         return column.filter(pc.is_in(column, numbers))
+    if pa.types.is_nested(column.type):  # as in lines, what is no number or its text is no post
+        return pa.chunked_array([], pa.string())
     text = column.cast(pa.string())
     return text.filter(pc.is_in(text, numbers.cast(pa.string())))
 

@@ -21,7 +21,9 @@ from danbooru_pipeline.io.atomic import commit_part, fsync_file, part_path, remo
 #: Tables whose `id` is that of a post; in others `post_id` is.
 _OF_POSTS: Final = frozenset({"posts", "files", "post"})
 #: The posts of a pool, without those that are gone.
-_LISTED: Final = "list_filter(post_ids, lambda id : coalesce(TRY_CAST(id AS BIGINT) NOT IN ({ids}), true)) AS post_ids"
+_LISTED: Final = "list_filter({posts}, lambda id : coalesce(TRY_CAST(id AS BIGINT) NOT IN ({ids}), true))"
+#: The same where the column became text, since a source has a pool whose posts are no list; texts without them stay.
+_LISTED_AS_TEXT: Final = "TRY_CAST(post_ids AS VARCHAR[])"
 
 
 def md5s_only_of(path: Path, ids: frozenset[int]) -> frozenset[str]:
@@ -115,12 +117,25 @@ def duckdb_without(path: Path, gone: Gone, target: Path | None) -> int:
         session.execute(f"ATTACH '{_literal(part)}' AS new")
         for table, condition in conditions.items():
             kept = f" WHERE NOT coalesce({condition}, false)" if condition else ""
-            columns = f"* REPLACE ({_LISTED.format(ids=ids)})" if table == "pools" else "*"
+            columns = _pools_without(session, ids) if table == "pools" else "*"
             session.execute(f"CREATE TABLE new.{quoted(table)} AS SELECT {columns} FROM old.{quoted(table)}{kept}")
         session.execute("DETACH new")
     fsync_file(part)
     commit_part(part, target)
     return count
+
+
+def _pools_without(session: duckdb.DuckDBPyConnection, ids: str) -> str:
+    """The SQL of the columns of pools, without these posts in their lists."""
+    kinds = {name: kind for name, kind, *_ in session.execute("DESCRIBE old.pools").fetchall()}
+    kind = kinds.get("post_ids", "")
+    if kind.endswith("[]"):
+        return f"* REPLACE ({_LISTED.format(posts='post_ids', ids=ids)} AS post_ids)"
+    if kind != "VARCHAR":
+        return "*"
+    kept = _LISTED.format(posts=_LISTED_AS_TEXT, ids=ids)
+    changed = f"len({kept}) < len({_LISTED_AS_TEXT})"
+    return f"* REPLACE (CASE WHEN {changed} THEN to_json({kept})::VARCHAR ELSE post_ids END AS post_ids)"
 
 
 def _literal(path: Path) -> str:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from danbooru_pipeline.errors import ReleaseError
 from danbooru_pipeline.release import verify_release
 from danbooru_pipeline.release.checksums import read_sums
+from danbooru_pipeline.release.verify.filelist import _unpaired
 from danbooru_pipeline.release.verify.findings import Kind
-from danbooru_pipeline.release.verify.images import _unpaired
 from danbooru_pipeline.release_paths import RELEASE_JSON, SHA256SUMS
 from danbooru_pipeline_tests.support.damage import edit_json, made_by_0_2, put, resum
 
