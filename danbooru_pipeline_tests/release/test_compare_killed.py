@@ -3,6 +3,7 @@
 import fcntl
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_lists_that_were_killed_are_replaced(compare: Callable[[Path], object], 
                 into.mkdir()
                 for name in calm:
                     (into / name).write_text("older\n")
-            done = writes_until_killed(lambda into=into: compare(into), number)
+            done = writes_until_killed(partial(compare, into), number)
             left = contents(into) if into.exists() else {}
             if f"{LABEL}.md" in left and left[f"{LABEL}.md"] != b"older\n":
                 assert {name: data for name, data in left.items() if "/" not in name} == calm

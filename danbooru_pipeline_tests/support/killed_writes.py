@@ -11,7 +11,7 @@ from danbooru_pipeline_tests.support.killed_exports import in_child
 _NAMES = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir"})
 
 
-def writes_until_killed(work: Callable[[], None], number: int) -> bool:
+def writes_until_killed(work: Callable[[], object], number: int) -> bool:
     """Run work in a child that dies before so many changes of a name are done. Returns whether it came to its end."""
 
     def child() -> None:
