@@ -1,4 +1,4 @@
-"""Values of JSON lines as typed columns, all at once where they have the usual form.
+"""Values of JSON lines as typed columns, all at once where they have the usual form. Needs pyarrow alone.
 
 Whoever gets None looks at the values one by one, which takes ten times as long and knows every form. Arrow is always
 told the type: of objects with keys of their own it would make one with the keys of all, in every row.
@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, Final
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -74,11 +73,6 @@ def _integer_or_none(value: Any) -> int | None:
         return integer(value)
     except (ValueError, TypeError, OverflowError):
         return None
-
-
-def text(value: Any) -> str:
-    """A value as a column of texts holds it: what is no text is as JSON has it."""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _lists(values: Sequence[Any], kind: pa.ListType) -> pa.Array | None:

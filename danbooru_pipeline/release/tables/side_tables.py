@@ -14,7 +14,7 @@ import pyarrow as pa
 from danbooru_pipeline.errors import ReleaseRefused
 from danbooru_pipeline.io.parquet import rechunk, write_shards
 from danbooru_pipeline.posts import TIMESTAMP, parse_timestamp
-from danbooru_pipeline.release.tables.json_columns import BLOCK_BYTES, integer, kind_by_name, names_in, text, typed
+from danbooru_pipeline.release.tables.json_columns import BLOCK_BYTES, integer, kind_by_name, names_in, typed
 from danbooru_pipeline.release_paths import metadata_folder, metadata_path, parquet_path
 
 _ROWS = 50_000
@@ -43,6 +43,11 @@ def write_side_tables(folder: Path, tables: Mapping[str, Path]) -> dict[str, int
                 dictionary=(),
             )
     return rows
+
+
+def text(value: Any) -> str:
+    """A value as a column of texts holds it: what is no text is as JSON has it."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _blocks(source: Path) -> Iterator[list[dict[str, Any]]]:

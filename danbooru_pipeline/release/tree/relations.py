@@ -29,7 +29,8 @@ from danbooru_pipeline.posts import (
     tag_lists,
 )
 from danbooru_pipeline.posts.json_text import lists_of
-from danbooru_pipeline.release.tables.json_columns import integers, text
+from danbooru_pipeline.release.tables.json_columns import integers
+from danbooru_pipeline.release.tables.side_tables import text
 
 _RANGE_IDS: Final = 50_000
 #: Pairs have 16 bytes. Each run is an open file, and the site has 400 million favourites.
