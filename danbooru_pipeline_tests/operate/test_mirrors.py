@@ -20,22 +20,15 @@ from danbooru_pipeline.release.documents.options import DocumentOptions
 from danbooru_pipeline.settings import Settings
 from danbooru_pipeline_tests.support.raw_server import always, make_answer, serving
 from danbooru_pipeline_tests.support.web import web
-from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, small_yard
+from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard
 
 LATER = NOW + timedelta(days=400)
 
 
-@pytest.fixture(scope="module")
-def _made(tmp_path_factory: pytest.TempPathFactory) -> Yard:
-    yard = small_yard(tmp_path_factory.mktemp("mirrors") / "root")
-    yard.release()
-    return yard
-
-
 @pytest.fixture
-def yard(_made: Yard, tmp_path: Path) -> Yard:
+def yard(released: Yard, tmp_path: Path) -> Yard:
     """One release."""
-    return _made.copied(tmp_path / "root")
+    return released.copied(tmp_path / "root")
 
 
 def context_of(layout: Layout, *, now: datetime = LATER, **settings: Any) -> RunContext:

@@ -22,22 +22,15 @@ from danbooru_pipeline.release.release_json import CONTENT, instant_text
 from danbooru_pipeline.release.templating import render
 from danbooru_pipeline.release.tree.grace import end_grace
 from danbooru_pipeline_tests.support.damage import linked_copy, resum
-from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, next_year, small_yard
+from danbooru_pipeline_tests.support.yard import IMAGE_SETTINGS, NOW, Yard, next_year
 
 SECOND, DAY, WEEK = timedelta(seconds=1), timedelta(days=1), timedelta(days=7)
 
 
-@pytest.fixture(scope="module")
-def _made(tmp_path_factory: pytest.TempPathFactory) -> Yard:
-    yard = small_yard(tmp_path_factory.mktemp("times") / "root")
-    yard.release()
-    return yard
-
-
 @pytest.fixture
-def yard(_made: Yard, tmp_path: Path) -> Yard:
+def yard(released: Yard, tmp_path: Path) -> Yard:
     """One release, of NOW."""
-    return _made.copied(tmp_path / "root")
+    return released.copied(tmp_path / "root")
 
 
 def again(yard: Yard, now: datetime, *, maker: str = "somebody") -> Release:
