@@ -86,9 +86,8 @@ def _stored_values(column: pa.Array) -> int:
     """How many values rows are stored as: a list that is null or empty as one."""
     if not pa.types.is_list(column.type):
         return len(column)
-    lengths = pc.max_element_wise(pc.fill_null(pc.list_value_length(column), 0), 1)
-    inner = _stored_values(column.flatten()) - len(column.flatten())
-    return (pc.sum(lengths).as_py() or 0) + inner
+    lengths, items = pc.max_element_wise(pc.fill_null(pc.list_value_length(column), 0), 1), column.flatten()
+    return (pc.sum(lengths).as_py() or 0) + _stored_values(items) - len(items)
 
 
 def _hides(stats: Any, column: pa.Array) -> bool:

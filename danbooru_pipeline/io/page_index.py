@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from danbooru_pipeline.io.compact_thrift import read_struct
 
 _END_BYTES: Final = 8  # the length of the footer, and `PAR1`
-_FOOTER_BYTES: Final = 2**26
-_INDEX_BYTES: Final = 2**24
+#: Of a footer, and of an index.
+_MOST_BYTES: Final = 2**26
 #: Of the head of a page, which may tell its smallest and largest value, too.
 _HEAD_BYTES: Final = 2**16
 _NUMBERS: Final[dict[str, str]] = {"BOOLEAN": "<?", "FLOAT": "<f", "DOUBLE": "<d"}
@@ -72,7 +72,7 @@ def _footer(file: BinaryIO) -> dict[int, Any]:
     size = file.seek(0, os.SEEK_END)
     end = _read(file, size - _END_BYTES, _END_BYTES)
     length = int.from_bytes(end[:4], "little")
-    if length > min(size - _END_BYTES, _FOOTER_BYTES):
+    if length > min(size - _END_BYTES, _MOST_BYTES):
         raise ValueError("its footer is larger than any table's")
     return read_struct(_read(file, size - _END_BYTES - length, length))[0]
 
@@ -113,7 +113,7 @@ def _page_values(file: BinaryIO, about: dict[int, Any], where: Sequence[dict[int
 
 
 def _read(file: BinaryIO, place: int, count: int) -> bytes:
-    if place < 0 or not 0 <= count <= max(_INDEX_BYTES, _FOOTER_BYTES):
+    if place < 0 or not 0 <= count <= _MOST_BYTES:
         raise ValueError("it names a place that no file has")
     file.seek(place)
     return file.read(count)

@@ -231,10 +231,14 @@ class Release:
         )
 
 
+def patch_of(version: str) -> int:
+    """The number of a version within its year: 1 of ``2021.1``."""
+    return int(version.rpartition(".")[2])
+
+
 def version_after(version: str) -> str:
     """The version one above: ``2021.1`` after ``2021.0``. Which one a release gets, `tree.versions` says."""
-    year, _, patch = version.partition(".")
-    return f"{year}.{int(patch) + 1}"
+    return f"{version.partition('.')[0]}.{patch_of(version) + 1}"
 
 
 def instant_text(instant: datetime) -> str:

@@ -20,7 +20,7 @@ from danbooru_pipeline.layout import Layout
 from danbooru_pipeline.posts.takedowns import read_takedowns
 from danbooru_pipeline.release.checksums import is_image
 from danbooru_pipeline.release.mentions import Search, removed_ids
-from danbooru_pipeline.release.release_json import read_release
+from danbooru_pipeline.release.release_json import patch_of, read_release
 from danbooru_pipeline.release_paths import RELEASE_JSON, changes_path
 
 _BUSY = "the release is being made; its old versions are looked at later"
@@ -90,7 +90,7 @@ def stays_until(layout: Layout, folder: Path, *, grace: timedelta) -> datetime |
     """
     release, patch = read_release(layout.release(layout.superseded_releases[folder])), int(folder.suffix[1:])
     made = {
-        int(event.version.partition(".")[2]): event.created_at
+        patch_of(event.version): event.created_at
         for event in (*release.history, release.event)
         if event.name == release.name
     }

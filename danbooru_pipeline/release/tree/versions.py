@@ -21,6 +21,7 @@ from danbooru_pipeline.release.release_json import (
     Event,
     Release,
     ReleaseRef,
+    patch_of,
     published,
     read_release,
     version_after,
@@ -35,7 +36,7 @@ def history_of(earlier: Path | None, standing: Release | None) -> tuple[Event, .
     """All earlier releases, as the release of an earlier year and the version that is replaced know them."""
     known = [release for release in (read_release(earlier) if earlier else None, standing) if release is not None]
     events = {(event.name, event.version): event for release in known for event in (*release.history, release.event)}
-    return tuple(events[key] for key in sorted(events, key=lambda key: (key[0], int(key[1].rpartition(".")[2]))))
+    return tuple(events[key] for key in sorted(events, key=lambda key: (key[0], patch_of(key[1]))))
 
 
 def next_version(layout: Layout, year: int, *, left: ReleaseRef | None = None) -> str:
@@ -55,11 +56,7 @@ def next_version(layout: Layout, year: int, *, left: ReleaseRef | None = None) -
     said = _said_by_releases(layout, year, is_listed=bool(listed))
     found = {ref.version for ref in listed if ref != left}.union(said)
     known = [version for version in found if is_version(version) and int(version[:4]) == year]
-    return version_after(max(known, key=_patch)) if known else f"{year}.0"
-
-
-def _patch(version: str) -> int:
-    return int(version.partition(".")[2])
+    return version_after(max(known, key=patch_of)) if known else f"{year}.0"
 
 
 def _said_by_releases(layout: Layout, year: int, *, is_listed: bool) -> Iterator[str]:

@@ -9,10 +9,10 @@ from danbooru_pipeline.release.verify.verification import Verification
 
 
 def check_footers(run: Verification) -> None:
-    """Check that no footer denies a value that one of its row groups has."""
+    """Check that no footer or page index denies a value that one of its row groups has."""
     for name in sorted(run.sums):
         if name.endswith(".parquet") and run.is_readable(name):
             with run.reading(Kind.PARQUET_UNREADABLE, name):
                 for group, column in hidden_columns(run.folder, name):
-                    said = f"its footer denies values that {column} has in row group {group}"
+                    said = f"its footer or page index denies values that {column} has in row group {group}"
                     run.add(Kind.PARQUET_UNREADABLE, name, said)

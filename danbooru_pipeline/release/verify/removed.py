@@ -13,7 +13,7 @@ from danbooru_pipeline.io.untrusted import opened, read_bytes
 from danbooru_pipeline.layout import INT64_MAX
 from danbooru_pipeline.posts.tombstones import tombstone_lines
 from danbooru_pipeline.release.post_lines import LINES, LineSearch, is_about_posts
-from danbooru_pipeline.release.release_json import Release
+from danbooru_pipeline.release.release_json import Release, patch_of
 from danbooru_pipeline.release.removal_feed import VERSION, feed_lines, parse_feed
 from danbooru_pipeline.release.verify.findings import Kind
 from danbooru_pipeline.release.verify.verification import Verification
@@ -95,8 +95,7 @@ def _why_not_since(version: str, known: Sequence[str]) -> str | None:
 
 
 def _parts(version: str) -> tuple[int, int]:
-    year, _, patch = version.partition(".")
-    return int(year), int(patch)
+    return int(version.partition(".")[0]), patch_of(version)
 
 
 def check_not_removed(run: Verification, removed: set[int] | None, table: pa.Table, where: str) -> None:
